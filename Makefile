@@ -1,0 +1,48 @@
+# Every command of a developer; CI calls the same ones.
+PYTHON ?= python3
+AIRFLOW ?= apache-airflow~=3.3.0
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet "$(AIRFLOW)" --editable ".[dev]"
+	@touch $(READY)
+
+setup: $(READY) ## make .venv with everything
+
+demo: $(READY) ## label 60 reviews through a real Airflow; KEEP=1 leaves it up, LIVE=1 uses MOONSHOT_API_KEY
+	@KEEP=$(KEEP) LIVE=$(LIVE) $(BIN)/python -m tests.demo
+
+sim: $(READY) ## run the Kimi simulator on port 8765
+	$(BIN)/python -m airflow_provider_kimi.simulator --port 8765
+
+fmt: $(READY) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: $(READY) ## ruff, mypy strict, architecture tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/architecture
+
+test-unit: $(READY) ## pure modules only, in seconds
+	$(BIN)/pytest -q tests/unit
+
+test: $(READY) ## everything that needs no API key, real Airflow processes included
+	$(BIN)/pytest
+
+build: $(READY) ## wheel and sdist in dist/
+	$(BIN)/pip install --quiet build
+	$(BIN)/python -m build
+
+clean: ## remove what the other targets made
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.PHONY: help setup demo sim fmt check test-unit test build clean

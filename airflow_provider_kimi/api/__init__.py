@@ -1,0 +1,1 @@
+"""The Kimi platform as it is: limits, values, errors. No Airflow inside."""

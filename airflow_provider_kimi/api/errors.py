@@ -1,0 +1,171 @@
+"""From what the SDK raises to what a user can act on. Decided by HTTP status and `error.type` together."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from airflow_provider_kimi.api.settings import ConnectionSettings
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
+
+if TYPE_CHECKING:
+    import openai
+
+T = TypeVar("T")
+
+#: Longest piece of the platform's own text that a message repeats.
+MAX_QUOTED_CHARS = 300
+
+#: Account and key ids, which the platform puts into its 429 texts, and anything that looks like a key.
+_SECRETS = re.compile(r"<[^<>\s]*(?:org|ak|proj|key)-[^<>]*>|\b(?:sk|ak|org|proj)-[\w-]{6,}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Whether the same call may succeed later, and what to do."""
+
+    retryable: bool
+    remedy: str
+
+
+_ACCOUNT = Advice(False, "Top up the account or raise the project's budget on the console, then clear the task.")
+_DAILY = Advice(False, "The daily token limit is used up: clear the task tomorrow, or raise the account's tier.")
+_LATER = Advice(True, "The platform asks to slow down: it is worth another try later.")
+_FAULT = Advice(True, "This is a fault on the platform's side: it is worth another try later.")
+_INPUT = Advice(False, "Correct what the platform names, then clear the task.")
+_FILTER = Advice(False, "The platform's content filter refused the request: change its content.")
+_FORBIDDEN = Advice(False, "Check that the account may use the Batch API (tier 1 or above) and its IP allow-list.")
+_UNKNOWN_ID = Advice(
+    False,
+    "The id is wrong, the object was deleted, or it belongs to another account or region than this connection's "
+    "key. Check the connection before you submit anything again: the work may be alive under the other key.",
+)
+
+
+def advice_for(status_code: int, error_type: str | None, message: str) -> Advice:
+    """Tell what an answer asks of its reader."""
+    lowered = message.lower()
+    if error_type == "exceeded_current_quota_error" or "insufficient balance" in lowered:
+        return _ACCOUNT
+    if error_type == "content_filter":
+        return _FILTER
+    if status_code == 429:
+        return _DAILY if "tpd" in lowered or "per day" in lowered else _LATER
+    if status_code in (408, 409, 425, 499) or status_code >= 500:
+        return _FAULT
+    return {401: _FORBIDDEN, 403: _FORBIDDEN, 404: _UNKNOWN_ID}.get(status_code, _INPUT)
+
+
+def redact(text: str) -> str:
+    """Remove ids of accounts and keys, and cut the rest to a readable length."""
+    clean = _SECRETS.sub("<hidden>", " ".join(text.split()))
+    return clean if len(clean) <= MAX_QUOTED_CHARS else clean[:MAX_QUOTED_CHARS] + "..."
+
+
+@contextmanager
+def translated(settings: ConnectionSettings, action: str, unanswered: str) -> Iterator[None]:
+    """Turn what the SDK and its HTTP client raise inside the block into a `KimiError`.
+
+    The original is not chained: its text repeats the answer unredacted.
+
+    :param action: What was asked, as in "reading batch 'batch_1'".
+    :param unanswered: What is true where no answer came or the platform failed.
+    """
+    try:
+        yield
+    except KimiError:
+        raise
+    except Exception as error:
+        known = _known(error, settings, action, unanswered)
+        if known is None:
+            raise
+        raise known from None
+
+
+def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type[T]) -> T:
+    """Read a reply.
+
+    :raises KimiApiError: The reply is not what the platform's API documents.
+    """
+    try:
+        return msgspec.json.decode(content, type=kind, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise not_kimi(settings, action) from None
+
+
+def not_kimi(settings: ConnectionSettings, action: str) -> KimiApiError:
+    """Report an answer that the platform would not give."""
+    return KimiApiError(
+        f"{settings.base_url} answered {action} with something that is not Kimi's API. What it did is unknown. "
+        f"Check the Host field of connection {settings.conn_id!r}: it should end in /v1, and a gateway must pass "
+        "Kimi's answers on unchanged.",
+        status_code=None,
+    )
+
+
+def _known(error: Exception, settings: ConnectionSettings, action: str, unanswered: str) -> KimiError | None:
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return _from_status(error, settings, action, unanswered)
+    if isinstance(error, openai.APITimeoutError) or type(error).__name__.endswith("Timeout"):
+        what = f"did not answer {action} within {settings.timeout_seconds:g} s"
+    elif isinstance(error, (openai.APIConnectionError, _transport_errors())):
+        what = f"could not be reached, or closed the connection, while {action}"
+    else:
+        return None
+    return KimiNoAnswerError(
+        f"{settings.base_url} {what}. {unanswered} Check the network, and the Host field of connection "
+        f"{settings.conn_id!r}, if this lasts."
+    )
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """The HTTP client's own errors, which escape the SDK while a body is streamed (httpx2 since openai 3)."""
+    return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
+
+
+def _from_status(
+    error: "openai.APIStatusError", settings: ConnectionSettings, action: str, unanswered: str
+) -> KimiError:
+    body = error.body
+    fields = body if isinstance(body, dict) else {}
+    error_type = fields.get("type") if isinstance(fields.get("type"), str) else None
+    said = str(fields.get("message") or (body if isinstance(body, str) and "<" not in body else ""))
+    headers = error.response.headers
+    request_id = headers.get("msh-request-id")
+    advice = advice_for(error.status_code, error_type, said)
+    facts = f"HTTP {error.status_code}{f' {error_type}' if error_type else ''}"
+    facts += f", {redact(said)!r}" if said else ""
+    facts += f", request {request_id}" if request_id else ""
+    state = unanswered if error.status_code >= 500 else "Nothing was changed by this call."
+    remedy = _key_remedy(settings) if error.status_code == 401 else advice.remedy
+    return KimiApiError(
+        f"Kimi refused {action} ({facts}). {state} {remedy}",
+        status_code=error.status_code,
+        error_type=error_type,
+        retryable=advice.retryable,
+        retry_after_seconds=_seconds(headers.get("retry-after") or headers.get("x-retry-after")),
+        request_id=request_id,
+    )
+
+
+def _key_remedy(settings: ConnectionSettings) -> str:
+    other = {"cn": "intl", "intl": "cn"}.get(settings.region or "")
+    where = f"region {settings.region!r}" if other else settings.base_url
+    hint = f" If it was made on the other platform, set Region to {other!r}." if other else ""
+    return (
+        f"The key of connection {settings.conn_id!r} is refused by {where}; a key made in one region (cn, intl) "
+        f"is always refused by the other.{hint} Otherwise put a valid key into its Password field."
+    )
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:
+        return None

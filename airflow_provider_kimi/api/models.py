@@ -1,0 +1,134 @@
+"""What the platform answers, as frozen values. Unknown fields are ignored, missing ones have a default."""
+
+from typing import Any
+
+import msgspec
+
+#: Statuses after which nothing changes any more.
+TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
+
+#: Statuses in which a batch may still change. A status in neither set is waited on, with a warning.
+ACTIVE_STATUSES = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+
+#: Statuses in which the platform accepts a cancel by the user's guide.
+CANCELLABLE_STATUSES = frozenset({"validating", "in_progress"})
+
+
+class RequestCounts(msgspec.Struct, frozen=True):
+    """Rows by fate, as the platform counts them; the rows themselves are the truth."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch. Times are unix seconds; an absent file id is None however the platform spells it."""
+
+    id: str
+    status: str
+    input_file_id: str | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    completion_window: str | None = None
+    created_at: int | None = None
+    expires_at: int | None = None
+    completed_at: int | None = None
+    failed_at: int | None = None
+    cancelled_at: int | None = None
+    request_counts: RequestCounts | None = None
+    metadata: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("input_file_id", "output_file_id", "error_file_id"):
+            if getattr(self, name) == "":
+                msgspec.structs.force_setattr(self, name, None)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing changes any more."""
+        return self.status in TERMINAL_STATUSES
+
+    @property
+    def counts(self) -> RequestCounts:
+        """Counts, all zero where the platform sent none."""
+        return self.request_counts or RequestCounts()
+
+    @property
+    def ended_at(self) -> int | None:
+        """When it ended; None while it runs, and where the platform does not say."""
+        own = {"completed": self.completed_at, "failed": self.failed_at, "cancelled": self.cancelled_at}
+        return self.expires_at if self.status == "expired" else own.get(self.status)
+
+
+class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file on the platform."""
+
+    id: str
+    bytes: int | None = None
+    created_at: int | None = None
+    filename: str | None = None
+    purpose: str | None = None
+
+
+class BatchPage(msgspec.Struct, frozen=True):
+    """One page of batches."""
+
+    data: list[Batch]
+    has_more: bool = False
+
+
+class FilePage(msgspec.Struct, frozen=True):
+    """The list of files; the platform documents no paging."""
+
+    data: list[RemoteFile]
+
+
+class DeletedFile(msgspec.Struct, frozen=True):
+    """Confirmation of a deletion."""
+
+    id: str
+    deleted: bool = False
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that the key may use; nothing tells whether it can be batched."""
+
+    id: str
+    context_length: int | None = None
+
+
+class ModelList(msgspec.Struct, frozen=True):
+    """The models that the key may use."""
+
+    data: list[Model]
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """Money left: yuan in region `cn`, US dollars in `intl`."""
+
+    available_balance: float
+    voucher_balance: float = 0.0
+    cash_balance: float = 0.0
+
+
+class BalanceReply(msgspec.Struct, frozen=True):
+    """The envelope of a balance."""
+
+    data: Balance
+
+
+class TokenCount(msgspec.Struct, frozen=True):
+    """An estimate of prompt tokens."""
+
+    total_tokens: int
+
+
+class TokenCountReply(msgspec.Struct, frozen=True):
+    """The envelope of an estimate."""
+
+    data: TokenCount
+
+
+#: A reply as the SDK hands it over for calls that it does not know.
+RawReply = dict[str, Any]

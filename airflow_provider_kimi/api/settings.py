@@ -1,0 +1,120 @@
+"""What a connection's fields mean: pure, so that every combination can be tested."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_kimi.api.limits import DEFAULT_MODEL, REGION_BASE_URLS
+from airflow_provider_kimi.exceptions import KimiConnectionConfigError
+
+#: Seconds per HTTP call. The SDK's 600 would hold a poll for ten minutes on a dead line.
+DEFAULT_TIMEOUT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """A usable connection.
+
+    :param conn_id: The Airflow connection's id, for messages.
+    :param base_url: Where calls go, without a trailing slash.
+    :param api_key: The key; never shown.
+    :param region: `cn` or `intl`; None where the host is neither (a gateway, the simulator).
+    :param model: Model used where an operator names none.
+    :param timeout_seconds: Seconds per HTTP call.
+    :param console_url: Template for links; None for the region's console.
+    """
+
+    conn_id: str
+    base_url: str
+    api_key: str = field(repr=False)
+    region: str | None
+    model: str
+    timeout_seconds: float
+    console_url: str | None
+
+
+def read_settings(
+    conn_id: str, *, host: str | None, port: int | None, password: str | None, extra: Mapping[str, Any]
+) -> ConnectionSettings:
+    """Turn a connection's fields into settings; null and empty fields count as unset.
+
+    :raises KimiConnectionConfigError: A field is missing or wrong.
+    """
+    api_key = (password or "").strip()
+    if not api_key:
+        raise _wrong(conn_id, "has no API key", "Put the key (it starts with 'sk-') into its Password field.")
+    if api_key.startswith("sk-kimi-"):
+        raise _wrong(
+            conn_id,
+            "holds a key of a Kimi Code subscription (sk-kimi-...), which the open platform refuses",
+            "Create a key on the platform's console, under API keys, and put it into the Password field.",
+        )
+    region = extra.get("region") or "cn"
+    if region not in REGION_BASE_URLS:
+        raise _wrong(conn_id, f"has region {region!r}", f"Use one of {', '.join(REGION_BASE_URLS)}.")
+    base_url = _base_url(conn_id, host, port) if host else REGION_BASE_URLS[region]
+    return ConnectionSettings(
+        conn_id=conn_id,
+        base_url=base_url,
+        api_key=api_key,
+        region=_region_of(base_url),
+        model=extra.get("model") or DEFAULT_MODEL,
+        timeout_seconds=_timeout(conn_id, extra.get("timeout")),
+        console_url=extra.get("console_url") or None,
+    )
+
+
+def _wrong(conn_id: str, fault: str, remedy: str) -> KimiConnectionConfigError:
+    return KimiConnectionConfigError(f"Connection {conn_id!r} {fault}. Nothing was sent. {remedy}")
+
+
+def _base_url(conn_id: str, host: str, port: int | None) -> str:
+    url = host.strip().rstrip("/")
+    if "://" not in url:
+        url = f"{'http' if _is_loopback(urlsplit(f'//{url}').hostname) else 'https'}://{url}"
+    try:
+        parts = urlsplit(url)
+        written_port = parts.port
+    except ValueError:
+        raise _wrong(conn_id, f"has a host that is no URL: {host!r}", "Write it as https://name/v1.") from None
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise _wrong(conn_id, "has a host with credentials or a query in it", "Write it as https://name/v1.")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise _wrong(
+            conn_id,
+            f"would send its key in clear to {parts.hostname!r} ({parts.scheme}://)",
+            "Use https; plain http is accepted for loopback addresses only.",
+        )
+    if not parts.hostname:
+        raise _wrong(conn_id, f"has a host without a name: {host!r}", "Write it as https://name/v1.")
+    netloc = f"{parts.netloc}:{port}" if port and written_port is None else parts.netloc
+    return f"{parts.scheme}://{netloc}{parts.path or '/v1'}"
+
+
+def _is_loopback(hostname: str | None) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ip_address(hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _region_of(base_url: str) -> str | None:
+    """Compare whole host names: a name that merely begins like the platform's is somebody else's."""
+    hostname = urlsplit(base_url).hostname
+    return next((region for region, url in REGION_BASE_URLS.items() if urlsplit(url).hostname == hostname), None)
+
+
+def _timeout(conn_id: str, value: object) -> float:
+    if value is None or value == "":
+        return DEFAULT_TIMEOUT_SECONDS
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise _wrong(conn_id, f"has timeout {value!r}", "Give seconds per HTTP call, for example 120.")
+    return seconds

@@ -1,0 +1,95 @@
+"""The trigger's event: all that the resumed task needs, so that it depends on nothing else that was kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, cast, get_args
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.exceptions import KimiBatchError
+
+#: Version of the event's shape; an event of a newer one is refused.
+EVENT_VERSION = 1
+
+Outcome = Literal["ended", "timed_out", "failed"]
+
+
+@dataclass(frozen=True)
+class BatchEnd:
+    """How one batch stood when the wait was over."""
+
+    status: str
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    error_file_id: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchEvent:
+    """Why a wait is over.
+
+    :param outcome: `ended`: every batch is terminal. `timed_out`: the deadline passed. `failed`: waiting on makes
+        no sense, and `message` says why.
+    :param batches: How each batch stood, by id; on `failed` and `timed_out`, those that could be read.
+    :param message: For a reader; empty on `ended`.
+    """
+
+    outcome: Outcome
+    batches: Mapping[str, BatchEnd]
+    message: str = ""
+
+    @classmethod
+    def ended(cls, batches: Mapping[str, Batch]) -> Self:
+        """Every batch is terminal."""
+        return cls("ended", _ends(batches))
+
+    @classmethod
+    def failed(cls, batches: Mapping[str, Batch], message: str) -> Self:
+        """Waiting on makes no sense."""
+        return cls("failed", _ends(batches), message)
+
+    @classmethod
+    def timed_out(cls, batches: Mapping[str, Batch], batch_ids: Sequence[str], errors: Sequence[str]) -> Self:
+        """The deadline passed."""
+        states = [
+            f"{batch_id} is {batches[batch_id].status}" if batch_id in batches else f"{batch_id} could not be read"
+            for batch_id in batch_ids
+            if batch_id not in batches or not batches[batch_id].is_terminal
+        ]
+        last = f" The last fault: {errors[-1]}" if errors else ""
+        return cls(
+            "timed_out",
+            _ends(batches),
+            f"The time to wait is over and {len(states)} of {len(batch_ids)} batches have not ended: "
+            f"{'; '.join(states)}. What runs goes on and is billed.{last} Clear this task to wait on, or cancel with "
+            "KimiCancelBatchOperator; a longer timeout avoids this.",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the event as plain JSON."""
+        return {"version": EVENT_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, payload: Mapping[str, Any]) -> Self:
+        """Read an event back.
+
+        :raises KimiBatchError: It is of a newer version, or no such event at all.
+        """
+        version, outcome = payload.get("version"), str(payload.get("outcome"))
+        if not isinstance(version, int) or version > EVENT_VERSION or outcome not in get_args(Outcome):
+            raise KimiBatchError(
+                f"This task was resumed by an event it cannot read (version {version!r}, outcome {outcome!r}). The "
+                "batches are not touched by this. Run the worker and the triggerer with the same version of "
+                "airflow-provider-kimi, then clear the task."
+            )
+        ends = {batch_id: BatchEnd(**end) for batch_id, end in payload["batches"].items()}
+        return cls(cast(Outcome, outcome), ends, payload.get("message", ""))
+
+
+def _ends(batches: Mapping[str, Batch]) -> dict[str, BatchEnd]:
+    return {
+        batch_id: BatchEnd(
+            batch.status, batch.counts.total, batch.counts.completed, batch.counts.failed, batch.error_file_id
+        )
+        for batch_id, batch in batches.items()
+    }

@@ -1,0 +1,151 @@
+"""Names that survive a retry: fingerprints, the job key, and the metadata that every batch carries."""
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from airflow_provider_kimi import __version__
+from airflow_provider_kimi.api.limits import (
+    MAX_METADATA_KEY_CHARS,
+    MAX_METADATA_PAIRS,
+    MAX_METADATA_VALUE_CHARS,
+    MAX_WINDOW_HOURS,
+    MIN_WINDOW_HOURS,
+)
+from airflow_provider_kimi.exceptions import KimiInputError
+
+#: Ids are opaque; this only keeps out what could not stand in a URL's path, such as a rendered None or a sentence.
+_BATCH_ID = re.compile(r"(?!None$)[\w.:-]+")
+_WINDOW = re.compile(r"([1-9]\d*)([hd])")
+
+
+@dataclass(frozen=True)
+class TaskIdentity:
+    """Which task instance asks; `map_index` is -1 for an unmapped task."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+
+def digest_of(*parts: str | None) -> str:
+    """Fingerprint texts, in order; None and "" differ."""
+    return "sha256:" + hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def job_key(task: TaskIdentity, input_fingerprint: str) -> str:
+    """Name the work: the same for every attempt, and for a mapped instance whose index has moved."""
+    return digest_of(task.dag_id, task.run_id, task.task_id, input_fingerprint).removeprefix("sha256:")[:32]
+
+
+def batch_metadata(
+    task: TaskIdentity,
+    *,
+    input_fingerprint: str,
+    prompt_fingerprint: str | None,
+    shard: int,
+    shards: int,
+    extra: Mapping[str, str],
+) -> dict[str, str]:
+    """Tag a batch, so that it can be found again and traced to its task.
+
+    :param shard: Number of this batch among the job's, from 1.
+    :param extra: The user's own pairs.
+    :raises KimiInputError: The user's pairs do not fit beside ours.
+    """
+    own = {
+        "airflow_dag_id": shortened(task.dag_id),
+        "airflow_run_id": shortened(task.run_id),
+        "airflow_task_id": shortened(task.task_id),
+        "airflow_map_index": str(task.map_index),
+        "kimi_job_key": job_key(task, input_fingerprint),
+        "kimi_input_fingerprint": input_fingerprint,
+        "kimi_shard": f"{shard}/{shards}",
+        "kimi_provider_version": __version__,
+    }
+    check_metadata(extra, own)
+    pairs = {**own, **extra}
+    if prompt_fingerprint and len(pairs) < MAX_METADATA_PAIRS:
+        pairs["kimi_prompt_fingerprint"] = prompt_fingerprint
+    return pairs
+
+
+def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """Refuse pairs that the platform would refuse, or that would hide ours."""
+    room = MAX_METADATA_PAIRS - len(own)
+    if len(extra) > room:
+        raise _wrong_metadata(
+            f"has {len(extra)} pairs; a batch may have {MAX_METADATA_PAIRS}, of which {len(own)} are this provider's",
+            f"Keep at most {room}.",
+        )
+    for key, value in extra.items():
+        if not isinstance(key, str) or not key or len(key) > MAX_METADATA_KEY_CHARS:
+            raise _wrong_metadata(
+                f"has the key {str(key)[:80]!r}; a key is text of 1 to {MAX_METADATA_KEY_CHARS} characters",
+                "Shorten it.",
+            )
+        if key in own or key == "kimi_prompt_fingerprint":
+            raise _wrong_metadata(f"has the key {key!r}, which this provider sets", "Choose another name.")
+        if not isinstance(value, str) or len(value) > MAX_METADATA_VALUE_CHARS:
+            raise _wrong_metadata(
+                f"has a value of {key!r} that is not text of at most {MAX_METADATA_VALUE_CHARS} characters",
+                "Shorten it.",
+            )
+
+
+def _wrong_metadata(fault: str, remedy: str) -> KimiInputError:
+    return KimiInputError(f"metadata {fault}. Nothing was sent. {remedy}")
+
+
+def shortened(text: str, most: int = MAX_METADATA_VALUE_CHARS) -> str:
+    """Fit a long id into a metadata value: its beginning and a digest of the whole, so that two never meet."""
+    if len(text) <= most:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{text[: most - len(digest) - 1]}~{digest}"
+
+
+def check_window(completion_window: str) -> None:
+    """Refuse a completion window that the platform would refuse.
+
+    :raises KimiInputError: It is not `<number>h` or `<number>d` between 12 hours and 7 days.
+    """
+    found = _WINDOW.fullmatch(completion_window) if isinstance(completion_window, str) else None
+    hours = int(found[1]) * (24 if found[2] == "d" else 1) if found else 0
+    if not MIN_WINDOW_HOURS <= hours <= MAX_WINDOW_HOURS:
+        raise KimiInputError(
+            f"completion_window is {completion_window!r}; Kimi accepts {MIN_WINDOW_HOURS}h to {MAX_WINDOW_HOURS}h, "
+            "written in whole hours or days. Nothing was sent. Use for example '12h', '24h', '3d' or '7d'."
+        )
+
+
+def read_batch_ids(value: object) -> list[str]:
+    """Read what an operator was given as `batch_id`: one id, lists of ids, or the rendered text of a list.
+
+    :raises KimiInputError: There is no id in it, or it is something else.
+    """
+    if isinstance(value, str) and value.strip().startswith("["):
+        with suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value.strip())
+    ids = [part.strip() if isinstance(part, str) else part for part in _flat(value)]
+    if not ids or not all(isinstance(batch_id, str) and _BATCH_ID.fullmatch(batch_id) for batch_id in ids):
+        raise KimiInputError(
+            f"batch_id is {str(value)[:200]!r}, which is not a batch id or a list of them. Nothing was sent. Pass the "
+            "output of the task that created the batch, one id, or a list of ids."
+        )
+    return list(dict.fromkeys(ids))
+
+
+def _flat(value: object) -> Iterator[Any]:
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        for part in value:
+            yield from _flat(part)
+    else:
+        yield value

@@ -1,0 +1,132 @@
+"""The manifest: what a run of batches came to, as plain JSON for XCom and for `manifest.json`."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from airflow_provider_kimi.api.errors import redact
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.batch.results import ROW_STATUSES, Row
+from airflow_provider_kimi.exceptions import KimiBatchError
+
+#: Version of the manifest's shape.
+SCHEMA_VERSION = 1
+
+ManifestStatus = Literal["completed", "partial", "failed"]
+
+
+@dataclass
+class Tally:
+    """Adds rows up as they go by."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    model: str | None = None
+
+    def add(self, row: Row) -> None:
+        """Count one row and its tokens; a row that was cut or refused after an answer is billed too."""
+        self.counts[row.status] += 1
+        if row.error_code:
+            self.errors[row.error_code, redact(row.error_message or "")] += 1
+        self.prompt_tokens += row.prompt_tokens or 0
+        self.cached_tokens += row.cached_tokens or 0
+        self.completion_tokens += row.completion_tokens or 0
+        self.reasoning_tokens += row.reasoning_tokens or 0
+        self.model = self.model or row.model
+
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return sum(self.counts.values())
+
+    @property
+    def unusable(self) -> int:
+        """Rows without a usable answer."""
+        return self.total - self.counts["succeeded"]
+
+    @property
+    def status(self) -> ManifestStatus:
+        """The whole in one word."""
+        if not self.counts["succeeded"]:
+            return "failed"
+        return "partial" if self.unusable else "completed"
+
+    def summary(self) -> str:
+        """Say the counts, and the commonest error, in one line."""
+        counts = ", ".join(f"{self.counts[status]:,} {status}" for status in ROW_STATUSES if self.counts[status])
+        commonest = ""
+        if self.errors:
+            (code, message), times = self.errors.most_common(1)[0]
+            commonest = f"; the commonest error, {times:,} times: {code}: {message}"
+        return f"{self.total:,} rows: {counts}{commonest}"
+
+
+def build_manifest(
+    batches: Sequence[Batch],
+    tally: Tally,
+    *,
+    model: str | None,
+    files: Mapping[str, str | None],
+) -> dict[str, Any]:
+    """Describe the result.
+
+    :param model: The model that the input asked for; None takes the one that answered.
+    :param files: URIs of `output_file`, `error_file`, `results_file`, `dead_letter_file`; None where there is none.
+    """
+    metadata = batches[0].metadata or {}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "batch_ids": [batch.id for batch in batches],
+        "status": tally.status,
+        "model": model or tally.model,
+        "counts": {"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
+        "usage": {
+            "prompt_tokens": tally.prompt_tokens,
+            "cached_tokens": tally.cached_tokens,
+            "completion_tokens": tally.completion_tokens,
+            "reasoning_tokens": tally.reasoning_tokens,
+            "total_tokens": tally.prompt_tokens + tally.completion_tokens,
+        },
+        "cost": None,
+        "rounds": 1,
+        **files,
+        "input_fingerprint": metadata.get("kimi_input_fingerprint"),
+        "prompt_fingerprint": metadata.get("kimi_prompt_fingerprint"),
+        "created_at": _iso(min((b.created_at for b in batches if b.created_at), default=None)),
+        "completed_at": _iso(max((b.ended_at for b in batches if b.ended_at), default=None)),
+    }
+
+
+def check_failures(
+    tally: Tally, batch_ids: Sequence[str], *, max_failed_rows: int | None, max_failed_ratio: float | None
+) -> None:
+    """Refuse a result with too many unusable rows; it is landed in any case.
+
+    :param max_failed_rows: Rows without a usable answer that are accepted; None for any number but all.
+    :param max_failed_ratio: Their share of all rows, 0 to 1; None likewise.
+    :raises KimiBatchError: There are more.
+    """
+    ratio = tally.unusable / tally.total if tally.total else 1.0
+    limits = []
+    if tally.status == "failed":
+        limits.append("no row has a usable answer")
+    if max_failed_rows is not None and tally.unusable > max_failed_rows:
+        limits.append(f"{tally.unusable:,} unusable rows are more than max_failed_rows={max_failed_rows:,}")
+    if max_failed_ratio is not None and ratio > max_failed_ratio:
+        limits.append(f"a share of {ratio:.2%} unusable rows is more than max_failed_ratio={max_failed_ratio:g}")
+    if limits:
+        raise KimiBatchError(
+            f"Batches {', '.join(batch_ids)} ended, but {' and '.join(limits)}. {tally.summary()}. Every row is landed "
+            "and billed as far as it ran; nothing runs any more. The rows without an answer are in dead_letter.jsonl, "
+            "which can be given to KimiCreateBatchOperator as input."
+        )
+
+
+def _iso(epoch_seconds: int | None) -> str | None:
+    return None if epoch_seconds is None else datetime.fromtimestamp(epoch_seconds, UTC).isoformat()

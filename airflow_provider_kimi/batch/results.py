@@ -1,0 +1,148 @@
+"""From a line of an output or error file to one row with an honest status. Positions mean nothing; ids do."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import msgspec
+
+RowStatus = Literal["succeeded", "failed", "invalid", "truncated", "filtered", "expired", "cancelled", "missing"]
+
+#: In the order of the manifest's counts.
+ROW_STATUSES: tuple[RowStatus, ...] = get_args(RowStatus)
+
+#: `response.status_code` of a row that worked: 200 as documented, 0 and nothing as clients have seen it.
+_SUCCESS_STATUS_CODES = (200, 0, None)
+
+_STATUS_OF_ERROR: dict[str, RowStatus] = {
+    "batch_expired": "expired",
+    "batch_cancelled": "cancelled",
+    "content_filter": "filtered",
+}
+
+#: What became of a row that is in no file, by the status in which its batch ended.
+_STATUS_OF_ABSENT: dict[str, RowStatus] = {"expired": "expired", "cancelled": "cancelled", "failed": "failed"}
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one request. Tokens are None where the platform reported none."""
+
+    custom_id: str
+    status: RowStatus
+    content: str | None = None
+    finish_reason: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    model: str | None = None
+
+
+class _Id(msgspec.Struct):
+    custom_id: str
+
+
+def id_of(line: bytes) -> str | None:
+    """Read a line's `custom_id`; None where the line cannot be read or names none."""
+    try:
+        return msgspec.json.decode(line, type=_Id).custom_id or None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def is_whole(line: bytes) -> bool:
+    """Whether a line is complete JSON; a file that was cut ends in one that is not."""
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def read_row(line: bytes) -> Row:
+    """Judge one line that `id_of` could read.
+
+    A row succeeded if there is no error, the status code is one of success, and there is an answer with content.
+    """
+    fields: dict[str, Any] = msgspec.json.decode(line)
+    custom_id: str = fields["custom_id"]
+    response = _mapping(fields.get("response"))
+    body = _body(response.get("body"))
+    error = fields.get("error") or body.get("error")
+    choices = body.get("choices")
+    if error or response.get("status_code") not in _SUCCESS_STATUS_CODES or not choices:
+        return _refused(custom_id, error, response)
+    return _answered(custom_id, body, _mapping(choices[0] if isinstance(choices, list) else None))
+
+
+def absent_row(custom_id: str, batch_status: str) -> Row:
+    """Judge a request that is in no file, by how its batch ended."""
+    status = _STATUS_OF_ABSENT.get(batch_status, "missing")
+    reason = f"the batch ended as {batch_status} without a line for this request"
+    return Row(custom_id=custom_id, status=status, error_code=f"batch_{batch_status}", error_message=reason)
+
+
+def _answered(custom_id: str, body: Mapping[str, Any], choice: Mapping[str, Any]) -> Row:
+    message = _mapping(choice.get("message"))
+    content = message.get("content")
+    text = content if isinstance(content, str) else None
+    finish_reason = _text(choice.get("finish_reason"))
+    status: RowStatus = "succeeded"
+    problem: tuple[str | None, str | None] = (None, None)
+    if finish_reason == "length":
+        status, problem = "truncated", ("length", "the answer reached max_completion_tokens and was cut off")
+    elif finish_reason == "content_filter":
+        status, problem = "filtered", ("content_filter", "the answer was stopped by the content filter")
+    elif not text and not message.get("tool_calls"):
+        status, problem = "invalid", ("empty_answer", "the answer has no content")
+    usage = _mapping(body.get("usage"))
+    cached = usage.get("cached_tokens", _mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    return Row(
+        custom_id=custom_id,
+        status=status,
+        content=text,
+        finish_reason=finish_reason,
+        error_code=problem[0],
+        error_message=problem[1],
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        cached_tokens=_count(cached),
+        completion_tokens=_count(usage.get("completion_tokens")),
+        reasoning_tokens=_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
+        model=_text(body.get("model")),
+    )
+
+
+def _refused(custom_id: str, error: object, response: Mapping[str, Any]) -> Row:
+    fields = _mapping(error)
+    code = _text(fields.get("code")) or _text(fields.get("type"))
+    message = _text(fields.get("message")) or (error if isinstance(error, str) else None)
+    if code is None and message is None:
+        code, message = (
+            "no_answer",
+            f"the line holds no answer and no error (status_code {response.get('status_code')!r})",
+        )
+    status = _STATUS_OF_ERROR.get(code or "", "failed")
+    return Row(custom_id=custom_id, status=status, error_code=code or "error", error_message=message)
+
+
+def _body(value: object) -> Mapping[str, Any]:
+    """A body may come as the text of a JSON object."""
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            return {}
+    return _mapping(value)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,52 @@
+"""The only module that knows where the Airflow versions keep things (2.11 to 3.3)."""
+
+from typing import Any, BinaryIO, Literal
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseHook,
+    BaseOperator,
+    BaseSensorOperator,
+    Context,
+    PokeReturnValue,
+    literal,
+)
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+__all__ = [
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "BaseHook",
+    "BaseOperator",
+    "BaseSensorOperator",
+    "BaseTrigger",
+    "Context",
+    "PokeReturnValue",
+    "TriggerEvent",
+    "never_rendered",
+    "object_storage_path",
+    "open_binary",
+]
+
+
+def never_rendered(value: Any) -> Any:
+    """Keep Jinja away from a template field's value; references to other tasks are still resolved."""
+    return value if value is None or hasattr(value, "iter_references") else literal(value)
+
+
+def object_storage_path(uri: str) -> Any:
+    """Open a path on any storage that Airflow knows. Imported late: it loads the file system libraries."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(uri)
+
+
+def open_binary(path: Any, mode: Literal["rb", "wb"]) -> BinaryIO:
+    """Open an object storage path, whose own signature is untyped."""
+    opened: BinaryIO = path.open(mode)
+    return opened

@@ -1,0 +1,77 @@
+"""Everything that the provider raises.
+
+::
+
+    KimiError                       retryable: whether trying the same again can help
+      KimiConnectionConfigError     the Airflow connection cannot be used as it is
+      KimiInputError                the input or a parameter is wrong; nothing was sent
+      KimiApiError                  the platform answered no
+      KimiNoAnswerError             no answer came, so what the platform did is unknown
+      KimiBatchError                a batch was accepted and then ended badly, or has not ended yet
+      KimiResultError               result files could not be fetched whole
+
+Every message says what happened, what is true now (sent, running, billed), and what to do. None holds a key, a
+prompt or an answer.
+"""
+
+
+class KimiError(Exception):
+    """Base of everything below.
+
+    An Airflow task that meets an error with ``retryable = False`` fails at once, whatever its ``retries``.
+    """
+
+    retryable = False
+
+
+class KimiConnectionConfigError(KimiError, ValueError):
+    """The Airflow connection cannot be used as it is. Nothing was sent."""
+
+
+class KimiInputError(KimiError, ValueError):
+    """The input or a parameter is wrong. Nothing was sent."""
+
+
+class KimiApiError(KimiError):
+    """The platform answered no.
+
+    :param message: What a user reads.
+    :param status_code: HTTP status; None where a 200 did not hold what the API promises.
+    :param error_type: The platform's ``error.type``; None where the answer had none.
+    :param retryable: Whether the same call may succeed later.
+    :param retry_after_seconds: How long the platform asked to wait; None if it did not say.
+    :param request_id: The platform's id of the call, for its support; None if there was none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None,
+        error_type: str | None = None,
+        retryable: bool = False,
+        retry_after_seconds: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.error_type = error_type
+        self.retryable = retryable
+        self.retry_after_seconds = retry_after_seconds
+        self.request_id = request_id
+
+
+class KimiNoAnswerError(KimiError):
+    """No answer came: refused, dropped or timed out. What the platform did is unknown."""
+
+    retryable = True
+
+
+class KimiBatchError(KimiError):
+    """A batch was accepted and then ended badly, or has not ended yet."""
+
+
+class KimiResultError(KimiError):
+    """Result files could not be fetched whole."""
+
+    retryable = True

@@ -1,0 +1,1 @@
+"""The steps of the job: submit, wait, collect, cancel. They obey the decisions of `batch`."""

@@ -1,0 +1,34 @@
+"""Reads that are worth repeating. Only reads: nothing here may create or change anything."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError
+from airflow_provider_kimi.flows.log import Log
+
+T = TypeVar("T")
+
+#: Pauses between the attempts of one read, unless the platform asks for a longer one.
+PAUSES_SECONDS = (1.0, 4.0, 15.0)
+
+#: Longest pause taken while a worker slot is held, whatever the platform asks.
+MAX_PAUSE_SECONDS = 120.0
+
+
+def read_patiently(read: Callable[[], T], log: Log, sleep: Callable[[float], None] = time.sleep) -> T:
+    """Call `read` until it succeeds, a fault is permanent, or the pauses are used up.
+
+    :raises KimiError: The last fault.
+    """
+    for pause in PAUSES_SECONDS:
+        try:
+            return read()
+        except KimiError as error:
+            if not error.retryable:
+                raise
+            asked = error.retry_after_seconds if isinstance(error, KimiApiError) else None
+            seconds = min(max(pause, asked or 0.0), MAX_PAUSE_SECONDS)
+            log.warning("%s Trying again in %g s.", error, seconds)
+            sleep(seconds)
+    return read()

@@ -1,0 +1,73 @@
+"""What Airflow discovers about this package."""
+
+from typing import Any
+
+#: Fields of the connection form beside the standard ones. Their values land in the connection's extra.
+CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "region": {
+        "label": "Region",
+        "description": "cn: api.moonshot.cn, yuan. intl: api.moonshot.ai, US dollars. A key works in its region only.",
+        "schema": {"type": ["string", "null"], "enum": ["cn", "intl"], "default": "cn"},
+    },
+    "model": {
+        "label": "Default model",
+        "description": "Used where an operator names none. Empty: kimi-k2.6.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "timeout": {
+        "label": "Timeout",
+        "description": "Seconds per HTTP call. Empty: 120.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "console_url": {
+        "label": "Console URL",
+        "description": "Template for links to the console. Empty: the region's console.",
+        "schema": {"type": ["string", "null"]},
+    },
+}
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden_fields": ["schema", "login", "port", "extra"],
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {
+        "password": "sk-...",
+        "host": "empty: the region's own; else https://gateway.example.com/v1",
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Describe the provider."""
+    from airflow_provider_kimi import __version__
+
+    package = "airflow_provider_kimi"
+    return {
+        "package-name": "airflow-provider-kimi",
+        "name": "Kimi (Moonshot AI)",
+        "description": "Batch API of Kimi (Moonshot AI).",
+        "versions": [__version__],
+        "connection-types": [
+            {
+                "connection-type": "kimi",
+                "hook-class-name": f"{package}.hooks.kimi.KimiHook",
+                "hook-name": "Kimi (Moonshot AI)",
+                "conn-fields": CONNECTION_FIELDS,
+                "ui-field-behaviour": {
+                    "hidden-fields": UI_FIELD_BEHAVIOUR["hidden_fields"],
+                    "relabeling": UI_FIELD_BEHAVIOUR["relabeling"],
+                    "placeholders": UI_FIELD_BEHAVIOUR["placeholders"],
+                },
+            }
+        ],
+        "hooks": [{"integration-name": "Kimi", "python-modules": [f"{package}.hooks.kimi"]}],
+        "operators": [{"integration-name": "Kimi", "python-modules": [f"{package}.operators.batch"]}],
+        "sensors": [{"integration-name": "Kimi", "python-modules": [f"{package}.sensors.batch"]}],
+        "triggers": [{"integration-name": "Kimi", "python-modules": [f"{package}.triggers.batch"]}],
+        "integrations": [
+            {
+                "integration-name": "Kimi",
+                "external-doc-url": "https://platform.kimi.com/docs",
+                "tags": ["service"],
+            }
+        ],
+    }

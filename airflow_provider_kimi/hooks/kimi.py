@@ -1,0 +1,318 @@
+"""The hook: one Airflow connection, one short method per call of the API.
+
+It sends and translates; it decides nothing and repeats nothing. The SDK's own retries are off: a repeated
+`POST /batches` would be a second paid batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+
+from airflow_provider_kimi.api import models
+from airflow_provider_kimi.api.errors import decode, not_kimi, translated
+from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
+from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
+from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
+from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+T = TypeVar("T")
+
+#: Seconds to wait for a TCP connection; a host that is up answers in milliseconds.
+CONNECT_TIMEOUT_SECONDS = 10.0
+
+#: Bytes read at once while a file is downloaded.
+DOWNLOAD_CHUNK_BYTES = 1 << 20
+
+_NOTHING = "Nothing was changed by this call."
+
+
+class KimiHook(BaseHook):
+    """Talk to the Kimi (Moonshot AI) open platform with an Airflow connection of type ``kimi``.
+
+    Every method raises :class:`~airflow_provider_kimi.exceptions.KimiApiError` where the platform says no and
+    :class:`~airflow_provider_kimi.exceptions.KimiNoAnswerError` where no answer came; none retries.
+
+    :param kimi_conn_id: Airflow connection: Password holds the API key, Host may override the base URL.
+    """
+
+    conn_name_attr = "kimi_conn_id"
+    default_conn_name = "kimi_default"
+    conn_type = "kimi"
+    hook_name = "Kimi (Moonshot AI)"
+
+    def __init__(self, kimi_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.kimi_conn_id = kimi_conn_id
+        self._async_client: AsyncOpenAI | None = None
+
+    # The connection
+
+    @cached_property
+    def settings(self) -> ConnectionSettings:
+        """The connection, read once.
+
+        :raises KimiConnectionConfigError: It does not exist, or a field is missing or wrong.
+        """
+        try:
+            connection = self.get_connection(self.kimi_conn_id)
+        except AirflowNotFoundException:
+            raise self._unknown_connection() from None
+        return self._read(connection, connection.extra_dejson)
+
+    async def _asettings(self) -> ConnectionSettings:
+        from airflow.providers.common.compat.connection import get_async_connection
+
+        if "settings" not in self.__dict__:
+            try:
+                connection = await get_async_connection(self.kimi_conn_id)
+            except AirflowNotFoundException:
+                raise self._unknown_connection() from None
+            extra = await asyncio.to_thread(lambda: connection.extra_dejson)
+            self.__dict__["settings"] = self._read(connection, extra)
+        return self.settings
+
+    def _read(self, connection: Any, extra: Mapping[str, Any]) -> ConnectionSettings:
+        return read_settings(
+            self.kimi_conn_id,
+            host=connection.host,
+            port=connection.port,
+            password=connection.password,
+            extra=extra,
+        )
+
+    def _unknown_connection(self) -> KimiConnectionConfigError:
+        return KimiConnectionConfigError(
+            f"There is no Airflow connection {self.kimi_conn_id!r}. Nothing was sent. Create one of type 'kimi' with "
+            "the API key as its Password, or pass the id of an existing one as kimi_conn_id."
+        )
+
+    @cached_property
+    def _client(self) -> OpenAI:
+        from openai import OpenAI
+
+        return OpenAI(**self._client_options(self.settings))
+
+    @staticmethod
+    def _client_options(settings: ConnectionSettings) -> dict[str, Any]:
+        from openai import Omit, Timeout
+
+        return {
+            "api_key": settings.api_key,
+            "base_url": settings.base_url,
+            "max_retries": 0,
+            "timeout": Timeout(settings.timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
+            # An OPENAI_ORG_ID or OPENAI_PROJECT_ID of the worker is nobody's business here.
+            "default_headers": {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()},
+        }
+
+    def get_conn(self) -> OpenAI:
+        """Return the SDK's client for this connection: no transport retries, the connection's timeout."""
+        return self._client
+
+    async def aget_conn(self) -> AsyncOpenAI:
+        """Return the async client, looked up and built off the event loop."""
+        if self._async_client is None:
+            settings = await self._asettings()
+            self._async_client = await asyncio.to_thread(self._build_async_client, settings)
+        return self._async_client
+
+    def _build_async_client(self, settings: ConnectionSettings) -> AsyncOpenAI:
+        from openai import AsyncOpenAI
+
+        return AsyncOpenAI(**self._client_options(settings))
+
+    async def aclose(self) -> None:
+        """Close the async client, if one was opened."""
+        if self._async_client is not None:
+            await self._async_client.close()
+            self._async_client = None
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell in one sentence whether the key works on its host, by asking for the models."""
+        try:
+            found = self.list_models()
+        except KimiError as error:
+            return False, str(error)
+        names = ", ".join(model.id for model in found[:5])
+        return True, f"{self.settings.base_url} accepts the key; it may use {len(found)} models ({names})."
+
+    # Files
+
+    def upload_file(self, path: Path, filename: str, purpose: str = "batch") -> models.RemoteFile:
+        """Upload a local file.
+
+        :param path: The file, streamed from disk.
+        :param filename: Name on the platform; a batch input must end in ``.jsonl``.
+        :param purpose: ``batch``, ``file-extract``, ``image`` or ``video``.
+        """
+        action = f"the upload of {filename!r}"
+        with (
+            translated(self.settings, action, "The file may have been stored; storage is not billed."),
+            path.open("rb") as content,
+        ):
+            reply = self._client.files.with_raw_response.create(
+                file=(filename, content, "application/jsonl"),
+                purpose=cast(Any, purpose),
+            )
+            return decode(self.settings, action, reply.content, models.RemoteFile)
+
+    def list_files(self) -> list[models.RemoteFile]:
+        """List the account's files; the platform documents no paging."""
+        action = "listing files"
+        with translated(self.settings, action, _NOTHING):
+            reply = self._client.files.with_raw_response.list()
+            return decode(self.settings, action, reply.content, models.FilePage).data
+
+    def download_file(self, file_id: str, target: BinaryIO) -> int:
+        """Stream a file's content into ``target`` and return how many bytes came."""
+        size = 0
+        with (
+            translated(self.settings, f"downloading file {file_id!r}", _NOTHING),
+            self._client.files.with_streaming_response.content(file_id) as reply,
+        ):
+            for chunk in reply.iter_bytes(DOWNLOAD_CHUNK_BYTES):
+                size += target.write(chunk)
+        return size
+
+    def delete_file(self, file_id: str) -> bool:
+        """Delete a file for good."""
+        action = f"deleting file {file_id!r}"
+        with translated(self.settings, action, "The file may be gone."):
+            reply = self._client.files.with_raw_response.delete(file_id)
+            return decode(self.settings, action, reply.content, models.DeletedFile).deleted
+
+    # Batches
+
+    def create_batch(
+        self, input_file_id: str, *, completion_window: str = "24h", metadata: Mapping[str, str] | None = None
+    ) -> models.Batch:
+        """Create a batch: from here on, money is spent. Sent exactly once.
+
+        :param input_file_id: A file uploaded with purpose ``batch``.
+        :param completion_window: ``12h`` to ``7d``.
+        :param metadata: At most 16 pairs of short strings; None for none.
+        """
+        action = f"creating a batch from file {input_file_id!r}"
+        unanswered = (
+            "Whether the batch exists, and is billed, is unknown. Look on the console for a batch of this input "
+            "file before you submit again."
+        )
+        from openai import omit
+
+        with translated(self.settings, action, unanswered):
+            reply = self._client.batches.with_raw_response.create(
+                input_file_id=input_file_id,
+                endpoint=cast(Any, BATCH_ENDPOINT),
+                completion_window=cast(Any, completion_window),
+                metadata=dict(metadata) if metadata else omit,
+            )
+            return decode(self.settings, action, reply.content, models.Batch)
+
+    def get_batch(self, batch_id: str) -> models.Batch:
+        """Read a batch."""
+        action = _reading(batch_id)
+        with translated(self.settings, action, _STILL_RUNNING):
+            reply = self._client.batches.with_raw_response.retrieve(batch_id)
+            return decode(self.settings, action, reply.content, models.Batch)
+
+    async def aget_batch(self, batch_id: str) -> models.Batch:
+        """Read a batch without blocking the event loop."""
+        client = await self.aget_conn()
+        action = _reading(batch_id)
+        with translated(self.settings, action, _STILL_RUNNING):
+            reply = await client.batches.with_raw_response.retrieve(batch_id)
+            return decode(self.settings, action, reply.content, models.Batch)
+
+    def list_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
+        """Read one page of batches.
+
+        :param after: Id of the last batch seen; None for the first page.
+        :param limit: Batches a page.
+        """
+        action = "listing batches"
+        query: dict[str, Any] = {"limit": limit} | ({"after": after} if after else {})
+        with translated(self.settings, action, _NOTHING):
+            reply = self._client.batches.with_raw_response.list(**query)
+            return decode(self.settings, action, reply.content, models.BatchPage)
+
+    def cancel_batch(self, batch_id: str) -> models.Batch:
+        """Ask for a cancel; rows already running still end, and are billed."""
+        action = f"cancelling batch {batch_id!r}"
+        with translated(self.settings, action, "The batch may be cancelling, or still running and billed."):
+            reply = self._client.batches.with_raw_response.cancel(batch_id)
+            return decode(self.settings, action, reply.content, models.Batch)
+
+    # The account
+
+    def list_models(self) -> list[models.Model]:
+        """List the models that the key may use; nothing tells which can be batched."""
+        action = "listing models"
+        with translated(self.settings, action, _NOTHING):
+            reply = self._client.models.with_raw_response.list()
+            return decode(self.settings, action, reply.content, models.ModelList).data
+
+    def get_balance(self) -> models.Balance:
+        """Read the money left: yuan in region ``cn``, US dollars in ``intl``."""
+        action = "reading the balance"
+        with translated(self.settings, action, _NOTHING):
+            reply = self._client.get("/users/me/balance", cast_to=models.RawReply)
+            return self._convert(action, reply, models.BalanceReply).data
+
+    def estimate_tokens(self, messages: Sequence[Mapping[str, Any]], model: str | None = None) -> int:
+        """Estimate the prompt tokens of chat messages; tools are not counted.
+
+        :param messages: As in a chat completion.
+        :param model: None for the connection's model.
+        """
+        action = "estimating tokens"
+        body = {"model": model or self.settings.model, "messages": messages}
+        with translated(self.settings, action, _NOTHING):
+            reply = self._client.post("/tokenizers/estimate-token-count", cast_to=models.RawReply, body=body)
+            return self._convert(action, reply, models.TokenCountReply).data.total_tokens
+
+    def _convert(self, action: str, reply: object, kind: type[T]) -> T:
+        import msgspec
+
+        try:
+            return msgspec.convert(reply, kind, strict=False)
+        except msgspec.ValidationError:
+            raise not_kimi(self.settings, action) from None
+
+    # The form on Airflow below 3.2; from 3.2 on it comes from get_provider_info.py
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Name the fields of the connection form."""
+        from airflow_provider_kimi.get_provider_info import UI_FIELD_BEHAVIOUR
+
+        return UI_FIELD_BEHAVIOUR
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Add the provider's own fields to the connection form."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import StringField
+
+        from airflow_provider_kimi.get_provider_info import CONNECTION_FIELDS
+
+        return {
+            name: StringField(
+                lazy_gettext(field["label"]), widget=BS3TextFieldWidget(), description=field["description"]
+            )
+            for name, field in CONNECTION_FIELDS.items()
+        }
+
+
+_STILL_RUNNING = "The batch is not touched by this: it goes on as it was."
+
+
+def _reading(batch_id: str) -> str:
+    return f"reading batch {batch_id!r}"

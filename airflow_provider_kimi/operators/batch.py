@@ -1,0 +1,240 @@
+"""The operators: create batches, land their results, cancel them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.batch.identity import TaskIdentity, read_batch_ids
+from airflow_provider_kimi.batch.manifest import check_failures
+from airflow_provider_kimi.batch.requests import Recipe
+from airflow_provider_kimi.compat import BaseOperator, Context, never_rendered
+from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.flows.cancel import request_cancel
+from airflow_provider_kimi.flows.collect import Landing, collect
+from airflow_provider_kimi.flows.submit import Order, submit
+from airflow_provider_kimi.flows.wait import Watch, wait_here
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+
+
+class KimiCreateBatchOperator(BaseOperator):
+    """Check an input, upload it, and create a batch from it.
+
+    The whole input is checked on the worker before the first call. The create is sent once: where its answer is
+    lost, the task fails without a retry and names what to look for, because a second try could be paid twice.
+
+    Pushes ``input_file_ids``, ``request_count`` and, where there is just one batch, ``batch_id``.
+
+    :param input: A URI of a Kimi-ready ``.jsonl`` (lines of ``custom_id, method, url, body``), a URI of a table
+        (``.jsonl`` or ``.csv``, with ``prompt``), or a list of prompts, of chats (lists of messages), of row dicts
+        (with ``prompt``) or of ready requests. A URI is templated; what rows hold never is.
+    :param model: Model of every request; None for the connection's (``kimi-k2.6`` if it names none), or for ready
+        requests the model that they name. Templated.
+    :param prompt: For tables, the user message as a ``str.format`` text over columns: ``"Classify: {text}"``. Never
+        rendered by Jinja, so a literal brace is written ``{{``.
+    :param system_prompt: System message of every request; likewise a text over columns where there is a ``prompt``.
+        None for no system message.
+    :param key_column: Column whose value becomes the ``custom_id``; None numbers the rows. Templated.
+    :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
+    :param completion_window: How long the platform may take, ``12h`` to ``7d``. Templated.
+    :param metadata: Pairs of text to tag the batch with, beside this provider's own eight; 16 in all. Templated.
+    :param kimi_conn_id: Airflow connection. Templated.
+    :return: The batch ids, in shard order: one for an input within the limits of one file.
+    :raises AirflowFailException: The input, a parameter, the key or the account is refused, or the fate of the
+        create is unknown.
+    """
+
+    template_fields: Sequence[str] = (
+        "input",
+        "model",
+        "prompt",
+        "system_prompt",
+        "key_column",
+        "request_params",
+        "completion_window",
+        "metadata",
+        "kimi_conn_id",
+    )
+    ui_color = "#d9e8ff"
+
+    def __init__(
+        self,
+        *,
+        input: Any,
+        model: str | None = None,
+        prompt: str | None = None,
+        system_prompt: str | None = None,
+        key_column: str | None = None,
+        request_params: Mapping[str, Any] | None = None,
+        completion_window: str = "24h",
+        metadata: Mapping[str, str] | None = None,
+        kimi_conn_id: str = KimiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.input = input if isinstance(input, str) else never_rendered(input)
+        self.model = model
+        self.prompt = never_rendered(prompt)
+        self.system_prompt = never_rendered(system_prompt)
+        self.key_column = key_column
+        self.request_params = request_params
+        self.completion_window = completion_window
+        self.metadata = metadata
+        self.kimi_conn_id = kimi_conn_id
+
+    def execute(self, context: Context) -> list[str]:
+        """Check, upload, create."""
+        ti = context["ti"]
+        with airflow_errors():
+            hook = KimiHook(self.kimi_conn_id)
+            recipe = Recipe(
+                model=self.model or hook.settings.model,
+                prompt=self.prompt,
+                system_prompt=self.system_prompt,
+                key_column=self.key_column,
+                request_params=self.request_params or {},
+            )
+            order = Order(self.input, recipe, self.model, self.completion_window, self.metadata or {})
+            task = TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+            submission = submit(hook, order, task, self.log)
+        ti.xcom_push("input_file_ids", submission.input_file_ids)
+        ti.xcom_push("request_count", submission.request_count)
+        if len(submission.batch_ids) == 1:
+            ti.xcom_push("batch_id", submission.batch_ids[0])
+        return submission.batch_ids
+
+
+class KimiBatchResultsOperator(BaseOperator):
+    """Land the output and error files of batches that have ended, and join every row to its request.
+
+    Works for every way a batch can end: rows that were done before it expired or was cancelled are landed too. The
+    directory then holds ``output.jsonl`` and ``error.jsonl`` (the platform's lines, byte for byte), ``results.jsonl``
+    (one row for each request, in input order), ``dead_letter.jsonl`` (requests without a usable answer, ready to be
+    given back as input) and, last, ``manifest.json``. Running it again replaces the result by an equal one.
+
+    Pushes ``output_file`` and ``error_file`` (URIs, None where there is none), ``output_file_ids`` and
+    ``error_file_ids``.
+
+    :param batch_id: One id, a list, or the rendered text of a list. Templated.
+    :param output: URI of the directory. Templated.
+    :param input: The table that the batch was made from, if its columns are wanted in the results; None for none. A
+        URI is templated; what rows hold never is.
+    :param key_column: The column that named the rows, as given to the create. Templated.
+    :param max_failed_rows: Rows without a usable answer that are accepted; None accepts any number but all.
+    :param max_failed_ratio: Their share of all rows, 0 to 1; None likewise.
+    :param kimi_conn_id: Airflow connection. Templated.
+    :return: The manifest.
+    :raises AirflowFailException: A batch has not ended, no row has a usable answer, or more rows than accepted have
+        none. In the last two cases the result is landed all the same.
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "output_directory", "input", "key_column", "kimi_conn_id")
+    ui_color = "#d4f5e2"
+
+    def __init__(
+        self,
+        *,
+        batch_id: str | Sequence[str],
+        output: str,
+        input: Any = None,
+        key_column: str | None = None,
+        max_failed_rows: int | None = None,
+        max_failed_ratio: float | None = None,
+        kimi_conn_id: str = KimiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
+        self.input = input if isinstance(input, str) else never_rendered(input)
+        self.key_column = key_column
+        self.max_failed_rows = max_failed_rows
+        self.max_failed_ratio = max_failed_ratio
+        self.kimi_conn_id = kimi_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Land, reconcile, judge."""
+        ti = context["ti"]
+        with airflow_errors():
+            landing = Landing(read_batch_ids(self.batch_id), self.output_directory, self.input, self.key_column)
+            collected = collect(KimiHook(self.kimi_conn_id), landing, self.log)
+            ti.xcom_push("output_file", collected.manifest["output_file"])
+            ti.xcom_push("error_file", collected.manifest["error_file"])
+            ti.xcom_push("output_file_ids", collected.output_file_ids)
+            ti.xcom_push("error_file_ids", collected.error_file_ids)
+            check_failures(
+                collected.tally,
+                landing.batch_ids,
+                max_failed_rows=self.max_failed_rows,
+                max_failed_ratio=self.max_failed_ratio,
+            )
+        return collected.manifest
+
+
+class KimiCancelBatchOperator(BaseOperator):
+    """Cancel batches. A batch that ended first is a result, not an error.
+
+    Rows that already run still end and are billed. A batch that is assembling its results (``finalizing``) is left
+    alone: its rows are done by then.
+
+    :param batch_id: One id, a list, or the rendered text of a list. Templated.
+    :param wait_for_termination: Wait until every batch is terminal; False returns each status as it then stands.
+    :param deferrable: Wait in the triggerer; False waits in the worker.
+    :param poll_interval: Seconds between two looks.
+    :param timeout: Seconds or timedelta after which the wait is given up.
+    :param kimi_conn_id: Airflow connection. Templated.
+    :return: The status of each batch, by id.
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "kimi_conn_id")
+    ui_color = "#ffe0d9"
+
+    def __init__(
+        self,
+        *,
+        batch_id: str | Sequence[str],
+        wait_for_termination: bool = True,
+        deferrable: bool = True,
+        poll_interval: float = 30.0,
+        timeout: timedelta | float = timedelta(hours=4),
+        kimi_conn_id: str = KimiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.wait_for_termination = wait_for_termination
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        self.kimi_conn_id = kimi_conn_id
+
+    def execute(self, context: Context) -> dict[str, str] | None:
+        """Ask for the cancels, then wait."""
+        with airflow_errors():
+            hook = KimiHook(self.kimi_conn_id)
+            batches = [request_cancel(hook, batch_id, self.log) for batch_id in read_batch_ids(self.batch_id)]
+            if not self.wait_for_termination or all(batch.is_terminal for batch in batches):
+                return {batch.id: batch.status for batch in batches}
+            watch = Watch(tuple(batch.id for batch in batches), self.poll_interval, time.time() + self.timeout)
+            if not self.deferrable:
+                return self._statuses(wait_here(hook, watch, self.log))
+        self.defer(
+            trigger=KimiBatchTrigger(watch.batch_ids, self.kimi_conn_id, watch.poll_interval_seconds, watch.deadline),
+            method_name="execute_complete",
+        )
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
+        """Resume when the trigger has fired."""
+        with airflow_errors():
+            return self._statuses(BatchEvent.from_dict(event))
+
+    @staticmethod
+    def _statuses(event: BatchEvent) -> dict[str, str]:
+        if event.outcome != "ended":
+            raise KimiBatchError(event.message)
+        return {batch_id: end.status for batch_id, end in event.batches.items()}

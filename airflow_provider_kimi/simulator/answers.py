@@ -1,0 +1,148 @@
+"""What the model says: a responder turns one request line into an answer, an error, or no line at all."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A chat completion.
+
+    :param content: Text of the message; None for an answer without text.
+    :param finish_reason: `stop`, `length`, `tool_calls` or `content_filter`.
+    :param reasoning_content: Chain of thought beside the text, if any.
+    :param cached_tokens: How many prompt tokens were read from the cache.
+    """
+
+    content: str | None
+    finish_reason: str = "stop"
+    reasoning_content: str | None = None
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class RowError:
+    """A row that the platform refuses."""
+
+    code: str
+    message: str
+    status_code: int = 400
+
+
+#: One request line (`custom_id`, `method`, `url`, `body`) in; None means that no line comes back for it.
+Responder = Callable[[Mapping[str, Any]], Answer | RowError | None]
+
+_LABEL_LIST = re.compile(
+    r"(?:labels?|one of|categor(?:y|ies)|choose from|标签|选项|类别|之一)"
+    r"(?:\s+(?:is|are|these|the following|是|为))*\s*[:：]\s*(?P<labels>[^.。\n;；:：]+)",
+    re.IGNORECASE,
+)
+_LABEL_PAIR = re.compile(r"(?P<labels>[\w-]+(?:\s*[,，、]\s*[\w-]+)*\s*(?:\bor\b|还是|或者?)\s*[\w-]+)", re.IGNORECASE)
+_LABEL_SEPARATOR = re.compile(r"\s*(?:[,，、/|]|\bor\b|\band\b|还是|或者?)\s*", re.IGNORECASE)
+
+_MOODS = {
+    "positive": ("positive", "pos", "good", "正面", "积极", "好评", "正向"),
+    "negative": ("negative", "neg", "bad", "负面", "消极", "差评", "负向"),
+    "neutral": ("neutral", "mixed", "中性", "中立"),
+}
+# fmt: off
+_POSITIVE_WORDS = (
+    "good", "great", "excellent", "love", "loved", "perfect", "happy", "fast", "comfortable", "recommend",
+    "best", "easy", "friendly", "delicious", "clean", "不错", "很好", "喜欢", "满意", "推荐", "很棒", "舒服",
+    "方便", "漂亮", "值得", "物美价廉", "开心", "热情", "干净", "好看", "好吃", "超值", "实用", "精美", "挺好",
+    "划算",
+)
+_NEGATIVE_WORDS = (
+    "bad", "terrible", "awful", "hate", "broke", "broken", "slow", "disappointed", "refund", "worst", "dirty",
+    "rude", "useless", "cheap", "noisy", "late", "很差", "太差", "很烂", "失望", "垃圾", "不好", "不满意",
+    "不推荐", "不建议", "坏了", "退货", "糟糕", "很脏", "吵", "太贵", "后悔", "不值", "难吃", "差劲", "上当",
+    "骗",
+)
+# fmt: on
+
+
+def label_answer(request: Mapping[str, Any]) -> Answer:
+    """Pick one of the labels that the prompt allows, by simple word lists; the same request, the same answer."""
+    prompt, text = _prompt_and_text(request["body"].get("messages", []))
+    labels, text = _allowed_labels(prompt, text)
+    if not labels:
+        return Answer(f"{len(text)} characters read.")
+    label = _pick(labels, text)
+    if request["body"].get("response_format", {}).get("type") in ("json_object", "json_schema"):
+        return Answer(json.dumps({"label": label}, ensure_ascii=False))
+    return Answer(label)
+
+
+def _prompt_and_text(messages: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
+    instructions = [_text_of(m) for m in messages if m.get("role") == "system"]
+    texts = [_text_of(m) for m in messages if m.get("role") == "user"]
+    return "\n".join(instructions), "\n".join(texts)
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
+def _allowed_labels(prompt: str, text: str) -> tuple[list[str], str]:
+    """Return the labels and the text without the list of them."""
+    for pattern in (_LABEL_LIST, _LABEL_PAIR):
+        if found := pattern.search(prompt):
+            return _split_labels(found), text
+        if found := pattern.search(text):
+            return _split_labels(found), text[: found.start()] + text[found.end() :]
+    return [], text
+
+
+def _split_labels(found: re.Match[str]) -> list[str]:
+    parts = (part.strip(" \t\"'`[](){}<>“”‘’") for part in _LABEL_SEPARATOR.split(found["labels"]))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def _pick(labels: list[str], text: str) -> str:
+    lowered = text.lower()
+    score = sum(map(lowered.count, _POSITIVE_WORDS)) - sum(map(lowered.count, _NEGATIVE_WORDS))
+    mood = "positive" if score > 0 else "negative" if score < 0 else "neutral"
+    for wanted in (mood, "positive"):
+        for label in labels:
+            if label.lower() in _MOODS[wanted]:
+                return label
+    mentioned = [label for label in labels if label.lower() in lowered]
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
+    return (mentioned or labels)[digest[0] % len(mentioned or labels)]
+
+
+def completion(body: Mapping[str, Any], answer: Answer, created: int) -> dict[str, Any]:
+    """Shape an answer as the platform's chat completion, with deterministic token counts."""
+    prompt_tokens = count_tokens(body.get("messages", []))
+    reasoning_tokens = len(answer.reasoning_content or "")
+    completion_tokens = max(1, len(answer.content or "")) + reasoning_tokens
+    message: dict[str, Any] = {"role": "assistant", "content": answer.content}
+    if answer.reasoning_content is not None:
+        message["reasoning_content"] = answer.reasoning_content
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return {
+        "id": f"chatcmpl-{digest[:24]}",
+        "object": "chat.completion",
+        "created": created,
+        "model": body.get("model"),
+        "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason}],
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+            "cached_tokens": min(answer.cached_tokens, prompt_tokens),
+            "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
+        },
+    }
+
+
+def count_tokens(messages: Iterable[Mapping[str, Any]]) -> int:
+    """Estimate: three bytes a token, four tokens a message."""
+    return sum(4 + len(_text_of(message).encode("utf-8", "replace")) // 3 for message in messages)

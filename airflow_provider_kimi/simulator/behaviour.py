@@ -1,0 +1,87 @@
+"""Switches for what the platform's documentation leaves open or its sources dispute."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time as real_time
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a batch stays in each state, in simulated seconds."""
+
+    validating_seconds: float = 3.0
+    working_seconds: float = 20.0
+    finalizing_seconds: float = 2.0
+    cancelling_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One value for each unknown; the defaults follow the user's guide, then the official documentation.
+
+    :param success_status_code: `response.status_code` of a row that worked: 200 as documented, 0 as two clients
+        recorded, None to leave the key out.
+    :param error_shape: How an error line spells its error: `error` (code and message), `type` (type and
+        message), `text` (a bare string), `response` (status and body of the refused request), `empty` (status 0
+        and an empty body).
+    :param empty_file_id: How an absent file id is written: `null`, `empty` (`""`) or `absent` (no key).
+    :param failed_error_file: Whether a batch that failed validation has an error file that says why.
+    :param forbidden_keys: What a forbidden body key does: fail the `batch`, fail the `row`, or `ignore`.
+    :param expired_output: Whether rows done before the window ended can be downloaded.
+    :param cancelled_output: The same for a cancelled batch.
+    :param unfinished_rows: Rows never started are `absent` from the files, or lines in the `error_file`.
+    :param cancel_in_finalizing: Whether a cancel is accepted while results are assembled.
+    :param cancel_again_status: HTTP status of a cancel while `cancelling`.
+    :param shuffle_output: Whether output lines come in another order than the input.
+    :param final_newline: Whether result files end with a newline.
+    :param null_request_counts: Answer `request_counts: null`.
+    :param newest_first: Order of `GET /batches`.
+    :param max_list_limit: Largest page of `GET /batches`.
+    :param result_files_listed: Whether output and error files show up in `GET /files` and count.
+    :param reserve_balance: Whether a batch whose worst-case price exceeds the balance fails.
+    :param batch_models: Models a batch may use.
+    :param models: Models of `GET /models`.
+    """
+
+    success_status_code: int | None = 200
+    error_shape: Literal["error", "type", "text", "response", "empty"] = "error"
+    empty_file_id: Literal["null", "empty", "absent"] = "null"
+    failed_error_file: bool = True
+    forbidden_keys: Literal["batch", "row", "ignore"] = "batch"
+    expired_output: bool = True
+    cancelled_output: bool = True
+    unfinished_rows: Literal["absent", "error_file"] = "absent"
+    cancel_in_finalizing: bool = False
+    cancel_again_status: Literal[200, 400] = 400
+    shuffle_output: bool = True
+    final_newline: bool = True
+    null_request_counts: bool = False
+    newest_first: bool = True
+    max_list_limit: int = 100
+    result_files_listed: bool = True
+    reserve_balance: bool = False
+    batch_models: tuple[str, ...] = ("kimi-k2.6", "kimi-k2.7-code")
+    models: tuple[str, ...] = ("kimi-k3", "kimi-k2.6", "kimi-k2.7-code", "kimi-k2.7-code-highspeed")
+
+
+class Clock:
+    """Simulated time: real, faster, or moved by hand.
+
+    :param speed: Simulated seconds per real second; 0 stops the clock, so that only `advance` moves it.
+    :param source: Where real time comes from.
+    """
+
+    def __init__(self, speed: float = 1.0, source: Callable[[], float] = real_time) -> None:
+        self._speed = speed
+        self._source = source
+        self._started = source()
+        self._advanced = 0.0
+
+    def now(self) -> float:
+        """Simulated unix seconds."""
+        return self._started + (self._source() - self._started) * self._speed + self._advanced
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward."""
+        self._advanced += seconds

@@ -1,0 +1,115 @@
+"""`KimiSimulator`: the simulated platform on a loopback port, from Python."""
+
+import socket
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+
+from airflow_provider_kimi.simulator.answers import Responder, label_answer
+from airflow_provider_kimi.simulator.app import Call, SimulatorApp
+from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock, Timing
+from airflow_provider_kimi.simulator.faults import CallName, Fault
+from airflow_provider_kimi.simulator.lifecycle import BatchRecord
+from airflow_provider_kimi.simulator.platform import Platform
+
+
+class KimiSimulator:
+    """A Kimi platform on loopback, for tests, demos and trying things out.
+
+    Use it as a context manager: ``with KimiSimulator() as sim: ...``.
+
+    :param port: TCP port; 0 picks a free one.
+    :param api_key: The only key it accepts.
+    :param speed: Simulated seconds per real second; 0 stops the clock, so that only `advance` moves it.
+    :param timing: How long batches stay in each state.
+    :param behaviour: Switches for what the platform's documentation leaves open.
+    :param responder: What the model answers; None labels by simple word lists.
+    :param balance: Money on the account.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        api_key: str = "sk-simulator",
+        speed: float = 1.0,
+        timing: Timing | None = None,
+        behaviour: Behaviour | None = None,
+        responder: Responder | None = None,
+        balance: float = 1000.0,
+    ) -> None:
+        self._platform = Platform(
+            Clock(speed), behaviour or Behaviour(), timing or Timing(), responder or label_answer, balance
+        )
+        self._app = SimulatorApp(self._platform, api_key)
+        self._socket = socket.create_server(("127.0.0.1", port))
+        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def base_url(self) -> str:
+        """What a connection's host is set to."""
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+
+    @property
+    def api_key(self) -> str:
+        """What a connection's password is set to."""
+        return self._app.api_key
+
+    @property
+    def journal(self) -> list[Call]:
+        """Every call received so far, in order of its answer."""
+        return self._app.journal
+
+    @property
+    def batches(self) -> Mapping[str, BatchRecord]:
+        """Every batch created so far, by id."""
+        return self._platform.batches
+
+    def status(self, batch_id: str) -> str:
+        """Return a batch's status now, without a call in the journal."""
+        return str(self._platform.get_batch(batch_id)["status"])
+
+    def file_content(self, file_id: str) -> bytes:
+        """Return a stored file's bytes, without a call in the journal."""
+        return self._platform.get_file(file_id).path.read_bytes()
+
+    def file_ids(self, purpose: str) -> list[str]:
+        """List the stored files of one purpose, oldest first."""
+        return [record.id for record in self._platform.files.values() if record.purpose == purpose]
+
+    def advance(self, seconds: float) -> None:
+        """Move the simulated clock forward."""
+        self._platform.clock.advance(seconds)
+
+    def inject(self, call: CallName, **fault: Any) -> None:
+        """Spoil the next calls of one kind; the keywords are the fields of `Fault`."""
+        self._app.faults.add(call, Fault(**fault))
+
+    def serve(self) -> None:
+        """Serve in this thread until interrupted."""
+        try:
+            self._server.run(sockets=[self._socket])
+        finally:
+            self._close()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+        self._close()
+
+    def _close(self) -> None:
+        self._socket.close()
+        self._platform.close()

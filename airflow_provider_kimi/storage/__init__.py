@@ -1,0 +1,1 @@
+"""Rows in and result files out, as streams."""
