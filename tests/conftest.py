@@ -1,0 +1,45 @@
+"""Fixtures of every test: an Airflow home of its own, and a simulated platform behind a connection."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Airflow reads these when it is first imported.
+_home = tempfile.TemporaryDirectory(prefix="kimi-tests-")
+os.environ["AIRFLOW_HOME"] = _home.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parent.parent / "example_dags")
+
+import pytest  # noqa: E402
+
+from airflow_provider_kimi.hooks.kimi import KimiHook  # noqa: E402
+from airflow_provider_kimi.simulator import KimiSimulator  # noqa: E402
+
+Connect = Callable[[KimiSimulator], KimiHook]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Point the connection `kimi_default` at a simulator, and return its hook."""
+
+    def point_at(simulator: KimiSimulator, **extra: object) -> KimiHook:
+        fields = {"conn_type": "kimi", "host": simulator.base_url, "password": simulator.api_key, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
+        return KimiHook()
+
+    return point_at
+
+
+@pytest.fixture
+def sim() -> Iterator[KimiSimulator]:
+    """A simulated platform whose clock stands still until it is advanced."""
+    with KimiSimulator(speed=0) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def hook(sim: KimiSimulator, connect: Connect) -> KimiHook:
+    """A hook on the simulated platform."""
+    return connect(sim)

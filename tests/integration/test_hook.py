@@ -1,0 +1,163 @@
+"""The hook against the simulated platform, over TCP."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiNoAnswerError
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.conftest import Connect
+
+
+def test_one_method_for_each_call_of_the_api(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    line = {
+        "custom_id": "a",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}]},
+    }
+    (tmp_path / "in").write_text(json.dumps(line))
+    uploaded = hook.upload_file(tmp_path / "in", "in.jsonl")
+    assert [file.id for file in hook.list_files()] == [uploaded.id]
+    batch = hook.create_batch(uploaded.id, completion_window="3d", metadata={"who": "me"})
+    assert (batch.status, batch.completion_window, batch.metadata) == ("validating", "3d", {"who": "me"})
+    assert hook.get_batch(batch.id).id == batch.id
+    assert [found.id for found in hook.list_batches().data] == [batch.id]
+    sim.advance(60)
+    output_id = hook.get_batch(batch.id).output_file_id
+    assert output_id is not None
+    content = io.BytesIO()
+    assert hook.download_file(output_id, content) == len(sim.file_content(output_id))
+    assert content.getvalue() == sim.file_content(output_id)
+    other = hook.create_batch(uploaded.id)
+    assert hook.cancel_batch(other.id).status == "cancelling"
+    assert hook.delete_file(output_id)
+    assert "kimi-k2.6" in [model.id for model in hook.list_models()]
+    assert hook.get_balance().available_balance == 1000.0
+    assert hook.estimate_tokens([{"role": "user", "content": "hello"}]) > 0
+    assert [call.status for call in sim.journal] == [200] * len(sim.journal)
+
+
+def test_a_working_key_is_said_to_work(hook: KimiHook) -> None:
+    works, sentence = hook.test_connection()
+    assert works
+    assert "accepts the key" in sentence
+
+
+class TestTestConnectionSaysWhatIsWrong:
+    def test_no_connection(self) -> None:
+        works, sentence = KimiHook("kimi_absent").test_connection()
+        assert not works
+        assert "There is no Airflow connection 'kimi_absent'" in sentence
+
+    def test_no_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps({"conn_type": "kimi"}))
+        works, sentence = KimiHook().test_connection()
+        assert not works
+        assert "has no API key" in sentence
+
+    def test_key_refused_on_an_unknown_host(self, connect: Connect) -> None:
+        with KimiSimulator(api_key="sk-right") as sim:
+            connect(sim)
+        with KimiSimulator(api_key="sk-other") as sim:
+            hook = connect(sim)
+            assert hook.settings.api_key == "sk-other"
+            sim._app.api_key = "sk-rotated"
+            works, sentence = hook.test_connection()
+        assert not works
+        assert "is always refused by the other" in sentence
+        assert "sk-other" not in sentence
+
+    def test_host_unreachable(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            hook = connect(sim)
+        works, sentence = hook.test_connection()
+        assert not works
+        assert "could not be reached" in sentence
+
+    def test_not_a_kimi_api(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        sim.inject("list_models", status=200, html=True)
+        works, sentence = hook.test_connection()
+        assert not works
+        assert "something that is not Kimi's API" in sentence
+
+
+class TestAnErrorSaysWhatHappenedWhatIsTrueAndWhatToDo:
+    def test_unknown_batch(self, hook: KimiHook) -> None:
+        with pytest.raises(KimiApiError) as caught:
+            hook.get_batch("batch_gone")
+        assert not caught.value.retryable
+        assert caught.value.status_code == 404
+        assert "reading batch 'batch_gone'" in str(caught.value)
+        assert "another account or region" in str(caught.value)
+
+    def test_html_of_a_504(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        sim.inject("get_batch", status=504, html=True)
+        with pytest.raises(KimiApiError) as caught:
+            hook.get_batch("batch_x")
+        assert caught.value.retryable
+        assert "<html>" not in str(caught.value)
+        assert "goes on as it was" in str(caught.value)
+
+    def test_timeout_of_one_call(self, sim: KimiSimulator, connect: Connect) -> None:
+        sim.inject("get_batch", hang_seconds=3)
+        with pytest.raises(KimiNoAnswerError, match=r"within 0\.2 s"):
+            connect(sim, timeout=0.2).get_batch("batch_x")  # type: ignore[call-arg]
+
+    def test_account_ids_in_a_429_are_hidden(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        text = "Your account org-1234567890abcdef<ak-abcdef123456> request reached max RPM: 3, try again after 1 s"
+        sim.inject("list_models", status=429, error_type="rate_limit_reached_error", message=text, retry_after=7)
+        with pytest.raises(KimiApiError) as caught:
+            hook.list_models()
+        assert caught.value.retryable
+        assert caught.value.retry_after_seconds == 7
+        assert "1234567890" not in str(caught.value)
+        assert "abcdef123456" not in str(caught.value)
+
+    def test_the_original_error_is_not_chained(self, hook: KimiHook) -> None:
+        with pytest.raises(KimiApiError) as caught:
+            hook.get_batch("batch_gone")
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
+def test_an_exhausted_balance_is_not_worth_a_retry(sim: KimiSimulator, hook: KimiHook) -> None:
+    """T57: a 429 that no waiting heals."""
+    sim.inject(
+        "create_batch", status=429, error_type="exceeded_current_quota_error", message="suspended: insufficient balance"
+    )
+    with pytest.raises(KimiApiError) as caught:
+        hook.create_batch("file_x")
+    assert not caught.value.retryable
+    assert "Top up" in str(caught.value)
+
+
+def test_a_create_is_sent_once_though_its_answer_is_lost(sim: KimiSimulator, hook: KimiHook) -> None:
+    """T1: the SDK's own retries would have made three batches."""
+    sim.inject("create_batch", status=502, times=3)
+    with pytest.raises(KimiApiError, match="Whether the batch exists, and is billed, is unknown"):
+        hook.create_batch("file_x")
+    assert [call.name for call in sim.journal] == ["create_batch"]
+
+
+def test_the_key_is_in_no_representation(hook: KimiHook) -> None:
+    assert hook.settings.api_key not in repr(hook.settings)
+
+
+def test_a_lookalike_host_is_no_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T62: the host is compared whole, and it is the one that is called."""
+    fields = {"conn_type": "kimi", "password": "sk-x", "host": "https://api.moonshot.ai.evil.example/v1"}
+    monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
+    settings = KimiHook().settings
+    assert settings.region is None
+    assert settings.base_url == "https://api.moonshot.ai.evil.example/v1"
+
+
+def test_plain_http_is_refused_beyond_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"conn_type": "kimi", "password": "sk-x", "host": "http://gateway.example/v1"}
+    monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
+    with pytest.raises(KimiConnectionConfigError, match="in clear"):
+        _ = KimiHook().settings

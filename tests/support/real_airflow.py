@@ -1,0 +1,240 @@
+"""A real Airflow: scheduler, dag processor, triggerer and API server as processes, in a throw-away home."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+USER = "admin"
+PASSWORD = "admin"
+
+#: Seconds that a component gets to end by itself.
+STOP_SECONDS = 20.0
+
+
+class RealAirflow:
+    """Start everything on entering, stop everything on leaving.
+
+    :param home: An empty directory of its own.
+    :param dags: Directory of DAG files.
+    :param connections: Airflow connections by id, as the fields of their JSON form.
+    """
+
+    def __init__(self, home: Path, dags: Path, connections: Mapping[str, Mapping[str, Any]]) -> None:
+        self.home = home
+        self.port, worker_log_port, trigger_log_port = free_ports(3)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._token = ""
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        passwords = home / "passwords.json"
+        passwords.write_text(json.dumps({USER: PASSWORD}))
+        settings = {
+            "CORE__DAGS_FOLDER": dags,
+            "CORE__LOAD_EXAMPLES": False,
+            "CORE__PARALLELISM": 4,
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
+            "API__HOST": "127.0.0.1",
+            "API__PORT": self.port,
+            "API__BASE_URL": self.url,
+            "API__WORKERS": 1,
+            "API__SECRET_KEY": secrets.token_hex(32),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
+            "LOGGING__WORKER_LOG_SERVER_PORT": worker_log_port,
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": trigger_log_port,
+            # A short deferral must not overtake the end of the process that deferred.
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
+        }
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")},
+            "AIRFLOW_HOME": str(home),
+            **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()},
+            **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
+        }
+
+    def __enter__(self) -> Self:
+        try:
+            self._command("db", "migrate")
+            for component in COMPONENTS:
+                self.start(component)
+            wait_for(self._is_healthy, 120, "Airflow is not healthy")
+        except BaseException:
+            self.stop_all()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_all()
+
+    # Processes
+
+    def start(self, component: str) -> None:
+        """Start one component in a process group of its own."""
+        with (self.home / f"{component}.log").open("ab") as log:
+            self._processes[component] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", component],
+                env=self._environment,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def pids(self, component: str) -> set[int]:
+        """The processes of one component."""
+        return set(processes_of_group(self._processes[component].pid))
+
+    def stop_all(self) -> None:
+        """Stop every component and whatever it started, and wait until all are gone."""
+        groups = [process.pid for process in self._processes.values()]
+        with ignored_interrupts():
+            for signal_number in (signal.SIGTERM, signal.SIGKILL):
+                for group in groups:
+                    with suppress(ProcessLookupError):
+                        os.killpg(group, signal_number)
+                deadline = time.monotonic() + STOP_SECONDS
+                while time.monotonic() < deadline and any(self._is_alive(group) for group in groups):
+                    time.sleep(0.1)
+            self._processes.clear()
+
+    def _is_alive(self, group: int) -> bool:
+        for process in self._processes.values():
+            process.poll()
+        return any(processes_of_group(group))
+
+    def _command(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self._environment,
+            cwd=self.home,
+            capture_output=True,
+            start_new_session=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"airflow {' '.join(arguments)} failed:\n{done.stderr.decode(errors='replace')[-3000:]}")
+
+    # REST
+
+    def _is_healthy(self) -> bool:
+        for component, process in self._processes.items():
+            if process.poll() is not None:
+                raise RuntimeError(f"{component} ended with {process.returncode}:\n{self.log_tail(component)}")
+        try:
+            health = self.call("GET", "/api/v2/monitor/health")
+        except (OSError, ValueError):
+            return False
+        return all(health[name]["status"] == "healthy" for name in ("scheduler", "triggerer", "dag_processor"))
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """Send one REST call as the administrator."""
+        if not self._token and not path.startswith("/auth") and not path.endswith("/health"):
+            self._token = self.call("POST", "/auth/token", {"username": USER, "password": PASSWORD})["access_token"]
+        request = urllib.request.Request(
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return json.loads(reply.read() or b"null")
+
+    def run_dag(self, dag_id: str, run_id: str, conf: Mapping[str, Any] | None = None) -> None:
+        """Unpause a DAG, once it is parsed, and trigger a run."""
+        wait_for(lambda: self._is_known(dag_id), 60, f"{dag_id} was not parsed")
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+        run = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
+        self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", run)
+
+    def _is_known(self, dag_id: str) -> bool:
+        try:
+            self.call("GET", f"/api/v2/dags/{dag_id}")
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return False
+            raise
+        return True
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """State of a run."""
+        return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}")["state"])
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """State of every task instance of a run, by task id."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances"
+        return {ti["task_id"]: ti["state"] or "-" for ti in self.call("GET", path)["task_instances"]}
+
+    def task_instance(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """All that REST says of a task instance."""
+        return self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}")
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """Value of an XCom."""
+        run = urllib.parse.quote(run_id)
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
+        return self.call("GET", path)["value"]
+
+    def log_tail(self, component: str, characters: int = 3000) -> str:
+        """The last that a component printed."""
+        return (self.home / f"{component}.log").read_text(errors="replace")[-characters:]
+
+    def task_logs(self) -> str:
+        """Everything that tasks and triggers logged."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted((self.home / "logs").rglob("*.log*")))
+
+
+def free_ports(count: int) -> list[int]:
+    """Find free TCP ports on loopback."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in held]
+    for server in held:
+        server.close()
+    return ports
+
+
+def processes_of_group(group: int) -> Iterator[int]:
+    """The living processes of a process group."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(process_group) == group and state != "Z":
+                yield int(folder.name)
+
+
+def wait_for(condition: Callable[[], T], seconds: float, complaint: str, pause: float = 0.5) -> T:
+    """Wait until a condition holds, and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{complaint} after {seconds:g} s")
+        time.sleep(pause)
+    return result
+
+
+@contextmanager
+def ignored_interrupts(signals: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> Iterator[None]:
+    """Let nothing interrupt a clean-up."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
