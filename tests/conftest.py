@@ -3,8 +3,9 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 # Airflow reads these when it is first imported.
 _home = tempfile.TemporaryDirectory(prefix="kimi-tests-")
@@ -17,15 +18,20 @@ import pytest  # noqa: E402
 from airflow_provider_kimi.hooks.kimi import KimiHook  # noqa: E402
 from airflow_provider_kimi.simulator import KimiSimulator  # noqa: E402
 
-Connect = Callable[[KimiSimulator], KimiHook]
+
+class Connect(Protocol):
+    """Point the connection `kimi_default` at a simulator, and return its hook."""
+
+    def __call__(self, simulator: KimiSimulator, *, api_key: str | None = None, **extra: object) -> KimiHook: ...
 
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Point the connection `kimi_default` at a simulator, and return its hook."""
 
-    def point_at(simulator: KimiSimulator, **extra: object) -> KimiHook:
-        fields = {"conn_type": "kimi", "host": simulator.base_url, "password": simulator.api_key, "extra": extra}
+    def point_at(simulator: KimiSimulator, *, api_key: str | None = None, **extra: object) -> KimiHook:
+        password = api_key or simulator.api_key
+        fields = {"conn_type": "kimi", "host": simulator.base_url, "password": password, "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
         return KimiHook()
 
