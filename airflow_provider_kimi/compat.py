@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
     BaseSensorOperator,
     Context,
     PokeReturnValue,
+    XComArg,
     literal,
 )
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -28,6 +29,7 @@ __all__ = [
     "Context",
     "PokeReturnValue",
     "TriggerEvent",
+    "XComArg",
     "never_rendered",
     "object_storage_path",
     "open_binary",

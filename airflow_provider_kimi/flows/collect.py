@@ -1,6 +1,7 @@
 """Collect: land the output and error files, join every row to its request, write the result, the manifest last."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,17 +64,17 @@ class Part:
     error: Path | None
 
 
-def collect(hook: KimiHook, landing: Landing, log: Log) -> Collected:
+def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float], None] = time.sleep) -> Collected:
     """Land the result of batches that have ended, whatever they ended as.
 
     :raises KimiBatchError: One has not ended yet.
     :raises KimiResultError: A file could not be downloaded whole.
     """
-    batches = [_ended(hook, batch_id, log) for batch_id in landing.batch_ids]
+    batches = [_ended(hook, batch_id, log, sleep) for batch_id in landing.batch_ids]
     directory = OutputDirectory(landing.output)
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
-        parts = [_fetch(hook, batch, workshop / str(number), log) for number, batch in enumerate(batches)]
+        parts = [_fetch(hook, batch, workshop / str(number), log, sleep) for number, batch in enumerate(batches)]
         _concatenate([part.output for part in parts], workshop / OUTPUT_NAME)
         _concatenate([part.error for part in parts], workshop / ERROR_NAME)
         tally = _write_rows(parts, landing, workshop, log)
@@ -101,8 +102,8 @@ _FILES = {
 }
 
 
-def _ended(hook: KimiHook, batch_id: str, log: Log) -> Batch:
-    batch = read_patiently(lambda: hook.get_batch(batch_id), log)
+def _ended(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], None]) -> Batch:
+    batch = read_patiently(lambda: hook.get_batch(batch_id), log, sleep)
     if not batch.is_terminal:
         raise KimiBatchError(
             f"Batch {batch_id} is still {batch.status} and goes on; nothing was landed. Put a KimiBatchSensor before "
@@ -111,7 +112,7 @@ def _ended(hook: KimiHook, batch_id: str, log: Log) -> Batch:
     return batch
 
 
-def _fetch(hook: KimiHook, batch: Batch, folder: Path, log: Log) -> Part:
+def _fetch(hook: KimiHook, batch: Batch, folder: Path, log: Log, sleep: Callable[[float], None]) -> Part:
     folder.mkdir()
     counts = batch.counts
     asked: list[tuple[str, str | None, int]] = [
@@ -124,7 +125,7 @@ def _fetch(hook: KimiHook, batch: Batch, folder: Path, log: Log) -> Part:
         path = folder / name
         try:
             if file_id is not None:
-                fetch_file(hook, file_id, path, expected_lines=expected_lines, log=log)
+                fetch_file(hook, file_id, path, expected_lines=expected_lines, log=log, sleep=sleep)
             paths[name] = path if file_id is not None else None
         except KimiApiError as error:
             if name != "requests" or error.status_code != 404:

@@ -12,7 +12,7 @@ from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.identity import TaskIdentity, read_batch_ids
 from airflow_provider_kimi.batch.manifest import check_failures
 from airflow_provider_kimi.batch.requests import Recipe
-from airflow_provider_kimi.compat import BaseOperator, Context, never_rendered
+from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, never_rendered
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.cancel import request_cancel
 from airflow_provider_kimi.flows.collect import Landing, collect
@@ -139,7 +139,7 @@ class KimiBatchResultsOperator(BaseOperator):
     def __init__(
         self,
         *,
-        batch_id: str | Sequence[str],
+        batch_id: str | Sequence[str] | XComArg,
         output: str,
         input: Any = None,
         key_column: str | None = None,
@@ -197,7 +197,7 @@ class KimiCancelBatchOperator(BaseOperator):
     def __init__(
         self,
         *,
-        batch_id: str | Sequence[str],
+        batch_id: str | Sequence[str] | XComArg,
         wait_for_termination: bool = True,
         deferrable: bool = True,
         poll_interval: float = 30.0,

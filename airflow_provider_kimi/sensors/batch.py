@@ -18,6 +18,7 @@ from airflow_provider_kimi.compat import (
     BaseSensorOperator,
     Context,
     PokeReturnValue,
+    XComArg,
 )
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.wait import Watch, check_completed, look
@@ -60,7 +61,7 @@ class KimiBatchSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        batch_id: str | Sequence[str],
+        batch_id: str | Sequence[str] | XComArg,
         kimi_conn_id: str = KimiHook.default_conn_name,
         deferrable: bool = True,
         poke_interval: timedelta | float = 30.0,

@@ -21,23 +21,23 @@ Handler = Callable[[Request], Awaitable[Response]]
 Message = MutableMapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
-    """One call that the simulator received.
+    """One call that the simulator received; it stands in the journal from its arrival on.
 
     :param name: Which call of the API, by the name of the hook's method.
     :param path: Path with query, as sent.
-    :param status: HTTP status of the answer; None where the connection was dropped.
-    :param at: Simulated unix seconds.
+    :param at: Simulated unix seconds of its arrival.
     :param authorized: Whether the key was right.
+    :param status: HTTP status of the answer; None where none was given, or none yet.
     """
 
     name: str
     method: str
     path: str
-    status: int | None
     at: float
     authorized: bool
+    status: int | None = None
 
 
 class SimulatorApp:
@@ -80,10 +80,12 @@ class SimulatorApp:
     def _endpoint(self, name: CallName, handler: Handler) -> Handler:
         async def endpoint(request: Request) -> Response:
             authorized = request.headers.get("authorization") == f"Bearer {self.api_key}"
-            response = await self._answer(name, handler, request, authorized)
             path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            status = None if isinstance(response, _DroppedResponse) else response.status_code
-            self.journal.append(Call(name, request.method, path, status, self.platform.clock.now(), authorized))
+            call = Call(name, request.method, path, self.platform.clock.now(), authorized)
+            self.journal.append(call)
+            response = await self._answer(name, handler, request, authorized)
+            if not isinstance(response, _DroppedResponse):
+                call.status = response.status_code
             response.headers["msh-request-id"] = secrets.token_hex(8)
             return response
 

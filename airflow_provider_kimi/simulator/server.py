@@ -62,7 +62,7 @@ class KimiSimulator:
 
     @property
     def journal(self) -> list[Call]:
-        """Every call received so far, in order of its answer."""
+        """Every call received so far, in order of arrival."""
         return self._app.journal
 
     @property
@@ -81,6 +81,10 @@ class KimiSimulator:
     def file_ids(self, purpose: str) -> list[str]:
         """List the stored files of one purpose, oldest first."""
         return [record.id for record in self._platform.files.values() if record.purpose == purpose]
+
+    def now(self) -> float:
+        """Simulated unix seconds."""
+        return self._platform.clock.now()
 
     def advance(self, seconds: float) -> None:
         """Move the simulated clock forward."""

@@ -1,0 +1,187 @@
+"""Bad input: one paragraph with place, state and remedy; nothing reaches the platform; Airflow does not retry."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.support.requests import request, write_jsonl
+from tests.support.tasks import run_task
+
+pytestmark = pytest.mark.usefixtures("hook")
+
+
+def refusal_of(sim: KimiSimulator, **parameters: Any) -> str:
+    """Run the create operator, assert that it fails for good before the first call, and return what it says."""
+    with pytest.raises(AirflowFailException) as caught:
+        run_task(KimiCreateBatchOperator(task_id="create", **parameters))
+    assert sim.journal == []
+    message = str(caught.value)
+    assert "Nothing was sent." in message
+    assert "\n" not in message
+    return message
+
+
+GOOD = json.dumps(request("good")).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(b"", "is empty", id="empty file"),
+        pytest.param(b"\xef\xbb\xbf" + GOOD, "line 1 begins with a byte order mark", id="BOM"),
+        pytest.param(GOOD + b'\n{"custom_id":"\xff"}\n', "line 2 is not UTF-8 at byte 14", id="not UTF-8"),
+        pytest.param(GOOD.decode().encode("utf-16"), "line 1 is not UTF-8 at byte 0", id="UTF-16"),
+        pytest.param(GOOD + b"\n{oops}\n", "line 2 is not valid JSON", id="not JSON"),
+        pytest.param(GOOD + b"\n[1]\n", "line 2 is JSON, but not an object", id="not an object"),
+        pytest.param(GOOD + b"\n\n" + GOOD, "line 2 is blank", id="blank line"),
+    ],
+)
+def test_a_file_that_is_not_json_lines_is_refused(
+    sim: KimiSimulator, tmp_path: Path, content: bytes, said: str
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(content)
+    message = refusal_of(sim, input=str(path))
+    assert said in message
+    assert str(path) in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param({"custom_id": None}, "has no custom_id", id="no custom_id"),
+        pytest.param({"custom_id": 7}, "has no custom_id; it must be a non-empty string", id="custom_id a number"),
+        pytest.param({"custom_id": "good"}, "repeats the custom_id of line 1", id="duplicate custom_id"),
+        pytest.param({"method": None}, "(custom_id 'b') must have method 'POST'", id="no method"),
+        pytest.param({"method": "GET"}, "(custom_id 'b') must have method 'POST'", id="wrong method"),
+        pytest.param({"url": "/v1/embeddings"}, "must have url '/v1/chat/completions'", id="wrong url"),
+        pytest.param({"body": None}, "has no body", id="no body"),
+        pytest.param({"body": "{}"}, "has no body", id="body a text"),
+        pytest.param({"body": {"messages": [{}]}}, "has no model", id="no model"),
+        pytest.param({"body": {"model": "kimi-k2.6"}}, "has no messages", id="no messages"),
+        pytest.param(
+            {"body": {"model": "kimi-k2.7-code", "messages": [{}]}},
+            "asks model 'kimi-k2.7-code', but this batch uses 'kimi-k2.6'",
+            id="two models",
+        ),
+        pytest.param(
+            {"body": {"model": "kimi-k2.6", "messages": [{}], "temperature": 0}},
+            "sets 'temperature', which the models fix",
+            id="forbidden parameter",
+        ),
+        pytest.param({"body": {"model": "kimi-k2.6", "messages": [{}], "stream": True}}, "sets 'stream'", id="stream"),
+    ],
+)
+def test_a_wrong_request_is_refused_by_line(
+    sim: KimiSimulator, tmp_path: Path, changes: Mapping[str, Any], said: str
+) -> None:
+    """T34, T53: faults that the platform finds minutes after it has accepted the batch."""
+    source = write_jsonl(tmp_path / "in.jsonl", [request("good"), {**request("b"), **changes}])
+    if None in changes.values():
+        source = write_jsonl(tmp_path / "in.jsonl", [request("good"), request(**{"custom_id": "b", **changes})])
+    message = refusal_of(sim, input=source)
+    assert "line 2" in message
+    assert said in message
+
+
+def test_many_faults_are_told_together_and_counted(sim: KimiSimulator, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [request(f"r{n}", method="PUT") for n in range(30)])
+    message = refusal_of(sim, input=source)
+    assert "has 30 faults" in message
+    assert "line 20 " in message
+    assert "line 21 " not in message
+    assert "and 10 more" in message
+
+
+def test_over_100_mb_is_refused_with_the_numbers(sim: KimiSimulator) -> None:
+    message = refusal_of(sim, input=["x" * 1_000_000] * 100)
+    assert "makes 100 requests of 100,0" in message
+    assert "one batch file may have 100,000,000 bytes" in message
+    assert "2 or more inputs" in message
+
+
+class TestTables:
+    def test_a_missing_column_is_named_with_those_there_are(self, sim: KimiSimulator, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("id,body\n1,good\n")
+        message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="Classify: {text}")
+        assert "row 1 (line 2) has no column 'text', which the prompt uses; it has 'id', 'body'" in message
+
+    def test_a_null_is_not_sent_as_the_word_none(self, sim: KimiSimulator, tmp_path: Path) -> None:
+        source = write_jsonl(tmp_path / "t.jsonl", [{"text": "a"}, {"text": None}])
+        assert "line 2 has null in column 'text'" in refusal_of(sim, input=source, prompt="{text}")
+
+    def test_a_repeated_key_is_named_with_both_places(self, sim: KimiSimulator, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("id,text\n1,a\n2,b\n1,c\n")
+        message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}", key_column="id")
+        assert "row 3 (line 4) (custom_id '1') repeats the custom_id of row 1 (line 2)" in message
+
+    def test_ragged_rows(self, sim: KimiSimulator, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("id,text\n1,a,extra\n2\n")
+        message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}")
+        assert "row 1 (line 2) has more cells than the header" in message
+        assert "row 2 (line 3) has fewer cells than the header" in message
+
+    def test_another_encoding(self, sim: KimiSimulator, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_bytes("id,text\n1,很好\n".encode("gb18030"))
+        assert "is not UTF-8" in refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}")
+
+    def test_a_table_without_a_prompt(self, sim: KimiSimulator, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("id,text\n1,a\n")
+        assert "no prompt says how to ask" in refusal_of(sim, input=str(tmp_path / "t.csv"))
+
+    def test_a_template_that_reaches_into_objects_is_only_a_column_name(self, sim: KimiSimulator) -> None:
+        message = refusal_of(sim, input=[{"text": "a"}], prompt="{text.__class__}")
+        assert "has no column 'text.__class__'" in message
+
+    @pytest.mark.parametrize("prompt", ["{", "{text", "{}", "{0}", "{text!r}"])
+    def test_a_template_that_is_not_valid(self, sim: KimiSimulator, prompt: str) -> None:
+        assert "prompt template" in refusal_of(sim, input=[{"text": "a"}], prompt=prompt)
+
+
+class TestParameters:
+    @pytest.mark.parametrize("window", ["11h", "8d", "24", "1w", "0h", "1.5d", "", "-1d", "24H"])
+    def test_a_window_outside_12_hours_to_7_days(self, sim: KimiSimulator, window: str) -> None:
+        message = refusal_of(sim, input=["hi"], completion_window=window)
+        assert f"completion_window is {window!r}" in message
+        assert "12h to 168h" in message
+
+    def test_more_than_16_metadata_pairs(self, sim: KimiSimulator) -> None:
+        message = refusal_of(sim, input=["hi"], metadata={f"k{n}": "v" for n in range(9)})
+        assert "has 9 pairs; a batch may have 16, of which 8 are this provider's" in message
+
+    def test_metadata_that_would_hide_ours(self, sim: KimiSimulator) -> None:
+        assert "which this provider sets" in refusal_of(sim, input=["hi"], metadata={"kimi_job_key": "x"})
+
+    @pytest.mark.parametrize("key", ["temperature", "top_p", "n", "presence_penalty", "frequency_penalty", "stream"])
+    def test_a_forbidden_parameter(self, sim: KimiSimulator, key: str) -> None:
+        """T53."""
+        assert f"request_params has {key!r}" in refusal_of(sim, input=["hi"], request_params={key: 1})
+
+    def test_an_unknown_connection(self, sim: KimiSimulator) -> None:
+        message = refusal_of(sim, input=["hi"], kimi_conn_id="kimi_absent")
+        assert "There is no Airflow connection 'kimi_absent'" in message
+
+    @pytest.mark.parametrize(
+        ("source", "said"),
+        [
+            pytest.param([], "is empty", id="empty list"),
+            pytest.param([""], "element 1 is an empty prompt", id="empty prompt"),
+            pytest.param(["a", 7], "element 2 is a int", id="a number"),
+            pytest.param([{"text": "a"}], "element 1 is a table row, and no prompt", id="row without prompt"),
+            pytest.param(["half \ud800"], "element 1 holds half a character", id="lone surrogate"),
+            pytest.param(7, "input is a int", id="not an input"),
+            pytest.param("rows.xlsx", "ends in neither .jsonl nor .csv", id="another format"),
+            pytest.param("/nowhere/rows.jsonl", "does not exist", id="no such file"),
+        ],
+    )
+    def test_an_input_that_is_none(self, sim: KimiSimulator, source: object, said: str) -> None:
+        assert said in refusal_of(sim, input=source)
+
+    def test_prompts_beside_a_template(self, sim: KimiSimulator) -> None:
+        assert "element 1 is a str, but prompt is a template" in refusal_of(sim, input=["hi"], prompt="{text}")

@@ -1,0 +1,103 @@
+"""Cancelling: a batch that ended first is a result; the wait for the end is the sensor's."""
+
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.operators.batch import KimiCancelBatchOperator
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
+from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from tests.conftest import Connect
+from tests.support.requests import submit_prompts
+from tests.support.tasks import resume_task, run_task
+
+
+def cancel(batch_id: Any, **parameters: Any) -> KimiCancelBatchOperator:
+    return KimiCancelBatchOperator(task_id="cancel", batch_id=batch_id, **parameters)
+
+
+def calls(sim: KimiSimulator) -> list[str]:
+    return [call.name for call in sim.journal if call.name in ("get_batch", "cancel_batch")]
+
+
+def test_a_running_batch_is_cancelled_and_waited_for(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = submit_prompts(hook, 3).batch_ids
+    sim.advance(10)
+    attempt = run_task(cancel(batch_id))
+    assert calls(sim) == ["get_batch", "cancel_batch"]
+    assert attempt.deferred is not None
+    assert isinstance(attempt.deferred.trigger, KimiBatchTrigger)
+    sim.advance(60)
+    event = BatchEvent.ended({batch_id: hook.get_batch(batch_id)})
+    assert resume_task(cancel(batch_id), event.to_dict()).value == {batch_id: "cancelled"}
+
+
+def test_without_waiting_the_status_of_the_moment_is_returned(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = submit_prompts(hook, 3).batch_ids
+    assert run_task(cancel([batch_id], wait_for_termination=False)).value == {batch_id: "cancelling"}
+
+
+def test_in_the_worker_it_waits_too(connect: Connect) -> None:
+    with KimiSimulator(speed=20) as sim:
+        submission = submit_prompts(connect(sim), 3)
+        attempt = run_task(cancel(submission.batch_ids, deferrable=False, poll_interval=0.1))
+    assert attempt.value == {submission.batch_ids[0]: "cancelled"}
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "expired"])
+def test_a_batch_that_ended_first_is_a_result(sim: KimiSimulator, hook: KimiHook, status: str) -> None:
+    (batch_id,) = submit_prompts(hook, 3).batch_ids
+    if status == "failed":
+        sim.batches[batch_id].balance_failure = True
+    if status == "expired":
+        sim.batches[batch_id].expires_at = sim.now() + 10
+    sim.advance(60)
+    assert run_task(cancel(batch_id)).value == {batch_id: status}
+    assert calls(sim) == ["get_batch"]
+
+
+def test_a_race_lost_between_look_and_cancel_is_a_result(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = submit_prompts(hook, 3).batch_ids
+    sim.inject("cancel_batch", status=400, error_type="invalid_request_error", message="already completed")
+    assert run_task(cancel(batch_id, wait_for_termination=False)).value == {batch_id: "validating"}
+    assert calls(sim) == ["get_batch", "cancel_batch", "get_batch"]
+
+
+def test_a_batch_that_assembles_its_results_is_left_alone(connect: Connect) -> None:
+    """A cancel in `finalizing` was seen to lose rows that were billed."""
+    with KimiSimulator(speed=0, behaviour=Behaviour(cancel_in_finalizing=True)) as sim:
+        (batch_id,) = submit_prompts(connect(sim), 3).batch_ids
+        sim.advance(24)
+        assert sim.status(batch_id) == "finalizing"
+        assert run_task(cancel(batch_id)).deferred is not None
+        assert calls(sim) == ["get_batch"]
+
+
+def test_a_second_cancel_is_no_error(sim: KimiSimulator, hook: KimiHook) -> None:
+    """T40."""
+    (batch_id,) = submit_prompts(hook, 3).batch_ids
+    sim.advance(10)
+    hook.cancel_batch(batch_id)
+    assert run_task(cancel(batch_id)).deferred is not None
+    assert calls(sim).count("cancel_batch") == 1
+
+
+def test_an_unknown_batch_fails_for_good(hook: KimiHook) -> None:
+    with pytest.raises(AirflowFailException, match="batch_gone"):
+        run_task(cancel("batch_gone"))
+
+
+def test_a_cancel_that_does_not_end_says_that_it_goes_on(hook: KimiHook) -> None:
+    event = BatchEvent("timed_out", {}, "The time to wait is over")
+    with pytest.raises(AirflowFailException, match="The time to wait is over"):
+        resume_task(cancel("batch_1"), event.to_dict())
+
+
+@pytest.mark.parametrize("value", ["", "[]", "None", [], [None], 7, "two words"])
+def test_what_is_no_batch_id_is_refused_before_any_call(sim: KimiSimulator, hook: KimiHook, value: Any) -> None:
+    with pytest.raises(AirflowFailException, match="is not a batch id"):
+        run_task(cancel(value))
+    assert sim.journal == []

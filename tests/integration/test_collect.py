@@ -1,0 +1,371 @@
+"""Collecting: every row under its own status, joined by id, whatever the files look like."""
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError, KimiResultError
+from airflow_provider_kimi.flows.collect import Collected, Landing, collect
+from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
+from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError
+from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.requests import LABELS, TASK, order, request, spoiling, submit_prompts, write_jsonl
+from tests.support.tasks import run_task
+
+
+class Landed:
+    """A landed result, read back from disk."""
+
+    def __init__(self, folder: Path, collected: Collected, log: LogRecord) -> None:
+        self.folder = folder
+        self.manifest = collected.manifest
+        self.collected = collected
+        self.log = log
+
+    def rows(self, name: str = "results.jsonl") -> list[dict[str, Any]]:
+        path = self.folder / name
+        return [json.loads(line) for line in path.read_bytes().split(b"\n") if line] if path.exists() else []
+
+    @property
+    def by_id(self) -> dict[str, dict[str, Any]]:
+        return {row["custom_id"]: row for row in self.rows()}
+
+    @property
+    def statuses(self) -> Counter[str]:
+        return Counter(row["status"] for row in self.rows())
+
+
+def land(hook: KimiHook, folder: Path, batch_ids: list[str], **changes: Any) -> Landed:
+    log = LogRecord()
+    collected = collect(hook, Landing(batch_ids, str(folder), **changes), log, sleep=lambda seconds: None)
+    return Landed(folder, collected, log)
+
+
+def land_prompts(sim: KimiSimulator, hook: KimiHook, folder: Path, count: int = 10) -> Landed:
+    """Label prompts, bring the batch to its end, and land it."""
+    submission = submit_prompts(hook, count)
+    sim.advance(60)
+    return land(hook, folder, submission.batch_ids)
+
+
+class TestACompletedBatch:
+    def test_comes_back_row_by_row_in_input_order(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        landed = land_prompts(sim, hook, tmp_path, 50)
+        expected = [f"row-{number:08d}" for number in range(1, 51)]
+        assert [row["custom_id"] for row in landed.rows()] == expected
+        assert [row["custom_id"] for row in landed.rows("output.jsonl")] != expected, "the platform shuffles"
+        assert landed.statuses == {"succeeded": 50}
+        assert {row["content"] for row in landed.rows()} == {"positive"}
+
+    def test_has_the_manifest_of_the_contract(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        manifest = land_prompts(sim, hook, tmp_path).manifest
+        assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
+        assert list(manifest) == [
+            *("schema_version", "batch_ids", "status", "model", "counts", "usage", "cost", "rounds"),
+            *("output_file", "error_file", "results_file", "dead_letter_file"),
+            *("input_fingerprint", "prompt_fingerprint", "created_at", "completed_at"),
+        ]
+        assert manifest["counts"]["total"] == sum(n for key, n in manifest["counts"].items() if key != "total") == 10
+        assert manifest["status"] == "completed"
+        assert manifest["model"] == "kimi-k2.6"
+        assert manifest["output_file"] == f"file://{tmp_path}/output.jsonl"
+        assert manifest["error_file"] is None
+        assert manifest["dead_letter_file"] is None
+        assert manifest["usage"]["total_tokens"] > manifest["usage"]["prompt_tokens"] > 0
+        assert manifest["created_at"] < manifest["completed_at"]
+        assert manifest["created_at"].endswith("+00:00")
+
+    def test_keeps_the_platforms_bytes(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        landed = land_prompts(sim, hook, tmp_path)
+        (file_id,) = landed.collected.output_file_ids
+        assert (tmp_path / "output.jsonl").read_bytes() == sim.file_content(file_id)
+        assert not (tmp_path / "error.jsonl").exists()
+
+    def test_landed_twice_is_the_same(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        landed = land_prompts(sim, hook, tmp_path)
+        first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        land(hook, tmp_path, landed.manifest["batch_ids"])
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+
+    def test_of_several_shards_is_one_result(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        ids = [
+            submit(hook, order([request(f"s{shard}-{n}") for n in range(5)]), TASK, LogRecord()).batch_ids[0]
+            for shard in range(3)
+        ]
+        sim.advance(60)
+        landed = land(hook, tmp_path, ids)
+        assert [row["custom_id"] for row in landed.rows()] == [f"s{shard}-{n}" for shard in range(3) for n in range(5)]
+        assert landed.manifest["batch_ids"] == ids
+        assert len(landed.rows("output.jsonl")) == 15
+
+
+class TestEveryRowHasItsStatus:
+    def test_missing_failed_and_odd_rows(self, connect: Connect, tmp_path: Path) -> None:
+        spoilt = {
+            "row-00000001": None,
+            "row-00000002": RowError("invalid_request_error", "Input token length too long"),
+            "row-00000003": RowError("content_filter", "high risk"),
+            "row-00000004": Answer("posi", finish_reason="length"),
+            "row-00000005": Answer("", finish_reason="stop"),
+            "row-00000006": Answer(None, finish_reason="content_filter"),
+        }
+        with KimiSimulator(speed=0, responder=spoiling(spoilt)) as sim:
+            landed = land_prompts(sim, connect(sim), tmp_path)
+        assert [row["status"] for row in landed.rows()][:7] == [
+            *("missing", "failed", "filtered", "truncated", "invalid", "filtered", "succeeded"),
+        ]
+        assert landed.by_id["row-00000002"]["error_code"] == "invalid_request_error"
+        assert landed.by_id["row-00000002"]["error_message"] == "Input token length too long"
+        assert landed.manifest["status"] == "partial"
+        assert landed.manifest["counts"] == {
+            **{"total": 10, "succeeded": 4, "failed": 1, "invalid": 1, "truncated": 1, "filtered": 2},
+            **{"expired": 0, "cancelled": 0, "missing": 1},
+        }
+        assert len(landed.rows("error.jsonl")) == 2
+
+    def test_dead_letters_go_back_in_as_input(self, connect: Connect, tmp_path: Path) -> None:
+        with KimiSimulator(speed=0, responder=spoiling({"row-00000004": None})) as sim:
+            hook = connect(sim)
+            land_prompts(sim, hook, tmp_path)
+            again = submit(hook, order(str(tmp_path / "dead_letter.jsonl")), TASK, LogRecord())
+            first, second = (sim.file_content(file_id).split(b"\n") for file_id in sim.file_ids("batch"))
+        assert again.request_count == 1
+        assert second[0] == first[3]
+
+    @pytest.mark.parametrize("shape", ["error", "type", "text", "response", "empty"])
+    def test_whatever_way_the_error_is_spelled(self, connect: Connect, tmp_path: Path, shape: Any) -> None:
+        """T38."""
+        spoilt = {"row-00000001": RowError("server_error", "it broke")}
+        with KimiSimulator(speed=0, responder=spoiling(spoilt), behaviour=Behaviour(error_shape=shape)) as sim:
+            landed = land_prompts(sim, connect(sim), tmp_path)
+        assert landed.statuses == {"succeeded": 9, "failed": 1}
+        assert landed.by_id["row-00000001"]["status"] == "failed"
+
+    @pytest.mark.parametrize("status_code", [200, 0, None])
+    def test_whatever_the_status_code_of_success(
+        self, connect: Connect, tmp_path: Path, status_code: int | None
+    ) -> None:
+        with KimiSimulator(speed=0, behaviour=Behaviour(success_status_code=status_code)) as sim:
+            landed = land_prompts(sim, connect(sim), tmp_path)
+        assert landed.statuses == {"succeeded": 10}
+
+    def test_answers_with_unicode_line_ends_stay_whole(self, connect: Connect, tmp_path: Path) -> None:
+        """T41: `splitlines` would make three halves of one row."""
+        text = "one\u2028two\u0085three\u2029four\x0b\x0c\x1c\r"
+        with KimiSimulator(speed=0, responder=lambda line: Answer(text)) as sim:
+            landed = land_prompts(sim, connect(sim), tmp_path)
+        assert landed.statuses == {"succeeded": 10}
+        assert {row["content"] for row in landed.rows()} == {text}
+
+    @pytest.mark.parametrize("spelling", ["null", "empty", "absent"])
+    def test_a_batch_without_any_answer_asks_for_no_output_file(
+        self, connect: Connect, tmp_path: Path, spelling: Any
+    ) -> None:
+        """T37: a request to /files//content."""
+        broken = RowError("server_error", "it broke")
+        behaviour = Behaviour(empty_file_id=spelling)
+        with KimiSimulator(speed=0, responder=lambda line: broken, behaviour=behaviour) as sim:
+            landed = land_prompts(sim, connect(sim), tmp_path)
+            assert {call.status for call in sim.journal} == {200}
+        assert landed.manifest["status"] == "failed"
+        assert landed.manifest["output_file"] is None
+        assert landed.statuses == {"failed": 10}
+
+    def test_counters_that_lie_are_overruled_by_the_rows(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        """T36."""
+        submission = submit_prompts(hook, 10)
+        sim.advance(60)
+        (batch,) = sim.batches.values()
+        sim.status(batch.id)
+        batch.completed = 12
+        landed = land(hook, tmp_path, submission.batch_ids)
+        assert landed.statuses == {"succeeded": 10}
+        assert any("has 10 lines where the batch counted 12" in line for line in landed.log.warnings)
+
+    def test_counts_of_null_are_no_matter(self, connect: Connect, tmp_path: Path) -> None:
+        with KimiSimulator(speed=0, behaviour=Behaviour(null_request_counts=True)) as sim:
+            landed = land_prompts(sim, connect(sim), tmp_path)
+        assert landed.statuses == {"succeeded": 10}
+
+
+class TestABatchThatEndedOtherwise:
+    @pytest.mark.parametrize("status", ["expired", "cancelled"])
+    def test_keeps_the_rows_that_were_paid(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path, status: str
+    ) -> None:
+        """T39, T40: paid rows of a batch that did not complete."""
+        (batch_id,) = submit_prompts(hook, 10).batch_ids
+        batch = sim.batches[batch_id]
+        if status == "expired":
+            batch.expires_at = batch.created_at + 13
+        else:
+            sim.advance(13)
+            hook.cancel_batch(batch_id)
+        sim.advance(60)
+        landed = land(hook, tmp_path, [batch_id])
+        assert landed.statuses == {"succeeded": 5, status: 5}
+        assert len(landed.rows("dead_letter.jsonl")) == 5
+
+    def test_has_its_rows_named_though_it_has_no_file(self, connect: Connect, tmp_path: Path) -> None:
+        with KimiSimulator(speed=0, behaviour=Behaviour(expired_output=False)) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 4).batch_ids
+            sim.batches[batch_id].expires_at = sim.batches[batch_id].created_at + 13
+            sim.advance(60)
+            landed = land(hook, tmp_path, [batch_id])
+        assert landed.statuses == {"expired": 4}
+
+    def test_that_failed_gives_every_row_back(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        lines = [request("a"), request("b", body={"model": "kimi-k2.5", "messages": [{}]})]
+        (batch_id,) = submit(hook, order([lines[1]]), TASK, LogRecord()).batch_ids
+        sim.advance(60)
+        landed = land(hook, tmp_path, [batch_id])
+        assert landed.statuses == {"failed": 1}
+        assert "kimi-k2.5" in landed.by_id["b"]["error_message"]
+
+    def test_or_has_not_ended_is_not_landed(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        submission = submit_prompts(hook, 4)
+        with pytest.raises(KimiBatchError, match="is still validating and goes on; nothing was landed"):
+            land(hook, tmp_path, submission.batch_ids)
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestADownloadThatIsNotWhole:
+    def test_breaks_off_and_is_repeated(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        """T52."""
+        sim.inject("download_file", cut_after_bytes=700, skip=1, times=2)
+        assert land_prompts(sim, hook, tmp_path).statuses == {"succeeded": 10}
+
+    def test_ends_early_without_a_word_and_is_repeated(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        """T52: nothing on the wire says that the tail is lacking."""
+        sim.inject("download_file", cut_after_bytes=700, cut_silently=True, skip=1)
+        assert land_prompts(sim, hook, tmp_path).statuses == {"succeeded": 10}
+
+    def test_ends_early_at_a_line_end_and_is_repeated(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        """T52."""
+        submission = submit_prompts(hook, 10)
+        sim.advance(60)
+        file_id = hook.get_batch(submission.batch_ids[0]).output_file_id
+        assert file_id is not None
+        first_line = sim.file_content(file_id).index(b"\n") + 1
+        sim.inject("download_file", cut_after_bytes=first_line, cut_silently=True, skip=1)
+        assert land(hook, tmp_path, submission.batch_ids).statuses == {"succeeded": 10}
+
+    def test_is_taken_as_it_is_if_it_comes_so_twice(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        sim.inject("download_file", cut_after_bytes=700, cut_silently=True, skip=1, times=None)
+        landed = land_prompts(sim, hook, tmp_path)
+        assert landed.statuses == {"succeeded": 1, "missing": 9}
+        assert any("ends inside a line, after 2 lines (the batch counted 10)" in line for line in landed.log.warnings)
+        assert any("it came so twice" in line for line in landed.log.warnings)
+
+    def test_never_comes_whole_and_can_be_tried_again(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        sim.inject("download_file", cut_after_bytes=700, skip=1, times=None)
+        with pytest.raises(KimiResultError) as caught:
+            land_prompts(sim, hook, tmp_path)
+        assert caught.value.retryable
+        assert "nothing is lost" in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_of_an_input_file_that_is_gone_costs_only_the_order(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        submission = submit_prompts(hook, 10)
+        sim.advance(60)
+        hook.delete_file(submission.input_file_ids[0])
+        landed = land(hook, tmp_path, submission.batch_ids)
+        assert landed.statuses == {"succeeded": 10}
+        assert any("is gone" in line for line in landed.log.warnings)
+
+
+class TestTheTablesColumns:
+    def test_come_back_beside_the_answers(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        table = tmp_path / "t.csv"
+        with table.open("w", encoding="utf-8", newline="") as target:
+            csv.writer(target).writerows([["id", "text", "status"], ["k2", "很好", "new"], ["k1", "太差", "old"]])
+        recipe = {"prompt": "{text}", "system_prompt": LABELS, "key_column": "id"}
+        submission = submit(hook, order(str(table), **recipe), TASK, LogRecord())
+        sim.advance(60)
+        landed = land(hook, tmp_path / "out", submission.batch_ids, input=str(table), key_column="id")
+        first, second = landed.rows()
+        assert (first["id"], first["text"], first["input_status"], first["status"], first["content"]) == (
+            *("k2", "很好", "new", "succeeded", "positive"),
+        )
+        assert (second["id"], second["content"]) == ("k1", "negative")
+
+    def test_of_another_table_are_refused(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        source = write_jsonl(tmp_path / "t.jsonl", [{"id": "a", "text": "x"}])
+        submission = submit(hook, order(source, prompt="{text}", key_column="id"), TASK, LogRecord())
+        sim.advance(60)
+        write_jsonl(tmp_path / "t.jsonl", [{"id": "b", "text": "x"}])
+        with pytest.raises(KimiInputError, match="has changed since"):
+            land(hook, tmp_path / "out", submission.batch_ids, input=source, key_column="id")
+
+
+class TestTheOperator:
+    def test_returns_and_pushes_as_the_contract_says(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        submission = submit_prompts(hook, 3)
+        sim.advance(60)
+        operator = KimiBatchResultsOperator(
+            task_id="results", batch_id=submission.batch_ids, output=f"file://{tmp_path}/{{{{ day }}}}"
+        )
+        attempt = run_task(operator, day="monday")
+        assert attempt.value == json.loads((tmp_path / "monday" / "manifest.json").read_text())
+        assert attempt.ti.xcoms == {
+            "output_file": f"file://{tmp_path}/monday/output.jsonl",
+            "error_file": None,
+            "output_file_ids": [sim.batches[submission.batch_ids[0]].output_file_id],
+            "error_file_ids": [],
+        }
+        assert len(json.dumps(attempt.value)) < 8000
+
+    def test_fails_for_good_where_no_row_has_an_answer(self, connect: Connect, tmp_path: Path) -> None:
+        """T37: the message gives the commonest error, and the result is landed."""
+        with KimiSimulator(speed=0, responder=lambda line: RowError("engine_error", "it broke")) as sim:
+            submission = submit_prompts(connect(sim), 3)
+            sim.advance(60)
+            operator = KimiBatchResultsOperator(
+                task_id="results", batch_id=submission.batch_ids, output=str(tmp_path / "out")
+            )
+            with pytest.raises(AirflowFailException) as caught:
+                run_task(operator)
+        assert "no row has a usable answer" in str(caught.value)
+        assert "the commonest error, 3 times: engine_error: it broke" in str(caught.value)
+        assert (tmp_path / "out" / "manifest.json").exists()
+
+    @pytest.mark.parametrize(
+        ("limits", "fails"),
+        [
+            ({}, False),
+            ({"max_failed_rows": 2}, False),
+            ({"max_failed_rows": 1}, True),
+            ({"max_failed_ratio": 0.2}, False),
+            ({"max_failed_ratio": 0.1}, True),
+        ],
+    )
+    def test_accepts_as_many_unusable_rows_as_it_is_told(
+        self, connect: Connect, tmp_path: Path, limits: dict[str, Any], fails: bool
+    ) -> None:
+        with KimiSimulator(speed=0, responder=spoiling({"row-00000001": None, "row-00000002": None})) as sim:
+            submission = submit_prompts(connect(sim), 10)
+            sim.advance(60)
+            operator = KimiBatchResultsOperator(
+                task_id="results", batch_id=submission.batch_ids, output=str(tmp_path / "out"), **limits
+            )
+            if not fails:
+                assert run_task(operator).value["counts"]["missing"] == 2
+                return
+            with pytest.raises(AirflowFailException, match="2 missing"):
+                run_task(operator)
+        assert (tmp_path / "out" / "manifest.json").exists()

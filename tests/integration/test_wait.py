@@ -1,0 +1,312 @@
+"""Waiting: the same decisions in every mode, through hours of faults, without ever blocking the event loop."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.flows.wait import Watch, until_finished, wait_here
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.sensors.batch import KimiBatchSensor
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
+from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.requests import TASK, order, request, submit_prompts
+from tests.support.tasks import resume_task, run_task
+
+INTERVAL = 30.0
+
+
+@pytest.fixture
+def no_blocking() -> Iterator[BlockBuster]:
+    """Fail the test where something blocks the event loop."""
+    with blockbuster_ctx() as blockbuster:
+        yield blockbuster
+
+
+def moving(sim: KimiSimulator) -> Callable[[float], Awaitable[None]]:
+    """A sleep that moves the simulated clock instead of waiting."""
+
+    async def sleep(seconds: float) -> None:
+        sim.advance(seconds)
+
+    return sleep
+
+
+async def waited(hook: KimiHook, sim: KimiSimulator, *batch_ids: str, deadline: float | None = None) -> BatchEvent:
+    """Wait on the simulated clock."""
+    watch = Watch(batch_ids, INTERVAL, deadline)
+    now = sim.now
+    try:
+        return await until_finished(hook.aget_batch, watch, LogRecord(), clock=now, sleep=moving(sim))
+    finally:
+        await hook.aclose()
+
+
+def batch_that_ends_as(status: str, sim: KimiSimulator, hook: KimiHook) -> str:
+    """Create a batch and bring it to a terminal status."""
+    (batch_id,) = submit_prompts(hook, 3).batch_ids
+    if status == "cancelled":
+        sim.advance(10)
+        hook.cancel_batch(batch_id)
+    if status == "failed":
+        sim.batches[batch_id].balance_failure = True
+    if status == "expired":
+        sim.batches[batch_id].expires_at = sim.batches[batch_id].created_at + 10
+    sim.advance(60)
+    assert sim.status(batch_id) == status
+    return batch_id
+
+
+class TestHowAWaitEnds:
+    async def test_when_every_batch_is_terminal(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        ids = [submit_prompts(hook, 2).batch_ids[0] for _ in range(3)]
+        event = await waited(hook, sim, *ids)
+        assert event.outcome == "ended"
+        assert {batch_id: end.status for batch_id, end in event.batches.items()} == dict.fromkeys(ids, "completed")
+
+    async def test_at_its_deadline_though_the_batch_goes_on(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        event = await waited(hook, sim, batch_id, deadline=sim.now() + 9)
+        assert event.outcome == "timed_out"
+        assert f"{batch_id} is in_progress" in event.message
+        assert "goes on and is billed" in event.message
+
+    async def test_at_once_where_the_batch_is_unknown(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        event = await waited(hook, sim, "batch_gone")
+        assert event.outcome == "failed"
+        assert "another account or region" in event.message
+        assert [call.name for call in sim.journal] == ["get_batch"]
+
+    async def test_at_once_where_the_balance_is_gone(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """T57: waiting does not fill an account."""
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.inject("get_batch", status=429, error_type="exceeded_current_quota_error", message="insufficient balance")
+        event = await waited(hook, sim, batch_id)
+        assert event.outcome == "failed"
+        assert "Top up" in event.message
+
+
+class TestFailedPollsOnlyDelay:
+    async def test_twenty_of_them(self, sim: KimiSimulator, connect: Connect) -> None:
+        """T17: one bad poll ended the wait elsewhere."""
+        hook = connect(sim, timeout=0.1)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.inject("get_batch", status=500, times=8)
+        sim.inject("get_batch", hang_seconds=0.3, times=4)
+        sim.inject("get_batch", drop=True, times=4)
+        sim.inject("get_batch", status=504, html=True, times=4)
+        event = await waited(hook, sim, batch_id)
+        assert event.outcome == "ended"
+        assert event.batches[batch_id].status == "completed"
+        assert len([call for call in sim.journal if call.name == "get_batch"]) == 21
+
+    async def test_six_hours_of_them(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """T17."""
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.inject("get_batch", status=503, error_type="server_unavailable", times=6 * 120)
+        event = await waited(hook, sim, batch_id)
+        assert event.batches[batch_id].status == "completed"
+        assert [call.name for call in sim.journal if call.name != "get_batch"] == ["upload_file", "create_batch"]
+
+    async def test_and_a_platform_that_asks_to_slow_down_is_obeyed(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.inject("get_batch", status=429, error_type="rate_limit_reached_error", retry_after=90)
+        started = sim.now()
+        await waited(hook, sim, batch_id)
+        assert sim.now() - started == pytest.approx(INTERVAL + 90, abs=0.5)
+
+    async def test_but_never_past_the_deadline(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.inject("get_batch", status=500, times=None)
+        started = sim.now()
+        event = await waited(hook, sim, batch_id, deadline=started + 100)
+        assert event.outcome == "timed_out"
+        assert f"{batch_id} could not be read" in event.message
+        assert sim.now() - started == pytest.approx(100, abs=0.5)
+
+
+class TestTheTrigger:
+    def test_survives_serialization(self) -> None:
+        trigger = KimiBatchTrigger(["batch_1", "batch_2"], "kimi_other", 12.0, 1_800_000_000.0)
+        path, arguments = trigger.serialize()
+        assert path == "airflow_provider_kimi.triggers.batch.KimiBatchTrigger"
+        assert KimiBatchTrigger(**arguments).serialize() == (path, arguments)
+
+    async def test_fires_one_event_and_never_blocks_the_loop(
+        self, sim: KimiSimulator, hook: KimiHook, no_blocking: BlockBuster
+    ) -> None:
+        """T16: a blocking poll stalls every trigger of the triggerer."""
+        (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
+        sim.advance(60)
+        events = [event async for event in KimiBatchTrigger([batch_id], poll_interval=0.1).run()]
+        assert [event.payload["outcome"] for event in events] == ["ended"]
+
+    async def test_does_not_block_the_loop_while_the_server_hangs(
+        self, sim: KimiSimulator, connect: Connect, no_blocking: BlockBuster
+    ) -> None:
+        """T16."""
+        sim.inject("get_batch", hang_seconds=30, times=None)
+        connect(sim, timeout=0.2)
+        trigger = KimiBatchTrigger(["batch_x"], poll_interval=0.1, deadline=time.time() + 1)
+        longest = 0.0
+
+        async def beat() -> None:
+            nonlocal longest
+            while True:
+                before = time.perf_counter()
+                await asyncio.sleep(0.01)
+                longest = max(longest, time.perf_counter() - before)
+
+        beating = asyncio.create_task(beat())
+        events = [event async for event in trigger.run()]
+        beating.cancel()
+        assert [event.payload["outcome"] for event in events] == ["timed_out"]
+        assert longest < 1.0
+
+    async def test_cancels_nothing_when_it_is_stopped(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """T5: a restart of the triggerer must not touch paid work."""
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        for _ in range(10):
+            running = asyncio.create_task(anext(KimiBatchTrigger([batch_id]).run()))  # type: ignore[arg-type]
+            await asyncio.sleep(0.02)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+def sensor(batch_id: Any, **parameters: Any) -> KimiBatchSensor:
+    return KimiBatchSensor(task_id="wait", batch_id=batch_id, poke_interval=INTERVAL, **parameters)
+
+
+MODES = [
+    pytest.param({}, id="deferrable"),
+    pytest.param({"deferrable": False, "mode": "poke"}, id="poke"),
+    pytest.param({"deferrable": False, "mode": "reschedule"}, id="reschedule"),
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+class TestTheSensorIsTheSameInEveryMode:
+    def test_a_completed_batch_succeeds_without_deferring(
+        self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any]
+    ) -> None:
+        """T11: an event that fires at once can race with the end of the process that deferred."""
+        batch_id = batch_that_ends_as("completed", sim, hook)
+        assert first_look(sensor([batch_id], **mode)) == [batch_id]
+
+    @pytest.mark.parametrize("status", ["failed", "expired", "cancelled"])
+    def test_another_end_fails_for_good_and_says_how(
+        self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any], status: str
+    ) -> None:
+        """T19: green although the batch was cancelled."""
+        batch_id = batch_that_ends_as(status, sim, hook)
+        with pytest.raises(AirflowFailException) as caught:
+            first_look(sensor(batch_id, **mode))
+        assert batch_id in str(caught.value)
+        assert status in str(caught.value)
+        assert "billed" in str(caught.value)
+
+    @pytest.mark.parametrize("status", ["failed", "expired", "cancelled"])
+    def test_or_goes_on_if_told_to(self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any], status: str) -> None:
+        batch_id = batch_that_ends_as(status, sim, hook)
+        assert first_look(sensor(batch_id, on_incomplete="continue", **mode)) == [batch_id]
+
+    def test_soft_fail_skips(self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any]) -> None:
+        batch_id = batch_that_ends_as("cancelled", sim, hook)
+        with pytest.raises(AirflowSkipException, match="cancelled"):
+            first_look(sensor(batch_id, soft_fail=True, **mode))
+
+    def test_an_unknown_batch_fails_for_good(self, hook: KimiHook, mode: dict[str, Any]) -> None:
+        with pytest.raises(AirflowFailException, match="reading batch 'batch_gone'"):
+            first_look(sensor("batch_gone", **mode))
+
+
+def first_look(task: KimiBatchSensor) -> Any:
+    """What the first execution comes to, in a batch that needs no second one."""
+    if task.mode == "reschedule":
+        found = task.poke({})
+        return getattr(found, "xcom_value", found)
+    attempt = run_task(task)
+    assert attempt.deferred is None
+    return attempt.value
+
+
+class TestTheDeferredSensor:
+    def test_defers_while_the_batch_runs(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        attempt = run_task(sensor(f"['{batch_id}']", timeout=3600))
+        assert attempt.deferred is not None
+        assert attempt.deferred.timeout is None
+        trigger = attempt.deferred.trigger
+        assert isinstance(trigger, KimiBatchTrigger)
+        assert trigger.batch_ids == [batch_id]
+        assert trigger.poll_interval == INTERVAL
+        assert trigger.deadline == pytest.approx(time.time() + 3600, abs=60)
+
+    def test_defers_though_the_first_look_fails(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.inject("get_batch", status=500)
+        assert run_task(sensor(batch_id)).deferred is not None
+
+    async def test_resumes_from_the_event_alone(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """T14."""
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        event = await waited(hook, sim, batch_id)
+        assert resume_task(sensor(batch_id), event.to_dict()).value == [batch_id]
+
+    def test_a_passed_deadline_is_a_sensor_timeout(self) -> None:
+        event = BatchEvent("timed_out", {}, "The time to wait is over")
+        with pytest.raises(AirflowSensorTimeout, match="The time to wait is over"):
+            resume_task(sensor("batch_1"), event.to_dict())
+
+    def test_an_event_of_a_newer_version_is_refused_in_words(self) -> None:
+        """T32."""
+        with pytest.raises(AirflowFailException, match="same version of airflow-provider-kimi"):
+            resume_task(sensor("batch_1"), {"version": 99, "outcome": "ended", "batches": {}})
+
+
+class TestTheReasonOfAFailedBatch:
+    def test_comes_from_its_error_file(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """T33: accepted, then refused."""
+        body = {"model": "kimi-k2.5", "messages": [{"role": "user", "content": "hi"}]}
+        submission = submit(hook, order([request("x", body=body)]), TASK, LogRecord())
+        sim.advance(60)
+        with pytest.raises(AirflowFailException) as caught:
+            first_look(sensor(submission.batch_ids))
+        assert "custom_id 'x': invalid_request_error: line 1: model 'kimi-k2.5' not found" in str(caught.value)
+
+    def test_is_guessed_in_words_where_there_is_no_error_file(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        batch_id = batch_that_ends_as("failed", sim, hook)
+        with pytest.raises(AirflowFailException, match="left no error file. The commonest cause is the balance"):
+            first_look(sensor(batch_id))
+
+    def test_an_error_file_id_of_nothing_asks_for_nothing(self, connect: Connect) -> None:
+        """T37: no request to /files//content."""
+        with KimiSimulator(speed=0, behaviour=Behaviour(empty_file_id="empty")) as sim:
+            hook = connect(sim)
+            batch_id = batch_that_ends_as("failed", sim, hook)
+            with pytest.raises(AirflowFailException, match="left no error file"):
+                first_look(sensor(batch_id))
+            assert "download_file" not in [call.name for call in sim.journal]
+
+
+def test_a_wait_in_the_worker_is_the_same_loop(connect: Connect) -> None:
+    with KimiSimulator(speed=100) as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        event = wait_here(hook, Watch((batch_id,), 0.1, time.time() + 30), LogRecord())
+    assert event.batches[batch_id].status == "completed"
+
+
+def test_a_wrong_on_incomplete_is_refused_when_the_dag_is_parsed() -> None:
+    with pytest.raises(ValueError, match="on_incomplete is 'ignore'"):
+        sensor("batch_1", on_incomplete="ignore")

@@ -1,0 +1,55 @@
+"""Builders of request lines and of batches on a simulated platform."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_kimi.batch.identity import TaskIdentity
+from airflow_provider_kimi.batch.requests import Recipe
+from airflow_provider_kimi.flows.submit import Order, Submission, submit
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import Answer, Responder, RowError, label_answer
+from tests.support.logs import LogRecord
+
+LABELS = "Answer with exactly one of: positive, negative"
+TASK = TaskIdentity("reviews", "manual__1", "label")
+
+
+def request(custom_id: str = "a", **changes: Any) -> dict[str, Any]:
+    """One valid request; `changes` replace its keys, None removes one."""
+    body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}]}
+    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body, **changes}
+    return {key: value for key, value in line.items() if value is not None}
+
+
+def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows, and return the path as an input."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def order(source: object, **changes: Any) -> Order:
+    """An order with sensible values; `changes` are fields of the order or of its recipe."""
+    own = {name: changes.pop(name) for name in ("completion_window", "metadata") if name in changes}
+    model = changes.pop("model", None)
+    recipe = Recipe(**{"model": model or "kimi-k2.6", **changes})
+    return Order(
+        **{"input": source, "recipe": recipe, "model": model, "completion_window": "24h", "metadata": {}, **own}
+    )
+
+
+def submit_prompts(hook: KimiHook, count: int) -> Submission:
+    """Create a batch of simple prompts, `row-00000001` to `row-...`."""
+    prompts = [f"Review {number}: 很好, I love it" for number in range(1, count + 1)]
+    return submit(hook, order(prompts, system_prompt=LABELS), TASK, LogRecord())
+
+
+def spoiling(spoilt: Mapping[str, Answer | RowError | None]) -> Responder:
+    """A responder that answers some rows in its own way, and labels the rest."""
+
+    def respond(line: Mapping[str, Any]) -> Answer | RowError | None:
+        custom_id = line["custom_id"]
+        return spoilt[custom_id] if custom_id in spoilt else label_answer(line)
+
+    return respond

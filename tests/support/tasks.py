@@ -1,0 +1,56 @@
+"""Runs one operator the way a worker does, without a scheduler: render, execute, and resume on a new instance."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import TaskDeferred
+
+
+@dataclass
+class TaskInstanceRecord:
+    """What an operator sees of its task instance; keeps the XComs that it pushes."""
+
+    task_id: str = "label"
+    dag_id: str = "reviews"
+    run_id: str = "manual__2026-11-23T10:00:00+00:00"
+    map_index: int = -1
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep an XCom."""
+        self.xcoms[key] = value
+
+
+@dataclass
+class Attempt:
+    """What became of one run of `execute`."""
+
+    ti: TaskInstanceRecord
+    value: Any = None
+    deferred: TaskDeferred | None = None
+
+
+def run_task(operator: BaseOperator, **template_variables: object) -> Attempt:
+    """Render and execute a copy of an operator."""
+    task = copy.copy(operator)
+    attempt = Attempt(TaskInstanceRecord(task_id=operator.task_id))
+    context: Any = {"ti": attempt.ti, **template_variables}
+    task.render_template_fields(context)
+    try:
+        attempt.value = task.execute(context)
+    except TaskDeferred as deferred:
+        attempt.deferred = deferred
+    return attempt
+
+
+def resume_task(operator: BaseOperator, event: Mapping[str, Any]) -> Attempt:
+    """Resume a fresh copy of a deferred operator with an event, as a worker that knows nothing of the first half."""
+    task = copy.copy(operator)
+    attempt = Attempt(TaskInstanceRecord(task_id=operator.task_id))
+    context: Any = {"ti": attempt.ti}
+    task.render_template_fields(context)
+    attempt.value = task.execute_complete(context, event)  # type: ignore[attr-defined]
+    return attempt
