@@ -17,12 +17,18 @@ import pytest  # noqa: E402
 
 from airflow_provider_kimi.hooks.kimi import KimiHook  # noqa: E402
 from airflow_provider_kimi.simulator import KimiSimulator  # noqa: E402
+from tests.support.reviews import origin  # noqa: E402
 
 
 class Connect(Protocol):
     """Point the connection `kimi_default` at a simulator, and return its hook."""
 
     def __call__(self, simulator: KimiSimulator, *, api_key: str | None = None, **extra: object) -> KimiHook: ...
+
+
+def pytest_report_header() -> str:
+    """Say what the main job labels."""
+    return f"main job: {origin()}"
 
 
 @pytest.fixture

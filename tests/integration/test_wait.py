@@ -175,7 +175,7 @@ class TestTheTrigger:
         """T5: a restart of the triggerer must not touch paid work."""
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         for _ in range(10):
-            running = asyncio.create_task(anext(KimiBatchTrigger([batch_id]).run()))  # type: ignore[arg-type]
+            running: asyncio.Future[Any] = asyncio.ensure_future(anext(KimiBatchTrigger([batch_id]).run()))
             await asyncio.sleep(0.02)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -55,6 +55,8 @@ class RealAirflow:
             "API__WORKERS": 1,
             "API__SECRET_KEY": secrets.token_hex(32),
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            # Unpausing a @daily DAG would start a run of its own beside the one that is triggered.
+            "SCHEDULER__USE_JOB_SCHEDULE": False,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
             "LOGGING__WORKER_LOG_SERVER_PORT": worker_log_port,

@@ -31,12 +31,9 @@ def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def order(source: object, **changes: Any) -> Order:
     """An order with sensible values; `changes` are fields of the order or of its recipe."""
-    own = {name: changes.pop(name) for name in ("completion_window", "metadata") if name in changes}
+    window, metadata = changes.pop("completion_window", "24h"), changes.pop("metadata", {})
     model = changes.pop("model", None)
-    recipe = Recipe(**{"model": model or "kimi-k2.6", **changes})
-    return Order(
-        **{"input": source, "recipe": recipe, "model": model, "completion_window": "24h", "metadata": {}, **own}
-    )
+    return Order(source, Recipe(model or "kimi-k2.6", **changes), model, window, metadata)
 
 
 def submit_prompts(hook: KimiHook, count: int) -> Submission:

@@ -1,0 +1,78 @@
+"""`make demo`: what it prints, and that an interrupt leaves nothing behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.real_airflow import wait_for
+
+pytestmark = pytest.mark.real_airflow
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the demo with its temporary files in `folder`."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.demo"],
+        cwd=ROOT,
+        env={**environment, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def processes_with(folder: Path) -> set[int]:
+    """The processes that work in a temporary folder."""
+    found = set()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"TMPDIR={folder}\0".encode() in environ.read_bytes():
+                found.add(int(environ.parent.name))
+    return found
+
+
+def test_it_labels_every_review_and_says_where_the_files_are(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        printed, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, printed
+    assert "wait: deferred" in printed
+    assert re.search(r"Counts +60 total, 60 succeeded\n", printed)
+    assert re.search(r"p001 +positive +Arrived two days early", printed)
+    results = re.search(r"results_file +file://(.+)\n", printed)
+    assert results is not None
+    assert len(Path(results[1]).read_text(encoding="utf-8").splitlines()) == 60
+    assert processes_with(tmp_path) == set()
+
+
+@pytest.mark.parametrize("moment", ["Starting Airflow", "wait: deferred"])
+def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path, moment: str) -> None:
+    with demo(tmp_path) as process:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if moment in line:
+                break
+        assert moment in printed
+        assert processes_with(tmp_path)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130, printed
+    wait_for(lambda: not processes_with(tmp_path), 5, "processes are left")
+    assert list(tmp_path.iterdir()) == []
