@@ -38,6 +38,9 @@ test-unit: $(READY) ## pure modules only, in seconds
 test: $(READY) ## everything that needs no API key, real Airflow processes included
 	$(BIN)/pytest
 
+bench: $(READY) ## figures, measured side by side in one run
+	$(BIN)/python -m tests.benchmarks.bench_import
+
 build: $(READY) ## wheel and sdist in dist/
 	$(BIN)/pip install --quiet build
 	$(BIN)/python -m build
@@ -45,4 +48,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test build clean
+.PHONY: help setup demo sim fmt check test-unit test bench build clean

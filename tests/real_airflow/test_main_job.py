@@ -64,8 +64,8 @@ class TestTwoThousandReviews:
         assert world.airflow.xcom(EXAMPLE, RUN, "results", "output_file") == manifest["output_file"]
 
     def test_cost_one_batch_and_are_counted_by_the_next_task(self, world: World) -> None:
-        calls = Counter(call.name for call in world.platform.journal)
-        assert calls["create_batch"] == calls["upload_file"] == 1
+        tags = [batch.metadata for batch in world.platform.batches.values() if batch.metadata]
+        assert [tag["airflow_run_id"] for tag in tags if tag["airflow_dag_id"] == EXAMPLE] == [RUN]
         assert sum(world.airflow.xcom(EXAMPLE, RUN, "count_labels").values()) == COUNT
 
 
