@@ -72,10 +72,10 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchPage(msgspec.Struct, frozen=True):
-    """One page of batches."""
+    """One page of batches; `has_more` is None where the platform does not say."""
 
     data: list[Batch]
-    has_more: bool = False
+    has_more: bool | None = None
 
 
 class FilePage(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """Submit: check the whole input on this machine, then upload it, then create the batch, once."""
 
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,13 +10,18 @@ from typing import Any
 
 from airflow_provider_kimi.api.limits import BATCH_MODELS, MAX_FILE_BYTES
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.identity import TaskIdentity, batch_metadata, check_window, digest_of, job_key
+from airflow_provider_kimi.batch.identity import TaskIdentity, batch_metadata, check_window, digest_of
 from airflow_provider_kimi.batch.requests import Recipe, RowProblem, encode, is_ready_request
+from airflow_provider_kimi.batch.submission import Reuse, batch_to_attach, is_of_job
 from airflow_provider_kimi.batch.validation import InputCheck
-from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.flows.log import Log
+from airflow_provider_kimi.flows.lookup import find_batches
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.storage.inputs import describe, is_ready_file, read_items
+
+#: Pauses before each look for a batch whose create was not answered; the list may lag behind.
+LOOKUP_PAUSES_SECONDS = (2.0, 10.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Order:
     :param model: Model that ready requests must name; None accepts theirs.
     :param completion_window: How long the platform may take.
     :param metadata: The user's own pairs.
+    :param reuse: Whether work of an earlier attempt is attached to.
     """
 
     input: Any
@@ -34,6 +41,7 @@ class Order:
     model: str | None
     completion_window: str
     metadata: Mapping[str, str]
+    reuse: Reuse = "auto"
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,12 @@ class Submission:
     request_count: int
 
 
-def submit(hook: KimiHook, order: Order, task: TaskIdentity, log: Log) -> Submission:
-    """Check, upload, create. Nothing is sent before the whole input is known to be sendable.
+def submit(
+    hook: KimiHook, order: Order, task: TaskIdentity, log: Log, sleep: Callable[[float], None] = time.sleep
+) -> Submission:
+    """Check, look for the same work of an earlier attempt, and only if there is none upload and create.
+
+    Nothing is sent before the whole input is known to be sendable.
 
     :raises KimiInputError: The input or a parameter is wrong.
     :raises KimiError: The platform refused, or did not answer.
@@ -73,18 +85,34 @@ def submit(hook: KimiHook, order: Order, task: TaskIdentity, log: Log) -> Submis
             shards=1,
             extra=order.metadata,
         )
-        if shard.model not in BATCH_MODELS:
-            log.warning(
-                "Model %r is not on the published list of batch models (%s); the platform may fail the batch.",
-                shard.model,
-                ", ".join(BATCH_MODELS),
-            )
-        log.info("Checked %s requests (%s bytes); uploading.", shard.request_count, shard.path.stat().st_size)
-        name = f"{job_key(task, shard.fingerprint)}-1.jsonl"
-        file_id = hook.upload_file(shard.path, name).id
-    batch = _create(hook, file_id, order.completion_window, metadata, log)
-    log.info("Created batch %s from file %s: %s requests.", batch.id, file_id, shard.request_count)
-    return Submission([batch.id], [file_id], shard.request_count)
+        log.info("Checked %s requests (%s bytes).", shard.request_count, shard.path.stat().st_size)
+        batch = None if order.reuse == "never" else _earlier(hook, metadata, log, sleep)
+        if batch is None:
+            _warn_about_model(shard.model, log)
+            name = f"{metadata['kimi_job_key']}-1.jsonl"
+            file_id = hook.upload_file(shard.path, name).id
+            batch = _create(hook, file_id, order.completion_window, metadata, log, sleep)
+            log.info("Created batch %s from file %s: %s requests.", batch.id, file_id, shard.request_count)
+    input_file_ids = [batch.input_file_id] if batch.input_file_id else []
+    return Submission([batch.id], input_file_ids, shard.request_count)
+
+
+def _earlier(hook: KimiHook, metadata: Mapping[str, str], log: Log, sleep: Callable[[float], None]) -> Batch | None:
+    """Find the live or completed batch of an earlier attempt at the same work."""
+    job_key, shard = metadata["kimi_job_key"], metadata["kimi_shard"]
+    batch = batch_to_attach(find_batches(hook, lambda batch: is_of_job(batch, job_key, shard), log, sleep))
+    if batch is not None:
+        log.info("Batch %s (%s) is this very work, submitted before: attached to it.", batch.id, batch.status)
+    return batch
+
+
+def _warn_about_model(model: str, log: Log) -> None:
+    if model not in BATCH_MODELS:
+        log.warning(
+            "Model %r is not on the published list of batch models (%s); the platform may fail the batch.",
+            model,
+            ", ".join(BATCH_MODELS),
+        )
 
 
 def prepare(order: Order, workshop: Path) -> Shard:
@@ -129,22 +157,39 @@ def _prompt_fingerprint(recipe: Recipe) -> str | None:
     return digest_of(recipe.prompt, recipe.system_prompt)
 
 
-def _create(hook: KimiHook, file_id: str, window: str, metadata: Mapping[str, str], log: Log) -> Batch:
+def _create(
+    hook: KimiHook,
+    file_id: str,
+    window: str,
+    metadata: Mapping[str, str],
+    log: Log,
+    sleep: Callable[[float], None],
+) -> Batch:
+    """Send the create once. Where its answer is lost, look for a batch of this very file instead of sending again."""
+    lost: KimiError
     try:
         return hook.create_batch(file_id, completion_window=window, metadata=metadata)
     except KimiApiError as error:
         if error.status_code is not None and error.status_code < 500:
             _remove_input(hook, file_id, log)
             raise
-        raise _unknown_fate(error, metadata) from None
-    except KimiError as error:
-        raise _unknown_fate(error, metadata) from None
-
-
-def _unknown_fate(error: KimiError, metadata: Mapping[str, str]) -> KimiBatchError:
-    """Not retried by Airflow: a second try could be a second paid batch."""
-    return KimiBatchError(
-        f"{error} Its metadata has kimi_job_key={metadata['kimi_job_key']}; if no such batch exists, clear this task."
+        lost = error
+    except KimiNoAnswerError as error:
+        lost = error
+    log.warning("%s Looking for it.", lost)
+    for pause in LOOKUP_PAUSES_SECONDS:
+        sleep(pause)
+        try:
+            found = find_batches(hook, lambda batch: batch.input_file_id == file_id, log, sleep)
+        except KimiError as error:
+            log.warning("%s", error)
+            continue
+        if found:
+            return found[0]
+    raise KimiBatchError(
+        f"{lost} No such batch was found in the following {sum(LOOKUP_PAUSES_SECONDS):g} s, and sending again could be "
+        f"paid twice. If no batch with kimi_job_key={metadata['kimi_job_key']} in its metadata appears, clear this "
+        "task; if one does, clearing attaches to it."
     )
 
 

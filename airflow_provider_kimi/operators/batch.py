@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.identity import TaskIdentity, read_batch_ids
 from airflow_provider_kimi.batch.manifest import check_failures
 from airflow_provider_kimi.batch.requests import Recipe
+from airflow_provider_kimi.batch.submission import Reuse
 from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, never_rendered
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.cancel import request_cancel
@@ -25,8 +26,9 @@ from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 class KimiCreateBatchOperator(BaseOperator):
     """Check an input, upload it, and create a batch from it.
 
-    The whole input is checked on the worker before the first call. The create is sent once: where its answer is
-    lost, the task fails without a retry and names what to look for, because a second try could be paid twice.
+    The whole input is checked on the worker before the first call. The platform is the record of what was submitted:
+    before a create, its batches are searched for the same work of an earlier attempt. The create is sent once; where
+    its answer is lost, the batch is looked for, and if it cannot be found the task fails without a retry.
 
     Pushes ``input_file_ids``, ``request_count`` and, where there is just one batch, ``batch_id``.
 
@@ -43,6 +45,9 @@ class KimiCreateBatchOperator(BaseOperator):
     :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
     :param completion_window: How long the platform may take, ``12h`` to ``7d``. Templated.
     :param metadata: Pairs of text to tag the batch with, beside this provider's own eight; 16 in all. Templated.
+    :param reuse: ``auto`` attaches to the live or completed batch of an earlier attempt (a retry or a clear of this
+        task in this run, with the same input); one that failed, expired or was cancelled is submitted again. ``never``
+        submits anew in every attempt.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The batch ids, in shard order: one for an input within the limits of one file.
     :raises AirflowFailException: The input, a parameter, the key or the account is refused, or the fate of the
@@ -73,10 +78,13 @@ class KimiCreateBatchOperator(BaseOperator):
         request_params: Mapping[str, Any] | None = None,
         completion_window: str = "24h",
         metadata: Mapping[str, str] | None = None,
+        reuse: Reuse = "auto",
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if reuse not in get_args(Reuse):
+            raise ValueError(f"reuse is {reuse!r}; it may be one of {', '.join(get_args(Reuse))}")
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.model = model
         self.prompt = never_rendered(prompt)
@@ -85,6 +93,7 @@ class KimiCreateBatchOperator(BaseOperator):
         self.request_params = request_params
         self.completion_window = completion_window
         self.metadata = metadata
+        self.reuse = reuse
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> list[str]:
@@ -99,7 +108,14 @@ class KimiCreateBatchOperator(BaseOperator):
                 key_column=self.key_column,
                 request_params=self.request_params or {},
             )
-            order = Order(self.input, recipe, self.model, self.completion_window, self.metadata or {})
+            order = Order(
+                input=self.input,
+                recipe=recipe,
+                model=self.model,
+                completion_window=self.completion_window,
+                metadata=self.metadata or {},
+                reuse=self.reuse,
+            )
             task = TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
             submission = submit(hook, order, task, self.log)
         ti.xcom_push("input_file_ids", submission.input_file_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
@@ -77,6 +78,11 @@ class KimiBatchSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
 
+    @cached_property
+    def hook(self) -> KimiHook:
+        """One hook, and so one HTTP client, for all looks of a task that waits in its worker."""
+        return KimiHook(self.kimi_conn_id)
+
     def execute(self, context: Context) -> Any:
         """Wait; in the triggerer unless there is nothing left to wait for."""
         if not self.deferrable:
@@ -98,7 +104,7 @@ class KimiBatchSensor(BaseSensorOperator):
         """Look once."""
         with airflow_errors():
             watch = Watch(tuple(self._ids()), self.poke_interval, deadline=None)
-            step = look(KimiHook(self.kimi_conn_id), watch, self.log)
+            step = look(self.hook, watch, self.log)
         if not isinstance(step, Finish):
             return False
         return PokeReturnValue(True, self._conclude(step.event))
@@ -129,4 +135,4 @@ class KimiBatchSensor(BaseSensorOperator):
         if event.outcome == "failed":
             raise KimiBatchError(event.message)
         if self.on_incomplete == "fail":
-            check_completed(KimiHook(self.kimi_conn_id), event.batches, self.log)
+            check_completed(self.hook, event.batches, self.log)

@@ -39,7 +39,7 @@ PUBLIC = [*OPERATORS, KimiBatchTrigger, KimiHook, KimiSimulator, Behaviour]
             KimiCreateBatchOperator,
             {
                 **{"input": REQUIRED, "model": None, "prompt": None, "system_prompt": None, "key_column": None},
-                **{"request_params": None, "completion_window": "24h", "metadata": None},
+                **{"request_params": None, "completion_window": "24h", "metadata": None, "reuse": "auto"},
             },
         ),
         (KimiBatchSensor, {"batch_id": REQUIRED, "deferrable": True, "on_incomplete": "fail"}),

@@ -1,6 +1,7 @@
 """Submitting: what reaches the platform, and what is known when it does not answer."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_kimi import __version__
-from airflow_provider_kimi.exceptions import KimiApiError, KimiNoAnswerError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiNoAnswerError
 from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
-from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
+from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import TASK, order, request, write_jsonl
 from tests.support.tasks import Attempt, run_task
@@ -37,7 +39,7 @@ def test_the_create_operator_returns_and_pushes_as_the_contract_says(sim: KimiSi
         "input_file_ids": [sim.batches[batch_id].input_file_id],
         "request_count": 2,
     }
-    assert [call.name for call in sim.journal] == ["upload_file", "create_batch"]
+    assert [call.name for call in sim.journal] == ["list_batches", "upload_file", "create_batch"]
 
 
 def test_every_batch_is_tagged(sim: KimiSimulator, hook: KimiHook) -> None:
@@ -176,27 +178,103 @@ def test_a_uri_and_parameters_are_templates(sim: KimiSimulator, hook: KimiHook, 
     assert uploaded_lines(sim)[0]["body"]["messages"][0]["content"] == "a { name }"
 
 
+class TestAnEarlierAttempt:
+    def test_at_the_same_work_is_attached_to_and_not_paid_again(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """T2, T3: the worker died after the create; nothing but the platform remembers it."""
+        first, second = create(input=["a"]), create(input=["a"])
+        assert second.value == first.value
+        assert second.ti.xcoms == first.ti.xcoms
+        assert len(sim.batches) == len(sim.file_ids("batch")) == 1
+
+    def test_that_has_completed_is_attached_to(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        first = create(input=["a"])
+        sim.advance(60)
+        assert create(input=["a"]).value == first.value
+
+    def test_far_down_the_list_is_found(self, connect: Connect) -> None:
+        """T2: on the third page."""
+        with KimiSimulator(speed=0, behaviour=Behaviour(max_list_limit=2)) as sim:
+            connect(sim)
+            first = create(input=["a"])
+            for other in range(5):
+                create(input=[f"other {other}"])
+            assert create(input=["a"]).value == first.value
+            assert len(sim.batches) == 6
+
+    @pytest.mark.parametrize("status", ["failed", "cancelled", "expired"])
+    def test_that_came_to_nothing_is_submitted_again(self, sim: KimiSimulator, hook: KimiHook, status: str) -> None:
+        first = create(input=["a"])
+        batch = sim.batches[first.value[0]]
+        if status == "cancelled":
+            hook.cancel_batch(batch.id)
+        batch.balance_failure = status == "failed"
+        batch.expires_at = sim.now() + 10 if status == "expired" else batch.expires_at
+        sim.advance(60)
+        assert sim.status(batch.id) == status
+        assert create(input=["a"]).value != first.value
+
+    def test_at_other_rows_is_another_job(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        assert create(input=["a"]).value != create(input=["b"]).value
+
+    def test_is_passed_over_if_told_so(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        assert create(input=["a"]).value != create(input=["a"], reuse="never").value
+
+    def test_that_cannot_be_looked_for_is_no_licence_to_pay(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        sim.inject("list_batches", status=500, times=None)
+        with pytest.raises(KimiApiError, match="listing batches"):
+            submit(hook, order(["a"]), TASK, LogRecord(), sleep=lambda seconds: None)
+        assert sim.batches == {}
+
+    def test_of_unknown_reuse_is_refused_when_the_dag_is_parsed(self) -> None:
+        with pytest.raises(ValueError, match="reuse is 'sometimes'"):
+            KimiCreateBatchOperator(task_id="create", input=[], reuse="sometimes")  # type: ignore[arg-type]
+
+
+LOST_ANSWERS = [
+    pytest.param({"status": 502}, id="502"),
+    pytest.param({"status": 504, "html": True}, id="504"),
+    pytest.param({"drop": True}, id="dropped"),
+    pytest.param({"hang_seconds": 1.0}, id="timeout"),
+]
+
+
+class TestACreateWhoseAnswerIsLost:
+    """T1: it is sent once, whatever happens."""
+
+    @pytest.mark.parametrize("fault", LOST_ANSWERS)
+    @pytest.mark.parametrize("reuse", ["auto", "never"])
+    def test_is_found_again_if_the_platform_has_it(
+        self, sim: KimiSimulator, connect: Connect, fault: dict[str, Any], reuse: str
+    ) -> None:
+        hook = connect(sim, timeout=0.5)
+        submit(hook, order(["a"]), TASK, LogRecord())
+        sim.inject("create_batch", accepted=True, **fault)
+
+        def sleep(seconds: float) -> None:
+            if fault.get("hang_seconds"):
+                time.sleep(1.0)
+
+        submission = submit(hook, order(["b"], reuse=reuse), TASK, LogRecord(), sleep)
+        assert submission.batch_ids == [list(sim.batches)[1]]
+        assert len(sim.batches) == 2
+
+    def test_is_not_sent_again_if_it_cannot_be_found(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        sim.inject("create_batch", status=502)
+        with pytest.raises(KimiBatchError) as caught:
+            submit(hook, order(["a"]), TASK, LogRecord(), sleep=lambda seconds: None)
+        assert not caught.value.retryable
+        assert "kimi_job_key=" in str(caught.value)
+        assert "could be paid twice" in str(caught.value)
+        assert [call.name for call in sim.journal].count("create_batch") == 1
+        assert len(sim.file_ids("batch")) == 1, "the input of a batch that may live is kept"
+
+
 class TestARefusedCreate:
     def test_leaves_no_file_behind(self, sim: KimiSimulator, hook: KimiHook) -> None:
         sim.inject("create_batch", status=400, error_type="invalid_request_error", message="Invalid request: no")
         with pytest.raises(KimiApiError, match="Invalid request: no"):
             submit(hook, order(["a"]), TASK, LogRecord())
         assert sim.file_ids("batch") == []
-
-    @pytest.mark.parametrize("fault", [{"status": 502, "accepted": True}, {"drop": True, "accepted": True}])
-    def test_with_an_unknown_fate_is_not_sent_again_by_airflow(
-        self, sim: KimiSimulator, hook: KimiHook, fault: dict[str, Any]
-    ) -> None:
-        """T1: the platform has stored the batch, and its answer is lost."""
-        sim.inject("create_batch", **fault)
-        with pytest.raises(AirflowFailException) as caught:
-            create(input=["a"])
-        (batch,) = sim.batches.values()
-        assert batch.metadata is not None
-        assert f"kimi_job_key={batch.metadata['kimi_job_key']}" in str(caught.value)
-        assert "unknown" in str(caught.value)
-        assert [call.name for call in sim.journal].count("create_batch") == 1
-        assert len(sim.file_ids("batch")) == 1
 
     def test_by_a_full_account_says_so(self, sim: KimiSimulator, hook: KimiHook) -> None:
         sim.inject(
@@ -218,7 +296,7 @@ class TestARefusedCreate:
 
 def test_the_same_work_has_the_same_key_and_other_work_another(sim: KimiSimulator, hook: KimiHook) -> None:
     for source in (["a"], ["a"], ["b"]):
-        submit(hook, order(source), TASK, LogRecord())
+        submit(hook, order(source, reuse="never"), TASK, LogRecord())
     keys = [batch.metadata["kimi_job_key"] for batch in sim.batches.values() if batch.metadata]
     assert keys[0] == keys[1] != keys[2]
 

@@ -114,7 +114,7 @@ class TestFailedPollsOnlyDelay:
         sim.inject("get_batch", status=503, error_type="server_unavailable", times=6 * 120)
         event = await waited(hook, sim, batch_id)
         assert event.batches[batch_id].status == "completed"
-        assert [call.name for call in sim.journal if call.name != "get_batch"] == ["upload_file", "create_batch"]
+        assert [call.name for call in sim.journal].count("create_batch") == 1
 
     async def test_and_a_platform_that_asks_to_slow_down_is_obeyed(self, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids

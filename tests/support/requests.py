@@ -32,8 +32,8 @@ def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
 def order(source: object, **changes: Any) -> Order:
     """An order with sensible values; `changes` are fields of the order or of its recipe."""
     window, metadata = changes.pop("completion_window", "24h"), changes.pop("metadata", {})
-    model = changes.pop("model", None)
-    return Order(source, Recipe(model or "kimi-k2.6", **changes), model, window, metadata)
+    model, reuse = changes.pop("model", None), changes.pop("reuse", "auto")
+    return Order(source, Recipe(model or "kimi-k2.6", **changes), model, window, metadata, reuse)
 
 
 def submit_prompts(hook: KimiHook, count: int) -> Submission:
