@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import KimiSimulator

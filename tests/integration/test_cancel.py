@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.hooks.kimi import KimiHook

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError, KimiResultError
 from airflow_provider_kimi.flows.collect import Collected, Landing, collect

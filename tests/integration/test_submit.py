@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi import __version__
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiNoAnswerError

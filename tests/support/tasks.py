@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
 
 @dataclass
