@@ -23,6 +23,9 @@ MAX_QUOTED_CHARS = 300
 #: Account and key ids, which the platform puts into its 429 texts, and anything that looks like a key.
 _SECRETS = re.compile(r"<[^<>\s]*(?:org|ak|proj|key)-[^<>]*>|\b(?:sk|ak|org|proj)-[\w-]{6,}", re.IGNORECASE)
 
+#: The one cap of `rate_limit_reached_error` that no short wait heals.
+_DAILY_LIMIT = re.compile(r"\btpd\b|\bper day\b")
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -54,7 +57,7 @@ def advice_for(status_code: int, error_type: str | None, message: str) -> Advice
     if error_type == "content_filter":
         return _FILTER
     if status_code == 429:
-        return _DAILY if "tpd" in lowered or "per day" in lowered else _LATER
+        return _DAILY if _DAILY_LIMIT.search(lowered) else _LATER
     if status_code in (408, 409, 425, 499) or status_code >= 500:
         return _FAULT
     return {401: _FORBIDDEN, 403: _FORBIDDEN, 404: _UNKNOWN_ID}.get(status_code, _INPUT)
@@ -135,12 +138,12 @@ def _from_status(
     body = error.body
     fields = body if isinstance(body, dict) else {}
     error_type = fields.get("type") if isinstance(fields.get("type"), str) else None
-    said = str(fields.get("message") or (body if isinstance(body, str) and "<" not in body else ""))
+    said = redact(str(fields.get("message") or (body if isinstance(body, str) and "<html" not in body.lower() else "")))
     headers = error.response.headers
     request_id = headers.get("msh-request-id")
     advice = advice_for(error.status_code, error_type, said)
     facts = f"HTTP {error.status_code}{f' {error_type}' if error_type else ''}"
-    facts += f", {redact(said)!r}" if said else ""
+    facts += f", {said!r}" if said else ""
     facts += f", request {request_id}" if request_id else ""
     state = unanswered if error.status_code >= 500 else "Nothing was changed by this call."
     remedy = _key_remedy(settings) if error.status_code == 401 else advice.remedy
@@ -166,6 +169,7 @@ def _key_remedy(settings: ConnectionSettings) -> str:
 
 def _seconds(header: str | None) -> float | None:
     try:
-        return max(0.0, float(header)) if header else None
+        seconds = float(header) if header else -1.0
     except ValueError:
         return None
+    return seconds if 0 <= seconds < float("inf") else None

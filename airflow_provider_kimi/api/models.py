@@ -22,6 +22,14 @@ class RequestCounts(msgspec.Struct, frozen=True):
     failed: int = 0
 
 
+class _CountsReply(msgspec.Struct, frozen=True):
+    """Counts as they may be sent: any of them null."""
+
+    total: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+
+
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """One batch. Times are unix seconds; an absent file id is None however the platform spells it."""
 
@@ -36,8 +44,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: int | None = None
     failed_at: int | None = None
     cancelled_at: int | None = None
-    request_counts: RequestCounts | None = None
-    metadata: dict[str, str] | None = None
+    request_counts: _CountsReply | None = None
+    metadata: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("input_file_id", "output_file_id", "error_file_id"):
@@ -51,8 +59,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counts(self) -> RequestCounts:
-        """Counts, all zero where the platform sent none."""
-        return self.request_counts or RequestCounts()
+        """Counts, zero where the platform sent none."""
+        sent = self.request_counts or _CountsReply()
+        return RequestCounts(sent.total or 0, sent.completed or 0, sent.failed or 0)
 
     @property
     def ended_at(self) -> int | None:

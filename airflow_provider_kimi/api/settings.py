@@ -1,5 +1,6 @@
 """What a connection's fields mean: pure, so that every combination can be tested."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -11,6 +12,9 @@ from airflow_provider_kimi.exceptions import KimiConnectionConfigError
 
 #: Seconds per HTTP call. The SDK's 600 would hold a poll for ten minutes on a dead line.
 DEFAULT_TIMEOUT_SECONDS = 120.0
+
+#: A name or an address, as `urlsplit` returns it.
+_HOST_NAME = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def read_settings(
             "Create a key on the platform's console, under API keys, and put it into the Password field.",
         )
     region = extra.get("region") or "cn"
-    if region not in REGION_BASE_URLS:
+    if not isinstance(region, str) or region not in REGION_BASE_URLS:
         raise _wrong(conn_id, f"has region {region!r}", f"Use one of {', '.join(REGION_BASE_URLS)}.")
     base_url = _base_url(conn_id, host, port) if host else REGION_BASE_URLS[region]
     return ConnectionSettings(
@@ -71,26 +75,31 @@ def _wrong(conn_id: str, fault: str, remedy: str) -> KimiConnectionConfigError:
 
 
 def _base_url(conn_id: str, host: str, port: int | None) -> str:
-    url = host.strip().rstrip("/")
-    if "://" not in url:
-        url = f"{'http' if _is_loopback(urlsplit(f'//{url}').hostname) else 'https'}://{url}"
+    remedy = "Write it as https://name/v1."
     try:
+        url = _with_scheme(host.strip().rstrip("/"))
         parts = urlsplit(url)
         written_port = parts.port
     except ValueError:
-        raise _wrong(conn_id, f"has a host that is no URL: {host!r}", "Write it as https://name/v1.") from None
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise _wrong(conn_id, "has a host with credentials or a query in it", "Write it as https://name/v1.")
+        raise _wrong(conn_id, f"has a host that is no URL: {host!r}", remedy) from None
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise _wrong(conn_id, "has a host with credentials or a query in it", remedy)
+    if not parts.hostname or not _HOST_NAME.fullmatch(parts.hostname):
+        raise _wrong(conn_id, f"has a host without a valid name: {host!r}", remedy)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise _wrong(
             conn_id,
             f"would send its key in clear to {parts.hostname!r} ({parts.scheme}://)",
             "Use https; plain http is accepted for loopback addresses only.",
         )
-    if not parts.hostname:
-        raise _wrong(conn_id, f"has a host without a name: {host!r}", "Write it as https://name/v1.")
     netloc = f"{parts.netloc}:{port}" if port and written_port is None else parts.netloc
     return f"{parts.scheme}://{netloc}{parts.path or '/v1'}"
+
+
+def _with_scheme(host: str) -> str:
+    if "://" in host or host.startswith(("http:", "https:")):
+        return host
+    return f"{'http' if _is_loopback(urlsplit(f'//{host}').hostname) else 'https'}://{host}"
 
 
 def _is_loopback(hostname: str | None) -> bool:

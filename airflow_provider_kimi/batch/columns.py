@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_provider_kimi.batch.requests import RowProblem, custom_id_of, is_ready_request
+from airflow_provider_kimi.batch.requests import RowProblem, custom_id_of
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Columns of a results row that an input column of the same name must not hide.
@@ -22,6 +22,9 @@ RESULT_FIELDS = (
     "round",
 )
 
+#: What tells a request from a table row, where no prompt says which it is.
+_REQUEST_KEYS = {"custom_id", "method", "url", "body"}
+
 
 class ColumnSource:
     """Walks a table beside the requests that were made from it: both have the same order.
@@ -36,8 +39,8 @@ class ColumnSource:
     @staticmethod
     def _named(values: Iterable[object], key_column: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for number, value in enumerate(values, 1):
-            if is_ready_request(value):
-                yield str(value["custom_id"]), {}  # type: ignore[index]
+            if isinstance(value, Mapping) and value.keys() >= _REQUEST_KEYS:
+                yield str(value["custom_id"]), {}
                 continue
             try:
                 name = custom_id_of(value, number, key_column)
@@ -52,10 +55,20 @@ class ColumnSource:
         """
         for name, row in self._rows:
             if name == custom_id:
-                return {f"input_{key}" if key in RESULT_FIELDS else key: value for key, value in row.items()}
+                return _renamed(row)
         raise KimiInputError(
             f"The batch has a request {custom_id[:80]!r} that the given input has not, or not at its place: "
             "the input is not the one that was submitted, has changed since, or key_column differs. The batch "
             "is not touched by this, and nothing was landed. Give the input and key_column that the batch was "
             "created with, or leave input away: then the results have no columns of the table."
         )
+
+
+def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for key, value in row.items():
+        name = key
+        while name in RESULT_FIELDS or name in columns or (name != key and name in row):
+            name = f"input_{name}"
+        columns[name] = value
+    return columns

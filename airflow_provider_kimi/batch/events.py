@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self
+
+import msgspec
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiBatchError
@@ -75,15 +77,17 @@ class BatchEvent:
 
         :raises KimiBatchError: It is of a newer version, or no such event at all.
         """
-        version, outcome = payload.get("version"), str(payload.get("outcome"))
-        if not isinstance(version, int) or version > EVENT_VERSION or outcome not in get_args(Outcome):
-            raise KimiBatchError(
-                f"This task was resumed by an event it cannot read (version {version!r}, outcome {outcome!r}). The "
-                "batches are not touched by this. Run the worker and the triggerer with the same version of "
-                "airflow-provider-kimi, then clear the task."
-            )
-        ends = {batch_id: BatchEnd(**end) for batch_id, end in payload["batches"].items()}
-        return cls(cast(Outcome, outcome), ends, payload.get("message", ""))
+        version = payload.get("version")
+        if type(version) is int and 1 <= version <= EVENT_VERSION:
+            try:
+                return msgspec.convert({key: payload[key] for key in payload if key != "version"}, cls)
+            except msgspec.ValidationError:
+                pass
+        raise KimiBatchError(
+            f"This task was resumed by an event that it cannot read (version {version!r}; this is version "
+            f"{EVENT_VERSION}). The batches are not touched by this. Run the worker and the triggerer with the same "
+            "version of airflow-provider-kimi, then clear the task."
+        )
 
 
 def _ends(batches: Mapping[str, Batch]) -> dict[str, BatchEnd]:

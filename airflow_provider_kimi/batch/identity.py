@@ -21,8 +21,8 @@ from airflow_provider_kimi.api.limits import (
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Ids are opaque; this only keeps out what could not stand in a URL's path, such as a rendered None or a sentence.
-_BATCH_ID = re.compile(r"(?!None$)[\w.:-]+")
-_WINDOW = re.compile(r"([1-9]\d*)([hd])")
+_BATCH_ID = re.compile(r"(?!None$)\w[\w.:-]*")
+_WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,12 @@ def _wrong_metadata(fault: str, remedy: str) -> KimiInputError:
     return KimiInputError(f"metadata {fault}. Nothing was sent. {remedy}")
 
 
-def shortened(text: str, most: int = MAX_METADATA_VALUE_CHARS) -> str:
+def shortened(text: str) -> str:
     """Fit a long id into a metadata value: its beginning and a digest of the whole, so that two never meet."""
-    if len(text) <= most:
+    if len(text) <= MAX_METADATA_VALUE_CHARS:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return f"{text[: most - len(digest) - 1]}~{digest}"
+    return f"{text[: MAX_METADATA_VALUE_CHARS - len(digest) - 1]}~{digest}"
 
 
 def check_window(completion_window: str) -> None:
@@ -132,9 +132,11 @@ def read_batch_ids(value: object) -> list[str]:
     :raises KimiInputError: There is no id in it, or it is something else.
     """
     if isinstance(value, str) and value.strip().startswith("["):
-        with suppress(ValueError, SyntaxError):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             value = ast.literal_eval(value.strip())
-    ids = [part.strip() if isinstance(part, str) else part for part in _flat(value)]
+    ids: list[Any] = []
+    with suppress(RecursionError):
+        ids = [part.strip() if isinstance(part, str) else part for part in _flat(value)]
     if not ids or not all(isinstance(batch_id, str) and _BATCH_ID.fullmatch(batch_id) for batch_id in ids):
         raise KimiInputError(
             f"batch_id is {str(value)[:200]!r}, which is not a batch id or a list of them. Nothing was sent. Pass the "

@@ -22,7 +22,8 @@ class Tally:
     """Adds rows up as they go by."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    first_messages: dict[str, str] = field(default_factory=dict)
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -33,7 +34,8 @@ class Tally:
         """Count one row and its tokens; a row that was cut or refused after an answer is billed too."""
         self.counts[row.status] += 1
         if row.error_code:
-            self.errors[row.error_code, redact(row.error_message or "")] += 1
+            self.errors[row.error_code] += 1
+            self.first_messages.setdefault(row.error_code, redact(row.error_message or ""))
         self.prompt_tokens += row.prompt_tokens or 0
         self.cached_tokens += row.cached_tokens or 0
         self.completion_tokens += row.completion_tokens or 0
@@ -62,8 +64,8 @@ class Tally:
         counts = ", ".join(f"{self.counts[status]:,} {status}" for status in ROW_STATUSES if self.counts[status])
         commonest = ""
         if self.errors:
-            (code, message), times = self.errors.most_common(1)[0]
-            commonest = f"; the commonest error, {times:,} times: {code}: {message}"
+            code, times = self.errors.most_common(1)[0]
+            commonest = f"; the commonest error, {times:,} times: {code}: {self.first_messages[code]}"
         return f"{self.total:,} rows: {counts}{commonest}"
 
 

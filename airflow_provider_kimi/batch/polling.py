@@ -10,6 +10,8 @@ from airflow_provider_kimi.exceptions import KimiApiError, KimiError
 #: Shortest time between deferring and the first check. An event that fires at once can overtake the end of the
 #: process that deferred, and the executor then takes the resumed task for a failed one.
 FIRST_CHECK_SECONDS = 5.0
+#: Longest pause that the platform can ask for; a wait must not sleep through the end of its batch.
+MAX_RETRY_AFTER_SECONDS = 900.0
 
 #: What was seen of one batch: the batch, or why it could not be read.
 Seen = Batch | KimiError
@@ -57,7 +59,7 @@ def decide_next(
     if deadline is not None and now >= deadline:
         return Finish(BatchEvent.timed_out(batches, tuple(seen), [str(error) for error in errors.values()]))
     asked = [error.retry_after_seconds or 0.0 for error in errors.values() if isinstance(error, KimiApiError)]
-    seconds = max([poll_interval_seconds, *asked])
+    seconds = max(poll_interval_seconds, min(max(asked, default=0.0), MAX_RETRY_AFTER_SECONDS))
     if deadline is not None:
         seconds = min(seconds, deadline - now)
     return Wait(seconds, tuple(_notes(errors, batches)))

@@ -77,7 +77,7 @@ class Template:
             raise RowProblem(f"has null in column {column!r}, which the prompt uses")
         try:
             return format(value, spec)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise RowProblem(f"has a value in column {column!r} that does not fit the format {spec!r}") from None
 
 
@@ -138,7 +138,10 @@ class Recipe:
                 raise RowProblem(
                     f"is a {type(item).__name__}, but prompt is a template over the columns of a table row"
                 )
-            messages = [{"role": "user", "content": self._user_template.fill(item)}]
+            text = self._user_template.fill(item)
+            if not text:
+                raise RowProblem("makes an empty prompt")
+            messages = [{"role": "user", "content": text}]
             system = self._templates[1].fill(item) if self.system_prompt is not None else None
         else:
             messages = _chat(item)
@@ -170,6 +173,8 @@ def encode(request: object) -> bytes:
         return msgspec.json.encode(request)
     except UnicodeEncodeError:
         raise RowProblem("holds half a character (a lone surrogate), which is not valid Unicode") from None
+    except RecursionError:
+        raise RowProblem("is nested too deeply") from None
     except (TypeError, msgspec.MsgspecError) as error:
         raise RowProblem(f"cannot be written as JSON: {error}") from None
 

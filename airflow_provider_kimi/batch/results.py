@@ -43,11 +43,15 @@ class _Id(msgspec.Struct):
     custom_id: str
 
 
+#: What decoding a line may raise: it is no JSON, no UTF-8, or nested too deeply.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
 def id_of(line: bytes) -> str | None:
     """Read a line's `custom_id`; None where the line cannot be read or names none."""
     try:
         return msgspec.json.decode(line, type=_Id).custom_id or None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -57,6 +61,8 @@ def is_whole(line: bytes) -> bool:
         msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
+    except RecursionError:
+        return True
     return True
 
 
@@ -65,7 +71,11 @@ def read_row(line: bytes) -> Row:
 
     A row succeeded if there is no error, the status code is one of success, and there is an answer with content.
     """
-    fields: dict[str, Any] = msgspec.json.decode(line)
+    try:
+        fields: dict[str, Any] = msgspec.json.decode(line)
+    except UNREADABLE:
+        reason = "the line of this request cannot be read as JSON"
+        return Row(custom_id=id_of(line) or "", status="failed", error_code="unreadable_line", error_message=reason)
     custom_id: str = fields["custom_id"]
     response = _mapping(fields.get("response"))
     body = _body(response.get("body"))
@@ -94,10 +104,12 @@ def _answered(custom_id: str, body: Mapping[str, Any], choice: Mapping[str, Any]
         status, problem = "truncated", ("length", "the answer reached max_completion_tokens and was cut off")
     elif finish_reason == "content_filter":
         status, problem = "filtered", ("content_filter", "the answer was stopped by the content filter")
-    elif not text and not message.get("tool_calls"):
+    elif not (text and text.strip()) and not message.get("tool_calls"):
         status, problem = "invalid", ("empty_answer", "the answer has no content")
     usage = _mapping(body.get("usage"))
-    cached = usage.get("cached_tokens", _mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    cached = _count(usage.get("cached_tokens"))
+    if cached is None:
+        cached = _count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
     return Row(
         custom_id=custom_id,
         status=status,
@@ -106,7 +118,7 @@ def _answered(custom_id: str, body: Mapping[str, Any], choice: Mapping[str, Any]
         error_code=problem[0],
         error_message=problem[1],
         prompt_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=_count(cached),
+        cached_tokens=cached,
         completion_tokens=_count(usage.get("completion_tokens")),
         reasoning_tokens=_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
         model=_text(body.get("model")),
@@ -115,7 +127,7 @@ def _answered(custom_id: str, body: Mapping[str, Any], choice: Mapping[str, Any]
 
 def _refused(custom_id: str, error: object, response: Mapping[str, Any]) -> Row:
     fields = _mapping(error)
-    code = _text(fields.get("code")) or _text(fields.get("type"))
+    code = _code(fields.get("code")) or _code(fields.get("type"))
     message = _text(fields.get("message")) or (error if isinstance(error, str) else None)
     if code is None and message is None:
         code, message = (
@@ -131,7 +143,7 @@ def _body(value: object) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return {}
     return _mapping(value)
 
@@ -142,6 +154,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _code(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) and value != "" else None
 
 
 def _count(value: object) -> int | None:

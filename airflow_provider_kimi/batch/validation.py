@@ -41,7 +41,7 @@ class InputCheck:
         """
         self.lines += 1
         self.size_bytes += len(line) + 1
-        detail = _unreadable(line, first=self.lines == 1)
+        detail = unreadable(line, first=self.lines == 1)
         request: Any = None
         if detail is None:
             request = msgspec.json.decode(line)
@@ -107,7 +107,11 @@ class InputCheck:
             )
 
 
-def _unreadable(line: bytes, *, first: bool) -> str | None:
+def unreadable(line: bytes, *, first: bool) -> str | None:
+    """Say why a line is not one of JSON in UTF-8; None if it is.
+
+    :param first: Whether it is the file's first line, where a byte order mark may stand.
+    """
     if first and line.startswith(_BYTE_ORDER_MARK):
         return "begins with a byte order mark; save the file as UTF-8 without BOM"
     if not line.strip():
@@ -120,4 +124,6 @@ def _unreadable(line: bytes, *, first: bool) -> str | None:
         msgspec.json.decode(line)
     except msgspec.DecodeError as error:
         return f"is not valid JSON ({error})"
+    except RecursionError:
+        return "is nested too deeply"
     return None

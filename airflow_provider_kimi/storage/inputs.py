@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from airflow_provider_kimi.batch.validation import unreadable
 from airflow_provider_kimi.compat import object_storage_path, open_binary
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.storage.lines import read_lines
@@ -82,16 +83,9 @@ def _read_jsonl(uri: str) -> Iterator[Item]:
 
 
 def _row_of(place: str, line: bytes, *, first: bool) -> Item:
-    if not line.strip():
-        return Item(place, problem="is blank")
-    if first and line.startswith(b"\xef\xbb\xbf"):
-        return Item(place, problem="begins with a byte order mark; save the file as UTF-8 without BOM")
-    try:
-        row = msgspec.json.decode(line)
-    except UnicodeDecodeError as error:
-        return Item(place, problem=f"is not UTF-8 at byte {error.start}; save the file as UTF-8")
-    except msgspec.DecodeError as error:
-        return Item(place, problem=f"is not valid JSON ({error})")
+    if problem := unreadable(line, first=first):
+        return Item(place, problem=problem)
+    row = msgspec.json.decode(line)
     if not isinstance(row, dict):
         return Item(place, problem="is JSON, but not an object of columns")
     return Item(place, row)
@@ -102,6 +96,10 @@ def _read_csv(uri: str) -> Iterator[Item]:
     with _opened(uri) as source, io.TextIOWrapper(source, encoding="utf-8-sig", newline="") as text:
         try:
             table = csv.DictReader(text, strict=True)
+            names = table.fieldnames or []
+            if repeated := next((name for name in names if list(names).count(name) > 1), None):
+                yield Item("the header", problem=f"names the column {repeated!r} twice")
+                return
             for number, row in enumerate(table, 1):
                 yield _csv_row(f"row {number} (line {table.line_num})", row)
         except UnicodeDecodeError as error:

@@ -21,19 +21,14 @@ class OutputDirectory:
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/")
         try:
-            self._path = object_storage_path(located(self.uri))
+            self._path = object_storage_path(located(uri))
             self._path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError, ImportError) as error:
             raise KimiInputError(
                 f"Output {uri!r} cannot be written ({type(error).__name__}: {error}). The batches are not touched by "
                 "this; their results stay on the platform. Check the path and this worker's access to it."
             ) from None
-
-    def uri_of(self, name: str) -> str:
-        """The URI of a file in it."""
-        return str(self._path / name)
 
     def withdraw(self, *names: str) -> None:
         """Take the manifest away, so that the directory is no result while it changes, then the named files."""
