@@ -29,6 +29,7 @@ def main() -> int:
     if live and not key:
         print("LIVE=1 needs MOONSHOT_API_KEY in the environment. Nothing was started.")
         return 2
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost," + os.environ.get("NO_PROXY", "")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="kimi-demo-"))
     finished = False
