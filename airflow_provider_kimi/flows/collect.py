@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -114,30 +115,42 @@ def _ended(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], Non
 
 def _fetch(hook: KimiHook, batch: Batch, folder: Path, log: Log, sleep: Callable[[float], None]) -> Part:
     folder.mkdir()
-    counts = batch.counts
-    asked: list[tuple[str, str | None, int]] = [
-        ("requests", batch.input_file_id, counts.total),
-        ("output", batch.output_file_id, counts.completed),
-        ("error", batch.error_file_id, counts.failed),
-    ]
-    paths: dict[str, Path | None] = {}
-    for name, file_id, expected_lines in asked:
-        path = folder / name
-        try:
-            if file_id is not None:
-                fetch_file(hook, file_id, path, expected_lines=expected_lines, log=log, sleep=sleep)
-            paths[name] = path if file_id is not None else None
-        except KimiApiError as error:
-            if name != "requests" or error.status_code != 404:
-                raise
-            log.warning(
-                "The input file %s of batch %s is gone, so rows come in the order of the answers, and rows without a "
-                "line cannot be told.",
-                file_id,
-                batch.id,
-            )
-            paths[name] = None
-    return Part(batch, **paths)
+    fetched = partial(_fetched, hook, log, sleep)
+    return Part(
+        batch,
+        requests=_requests_if_kept(batch, partial(fetched, batch.input_file_id, folder / "requests"), log),
+        output=fetched(batch.output_file_id, folder / "output", batch.counts.completed),
+        error=fetched(batch.error_file_id, folder / "error", batch.counts.failed),
+    )
+
+
+def _fetched(
+    hook: KimiHook,
+    log: Log,
+    sleep: Callable[[float], None],
+    file_id: str | None,
+    path: Path,
+    expected_lines: int,
+) -> Path | None:
+    if file_id is None:
+        return None
+    fetch_file(hook, file_id, path, expected_lines=expected_lines, log=log, sleep=sleep)
+    return path
+
+
+def _requests_if_kept(batch: Batch, fetched: Callable[[int], Path | None], log: Log) -> Path | None:
+    try:
+        return fetched(batch.counts.total)
+    except KimiApiError as error:
+        if error.status_code != 404:
+            raise
+        log.warning(
+            "The input file %s of batch %s is gone: its rows come in the order of the answers and without columns of the "
+            "table, and rows without an answer cannot be told.",
+            batch.input_file_id,
+            batch.id,
+        )
+        return None
 
 
 def _concatenate(sources: Sequence[Path | None], target: Path) -> None:
@@ -158,7 +171,7 @@ def _write_rows(parts: Sequence[Part], landing: Landing, workshop: Path, log: Lo
                 for custom_id, request in _requests(part, answers):
                     row = answers.take(custom_id) or absent_row(custom_id, part.batch.status)
                     tally.add(row)
-                    columns = table.columns_of(custom_id) if table else {}
+                    columns = table.columns_of(custom_id) if table and request else {}
                     results.write(msgspec.json.encode(_result(row, columns, part.batch.id)) + b"\n")
                     if row.status != "succeeded" and request is not None:
                         dead_letters.write(request + b"\n")

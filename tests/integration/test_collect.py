@@ -278,13 +278,14 @@ class TestADownloadThatIsNotWhole:
         assert "nothing is lost" in str(caught.value)
         assert list(tmp_path.iterdir()) == []
 
-    def test_of_an_input_file_that_is_gone_costs_only_the_order(
+    def test_of_an_input_file_that_is_gone_costs_only_order_and_columns(
         self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
     ) -> None:
-        submission = submit_prompts(hook, 10)
+        table = [{"text": f"很好 {number}"} for number in range(10)]
+        submission = submit(hook, order(table, prompt="{text}", system_prompt=LABELS), TASK, LogRecord())
         sim.advance(60)
         hook.delete_file(submission.input_file_ids[0])
-        landed = land(hook, tmp_path, submission.batch_ids)
+        landed = land(hook, tmp_path, submission.batch_ids, input=table)
         assert landed.statuses == {"succeeded": 10}
         assert any("is gone" in line for line in landed.log.warnings)
 
