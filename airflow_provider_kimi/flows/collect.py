@@ -145,8 +145,8 @@ def _requests_if_kept(batch: Batch, fetched: Callable[[int], Path | None], log: 
         if error.status_code != 404:
             raise
         log.warning(
-            "The input file %s of batch %s is gone: its rows come in the order of the answers and without columns of the "
-            "table, and rows without an answer cannot be told.",
+            "The input file %s of batch %s is gone: its rows come in the order of the answers and without columns of "
+            "the table, and rows without an answer cannot be told.",
             batch.input_file_id,
             batch.id,
         )

@@ -37,32 +37,42 @@ class RowError:
 Responder = Callable[[Mapping[str, Any]], Answer | RowError | None]
 
 _LABEL_LIST = re.compile(
-    r"(?:labels?|one of|categor(?:y|ies)|choose from|标签|选项|类别|之一)"
-    r"(?:\s+(?:is|are|these|the following|是|为))*\s*[:：]\s*(?P<labels>[^.。\n;；:：]+)",
+    r"(?:labels?|one of|categor(?:y|ies)|choose from|标签|选项|类别|之一|一个|回答)[\"'”]?"
+    r"(?:\s*(?:\bis\b|\bare\b|\bthese\b|\bthe following\b|是|为|有))*\s*[:：]\s*"
+    r"(?P<labels>(?:\s*[-*•]\s+[^\n]+)+|[^.。\n;；:：]+)",
     re.IGNORECASE,
 )
-_LABEL_PAIR = re.compile(r"(?P<labels>[\w-]+(?:\s*[,，、]\s*[\w-]+)*\s*(?:\bor\b|还是|或者?)\s*[\w-]+)", re.IGNORECASE)
-_LABEL_SEPARATOR = re.compile(r"\s*(?:[,，、/|]|\bor\b|\band\b|还是|或者?)\s*", re.IGNORECASE)
+#: Every repetition is bounded, so that a long text without labels takes no time.
+_LABEL_PAIR = re.compile(
+    r"(?P<labels>[\w-]{1,40}(?:\s?[,，、/|]\s?[\w-]{1,40}){0,40}\s?[,，]?\s?"
+    r"(?:[/|]|\bor\b|还是|或者?)\s?[\w-]{1,40})",
+    re.IGNORECASE,
+)
+_LABEL_SEPARATOR = re.compile(r"\s*(?:[,，、/|\n]|\bor\b|\band\b|还是|或者?)\s*", re.IGNORECASE)
+_BULLET = re.compile(r"^\s*[-*•]\s+")
+#: Chinese words around a label, with no space between: "请判断是正面还是负面的评论".
+_SENTENCE = re.compile(r"^.*(?:是|为|回答|输出|选|填)(?=.)|(?:的|两类|情感|评价|评论|倾向).*$")
+#: How a prompt names its labels, and what to take off each of them.
+_LABELS = ((_LABEL_LIST, _BULLET), (_LABEL_PAIR, _SENTENCE))
 
 _MOODS = {
     "positive": ("positive", "pos", "good", "正面", "积极", "好评", "正向"),
     "negative": ("negative", "neg", "bad", "负面", "消极", "差评", "负向"),
     "neutral": ("neutral", "mixed", "中性", "中立"),
 }
-# fmt: off
 _POSITIVE_WORDS = (
-    "good", "great", "excellent", "love", "loved", "perfect", "happy", "fast", "comfortable", "recommend",
-    "best", "easy", "friendly", "delicious", "clean", "不错", "很好", "喜欢", "满意", "推荐", "很棒", "舒服",
-    "方便", "漂亮", "值得", "物美价廉", "开心", "热情", "干净", "好看", "好吃", "超值", "实用", "精美", "挺好",
-    "划算",
+    "good|great|excellent|loved?|perfect|happy|fast|comfortable|recommend|best|easy|friendly|delicious|clean",
+    "不错|很好|喜欢|满意|推荐|很棒|舒服|方便|漂亮|值得|物美价廉|开心|热情|干净|好看|好吃|超值|实用|精美|挺好|划算",
 )
 _NEGATIVE_WORDS = (
-    "bad", "terrible", "awful", "hate", "broke", "broken", "slow", "disappointed", "refund", "worst", "dirty",
-    "rude", "useless", "cheap", "noisy", "late", "很差", "太差", "很烂", "失望", "垃圾", "不好", "不满意",
-    "不推荐", "不建议", "坏了", "退货", "糟糕", "很脏", "吵", "太贵", "后悔", "不值", "难吃", "差劲", "上当",
-    "骗",
+    "bad|terrible|awful|hate|broken?|slow|disappointed|refund|worst|dirty|rude|useless|cheap|noisy|late",
+    "很差|太差|很烂|失望|垃圾|不好|不满意|不喜欢|不推荐|不建议|坏了|退货|糟糕|很脏|吵|太贵|后悔|不值|难吃|差劲|上当|骗",
 )
-# fmt: on
+#: Negative first: 不满意 holds 满意.
+_FEELING = re.compile(
+    r"(?P<negative>\b(?:{})\b|{})|(?P<positive>\b(?:{})\b|{})".format(*_NEGATIVE_WORDS, *_POSITIVE_WORDS),
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def label_answer(request: Mapping[str, Any]) -> Answer:
@@ -72,7 +82,8 @@ def label_answer(request: Mapping[str, Any]) -> Answer:
     if not labels:
         return Answer(f"{len(text)} characters read.")
     label = _pick(labels, text)
-    if request["body"].get("response_format", {}).get("type") in ("json_object", "json_schema"):
+    wanted = request["body"].get("response_format")
+    if isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema"):
         return Answer(json.dumps({"label": label}, ensure_ascii=False))
     return Answer(label)
 
@@ -92,22 +103,23 @@ def _text_of(message: Mapping[str, Any]) -> str:
 
 def _allowed_labels(prompt: str, text: str) -> tuple[list[str], str]:
     """Return the labels and the text without the list of them."""
-    for pattern in (_LABEL_LIST, _LABEL_PAIR):
-        if found := pattern.search(prompt):
-            return _split_labels(found), text
-        if found := pattern.search(text):
-            return _split_labels(found), text[: found.start()] + text[found.end() :]
+    for source in (prompt, text):
+        for pattern, around in _LABELS:
+            for found in pattern.finditer(source):
+                if len(labels := _split_labels(found["labels"], around)) > 1:
+                    return labels, text if source is prompt else text[: found.start()] + text[found.end() :]
     return [], text
 
 
-def _split_labels(found: re.Match[str]) -> list[str]:
-    parts = (part.strip(" \t\"'`[](){}<>“”‘’") for part in _LABEL_SEPARATOR.split(found["labels"]))
+def _split_labels(listed: str, around: re.Pattern[str]) -> list[str]:
+    parts = (around.sub("", part).strip(" \t\"'`[](){}<>“”‘’") for part in _LABEL_SEPARATOR.split(listed))
     return list(dict.fromkeys(part for part in parts if part))
 
 
 def _pick(labels: list[str], text: str) -> str:
     lowered = text.lower()
-    score = sum(map(lowered.count, _POSITIVE_WORDS)) - sum(map(lowered.count, _NEGATIVE_WORDS))
+    feelings = [found.lastgroup for found in _FEELING.finditer(lowered)]
+    score = feelings.count("positive") - feelings.count("negative")
     mood = "positive" if score > 0 else "negative" if score < 0 else "neutral"
     for wanted in (mood, "positive"):
         for label in labels:

@@ -1,15 +1,19 @@
 """The HTTP face of the platform: routes, auth, envelopes, faults."""
 
 import asyncio
+import json
+import math
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -48,7 +52,7 @@ class SimulatorApp:
         self.api_key = api_key
         self.faults = Faults()
         self.journal: list[Call] = []
-        self._app = Starlette(routes=self._routes())
+        self._app = Starlette(routes=self._routes(), exception_handlers={404: _no_such_url})
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         """Serve one connection event, keeping the transport at hand for faults that need to close it."""
@@ -93,26 +97,31 @@ class SimulatorApp:
 
     async def _answer(self, name: CallName, handler: Handler, request: Request, authorized: bool) -> Response:
         if not authorized:
-            return _refusal(self._refuse_key(request))
+            return _refusal(_key_refusal(request))
+        if (wait := self._seconds_to_wait()) is not None:
+            return _fault_response(_too_many_calls(wait))
         fault = self.faults.take(name)
         if fault is None:
             return await _guarded(handler, request)
+        response = await _guarded(handler, request) if fault.accepted else None
         await asyncio.sleep(fault.hang_seconds)
-        answers_itself = fault.status is not None or fault.drop
-        if answers_itself and not fault.accepted:
-            if name == "upload_file":
+        if fault.status is not None or fault.drop:
+            if name == "upload_file" and not fault.accepted:
                 await request.body()
             return _fault_response(fault)
-        response = await _guarded(handler, request)
-        if fault.cut_after_bytes is not None and isinstance(response, FileResponse):
+        response = response or await _guarded(handler, request)
+        if fault.cut_after_bytes is not None:
             return _CutResponse(response, fault.cut_after_bytes, fault.cut_silently)
-        return _fault_response(fault) if answers_itself else response
+        return response
 
-    def _refuse_key(self, request: Request) -> rules.RefusedError:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme != "Bearer" or not key.strip():
-            return rules.RefusedError(401, "incorrect_api_key_error", "Incorrect API key provided")
-        return rules.RefusedError(401, "invalid_authentication_error", "Invalid Authentication")
+    def _seconds_to_wait(self) -> int | None:
+        """Whole seconds until the rate limit lets a call pass; None: it passes."""
+        most, now = self.platform.behaviour.calls_per_minute, self.platform.clock.now()
+        if most is None:
+            return None
+        earlier = self.journal[:-1]  # the last one asks
+        counted = [call.at for call in earlier if call.at > now - 60 and call.authorized and call.status != 429]
+        return math.ceil(counted[-most] + 60 - now) if len(counted) >= most else None
 
     async def _upload_file(self, request: Request) -> Response:
         async with request.form(max_part_size=limits.MAX_FILE_BYTES * 2) as form:
@@ -122,55 +131,66 @@ class SimulatorApp:
             shape = await run_in_threadpool(
                 self.platform.upload_file, upload.filename or "", str(form.get("purpose")), upload.file
             )
-        return JSONResponse(shape)
+        return _Json(shape)
 
     async def _list_files(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self.platform.list_files))
+        return _Json(await run_in_threadpool(self.platform.list_files))
 
     async def _get_file(self, request: Request) -> Response:
         record = await run_in_threadpool(self.platform.get_file, request.path_params["file_id"])
-        return JSONResponse(record.shape())
+        return _Json(record.shape())
 
     async def _download_file(self, request: Request) -> Response:
-        record = await run_in_threadpool(self.platform.get_file, request.path_params["file_id"])
+        record = await run_in_threadpool(self.platform.open_content, request.path_params["file_id"])
         return FileResponse(record.path, media_type="text/plain")
 
     async def _delete_file(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self.platform.delete_file, request.path_params["file_id"]))
+        return _Json(await run_in_threadpool(self.platform.delete_file, request.path_params["file_id"]))
 
     async def _create_batch(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self.platform.create_batch, await _json_object(request)))
+        return _Json(await run_in_threadpool(self.platform.create_batch, await _json_object(request)))
 
     async def _list_batches(self, request: Request) -> Response:
-        limit = request.query_params.get("limit", str(limits.DEFAULT_LIST_LIMIT))
-        if not limit.isdigit() or limit == "0":
+        try:
+            limit = int(request.query_params.get("limit", limits.DEFAULT_LIST_LIMIT))
+        except ValueError:
+            limit = 0
+        if limit < 1:
             raise rules.invalid("limit must be a positive integer")
         after = request.query_params.get("after")
-        return JSONResponse(await run_in_threadpool(self.platform.list_batches, after, int(limit)))
+        return _Json(await run_in_threadpool(self.platform.list_batches, after, limit))
 
     async def _get_batch(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self.platform.get_batch, request.path_params["batch_id"]))
+        return _Json(await run_in_threadpool(self.platform.get_batch, request.path_params["batch_id"]))
 
     async def _cancel_batch(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self.platform.cancel_batch, request.path_params["batch_id"]))
+        return _Json(await run_in_threadpool(self.platform.cancel_batch, request.path_params["batch_id"]))
 
     async def _list_models(self, request: Request) -> Response:
-        return JSONResponse(self.platform.list_models())
+        return _Json(self.platform.list_models())
 
     async def _get_balance(self, request: Request) -> Response:
-        return JSONResponse(self.platform.get_balance())
+        return _Json(self.platform.get_balance())
 
     async def _estimate_tokens(self, request: Request) -> Response:
-        return JSONResponse(self.platform.estimate_tokens(await _json_object(request)))
+        return _Json(self.platform.estimate_tokens(await _json_object(request)))
 
     async def _chat(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self.platform.chat, await _json_object(request)))
+        return _Json(await run_in_threadpool(self.platform.chat, await _json_object(request)))
+
+
+class _Json(JSONResponse):
+    """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, stays an escape."""
+
+    def render(self, content: Any) -> bytes:
+        """Write it."""
+        return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 async def _json_object(request: Request) -> dict[str, Any]:
     try:
         fields = await request.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise rules.invalid("the body is not JSON") from error
     if not isinstance(fields, dict):
         raise rules.invalid("the body must be an object")
@@ -182,21 +202,46 @@ async def _guarded(handler: Handler, request: Request) -> Response:
         return await handler(request)
     except rules.RefusedError as refused:
         return _refusal(refused)
+    except HTTPException as refused:
+        return _refusal(rules.invalid(refused.detail))
+    except ClientDisconnect:
+        return _DroppedResponse()
+    except Exception as error:  # most likely a responder's own fault
+        return _refusal(rules.RefusedError(500, "server_error", f"{type(error).__name__}: {error}"))
+
+
+def _key_refusal(request: Request) -> rules.RefusedError:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme != "Bearer" or not key.strip():
+        return rules.RefusedError(401, "incorrect_api_key_error", "Incorrect API key provided")
+    return rules.RefusedError(401, "invalid_authentication_error", "Invalid Authentication")
 
 
 def _refusal(refused: rules.RefusedError) -> Response:
-    return JSONResponse({"error": {"type": refused.error_type, "message": refused.message}}, refused.status)
+    return _Json({"error": {"type": refused.error_type, "message": refused.message}}, refused.status)
+
+
+async def _no_such_url(request: Request, error: Exception) -> Response:
+    """Answer an unknown path as the platform does, outside its own envelope."""
+    path = request.url.path
+    return _Json({"error": "url.not_found", "message": f"the requested url {path} was not found", "url": path}, 404)
+
+
+def _too_many_calls(wait: int) -> Fault:
+    message = f"Your account <org-simulator><ak-simulator> reached max RPM, please try again after {wait} seconds"
+    return Fault(status=429, error_type="rate_limit_reached_error", message=message, retry_after=wait)
 
 
 def _fault_response(fault: Fault) -> Response:
     if fault.drop:
         return _DroppedResponse()
     assert fault.status is not None
-    headers = {} if fault.retry_after is None else {"retry-after": f"{fault.retry_after:g}"}
+    wait = fault.retry_after
+    headers = {} if wait is None else dict.fromkeys(("retry-after", "x-retry-after"), f"{wait:g}")
     if fault.html:
         return HTMLResponse(f"<html><body><h1>{fault.status}</h1></body></html>", fault.status, headers)
     envelope = {"error": {"type": fault.error_type, "message": fault.message}}
-    return JSONResponse(envelope, fault.status, headers)
+    return _Json(envelope, fault.status, headers)
 
 
 class _DroppedResponse(Response):
@@ -207,12 +252,12 @@ class _DroppedResponse(Response):
 
 
 class _CutResponse(Response):
-    """Send only the beginning of a file."""
+    """Send only the beginning of a body."""
 
-    def __init__(self, whole: FileResponse, cut_after_bytes: int, silently: bool) -> None:
-        with open(whole.path, "rb") as stored:
-            content = stored.read(cut_after_bytes)
-        super().__init__(content, media_type="text/plain")
+    def __init__(self, whole: Response, cut_after_bytes: int, silently: bool) -> None:
+        content = Path(whole.path).read_bytes() if isinstance(whole, FileResponse) else bytes(whole.body)
+        content = content[:cut_after_bytes]
+        super().__init__(content, whole.status_code, media_type=whole.media_type)
         self._silently = silently
         if not silently:
             self.headers["content-length"] = str(len(content) + 1)

@@ -27,7 +27,12 @@ class Behaviour:
         and an empty body).
     :param empty_file_id: How an absent file id is written: `null`, `empty` (`""`) or `absent` (no key).
     :param failed_error_file: Whether a batch that failed validation has an error file that says why.
-    :param forbidden_keys: What a forbidden body key does: fail the `batch`, fail the `row`, or `ignore`.
+    :param balance_error_file: The same for a batch that failed for lack of money.
+    :param line_errors: Whether faulty lines turn the batch `failed` later, or are `refused` at once with a 400.
+    :param forbidden_keys: What a forbidden body key or `stream` does: fail the `batch`, fail the `row`, or `ignore`.
+    :param custom_id_pattern: Regular expression that every whole `custom_id` matches.
+    :param max_lines: Most lines of an input file; None for no limit.
+    :param max_active_batches: Most batches that have not ended; None for no limit.
     :param expired_output: Whether rows done before the window ended can be downloaded.
     :param cancelled_output: The same for a cancelled batch.
     :param unfinished_rows: Rows never started are `absent` from the files, or lines in the `error_file`.
@@ -38,8 +43,13 @@ class Behaviour:
     :param null_request_counts: Answer `request_counts: null`.
     :param newest_first: Order of `GET /batches`.
     :param max_list_limit: Largest page of `GET /batches`.
+    :param unknown_after: What `GET /batches` behind an unknown id answers: the `first_page`, an `empty` page, or
+        `refused` with a 400.
     :param result_files_listed: Whether output and error files show up in `GET /files` and count.
+    :param result_retention_seconds: How long output and error files are kept; None for ever.
     :param reserve_balance: Whether a batch whose worst-case price exceeds the balance fails.
+    :param batch_allowed: Whether the account may create batches; otherwise a 403.
+    :param calls_per_minute: Most calls in a simulated minute, more get a 429; None for no limit.
     :param batch_models: Models a batch may use.
     :param models: Models of `GET /models`.
     """
@@ -48,7 +58,12 @@ class Behaviour:
     error_shape: Literal["error", "type", "text", "response", "empty"] = "error"
     empty_file_id: Literal["null", "empty", "absent"] = "null"
     failed_error_file: bool = True
+    balance_error_file: bool = False
+    line_errors: Literal["failed", "refused"] = "failed"
     forbidden_keys: Literal["batch", "row", "ignore"] = "batch"
+    custom_id_pattern: str = ".+"
+    max_lines: int | None = None
+    max_active_batches: int | None = None
     expired_output: bool = True
     cancelled_output: bool = True
     unfinished_rows: Literal["absent", "error_file"] = "absent"
@@ -59,8 +74,12 @@ class Behaviour:
     null_request_counts: bool = False
     newest_first: bool = True
     max_list_limit: int = 100
+    unknown_after: Literal["first_page", "empty", "refused"] = "first_page"
     result_files_listed: bool = True
+    result_retention_seconds: int | None = None
     reserve_balance: bool = False
+    batch_allowed: bool = True
+    calls_per_minute: int | None = None
     batch_models: tuple[str, ...] = ("kimi-k2.6", "kimi-k2.7-code")
     models: tuple[str, ...] = ("kimi-k3", "kimi-k2.6", "kimi-k2.7-code", "kimi-k2.7-code-highspeed")
 

@@ -33,7 +33,8 @@ class Fault:
     :param retry_after: Value of the `retry-after` header, in seconds.
     :param accepted: The platform does the work before the fault hides it.
     :param drop: Close the connection without an answer.
-    :param hang_seconds: Real seconds before anything is answered.
+    :param hang_seconds: Real seconds before anything is answered; a client that leaves before gets nothing done,
+        unless the call was `accepted`.
     :param cut_after_bytes: Break the body off after so many bytes, with an error on the wire.
     :param cut_silently: The cut answer looks complete.
     :param skip: How many calls pass before the fault begins.
@@ -69,7 +70,9 @@ class Faults:
     def take(self, call: str) -> Fault | None:
         """Return the fault of the call that has just arrived, and count it down."""
         with self._lock:
-            waiting = self._waiting.get(call)
+            waiting = self._waiting.get(call, [])
+            while waiting and waiting[0].times == 0:
+                waiting.pop(0)
             if not waiting:
                 return None
             fault = waiting[0]
@@ -78,6 +81,4 @@ class Faults:
                 return None
             if fault.times is not None:
                 waiting[0] = replace(fault, times=fault.times - 1)
-                if fault.times <= 1:
-                    waiting.pop(0)
             return fault

@@ -47,24 +47,27 @@ def stage_at(batch: BatchRecord, now: float, timing: Timing) -> Stage:
     started = batch.created_at + timing.validating_seconds
     worked = started + timing.working_seconds
     completed = worked + timing.finalizing_seconds
+    refused = bool(batch.problems) or batch.balance_failure
 
-    def share(at: float) -> float:
-        return min(1.0, max(0.0, (at - started) / (timing.working_seconds or 1.0)))
+    def stopped(status: str, moment: float, **times: float) -> Stage:
+        """The work as far as it had come at `moment`."""
+        if moment < started:
+            return Stage(status, **times)
+        if moment < worked:
+            return Stage(status, (moment - started) / timing.working_seconds, started, **times)
+        return Stage(status, 1.0, started, worked, **times)
 
     if batch.cancelling_at is not None:
-        ended = batch.cancelling_at + timing.cancelling_seconds
-        begun = started if batch.cancelling_at >= started else None
-        status, cancelled = ("cancelled", ended) if now >= ended else ("cancelling", None)
-        done = share(batch.cancelling_at)
-        return Stage(status, done, begun, cancelling_at=batch.cancelling_at, cancelled_at=cancelled)
+        cancelled = batch.cancelling_at + timing.cancelling_seconds
+        if now < cancelled:
+            return stopped("cancelling", batch.cancelling_at, cancelling_at=batch.cancelling_at)
+        return stopped("cancelled", batch.cancelling_at, cancelling_at=batch.cancelling_at, cancelled_at=cancelled)
+    if batch.expires_at <= now and batch.expires_at < (started if refused else completed):
+        return stopped("expired", batch.expires_at)
     if now < started:
         return Stage("validating")
-    if batch.problems or batch.balance_failure:
+    if refused:
         return Stage("failed", failed_at=started)
-    if now >= batch.expires_at and completed > batch.expires_at:
-        return Stage("expired", share(batch.expires_at), started)
-    if now < worked:
-        return Stage("in_progress", share(now), started)
     if now < completed:
-        return Stage("finalizing", 1.0, started, worked)
-    return Stage("completed", 1.0, started, worked, completed)
+        return stopped("in_progress" if now < worked else "finalizing", now)
+    return stopped("completed", completed, completed_at=completed)

@@ -20,6 +20,14 @@ MAX_METADATA_KEY_CHARS = 64
 MAX_METADATA_VALUE_CHARS = 512
 
 FORBIDDEN_BODY_KEYS = ("temperature", "top_p", "n", "presence_penalty", "frequency_penalty")
+#: The only values that a synchronous call may give them (temperature: thinking, not thinking).
+FIXED_BODY_VALUES = {
+    "temperature": (1.0, 0.6),
+    "top_p": (0.95,),
+    "n": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+}
 
 BATCH_STATUSES = (
     "validating",
@@ -36,3 +44,4 @@ TERMINAL_STATUSES = ("completed", "failed", "expired", "cancelled")
 DEFAULT_LIST_LIMIT = 20
 DEFAULT_MAX_COMPLETION_TOKENS = 32_768
 CONTEXT_TOKENS = 262_144
+K3_CONTEXT_TOKENS = 1_048_576

@@ -1,48 +1,18 @@
 """The platform's state: files and batches, and every rule about them. Knows nothing of HTTP."""
 
-import random
-import shutil
-import string
-import tempfile
+import secrets
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_provider_kimi.simulator import limits, rules
 from airflow_provider_kimi.simulator.answers import Answer, Responder, RowError, completion, count_tokens
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock, Timing
+from airflow_provider_kimi.simulator.files import FileRecord, FileStore
 from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage, stage_at
 from airflow_provider_kimi.simulator.results import write_results
 
 #: Yuan per million output tokens, for the check of the balance before a batch starts.
 _WORST_CASE_YUAN = 16.20
-
-
-@dataclass
-class FileRecord:
-    """One stored file; `path` holds its bytes."""
-
-    id: str
-    filename: str
-    purpose: str
-    created_at: int
-    path: Path
-
-    def shape(self) -> dict[str, Any]:
-        """The file as the API shows it."""
-        return {
-            "id": self.id,
-            "object": "file",
-            "bytes": self.path.stat().st_size,
-            "created_at": self.created_at,
-            "filename": self.filename,
-            "purpose": self.purpose,
-            "status": "ready",
-            "status_details": "",
-            "file_type": "jsonl",
-        }
 
 
 class Platform:
@@ -56,127 +26,99 @@ class Platform:
         self.timing = timing
         self.responder = responder
         self.balance = balance
-        self.files: dict[str, FileRecord] = {}
+        self.files = FileStore(clock, behaviour)
         self.batches: dict[str, BatchRecord] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="kimi-simulator-"))
         self._lock = threading.RLock()
-        self._random = random.Random(20260901)
 
     def close(self) -> None:
         """Remove every stored file."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.files.close()
 
     # Files
 
     def upload_file(self, filename: str, purpose: str, content: BinaryIO) -> dict[str, Any]:
         """Store an upload."""
-        if purpose not in limits.UPLOAD_PURPOSES:
-            raise rules.invalid("purpose must be one of file-extract, batch, batch_output, lambda, image, video")
-        if purpose == "batch" and not filename.endswith(".jsonl"):
-            raise rules.invalid("the file name of a batch input must end in .jsonl")
         with self._lock:
-            self._check_quota(purpose)
-            record = self._new_file(filename, purpose)
-            with record.path.open("wb") as stored:
-                shutil.copyfileobj(content, stored, 1 << 20)
-            size = record.path.stat().st_size
-            if problem := self._size_problem(size):
-                record.path.unlink()
-                raise rules.invalid(problem)
-            self.files[record.id] = record
-            return record.shape()
-
-    def _check_quota(self, purpose: str) -> None:
-        if len(self.files) >= limits.MAX_FILES:
-            raise rules.invalid(f"exceeded the max file count {limits.MAX_FILES}")
-        batch_files = sum(record.purpose == "batch" for record in self.files.values())
-        if purpose == "batch" and batch_files >= limits.MAX_BATCH_FILES:
-            raise rules.invalid(f"exceeded the max file count {limits.MAX_BATCH_FILES}")
-
-    def _size_problem(self, size: int) -> str | None:
-        if size == 0:
-            return "File size is zero, please confirm and re-upload"
-        if size > limits.MAX_FILE_BYTES:
-            return "File size is too large, max file size is 100MB, please confirm and re-upload"
-        stored = sum(record.path.stat().st_size for record in self.files.values())
-        if stored + size > limits.MAX_TOTAL_FILE_BYTES:
-            return "exceeded the max total file size 10GB"
-        return None
-
-    def _new_file(self, filename: str, purpose: str) -> FileRecord:
-        file_id = "file_" + "".join(self._random.choices(string.ascii_lowercase + string.digits, k=20))
-        stem, dot, ending = filename.rpartition(".")
-        taken = {record.filename for record in self.files.values()}
-        name, copies = filename, 0
-        while name in taken:
-            copies += 1
-            name = f"{stem}({copies}){dot}{ending}"
-        return FileRecord(file_id, name, purpose, int(self.clock.now()), self._folder / file_id)
+            self._settle_all()
+            return self.files.upload(filename, purpose, content).shape()
 
     def list_files(self) -> dict[str, Any]:
         """All files; no paging is documented."""
         with self._lock:
             self._settle_all()
-            shown = [
-                record.shape()
-                for record in self.files.values()
-                if record.purpose != "batch_output" or self.behaviour.result_files_listed
-            ]
+            shown = [record.shape() for record in self.files.listed()]
         return {"object": "list", "data": shown, "first_id": "", "last_id": "", "has_more": False}
+
+    def file_ids(self, purpose: str) -> list[str]:
+        """Ids of the files of one purpose, oldest first, whether or not they are listed."""
+        with self._lock:
+            self._settle_all()
+            return [record.id for record in self.files.records.values() if record.purpose == purpose]
 
     def get_file(self, file_id: str) -> FileRecord:
         """One file."""
         with self._lock:
             self._settle_all()
-            if file_id not in self.files:
-                raise rules.not_found(f"file {file_id} not found")
-            return self.files[file_id]
+            return self.files.get(file_id)
+
+    def open_content(self, file_id: str) -> FileRecord:
+        """One file whose bytes may be downloaded."""
+        record = self.get_file(file_id)
+        if record.purpose in ("image", "video"):
+            raise rules.invalid(f"the content of an {record.purpose} file cannot be downloaded")
+        return record
 
     def delete_file(self, file_id: str) -> dict[str, Any]:
-        """Delete for good."""
+        """Delete for good; a batch that already runs goes on."""
         with self._lock:
-            self.get_file(file_id).path.unlink()
-            del self.files[file_id]
+            self._settle_all()
+            in_use = any(batch.input_file_id == file_id and not batch.settled for batch in self.batches.values())
+            self.files.delete(file_id, keep_bytes=in_use)
         return {"id": file_id, "object": "file", "deleted": True}
 
     # Batches
 
     def create_batch(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Accept a batch; what its lines hold is only judged after `validating`."""
+        if not self.behaviour.batch_allowed:
+            raise rules.RefusedError(403, "permission_denied_error", "The Batch API is not open to this account")
         if fields.get("endpoint") != limits.BATCH_ENDPOINT:
             raise rules.invalid(f"endpoint must be {limits.BATCH_ENDPOINT}")
         window = rules.window_seconds(fields.get("completion_window"))
         metadata = rules.check_metadata(fields.get("metadata"))
         with self._lock:
-            source = self.files.get(str(fields.get("input_file_id")))
+            self._check_active()
+            source = self.files.records.get(str(fields.get("input_file_id")))
             if source is None or source.purpose != "batch":
                 raise rules.invalid("input_file_id must name a file uploaded with purpose batch")
             created = self.clock.now()
-            lines = self.lines(source.id)
             batch = BatchRecord(
-                id=f"batch_{int(created):08x}{self._random.getrandbits(64):016x}",
+                id=f"batch_{int(created):08x}{secrets.token_hex(8)}",
                 input_file_id=source.id,
                 endpoint=limits.BATCH_ENDPOINT,
                 completion_window=fields["completion_window"],
                 metadata=metadata,
                 created_at=created,
                 expires_at=created + window,
-                total=sum(1 for _ in lines),
-                problems=list(rules.line_problems(self.lines(source.id), self.behaviour)),
+                total=sum(1 for _ in self.files.lines(source.id)),
+                problems=list(rules.line_problems(self.files.lines(source.id), self.behaviour)),
             )
-            batch.balance_failure = self._reserve_exceeds_balance(batch)
+            if batch.problems and self.behaviour.line_errors == "refused":
+                raise rules.invalid(batch.problems[0][1].message)
+            batch.balance_failure = not batch.problems and self._lacks_money(batch)
             self.batches[batch.id] = batch
             return self._shape(batch)
 
-    def lines(self, file_id: str) -> Iterator[bytes]:
-        """The lines of a stored file, cut on the newline byte."""
-        with self.files[file_id].path.open("rb") as stored:
-            for line in stored:
-                yield line.removesuffix(b"\n")
+    def _check_active(self) -> None:
+        most = self.behaviour.max_active_batches
+        active = sum(self.stage(batch).status not in limits.TERMINAL_STATUSES for batch in self.batches.values())
+        if most is not None and active >= most:
+            raise rules.RefusedError(429, "rate_limit_reached_error", f"reached the max of {most} concurrent batches")
 
-    def _reserve_exceeds_balance(self, batch: BatchRecord) -> bool:
-        worst = batch.total * limits.DEFAULT_MAX_COMPLETION_TOKENS / 1e6 * _WORST_CASE_YUAN
-        return self.behaviour.reserve_balance and worst > self.balance
+    def _lacks_money(self, batch: BatchRecord) -> bool:
+        if self.balance <= 0 or not self.behaviour.reserve_balance:
+            return self.balance <= 0
+        return rules.reserved_tokens(self.files.lines(batch.input_file_id)) / 1e6 * _WORST_CASE_YUAN > self.balance
 
     def get_batch(self, batch_id: str) -> dict[str, Any]:
         """One batch as it stands now."""
@@ -191,10 +133,17 @@ class Platform:
             ids = list(self.batches)
             if self.behaviour.newest_first:
                 ids.reverse()
-            start = ids.index(after) + 1 if after in ids else 0
+            start = ids.index(after) + 1 if after in ids else self._start_behind_unknown(after)
             page = ids[start : start + min(limit, self.behaviour.max_list_limit)]
             data = [self._shape(self.batches[batch_id]) for batch_id in page]
             return {"object": "list", "data": data, "has_more": start + len(page) < len(ids)}
+
+    def _start_behind_unknown(self, after: str | None) -> int:
+        if not after or self.behaviour.unknown_after == "first_page":
+            return 0
+        if self.behaviour.unknown_after == "refused":
+            raise rules.invalid(f"after: batch {after} not found")
+        return len(self.batches)
 
     def cancel_batch(self, batch_id: str) -> dict[str, Any]:
         """Start a cancel where the status allows one."""
@@ -212,22 +161,18 @@ class Platform:
         """Where a batch stands now; its result files exist from its last status on."""
         stage = stage_at(batch, self.clock.now(), self.timing)
         if stage.status in limits.TERMINAL_STATUSES and not batch.settled:
-            batch.settled = True
-            write_results(self, batch, stage)
+            batch.settled = True  # first, so that a responder may look at its own batch
+            try:
+                write_results(self, batch, stage)
+            except Exception:
+                batch.settled = False
+                raise
         return stage
 
     def _settle_all(self) -> None:
         for batch in self.batches.values():
             self.stage(batch)
-
-    def add_result_file(self, filename: str, content: bytes) -> str | None:
-        """Store an output or error file; nothing is stored for no content."""
-        if not content:
-            return None
-        record = self._new_file(filename, "batch_output")
-        record.path.write_bytes(content)
-        self.files[record.id] = record
-        return record.id
+        self.files.drop_old_results()
 
     def _shape(self, batch: BatchRecord) -> dict[str, Any]:
         stage = self.stage(batch)
@@ -266,7 +211,10 @@ class Platform:
                 "object": "model",
                 "created": 1_780_000_000,
                 "owned_by": "moonshot",
-                "context_length": 262_144,
+                "context_length": limits.K3_CONTEXT_TOKENS if model == "kimi-k3" else limits.CONTEXT_TOKENS,
+                "supports_image_in": True,
+                "supports_video_in": True,
+                "supports_reasoning": True,
             }
             for model in self.behaviour.models
         ]
@@ -287,8 +235,11 @@ class Platform:
         self._check_model(fields)
         if self.balance <= 0:
             raise rules.RefusedError(429, "exceeded_current_quota_error", "suspended due to insufficient balance")
-        if key := rules.forbidden_key(fields):
-            raise rules.invalid(f"invalid {key}: only 1 is allowed for this model")
+        if key := rules.unfixed_key(fields):
+            fixed = limits.FIXED_BODY_VALUES[key][0]
+            raise rules.invalid(f"invalid {key}: only {fixed} is allowed for this model")
+        if fields.get("stream"):
+            raise rules.invalid("the simulator does not stream")
         answer = self.responder({"custom_id": "", "body": fields})
         if answer is None:
             raise rules.RefusedError(500, "server_error", "no answer")
@@ -300,5 +251,5 @@ class Platform:
     def _check_model(self, fields: dict[str, Any]) -> None:
         if fields.get("model") not in self.behaviour.models:
             raise rules.not_found(f"Not found the model {fields.get('model')!r} or Permission denied")
-        if not isinstance(fields.get("messages"), list) or not fields["messages"]:
-            raise rules.invalid("messages is required")
+        if problem := rules.messages_problem(fields):
+            raise rules.invalid(problem)

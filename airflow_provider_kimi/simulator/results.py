@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 def write_results(platform: "Platform", batch: BatchRecord, stage: Stage) -> None:
     """Answer the rows that were done, and store what the batch's status lets a client download."""
+    ended = stage.completed_at or stage.failed_at or stage.cancelled_at or batch.expires_at
     if stage.status == "failed":
-        _write_failure(platform, batch)
+        _write_failure(platform, batch, ended)
         return
+    if batch.problems:
+        return  # ended before the validation that would have refused its lines
     output, errors = _answer_rows(platform, batch, stage)
     batch.completed, batch.failed = len(output), len(errors)
     behaviour = platform.behaviour
@@ -26,21 +29,24 @@ def write_results(platform: "Platform", batch: BatchRecord, stage: Stage) -> Non
     kept = {"expired": behaviour.expired_output, "cancelled": behaviour.cancelled_output}
     if not kept.get(stage.status, True):
         return
-    batch.output_file_id = platform.add_result_file(f"{batch.id}_output.jsonl", _join(platform, output))
-    batch.error_file_id = platform.add_result_file(f"{batch.id}_error.jsonl", _join(platform, errors))
+    batch.output_file_id = platform.files.add_result(f"{batch.id}_output.jsonl", _join(platform, output), ended)
+    batch.error_file_id = platform.files.add_result(f"{batch.id}_error.jsonl", _join(platform, errors), ended)
 
 
-def _write_failure(platform: "Platform", batch: BatchRecord) -> None:
-    if batch.problems and platform.behaviour.failed_error_file:
-        lines = [_error_line(platform, custom_id, error) for custom_id, error in batch.problems]
-        batch.error_file_id = platform.add_result_file(f"{batch.id}_error.jsonl", _join(platform, lines))
+def _write_failure(platform: "Platform", batch: BatchRecord, ended: float) -> None:
+    behaviour = platform.behaviour
+    reasons = batch.problems if behaviour.failed_error_file else []
+    if batch.balance_failure and behaviour.balance_error_file:
+        reasons = [("", RowError("failed_precondition", "user has insufficient balance"))]
+    lines = [_error_line(platform, custom_id, error) for custom_id, error in reasons]
+    batch.error_file_id = platform.files.add_result(f"{batch.id}_error.jsonl", _join(platform, lines), ended)
 
 
 def _answer_rows(platform: "Platform", batch: BatchRecord, stage: Stage) -> tuple[list[bytes], list[bytes]]:
     output: list[bytes] = []
     errors: list[bytes] = []
     done = int(batch.total * stage.share_done)
-    for number, line in enumerate(platform.lines(batch.input_file_id)):
+    for number, line in enumerate(platform.files.lines(batch.input_file_id)):
         request = json.loads(line)
         answer: Answer | RowError | None
         if number >= done:
@@ -48,7 +54,7 @@ def _answer_rows(platform: "Platform", batch: BatchRecord, stage: Stage) -> tupl
             listed = platform.behaviour.unfinished_rows == "error_file"
             answer = RowError(code, f"this request was not run before the batch {stage.status}") if listed else None
         elif platform.behaviour.forbidden_keys == "row" and (key := rules.forbidden_key(request["body"])):
-            answer = RowError("invalid_request_error", f"{key} may not be set for this model")
+            answer = RowError("invalid_request_error", f"{key} may not be set in a batch")
         else:
             answer = platform.responder(request)
         if isinstance(answer, Answer):
@@ -84,7 +90,8 @@ def _error_line(platform: "Platform", custom_id: str, error: RowError) -> bytes:
 
 
 def _encode(line: Mapping[str, Any]) -> bytes:
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    """Write one line as UTF-8; half a surrogate pair, which UTF-8 cannot hold, stays a JSON escape."""
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def _join(platform: "Platform", lines: list[bytes]) -> bytes:

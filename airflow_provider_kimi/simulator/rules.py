@@ -9,7 +9,7 @@ from airflow_provider_kimi.simulator import limits
 from airflow_provider_kimi.simulator.answers import RowError
 from airflow_provider_kimi.simulator.behaviour import Behaviour
 
-_WINDOW = re.compile(r"([1-9]\d*)([hd])")
+_WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
 
 class RefusedError(Exception):
@@ -57,38 +57,51 @@ def check_metadata(metadata: object) -> dict[str, str] | None:
 
 def line_problems(lines: Iterable[bytes], behaviour: Behaviour) -> Iterator[tuple[str, RowError]]:
     """Validate an input file line by line, yielding `(custom_id, error)` for each fault."""
-    seen: set[str] = set()
-    models: set[str] = set()
+    seen: set[object] = set()
+    model: object = None
+    number = 0
     for number, line in enumerate(lines, 1):
-        custom_id, problem = _line_problem(line, number, behaviour)
-        if problem is None and custom_id in seen:
-            problem = f"line {number}: duplicate custom_id"
+        request = _read_object(line)
+        custom_id = str(request.get("custom_id", "")) if request else ""
+        problem = _request_problem(request, behaviour)
+        if problem is None and request is not None:
+            model = model or request["body"]["model"]
+            if request["body"]["model"] != model:
+                problem = "all lines must use the same model"
+            elif custom_id in seen:
+                problem = "duplicate custom_id"
         seen.add(custom_id)
-        if problem is None:
-            models.add(json.loads(line)["body"]["model"])
-            if len(models) > 1:
-                problem = f"line {number}: all lines must use the same model"
         if problem is not None:
-            yield custom_id, RowError("invalid_request_error", problem)
+            yield custom_id, RowError("invalid_request_error", f"line {number}: {problem}")
+    if behaviour.max_lines is not None and number > behaviour.max_lines:
+        yield "", RowError("invalid_request_error", f"the file has {number} lines, over {behaviour.max_lines}")
 
 
-def _line_problem(line: bytes, number: int, behaviour: Behaviour) -> tuple[str, str | None]:
+def _read_object(line: bytes) -> dict[str, Any] | None:
+    """Read a line as strictly as the standard has it: UTF-8 without BOM, no NaN."""
     try:
-        request = json.loads(line)
-    except ValueError:
-        return "", f"line {number}: not valid JSON"
-    if not isinstance(request, dict):
-        return "", f"line {number}: not a JSON object"
+        request = json.loads(line.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return None
+    return request if isinstance(request, dict) else None
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _request_problem(request: dict[str, Any] | None, behaviour: Behaviour) -> str | None:
+    if request is None:
+        return "not a JSON object"
     custom_id = request.get("custom_id")
     if not isinstance(custom_id, str) or not custom_id:
-        return "", f"line {number}: custom_id is required"
+        return "custom_id is required"
+    if not re.fullmatch(behaviour.custom_id_pattern, custom_id, re.DOTALL):
+        return f"custom_id must match {behaviour.custom_id_pattern}"
     if request.get("method") != "POST" or request.get("url") != limits.BATCH_ENDPOINT:
-        return custom_id, f"line {number}: method must be POST and url {limits.BATCH_ENDPOINT}"
+        return f"method must be POST and url {limits.BATCH_ENDPOINT}"
     body = request.get("body")
-    if not isinstance(body, dict):
-        return custom_id, f"line {number}: body is required"
-    refused = body_problem(body, behaviour)
-    return custom_id, f"line {number}: {refused}" if refused else None
+    return body_problem(body, behaviour) if isinstance(body, dict) else "body is required"
 
 
 def body_problem(body: Mapping[str, Any], behaviour: Behaviour) -> str | None:
@@ -96,15 +109,34 @@ def body_problem(body: Mapping[str, Any], behaviour: Behaviour) -> str | None:
     model = body.get("model")
     if model not in behaviour.batch_models:
         return f"model {model!r} not found or not supported in batch"
-    if not isinstance(body.get("messages"), list) or not body["messages"]:
-        return "messages is required"
-    if body.get("stream"):
-        return "stream is not supported in batch"
+    if problem := messages_problem(body):
+        return problem
     if behaviour.forbidden_keys == "batch" and (key := forbidden_key(body)):
-        return f"{key} may not be set for this model"
+        return f"{key} may not be set in a batch"
     return None
 
 
+def messages_problem(body: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with the messages of a request."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return "messages is required"
+    return None if all(isinstance(message, dict) for message in messages) else "each message must be an object"
+
+
 def forbidden_key(body: Mapping[str, Any]) -> str | None:
-    """Name the first body key that the model fixes."""
-    return next((key for key in limits.FORBIDDEN_BODY_KEYS if key in body), None)
+    """Name the first body key that a batch row may not carry."""
+    fixed = next((key for key in limits.FORBIDDEN_BODY_KEYS if key in body), None)
+    return fixed or ("stream" if body.get("stream") else None)
+
+
+def unfixed_key(body: Mapping[str, Any]) -> str | None:
+    """Name the first body key whose value is not the one that the models fix."""
+    return next((key for key, fixed in limits.FIXED_BODY_VALUES.items() if body.get(key, fixed[0]) not in fixed), None)
+
+
+def reserved_tokens(lines: Iterable[bytes]) -> int:
+    """Most output tokens that a valid input file may cost."""
+    bodies = (json.loads(line)["body"] for line in lines)
+    asked = (body.get("max_completion_tokens", body.get("max_tokens")) for body in bodies)
+    return sum(most if isinstance(most, int) else limits.DEFAULT_MAX_COMPLETION_TOKENS for most in asked)

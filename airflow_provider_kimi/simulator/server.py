@@ -41,11 +41,12 @@ class KimiSimulator:
         responder: Responder | None = None,
         balance: float = 1000.0,
     ) -> None:
+        self._socket = socket.create_server(("127.0.0.1", port))  # first: nothing to clean up if the port is taken
+        self._port = self._socket.getsockname()[1]
         self._platform = Platform(
             Clock(speed), behaviour or Behaviour(), timing or Timing(), responder or label_answer, balance
         )
         self._app = SimulatorApp(self._platform, api_key)
-        self._socket = socket.create_server(("127.0.0.1", port))
         config = uvicorn.Config(self._app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, ws="none")
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
@@ -53,7 +54,7 @@ class KimiSimulator:
     @property
     def base_url(self) -> str:
         """What a connection's host is set to."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        return f"http://127.0.0.1:{self._port}/v1"
 
     @property
     def api_key(self) -> str:
@@ -80,7 +81,7 @@ class KimiSimulator:
 
     def file_ids(self, purpose: str) -> list[str]:
         """List the stored files of one purpose, oldest first."""
-        return [record.id for record in self._platform.files.values() if record.purpose == purpose]
+        return self._platform.file_ids(purpose)
 
     def now(self) -> float:
         """Simulated unix seconds."""
@@ -94,13 +95,6 @@ class KimiSimulator:
         """Spoil the next calls of one kind; the keywords are the fields of `Fault`."""
         self._app.faults.add(call, Fault(**fault))
 
-    def serve(self) -> None:
-        """Serve in this thread until interrupted."""
-        try:
-            self._server.run(sockets=[self._socket])
-        finally:
-            self._close()
-
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
@@ -112,8 +106,5 @@ class KimiSimulator:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join()
-        self._close()
-
-    def _close(self) -> None:
         self._socket.close()
         self._platform.close()

@@ -1,0 +1,150 @@
+"""The files of an organization: names, quotas and bytes on disk."""
+
+import secrets
+import shutil
+import string
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from airflow_provider_kimi.simulator import limits, rules
+from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock
+
+RESULT_PURPOSE = "batch_output"
+
+
+@dataclass
+class FileRecord:
+    """One stored file; `path` holds its bytes."""
+
+    id: str
+    filename: str
+    purpose: str
+    created_at: int
+    path: Path
+    size_bytes: int = 0
+
+    def shape(self) -> dict[str, Any]:
+        """The file as the API shows it."""
+        return {
+            "id": self.id,
+            "object": "file",
+            "bytes": self.size_bytes,
+            "created_at": self.created_at,
+            "filename": self.filename,
+            "purpose": self.purpose,
+            "status": "ready",
+            "status_details": "",
+            "file_type": "jsonl",
+        }
+
+
+class FileStore:
+    """The stored files by id, oldest first. Takes no lock: the platform holds its own around every call."""
+
+    def __init__(self, clock: Clock, behaviour: Behaviour) -> None:
+        self.records: dict[str, FileRecord] = {}
+        self._clock = clock
+        self._behaviour = behaviour
+        self._folder = tempfile.TemporaryDirectory(prefix="kimi-simulator-", ignore_cleanup_errors=True)
+
+    def close(self) -> None:
+        """Remove every byte."""
+        self._folder.cleanup()
+
+    def upload(self, filename: str, purpose: str, content: BinaryIO) -> FileRecord:
+        """Store what a client sends, or say why not."""
+        if purpose not in limits.UPLOAD_PURPOSES:
+            raise rules.invalid("purpose must be one of file-extract, batch, batch_output, lambda, image, video")
+        if purpose == "batch" and not filename.endswith(".jsonl"):
+            raise rules.invalid("the file name of a batch input must end in .jsonl")
+        self._check_count(purpose)
+        record = self._new_record(filename, purpose, self._clock.now())
+        with record.path.open("wb") as stored:
+            shutil.copyfileobj(content, stored, 1 << 20)
+        record.size_bytes = record.path.stat().st_size
+        if problem := self._size_problem(record.size_bytes):
+            record.path.unlink()
+            raise rules.invalid(problem)
+        self.records[record.id] = record
+        return record
+
+    def add_result(self, filename: str, content: bytes, created_at: float) -> str | None:
+        """Store an output or error file; nothing is stored for no content."""
+        if not content:
+            return None
+        record = self._new_record(filename, RESULT_PURPOSE, created_at)
+        record.size_bytes = record.path.write_bytes(content)
+        self.records[record.id] = record
+        return record.id
+
+    def get(self, file_id: str) -> FileRecord:
+        """One file, whether or not it is listed."""
+        if file_id not in self.records:
+            raise rules.not_found(f"file {file_id} not found")
+        return self.records[file_id]
+
+    def delete(self, file_id: str, *, keep_bytes: bool = False) -> None:
+        """Forget a file.
+
+        :param keep_bytes: A batch still reads it, so that only its id ends.
+        """
+        record = self.get(file_id)
+        if not keep_bytes:
+            record.path.unlink()
+        del self.records[file_id]
+
+    def lines(self, file_id: str) -> Iterator[bytes]:
+        """The lines of a stored file, cut on the newline byte."""
+        with self._path(file_id).open("rb") as stored:
+            for line in stored:
+                yield line.removesuffix(b"\n")
+
+    def listed(self) -> list[FileRecord]:
+        """The files that are shown and counted."""
+        shown = self._behaviour.result_files_listed
+        return [record for record in self.records.values() if shown or record.purpose != RESULT_PURPOSE]
+
+    def drop_old_results(self) -> None:
+        """Delete the result files that the platform keeps no longer."""
+        retention = self._behaviour.result_retention_seconds
+        if retention is None:
+            return
+        oldest = self._clock.now() - retention
+        for record in list(self.records.values()):
+            if record.purpose == RESULT_PURPOSE and record.created_at <= oldest:
+                self.delete(record.id)
+
+    def _check_count(self, purpose: str) -> None:
+        counted = self.listed()
+        if len(counted) >= limits.MAX_FILES:
+            raise rules.invalid(f"exceeded the max file count {limits.MAX_FILES}")
+        batch_files = sum(record.purpose == "batch" for record in counted)
+        if purpose == "batch" and batch_files >= limits.MAX_BATCH_FILES:
+            raise rules.invalid(f"exceeded the max file count {limits.MAX_BATCH_FILES}")
+
+    def _size_problem(self, size_bytes: int) -> str | None:
+        if size_bytes == 0:
+            return "File size is zero, please confirm and re-upload"
+        if size_bytes > limits.MAX_FILE_BYTES:
+            return "File size is too large, max file size is 100MB, please confirm and re-upload"
+        stored_bytes = sum(record.size_bytes for record in self.listed())
+        if stored_bytes + size_bytes > limits.MAX_TOTAL_FILE_BYTES:
+            return "exceeded the max total file size 10GB"
+        return None
+
+    def _new_record(self, filename: str, purpose: str, created_at: float) -> FileRecord:
+        file_id = "file_" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(20))
+        ending = Path(filename).suffix
+        stem = filename.removesuffix(ending)
+        taken = {record.filename for record in self.records.values()}
+        name, copies = filename, 0
+        while name in taken:
+            copies += 1
+            name = f"{stem}({copies}){ending}"
+        return FileRecord(file_id, name, purpose, int(created_at), self._path(file_id))
+
+    def _path(self, file_id: str) -> Path:
+        return Path(self._folder.name, file_id)

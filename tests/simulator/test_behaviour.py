@@ -1,0 +1,318 @@
+"""Every switch of `Behaviour` changes what its docstring says; those of the list of batches are in test_listing.py."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError, Timing
+from tests.simulator.conftest import Start
+from tests.simulator.wire import call, create, finish, jsonl, line, lines, refused, rows_of, submit, upload
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+DAY = 86_400
+BROKE = "user has insufficient balance"
+
+
+def failing(request: Any) -> RowError:
+    """A responder to which every row is bad."""
+    return RowError("content_filter", "high risk", 451)
+
+
+def test_every_switch_has_a_test() -> None:
+    text = "".join(Path(__file__).with_name(name).read_text() for name in ("test_behaviour.py", "test_listing.py"))
+    assert [field.name for field in dataclasses.fields(Behaviour) if f"{field.name}=" not in text] == []
+
+
+class TestResultLines:
+    @pytest.mark.parametrize("status_code", [200, 0])
+    def test_success_status_code_is_written(self, start: Start, status_code: int) -> None:
+        sim, client = start(success_status_code=status_code)
+        (row,) = rows_of(sim, finish(sim, client).output_file_id)
+        assert row["response"]["status_code"] == status_code
+
+    def test_success_status_code_of_none_leaves_the_key_out(self, start: Start) -> None:
+        sim, client = start(success_status_code=None)
+        (row,) = rows_of(sim, finish(sim, client).output_file_id)
+        assert set(row["response"]) == {"request_id", "body"}
+        assert row["response"]["body"]["choices"]
+
+    @pytest.mark.parametrize(
+        ("shape", "response", "error"),
+        [
+            ("error", None, {"code": "content_filter", "message": "high risk"}),
+            ("type", None, {"type": "content_filter", "message": "high risk"}),
+            ("text", None, "high risk"),
+            (
+                "response",
+                {
+                    "status_code": 451,
+                    "request_id": "",
+                    "body": {"error": {"type": "content_filter", "message": "high risk"}},
+                },
+                None,
+            ),
+            ("empty", {"status_code": 0, "request_id": "", "body": ""}, None),
+        ],
+    )
+    def test_error_shape_spells_an_error(self, start: Start, shape: str, response: object, error: object) -> None:
+        sim, client = start(error_shape=shape, options={"responder": failing})
+        batch = finish(sim, client, line("x"))
+        assert batch.output_file_id is None
+        assert rows_of(sim, batch.error_file_id) == [
+            {"id": "x", "custom_id": "x", "response": response, "error": error}
+        ]
+
+    def test_shuffle_output_changes_the_order_of_the_lines_only(self, start: Start) -> None:
+        orders = {}
+        for shuffled in (True, False):
+            sim, client = start(shuffle_output=shuffled)
+            output = rows_of(sim, finish(sim, client, *lines(40)).output_file_id)
+            orders[shuffled] = [row["custom_id"] for row in output]
+        asked = [f"row-{number}" for number in range(40)]
+        assert orders[False] == asked
+        assert orders[True] != asked
+        assert sorted(orders[True]) == sorted(asked)
+
+    @pytest.mark.parametrize("ended", [True, False])
+    def test_final_newline_ends_both_files(self, start: Start, ended: bool) -> None:
+        def respond(request: Any) -> Answer | RowError:
+            return Answer("x") if request["custom_id"] == "row-0" else RowError("bad", "bad")
+
+        sim, client = start(final_newline=ended, options={"responder": respond})
+        batch = finish(sim, client, *lines(3))
+        for file_id, count in ((batch.output_file_id, 1), (batch.error_file_id, 2)):
+            assert file_id
+            content = sim.file_content(file_id)
+            assert content.endswith(b"}\n" if ended else b"}")
+            assert content.count(b"\n") == (count if ended else count - 1)
+
+
+class TestTheBatchObject:
+    @pytest.mark.parametrize(
+        ("spelling", "shown"), [("null", {"error_file_id": None}), ("empty", {"error_file_id": ""})]
+    )
+    def test_empty_file_id_spells_a_missing_file(self, start: Start, spelling: str, shown: dict[str, str]) -> None:
+        sim, client = start(empty_file_id=spelling)
+        batch = call(sim, "GET", f"/batches/{finish(sim, client).id}").json()
+        assert shown.items() <= batch.items()
+        assert batch["output_file_id"].startswith("file_")
+
+    def test_empty_file_id_absent_drops_the_key(self, start: Start) -> None:
+        sim, client = start(empty_file_id="absent")
+        batch_id = submit(client)
+        assert not {"output_file_id", "error_file_id"} & call(sim, "GET", f"/batches/{batch_id}").json().keys()
+        sim.advance(60)
+        batch = call(sim, "GET", f"/batches/{batch_id}").json()
+        assert "error_file_id" not in batch
+        assert batch["output_file_id"].startswith("file_")
+
+    def test_null_request_counts_are_null_to_the_end(self, start: Start) -> None:
+        sim, client = start(null_request_counts=True)
+        batch_id = submit(client)
+        for seconds in (0, 10, 60):
+            sim.advance(seconds)
+            assert call(sim, "GET", f"/batches/{batch_id}").json()["request_counts"] is None
+        assert client.batches.retrieve(batch_id).request_counts is None
+
+
+class TestFailure:
+    def test_failed_error_file_can_be_withheld(self, start: Start) -> None:
+        for told in (True, False):
+            sim, client = start(failed_error_file=told)
+            batch = finish(sim, client, b"{oops}")
+            assert batch.status == "failed"
+            assert (batch.error_file_id is not None) == told
+
+    def test_balance_error_file_says_that_money_is_lacking(self, start: Start) -> None:
+        for told in (True, False):
+            sim, client = start(balance_error_file=told, options={"balance": 0})
+            batch = finish(sim, client)
+            assert batch.status == "failed"
+            reasons = rows_of(sim, batch.error_file_id)
+            assert [row["error"] for row in reasons] == [{"code": "failed_precondition", "message": BROKE}] * told
+
+    def test_reserve_balance_weighs_the_worst_case_of_the_whole_batch(self, start: Start) -> None:
+        statuses = {}
+        for reserved in (True, False):
+            sim, client = start(reserve_balance=reserved, options={"balance": 1.0})
+            for tokens in (1000, None):  # 0.16 yuan, or 5.3 with the default of 32,768 tokens a row
+                rows = lines(10, {} if tokens is None else {"max_completion_tokens": tokens})
+                statuses[reserved, tokens] = finish(sim, client, *rows).status
+        assert statuses == {
+            (True, 1000): "completed",
+            (True, None): "failed",
+            (False, 1000): "completed",
+            (False, None): "completed",
+        }
+
+    def test_line_errors_can_be_refused_at_once(self, start: Start) -> None:
+        sim, client = start(line_errors="refused")
+        file_id = upload(client, jsonl(line("a"), line("a")))
+        message = "Invalid request: line 2: duplicate custom_id"
+        assert refused(lambda: create(client, file_id)) == (400, "invalid_request_error", message)
+        assert not sim.batches
+        assert finish(sim, client).status == "completed"
+
+    def test_forbidden_keys_fail_the_batch_or_the_row_or_nothing(self, start: Start) -> None:
+        for key, value in (("temperature", 0), ("stream", True)):
+            rows = [line("good"), line("bad", {key: value})]
+            sim, client = start(forbidden_keys="batch")
+            assert finish(sim, client, *rows).status == "failed"
+            sim, client = start(forbidden_keys="row")
+            batch = finish(sim, client, *rows)
+            assert [row["custom_id"] for row in rows_of(sim, batch.output_file_id)] == ["good"]
+            assert [row["custom_id"] for row in rows_of(sim, batch.error_file_id)] == ["bad"]
+            sim, client = start(forbidden_keys="ignore")
+            assert len(rows_of(sim, finish(sim, client, *rows).output_file_id)) == 2
+
+    def test_custom_id_pattern_bounds_length_and_characters(self, start: Start) -> None:
+        sim, client = start(custom_id_pattern=r"[\w-]{1,8}")
+        assert finish(sim, client, line("row-0001")).status == "completed"
+        for custom_id in ("row-00001", "row 1", "row-1\n"):
+            assert finish(sim, client, line(custom_id)).status == "failed"
+
+    def test_max_lines_bounds_a_file(self, start: Start) -> None:
+        sim, client = start(max_lines=3)
+        assert finish(sim, client, *lines(3)).status == "completed"
+        batch = finish(sim, client, *lines(4))
+        assert batch.status == "failed"
+        assert "4 lines" in rows_of(sim, batch.error_file_id)[0]["error"]["message"]
+
+    def test_batch_models_decide_what_may_run(self, start: Start) -> None:
+        sim, client = start(batch_models=("kimi-k9",))
+        assert finish(sim, client, line(body={"model": "kimi-k9"})).status == "completed"
+        assert finish(sim, client).status == "failed"
+
+    def test_models_are_the_ones_listed_and_usable_at_once(self, start: Start) -> None:
+        sim, client = start(models=("kimi-k9",))
+        assert [model.id for model in client.models.list()] == ["kimi-k9"]
+        fields = {"model": "kimi-k9", "messages": [{"role": "user", "content": "x"}]}
+        assert call(sim, "POST", "/chat/completions", fields).status == 200
+        assert call(sim, "POST", "/chat/completions", {**fields, "model": "kimi-k2.6"}).status == 404
+
+
+class TestABatchThatEndedEarly:
+    TIMING = Timing(0, 2 * DAY)
+
+    def ended(self, start: Start, status: str, **switches: Any) -> "tuple[KimiSimulator, OpenAI, str]":
+        """Four rows, of which two were done."""
+        sim, client = start(options={"timing": self.TIMING}, **switches)
+        batch_id = submit(client, *lines(4))
+        sim.advance(DAY - 1 if status == "cancelled" else DAY)
+        if status == "cancelled":
+            sim.advance(1 - 0.25)
+            client.batches.cancel(batch_id)
+            sim.advance(5)
+        assert sim.status(batch_id) == status
+        return sim, client, batch_id
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_expired_output_can_be_withheld(self, start: Start, kept: bool) -> None:
+        sim, client, batch_id = self.ended(start, "expired", expired_output=kept, cancelled_output=not kept)
+        batch = client.batches.retrieve(batch_id)
+        assert len(rows_of(sim, batch.output_file_id)) == (2 if kept else 0)
+        assert (batch.output_file_id is not None) == kept
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_cancelled_output_can_be_withheld(self, start: Start, kept: bool) -> None:
+        sim, client, batch_id = self.ended(start, "cancelled", cancelled_output=kept, expired_output=not kept)
+        batch = client.batches.retrieve(batch_id)
+        assert len(rows_of(sim, batch.output_file_id)) == (1 if kept else 0)
+        assert (batch.output_file_id is not None) == kept
+
+    @pytest.mark.parametrize("status", ["expired", "cancelled"])
+    def test_unfinished_rows_can_be_lines_of_the_error_file(self, start: Start, status: str) -> None:
+        sim, client, batch_id = self.ended(start, status, unfinished_rows="absent")
+        assert client.batches.retrieve(batch_id).error_file_id is None
+        sim, client, batch_id = self.ended(start, status, unfinished_rows="error_file")
+        batch = client.batches.retrieve(batch_id)
+        done, undone = rows_of(sim, batch.output_file_id), rows_of(sim, batch.error_file_id)
+        assert {row["custom_id"] for row in done + undone} == {f"row-{number}" for number in range(4)}
+        assert {row["error"]["code"] for row in undone} == {f"batch_{status}"}
+        assert batch.request_counts is not None
+        assert batch.request_counts.failed == len(undone)
+
+
+class TestCancel:
+    def test_cancel_in_finalizing_can_be_allowed(self, start: Start) -> None:
+        sim, client = start(cancel_in_finalizing=True)
+        batch_id = submit(client, *lines(3))
+        sim.advance(24)
+        batch = client.batches.cancel(batch_id)
+        assert (batch.status, batch.finalizing_at) == ("cancelling", batch.created_at + 23)
+        sim.advance(5)
+        assert len(rows_of(sim, client.batches.retrieve(batch_id).output_file_id)) == 3
+
+    def test_cancel_again_status_answers_a_second_cancel(self, start: Start) -> None:
+        sim, client = start(cancel_again_status=200)
+        batch_id = submit(client)
+        first = client.batches.cancel(batch_id)
+        sim.advance(1)
+        assert client.batches.cancel(batch_id) == first
+        sim.advance(4)
+        assert refused(lambda: client.batches.cancel(batch_id))[0] == 400
+        _, client = start(cancel_again_status=400)
+        batch_id = submit(client)
+        client.batches.cancel(batch_id)
+        assert refused(lambda: client.batches.cancel(batch_id))[0] == 400
+
+
+class TestResultFiles:
+    def test_result_files_listed_can_be_hidden_and_still_fetched(self, start: Start) -> None:
+        for listed in (True, False):
+            sim, client = start(result_files_listed=listed)
+            batch = finish(sim, client)
+            assert batch.output_file_id
+            shown = [file.id for file in client.files.list()]
+            assert shown == [batch.input_file_id, *([batch.output_file_id] if listed else [])]
+            assert client.files.content(batch.output_file_id).read()
+            assert sim.file_ids("batch_output") == [batch.output_file_id]
+
+    def test_result_retention_seconds_end_the_files_but_not_the_batch(self, start: Start) -> None:
+        sim, client = start(result_retention_seconds=3600)
+        batch = finish(sim, client)
+        assert batch.output_file_id
+        sim.advance(3599)
+        assert client.files.content(batch.output_file_id).read()
+        sim.advance(1)
+        assert refused(lambda: client.files.content(str(batch.output_file_id)))[0] == 404
+        assert [file.id for file in client.files.list()] == [batch.input_file_id]
+        assert client.batches.retrieve(batch.id).output_file_id == batch.output_file_id
+
+
+class TestTheAccount:
+    def test_batch_allowed_can_be_taken_away(self, start: Start) -> None:
+        sim, client = start(batch_allowed=False)
+        file_id = upload(client)
+        assert refused(lambda: create(client, file_id))[:2] == (403, "permission_denied_error")
+        assert not sim.batches
+
+    def test_max_active_batches_counts_those_that_have_not_ended(self, start: Start) -> None:
+        sim, client = start(max_active_batches=2)
+        file_id = upload(client)
+        first = create(client, file_id)
+        create(client, file_id)
+        assert refused(lambda: create(client, file_id))[:2] == (429, "rate_limit_reached_error")
+        client.batches.cancel(first.id)
+        sim.advance(5)
+        create(client, file_id)
+        assert len(sim.batches) == 3
+
+    def test_calls_per_minute_are_refused_with_the_time_to_wait(self, start: Start) -> None:
+        sim, _ = start(calls_per_minute=3)
+        statuses = []
+        for seconds in (0, 20, 20, 19):
+            sim.advance(seconds)
+            reply = call(sim, "GET", "/models")
+            statuses.append(reply.status)
+        assert statuses == [200, 200, 200, 429]
+        assert reply.error[1] == "rate_limit_reached_error"
+        assert reply.headers["retry-after"] == reply.headers["x-retry-after"] == "1"
+        assert call(sim, "GET", "/models", headers={"X": "no key"}).status == 401
+        sim.advance(1)
+        assert call(sim, "GET", "/models").status == 200
+        assert call(sim, "GET", "/models").headers["retry-after"] == "20"

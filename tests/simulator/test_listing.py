@@ -1,0 +1,100 @@
+"""GET /batches, page by page."""
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.simulator.conftest import Connector, Start
+from tests.simulator.wire import call, create, upload
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+
+class Listed:
+    """A simulator with 105 batches, whose ids stand newest first."""
+
+    def __init__(self, sim: KimiSimulator, client: "OpenAI") -> None:
+        self.sim, self.client = sim, client
+        file_id = upload(client)
+        self.ids = [create(client, file_id).id for _ in range(105)][::-1]
+
+    def page(self, query: str = "") -> tuple[list[str], bool]:
+        """Ids of one page, and whether there are more."""
+        reply = call(self.sim, "GET", f"/batches{query}").json()
+        assert (reply["object"], set(reply)) == ("list", {"object", "data", "has_more"})
+        return [batch["id"] for batch in reply["data"]], reply["has_more"]
+
+
+@pytest.fixture(scope="module")
+def listed(lasting: KimiSimulator, sdk: Connector) -> Listed:
+    """A simulator with 105 batches."""
+    return Listed(lasting, sdk(lasting))
+
+
+def test_a_page_holds_20_batches_newest_first(listed: Listed) -> None:
+    assert listed.page() == (listed.ids[:20], True)
+
+
+def test_limit_sets_the_length_of_a_page_up_to_100(listed: Listed) -> None:
+    assert listed.page("?limit=1") == (listed.ids[:1], True)
+    assert listed.page("?limit=100") == (listed.ids[:100], True)
+    assert listed.page("?limit=101") == (listed.ids[:100], True)
+
+
+def test_after_goes_on_behind_an_id(listed: Listed) -> None:
+    assert listed.page(f"?after={listed.ids[0]}&limit=2") == (listed.ids[1:3], True)
+    assert listed.page(f"?after={listed.ids[84]}") == (listed.ids[85:], False)
+    assert listed.page(f"?after={listed.ids[-1]}") == ([], False)
+
+
+def test_after_an_unknown_id_comes_page_one(listed: Listed) -> None:
+    assert listed.page("?after=batch_gone&limit=3") == (listed.ids[:3], True)
+    assert listed.page("?after=&limit=3") == (listed.ids[:3], True)
+
+
+@pytest.mark.parametrize("limit", ["0", "00", "-1", "x", "", "1.5", "²", "9" * 5000], ids=lambda limit: limit[:8])
+def test_a_limit_that_is_no_positive_number_is_refused(listed: Listed, limit: str) -> None:
+    reply = call(listed.sim, "GET", f"/batches?limit={quote(limit)}")
+    assert reply.error[:2] == (400, "invalid_request_error")
+
+
+def test_the_sdk_pages_through_all_of_them_once(listed: Listed) -> None:
+    assert [batch.id for batch in listed.client.batches.list(limit=50)] == listed.ids
+
+
+def test_no_batches_are_an_empty_page(sim: KimiSimulator) -> None:
+    assert call(sim, "GET", "/batches").json() == {"object": "list", "data": [], "has_more": False}
+
+
+class TestSwitches:
+    def ids(self, client: "OpenAI", count: int = 4) -> list[str]:
+        file_id = upload(client)
+        return [create(client, file_id).id for _ in range(count)]
+
+    def page(self, client: "OpenAI", **query: Any) -> list[str]:
+        return [batch.id for batch in client.batches.list(**query).data]
+
+    def test_newest_first_turns_the_order_round(self, start: Start) -> None:
+        _, client = start(newest_first=False)
+        ids = self.ids(client)
+        assert self.page(client, limit=3) == ids[:3]
+        assert self.page(client, after=ids[2]) == ids[3:]
+
+    def test_max_list_limit_cuts_a_page(self, start: Start) -> None:
+        _, client = start(max_list_limit=3)
+        ids = self.ids(client)[::-1]
+        assert self.page(client) == ids[:3]
+        assert self.page(client, limit=100) == ids[:3]
+        assert [batch.id for batch in client.batches.list(limit=100)] == ids
+
+    def test_unknown_after_may_be_an_empty_page_or_refused(self, start: Start) -> None:
+        sim, client = start(unknown_after="empty")
+        ids = self.ids(client)
+        assert call(sim, "GET", "/batches?after=batch_gone").json() == {"object": "list", "data": [], "has_more": False}
+        assert self.page(client, after=ids[1]) == ids[:1]
+        sim, _ = start(unknown_after="refused")
+        assert call(sim, "GET", "/batches?after=batch_gone").error[:2] == (400, "invalid_request_error")
+        assert call(sim, "GET", "/batches?after=").status == 200
