@@ -34,9 +34,8 @@ def main() -> None:
     for _ in range(RUNS):
         for name, added in cases.items():
             found[name].append(seconds(added))
-    print(
-        f"Python {platform.python_version()}, apache-airflow {version('apache-airflow')}, {platform.machine()}, medians of {RUNS}"
-    )
+    machine = f"Python {platform.python_version()}, apache-airflow {version('apache-airflow')}, {platform.machine()}"
+    print(f"{machine}, medians of {RUNS}")
     print(f"{'added to import airflow.sdk':<45} {'seconds':>8}")
     for name, times in found.items():
         print(f"{name:<45} {statistics.median(times):>8.3f}")
