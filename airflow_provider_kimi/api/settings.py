@@ -55,6 +55,9 @@ def read_settings(
             "holds a key of a Kimi Code subscription (sk-kimi-...), which the open platform refuses",
             "Create a key on the platform's console, under API keys, and put it into the Password field.",
         )
+    for name in ("model", "console_url"):
+        if not isinstance(extra.get(name) or "", str):
+            raise _wrong(conn_id, f"has {name} {extra[name]!r} in its extra", "Give a text.")
     region = extra.get("region") or "cn"
     if not isinstance(region, str) or region not in REGION_BASE_URLS:
         raise _wrong(conn_id, f"has region {region!r}", f"Use one of {', '.join(REGION_BASE_URLS)}.")
@@ -92,7 +95,9 @@ def _base_url(conn_id: str, host: str, port: int | None) -> str:
             f"would send its key in clear to {parts.hostname!r} ({parts.scheme}://)",
             "Use https; plain http is accepted for loopback addresses only.",
         )
-    netloc = f"{parts.netloc}:{port}" if port and written_port is None else parts.netloc
+    netloc = parts.netloc.removesuffix(":")
+    if port and written_port is None:
+        netloc = f"{netloc}:{port}"
     return f"{parts.scheme}://{netloc}{parts.path or '/v1'}"
 
 

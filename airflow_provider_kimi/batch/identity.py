@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,14 +133,14 @@ def read_batch_ids(value: object) -> list[str]:
     :raises KimiInputError: There is no id in it, or it is something else.
     """
     if isinstance(value, str) and value.strip().startswith("["):
-        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             value = ast.literal_eval(value.strip())
     ids: list[Any] = []
     with suppress(RecursionError):
         ids = [part.strip() if isinstance(part, str) else part for part in _flat(value)]
     if not ids or not all(isinstance(batch_id, str) and _BATCH_ID.fullmatch(batch_id) for batch_id in ids):
         raise KimiInputError(
-            f"batch_id is {str(value)[:200]!r}, which is not a batch id or a list of them. Nothing was sent. Pass the "
+            f"batch_id is {reprlib.repr(value)}, which is not a batch id or a list of them. Nothing was sent. Pass the "
             "output of the task that created the batch, one id, or a list of ids."
         )
     return list(dict.fromkeys(ids))

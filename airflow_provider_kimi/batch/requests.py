@@ -77,7 +77,7 @@ class Template:
             raise RowProblem(f"has null in column {column!r}, which the prompt uses")
         try:
             return format(value, spec)
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, OverflowError, MemoryError):
             raise RowProblem(f"has a value in column {column!r} that does not fit the format {spec!r}") from None
 
 
@@ -139,7 +139,7 @@ class Recipe:
                     f"is a {type(item).__name__}, but prompt is a template over the columns of a table row"
                 )
             text = self._user_template.fill(item)
-            if not text:
+            if not text.strip():
                 raise RowProblem("makes an empty prompt")
             messages = [{"role": "user", "content": text}]
             system = self._templates[1].fill(item) if self.system_prompt is not None else None
@@ -206,7 +206,7 @@ def custom_id_of(item: object, number: int, key_column: str | None) -> str:
 
 def _chat(item: object) -> list[Any]:
     if isinstance(item, str):
-        if not item:
+        if not item.strip():
             raise RowProblem("is an empty prompt")
         return [{"role": "user", "content": item}]
     if isinstance(item, Sequence) and item and all(isinstance(message, Mapping) for message in item):

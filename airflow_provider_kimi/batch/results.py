@@ -157,7 +157,7 @@ def _text(value: object) -> str | None:
 
 
 def _code(value: object) -> str | None:
-    return str(value) if isinstance(value, str | int) and value != "" else None
+    return str(value) if isinstance(value, str | int) and value and value is not True else None
 
 
 def _count(value: object) -> int | None:

@@ -1,0 +1,158 @@
+"""A table's columns find their way back to its rows."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource
+from airflow_provider_kimi.exceptions import KimiInputError
+
+#: A results row as the contract has it; `parsed` needs an output schema.
+CONTRACT = (
+    *("custom_id", "status", "content", "finish_reason", "error_code", "error_message"),
+    *("prompt_tokens", "cached_tokens", "completion_tokens", "model", "batch_id", "round"),
+)
+
+#: What makes a row a request, beside its custom_id.
+REQUEST = {"method": "POST", "url": "/v1/chat/completions", "body": {}}
+
+ROWS = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": "z"}]
+
+
+def test_rows_are_found_by_their_place() -> None:
+    source = ColumnSource(ROWS, None)
+    assert [source.columns_of(f"row-0000000{number}") for number in (1, 2, 3)] == ROWS
+
+
+def test_rows_are_found_by_their_key() -> None:
+    """T43: joined by name, never by position."""
+    source = ColumnSource(ROWS, "id")
+    assert source.columns_of("a") == ROWS[0]
+    assert source.columns_of("c") == ROWS[2]
+
+
+def test_a_numeric_key_is_found_by_its_text() -> None:
+    assert ColumnSource([{"id": 7}], "id").columns_of("7") == {"id": 7}
+
+
+def test_the_table_is_read_no_further_than_asked() -> None:
+    read = []
+
+    def rows() -> Iterator[dict[str, str]]:
+        for row in ROWS:
+            read.append(row["id"])
+            yield row
+
+    source = ColumnSource(rows(), "id")
+    assert read == []
+    source.columns_of("b")
+    assert read == ["a", "b"]
+
+
+def test_every_field_of_a_result_is_guarded() -> None:
+    assert set(CONTRACT) <= set(RESULT_FIELDS)
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_a_column_does_not_hide_a_field_of_the_result(name: str) -> None:
+    source = ColumnSource([{"key": "k", name: "mine"}], "key")
+    assert source.columns_of("k") == {"key": "k", f"input_{name}": "mine"}
+
+
+def test_a_column_of_another_name_keeps_it() -> None:
+    source = ColumnSource([{"key": "k", "Status": 1, "input_x": 2}], "key")
+    assert source.columns_of("k") == {"key": "k", "Status": 1, "input_x": 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "custom_id"),
+    [
+        pytest.param(["a prompt"], "row-00000001", id="prompt"),
+        pytest.param([[{"role": "user", "content": "u"}]], "row-00000001", id="chat"),
+        pytest.param([{"custom_id": "k", **REQUEST}], "k", id="request"),
+        pytest.param([{"custom_id": "k", **REQUEST, "note": "x"}], "k", id="request with a key more"),
+        pytest.param([{"custom_id": 7, **REQUEST}], "7", id="request with a number as its id"),
+    ],
+)
+def test_what_is_no_table_row_has_no_columns(values: list[object], custom_id: str) -> None:
+    assert ColumnSource(values, None).columns_of(custom_id) == {}
+
+
+@pytest.mark.parametrize("left_out", ["custom_id", "method", "url", "body"])
+def test_a_row_with_some_keys_of_a_request_is_a_table_row(left_out: str) -> None:
+    request = {"custom_id": "k", **REQUEST}
+    row = {"id": "a", **{name: value for name, value in request.items() if name != left_out}}
+    expected = {f"input_{name}" if name == "custom_id" else name: value for name, value in row.items()}
+    assert ColumnSource([row], None).columns_of("row-00000001") == expected
+    assert ColumnSource([row], "id").columns_of("a") == expected
+
+
+def test_a_table_with_the_columns_custom_id_and_body_keeps_them() -> None:
+    source = ColumnSource([{"custom_id": "k", "body": "text of a mail"}], "custom_id")
+    assert source.columns_of("k") == {"input_custom_id": "k", "body": "text of a mail"}
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        pytest.param(
+            {"status": 1, "input_status": 2}, {"input_input_status": 1, "input_status": 2}, id="the taken name first"
+        ),
+        pytest.param(
+            {"input_status": 2, "status": 1}, {"input_input_status": 1, "input_status": 2}, id="the taken name last"
+        ),
+        pytest.param(
+            {"status": 1, "input_status": 2, "input_input_status": 3},
+            {"input_input_input_status": 1, "input_status": 2, "input_input_status": 3},
+            id="both taken",
+        ),
+    ],
+)
+def test_a_column_that_gives_way_takes_no_others_name(row: dict[str, int], columns: dict[str, int]) -> None:
+    assert ColumnSource([row], None).columns_of("row-00000001") == columns
+
+
+@given(
+    row=st.dictionaries(st.sampled_from([f"{'input_' * n}{name}" for n in range(4) for name in CONTRACT]), st.text())
+)
+def test_no_value_of_a_row_is_lost(row: dict[str, str]) -> None:
+    columns = ColumnSource([row], None).columns_of("row-00000001")
+    assert sorted(columns.values()) == sorted(row.values())
+    assert not set(columns) & set(CONTRACT)
+    assert all(columns[name] == value for name, value in row.items() if name not in CONTRACT)
+
+
+def test_a_row_without_a_key_was_never_sent_and_is_passed_over() -> None:
+    assert ColumnSource([{"id": None}, "text", {"id": "b"}], "id").columns_of("b") == {"id": "b"}
+
+
+class TestAnotherTableIsRefused:
+    def assert_refused(self, source: ColumnSource, custom_id: str) -> None:
+        with pytest.raises(KimiInputError, match="The batch has a request '.*' that the given input has not"):
+            source.columns_of(custom_id)
+
+    def test_one_that_lacks_the_row(self) -> None:
+        self.assert_refused(ColumnSource(ROWS, "id"), "d")
+
+    def test_one_that_is_empty(self) -> None:
+        self.assert_refused(ColumnSource([], None), "row-00000001")
+
+    def test_one_in_another_order(self) -> None:
+        source = ColumnSource(ROWS, "id")
+        source.columns_of("b")
+        self.assert_refused(source, "a")
+
+    def test_one_of_requests_that_have_other_names(self) -> None:
+        self.assert_refused(ColumnSource([{"custom_id": "k", **REQUEST}], None), "row-00000001")
+
+    def test_one_named_by_another_column(self) -> None:
+        self.assert_refused(ColumnSource(ROWS, "text"), "a")
+
+    def test_with_a_short_message(self) -> None:
+        with pytest.raises(KimiInputError) as caught:
+            ColumnSource([], None).columns_of("x" * 500)
+        assert f"{'x' * 80!r}" in str(caught.value)
+        assert "x" * 81 not in str(caught.value)
+        assert "nothing was landed" in str(caught.value)

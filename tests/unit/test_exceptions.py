@@ -1,0 +1,69 @@
+"""The error tree: what Airflow may repeat, and what a handler may read."""
+
+import pytest
+
+from airflow_provider_kimi.exceptions import (
+    KimiApiError,
+    KimiBatchError,
+    KimiConnectionConfigError,
+    KimiError,
+    KimiInputError,
+    KimiNoAnswerError,
+    KimiResultError,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable"),
+    [
+        pytest.param(KimiError("x"), False, id="base"),
+        pytest.param(KimiConnectionConfigError("x"), False, id="connection config"),
+        pytest.param(KimiInputError("x"), False, id="input"),
+        pytest.param(KimiBatchError("x"), False, id="batch"),
+        pytest.param(KimiApiError("x", status_code=400), False, id="api, by default"),
+        pytest.param(KimiApiError("x", status_code=503, retryable=True), True, id="api, passing"),
+        pytest.param(KimiNoAnswerError("x"), True, id="no answer"),
+        pytest.param(KimiResultError("x"), True, id="result"),
+    ],
+)
+def test_an_error_says_whether_the_same_again_can_help(error: KimiError, retryable: bool) -> None:
+    assert error.retryable is retryable
+    assert str(error) == "x"
+
+
+@pytest.mark.parametrize("kind", [KimiConnectionConfigError, KimiInputError])
+def test_a_wrong_argument_is_a_value_error_too(kind: type[KimiError]) -> None:
+    assert issubclass(kind, ValueError)
+
+
+def test_one_permanent_api_error_does_not_make_all_of_them_permanent() -> None:
+    passing = KimiApiError("x", status_code=503, retryable=True)
+    KimiApiError("x", status_code=400)
+    assert passing.retryable is True
+
+
+def test_an_api_error_keeps_its_facts_as_attributes() -> None:
+    error = KimiApiError(
+        "x",
+        status_code=429,
+        error_type="engine_overloaded_error",
+        retryable=True,
+        retry_after_seconds=3.0,
+        request_id="req_1",
+    )
+    assert (error.status_code, error.error_type, error.retry_after_seconds, error.request_id) == (
+        429,
+        "engine_overloaded_error",
+        3.0,
+        "req_1",
+    )
+
+
+def test_facts_that_the_platform_did_not_give_are_none() -> None:
+    error = KimiApiError("x", status_code=None)
+    assert (error.status_code, error.error_type, error.retry_after_seconds, error.request_id) == (
+        None,
+        None,
+        None,
+        None,
+    )

@@ -1,0 +1,129 @@
+"""Files appear in the output directory whole, the manifest last."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.storage.landing import MANIFEST_NAME, OutputDirectory
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Path:
+    path = tmp_path / "workshop"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def source(workshop: Path, content: bytes) -> Path:
+    path = workshop / "source"
+    path.write_bytes(content)
+    return path
+
+
+class TestTheDirectory:
+    def test_is_made_with_its_parents(self, tmp_path: Path) -> None:
+        OutputDirectory(str(tmp_path / "a" / "b"))
+        assert list((tmp_path / "a" / "b").iterdir()) == []
+
+    def test_may_exist(self, out: Path) -> None:
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+        OutputDirectory(str(out))
+        assert (out / "notes.txt").read_text() == "mine"
+
+    @pytest.mark.parametrize("form", ["{}", "{}/", "file://{}", "file://{}/"])
+    def test_is_the_same_in_every_form(self, form: str, out: Path, workshop: Path) -> None:
+        uri = OutputDirectory(form.format(out)).publish(source(workshop, b"rows"), "output.jsonl")
+        assert uri == f"file://{out}/output.jsonl"
+        assert (out / "output.jsonl").read_bytes() == b"rows"
+
+    def test_that_is_a_file_is_refused(self, out: Path) -> None:
+        out.write_text("")
+        with pytest.raises(KimiInputError, match=r"cannot be written \(FileExistsError") as caught:
+            OutputDirectory(str(out))
+        assert "their results stay on the platform" in str(caught.value)
+
+    def test_on_an_unknown_storage_is_refused(self) -> None:
+        with pytest.raises(KimiInputError, match=r"^Output 'nope://bucket/x' cannot be written"):
+            OutputDirectory("nope://bucket/x")
+
+
+class TestPublish:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            pytest.param(b"", id="empty"),
+            pytest.param(bytes(range(256)), id="any bytes"),
+            pytest.param("x\u2028y\u0085z\n".encode(), id="T41: Unicode line ends"),
+            pytest.param(b"x" * (1 << 20) + b"y", id="more than one chunk"),
+        ],
+    )
+    def test_a_file_lands_byte_for_byte(self, content: bytes, out: Path, workshop: Path) -> None:
+        uri = OutputDirectory(str(out)).publish(source(workshop, content), "output.jsonl")
+        assert uri == f"file://{out}/output.jsonl"
+        assert (out / "output.jsonl").read_bytes() == content
+
+    def test_an_older_file_is_replaced_and_nothing_else_stays(self, out: Path, workshop: Path) -> None:
+        directory = OutputDirectory(str(out))
+        directory.publish(source(workshop, b"a long first content"), "output.jsonl")
+        directory.publish(source(workshop, b"second"), "output.jsonl")
+        assert (out / "output.jsonl").read_bytes() == b"second"
+        assert [path.name for path in out.iterdir()] == ["output.jsonl"]
+
+    def test_a_reader_of_the_older_file_is_not_disturbed(self, out: Path, workshop: Path) -> None:
+        directory = OutputDirectory(str(out))
+        directory.publish(source(workshop, b"first"), "output.jsonl")
+        with (out / "output.jsonl").open("rb") as reader:
+            directory.publish(source(workshop, b"second"), "output.jsonl")
+            assert reader.read() == b"first"
+
+    def test_what_a_killed_attempt_left_behind_does_not_matter(self, out: Path, workshop: Path) -> None:
+        directory = OutputDirectory(str(out))
+        (out / ".output.jsonl.part").write_bytes(b"half of something longer")
+        directory.publish(source(workshop, b"whole"), "output.jsonl")
+        assert (out / "output.jsonl").read_bytes() == b"whole"
+        assert not (out / ".output.jsonl.part").exists()
+
+    def test_the_source_stays(self, out: Path, workshop: Path) -> None:
+        """T46: nothing is moved away before it is durable."""
+        path = source(workshop, b"content")
+        OutputDirectory(str(out)).publish(path, "output.jsonl")
+        assert path.read_bytes() == b"content"
+
+
+class TestTheManifestMakesTheDirectoryAResult:
+    MANIFEST = {"schema_version": 1, "model": "名", "cost": None, "counts": {"total": 2}}
+
+    def test_it_is_readable_json_that_ends_in_a_newline(self, out: Path, workshop: Path) -> None:
+        OutputDirectory(str(out)).publish_manifest(self.MANIFEST, workshop)
+        content = (out / MANIFEST_NAME).read_bytes()
+        assert MANIFEST_NAME == "manifest.json"
+        assert json.loads(content) == self.MANIFEST
+        assert content.startswith(b'{\n  "schema_version": 1,\n')
+        assert content.endswith(b"}\n")
+
+    def test_withdrawn_it_is_gone_and_the_results_stay(self, out: Path, workshop: Path) -> None:
+        directory = OutputDirectory(str(out))
+        directory.publish(source(workshop, b"rows"), "results.jsonl")
+        directory.publish_manifest(self.MANIFEST, workshop)
+        directory.withdraw()
+        assert [path.name for path in out.iterdir()] == ["results.jsonl"]
+
+    def test_named_files_go_with_it(self, out: Path, workshop: Path) -> None:
+        directory = OutputDirectory(str(out))
+        for name in ("output.jsonl", "error.jsonl", "dead_letter.jsonl"):
+            directory.publish(source(workshop, b"rows"), name)
+        directory.publish_manifest(self.MANIFEST, workshop)
+        directory.withdraw("error.jsonl", "dead_letter.jsonl")
+        assert [path.name for path in out.iterdir()] == ["output.jsonl"]
+
+    def test_what_is_not_there_need_not_be_withdrawn(self, out: Path) -> None:
+        OutputDirectory(str(out)).withdraw("error.jsonl")
+        assert list(out.iterdir()) == []

@@ -1,0 +1,95 @@
+"""Lines end at the newline byte and nowhere else."""
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_kimi.storage.lines import append_lines, count_lines, lines_at, read_lines
+
+#: What `str.splitlines`, `bytes.splitlines` or the SDK's `iter_lines` take for line ends.
+OTHER_ENDS = ("\u2028", "\u2029", "\u0085", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e")
+PIECES = st.one_of(st.binary(), st.sampled_from([*(end.encode() for end in OTHER_ENDS), b"\n", b"\n\n", b"\xff"]))
+CONTENT = st.lists(PIECES).map(b"".join)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lines") / "file"
+
+
+def lines_of(content: bytes) -> list[bytes]:
+    """The lines by their definition: what stands before each newline, and a last one that has none."""
+    lines = content.split(b"\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+class TestUnicodeLineEndsStayInsideARow:
+    """T41: an answer with one of them would be cut into halves that do not parse."""
+
+    @pytest.mark.parametrize("end", OTHER_ENDS, ids=[f"U+{ord(end):04X}" for end in OTHER_ENDS])
+    def test_each(self, end: str, path: Path) -> None:
+        row = f'{{"content":"a{end}b"}}'.encode()
+        path.write_bytes(row + b"\n" + row)
+        with path.open("rb") as source:
+            assert list(read_lines(source)) == [row, row]
+        assert list(lines_at(path)) == [(0, row), (len(row) + 1, row)]
+        assert count_lines(path) == (2, row)
+
+    @given(content=CONTENT)
+    def test_no_byte_is_lost(self, content: bytes) -> None:
+        lines = list(read_lines(io.BytesIO(content)))
+        assert lines == lines_of(content)
+        assert b"\n".join(lines) == content.removesuffix(b"\n") or content == b"\n"
+        assert not any(b"\n" in line for line in lines)
+
+    @given(content=CONTENT)
+    def test_every_offset_is_where_its_line_begins(self, content: bytes, path: Path) -> None:
+        path.write_bytes(content)
+        found = list(lines_at(path))
+        assert [line for _, line in found] == lines_of(content)
+        assert all(content[offset:].startswith(line) for offset, line in found)
+        assert all(offset == 0 or content[offset - 1 : offset] == b"\n" for offset, _ in found)
+
+    @given(contents=st.lists(CONTENT, max_size=3))
+    def test_files_put_together_keep_their_lines(self, contents: list[bytes], path: Path) -> None:
+        whole = io.BytesIO()
+        for content in contents:
+            path.write_bytes(content)
+            append_lines(path, whole)
+        assert lines_of(whole.getvalue()) == [line for content in contents for line in lines_of(content)]
+        assert whole.getvalue() == b"".join(
+            content if content.endswith(b"\n") or not content else content + b"\n" for content in contents
+        )
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        pytest.param(b"", [], id="empty"),
+        pytest.param(b"\n", [b""], id="one newline"),
+        pytest.param(b"a", [b"a"], id="no newline"),
+        pytest.param(b"a\n", [b"a"], id="newline at the end"),
+        pytest.param(b"a\n\nb", [b"a", b"", b"b"], id="blank line"),
+        pytest.param(b"a\r\nb\r\n", [b"a\r", b"b\r"], id="Windows"),
+    ],
+)
+def test_a_last_line_needs_no_newline(content: bytes, lines: list[bytes]) -> None:
+    assert list(read_lines(io.BytesIO(content))) == lines
+
+
+@pytest.mark.parametrize(
+    ("content", "counted"),
+    [
+        pytest.param(b"", (0, b""), id="empty"),
+        pytest.param(b"\n \r\n", (0, b""), id="blank"),
+        pytest.param(b"a\nb\n", (2, b"b\n"), id="two"),
+        pytest.param(b"a\nb", (2, b"b"), id="the last without newline"),
+        pytest.param(b"a\n\n\n", (1, b"a\n"), id="blank lines behind it"),
+    ],
+)
+def test_blank_lines_are_not_counted(content: bytes, counted: tuple[int, bytes], path: Path) -> None:
+    path.write_bytes(content)
+    assert count_lines(path) == counted

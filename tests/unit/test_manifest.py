@@ -1,0 +1,242 @@
+"""What a run of batches came to."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_kimi.api.models import RequestCounts
+from airflow_provider_kimi.batch.manifest import Tally, build_manifest, check_failures
+from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus
+from airflow_provider_kimi.exceptions import KimiBatchError
+from tests.unit.samples import make_batch
+
+FILES = {
+    "output_file": "file:///out/output.jsonl",
+    "error_file": None,
+    "results_file": "file:///out/results.jsonl",
+    "dead_letter_file": None,
+}
+
+
+def tally_of(**counts: int) -> Tally:
+    tally = Tally()
+    for status, count in counts.items():
+        for number in range(count):
+            tally.add(Row(custom_id=f"{status}-{number}", status=status))  # type: ignore[arg-type]
+    return tally
+
+
+class TestTallyAddsUp:
+    def test_tokens_of_every_row_that_reports_them(self) -> None:
+        """T55: a row that was cut off is billed too."""
+        tally = Tally()
+        tally.add(
+            Row(
+                custom_id="a",
+                status="succeeded",
+                prompt_tokens=20,
+                cached_tokens=16,
+                completion_tokens=5,
+                reasoning_tokens=3,
+                model="kimi-k2.6",
+            )
+        )
+        tally.add(Row(custom_id="b", status="truncated", prompt_tokens=10, completion_tokens=64, model="other"))
+        tally.add(Row(custom_id="c", status="failed"))
+        assert (tally.prompt_tokens, tally.cached_tokens) == (30, 16)
+        assert (tally.completion_tokens, tally.reasoning_tokens) == (69, 3)
+        assert tally.model == "kimi-k2.6"
+        assert (tally.total, tally.unusable) == (3, 2)
+
+    @given(statuses=st.lists(st.sampled_from(ROW_STATUSES)))
+    def test_counts_are_the_rows(self, statuses: list[RowStatus]) -> None:
+        """T36: rows decide, not the platform's counters."""
+        tally = Tally()
+        for status in statuses:
+            tally.add(Row(custom_id="a", status=status))
+        liar = make_batch("completed", request_counts=RequestCounts(1000, 1000, 0))
+        counts = build_manifest([liar], tally, model=None, files=FILES)["counts"]
+        assert counts.pop("total") == len(statuses)
+        assert list(counts) == list(ROW_STATUSES)
+        assert sum(counts.values()) == len(statuses)
+        assert counts == {status: statuses.count(status) for status in ROW_STATUSES}
+
+    @pytest.mark.parametrize(
+        ("counts", "status", "unusable"),
+        [
+            pytest.param({"succeeded": 2}, "completed", 0, id="all"),
+            pytest.param({"succeeded": 2, "missing": 1}, "partial", 1, id="not all"),
+            pytest.param({"failed": 2, "expired": 1}, "failed", 3, id="none"),
+            pytest.param({}, "failed", 0, id="no rows"),
+            *(
+                pytest.param({"succeeded": 1, status: 1}, "partial", 1, id=status)
+                for status in ROW_STATUSES
+                if status != "succeeded"
+            ),
+        ],
+    )
+    def test_the_whole_in_one_word(self, counts: dict[str, int], status: str, unusable: int) -> None:
+        tally = tally_of(**counts)
+        assert (tally.status, tally.unusable) == (status, unusable)
+
+
+class TestSummary:
+    def test_counts_in_the_manifests_order(self) -> None:
+        assert tally_of(missing=1, succeeded=1200).summary() == "1,201 rows: 1,200 succeeded, 1 missing"
+
+    def test_the_commonest_error(self) -> None:
+        """T37: an all-failed batch says why."""
+        tally = Tally()
+        for code, message in [("a", "rare"), ("b", "first"), ("b", "second"), ("a", "rare"), ("b", "third")]:
+            tally.add(Row(custom_id="x", status="failed", error_code=code, error_message=message))
+        assert tally.summary() == "5 rows: 5 failed; the commonest error, 3 times: b: first"
+
+    def test_an_error_counts_by_its_code_whatever_its_message_says(self) -> None:
+        """T37: messages that name their rows do not hide that they are one error."""
+        tally = Tally()
+        for number in range(3):
+            message = f"row {number} is too long"
+            tally.add(Row(custom_id="x", status="failed", error_code="b", error_message=message))
+        for _ in range(2):
+            tally.add(Row(custom_id="x", status="failed", error_code="a", error_message="same"))
+        assert tally.errors == {"a": 2, "b": 3}
+        assert tally.summary() == "5 rows: 5 failed; the commonest error, 3 times: b: row 0 is too long"
+
+    def test_an_error_without_a_message(self) -> None:
+        tally = Tally()
+        tally.add(Row(custom_id="x", status="failed", error_code="a"))
+        assert tally.summary() == "1 rows: 1 failed; the commonest error, 1 times: a: "
+
+    def test_account_ids_in_an_error_are_hidden(self) -> None:
+        tally = Tally()
+        tally.add(Row(custom_id="x", status="failed", error_code="a", error_message="<org-1><ak-2> no"))
+        assert tally.summary().endswith(": a: <hidden><hidden> no")
+
+
+class TestManifest:
+    def test_has_exactly_the_fields_of_the_contract(self) -> None:
+        tally = tally_of(succeeded=2, expired=1)
+        tally.prompt_tokens, tally.cached_tokens, tally.completion_tokens, tally.reasoning_tokens = 30, 16, 69, 3
+        metadata = {"kimi_input_fingerprint": "sha256:i", "kimi_prompt_fingerprint": "sha256:p"}
+        batch = make_batch("completed", created_at=1_757_000_000, completed_at=1_757_003_661, metadata=metadata)
+        manifest = build_manifest([batch], tally, model="kimi-k2.6", files=FILES)
+        assert manifest == {
+            "schema_version": 1,
+            "batch_ids": ["batch_1"],
+            "status": "partial",
+            "model": "kimi-k2.6",
+            "counts": {
+                "total": 3,
+                "succeeded": 2,
+                "failed": 0,
+                "invalid": 0,
+                "truncated": 0,
+                "filtered": 0,
+                "expired": 1,
+                "cancelled": 0,
+                "missing": 0,
+            },
+            "usage": {
+                "prompt_tokens": 30,
+                "cached_tokens": 16,
+                "completion_tokens": 69,
+                "reasoning_tokens": 3,
+                "total_tokens": 99,
+            },
+            "cost": None,
+            "rounds": 1,
+            "output_file": "file:///out/output.jsonl",
+            "error_file": None,
+            "results_file": "file:///out/results.jsonl",
+            "dead_letter_file": None,
+            "input_fingerprint": "sha256:i",
+            "prompt_fingerprint": "sha256:p",
+            "created_at": "2025-09-04T15:33:20+00:00",
+            "completed_at": "2025-09-04T16:34:21+00:00",
+        }
+        assert len(json.dumps(manifest)) < 8192
+
+    def test_spans_all_batches(self) -> None:
+        batches = [
+            make_batch("cancelled", "b1", created_at=200, cancelled_at=900),
+            make_batch("failed", "b2", created_at=100, failed_at=800, completed_at=5000),
+            make_batch("expired", "b3", expires_at=1000),
+        ]
+        manifest = build_manifest(batches, Tally(), model=None, files=FILES)
+        assert manifest["batch_ids"] == ["b1", "b2", "b3"]
+        assert manifest["created_at"] == "1970-01-01T00:01:40+00:00"
+        assert manifest["completed_at"] == "1970-01-01T00:16:40+00:00"
+
+    def test_says_null_where_the_platform_says_nothing(self) -> None:
+        manifest = build_manifest([make_batch("completed")], Tally(), model=None, files=FILES)
+        unknown = ("model", "input_fingerprint", "prompt_fingerprint", "created_at", "completed_at")
+        assert {field: manifest[field] for field in unknown} == dict.fromkeys(unknown)
+
+    @pytest.mark.parametrize(
+        ("asked", "answered", "model"),
+        [
+            pytest.param("asked", "answered", "asked", id="the one that was asked"),
+            pytest.param(None, "answered", "answered", id="else the one that answered"),
+        ],
+    )
+    def test_names_the_model(self, asked: str | None, answered: str, model: str) -> None:
+        tally = Tally()
+        tally.add(Row(custom_id="a", status="succeeded", model=answered))
+        assert build_manifest([make_batch()], tally, model=asked, files=FILES)["model"] == model
+
+
+class TestTooManyUnusableRowsAreRefused:
+    @pytest.mark.parametrize(
+        ("counts", "limits"),
+        [
+            pytest.param({"succeeded": 1}, {}, id="no limit"),
+            pytest.param({"succeeded": 1, "failed": 99}, {}, id="no limit, and nearly all failed"),
+            pytest.param({"succeeded": 1, "failed": 2}, {"max_failed_rows": 2}, id="as many rows as accepted"),
+            pytest.param({"succeeded": 1}, {"max_failed_rows": 0}, id="none accepted, none failed"),
+            pytest.param({"succeeded": 9, "missing": 1}, {"max_failed_ratio": 0.1}, id="just the ratio"),
+            pytest.param({"succeeded": 1, "failed": 3}, {"max_failed_ratio": 1.0}, id="any ratio"),
+            pytest.param({"succeeded": 1}, {"max_failed_ratio": 0.0}, id="ratio zero, none failed"),
+        ],
+    )
+    def test_within_the_limits(self, counts: dict[str, int], limits: dict[str, Any]) -> None:
+        check_failures(tally_of(**counts), ["b"], **{"max_failed_rows": None, "max_failed_ratio": None, **limits})
+
+    @pytest.mark.parametrize(
+        ("counts", "limits", "fault"),
+        [
+            pytest.param({"failed": 2}, {}, "no row has a usable answer. 2 rows: 2 failed.", id="all failed"),
+            pytest.param({}, {}, "no row has a usable answer. 0 rows: .", id="no rows"),
+            pytest.param(
+                {"failed": 2}, {"max_failed_rows": 2}, "no row has a usable answer. 2 rows", id="all, though accepted"
+            ),
+            pytest.param(
+                {"succeeded": 9, "failed": 1},
+                {"max_failed_rows": 0},
+                "1 unusable rows are more than max_failed_rows=0. 10 rows: 9 succeeded, 1 failed.",
+                id="one row too many",
+            ),
+            pytest.param(
+                {"succeeded": 8, "invalid": 2},
+                {"max_failed_ratio": 0.1},
+                "a share of 20.00% unusable rows is more than max_failed_ratio=0.1. 10 rows",
+                id="ratio",
+            ),
+            pytest.param(
+                {"succeeded": 1, "truncated": 1},
+                {"max_failed_rows": 0, "max_failed_ratio": 0.25},
+                "1 unusable rows are more than max_failed_rows=0 and a share of 50.00% unusable rows",
+                id="both",
+            ),
+        ],
+    )
+    def test_beyond_them(self, counts: dict[str, int], limits: dict[str, Any], fault: str) -> None:
+        """T19: a landed result without answers is not green."""
+        with pytest.raises(KimiBatchError) as caught:
+            check_failures(
+                tally_of(**counts), ["b1", "b2"], **{"max_failed_rows": None, "max_failed_ratio": None, **limits}
+            )
+        assert str(caught.value).startswith(f"Batches b1, b2 ended, but {fault}")
+        assert "nothing runs any more" in str(caught.value)

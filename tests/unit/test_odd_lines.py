@@ -1,0 +1,129 @@
+"""T42: one line that nobody can read costs its own row and no other."""
+
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kimi.batch.requests import Recipe, RowProblem, encode
+from airflow_provider_kimi.batch.results import Row, id_of, is_whole, read_row
+from airflow_provider_kimi.batch.validation import InputCheck
+from airflow_provider_kimi.storage.answers import AnswerFiles
+from airflow_provider_kimi.storage.inputs import Item, read_items
+from tests.unit.samples import answer_body, output_line, request_line
+
+#: Deeper than any reader of JSON goes.
+DEPTH = 100_000
+
+#: Lines whose name can be read, and nothing else.
+NAMED = [
+    pytest.param(b'{"custom_id":"a","x":"\xff"}', id="no UTF-8"),
+    pytest.param(b'{"x":"\xff","custom_id":"a"}', id="no UTF-8 before the name"),
+    pytest.param(b'{"custom_id":"a","x":1e999}', id="number out of range"),
+    pytest.param(b'{"custom_id":"a","x":-1e999}\r\n', id="with a line end"),
+    pytest.param(b'{"custom_id":"a","x":' + b"9" * 5000 + b"}", id="number of many digits"),
+]
+
+#: Lines that are nested too deeply.
+NESTED = [
+    pytest.param(b"[" * DEPTH, id="open lists"),
+    pytest.param(b"[" * DEPTH + b"]" * DEPTH, id="lists"),
+    pytest.param(b'{"a":' * DEPTH + b"1" + b"}" * DEPTH, id="objects"),
+    pytest.param(b'{"custom_id":"a","x":' + b"[" * DEPTH + b"]" * DEPTH + b"}", id="behind a name"),
+]
+
+UNREADABLE_ROW = Row(
+    custom_id="a",
+    status="failed",
+    error_code="unreadable_line",
+    error_message="the line of this request cannot be read as JSON",
+)
+
+
+class TestALineOfWhichOnlyTheNameCanBeRead:
+    @pytest.mark.parametrize("line", NAMED)
+    def test_is_a_failed_row_of_that_name(self, line: bytes) -> None:
+        assert id_of(line) == "a"
+        assert read_row(line) == UNREADABLE_ROW
+
+    @pytest.mark.parametrize("line", NAMED)
+    def test_is_found_among_the_others(self, line: bytes, tmp_path: Path) -> None:
+        before, behind = output_line("0"), output_line("b", body=answer_body("behind"))
+        (tmp_path / "output").write_bytes(b"\n".join([before, line.rstrip(), behind]))
+        with AnswerFiles(tmp_path / "output", None) as answers:
+            assert answers.take("a") == UNREADABLE_ROW
+            row = answers.take("b")
+            assert row is not None
+            assert row.content == "behind"
+            assert (answers.left, answers.unreadable, answers.duplicates) == (["0"], 0, 0)
+
+
+class TestALineThatIsNestedTooDeeply:
+    @pytest.mark.parametrize("line", NESTED)
+    def test_has_no_name(self, line: bytes) -> None:
+        assert id_of(line) is None
+
+    @pytest.mark.parametrize("line", NESTED)
+    def test_is_not_taken_for_the_end_of_a_file_that_was_cut(self, line: bytes) -> None:
+        assert is_whole(line)
+
+    @pytest.mark.parametrize("line", NESTED)
+    def test_among_answers_costs_no_other(self, line: bytes, tmp_path: Path) -> None:
+        (tmp_path / "output").write_bytes(line + b"\n" + output_line("b"))
+        with AnswerFiles(tmp_path / "output", None) as answers:
+            assert (answers.left, answers.unreadable) == (["b"], 1)
+            row = answers.take("b")
+            assert row is not None
+            assert row.status == "succeeded"
+
+    @pytest.mark.parametrize("line", NESTED)
+    def test_among_requests_is_a_fault_of_its_line(self, line: bytes) -> None:
+        check = InputCheck()
+        check.line("line 1", request_line("a"))
+        check.line("line 2", line)
+        check.line("line 3", request_line("b"))
+        assert check.problems == ["line 2 is nested too deeply"]
+        assert (check.lines, check.problem_count) == (3, 1)
+
+    @pytest.mark.parametrize("line", NESTED)
+    def test_in_a_table_is_a_fault_of_its_line(self, line: bytes, tmp_path: Path) -> None:
+        path = tmp_path / "in.jsonl"
+        path.write_bytes(b'{"a": 1}\n' + line + b'\n{"a": 3}\n')
+        assert list(read_items(str(path), ready=False)) == [
+            Item("line 1", {"a": 1}),
+            Item("line 2", problem="is nested too deeply"),
+            Item("line 3", {"a": 3}),
+        ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["[" * DEPTH, "[" * DEPTH + "]" * DEPTH, '{"a":' * DEPTH + "1" + "}" * DEPTH],
+    ids=["open lists", "lists", "objects"],
+)
+@pytest.mark.parametrize("status_code", [200, 400])
+def test_a_body_whose_text_is_nested_too_deeply_is_no_answer(body: str, status_code: int) -> None:
+    row = read_row(output_line("a", response={"status_code": status_code, "body": body}))
+    assert (row.custom_id, row.status, row.error_code, row.content) == ("a", "failed", "no_answer", None)
+
+
+@pytest.mark.parametrize(
+    "body", ['{"choices":[{}],"x":1e999}', '{"x":' + "9" * 5000 + "}"], ids=["float", "whole number"]
+)
+def test_a_body_whose_text_holds_a_number_out_of_range_is_no_answer(body: str) -> None:
+    row = read_row(output_line("a", response={"status_code": 200, "body": body}))
+    assert (row.custom_id, row.status, row.error_code, row.content) == ("a", "failed", "no_answer", None)
+
+
+class TestARequestThatHoldsItself:
+    def test_cannot_be_encoded(self) -> None:
+        loop: list[object] = []
+        loop.append(loop)
+        for request in (loop, {"body": loop}):
+            with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
+                encode(request)
+
+    def test_is_a_fault_of_its_row(self) -> None:
+        chat: dict[str, object] = {"role": "user"}
+        chat["content"] = [chat]
+        with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
+            Recipe("kimi-k2.6").line([chat], 1)
