@@ -1,5 +1,6 @@
 """The only module that knows where the Airflow versions keep things (2.11 to 3.3)."""
 
+from pathlib import PurePath
 from typing import Any, BinaryIO, Literal
 
 from airflow.providers.common.compat.sdk import (
@@ -30,6 +31,7 @@ __all__ = [
     "PokeReturnValue",
     "TriggerEvent",
     "XComArg",
+    "as_uri",
     "never_rendered",
     "object_storage_path",
     "open_binary",
@@ -38,7 +40,16 @@ __all__ = [
 
 def never_rendered(value: Any) -> Any:
     """Keep Jinja away from a template field's value; references to other tasks are still resolved."""
-    return value if value is None or hasattr(value, "iter_references") else literal(value)
+    if value is None or hasattr(value, "iter_references"):
+        return value
+    if isinstance(value, list | tuple) and any(hasattr(element, "iter_references") for element in value):
+        raise ValueError("a list of rows may not hold another task's output; pass that output itself")
+    return literal(value)
+
+
+def as_uri(value: Any) -> Any:
+    """Write a path object, local or on object storage, as text; leave everything else alone."""
+    return str(value) if isinstance(value, PurePath) or hasattr(value, "protocol") else value
 
 
 def object_storage_path(uri: str) -> Any:

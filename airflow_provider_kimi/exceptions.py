@@ -32,6 +32,11 @@ class KimiInputError(KimiError, ValueError):
     """The input or a parameter is wrong. Nothing was sent."""
 
 
+def is_outcome_unknown(status_code: int | None) -> bool:
+    """Whether an answer leaves open if the platform did what was asked; None: it was not the platform's."""
+    return status_code is None or status_code in (408, 499) or status_code >= 500
+
+
 class KimiApiError(KimiError):
     """The platform answered no.
 
@@ -60,15 +65,28 @@ class KimiApiError(KimiError):
         self.retry_after_seconds = retry_after_seconds
         self.request_id = request_id
 
+    @property
+    def outcome_unknown(self) -> bool:
+        """Whether the platform may have done what was asked all the same."""
+        return is_outcome_unknown(self.status_code)
+
 
 class KimiNoAnswerError(KimiError):
     """No answer came: refused, dropped or timed out. What the platform did is unknown."""
 
     retryable = True
+    outcome_unknown = True
 
 
 class KimiBatchError(KimiError):
-    """A batch was accepted and then ended badly, or has not ended yet."""
+    """A batch was accepted and then ended badly, or has not ended yet.
+
+    :param retryable: Whether trying the same again can help.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class KimiResultError(KimiError):

@@ -19,11 +19,6 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Seconds per HTTP call. Empty: 120.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
-    "console_url": {
-        "label": "Console URL",
-        "description": "Template for links to the console. Empty: the region's console.",
-        "schema": {"type": ["string", "null"]},
-    },
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {

@@ -29,20 +29,22 @@ def main() -> int:
     if live and not key:
         print("LIVE=1 needs MOONSHOT_API_KEY in the environment. Nothing was started.")
         return 2
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost," + os.environ.get("NO_PROXY", "")
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(
+        ("127.0.0.1,localhost", os.environ.get("NO_PROXY", ""), os.environ.get("no_proxy", ""))
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="kimi-demo-"))
-    finished = False
     try:
         with _live_platform(key) if live else _simulated_platform() as connection:
-            finished = _run(folder, connection, keep)
+            _run(folder, connection, keep)
     except KeyboardInterrupt:
         print("\nInterrupted.")
         return 130
     finally:
         with ignored_interrupts():
-            shutil.rmtree(folder if not finished else folder / "airflow", ignore_errors=True)
-    return 0 if finished else 1
+            kept = (folder / "result" / RUN_ID / "manifest.json").exists()
+            shutil.rmtree(folder / "airflow" if kept else folder, ignore_errors=True)
+    return 0 if kept else 1
 
 
 @contextmanager
@@ -55,7 +57,9 @@ def _simulated_platform() -> Iterator[Mapping[str, Any]]:
     )
     try:
         assert process.stdout is not None
-        base_url = process.stdout.readline().removeprefix("ready ").strip()
+        ready, _, base_url = process.stdout.readline().strip().partition(" ")
+        if ready != "ready":
+            raise RuntimeError("the simulator did not start")
         print(f"Simulated Kimi platform at {base_url}", flush=True)
         yield {"conn_type": "kimi", "host": base_url, "password": "sk-simulator"}
     finally:
@@ -70,7 +74,7 @@ def _live_platform(key: str) -> nullcontext[Mapping[str, Any]]:
     return nullcontext({"conn_type": "kimi", "password": key, "extra": {"region": region}})
 
 
-def _run(folder: Path, connection: Mapping[str, Any], keep: bool) -> bool:
+def _run(folder: Path, connection: Mapping[str, Any], keep: bool) -> None:
     home = folder / "airflow"
     home.mkdir()
     started = time.monotonic()
@@ -89,7 +93,6 @@ def _run(folder: Path, connection: Mapping[str, Any], keep: bool) -> bool:
         if keep:
             print(f"Airflow stays up at {airflow.url} (login: {USER} / {PASSWORD}) until Ctrl-C.", flush=True)
             signal.pause()
-    return state == "success"
 
 
 def _watch(airflow: RealAirflow, connection: Mapping[str, Any]) -> str:
@@ -117,8 +120,11 @@ def _batch_progress(airflow: RealAirflow, connection: Mapping[str, Any]) -> str:
     request = urllib.request.Request(
         f"{connection['host']}/batches/{batch_id}", headers={"Authorization": f"Bearer {connection['password']}"}
     )
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        batch = json.loads(reply.read())
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            batch = json.loads(reply.read())
+    except OSError:
+        return "no answer right now"
     counts = batch["request_counts"]
     return f"batch {batch['status']}, {counts['completed']} of {counts['total']} rows"
 

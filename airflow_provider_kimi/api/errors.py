@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from airflow_provider_kimi.api.settings import ConnectionSettings
-from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError, is_outcome_unknown
 
 if TYPE_CHECKING:
     import openai
@@ -44,8 +44,8 @@ _FILTER = Advice(False, "The platform's content filter refused the request: chan
 _FORBIDDEN = Advice(False, "Check that the account may use the Batch API (tier 1 or above) and its IP allow-list.")
 _UNKNOWN_ID = Advice(
     False,
-    "The id is wrong, the object was deleted, or it belongs to another account or region than this connection's "
-    "key. Check the connection before you submit anything again: the work may be alive under the other key.",
+    "What it names does not exist, was deleted or retired, or belongs to another account or region than this "
+    "connection's key. Check the connection before you submit anything again: work may be alive under another key.",
 )
 
 
@@ -107,6 +107,7 @@ def not_kimi(settings: ConnectionSettings, action: str) -> KimiApiError:
         f"Check the Host field of connection {settings.conn_id!r}: it should end in /v1, and a gateway must pass "
         "Kimi's answers on unchanged.",
         status_code=None,
+        retryable=True,
     )
 
 
@@ -145,7 +146,7 @@ def _from_status(
     facts = f"HTTP {error.status_code}{f' {error_type}' if error_type else ''}"
     facts += f", {said!r}" if said else ""
     facts += f", request {request_id}" if request_id else ""
-    state = unanswered if error.status_code >= 500 else "Nothing was changed by this call."
+    state = unanswered if is_outcome_unknown(error.status_code) else "Nothing was changed by this call."
     remedy = _key_remedy(settings) if error.status_code == 401 else advice.remedy
     return KimiApiError(
         f"Kimi refused {action} ({facts}). {state} {remedy}",

@@ -10,8 +10,8 @@ TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 #: Statuses in which a batch may still change. A status in neither set is waited on, with a warning.
 ACTIVE_STATUSES = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
-#: Statuses in which the platform accepts a cancel by the user's guide.
-CANCELLABLE_STATUSES = frozenset({"validating", "in_progress"})
+#: Statuses in which a batch goes on, but a cancel is refused, or would lose rows that are billed.
+UNCANCELLABLE_STATUSES = frozenset({"finalizing", "cancelling"})
 
 
 class RequestCounts(msgspec.Struct, frozen=True):
@@ -137,7 +137,3 @@ class TokenCountReply(msgspec.Struct, frozen=True):
     """The envelope of an estimate."""
 
     data: TokenCount
-
-
-#: A reply as the SDK hands it over for calls that it does not know.
-RawReply = dict[str, Any]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_provider_kimi.batch.requests import RowProblem, custom_id_of
+from airflow_provider_kimi.batch.requests import RowProblem, custom_id_of, is_ready_request
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Columns of a results row that an input column of the same name must not hide.
@@ -22,9 +22,6 @@ RESULT_FIELDS = (
     "round",
 )
 
-#: What tells a request from a table row, where no prompt says which it is.
-_REQUEST_KEYS = {"custom_id", "method", "url", "body"}
-
 
 class ColumnSource:
     """Walks a table beside the requests that were made from it: both have the same order.
@@ -39,7 +36,7 @@ class ColumnSource:
     @staticmethod
     def _named(values: Iterable[object], key_column: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for number, value in enumerate(values, 1):
-            if isinstance(value, Mapping) and value.keys() >= _REQUEST_KEYS:
+            if is_ready_request(value):
                 yield str(value["custom_id"]), {}
                 continue
             try:

@@ -63,8 +63,8 @@ class BatchEvent:
             "timed_out",
             _ends(batches),
             f"The time to wait is over and {len(states)} of {len(batch_ids)} batches have not ended: "
-            f"{'; '.join(states)}. What runs goes on and is billed.{last} Clear this task to wait on, or cancel with "
-            "KimiCancelBatchOperator; a longer timeout avoids this.",
+            f"{'; '.join(states)}. What runs goes on and is billed.{last} Clear this task to wait on, or give "
+            "it a longer timeout; KimiCancelBatchOperator ends a batch that does not assemble its results yet.",
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.results import ROW_STATUSES, Row
+from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, absent_status
 from airflow_provider_kimi.exceptions import KimiBatchError
 
 #: Version of the manifest's shape.
@@ -41,6 +41,11 @@ class Tally:
         self.completion_tokens += row.completion_tokens or 0
         self.reasoning_tokens += row.reasoning_tokens or 0
         self.model = self.model or row.model
+
+    def add_unnamed(self, rows: int, batch_status: str) -> None:
+        """Count rows that a batch had but that are known by number only, because its input file is gone."""
+        if rows > 0:
+            self.counts[absent_status(batch_status)] += rows
 
     @property
     def total(self) -> int:
@@ -116,7 +121,7 @@ def check_failures(
     """
     ratio = tally.unusable / tally.total if tally.total else 1.0
     limits = []
-    if tally.status == "failed":
+    if tally.status == "failed" and max_failed_rows is None and max_failed_ratio is None:
         limits.append("no row has a usable answer")
     if max_failed_rows is not None and tally.unusable > max_failed_rows:
         limits.append(f"{tally.unusable:,} unusable rows are more than max_failed_rows={max_failed_rows:,}")

@@ -4,7 +4,7 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -13,6 +13,9 @@ from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Body keys that `request_params` may not hold, because they come from elsewhere.
 _OWN_BODY_KEYS = ("model", "messages")
+
+#: What tells a request from a table row, where no prompt says which it is.
+_REQUEST_KEYS = {"custom_id", "method", "url", "body"}
 
 
 class RowProblem(ValueError):
@@ -118,6 +121,22 @@ class Recipe:
         for template in self._templates:
             _ = template.columns
 
+    def check_unused(self) -> None:
+        """Refuse parameters that ready requests, which are sent as they are, would silently ignore.
+
+        :raises KimiInputError: One is set.
+        """
+        ignored = {
+            "system_prompt": self.system_prompt,
+            "key_column": self.key_column,
+            "request_params": self.request_params,
+        }
+        if names := [name for name, value in ignored.items() if value]:
+            raise KimiInputError(
+                f"The input holds ready requests, which are sent as they are, so {' and '.join(names)} would have no "
+                "effect. Nothing was sent. Leave them out, or write them into the requests."
+            )
+
     @cached_property
     def _templates(self) -> list[Template]:
         texts = (self.prompt, self.system_prompt) if self.prompt is not None else ()
@@ -179,9 +198,9 @@ def encode(request: object) -> bytes:
         raise RowProblem(f"cannot be written as JSON: {error}") from None
 
 
-def is_ready_request(item: object) -> bool:
+def is_ready_request(item: object) -> TypeGuard[Mapping[str, Any]]:
     """Tell a request line (`custom_id`, `method`, `url`, `body`) from a table row."""
-    return isinstance(item, Mapping) and "custom_id" in item and "body" in item
+    return isinstance(item, Mapping) and item.keys() >= _REQUEST_KEYS
 
 
 def custom_id_of(item: object, number: int, key_column: str | None) -> str:
@@ -212,7 +231,10 @@ def _chat(item: object) -> list[Any]:
     if isinstance(item, Sequence) and item and all(isinstance(message, Mapping) for message in item):
         return list(item)
     if isinstance(item, Mapping):
-        raise RowProblem("is a table row, and no prompt says how to ask about it; pass prompt='... {column} ...'")
+        raise RowProblem(
+            "is a table row, and no prompt says how to ask about it (pass prompt='... {column} ...'); a ready request "
+            "would have custom_id, method, url and body"
+        )
     raise RowProblem(f"is a {type(item).__name__}; an item is a prompt, a list of chat messages, a row or a request")
 
 

@@ -1,5 +1,6 @@
 """From a line of an output or error file to one row with an honest status. Positions mean nothing; ids do."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -43,23 +44,36 @@ class _Id(msgspec.Struct):
     custom_id: str
 
 
-#: What decoding a line may raise: it is no JSON, no UTF-8, or nested too deeply.
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+#: What decoding a line may raise: it is no JSON, or nested too deeply.
+_UNREADABLE = (ValueError, RecursionError)
+
+
+def _decoded(line: bytes | str) -> Any:
+    """Decode JSON, leniently where it must be: half a character, NaN and stray bytes occur in paid answers."""
+    try:
+        return msgspec.json.decode(line)
+    except ValueError:
+        return json.loads(line if isinstance(line, str) else line.decode("utf-8", "replace"))
 
 
 def id_of(line: bytes) -> str | None:
     """Read a line's `custom_id`; None where the line cannot be read or names none."""
     try:
         return msgspec.json.decode(line, type=_Id).custom_id or None
-    except UNREADABLE:
+    except _UNREADABLE:
+        pass
+    try:
+        fields = _decoded(line)
+    except _UNREADABLE:
         return None
+    return _text(fields.get("custom_id")) if isinstance(fields, dict) else None
 
 
 def is_whole(line: bytes) -> bool:
     """Whether a line is complete JSON; a file that was cut ends in one that is not."""
     try:
-        msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        _decoded(line)
+    except ValueError:
         return False
     except RecursionError:
         return True
@@ -72,11 +86,11 @@ def read_row(line: bytes) -> Row:
     A row succeeded if there is no error, the status code is one of success, and there is an answer with content.
     """
     try:
-        fields: dict[str, Any] = msgspec.json.decode(line)
-    except UNREADABLE:
+        fields = _decoded(line)
+    except _UNREADABLE:
         reason = "the line of this request cannot be read as JSON"
         return Row(custom_id=id_of(line) or "", status="failed", error_code="unreadable_line", error_message=reason)
-    custom_id: str = fields["custom_id"]
+    custom_id = _text(fields["custom_id"]) or ""
     response = _mapping(fields.get("response"))
     body = _body(response.get("body"))
     error = fields.get("error") or body.get("error")
@@ -86,9 +100,14 @@ def read_row(line: bytes) -> Row:
     return _answered(custom_id, body, _mapping(choices[0] if isinstance(choices, list) else None))
 
 
+def absent_status(batch_status: str) -> RowStatus:
+    """What became of a request that is in no file, by how its batch ended."""
+    return _STATUS_OF_ABSENT.get(batch_status, "missing")
+
+
 def absent_row(custom_id: str, batch_status: str) -> Row:
     """Judge a request that is in no file, by how its batch ended."""
-    status = _STATUS_OF_ABSENT.get(batch_status, "missing")
+    status = absent_status(batch_status)
     reason = f"the batch ended as {batch_status} without a line for this request"
     return Row(custom_id=custom_id, status=status, error_code=f"batch_{batch_status}", error_message=reason)
 
@@ -96,7 +115,7 @@ def absent_row(custom_id: str, batch_status: str) -> Row:
 def _answered(custom_id: str, body: Mapping[str, Any], choice: Mapping[str, Any]) -> Row:
     message = _mapping(choice.get("message"))
     content = message.get("content")
-    text = content if isinstance(content, str) else None
+    text = _sound(content) if isinstance(content, str) else None
     finish_reason = _text(choice.get("finish_reason"))
     status: RowStatus = "succeeded"
     problem: tuple[str | None, str | None] = (None, None)
@@ -128,7 +147,7 @@ def _answered(custom_id: str, body: Mapping[str, Any], choice: Mapping[str, Any]
 def _refused(custom_id: str, error: object, response: Mapping[str, Any]) -> Row:
     fields = _mapping(error)
     code = _code(fields.get("code")) or _code(fields.get("type"))
-    message = _text(fields.get("message")) or (error if isinstance(error, str) else None)
+    message = _text(fields.get("message")) or _text(error)
     if code is None and message is None:
         code, message = (
             "no_answer",
@@ -142,8 +161,8 @@ def _body(value: object) -> Mapping[str, Any]:
     """A body may come as the text of a JSON object."""
     if isinstance(value, str):
         try:
-            value = msgspec.json.decode(value)
-        except UNREADABLE:
+            value = _decoded(value)
+        except _UNREADABLE:
             return {}
     return _mapping(value)
 
@@ -153,7 +172,12 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return _sound(value) if isinstance(value, str) and value else None
+
+
+def _sound(text: str) -> str:
+    """Replace half characters, which no file in UTF-8 can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _code(value: object) -> str | None:

@@ -1,10 +1,35 @@
 """Cancel: ask where it can help; a batch that ended first is a result, not an error."""
 
-from airflow_provider_kimi.api.models import CANCELLABLE_STATUSES, Batch
-from airflow_provider_kimi.exceptions import KimiApiError
+from collections.abc import Sequence
+
+from airflow_provider_kimi.api.models import UNCANCELLABLE_STATUSES, Batch
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
+
+
+def request_cancels(hook: KimiHook, batch_ids: Sequence[str], log: Log) -> list[Batch]:
+    """Ask for the cancel of every batch, whatever becomes of the others.
+
+    :raises KimiError: One could not be asked; the message says which, and how the others stand.
+    """
+    batches: list[Batch] = []
+    faults: dict[str, KimiError] = {}
+    for batch_id in batch_ids:
+        try:
+            batches.append(request_cancel(hook, batch_id, log))
+        except KimiError as error:
+            faults[batch_id] = error
+    if not faults:
+        return batches
+    told = " ".join(str(error) for error in faults.values())
+    others = f" The others: {', '.join(f'{batch.id} is {batch.status}' for batch in batches)}." if batches else ""
+    raise KimiBatchError(
+        f"{len(faults)} of {len(batch_ids)} batches could not be cancelled. {told}{others} "
+        "Clear this task to ask again.",
+        retryable=any(error.retryable for error in faults.values()),
+    )
 
 
 def request_cancel(hook: KimiHook, batch_id: str, log: Log) -> Batch:
@@ -14,7 +39,7 @@ def request_cancel(hook: KimiHook, batch_id: str, log: Log) -> Batch:
     was seen to lose them.
     """
     batch = read_patiently(lambda: hook.get_batch(batch_id), log)
-    if batch.status not in CANCELLABLE_STATUSES:
+    if batch.is_terminal or batch.status in UNCANCELLABLE_STATUSES:
         log.info("Batch %s is %s: there is nothing to cancel.", batch_id, batch.status)
         return batch
     try:

@@ -21,7 +21,7 @@ from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.storage.answers import AnswerFiles
-from airflow_provider_kimi.storage.inputs import is_ready_file, read_items
+from airflow_provider_kimi.storage.inputs import read_items
 from airflow_provider_kimi.storage.landing import OutputDirectory
 from airflow_provider_kimi.storage.lines import append_lines, lines_at
 
@@ -142,13 +142,13 @@ def _requests_if_kept(batch: Batch, fetched: Callable[[int], Path | None], log: 
     try:
         return fetched(batch.counts.total)
     except KimiApiError as error:
-        if error.status_code != 404:
+        if error.retryable:
             raise
         log.warning(
-            "The input file %s of batch %s is gone: its rows come in the order of the answers and without columns of "
-            "the table, and rows without an answer cannot be told.",
-            batch.input_file_id,
+            "The input file of batch %s cannot be read, so its rows come in the order of the answers and without "
+            "columns of the table, and rows without an answer are counted but not named: %s",
             batch.id,
+            error,
         )
         return None
 
@@ -175,12 +175,14 @@ def _write_rows(parts: Sequence[Part], landing: Landing, workshop: Path, log: Lo
                     results.write(msgspec.json.encode(_result(row, columns, part.batch.id)) + b"\n")
                     if row.status != "succeeded" and request is not None:
                         dead_letters.write(request + b"\n")
+                if part.requests is None:
+                    tally.add_unnamed(part.batch.counts.total - answers.taken, part.batch.status)
                 _report_left_over(part.batch, answers, log)
     return tally
 
 
 def _table(landing: Landing) -> ColumnSource | None:
-    if landing.input is None or is_ready_file(landing.input, None) and landing.key_column is None:
+    if landing.input is None:
         return None
     items = read_items(landing.input, ready=False)
     return ColumnSource((item.value for item in items), landing.key_column)

@@ -121,6 +121,8 @@ def prepare(order: Order, workshop: Path) -> Shard:
     :raises KimiInputError: Names what is wrong with it.
     """
     ready = is_ready_file(order.input, order.recipe.prompt)
+    if ready:
+        order.recipe.check_unused()
     check = InputCheck(order.model)
     path = workshop / "input.jsonl"
     digest = hashlib.sha256()
@@ -147,6 +149,7 @@ def prepare(order: Order, workshop: Path) -> Shard:
 
 def _line_of(item: object, number: int, recipe: Recipe) -> bytes:
     if recipe.prompt is None and is_ready_request(item):
+        recipe.check_unused()
         return encode(item)
     return recipe.line(item, number)
 
@@ -166,15 +169,12 @@ def _create(
     sleep: Callable[[float], None],
 ) -> Batch:
     """Send the create once. Where its answer is lost, look for a batch of this very file instead of sending again."""
-    lost: KimiError
     try:
         return hook.create_batch(file_id, completion_window=window, metadata=metadata)
-    except KimiApiError as error:
-        if error.status_code is not None and error.status_code < 500:
+    except (KimiApiError, KimiNoAnswerError) as error:
+        if not error.outcome_unknown:
             _remove_input(hook, file_id, log)
             raise
-        lost = error
-    except KimiNoAnswerError as error:
         lost = error
     log.warning("%s Looking for it.", lost)
     for pause in LOOKUP_PAUSES_SECONDS:

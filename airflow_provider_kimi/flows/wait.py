@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
+from tempfile import TemporaryFile
 
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.models import Batch
@@ -142,16 +142,16 @@ def _why(hook: KimiHook, batch_id: str, end: BatchEnd, log: Log) -> str:
 
 
 def _first_errors(hook: KimiHook, file_id: str, log: Log) -> str:
-    content = BytesIO()
-    read_patiently(lambda: hook.download_file(file_id, _emptied(content)), log)
-    content.seek(0)
-    return "; ".join(_reasons(read_lines(content)))
+    with TemporaryFile() as content:
 
+        def download() -> None:
+            content.seek(0)
+            content.truncate()
+            hook.download_file(file_id, content)
 
-def _emptied(content: BytesIO) -> BytesIO:
-    content.seek(0)
-    content.truncate()
-    return content
+        read_patiently(download, log)
+        content.seek(0)
+        return "; ".join(_reasons(read_lines(content)))
 
 
 def _reasons(lines: Iterable[bytes]) -> list[str]:

@@ -7,22 +7,22 @@ It sends and translates; it decides nothing and repeats nothing. The SDK's own r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_kimi.api import models
-from airflow_provider_kimi.api.errors import decode, not_kimi, translated
+from airflow_provider_kimi.api.errors import decode, translated
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
-from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError
+from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError, KimiNoAnswerError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
-
-T = TypeVar("T")
 
 #: Seconds to wait for a TCP connection; a host that is up answers in milliseconds.
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -60,20 +60,16 @@ class KimiHook(BaseHook):
 
         :raises KimiConnectionConfigError: It does not exist, or a field is missing or wrong.
         """
-        try:
+        with self._looking_up():
             connection = self.get_connection(self.kimi_conn_id)
-        except AirflowNotFoundException:
-            raise self._unknown_connection() from None
         return self._read(connection, connection.extra_dejson)
 
     async def _asettings(self) -> ConnectionSettings:
         from airflow.providers.common.compat.connection import get_async_connection
 
         if "settings" not in self.__dict__:
-            try:
+            with self._looking_up():
                 connection = await get_async_connection(self.kimi_conn_id)
-            except AirflowNotFoundException:
-                raise self._unknown_connection() from None
             extra = await asyncio.to_thread(lambda: connection.extra_dejson)
             self.__dict__["settings"] = self._read(connection, extra)
         return self.settings
@@ -87,11 +83,20 @@ class KimiHook(BaseHook):
             extra=extra,
         )
 
-    def _unknown_connection(self) -> KimiConnectionConfigError:
-        return KimiConnectionConfigError(
-            f"There is no Airflow connection {self.kimi_conn_id!r}. Nothing was sent. Create one of type 'kimi' with "
-            "the API key as its Password, or pass the id of an existing one as kimi_conn_id."
-        )
+    @contextmanager
+    def _looking_up(self) -> Iterator[None]:
+        try:
+            yield
+        except AirflowNotFoundException:
+            raise KimiConnectionConfigError(
+                f"There is no Airflow connection {self.kimi_conn_id!r}. Nothing was sent. Create one of type 'kimi' "
+                "with the API key as its Password, or pass the id of an existing one as kimi_conn_id."
+            ) from None
+        except Exception as error:  # whatever a secrets backend raises; its text may hold secrets
+            raise KimiNoAnswerError(
+                f"Airflow could not look up the connection {self.kimi_conn_id!r} ({type(error).__name__}). Nothing was "
+                "sent; batches go on as they were. Check Airflow's API server and secrets backend if this lasts."
+            ) from None
 
     @cached_property
     def _client(self) -> OpenAI:
@@ -103,6 +108,7 @@ class KimiHook(BaseHook):
     def _client_options(settings: ConnectionSettings) -> dict[str, Any]:
         from openai import Omit, Timeout
 
+        _quieten_http_client()
         return {
             "api_key": settings.api_key,
             "base_url": settings.base_url,
@@ -262,8 +268,8 @@ class KimiHook(BaseHook):
         """Read the money left: yuan in region ``cn``, US dollars in ``intl``."""
         action = "reading the balance"
         with translated(self.settings, action, _NOTHING):
-            reply = self._client.get("/users/me/balance", cast_to=models.RawReply)
-            return self._convert(action, reply, models.BalanceReply).data
+            reply = self._client.get("/users/me/balance", cast_to=bytes)
+            return decode(self.settings, action, reply, models.BalanceReply).data
 
     def estimate_tokens(self, messages: Sequence[Mapping[str, Any]], model: str | None = None) -> int:
         """Estimate the prompt tokens of chat messages; tools are not counted.
@@ -274,16 +280,8 @@ class KimiHook(BaseHook):
         action = "estimating tokens"
         body = {"model": model or self.settings.model, "messages": messages}
         with translated(self.settings, action, _NOTHING):
-            reply = self._client.post("/tokenizers/estimate-token-count", cast_to=models.RawReply, body=body)
-            return self._convert(action, reply, models.TokenCountReply).data.total_tokens
-
-    def _convert(self, action: str, reply: object, kind: type[T]) -> T:
-        import msgspec
-
-        try:
-            return msgspec.convert(reply, kind, strict=False)
-        except msgspec.ValidationError:
-            raise not_kimi(self.settings, action) from None
+            reply = self._client.post("/tokenizers/estimate-token-count", cast_to=bytes, body=body)
+            return decode(self.settings, action, reply, models.TokenCountReply).data.total_tokens
 
     # The form on Airflow below 3.2; from 3.2 on it comes from get_provider_info.py
 
@@ -316,3 +314,10 @@ _STILL_RUNNING = "The batch is not touched by this: it goes on as it was."
 
 def _reading(batch_id: str) -> str:
     return f"reading batch {batch_id!r}"
+
+
+def _quieten_http_client() -> None:
+    """Keep a line for each poll out of task logs, unless it was asked for; Airflow does so for httpx only."""
+    client_log = logging.getLogger("httpx2")
+    if client_log.level == logging.NOTSET:
+        client_log.setLevel(logging.WARNING)

@@ -13,9 +13,9 @@ from airflow_provider_kimi.batch.identity import TaskIdentity, read_batch_ids
 from airflow_provider_kimi.batch.manifest import check_failures
 from airflow_provider_kimi.batch.requests import Recipe
 from airflow_provider_kimi.batch.submission import Reuse
-from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, never_rendered
+from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, as_uri, never_rendered
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.flows.cancel import request_cancel
+from airflow_provider_kimi.flows.cancel import request_cancels
 from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.flows.submit import Order, submit
 from airflow_provider_kimi.flows.wait import Watch, wait_here
@@ -109,7 +109,7 @@ class KimiCreateBatchOperator(BaseOperator):
                 request_params=self.request_params or {},
             )
             order = Order(
-                input=self.input,
+                input=as_uri(self.input),
                 recipe=recipe,
                 model=self.model,
                 completion_window=self.completion_window,
@@ -137,12 +137,13 @@ class KimiBatchResultsOperator(BaseOperator):
     ``error_file_ids``.
 
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
-    :param output: URI of the directory. Templated.
+    :param output: URI of the directory. Templated. (Airflow shows it as ``output_directory``; a mapped task whose
+        ``partial(output=...)`` is another task's output does not wait for that task by itself.)
     :param input: The table that the batch was made from, if its columns are wanted in the results; None for none. A
         URI is templated; what rows hold never is.
     :param key_column: The column that named the rows, as given to the create. Templated.
     :param max_failed_rows: Rows without a usable answer that are accepted; None accepts any number but all.
-    :param max_failed_ratio: Their share of all rows, 0 to 1; None likewise.
+    :param max_failed_ratio: Their share of all rows, 0 to 1; None likewise, and 1.0 accepts even all.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
     :raises AirflowFailException: A batch has not ended, no row has a usable answer, or more rows than accepted have
@@ -165,6 +166,10 @@ class KimiBatchResultsOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if max_failed_rows is not None and max_failed_rows < 0:
+            raise ValueError(f"max_failed_rows is {max_failed_rows}; it is a number of rows")
+        if max_failed_ratio is not None and not 0 <= max_failed_ratio <= 1:
+            raise ValueError(f"max_failed_ratio is {max_failed_ratio}; it is a share between 0 and 1")
         self.batch_id = batch_id
         self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
         self.input = input if isinstance(input, str) else never_rendered(input)
@@ -177,7 +182,9 @@ class KimiBatchResultsOperator(BaseOperator):
         """Land, reconcile, judge."""
         ti = context["ti"]
         with airflow_errors():
-            landing = Landing(read_batch_ids(self.batch_id), self.output_directory, self.input, self.key_column)
+            landing = Landing(
+                read_batch_ids(self.batch_id), as_uri(self.output_directory), as_uri(self.input), self.key_column
+            )
             collected = collect(KimiHook(self.kimi_conn_id), landing, self.log)
             ti.xcom_push("output_file", collected.manifest["output_file"])
             ti.xcom_push("error_file", collected.manifest["error_file"])
@@ -233,7 +240,7 @@ class KimiCancelBatchOperator(BaseOperator):
         """Ask for the cancels, then wait."""
         with airflow_errors():
             hook = KimiHook(self.kimi_conn_id)
-            batches = [request_cancel(hook, batch_id, self.log) for batch_id in read_batch_ids(self.batch_id)]
+            batches = request_cancels(hook, read_batch_ids(self.batch_id), self.log)
             if not self.wait_for_termination or all(batch.is_terminal for batch in batches):
                 return {batch.id: batch.status for batch in batches}
             watch = Watch(tuple(batch.id for batch in batches), self.poll_interval, time.time() + self.timeout)

@@ -95,7 +95,7 @@ class KimiBatchSensor(BaseSensorOperator):
                 batch_ids=self._ids(),
                 kimi_conn_id=self.kimi_conn_id,
                 poll_interval=self.poke_interval,
-                deadline=time.time() + self.timeout,
+                deadline=time.time() + self._seconds_to_wait(),
             ),
             method_name="execute_complete",
         )
@@ -114,6 +114,11 @@ class KimiBatchSensor(BaseSensorOperator):
         with airflow_errors():
             read = BatchEvent.from_dict(event)
         return self._conclude(read)
+
+    def _seconds_to_wait(self) -> float:
+        """Airflow enforces `execution_timeout` only while a worker is busy; the trigger keeps to it too."""
+        own = [self.timeout] + ([self.execution_timeout.total_seconds()] if self.execution_timeout else [])
+        return min(own)
 
     def _ids(self) -> list[str]:
         return read_batch_ids(self.batch_id)

@@ -19,6 +19,7 @@ class AnswerFiles:
     def __init__(self, output: Path | None, error: Path | None) -> None:
         self.duplicates = 0
         self.unreadable = 0
+        self.taken = 0
         self._files: list[BinaryIO] = []
         self._places: dict[str, tuple[int, int]] = {}
         for path in (output, error):
@@ -44,6 +45,7 @@ class AnswerFiles:
         place = self._places.pop(custom_id, None)
         if place is None:
             return None
+        self.taken += 1
         number, offset = place
         self._files[number].seek(offset)
         return read_row(self._files[number].readline())

@@ -18,6 +18,9 @@ from airflow_provider_kimi.storage.lines import read_lines
 #: A cell of a CSV table may be as large as a batch file; the default of the csv module is 128 KiB.
 MAX_CSV_CELL_CHARS = 100_000_000
 
+#: What a retry cannot heal; any other `OSError` may be a passing fault of the storage, and is left to `retries`.
+LASTING_FAULTS = (NotADirectoryError, IsADirectoryError, PermissionError, ValueError, ImportError)
+
 
 @dataclass(frozen=True)
 class Item:
@@ -35,7 +38,7 @@ class Item:
 
 def describe(source: object) -> str:
     """Name an input in a message, without its content."""
-    return f"Input {source!r}" if isinstance(source, str) else f"The {type(source).__name__} given as input"
+    return f"Input {source[:200]!r}" if isinstance(source, str) else f"The {type(source).__name__} given as input"
 
 
 def read_items(source: object, *, ready: bool) -> Iterator[Item]:
@@ -65,9 +68,12 @@ def _read_uri(uri: str, ready: bool) -> Iterator[Item]:
         return _read_ready(uri) if ready else _read_jsonl(uri)
     if uri.endswith(".csv"):
         if ready:
-            raise KimiInputError(f"Input {uri!r} is a table. Nothing was sent. Pass prompt='... {{column}} ...'.")
+            raise KimiInputError(f"Input {uri[:200]!r} is a table. Nothing was sent. Pass prompt='... {{column}} ...'.")
         return _read_csv(uri)
-    raise KimiInputError(f"Input {uri!r} ends in neither .jsonl nor .csv. Nothing was sent. Convert it to one of them.")
+    raise KimiInputError(
+        f"Input {uri[:200]!r} ends in neither .jsonl nor .csv. Nothing was sent. "
+        "Convert it to one of them; a single prompt is given as a list."
+    )
 
 
 def _read_ready(uri: str) -> Iterator[Item]:
@@ -122,7 +128,7 @@ def _opened(uri: str) -> Iterator[BinaryIO]:
         opened = open_binary(object_storage_path(located(uri)), "rb")
     except FileNotFoundError:
         raise _unreadable(uri, "does not exist", "Check the path, and that this worker can reach it.") from None
-    except (OSError, ValueError, ImportError) as error:
+    except LASTING_FAULTS as error:
         raise _unreadable(
             uri, f"cannot be opened ({type(error).__name__}: {error})", "Check the path and its access."
         ) from None
@@ -131,7 +137,7 @@ def _opened(uri: str) -> Iterator[BinaryIO]:
 
 
 def _unreadable(uri: str, fault: str, remedy: str) -> KimiInputError:
-    return KimiInputError(f"Input {uri!r} {fault}. Nothing was sent. {remedy}")
+    return KimiInputError(f"Input {uri[:200]!r} {fault}. Nothing was sent. {remedy}")
 
 
 def located(uri: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from airflow_provider_kimi.compat import object_storage_path, open_binary
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.storage.inputs import located
+from airflow_provider_kimi.storage.inputs import LASTING_FAULTS, located
 
 #: Without this file the directory is not a result.
 MANIFEST_NAME = "manifest.json"
@@ -23,8 +23,10 @@ class OutputDirectory:
     def __init__(self, uri: str) -> None:
         try:
             self._path = object_storage_path(located(uri))
-            self._path.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError, ImportError) as error:
+            self._is_local = self._path.protocol == "file"
+            if self._is_local:  # elsewhere it would create a bucket
+                self._path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, *LASTING_FAULTS) as error:
             raise KimiInputError(
                 f"Output {uri!r} cannot be written ({type(error).__name__}: {error}). The batches are not touched by "
                 "this; their results stay on the platform. Check the path and this worker's access to it."
@@ -36,16 +38,20 @@ class OutputDirectory:
             (self._path / name).unlink(missing_ok=True)
 
     def publish(self, source: Path, name: str) -> str:
-        """Copy a finished local file in, under a name that readers only see once it is whole."""
+        """Copy a finished local file in, and return its URI.
+
+        On a local disk readers see it only once it is whole; elsewhere the manifest alone is the mark.
+        """
         target = self._path / name
-        if self._path.protocol != "file":
-            with source.open("rb") as content, open_binary(target, "wb") as landed:
+        staged = self._path / f".{name}.part" if self._is_local else target
+        try:
+            with source.open("rb") as content, open_binary(staged, "wb") as landed:
                 shutil.copyfileobj(content, landed, 1 << 20)
-            return str(target)
-        hidden = self._path / f".{name}.part"
-        with source.open("rb") as content, open_binary(hidden, "wb") as landed:
-            shutil.copyfileobj(content, landed, 1 << 20)
-        hidden.replace(target)
+            if self._is_local:
+                staged.replace(target)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
         return str(target)
 
     def publish_manifest(self, manifest: dict[str, Any], workshop: Path) -> None:

@@ -287,7 +287,7 @@ class TestADownloadThatIsNotWhole:
         hook.delete_file(submission.input_file_ids[0])
         landed = land(hook, tmp_path, submission.batch_ids, input=table)
         assert landed.statuses == {"succeeded": 10}
-        assert any("is gone" in line for line in landed.log.warnings)
+        assert any("cannot be read" in line for line in landed.log.warnings)
 
 
 class TestTheTablesColumns:

@@ -87,11 +87,11 @@ class RealAirflow:
 
     # Processes
 
-    def start(self, component: str) -> None:
-        """Start one component in a process group of its own."""
+    def start(self, component: str, *arguments: str) -> None:
+        """Start one component, or another command, in a process group of its own."""
         with (self.home / f"{component}.log").open("ab") as log:
             self._processes[component] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", component],
+                [sys.executable, "-m", "airflow", component, *arguments],
                 env=self._environment,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
@@ -123,16 +123,10 @@ class RealAirflow:
         return any(processes_of_group(group))
 
     def _command(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments],
-            env=self._environment,
-            cwd=self.home,
-            capture_output=True,
-            start_new_session=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"airflow {' '.join(arguments)} failed:\n{done.stderr.decode(errors='replace')[-3000:]}")
+        self.start(*arguments)
+        if self._processes[arguments[0]].wait():
+            raise RuntimeError(f"airflow {' '.join(arguments)} failed:\n{self.log_tail(arguments[0])}")
+        del self._processes[arguments[0]]
 
     # REST
 
