@@ -79,6 +79,10 @@ class KimiSimulator:
         """Return a stored file's bytes, without a call in the journal."""
         return self._platform.get_file(file_id).path.read_bytes()
 
+    def replace_content(self, file_id: str, content: bytes) -> None:
+        """Change a stored file's bytes, to let the platform answer what no responder can."""
+        self._platform.get_file(file_id).path.write_bytes(content)
+
     def file_ids(self, purpose: str) -> list[str]:
         """List the stored files of one purpose, oldest first."""
         return self._platform.file_ids(purpose)

@@ -90,6 +90,15 @@ def test_an_unknown_batch_fails_for_good(hook: KimiHook) -> None:
         run_task(cancel("batch_gone"))
 
 
+def test_one_unknown_batch_does_not_keep_the_others_running(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = submit_prompts(hook, 3).batch_ids
+    with pytest.raises(AirflowFailException) as caught:
+        run_task(cancel(["batch_gone", batch_id]))
+    assert sim.status(batch_id) == "cancelling"
+    assert "1 of 2 batches could not be cancelled" in str(caught.value)
+    assert f"{batch_id} is cancelling" in str(caught.value)
+
+
 def test_a_cancel_that_does_not_end_says_that_it_goes_on(hook: KimiHook) -> None:
     event = BatchEvent("timed_out", {}, "The time to wait is over")
     with pytest.raises(AirflowFailException, match="The time to wait is over"):

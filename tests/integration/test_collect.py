@@ -198,6 +198,22 @@ class TestEveryRowHasItsStatus:
         assert landed.statuses == {"succeeded": 10}
 
 
+def test_a_paid_answer_with_half_a_character_is_kept(connect: Connect, tmp_path: Path) -> None:
+    """T42: the platform writes what its model cut in the middle of an emoji."""
+    with KimiSimulator(speed=0) as sim:
+        hook = connect(sim)
+        submission = submit_prompts(hook, 2)
+        sim.advance(60)
+        file_id = hook.get_batch(submission.batch_ids[0]).output_file_id
+        assert file_id is not None
+        stored = sim.file_content(file_id).replace(b'"positive"', b'"positive \\ud83d"')
+        sim.replace_content(file_id, stored)
+        landed = land(hook, tmp_path, submission.batch_ids)
+    assert landed.statuses == {"succeeded": 2}
+    assert {row["content"] for row in landed.rows()} == {"positive ?"}
+    assert (tmp_path / "output.jsonl").read_bytes() == stored
+
+
 class TestABatchThatEndedOtherwise:
     @pytest.mark.parametrize("status", ["expired", "cancelled"])
     def test_keeps_the_rows_that_were_paid(
@@ -232,6 +248,19 @@ class TestABatchThatEndedOtherwise:
         landed = land(hook, tmp_path, [batch_id])
         assert landed.statuses == {"failed": 1}
         assert "kimi-k2.5" in landed.by_id["b"]["error_message"]
+
+    def test_has_its_unfinished_rows_counted_though_nobody_can_name_them(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        submission = submit_prompts(hook, 10)
+        sim.advance(13)
+        hook.cancel_batch(submission.batch_ids[0])
+        sim.advance(60)
+        hook.delete_file(submission.input_file_ids[0])
+        landed = land(hook, tmp_path, submission.batch_ids)
+        assert landed.statuses == {"succeeded": 5}
+        assert (landed.manifest["counts"]["total"], landed.manifest["counts"]["cancelled"]) == (10, 5)
+        assert landed.manifest["status"] == "partial"
 
     def test_or_has_not_ended_is_not_landed(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         submission = submit_prompts(hook, 4)
@@ -304,6 +333,18 @@ class TestTheTablesColumns:
             *("k2", "很好", "new", "succeeded", "positive"),
         )
         assert (second["id"], second["content"]) == ("k1", "negative")
+
+    def test_come_back_without_a_key_column_too(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        source = write_jsonl(tmp_path / "t.jsonl", [{"text": "很好", "custom_id": "x", "body": "mail"}])
+        submission = submit(hook, order(source, prompt="{text}", system_prompt=LABELS), TASK, LogRecord())
+        sim.advance(60)
+        (row,) = land(hook, tmp_path / "out", submission.batch_ids, input=source).rows()
+        assert (row["custom_id"], row["input_custom_id"], row["text"], row["body"]) == (
+            "row-00000001",
+            "x",
+            "很好",
+            "mail",
+        )
 
     def test_of_another_table_are_refused(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         source = write_jsonl(tmp_path / "t.jsonl", [{"id": "a", "text": "x"}])

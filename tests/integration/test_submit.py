@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
 from airflow_provider_kimi import __version__
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiNoAnswerError
@@ -178,6 +178,31 @@ def test_a_uri_and_parameters_are_templates(sim: KimiSimulator, hook: KimiHook, 
     assert uploaded_lines(sim)[0]["body"]["messages"][0]["content"] == "a { name }"
 
 
+@pytest.mark.parametrize(
+    "ignored", [{"system_prompt": "x"}, {"key_column": "x"}, {"request_params": {"max_completion_tokens": 9}}]
+)
+def test_parameters_that_ready_requests_would_ignore_are_refused(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, ignored: dict[str, Any]
+) -> None:
+    for source in (write_jsonl(tmp_path / "in.jsonl", [request()]), [request()]):
+        with pytest.raises(AirflowFailException, match=f"so {next(iter(ignored))} would have no effect"):
+            create(input=source, **ignored)
+    assert sim.journal == []
+
+
+def test_a_path_object_is_as_good_as_its_text(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "in.jsonl", [request()])
+    create(input=tmp_path / "in.jsonl")
+    create(input=ObjectStoragePath(f"file://{tmp_path}/in.jsonl"))
+    assert len(sim.batches) == 1
+
+
+def test_another_tasks_output_inside_a_list_is_refused_when_the_dag_is_parsed() -> None:
+    upstream = KimiCreateBatchOperator(task_id="upstream", input=["a"])
+    with pytest.raises(ValueError, match="pass that output itself"):
+        KimiCreateBatchOperator(task_id="create", input=[upstream.output, "b"])
+
+
 class TestAnEarlierAttempt:
     def test_at_the_same_work_is_attached_to_and_not_paid_again(self, sim: KimiSimulator, hook: KimiHook) -> None:
         """T2, T3: the worker died after the create; nothing but the platform remembers it."""
@@ -232,6 +257,8 @@ class TestAnEarlierAttempt:
 
 LOST_ANSWERS = [
     pytest.param({"status": 502}, id="502"),
+    pytest.param({"status": 408}, id="408"),
+    pytest.param({"status": 200, "html": True}, id="200 of a gateway"),
     pytest.param({"status": 504, "html": True}, id="504"),
     pytest.param({"drop": True}, id="dropped"),
     pytest.param({"hang_seconds": 1.0}, id="timeout"),

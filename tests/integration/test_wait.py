@@ -102,7 +102,8 @@ class TestFailedPollsOnlyDelay:
         sim.inject("get_batch", status=500, times=8)
         sim.inject("get_batch", hang_seconds=0.3, times=4)
         sim.inject("get_batch", drop=True, times=4)
-        sim.inject("get_batch", status=504, html=True, times=4)
+        sim.inject("get_batch", status=504, html=True, times=2)
+        sim.inject("get_batch", status=200, html=True, times=2)
         event = await waited(hook, sim, batch_id)
         assert event.outcome == "ended"
         assert event.batches[batch_id].status == "completed"
