@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from tests.support.real_airflow import PASSWORD, USER, RealAirflow, ignored_interrupts
+from tests.support.real_airflow import PASSWORD, USER, RealAirflow, held_interrupts, ignored_interrupts
 
 EXAMPLES = Path(__file__).parent.parent / "example_dags"
 DAG_ID = "example_kimi_batch"
@@ -49,13 +49,15 @@ def main() -> int:
 
 @contextmanager
 def _simulated_platform() -> Iterator[Mapping[str, Any]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "airflow_provider_kimi.simulator", "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process: subprocess.Popen[str] | None = None
     try:
+        with held_interrupts():
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow_provider_kimi.simulator", "--port", "0"],
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
         assert process.stdout is not None
         ready, _, base_url = process.stdout.readline().strip().partition(" ")
         if ready != "ready":
@@ -63,9 +65,10 @@ def _simulated_platform() -> Iterator[Mapping[str, Any]]:
         print(f"Simulated Kimi platform at {base_url}", flush=True)
         yield {"conn_type": "kimi", "host": base_url, "password": "sk-simulator"}
     finally:
-        with ignored_interrupts():
-            process.terminate()
-            process.wait(10)
+        if process is not None:
+            with ignored_interrupts():
+                process.terminate()
+                process.wait(10)
 
 
 def _live_platform(key: str) -> nullcontext[Mapping[str, Any]]:

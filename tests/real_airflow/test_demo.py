@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.real_airflow import wait_for
+from tests.support.real_airflow import held_interrupts, wait_for
 
 pytestmark = pytest.mark.real_airflow
 
@@ -76,3 +76,12 @@ def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path, moment: str)
         assert process.wait(60) == 130, printed
     wait_for(lambda: not processes_with(tmp_path), 5, "processes are left")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_waits_until_a_started_process_is_known() -> None:
+    """Between its start and its registration, nobody would end it."""
+    steps = []
+    with pytest.raises(KeyboardInterrupt), held_interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
+        steps.append("registered")
+    assert steps == ["registered"]

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -89,7 +89,7 @@ class RealAirflow:
 
     def start(self, component: str, *arguments: str) -> None:
         """Start one component, or another command, in a process group of its own."""
-        with (self.home / f"{component}.log").open("ab") as log:
+        with (self.home / f"{component}.log").open("ab") as log, held_interrupts():
             self._processes[component] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", component, *arguments],
                 env=self._environment,
@@ -226,11 +226,25 @@ def wait_for(condition: Callable[[], T], seconds: float, complaint: str, pause: 
 
 
 @contextmanager
-def ignored_interrupts(signals: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> Iterator[None]:
-    """Let nothing interrupt a clean-up."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+def ignored_interrupts() -> Iterator[list[int]]:
+    """Let nothing interrupt the block; yields the list of the signals that came meanwhile.
+
+    The handlers are functions, because a process that is started inherits an ignored signal but no function.
+    """
+    came: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in signals}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def held_interrupts() -> Iterator[None]:
+    """Let an interrupt wait for the end of the block, so that no started process goes unregistered."""
+    with ignored_interrupts() as came:
+        yield
+    if came:
+        raise KeyboardInterrupt
