@@ -64,6 +64,10 @@ class Template:
 
         :raises RowProblem: A column is missing or null, or its value does not fit the format.
         """
+        if missing := [column for column in self.columns if column not in row]:
+            names = ", ".join(map(repr, missing))
+            hint = "" if all(name.isidentifier() for name in missing) else "; in a prompt, a literal brace is doubled"
+            raise RowProblem(f"has no column {names}, which the prompt uses; it has {_listed(row)}{hint}")
         pieces: list[str] = []
         for literal, column, spec, _ in self._parts:
             pieces.append(literal)
@@ -73,8 +77,6 @@ class Template:
 
     @staticmethod
     def _value(row: Mapping[str, Any], column: str, spec: str) -> str:
-        if column not in row:
-            raise RowProblem(f"has no column {column!r}, which the prompt uses; it has {_listed(row)}")
         value = row[column]
         if value is None:
             raise RowProblem(f"has null in column {column!r}, which the prompt uses")

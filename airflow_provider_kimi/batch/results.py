@@ -105,9 +105,24 @@ def absent_status(batch_status: str) -> RowStatus:
     return _STATUS_OF_ABSENT.get(batch_status, "missing")
 
 
-def absent_row(custom_id: str, batch_status: str) -> Row:
-    """Judge a request that is in no file, by how its batch ended."""
+def batch_error(line: bytes) -> Row | None:
+    """Read a line that names no request but says why the whole batch failed; None if it says nothing."""
+    try:
+        fields = _decoded(line)
+    except _UNREADABLE:
+        return None
+    row = _refused("", _mapping(fields).get("error"), _mapping(_mapping(fields).get("response")))
+    return None if row.error_code == "no_answer" else row
+
+
+def absent_row(custom_id: str, batch_status: str, error: Row | None = None) -> Row:
+    """Judge a request that is in no file, by how its batch ended.
+
+    :param error: Why the whole batch failed, if the platform said so.
+    """
     status = absent_status(batch_status)
+    if error is not None:
+        return Row(custom_id=custom_id, status=status, error_code=error.error_code, error_message=error.error_message)
     reason = f"the batch ended as {batch_status} without a line for this request"
     return Row(custom_id=custom_id, status=status, error_code=f"batch_{batch_status}", error_message=reason)
 

@@ -24,15 +24,24 @@ class InputCheck:
     model: str | None = None
     lines: int = 0
     size_bytes: int = 0
-    problems: list[str] = field(default_factory=list)
     problem_count: int = 0
+    _problems: dict[str, tuple[str, int]] = field(default_factory=dict)
     _places: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> list[str]:
+        """The first faults, in words; those that differ in their place only are told once."""
+        return [
+            f"{place} {detail}{f' ({more:,} more alike)' if more else ''}"
+            for detail, (place, more) in self._problems.items()
+        ]
 
     def problem(self, place: str, detail: str) -> None:
         """Note a fault that was found before there was a line."""
         self.problem_count += 1
-        if len(self.problems) < MAX_REPORTED_PROBLEMS:
-            self.problems.append(f"{place} {detail}")
+        if detail in self._problems or len(self._problems) < MAX_REPORTED_PROBLEMS:
+            first, more = self._problems.get(detail, (place, -1))
+            self._problems[detail] = (first, more + 1)
 
     def line(self, place: str, line: bytes) -> None:
         """Check one line, without its newline.
@@ -91,11 +100,11 @@ class InputCheck:
         :raises KimiInputError: Names the faults, or the size over the limit, or that there is nothing to send.
         """
         if self.problem_count:
-            hidden = self.problem_count - len(self.problems)
-            more = f"; and {hidden} more" if hidden else ""
+            hidden = self.problem_count - sum(more + 1 for _, more in self._problems.values())
+            told = self.problems + ([f"and {hidden} more"] if hidden else [])
             raise KimiInputError(
                 f"{source} has {self.problem_count} fault{'s' if self.problem_count > 1 else ''}: "
-                f"{'; '.join(self.problems)}{more}. Nothing was sent. Correct the input and clear the task."
+                f"{'; '.join(told)}. Nothing was sent. Correct the input or the task's parameters, then clear the task."
             )
         if self.lines == 0:
             raise KimiInputError(f"{source} is empty. Nothing was sent. A batch needs at least one row.")

@@ -86,7 +86,8 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
         }
         manifest = build_manifest(batches, tally, model=_asked_model(parts), files=files)
         directory.publish_manifest(manifest, workshop)
-    log.info("Landed %s in %s", tally.summary(), landing.output)
+    tell = log.warning if tally.unusable else log.info
+    tell("Landed in %s: %s", landing.output, tally.summary())
     return Collected(
         manifest,
         tally,
@@ -169,7 +170,7 @@ def _write_rows(parts: Sequence[Part], landing: Landing, workshop: Path, log: Lo
         for part in parts:
             with AnswerFiles(part.output, part.error) as answers:
                 for custom_id, request in _requests(part, answers):
-                    row = answers.take(custom_id) or absent_row(custom_id, part.batch.status)
+                    row = answers.take(custom_id) or absent_row(custom_id, part.batch.status, answers.batch_error)
                     tally.add(row)
                     columns = table.columns_of(custom_id) if table and request else {}
                     results.write(msgspec.json.encode(_result(row, columns, part.batch.id)) + b"\n")

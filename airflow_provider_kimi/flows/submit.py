@@ -186,10 +186,12 @@ def _create(
             continue
         if found:
             return found[0]
+    how = f"HTTP {lost.status_code}" if isinstance(lost, KimiApiError) else "no answer"
     raise KimiBatchError(
-        f"{lost} No such batch was found in the following {sum(LOOKUP_PAUSES_SECONDS):g} s, and sending again could be "
-        f"paid twice. If no batch with kimi_job_key={metadata['kimi_job_key']} in its metadata appears, clear this "
-        "task; if one does, clearing attaches to it."
+        f"The create of a batch from file {file_id!r} was answered by {how}, and no such batch was found in "
+        f"the following {sum(LOOKUP_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown; sending "
+        f"again could be paid twice. If no batch with kimi_job_key={metadata['kimi_job_key']} in its metadata "
+        "appears, clear this task; if one does, clearing attaches to it."
     )
 
 

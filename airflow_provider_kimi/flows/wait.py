@@ -17,7 +17,7 @@ from airflow_provider_kimi.batch.polling import (
     decide_next,
     progress_line,
 )
-from airflow_provider_kimi.batch.results import id_of, read_row
+from airflow_provider_kimi.batch.results import batch_error, id_of, read_row
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import read_patiently
@@ -158,9 +158,10 @@ def _reasons(lines: Iterable[bytes]) -> list[str]:
     reasons: dict[str, None] = {}
     for line in lines:
         custom_id = id_of(line)
-        if custom_id is not None:
-            row = read_row(line)
-            reasons[f"custom_id {custom_id[:80]!r}: {row.error_code}: {redact(row.error_message or '')}"] = None
+        row = batch_error(line) if custom_id is None else read_row(line)
+        if row is not None:
+            place = f"custom_id {custom_id[:80]!r}: " if custom_id else ""
+            reasons[f"{place}{row.error_code}: {redact(row.error_message or '')}"] = None
         if len(reasons) == REPORTED_ERRORS:
             break
     return list(reasons)

@@ -89,8 +89,9 @@ class KimiHook(BaseHook):
             yield
         except AirflowNotFoundException:
             raise KimiConnectionConfigError(
-                f"There is no Airflow connection {self.kimi_conn_id!r}. Nothing was sent. Create one of type 'kimi' "
-                "with the API key as its Password, or pass the id of an existing one as kimi_conn_id."
+                f"There is no Airflow connection {self.kimi_conn_id!r} in reach of this process. Nothing was sent. "
+                "Create one of type 'kimi' with the API key as its Password, or pass the id of another one as "
+                "kimi_conn_id."
             ) from None
         except Exception as error:  # whatever a secrets backend raises; its text may hold secrets
             raise KimiNoAnswerError(

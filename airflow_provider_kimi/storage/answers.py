@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from airflow_provider_kimi.batch.results import Row, id_of, read_row
+from airflow_provider_kimi.batch.results import Row, batch_error, id_of, read_row
 from airflow_provider_kimi.storage.lines import lines_at
 
 
@@ -20,6 +20,7 @@ class AnswerFiles:
         self.duplicates = 0
         self.unreadable = 0
         self.taken = 0
+        self.batch_error: Row | None = None
         self._files: list[BinaryIO] = []
         self._places: dict[str, tuple[int, int]] = {}
         for path in (output, error):
@@ -34,7 +35,9 @@ class AnswerFiles:
                 continue
             custom_id = id_of(line)
             if custom_id is None:
-                self.unreadable += 1
+                error = batch_error(line)
+                self.batch_error = self.batch_error or error
+                self.unreadable += error is None
             elif custom_id in self._places:
                 self.duplicates += 1
             else:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.flows.wait import Watch, until_finished, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -284,6 +286,19 @@ class TestTheReasonOfAFailedBatch:
         with pytest.raises(AirflowFailException) as caught:
             first_look(sensor(submission.batch_ids))
         assert "custom_id 'x': invalid_request_error: line 1: model 'kimi-k2.5' not found" in str(caught.value)
+
+    def test_is_told_though_it_names_no_row(self, connect: Connect, tmp_path: Path) -> None:
+        """T33: a fault of the whole file; its line in the error file has no custom_id."""
+        with KimiSimulator(speed=0, behaviour=Behaviour(max_lines=2)) as sim:
+            hook = connect(sim)
+            submission = submit_prompts(hook, 3)
+            sim.advance(60)
+            with pytest.raises(
+                AirflowFailException, match="failed with 0 of 3 rows done: invalid_request_error: the file"
+            ):
+                first_look(sensor(submission.batch_ids))
+            landed = collect(hook, Landing(submission.batch_ids, str(tmp_path)), LogRecord())
+        assert "invalid_request_error: the file has 3 lines" in landed.tally.summary()
 
     def test_is_guessed_in_words_where_there_is_no_error_file(self, sim: KimiSimulator, hook: KimiHook) -> None:
         batch_id = batch_that_ends_as("failed", sim, hook)

@@ -81,7 +81,12 @@ def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path, moment: str)
 def test_an_interrupt_waits_until_a_started_process_is_known() -> None:
     """Between its start and its registration, nobody would end it."""
     steps = []
-    with pytest.raises(KeyboardInterrupt), held_interrupts():
-        os.kill(os.getpid(), signal.SIGINT)
-        steps.append("registered")
+
+    def start() -> None:
+        with held_interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append("registered")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
     assert steps == ["registered"]
