@@ -118,7 +118,7 @@ def test_an_id_that_nobody_asked_for_is_left(output: Path) -> None:
         pytest.param(answer("b", "x")[:-9], id="cut"),
         pytest.param(b"<html>502</html>", id="html"),
         pytest.param(b'{"custom_id": 7}', id="id is no text"),
-        pytest.param(b'{"custom_id": "\xff"}', id="no UTF-8"),
+        pytest.param(b'{"x": "\xff", "custom_id": "b', id="cut, and no UTF-8"),
         pytest.param(b"null", id="null"),
     ],
 )
@@ -143,3 +143,17 @@ def test_its_files_are_closed(output: Path) -> None:
         pass
     with pytest.raises(ValueError, match="closed file"):
         answers.take("a")
+
+
+def test_a_name_that_is_no_utf8_is_an_id_that_nobody_asked_for(output: Path) -> None:
+    with AnswerFiles(written(output, b'{"custom_id": "\xff"}', answer("a", "yes")), None) as answers:
+        assert content_of(answers, "a") == "yes"
+        assert (answers.left, answers.unreadable) == (["\ufffd"], 0)
+
+
+def test_only_rows_that_were_there_count_as_taken(output: Path) -> None:
+    with AnswerFiles(written(output, answer("a", "yes"), answer("b", "no")), None) as answers:
+        assert answers.taken == 0
+        for custom_id in ("a", "a", "absent", "b"):
+            answers.take(custom_id)
+        assert answers.taken == 2

@@ -18,7 +18,7 @@ FAULT = "This is a fault on the platform's side"
 CORRECT = "Correct what the platform names"
 FILTER = "The platform's content filter refused"
 FORBIDDEN = "Check that the account may use the Batch API"
-UNKNOWN_ID = "The id is wrong"
+UNKNOWN_ID = "What it names does not exist, was deleted or retired, or belongs to another account or region"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,8 @@ class TestDecodeReadsAReplyOrSaysThatItIsNotKimis:
         with pytest.raises(KimiApiError) as caught:
             decode(make_settings(), "reading batch 'batch_1'", content, Batch)
         assert caught.value.status_code is None
-        assert caught.value.retryable is False
+        assert caught.value.retryable is True
+        assert caught.value.outcome_unknown is True
         assert "answered reading batch 'batch_1' with something that is not Kimi's API" in str(caught.value)
         assert caught.value.__cause__ is None
 
@@ -136,6 +137,9 @@ class TestDecodeReadsAReplyOrSaysThatItIsNotKimis:
         assert message.startswith("https://gateway.example/v1 answered listing models")
         assert "Check the Host field of connection 'kimi_default'" in message
         assert "sk-secret0123" not in message
+
+    def test_a_gateways_error_page_may_pass(self) -> None:
+        assert not_kimi(make_settings(), "listing models").retryable is True
 
 
 class TestTranslatedTurnsForeignErrorsIntoOurs:
@@ -156,7 +160,7 @@ class TestTranslatedTurnsForeignErrorsIntoOurs:
                 404,
                 {"type": "resource_not_found_error", "message": "no <ak-1>"},
                 "(HTTP 404 resource_not_found_error, 'no <hidden>', request req_1). Nothing was changed by this call. "
-                "The id is wrong",
+                "What it names does not exist, was deleted or retired, or belongs to another account or region",
                 id="a documented refusal",
             ),
             pytest.param(
@@ -176,6 +180,20 @@ class TestTranslatedTurnsForeignErrorsIntoOurs:
             ),
             pytest.param(504, "<html>", "(HTTP 504, request req_1). Unknown. This is a fault on", id="HTML"),
             pytest.param(500, None, "(HTTP 500, request req_1). Unknown. This is a fault on", id="nothing"),
+            pytest.param(408, None, "(HTTP 408, request req_1). Unknown. This is a fault on", id="given up waiting"),
+            pytest.param(499, None, "(HTTP 499, request req_1). Unknown. This is a fault on", id="client left"),
+            pytest.param(
+                409,
+                None,
+                "(HTTP 409, request req_1). Nothing was changed by this call. This is a fault on",
+                id="conflict",
+            ),
+            pytest.param(
+                429,
+                None,
+                "(HTTP 429, request req_1). Nothing was changed by this call. The platform asks",
+                id="slow down",
+            ),
             pytest.param(
                 401,
                 None,

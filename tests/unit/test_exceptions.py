@@ -10,6 +10,7 @@ from airflow_provider_kimi.exceptions import (
     KimiInputError,
     KimiNoAnswerError,
     KimiResultError,
+    is_outcome_unknown,
 )
 
 
@@ -67,3 +68,22 @@ def test_facts_that_the_platform_did_not_give_are_none() -> None:
         None,
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("status_code", "unknown"),
+    [
+        *((code, True) for code in (None, 408, 499, 500, 502, 503, 504)),
+        *((code, False) for code in (400, 401, 403, 404, 409, 413, 425, 429, 498)),
+    ],
+)
+def test_a_status_says_whether_the_platform_may_have_done_it_all_the_same(
+    status_code: int | None, unknown: bool
+) -> None:
+    assert is_outcome_unknown(status_code) is unknown
+    for retryable in (True, False):
+        assert KimiApiError("x", status_code=status_code, retryable=retryable).outcome_unknown is unknown
+
+
+def test_where_no_answer_came_the_outcome_is_unknown() -> None:
+    assert KimiNoAnswerError("x").outcome_unknown is True

@@ -8,6 +8,9 @@ import pytest
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.storage.landing import MANIFEST_NAME, OutputDirectory
 
+#: Opens, but its first byte cannot be read.
+UNREADABLE = Path("/proc/self/mem")
+
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Path:
@@ -90,6 +93,28 @@ class TestPublish:
         directory.publish(source(workshop, b"whole"), "output.jsonl")
         assert (out / "output.jsonl").read_bytes() == b"whole"
         assert not (out / ".output.jsonl.part").exists()
+
+    def test_a_source_that_is_missing_leaves_nothing_behind(self, out: Path, workshop: Path) -> None:
+        directory = OutputDirectory(str(out))
+        with pytest.raises(FileNotFoundError):
+            directory.publish(workshop / "absent", "output.jsonl")
+        assert list(out.iterdir()) == []
+
+    def test_a_copy_that_fails_leaves_the_older_file_and_no_hidden_one(self, out: Path, workshop: Path) -> None:
+        directory = OutputDirectory(str(out))
+        directory.publish(source(workshop, b"first"), "output.jsonl")
+        (out / ".output.jsonl.part").write_bytes(b"half of a killed attempt")
+        with pytest.raises(FileNotFoundError):
+            directory.publish(workshop / "absent", "output.jsonl")
+        assert (out / "output.jsonl").read_bytes() == b"first"
+        assert [path.name for path in out.iterdir()] == ["output.jsonl"]
+
+    @pytest.mark.skipif(not UNREADABLE.exists(), reason="only Linux has a file that opens and cannot be read")
+    def test_a_copy_that_breaks_off_leaves_nothing_behind(self, out: Path) -> None:
+        directory = OutputDirectory(str(out))
+        with pytest.raises(OSError, match="Input/output error"):
+            directory.publish(UNREADABLE, "output.jsonl")
+        assert list(out.iterdir()) == []
 
     def test_the_source_stays(self, out: Path, workshop: Path) -> None:
         """T46: nothing is moved away before it is durable."""

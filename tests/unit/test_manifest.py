@@ -65,6 +65,23 @@ class TestTallyAddsUp:
         assert counts == {status: statuses.count(status) for status in ROW_STATUSES}
 
     @pytest.mark.parametrize(
+        ("batch_status", "status"),
+        [("cancelled", "cancelled"), ("expired", "expired"), ("failed", "failed"), ("completed", "missing")],
+    )
+    def test_rows_known_by_number_only_are_told_by_how_their_batch_ended(self, batch_status: str, status: str) -> None:
+        tally = tally_of(succeeded=1)
+        tally.add_unnamed(3, batch_status)
+        assert (tally.total, tally.unusable, tally.status) == (4, 3, "partial")
+        assert tally.summary() == f"4 rows: 1 succeeded, 3 {status}"
+
+    @pytest.mark.parametrize("rows", [0, -1, -3])
+    def test_a_number_that_is_none_adds_no_rows(self, rows: int) -> None:
+        tally = tally_of(succeeded=1, cancelled=2)
+        tally.add_unnamed(rows, "cancelled")
+        assert (tally.total, tally.unusable) == (3, 2)
+        assert tally.summary() == "3 rows: 1 succeeded, 2 cancelled"
+
+    @pytest.mark.parametrize(
         ("counts", "status", "unusable"),
         [
             pytest.param({"succeeded": 2}, "completed", 0, id="all"),
@@ -199,6 +216,10 @@ class TestTooManyUnusableRowsAreRefused:
             pytest.param({"succeeded": 9, "missing": 1}, {"max_failed_ratio": 0.1}, id="just the ratio"),
             pytest.param({"succeeded": 1, "failed": 3}, {"max_failed_ratio": 1.0}, id="any ratio"),
             pytest.param({"succeeded": 1}, {"max_failed_ratio": 0.0}, id="ratio zero, none failed"),
+            pytest.param({"failed": 2}, {"max_failed_rows": 2}, id="all, and as many accepted"),
+            pytest.param({"failed": 2}, {"max_failed_ratio": 1.0}, id="all, and any ratio accepted"),
+            pytest.param({}, {"max_failed_rows": 0}, id="no rows, and none accepted to fail"),
+            pytest.param({}, {"max_failed_ratio": 1.0}, id="no rows, and any ratio accepted"),
         ],
     )
     def test_within_the_limits(self, counts: dict[str, int], limits: dict[str, Any]) -> None:
@@ -210,7 +231,16 @@ class TestTooManyUnusableRowsAreRefused:
             pytest.param({"failed": 2}, {}, "no row has a usable answer. 2 rows: 2 failed.", id="all failed"),
             pytest.param({}, {}, "no row has a usable answer. 0 rows: .", id="no rows"),
             pytest.param(
-                {"failed": 2}, {"max_failed_rows": 2}, "no row has a usable answer. 2 rows", id="all, though accepted"
+                {"failed": 2},
+                {"max_failed_rows": 1},
+                "2 unusable rows are more than max_failed_rows=1. 2 rows: 2 failed.",
+                id="all, and fewer accepted",
+            ),
+            pytest.param(
+                {"failed": 2},
+                {"max_failed_ratio": 0.99},
+                "a share of 100.00% unusable rows is more than max_failed_ratio=0.99. 2 rows: 2 failed.",
+                id="all, and not quite all accepted",
             ),
             pytest.param(
                 {"succeeded": 9, "failed": 1},

@@ -7,8 +7,8 @@ import pytest
 
 from airflow_provider_kimi.api.models import (
     ACTIVE_STATUSES,
-    CANCELLABLE_STATUSES,
     TERMINAL_STATUSES,
+    UNCANCELLABLE_STATUSES,
     Batch,
     BatchPage,
     DeletedFile,
@@ -45,7 +45,7 @@ class TestEveryStatusIsKnown:
         assert frozenset(ACTIVE) == ACTIVE_STATUSES
 
     def test_a_cancel_is_offered_where_the_guide_allows_it(self) -> None:
-        assert frozenset({"validating", "in_progress"}) == CANCELLABLE_STATUSES
+        assert frozenset({"finalizing", "cancelling"}) == UNCANCELLABLE_STATUSES
 
 
 class TestAnAbsentFileIsNoneHoweverItIsSpelled:

@@ -16,11 +16,10 @@ DEPTH = 100_000
 
 #: Lines whose name can be read, and nothing else.
 NAMED = [
-    pytest.param(b'{"custom_id":"a","x":"\xff"}', id="no UTF-8"),
-    pytest.param(b'{"x":"\xff","custom_id":"a"}', id="no UTF-8 before the name"),
-    pytest.param(b'{"custom_id":"a","x":1e999}', id="number out of range"),
-    pytest.param(b'{"custom_id":"a","x":-1e999}\r\n', id="with a line end"),
     pytest.param(b'{"custom_id":"a","x":' + b"9" * 5000 + b"}", id="number of many digits"),
+    pytest.param(b'{"x":' + b"9" * 5000 + b',"custom_id":"a"}', id="number of many digits before the name"),
+    pytest.param(b'{"custom_id":"a","x":-' + b"9" * 5000 + b"}\r\n", id="with a line end"),
+    pytest.param(b'{"custom_id":"a","x":"\xff","y":' + b"9" * 5000 + b"}", id="no UTF-8 either"),
 ]
 
 #: Lines that are nested too deeply.
@@ -107,9 +106,9 @@ def test_a_body_whose_text_is_nested_too_deeply_is_no_answer(body: str, status_c
 
 
 @pytest.mark.parametrize(
-    "body", ['{"choices":[{}],"x":1e999}', '{"x":' + "9" * 5000 + "}"], ids=["float", "whole number"]
+    "body", ['{"choices":[{}],"x":' + "9" * 5000 + "}", '{"x":' + "9" * 5000 + "}"], ids=["choices", "none"]
 )
-def test_a_body_whose_text_holds_a_number_out_of_range_is_no_answer(body: str) -> None:
+def test_a_body_whose_text_holds_a_number_of_many_digits_is_no_answer(body: str) -> None:
     row = read_row(output_line("a", response={"status_code": 200, "body": body}))
     assert (row.custom_id, row.status, row.error_code, row.content) == ("a", "failed", "no_answer", None)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.batch.requests import Recipe, RowProblem, Template, custom_id_of, encode, is_ready_request
+from airflow_provider_kimi.batch.requests import Recipe, RowProblem, Template, custom_id_of, encode
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Pieces of row text that something, somewhere, might take for a template or for a line end.
@@ -259,20 +259,6 @@ class TestEncode:
         with pytest.raises(RowProblem) as caught:
             encode({"body": value})
         assert str(caught.value).startswith(fault)
-
-
-@pytest.mark.parametrize(
-    ("item", "ready"),
-    [
-        pytest.param({"custom_id": "a", "method": "POST", "url": "u", "body": {}}, True, id="request"),
-        pytest.param({"custom_id": "a", "text": "x"}, False, id="row with a custom_id"),
-        pytest.param({"body": {}}, False, id="no custom_id"),
-        pytest.param(["custom_id", "body"], False, id="list"),
-        pytest.param("custom_id body", False, id="text"),
-    ],
-)
-def test_a_request_is_told_from_a_table_row(item: object, ready: bool) -> None:
-    assert is_ready_request(item) is ready
 
 
 @pytest.mark.parametrize("text", [" ", "\n\t"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus, absent_row, id_of, is_whole, read_row
+from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus, absent_row, id_of, read_row
 from tests.unit.samples import answer_body, output_line
 
 
@@ -255,28 +255,6 @@ def test_any_line_that_names_its_row_is_judged(fields: dict[str, Any], ensure_as
     assert row.custom_id == fields["custom_id"]
     assert row.status in ROW_STATUSES
     assert (row.error_code is None) is (row.status == "succeeded")
-
-
-class TestIdOf:
-    @pytest.mark.parametrize("line", [b'{"custom_id":"a"}', b' {"x": 1, "custom_id": "a"}\r\n', output_line("a")])
-    def test_reads_the_name_of_a_line(self, line: bytes) -> None:
-        assert id_of(line) == "a"
-
-    @pytest.mark.parametrize(
-        "line",
-        [b"", b"\n", b"null", b"[]", b'"a"', b"{}", b'{"custom_id":""}', b'{"custom_id":null}', b'{"custom_id":7}']
-        + [b'{"custom_id":"a"', b'{"custom_id":"\xff"}', b'{"custom_id":"a"}{}', b"<html>"],
-    )
-    def test_is_none_where_there_is_none(self, line: bytes) -> None:
-        """T42: broken JSON is one line's fault."""
-        assert id_of(line) is None
-
-
-@pytest.mark.parametrize("line", [output_line(), b"{}", b"[1]", output_line() + b"\n"])
-def test_a_complete_line_is_whole_and_none_of_its_beginnings_is(line: bytes) -> None:
-    """T52: a file that was cut ends in such a beginning."""
-    assert is_whole(line)
-    assert not any(is_whole(line[:end]) for end in range(len(line.rstrip()) - 1))
 
 
 ABSENT: list[tuple[str, RowStatus]] = [

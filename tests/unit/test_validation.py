@@ -129,7 +129,8 @@ class TestIdsAreUnique:
         ]
 
     def test_every_further_one_is_counted(self) -> None:
-        assert len(problems_of(*[request_line("a")] * 4)) == 3
+        (told,) = problems_of(*[request_line("a")] * 4)
+        assert told.endswith("each must be unique (2 more alike)")
 
     def test_ids_that_differ_in_case_or_space_differ(self) -> None:
         assert problems_of(request_line("a"), request_line("A"), request_line("a ")) == []
@@ -159,7 +160,7 @@ class TestTheEndOfAnInput:
         check.line("line 1", b"[")
         assert self.finish(check) == (
             "Input 'x' has 1 fault: line 1 is not valid JSON (Input data was truncated). "
-            "Nothing was sent. Correct the input and clear the task."
+            "Nothing was sent. Correct the input or the task's parameters, then clear the task."
         )
 
     def test_faults_found_before_there_was_a_line(self) -> None:
@@ -174,18 +175,25 @@ class TestTheEndOfAnInput:
     @pytest.mark.parametrize(
         ("count", "ending"),
         [
-            pytest.param(MAX_REPORTED_PROBLEMS, "row 20 is blank. Nothing", id="as many as are told"),
-            pytest.param(MAX_REPORTED_PROBLEMS + 1, "row 20 is blank; and 1 more. Nothing", id="one more"),
-            pytest.param(1000, "row 20 is blank; and 980 more. Nothing", id="many"),
+            pytest.param(MAX_REPORTED_PROBLEMS, "row 20 is wrong 20. Nothing", id="as many as are told"),
+            pytest.param(MAX_REPORTED_PROBLEMS + 1, "row 20 is wrong 20; and 1 more. Nothing", id="one more"),
+            pytest.param(1000, "row 20 is wrong 20; and 980 more. Nothing", id="many"),
         ],
     )
     def test_many_faults_are_counted_and_the_first_told(self, count: int, ending: str) -> None:
         check = InputCheck()
         for number in range(1, count + 1):
-            check.problem(f"row {number}", "is blank")
+            check.problem(f"row {number}", f"is wrong {number}")
         message = self.finish(check)
-        assert message.startswith(f"Input 'x' has {count} faults: row 1 is blank; ")
+        assert message.startswith(f"Input 'x' has {count} faults: row 1 is wrong 1; ")
         assert ending in message
+
+    def test_faults_that_differ_in_their_place_only_are_told_once(self) -> None:
+        """One wrong word in a prompt is one fault to a reader, however many rows it meets."""
+        check = InputCheck()
+        for number in range(1, 1001):
+            check.problem(f"row {number}", "has no column 'txet'")
+        assert "has 1000 faults: row 1 has no column 'txet' (999 more alike). Nothing" in self.finish(check)
 
     def test_nothing(self) -> None:
         assert self.finish(InputCheck()) == "Input 'x' is empty. Nothing was sent. A batch needs at least one row."
