@@ -115,8 +115,9 @@ def check_failures(
 ) -> None:
     """Refuse a result with too many unusable rows; it is landed in any case.
 
-    :param max_failed_rows: Rows without a usable answer that are accepted; None for any number but all.
-    :param max_failed_ratio: Their share of all rows, 0 to 1; None likewise.
+    :param max_failed_rows: Rows without a usable answer that are accepted; None sets no such limit.
+    :param max_failed_ratio: Their share of all rows, 0 to 1; None sets no such limit. Without either limit, any number
+        but all is accepted.
     :raises KimiBatchError: There are more.
     """
     ratio = tally.unusable / tally.total if tally.total else 1.0

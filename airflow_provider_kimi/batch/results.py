@@ -49,11 +49,12 @@ _UNREADABLE = (ValueError, RecursionError)
 
 
 def _decoded(line: bytes | str) -> Any:
-    """Decode JSON, leniently where it must be: half a character, NaN and stray bytes occur in paid answers."""
+    """Decode JSON, leniently where it must be: half characters, NaN and stray bytes occur in paid answers."""
     try:
         return msgspec.json.decode(line)
     except ValueError:
-        return json.loads(line if isinstance(line, str) else line.decode("utf-8", "replace"))
+        text = line if isinstance(line, str) else line.decode("utf-8", "replace")
+        return json.loads(text, strict=False)
 
 
 def id_of(line: bytes) -> str | None:
@@ -192,11 +193,11 @@ def _text(value: object) -> str | None:
 
 def _sound(text: str) -> str:
     """Replace half characters, which no file in UTF-8 can hold."""
-    return text.encode("utf-8", "replace").decode()
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _code(value: object) -> str | None:
-    return str(value) if isinstance(value, str | int) and value and value is not True else None
+    return _sound(str(value)) if isinstance(value, str | int) and value and value is not True else None
 
 
 def _count(value: object) -> int | None:

@@ -50,7 +50,7 @@ class KimiBatchSensor(BaseSensorOperator):
     :param deferrable: Wait in the triggerer. False waits in the worker, by ``mode`` (``poke`` or ``reschedule``).
     :param poke_interval: Seconds between two looks, at least 10 by the platform's advice.
     :param timeout: Seconds or timedelta after which the wait is given up; counted from the first look, and kept when
-        the triggerer restarts.
+        the triggerer restarts. A shorter ``execution_timeout`` bounds the deferred wait too.
     :param on_incomplete: What a batch does that ended otherwise than ``completed``: ``fail`` the task, or
         ``continue``, so that a KimiBatchResultsOperator can land the rows that were done.
     :return: The ids, in the given order.

@@ -130,7 +130,7 @@ def _opened(uri: str) -> Iterator[BinaryIO]:
         raise _unreadable(uri, "does not exist", "Check the path, and that this worker can reach it.") from None
     except LASTING_FAULTS as error:
         raise _unreadable(
-            uri, f"cannot be opened ({type(error).__name__}: {error})", "Check the path and its access."
+            uri, f"cannot be opened ({type(error).__name__}: {str(error)[:200]})", "Check the path and its access."
         ) from None
     with opened as source:
         yield source

@@ -210,7 +210,7 @@ def test_a_paid_answer_with_half_a_character_is_kept(connect: Connect, tmp_path:
         sim.replace_content(file_id, stored)
         landed = land(hook, tmp_path, submission.batch_ids)
     assert landed.statuses == {"succeeded": 2}
-    assert {row["content"] for row in landed.rows()} == {"positive ?"}
+    assert {row["content"] for row in landed.rows()} == {"positive \ufffd"}
     assert (tmp_path / "output.jsonl").read_bytes() == stored
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,13 @@ class TestTheDeferredSensor:
         assert trigger.batch_ids == [batch_id]
         assert trigger.poll_interval == INTERVAL
         assert trigger.deadline == pytest.approx(time.time() + 3600, abs=60)
+
+    def test_keeps_to_a_shorter_execution_timeout(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """T8: Airflow does not enforce it while a task is deferred."""
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        attempt = run_task(sensor(batch_id, timeout=3600, execution_timeout=timedelta(seconds=120)))
+        assert attempt.deferred is not None
+        assert attempt.deferred.trigger.serialize()[1]["deadline"] == pytest.approx(time.time() + 120, abs=30)
 
     def test_defers_though_the_first_look_fails(self, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids

@@ -44,7 +44,7 @@ class TestEveryStatusIsKnown:
         assert frozenset(TERMINAL) == TERMINAL_STATUSES
         assert frozenset(ACTIVE) == ACTIVE_STATUSES
 
-    def test_a_cancel_is_offered_where_the_guide_allows_it(self) -> None:
+    def test_a_cancel_is_not_asked_where_it_is_refused_or_loses_rows(self) -> None:
         assert frozenset({"finalizing", "cancelling"}) == UNCANCELLABLE_STATUSES
 
 

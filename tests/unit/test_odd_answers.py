@@ -122,3 +122,13 @@ class TestAnOddCharacterInAnAnswer:
         line = output_line("a", response=None, error={"code": "c", "message": MARK})
         row = read_row(with_odd(b'"no \xff"', line))
         assert row == Row(custom_id="a", status="failed", error_code="c", error_message="no \ufffd")
+
+
+def test_an_error_code_with_half_a_character_can_be_written() -> None:
+    line = b'{"custom_id":"a","error":{"code":"\\ud83d","message":"m"}}'
+    assert read_row(line).error_code == "\ufffd"
+
+
+def test_a_raw_control_character_in_an_answer_costs_nothing() -> None:
+    line = b'{"custom_id":"a","response":{"body":{"choices":[{"message":{"content":"x\x01y"}}]}}}'
+    assert (id_of(line), read_row(line).content) == ("a", "x\x01y")
