@@ -2,58 +2,19 @@
 
 import csv
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError, KimiResultError
-from airflow_provider_kimi.flows.collect import Collected, Landing, collect
 from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError
 from tests.conftest import Connect
+from tests.support.landing import land, land_prompts
 from tests.support.logs import LogRecord
 from tests.support.requests import LABELS, TASK, order, request, spoiling, submit_prompts, write_jsonl
-from tests.support.tasks import run_task
-
-
-class Landed:
-    """A landed result, read back from disk."""
-
-    def __init__(self, folder: Path, collected: Collected, log: LogRecord) -> None:
-        self.folder = folder
-        self.manifest = collected.manifest
-        self.collected = collected
-        self.log = log
-
-    def rows(self, name: str = "results.jsonl") -> list[dict[str, Any]]:
-        path = self.folder / name
-        return [json.loads(line) for line in path.read_bytes().split(b"\n") if line] if path.exists() else []
-
-    @property
-    def by_id(self) -> dict[str, dict[str, Any]]:
-        return {row["custom_id"]: row for row in self.rows()}
-
-    @property
-    def statuses(self) -> Counter[str]:
-        return Counter(row["status"] for row in self.rows())
-
-
-def land(hook: KimiHook, folder: Path, batch_ids: list[str], **changes: Any) -> Landed:
-    log = LogRecord()
-    collected = collect(hook, Landing(batch_ids, str(folder), **changes), log, sleep=lambda seconds: None)
-    return Landed(folder, collected, log)
-
-
-def land_prompts(sim: KimiSimulator, hook: KimiHook, folder: Path, count: int = 10) -> Landed:
-    """Label prompts, bring the batch to its end, and land it."""
-    submission = submit_prompts(hook, count)
-    sim.advance(60)
-    return land(hook, folder, submission.batch_ids)
 
 
 class TestACompletedBatch:
@@ -353,61 +314,3 @@ class TestTheTablesColumns:
         write_jsonl(tmp_path / "t.jsonl", [{"id": "b", "text": "x"}])
         with pytest.raises(KimiInputError, match="has changed since"):
             land(hook, tmp_path / "out", submission.batch_ids, input=source, key_column="id")
-
-
-class TestTheOperator:
-    def test_returns_and_pushes_as_the_contract_says(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
-        submission = submit_prompts(hook, 3)
-        sim.advance(60)
-        operator = KimiBatchResultsOperator(
-            task_id="results", batch_id=submission.batch_ids, output=f"file://{tmp_path}/{{{{ day }}}}"
-        )
-        attempt = run_task(operator, day="monday")
-        assert attempt.value == json.loads((tmp_path / "monday" / "manifest.json").read_text())
-        assert attempt.ti.xcoms == {
-            "output_file": f"file://{tmp_path}/monday/output.jsonl",
-            "error_file": None,
-            "output_file_ids": [sim.batches[submission.batch_ids[0]].output_file_id],
-            "error_file_ids": [],
-        }
-        assert len(json.dumps(attempt.value)) < 8000
-
-    def test_fails_for_good_where_no_row_has_an_answer(self, connect: Connect, tmp_path: Path) -> None:
-        """T37: the message gives the commonest error, and the result is landed."""
-        with KimiSimulator(speed=0, responder=lambda line: RowError("engine_error", "it broke")) as sim:
-            submission = submit_prompts(connect(sim), 3)
-            sim.advance(60)
-            operator = KimiBatchResultsOperator(
-                task_id="results", batch_id=submission.batch_ids, output=str(tmp_path / "out")
-            )
-            with pytest.raises(AirflowFailException) as caught:
-                run_task(operator)
-        assert "no row has a usable answer" in str(caught.value)
-        assert "the commonest error, 3 times: engine_error: it broke" in str(caught.value)
-        assert (tmp_path / "out" / "manifest.json").exists()
-
-    @pytest.mark.parametrize(
-        ("limits", "fails"),
-        [
-            ({}, False),
-            ({"max_failed_rows": 2}, False),
-            ({"max_failed_rows": 1}, True),
-            ({"max_failed_ratio": 0.2}, False),
-            ({"max_failed_ratio": 0.1}, True),
-        ],
-    )
-    def test_accepts_as_many_unusable_rows_as_it_is_told(
-        self, connect: Connect, tmp_path: Path, limits: dict[str, Any], fails: bool
-    ) -> None:
-        with KimiSimulator(speed=0, responder=spoiling({"row-00000001": None, "row-00000002": None})) as sim:
-            submission = submit_prompts(connect(sim), 10)
-            sim.advance(60)
-            operator = KimiBatchResultsOperator(
-                task_id="results", batch_id=submission.batch_ids, output=str(tmp_path / "out"), **limits
-            )
-            if not fails:
-                assert run_task(operator).value["counts"]["missing"] == 2
-                return
-            with pytest.raises(AirflowFailException, match="2 missing"):
-                run_task(operator)
-        assert (tmp_path / "out" / "manifest.json").exists()
