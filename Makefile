@@ -10,6 +10,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): pyproject.toml
+	@echo "Installing into .venv; this takes about a minute."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet "$(AIRFLOW)" --editable ".[dev]"
 	@touch $(READY)

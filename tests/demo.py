@@ -134,7 +134,8 @@ def _batch_progress(airflow: RealAirflow, connection: Mapping[str, Any]) -> str:
 
 def _report(manifest: Mapping[str, Any]) -> None:
     counts = {name: count for name, count in manifest["counts"].items() if count}
-    print(f"\nBatch    {', '.join(manifest['batch_ids'])}: {manifest['status']}")
+    print(f"\nManifest {json.dumps(manifest)}")
+    print(f"Batch    {', '.join(manifest['batch_ids'])}: {manifest['status']}")
     print(f"Counts   {', '.join(f'{count} {name}' for name, count in counts.items())}")
     print(f"Usage    {', '.join(f'{number} {name}' for name, number in manifest['usage'].items())}")
     print("Labels")

@@ -1,5 +1,6 @@
 """`make demo`: what it prints, and that an interrupt leaves nothing behind."""
 
+import json
 import os
 import re
 import signal
@@ -54,6 +55,9 @@ def test_it_labels_every_review_and_says_where_the_files_are(tmp_path: Path) -> 
     assert process.returncode == 0, printed
     assert "wait: deferred" in printed
     assert re.search(r"Counts +60 total, 60 succeeded\n", printed)
+    manifest = re.search(r"Manifest (\{.+\})\n", printed)
+    assert manifest is not None
+    assert json.loads(manifest[1])["counts"]["succeeded"] == json.loads(manifest[1])["counts"]["total"] == 60
     assert re.search(r"p001 +positive +Arrived two days early", printed)
     results = re.search(r"results_file +file://(.+)\n", printed)
     assert results is not None
