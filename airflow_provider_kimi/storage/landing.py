@@ -23,6 +23,7 @@ class OutputDirectory:
     def __init__(self, uri: str) -> None:
         try:
             self._path = object_storage_path(located(uri))
+            _ = self._path.fs  # Airflow 2.11 looks an unknown storage up only here
             self._is_local = self._path.protocol == "file"
             if self._is_local:  # elsewhere it would create a bucket
                 self._path.mkdir(parents=True, exist_ok=True)
