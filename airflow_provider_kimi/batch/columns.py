@@ -6,7 +6,7 @@ from typing import Any
 from airflow_provider_kimi.batch.requests import RowProblem, custom_id_of, is_ready_request
 from airflow_provider_kimi.exceptions import KimiInputError
 
-#: Columns of a results row that an input column of the same name must not hide.
+#: The fields of a results row, in order; an input column of the same name must not hide one.
 RESULT_FIELDS = (
     "custom_id",
     "status",

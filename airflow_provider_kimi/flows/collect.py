@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.columns import ColumnSource
+from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest
 from airflow_provider_kimi.batch.results import Row, absent_row, id_of
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
@@ -199,21 +199,8 @@ def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | N
 
 
 def _result(row: Row, columns: dict[str, Any], batch_id: str) -> dict[str, Any]:
-    return {
-        "custom_id": row.custom_id,
-        **columns,
-        "status": row.status,
-        "content": row.content,
-        "finish_reason": row.finish_reason,
-        "error_code": row.error_code,
-        "error_message": row.error_message,
-        "prompt_tokens": row.prompt_tokens,
-        "cached_tokens": row.cached_tokens,
-        "completion_tokens": row.completion_tokens,
-        "model": row.model,
-        "batch_id": batch_id,
-        "round": 1,
-    }
+    known = {**msgspec.structs.asdict(row), "batch_id": batch_id, "round": 1}
+    return {"custom_id": row.custom_id, **columns, **{name: known[name] for name in RESULT_FIELDS}}
 
 
 def _report_left_over(batch: Batch, answers: AnswerFiles, log: Log) -> None:

@@ -1,4 +1,4 @@
-"""Reads that are worth repeating. Only reads: nothing here may create or change anything."""
+"""Calls that are worth repeating: reads, and a cancel, which does no harm twice. Never an upload or a create."""
 
 import time
 from collections.abc import Callable
