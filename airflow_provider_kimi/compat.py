@@ -1,5 +1,7 @@
 """The only module that knows where the Airflow versions keep things (2.11 to 3.3)."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, BinaryIO, Literal
 
@@ -32,6 +34,7 @@ __all__ = [
     "TriggerEvent",
     "XComArg",
     "as_uri",
+    "given",
     "never_rendered",
     "object_storage_path",
     "open_binary",
@@ -42,9 +45,30 @@ def never_rendered(value: Any) -> Any:
     """Keep Jinja away from a template field's value; references to other tasks are still resolved."""
     if value is None or hasattr(value, "iter_references"):
         return value
+    if callable(value) or isinstance(value, Iterator):
+        return Given(value)
     if isinstance(value, list | tuple) and any(hasattr(element, "iter_references") for element in value):
         raise ValueError("a list of rows may not hold another task's output; pass that output itself")
     return literal(value)
+
+
+@dataclass(frozen=True, repr=False)
+class Given:
+    """A function or an iterator in a template field, which Airflow would call, or show by its address in memory.
+
+    The address differs in every parse of the DAG file, and would make a new version of the DAG each time.
+    """
+
+    value: Any
+
+    def __repr__(self) -> str:
+        name = getattr(self.value, "__qualname__", None) or type(self.value).__qualname__
+        return f"<{type(self.value).__name__} {name}>"
+
+
+def given(value: Any) -> Any:
+    """Take a function or an iterator out of its wrapping; leave everything else alone."""
+    return value.value if isinstance(value, Given) else value
 
 
 def as_uri(value: Any) -> Any:

@@ -10,7 +10,8 @@ BATCH_ENDPOINT = "/v1/chat/completions"
 #: One batch input file. "100 MB" is not said to be decimal or binary; the smaller reading is safe.
 MAX_FILE_BYTES = 100_000_000
 
-#: Batch-purpose files an organization may keep.
+#: Files an account may keep, of any purpose, and batch-purpose files an organization may keep.
+MAX_FILES = 1000
 MAX_BATCH_FILES = 1000
 
 #: Bounds of `completion_window`.
@@ -21,15 +22,6 @@ MAX_WINDOW_HOURS = 168
 MAX_METADATA_PAIRS = 16
 MAX_METADATA_KEY_CHARS = 64
 MAX_METADATA_VALUE_CHARS = 512
-
-#: Body keys that the models fix; the guide asks to leave them out.
-FORBIDDEN_BODY_KEYS = ("temperature", "top_p", "n", "presence_penalty", "frequency_penalty")
-
-#: The only model on every published list of batch models.
-DEFAULT_MODEL = "kimi-k2.6"
-
-#: Models published as batchable (batch price page, September 2026). Others are tried with a warning.
-BATCH_MODELS = ("kimi-k2.6", "kimi-k2.7-code")
 
 #: Base URL of each region: two separate systems, whose keys, files and batches are not shared.
 REGION_BASE_URLS = {"cn": "https://api.moonshot.cn/v1", "intl": "https://api.moonshot.ai/v1"}

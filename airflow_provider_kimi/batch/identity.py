@@ -19,10 +19,12 @@ from airflow_provider_kimi.api.limits import (
     MAX_WINDOW_HOURS,
     MIN_WINDOW_HOURS,
 )
+from airflow_provider_kimi.batch.skipped import SKIPPED_FILE_KEY
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Ids are opaque; this only keeps out what could not stand in a URL's path, such as a rendered None or a sentence.
 _BATCH_ID = re.compile(r"(?!None$)\w[\w.:-]*")
+_SHARD = re.compile(r"([1-9][0-9]*)/[1-9][0-9]*")
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
 
@@ -46,31 +48,59 @@ def job_key(task: TaskIdentity, input_fingerprint: str) -> str:
     return digest_of(task.dag_id, task.run_id, task.task_id, input_fingerprint).removeprefix("sha256:")[:32]
 
 
-def batch_metadata(
-    task: TaskIdentity,
-    *,
-    input_fingerprint: str,
-    prompt_fingerprint: str | None,
-    shard: int,
-    shards: int,
-    extra: Mapping[str, str],
-) -> dict[str, str]:
-    """Tag a batch, so that it can be found again and traced to its task.
+def shard_label(number: int, shards: int) -> str:
+    """Number a batch among those of its job, from 1."""
+    return f"{number}/{shards}"
 
-    :param shard: Number of this batch among the job's, from 1.
-    :param extra: The user's own pairs.
-    :raises KimiInputError: The user's pairs do not fit beside ours.
-    """
-    own = {
+
+def shard_number(label: object) -> int | None:
+    """Read a label; None where it is none."""
+    found = _SHARD.fullmatch(label) if isinstance(label, str) else None
+    return int(found[1]) if found else None
+
+
+def _instance(task: TaskIdentity) -> dict[str, str]:
+    return {
         "airflow_dag_id": shortened(task.dag_id),
         "airflow_run_id": shortened(task.run_id),
         "airflow_task_id": shortened(task.task_id),
         "airflow_map_index": str(task.map_index),
-        "kimi_job_key": job_key(task, input_fingerprint),
+    }
+
+
+def is_of_instance(metadata: Mapping[str, Any], task: TaskIdentity) -> bool:
+    """Whether a batch was made by an attempt of this very task instance."""
+    return all(metadata.get(key) == value for key, value in _instance(task).items())
+
+
+def batch_metadata(
+    task: TaskIdentity,
+    *,
+    job: str,
+    input_fingerprint: str,
+    prompt_fingerprint: str | None,
+    shard: str,
+    extra: Mapping[str, str],
+    skipped_file_id: str | None = None,
+) -> dict[str, str]:
+    """Tag a batch, so that it can be found again and traced to its task.
+
+    :param job: The job's key.
+    :param input_fingerprint: Of this batch's own input file.
+    :param shard: Its label among the job's batches.
+    :param extra: The user's own pairs.
+    :param skipped_file_id: File of the rows that were left out; None where there are none.
+    :raises KimiInputError: The user's pairs do not fit beside ours.
+    """
+    own = {
+        **_instance(task),
+        "kimi_job_key": job,
         "kimi_input_fingerprint": input_fingerprint,
-        "kimi_shard": f"{shard}/{shards}",
+        "kimi_shard": shard,
         "kimi_provider_version": __version__,
     }
+    if skipped_file_id is not None:
+        own[SKIPPED_FILE_KEY] = skipped_file_id
     check_metadata(extra, own)
     pairs = {**own, **extra}
     if prompt_fingerprint and len(pairs) < MAX_METADATA_PAIRS:

@@ -1,127 +1,98 @@
 """From a prompt, a chat or a table row to one request line of a batch input file."""
 
-import string
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import msgspec
 
-from airflow_provider_kimi.api.limits import BATCH_ENDPOINT, FORBIDDEN_BODY_KEYS
+from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
+from airflow_provider_kimi.batch.faults import RowProblem
+from airflow_provider_kimi.batch.keys import KeyColumns
+from airflow_provider_kimi.batch.parameters import ParameterRules, Verdict, wants_json
+from airflow_provider_kimi.batch.templates import Conversation, Template
 from airflow_provider_kimi.exceptions import KimiInputError
+
+Thinking = Literal["enabled", "disabled"]
+
+#: What makes messages, or a body, from a row.
+RowFunction = Callable[[Any], Any]
 
 #: Body keys that `request_params` may not hold, because they come from elsewhere.
 _OWN_BODY_KEYS = ("model", "messages")
 
-#: What tells a request from a table row, where no prompt says which it is.
+#: What tells a request from a table row, where nothing says which it is.
 _REQUEST_KEYS = {"custom_id", "method", "url", "body"}
-
-
-class RowProblem(ValueError):
-    """One row cannot be made into a request; the text says why, without repeating its content."""
-
-
-@dataclass(frozen=True)
-class Template:
-    """A `str.format` text over columns.
-
-    Only plain column names are fields: `{text.attribute}` names a column called "text.attribute", so that neither
-    the template nor the row can reach into Python objects. A row's text is inserted as it is, never read again.
-    """
-
-    text: str
-
-    @cached_property
-    def _parts(self) -> list[tuple[str, str | None, str | None, str | None]]:
-        try:
-            parts = list(string.Formatter().parse(self.text))
-        except ValueError as error:
-            raise KimiInputError(
-                f"The prompt template is not valid: {error}. Nothing was sent. Write a column as {{name}}, and a "
-                "literal brace twice: {{ or }}."
-            ) from None
-        for _, column, spec, conversion in parts:
-            if column == "" or (column and column.isdigit()):
-                raise KimiInputError(
-                    f"The prompt template has the field {{{column}}}, which names no column. Nothing was sent. Write "
-                    "the column's name into it, as in {text}, or double the braces if they are literal."
-                )
-            if conversion or (spec and "{" in spec):
-                raise KimiInputError(
-                    f"The prompt template's field {{{column}}} uses a conversion or a nested field, which is not "
-                    "supported. Nothing was sent. Write plain {column} fields, with a format at most: {price:.2f}."
-                )
-        return parts
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns it needs, each once, in order."""
-        return list(dict.fromkeys(column for _, column, _, _ in self._parts if column is not None))
-
-    def fill(self, row: Mapping[str, Any]) -> str:
-        """Insert a row's values.
-
-        :raises RowProblem: A column is missing or null, or its value does not fit the format.
-        """
-        if missing := [column for column in self.columns if column not in row]:
-            names = ", ".join(map(repr, missing))
-            hint = "" if all(name.isidentifier() for name in missing) else "; in a prompt, a literal brace is doubled"
-            raise RowProblem(f"has no column {names}, which the prompt uses; it has {_listed(row)}{hint}")
-        pieces: list[str] = []
-        for literal, column, spec, _ in self._parts:
-            pieces.append(literal)
-            if column is not None:
-                pieces.append(self._value(row, column, spec or ""))
-        return "".join(pieces)
-
-    @staticmethod
-    def _value(row: Mapping[str, Any], column: str, spec: str) -> str:
-        value = row[column]
-        if value is None:
-            raise RowProblem(f"has null in column {column!r}, which the prompt uses")
-        try:
-            return format(value, spec)
-        except (ValueError, TypeError, OverflowError, MemoryError):
-            raise RowProblem(f"has a value in column {column!r} that does not fit the format {spec!r}") from None
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How items become requests.
+    """How items become requests. At most one of `prompt`, `messages` and `body` says what to ask about a row.
 
     :param model: Model of every request.
-    :param prompt: Template of the user message, for tables; None for prompts, chats and ready requests.
-    :param system_prompt: System message; a template too where `prompt` is one. None for no system message.
-    :param key_column: Column whose value becomes the `custom_id`; None numbers the rows.
+    :param prompt: Template of the user message.
+    :param system_prompt: System message; a template too where `prompt` or a list of `messages` is one.
+    :param messages: A conversation whose texts are templates, or a function from a row to messages.
+    :param body: A body whose messages are templates, or a function from a row to a body.
+    :param key_column: Column or columns whose values become the `custom_id`; None numbers the rows.
     :param request_params: Further keys of every request body.
+    :param thinking: Whether the model thinks before it answers; None leaves it to the model.
+    :param rules: What a body may hold.
     """
 
     model: str
     prompt: str | None = None
     system_prompt: str | None = None
-    key_column: str | None = None
+    messages: Sequence[Mapping[str, Any]] | RowFunction | None = None
+    body: Mapping[str, Any] | RowFunction | None = None
+    key_column: KeyColumns | None = None
     request_params: Mapping[str, Any] = field(default_factory=dict)
+    thinking: Thinking | None = None
+    rules: ParameterRules = field(default_factory=ParameterRules)
 
-    def check(self) -> None:
-        """Refuse parameters that no request may carry.
+    @property
+    def asks_about_rows(self) -> bool:
+        """Whether the input is a table, or anything else that has to be made into requests."""
+        return any(way is not None for way in (self.prompt, self.messages, self.body))
 
-        :raises KimiInputError: A key of `request_params` is not allowed, or a template is not valid.
+    def check(self) -> Verdict:
+        """Refuse parameters that no request may carry, and return what else the rules say of them.
+
+        :raises KimiInputError: Parameters exclude each other, break a rule, or a template is not valid.
         """
-        for key in self.request_params:
-            if key in FORBIDDEN_BODY_KEYS or (key == "stream" and self.request_params[key]):
-                reason = "the models fix it" if key in FORBIDDEN_BODY_KEYS else "a batch cannot stream"
-                raise KimiInputError(
-                    f"request_params has {key!r}, which Kimi refuses in a batch ({reason}). Nothing was sent. "
-                    "Leave it out."
-                )
-            if key in _OWN_BODY_KEYS:
+        self._check_together()
+        for key in _OWN_BODY_KEYS:
+            if key in self.request_params:
                 raise KimiInputError(
                     f"request_params has {key!r}, which is set from elsewhere. Nothing was sent. Use the model "
-                    "parameter for the model, and input with prompt for the messages."
+                    "parameter for the model, and input with prompt or messages for the messages."
                 )
-        for template in self._templates:
-            _ = template.columns
+        for template in (self._user, self._system):
+            if template is not None:
+                _ = template.columns
+        if self._conversation is not None:
+            self._conversation.check()
+        if self._verdict.faults:
+            raise KimiInputError(f"request_params {' and '.join(self._verdict.faults)}. Nothing was sent.")
+        return self._verdict
+
+    def _check_together(self) -> None:
+        ways = {"prompt": self.prompt, "messages": self.messages, "body": self.body}
+        if len(given := [name for name, value in ways.items() if value is not None]) > 1:
+            raise KimiInputError(
+                f"{' and '.join(given)} are given; each of them says what to ask. Nothing was sent. Keep one."
+            )
+        if self.body is not None and self.system_prompt is not None:
+            raise KimiInputError("system_prompt is given beside body. Nothing was sent. Write it into body's messages.")
+        if self.thinking is not None and "thinking" in self.request_params:
+            raise KimiInputError("thinking is given, and request_params has it too. Nothing was sent. Keep one.")
+        if isinstance(self.messages, str | bytes) or isinstance(self.body, str | bytes | list):
+            raise KimiInputError(
+                "messages is a list of messages and body is a mapping, or a function that makes one from a row. "
+                "Nothing was sent. For a text about a row, use prompt."
+            )
 
     def check_unused(self) -> None:
         """Refuse parameters that ready requests, which are sent as they are, would silently ignore.
@@ -132,6 +103,7 @@ class Recipe:
             "system_prompt": self.system_prompt,
             "key_column": self.key_column,
             "request_params": self.request_params,
+            "thinking": self.thinking,
         }
         if names := [name for name, value in ignored.items() if value]:
             raise KimiInputError(
@@ -140,49 +112,125 @@ class Recipe:
             )
 
     @cached_property
-    def _templates(self) -> list[Template]:
-        texts = (self.prompt, self.system_prompt) if self.prompt is not None else ()
-        return [Template(text) for text in texts if text is not None]
+    def _user(self) -> Template | None:
+        return None if self.prompt is None else Template(self.prompt)
 
     @cached_property
-    def _user_template(self) -> Template:
-        assert self.prompt is not None
-        return self._templates[0]
+    def _system(self) -> Template | None:
+        over_columns = self.prompt is not None or isinstance(self.messages, Sequence)
+        return Template(self.system_prompt) if self.system_prompt is not None and over_columns else None
 
-    def messages(self, item: object) -> list[Any]:
-        """Turn a prompt, a chat or a table row into chat messages.
+    @cached_property
+    def _conversation(self) -> Conversation | None:
+        given = self.body.get("messages") if isinstance(self.body, Mapping) else self.messages
+        return Conversation(given) if isinstance(given, Sequence) and not isinstance(given, str) else None
 
-        :raises RowProblem: The item is none of these, or a column is missing.
-        """
-        if self.prompt is not None:
-            if not isinstance(item, Mapping):
-                raise RowProblem(
-                    f"is a {type(item).__name__}, but prompt is a template over the columns of a table row"
-                )
-            text = self._user_template.fill(item)
-            if not text.strip():
-                raise RowProblem("makes an empty prompt")
-            messages = [{"role": "user", "content": text}]
-            system = self._templates[1].fill(item) if self.system_prompt is not None else None
-        else:
-            messages = _chat(item)
-            system = self.system_prompt
-        return messages if system is None else [{"role": "system", "content": system}, *messages]
+    @cached_property
+    def _given_params(self) -> Mapping[str, Any]:
+        thinking = {} if self.thinking is None else {"thinking": {"type": self.thinking}}
+        return {**self.request_params, **thinking}
 
-    def line(self, item: object, number: int) -> bytes:
+    @cached_property
+    def _verdict(self) -> Verdict:
+        return self.rules.judge(self.model, self._given_params)
+
+    @cached_property
+    def _params(self) -> Mapping[str, Any]:
+        return {key: value for key, value in self._given_params.items() if key not in self._verdict.dropped}
+
+    def lint(self) -> list[str]:
+        """What is allowed, and likely to be a mistake."""
+        warnings = list(self._verdict.warnings)
+        texts = [self.prompt, self.system_prompt]
+        if self._conversation is not None:
+            texts.append(str(self._conversation.messages))
+        known = self.prompt is not None or self._conversation is not None
+        if known and wants_json(self._params) and not any("json" in text.lower() for text in texts if text):
+            warnings.append(
+                "response_format asks for a JSON object, but no message says so: the model follows JSON mode only "
+                "where the prompt asks for JSON and names its keys"
+            )
+        return warnings
+
+    def is_trusted(self, item: object) -> bool:
+        """Whether a line made from this item holds nothing but what was checked once for all lines."""
+        return self.prompt is not None or (isinstance(item, str) and not self.asks_about_rows)
+
+    def line(self, item: object, custom_id: str, media: Sequence[Mapping[str, Any]] = ()) -> bytes:
         """Encode the request line of one item, without its newline.
 
         :param item: A prompt, a chat or a table row.
-        :param number: Its place in the input, from 1.
+        :param media: Parts to put before the text of the last user message.
         :raises RowProblem: The item cannot be made into a request.
         """
-        request = {
-            "custom_id": custom_id_of(item, number, self.key_column),
-            "method": "POST",
-            "url": BATCH_ENDPOINT,
-            "body": {"model": self.model, "messages": self.messages(item), **self.request_params},
-        }
-        return encode(request)
+        body = self._body(item)
+        if media:
+            body = {**body, "messages": with_media(body.get("messages"), media)}
+        return encode({"custom_id": custom_id, "method": "POST", "url": BATCH_ENDPOINT, "body": body})
+
+    def _body(self, item: object) -> Mapping[str, Any]:
+        if self.body is None:
+            return {"model": self.model, "messages": self._messages(item), **self._params}
+        if isinstance(self.body, Mapping):
+            made = dict(self.body)
+            if self._conversation is not None:
+                made["messages"] = self._conversation.fill(_row(item))
+        else:
+            made = _called(self.body, "body", item)
+            if not isinstance(made, Mapping):
+                raise RowProblem(f"makes body return a {type(made).__name__}; it must be a mapping")
+        return {"model": self.model, **self._params, **made}
+
+    def _messages(self, item: object) -> list[Any]:
+        system = self.system_prompt
+        if self._user is not None:
+            messages = _chat(self._user.fill(_row(item)))
+        elif self._conversation is not None:
+            messages = self._conversation.fill(_row(item))
+        elif self.messages is not None:
+            made = _called(self.messages, "messages", item)
+            messages = _chat(made)
+        else:
+            messages = _chat(item)
+        if self._system is not None:
+            system = self._system.fill(_row(item))
+        return messages if system is None else [{"role": "system", "content": system}, *messages]
+
+
+def _row(item: object) -> Mapping[str, Any]:
+    if isinstance(item, Mapping):
+        return item
+    raise RowProblem(f"is a {type(item).__name__}, but prompt is a template over the columns of a table row")
+
+
+def _called(function: Any, name: str, item: object) -> Any:
+    """Call a user's function; its own fault is the row's, told by type and line, because its text may hold data."""
+    try:
+        return function(item)
+    except RowProblem:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise RowProblem(
+            f"makes {name} raise {type(error).__name__} in line {frame.lineno} of {frame.filename.rsplit('/', 1)[-1]}"
+        ) from None
+
+
+def with_media(messages: Any, media: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Put media before the text of the last user message.
+
+    :raises RowProblem: There is no such message.
+    """
+    last = next((place for place in reversed(range(len(messages or ()))) if _is_from_user(messages[place])), None)
+    if last is None:
+        raise RowProblem("has media, but its messages have none of the user to put them into")
+    content = messages[last].get("content")
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
+    return [*messages[:last], {**messages[last], "content": [*media, *parts]}, *messages[last + 1 :]]
+
+
+def _is_from_user(message: object) -> bool:
+    return isinstance(message, Mapping) and message.get("role") == "user"
 
 
 def encode(request: object) -> bytes:
@@ -205,41 +253,16 @@ def is_ready_request(item: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(item, Mapping) and item.keys() >= _REQUEST_KEYS
 
 
-def custom_id_of(item: object, number: int, key_column: str | None) -> str:
-    """Name a row: its key where there is a key column, else its place in the input.
-
-    :raises RowProblem: The key is missing, empty, or neither text nor a whole number.
-    """
-    if key_column is None:
-        return f"row-{number:08d}"
-    if not isinstance(item, Mapping) or key_column not in item:
-        columns = f"; it has {_listed(item)}" if isinstance(item, Mapping) else ""
-        raise RowProblem(f"has no key column {key_column!r}{columns}")
-    key = item[key_column]
-    if key is None or key == "":
-        raise RowProblem(f"has an empty key in column {key_column!r}")
-    if isinstance(key, bool) or not isinstance(key, (str, int)):
-        raise RowProblem(
-            f"has a {type(key).__name__} as its key in column {key_column!r}; a key is text or a whole number"
-        )
-    return str(key)
-
-
 def _chat(item: object) -> list[Any]:
     if isinstance(item, str):
         if not item.strip():
-            raise RowProblem("is an empty prompt")
+            raise RowProblem("makes an empty prompt")
         return [{"role": "user", "content": item}]
     if isinstance(item, Sequence) and item and all(isinstance(message, Mapping) for message in item):
         return list(item)
     if isinstance(item, Mapping):
         raise RowProblem(
-            "is a table row, and no prompt says how to ask about it (pass prompt='... {column} ...'); a ready request "
-            "would have custom_id, method, url and body"
+            "is a table row, and nothing says how to ask about it (pass prompt='... {column} ...', or messages or "
+            "body); a ready request would have custom_id, method, url and body"
         )
     raise RowProblem(f"is a {type(item).__name__}; an item is a prompt, a list of chat messages, a row or a request")
-
-
-def _listed(row: Mapping[str, Any], most: int = 8) -> str:
-    names = [repr(name) for name in row]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

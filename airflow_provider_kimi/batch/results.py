@@ -128,6 +128,12 @@ def absent_row(custom_id: str, batch_status: str, error: Row | None = None) -> R
     return Row(custom_id=custom_id, status=status, error_code=f"batch_{batch_status}", error_message=reason)
 
 
+def skipped_row(custom_id: str, place: str, reason: str) -> Row:
+    """Judge a row that was never sent."""
+    message = f"{place} was left out, because it {reason}"
+    return Row(custom_id=custom_id, status="invalid", error_code="not_sent", error_message=message)
+
+
 def _answered(custom_id: str, body: Mapping[str, Any], choice: Mapping[str, Any]) -> Row:
     message = _mapping(choice.get("message"))
     content = message.get("content")

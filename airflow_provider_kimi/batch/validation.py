@@ -1,138 +1,223 @@
-"""One pass over request lines: what would make the platform refuse the whole batch is found before sending."""
+"""What would make the platform refuse a request line, found before sending. Only what the rules need is decoded."""
 
-from dataclasses import dataclass, field
-from typing import Any
+import codecs
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from airflow_provider_kimi.api.limits import BATCH_ENDPOINT, FORBIDDEN_BODY_KEYS, MAX_FILE_BYTES
-from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
+from airflow_provider_kimi.batch.faults import RowProblem
+from airflow_provider_kimi.batch.parameters import ParameterRules, Verdict
 
-#: Faults that one message describes; the rest are counted.
-MAX_REPORTED_PROBLEMS = 20
+#: Roles of messages (chat reference).
+ROLES = ("system", "user", "assistant", "tool")
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NO_ID = "has no custom_id; it must be a non-empty string"
+_WRONG_METHOD = "must have method 'POST'"
+_WRONG_URL = f"must have url {BATCH_ENDPOINT!r}"
+
+_MEDIA = ("image_url", "video_url")
+_MEDIA_SOURCES = ("data:", "ms://")
+
+#: Different sets of parameters that one input is expected to hold; more are judged again and again.
+_MAX_VERDICTS = 1000
 
 
-@dataclass
-class InputCheck:
-    """Watches the lines of one input go by, and knows at the end whether they may be sent.
+class _Request(msgspec.Struct):
+    """A request line as far as every one must have it; the values of its body stay bytes."""
+
+    custom_id: str
+    method: str
+    url: str
+    body: dict[str, msgspec.Raw]
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_read_request = msgspec.json.Decoder(_Request).decode
+_read_messages = msgspec.json.Decoder(list[_Message]).decode
+_read_text = msgspec.json.Decoder(str).decode
+
+
+class RequestCheck:
+    """Watches request lines go by.
 
     :param model: The model that every line must name; None takes the first line's.
+    :param rules: What a body may hold.
     """
 
-    model: str | None = None
-    lines: int = 0
-    size_bytes: int = 0
-    problem_count: int = 0
-    _problems: dict[str, tuple[str, int]] = field(default_factory=dict)
-    _places: dict[str, str] = field(default_factory=dict)
+    def __init__(self, model: str | None, rules: ParameterRules) -> None:
+        self.model = model
+        self.warnings: Counter[str] = Counter()
+        self._rules = rules
+        self._verdicts: dict[tuple[bytes, ...], Verdict] = {}
 
-    @property
-    def problems(self) -> list[str]:
-        """The first faults, in words; those that differ in their place only are told once."""
-        return [
-            f"{place} {detail}{f' ({more:,} more alike)' if more else ''}"
-            for detail, (place, more) in self._problems.items()
-        ]
+    def passed(self, line: bytes) -> tuple[str, bytes]:
+        """Return a line's `custom_id`, and the line as it may be sent: other bytes only where keys are dropped.
 
-    def problem(self, place: str, detail: str) -> None:
-        """Note a fault that was found before there was a line."""
-        self.problem_count += 1
-        if detail in self._problems or len(self._problems) < MAX_REPORTED_PROBLEMS:
-            first, more = self._problems.get(detail, (place, -1))
-            self._problems[detail] = (first, more + 1)
-
-    def line(self, place: str, line: bytes) -> None:
-        """Check one line, without its newline.
-
-        :param place: Where it comes from, as in "line 12".
+        :raises RowProblem: It may not be sent.
         """
-        self.lines += 1
-        self.size_bytes += len(line) + 1
-        detail = unreadable(line, first=self.lines == 1)
-        request: Any = None
-        if detail is None:
-            request = msgspec.json.decode(line)
-            detail = self._wrong_request(place, request)
-        if detail is not None:
-            self.problem(place, detail)
+        request = _read(line)
+        try:
+            if not request.custom_id:
+                raise RowProblem(_NO_ID)
+            if request.method != "POST":
+                raise RowProblem(_WRONG_METHOD)
+            if request.url != BATCH_ENDPOINT:
+                raise RowProblem(_WRONG_URL)
+            self._check_model(request.body)
+            check_messages(request.body.get("messages", msgspec.Raw(b"null")))
+            verdict = self._verdict(request.body)
+            self.warnings.update(verdict.warnings)
+            if verdict.faults:
+                raise RowProblem(" and ".join(verdict.faults))
+        except RowProblem as problem:
+            problem.custom_id = request.custom_id
+            raise
+        return request.custom_id, _without(line, verdict.dropped) if verdict.dropped else line
 
-    def _wrong_request(self, place: str, request: object) -> str | None:
-        if not isinstance(request, dict):
-            return "is JSON, but not an object; a request is {custom_id, method, url, body}"
-        custom_id = request.get("custom_id")
-        if not isinstance(custom_id, str) or not custom_id:
-            return "has no custom_id; it must be a non-empty string"
-        named = f"(custom_id {custom_id[:80]!r})"
-        if custom_id in self._places:
-            return f"{named} repeats the custom_id of {self._places[custom_id]}; each must be unique"
-        self._places[custom_id] = place
-        if request.get("method") != "POST":
-            return f"{named} must have method 'POST'"
-        if request.get("url") != BATCH_ENDPOINT:
-            return f"{named} must have url {BATCH_ENDPOINT!r}"
-        detail = self._wrong_body(request.get("body"))
-        return f"{named} {detail}" if detail else None
+    def _check_model(self, body: Mapping[str, msgspec.Raw]) -> None:
+        try:
+            model = _read_text(body["model"])
+        except (KeyError, msgspec.DecodeError):
+            model = ""
+        if not model:
+            raise RowProblem("has no model in its body")
+        self.names(model)
 
-    def _wrong_body(self, body: object) -> str | None:
-        if not isinstance(body, dict):
-            return "has no body; it must be a chat completion request"
-        model = body.get("model")
-        if not isinstance(model, str) or not model:
-            return "has no model in its body"
+    def names(self, model: str) -> None:
+        """Note the model that a request names.
+
+        :raises RowProblem: It is not that of the others.
+        """
         self.model = self.model or model
         if model != self.model:
-            return f"asks model {model!r}, but this batch uses {self.model!r}; one batch has one model"
-        messages = body.get("messages")
-        if not isinstance(messages, list) or not messages:
-            return "has no messages in its body"
-        if forbidden := next((key for key in FORBIDDEN_BODY_KEYS if key in body), None):
-            return f"sets {forbidden!r}, which the models fix and Kimi refuses in a batch; leave it out"
-        if body.get("stream"):
-            return "sets 'stream', which a batch cannot do; leave it out"
-        return None
+            raise RowProblem(f"asks model {model!r}, but this batch uses {self.model!r}; one batch has one model")
 
-    def finish(self, source: str) -> None:
-        """Refuse the input if anything was wrong with it.
-
-        :param source: What was read, as in "input 's3://bucket/rows.jsonl'".
-        :raises KimiInputError: Names the faults, or the size over the limit, or that there is nothing to send.
-        """
-        if self.problem_count:
-            hidden = self.problem_count - sum(more + 1 for _, more in self._problems.values())
-            told = self.problems + ([f"and {hidden} more"] if hidden else [])
-            raise KimiInputError(
-                f"{source} has {self.problem_count} fault{'s' if self.problem_count > 1 else ''}: "
-                f"{'; '.join(told)}. Nothing was sent. Correct the input or the task's parameters, then clear the task."
-            )
-        if self.lines == 0:
-            raise KimiInputError(f"{source} is empty. Nothing was sent. A batch needs at least one row.")
-        if self.size_bytes > MAX_FILE_BYTES:
-            raise KimiInputError(
-                f"{source} makes {self.lines:,} requests of {self.size_bytes:,} bytes together; one batch file may "
-                f"have {MAX_FILE_BYTES:,} bytes. Nothing was sent. Give it in parts, for instance by expanding the "
-                f"operator over {-(-self.size_bytes // MAX_FILE_BYTES)} or more inputs."
-            )
+    def _verdict(self, body: Mapping[str, msgspec.Raw]) -> Verdict:
+        """Judge the parameters; an input repeats the same ones on most of its lines."""
+        parameters = {key: raw for key, raw in body.items() if key not in ("model", "messages")}
+        signature = tuple(part for key, raw in parameters.items() for part in (key.encode(), bytes(raw)))
+        verdict = self._verdicts.get(signature)
+        if verdict is None:
+            decoded = {key: msgspec.json.decode(raw) for key, raw in parameters.items()}
+            verdict = self._rules.judge(self.model or "", decoded)
+            if len(self._verdicts) < _MAX_VERDICTS:
+                self._verdicts[signature] = verdict
+        return verdict
 
 
-def unreadable(line: bytes, *, first: bool) -> str | None:
-    """Say why a line is not one of JSON in UTF-8; None if it is.
-
-    :param first: Whether it is the file's first line, where a byte order mark may stand.
-    """
-    if first and line.startswith(_BYTE_ORDER_MARK):
-        return "begins with a byte order mark; save the file as UTF-8 without BOM"
-    if not line.strip():
-        return "is blank"
+def _read(line: bytes) -> _Request:
+    if problem := unreadable_text(line):
+        raise RowProblem(problem)
     try:
-        line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return f"is not UTF-8 at byte {error.start}; save the file as UTF-8"
+        return _read_request(line)
+    except msgspec.ValidationError:
+        raise _wrong_shape(msgspec.json.decode(line)) from None
+    except (msgspec.DecodeError, RecursionError):
+        raise RowProblem(unreadable(line) or "cannot be read as a request") from None
+
+
+def _wrong_shape(request: object) -> RowProblem:
+    if not isinstance(request, Mapping):
+        return RowProblem("is JSON, but not an object; a request is {custom_id, method, url, body}")
+    custom_id = request.get("custom_id")
+    if not isinstance(custom_id, str):
+        return RowProblem(_NO_ID)
+    if not isinstance(request.get("method"), str):
+        return RowProblem(_WRONG_METHOD, custom_id)
+    if not isinstance(request.get("url"), str):
+        return RowProblem(_WRONG_URL, custom_id)
+    return RowProblem("has no body; it must be a chat completion request", custom_id)
+
+
+def _without(line: bytes, dropped: Sequence[str]) -> bytes:
+    request = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    body = msgspec.json.decode(request["body"], type=dict[str, msgspec.Raw])
+    kept = msgspec.Raw(msgspec.json.encode({key: raw for key, raw in body.items() if key not in dropped}))
+    return msgspec.json.encode({**request, "body": kept})
+
+
+def check_messages(raw: msgspec.Raw) -> None:
+    """Refuse messages that the platform would refuse.
+
+    :raises RowProblem: Says which message, and why.
+    """
+    try:
+        messages = _read_messages(raw)
+    except msgspec.DecodeError:
+        raise RowProblem("has no messages in its body; they are a list of objects with role and content") from None
+    if not messages:
+        raise RowProblem("has no messages in its body")
+    for number, message in enumerate(messages, 1):
+        if message.role not in ROLES:
+            raise RowProblem(f"has a message {number} whose role is none of {', '.join(ROLES)}")
+        content = memoryview(message.content)
+        first = bytes(content[:1])
+        if first == b"[":
+            _check_parts(number, message.content)
+        elif message.role in ("system", "user") and (first != b'"' or len(content) == len(b'""')):
+            raise RowProblem(f"has an empty content in message {number}; the platform refuses it")
+
+
+def _check_parts(number: int, raw: msgspec.Raw) -> None:
+    parts = msgspec.json.decode(raw)
+    if not parts:
+        raise RowProblem(f"has an empty content in message {number}; the platform refuses it")
+    for part in parts:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if kind in _MEDIA:
+            given = part.get(kind)
+            url = given.get("url") if isinstance(given, Mapping) else given
+            if fault := media_url_fault(url):
+                raise RowProblem(f"has an {kind} in message {number} that {fault}")
+
+
+def media_url_fault(url: object) -> str | None:
+    """Say why the platform would refuse the address of an image or a video; None if it would not."""
+    if not isinstance(url, str):
+        return "has no url"
+    if url.startswith(_MEDIA_SOURCES):
+        return None
+    if url.lower().startswith(("http://", "https://")):
+        return (
+            "is a public http(s) address, which Kimi does not fetch in a batch: the row would fail. Put the file into "
+            "a column (image_column, video_column) as a path or bytes"
+        )
+    return "is neither a data: URL nor an ms:// file of the platform"
+
+
+def unreadable(line: bytes) -> str | None:
+    """Say why a line is not one of JSON in UTF-8; None if it is."""
+    if problem := unreadable_text(line):
+        return problem
     try:
         msgspec.json.decode(line)
     except msgspec.DecodeError as error:
         return f"is not valid JSON ({error})"
     except RecursionError:
         return "is nested too deeply"
+    return None
+
+
+def unreadable_text(line: bytes) -> str | None:
+    """Say why a line is no text in UTF-8 that could be JSON, without reading the JSON; None if it may be."""
+    if line.startswith(codecs.BOM_UTF8):
+        return "begins with a byte order mark; save the file as UTF-8 without BOM"
+    if not line or line.isspace():
+        return "is blank"
+    if not line.isascii():
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return f"is not UTF-8 at byte {error.start}; save the file as UTF-8"
+    if b"\\ud" in line or b"\\uD" in line:  # half a character is found by decoding only
+        try:
+            msgspec.json.decode(line)
+        except (msgspec.DecodeError, RecursionError) as error:
+            return f"is not valid JSON ({error})" if isinstance(error, ValueError) else "is nested too deeply"
     return None

@@ -12,18 +12,22 @@ from typing import Any
 import msgspec
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource
+from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource, renamed
+from airflow_provider_kimi.batch.identity import shard_number
+from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest
-from airflow_provider_kimi.batch.results import Row, absent_row, id_of
+from airflow_provider_kimi.batch.results import Row, absent_row, id_of, skipped_row
+from airflow_provider_kimi.batch.skipped import SKIPPED_FILE_KEY, SkippedRow
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.flows.fetch import fetch_file
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.storage.answers import AnswerFiles
-from airflow_provider_kimi.storage.inputs import read_items
+from airflow_provider_kimi.storage.inputs import Input
 from airflow_provider_kimi.storage.landing import OutputDirectory
 from airflow_provider_kimi.storage.lines import append_lines, lines_at
+from airflow_provider_kimi.storage.skipped import read_skipped
 
 OUTPUT_NAME = "output.jsonl"
 ERROR_NAME = "error.jsonl"
@@ -36,13 +40,13 @@ class Landing:
     """What is to be landed, and where.
 
     :param input: The table that the batches were made from, for its columns; None for none.
-    :param key_column: The column that named its rows; None where their places did.
+    :param key_column: The column or columns that named its rows; None where their places did.
     """
 
     batch_ids: Sequence[str]
     output: str
     input: Any = None
-    key_column: str | None = None
+    key_column: KeyColumns | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,21 @@ class Collected:
 
 @dataclass(frozen=True)
 class Part:
-    """One batch and its files on this machine; None for a file that does not exist."""
+    """One batch and its files on this machine; None for a file that does not exist.
+
+    :param skipped: The rows that were left out of all batches of its job.
+    """
 
     batch: Batch
     requests: Path | None
     output: Path | None
     error: Path | None
+    skipped: Path | None
+
+    @property
+    def skipped_rows(self) -> Iterator[SkippedRow]:
+        """The rows that were left out of this batch, in order."""
+        return read_skipped(self.skipped, shard_number((self.batch.metadata or {}).get("kimi_shard")) or 1)
 
 
 def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float], None] = time.sleep) -> Collected:
@@ -71,11 +84,12 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     :raises KimiBatchError: One has not ended yet.
     :raises KimiResultError: A file could not be downloaded whole.
     """
-    batches = [_ended(hook, batch_id, log, sleep) for batch_id in landing.batch_ids]
+    batches = in_input_order([_ended(hook, batch_id, log, sleep) for batch_id in landing.batch_ids])
     directory = OutputDirectory(landing.output)
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
-        parts = [_fetch(hook, batch, workshop / str(number), log, sleep) for number, batch in enumerate(batches)]
+        fetch = partial(_fetch_part, hook, log, sleep, _SkippedFiles(hook, workshop, log, sleep))
+        parts = [fetch(batch, workshop / str(number)) for number, batch in enumerate(batches)]
         _concatenate([part.output for part in parts], workshop / OUTPUT_NAME)
         _concatenate([part.error for part in parts], workshop / ERROR_NAME)
         tally = _write_rows(parts, landing, workshop, log)
@@ -114,7 +128,48 @@ def _ended(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], Non
     return batch
 
 
-def _fetch(hook: KimiHook, batch: Batch, folder: Path, log: Log, sleep: Callable[[float], None]) -> Part:
+def in_input_order(batches: Sequence[Batch]) -> list[Batch]:
+    """Put the batches of each job into the order of its shards, whatever order they are given in."""
+    jobs = [(batch.metadata or {}).get("kimi_job_key") or batch.id for batch in batches]
+
+    def place(number: int) -> tuple[int, int]:
+        return jobs.index(jobs[number]), shard_number((batches[number].metadata or {}).get("kimi_shard")) or 0
+
+    return [batches[number] for number in sorted(range(len(batches)), key=place)]
+
+
+class _SkippedFiles:
+    """Downloads the file of skipped rows that several batches share, once."""
+
+    def __init__(self, hook: KimiHook, workshop: Path, log: Log, sleep: Callable[[float], None]) -> None:
+        self._fetch = partial(fetch_file, hook, expected_lines=0, log=log, sleep=sleep)
+        self._workshop = workshop
+        self._log = log
+        self._paths: dict[str, Path | None] = {}
+
+    def path_of(self, batch: Batch) -> Path | None:
+        file_id = (batch.metadata or {}).get(SKIPPED_FILE_KEY)
+        if not file_id:
+            return None
+        if file_id not in self._paths:
+            path = self._workshop / f"skipped-{len(self._paths)}"
+            try:
+                self._fetch(file_id, path)
+            except KimiApiError as error:
+                if error.retryable:
+                    raise
+                self._log.warning(
+                    "Rows were left out of batch %s, and which is not known any more: %s", batch.id, error
+                )
+                self._paths[file_id] = None
+            else:
+                self._paths[file_id] = path
+        return self._paths[file_id]
+
+
+def _fetch_part(
+    hook: KimiHook, log: Log, sleep: Callable[[float], None], skipped: _SkippedFiles, batch: Batch, folder: Path
+) -> Part:
     folder.mkdir()
     fetched = partial(_fetched, hook, log, sleep)
     return Part(
@@ -122,6 +177,7 @@ def _fetch(hook: KimiHook, batch: Batch, folder: Path, log: Log, sleep: Callable
         requests=_requests_if_kept(batch, partial(fetched, batch.input_file_id, folder / "requests"), log),
         output=fetched(batch.output_file_id, folder / "output", batch.counts.completed),
         error=fetched(batch.error_file_id, folder / "error", batch.counts.failed),
+        skipped=skipped.path_of(batch),
     )
 
 
@@ -163,30 +219,52 @@ def _concatenate(sources: Sequence[Path | None], target: Path) -> None:
 
 def _write_rows(parts: Sequence[Part], landing: Landing, workshop: Path, log: Log) -> Tally:
     tally = Tally()
-    table = _table(landing)
+    table = None
+    if landing.input is not None:
+        table = ColumnSource((item.value for item in Input(landing.input)), landing.key_column)
     with ExitStack() as stack:
         results = stack.enter_context((workshop / RESULTS_NAME).open("wb"))
         dead_letters = stack.enter_context((workshop / DEAD_LETTER_NAME).open("wb"))
         for part in parts:
             with AnswerFiles(part.output, part.error) as answers:
-                for custom_id, request in _requests(part, answers):
-                    row = answers.take(custom_id) or absent_row(custom_id, part.batch.status, answers.batch_error)
+                for row, columns, dead_letter in _rows(part, answers, table):
                     tally.add(row)
-                    columns = table.columns_of(custom_id) if table and request else {}
-                    results.write(msgspec.json.encode(_result(row, columns, part.batch.id)) + b"\n")
-                    if row.status != "succeeded" and request is not None:
-                        dead_letters.write(request + b"\n")
+                    results.write(_result(row, columns, part.batch.id) + b"\n")
+                    if dead_letter is not None:
+                        dead_letters.write(dead_letter + b"\n")
                 if part.requests is None:
                     tally.add_unnamed(part.batch.counts.total - answers.taken, part.batch.status)
                 _report_left_over(part.batch, answers, log)
     return tally
 
 
-def _table(landing: Landing) -> ColumnSource | None:
-    if landing.input is None:
-        return None
-    items = read_items(landing.input, ready=False)
-    return ColumnSource((item.value for item in items), landing.key_column)
+def _rows(
+    part: Part, answers: AnswerFiles, table: ColumnSource | None
+) -> Iterator[tuple[Row, dict[str, Any], bytes | None]]:
+    """Every row of one batch in input order, with its columns, and what is to be asked again."""
+    skipped = part.skipped_rows
+    waiting = next(skipped, None)
+    for sent, (custom_id, request) in enumerate(_requests(part, answers)):
+        while waiting is not None and waiting.position <= sent:
+            yield _left_out(waiting, table)
+            waiting = next(skipped, None)
+        row = answers.take(custom_id) or absent_row(custom_id, part.batch.status, answers.batch_error)
+        columns = table.columns_of(custom_id) if table and request else {}
+        yield row, columns, request if row.status != "succeeded" else None
+    while waiting is not None:
+        yield _left_out(waiting, table)
+        waiting = next(skipped, None)
+
+
+def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> tuple[Row, dict[str, Any], bytes]:
+    row = skipped_row(skipped.custom_id, skipped.place, skipped.reason)
+    columns = renamed(skipped.row) if table and isinstance(skipped.row, dict) else {}
+    letter = {
+        "custom_id": row.custom_id,
+        "row": skipped.row,
+        "error": {"code": row.error_code, "message": skipped.reason},
+    }
+    return row, columns, msgspec.json.encode(letter)
 
 
 def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | None]]:
@@ -198,9 +276,10 @@ def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | N
             yield custom_id, line
 
 
-def _result(row: Row, columns: dict[str, Any], batch_id: str) -> dict[str, Any]:
+def _result(row: Row, columns: dict[str, Any], batch_id: str) -> bytes:
     known = {**msgspec.structs.asdict(row), "batch_id": batch_id, "round": 1}
-    return {"custom_id": row.custom_id, **columns, **{name: known[name] for name in RESULT_FIELDS}}
+    line = {"custom_id": row.custom_id, **columns, **{name: known[name] for name in RESULT_FIELDS}}
+    return msgspec.json.encode(line, enc_hook=str)
 
 
 def _report_left_over(batch: Batch, answers: AnswerFiles, log: Log) -> None:

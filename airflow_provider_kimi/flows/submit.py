@@ -1,57 +1,35 @@
-"""Submit: check the whole input on this machine, then upload it, then create the batch, once."""
+"""Submit: upload what was prepared and create its batches, each of them once."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from airflow_provider_kimi.api.limits import BATCH_MODELS, MAX_FILE_BYTES
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.identity import TaskIdentity, batch_metadata, check_window, digest_of
-from airflow_provider_kimi.batch.requests import Recipe, RowProblem, encode, is_ready_request
-from airflow_provider_kimi.batch.submission import Reuse, batch_to_attach, is_of_job
-from airflow_provider_kimi.batch.validation import InputCheck
+from airflow_provider_kimi.batch.identity import (
+    TaskIdentity,
+    batch_metadata,
+    check_window,
+    digest_of,
+    is_of_instance,
+    job_key,
+    shard_label,
+)
+from airflow_provider_kimi.batch.media import PLACEHOLDER, with_file_ids
+from airflow_provider_kimi.batch.parameters import check_model, check_offered
+from airflow_provider_kimi.batch.requests import Recipe
+from airflow_provider_kimi.batch.skipped import SKIPPED_FILE_KEY
+from airflow_provider_kimi.batch.submission import EarlierWork, check_unchanged, earlier_work
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.lookup import find_batches
+from airflow_provider_kimi.flows.prepare import Order, Prepared, Shard, prepare
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.storage.inputs import describe, is_ready_file, read_items
 
 #: Pauses before each look for a batch whose create was not answered; the list may lag behind.
 LOOKUP_PAUSES_SECONDS = (2.0, 10.0, 30.0)
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a task wants to be done.
-
-    :param input: A URI or a list.
-    :param recipe: How its items become requests.
-    :param model: Model that ready requests must name; None accepts theirs.
-    :param completion_window: How long the platform may take.
-    :param metadata: The user's own pairs.
-    :param reuse: Whether work of an earlier attempt is attached to.
-    """
-
-    input: Any
-    recipe: Recipe
-    model: str | None
-    completion_window: str
-    metadata: Mapping[str, str]
-    reuse: Reuse = "auto"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One checked batch input file on this machine's disk."""
-
-    path: Path
-    fingerprint: str
-    request_count: int
-    model: str
 
 
 @dataclass(frozen=True)
@@ -63,10 +41,40 @@ class Submission:
     request_count: int
 
 
+@dataclass(frozen=True)
+class _Job:
+    """One job on its way to the platform."""
+
+    hook: KimiHook
+    order: Order
+    task: TaskIdentity
+    prepared: Prepared
+    log: Log
+    sleep: Callable[[float], None]
+
+    @property
+    def key(self) -> str:
+        return job_key(self.task, self.prepared.fingerprint)
+
+    def label(self, shard: Shard) -> str:
+        return shard_label(shard.number, len(self.prepared.shards))
+
+    def metadata(self, shard: Shard, skipped_file_id: str | None) -> dict[str, str]:
+        return batch_metadata(
+            self.task,
+            job=self.key,
+            input_fingerprint=shard.fingerprint,
+            prompt_fingerprint=_prompt_fingerprint(self.order.recipe),
+            shard=self.label(shard),
+            extra=self.order.metadata,
+            skipped_file_id=skipped_file_id,
+        )
+
+
 def submit(
     hook: KimiHook, order: Order, task: TaskIdentity, log: Log, sleep: Callable[[float], None] = time.sleep
 ) -> Submission:
-    """Check, look for the same work of an earlier attempt, and only if there is none upload and create.
+    """Check, look for the same work of an earlier attempt, and only what is not there upload and create.
 
     Nothing is sent before the whole input is known to be sendable.
 
@@ -75,83 +83,119 @@ def submit(
     """
     check_window(order.completion_window)
     order.recipe.check()
-    with TemporaryDirectory(prefix="kimi-submit-") as workshop:
-        shard = prepare(order, Path(workshop))
-        metadata = batch_metadata(
-            task,
-            input_fingerprint=shard.fingerprint,
-            prompt_fingerprint=_prompt_fingerprint(order.recipe),
-            shard=1,
-            shards=1,
-            extra=order.metadata,
-        )
-        log.info("Checked %s requests (%s bytes).", shard.request_count, shard.path.stat().st_size)
-        batch = None if order.reuse == "never" else _earlier(hook, metadata, log, sleep)
-        if batch is None:
-            _warn_about_model(shard.model, log)
-            name = f"{metadata['kimi_job_key']}-1.jsonl"
-            file_id = hook.upload_file(shard.path, name).id
-            batch = _create(hook, file_id, order.completion_window, metadata, log, sleep)
-            log.info("Created batch %s from file %s: %s requests.", batch.id, file_id, shard.request_count)
-    input_file_ids = [batch.input_file_id] if batch.input_file_id else []
-    return Submission([batch.id], input_file_ids, shard.request_count)
+    with TemporaryDirectory(prefix="kimi-submit-") as folder:
+        workshop = Path(folder)
+        prepared = prepare(order, workshop, log)
+        job = _Job(hook, order, task, prepared, log, sleep)
+        job.metadata(prepared.shards[0], "" if prepared.skipped else None)  # refused before anything is sent
+        size = sum(shard.content.size for shard in prepared.shards)
+        log.info("Checked %s requests (%s bytes, %s batches).", prepared.request_count, size, len(prepared.shards))
+        earlier = EarlierWork({}, []) if order.reuse == "never" else _earlier(job)
+        batches = dict(earlier.batches)
+        if len(batches) < len(prepared.shards):
+            check_unchanged(earlier, task)
+            _preflight(job)
+            _submit_missing(job, batches, workshop)
+    in_order = [batches[job.label(shard)] for shard in prepared.shards]
+    return Submission(
+        [batch.id for batch in in_order],
+        [batch.input_file_id for batch in in_order if batch.input_file_id],
+        prepared.request_count,
+    )
 
 
-def _earlier(hook: KimiHook, metadata: Mapping[str, str], log: Log, sleep: Callable[[float], None]) -> Batch | None:
-    """Find the live or completed batch of an earlier attempt at the same work."""
-    job_key, shard = metadata["kimi_job_key"], metadata["kimi_shard"]
-    batch = batch_to_attach(find_batches(hook, lambda batch: is_of_job(batch, job_key, shard), log, sleep))
-    if batch is not None:
-        log.info("Batch %s (%s) is this very work, submitted before: attached to it.", batch.id, batch.status)
-    return batch
+def _earlier(job: _Job) -> EarlierWork:
+    """Find the live or completed batches of earlier attempts."""
+
+    def concerns_us(batch: Batch) -> bool:
+        metadata = batch.metadata or {}
+        return metadata.get("kimi_job_key") == job.key or is_of_instance(metadata, job.task)
+
+    found = find_batches(job.hook, concerns_us, job.log, job.sleep)
+    earlier = earlier_work(found, job.task, job.key, len(job.prepared.shards))
+    for batch in earlier.batches.values():
+        job.log.info("Batch %s (%s) is this very work, submitted before: attached to it.", batch.id, batch.status)
+    return earlier
 
 
-def _warn_about_model(model: str, log: Log) -> None:
-    if model not in BATCH_MODELS:
-        log.warning(
-            "Model %r is not on the published list of batch models (%s); the platform may fail the batch.",
-            model,
-            ", ".join(BATCH_MODELS),
-        )
+def _preflight(job: _Job) -> None:
+    """Ask the platform whether it has the model at all, since it would tell only by failing the batch.
 
-
-def prepare(order: Order, workshop: Path) -> Shard:
-    """Write the input as a batch input file, checking every line.
-
-    :raises KimiInputError: Names what is wrong with it.
+    :raises KimiInputError: It has not.
     """
-    ready = is_ready_file(order.input, order.recipe.prompt)
-    if ready:
-        order.recipe.check_unused()
-    check = InputCheck(order.model)
-    path = workshop / "input.jsonl"
-    digest = hashlib.sha256()
-    with path.open("wb") as target:
-        for number, item in enumerate(read_items(order.input, ready=ready), 1):
-            line = item.value if ready else None
-            if item.problem is not None:
-                check.problem(item.place, item.problem)
-                continue
-            if line is None:
-                try:
-                    line = _line_of(item.value, number, order.recipe)
-                except RowProblem as problem:
-                    check.problem(item.place, str(problem))
-                    continue
-            check.line(item.place, line)
-            if check.size_bytes <= MAX_FILE_BYTES:
-                target.write(line + b"\n")
-                digest.update(line + b"\n")
-    check.finish(describe(order.input))
-    assert check.model is not None
-    return Shard(path, f"sha256:{digest.hexdigest()}", check.lines, check.model)
+    if job.order.recipe.rules.mode == "off":
+        return
+    model = job.prepared.model
+    if warning := check_model(model):
+        job.log.warning("%s", warning)
+    try:
+        offered = [offer.id for offer in job.hook.list_models()]
+    except KimiError as error:
+        job.log.warning("Whether the platform has model %r could not be asked: %s", model, error)
+        return
+    check_offered(model, offered)
 
 
-def _line_of(item: object, number: int, recipe: Recipe) -> bytes:
-    if recipe.prompt is None and is_ready_request(item):
-        recipe.check_unused()
-        return encode(item)
-    return recipe.line(item, number)
+def _submit_missing(job: _Job, batches: dict[str, Batch], workshop: Path) -> None:
+    """Upload and create, one after another, what has no batch yet."""
+    skipped_file_id = _skipped_file(job, batches)
+    file_ids = _uploaded_media(job)
+    for shard in job.prepared.shards:
+        label = job.label(shard)
+        if label in batches:
+            continue
+        content = shard.content
+        if file_ids:
+            content = content.rewritten(
+                workshop / f"shard-{shard.number}.jsonl", partial(with_file_ids, file_ids=file_ids)
+            )
+        try:
+            with content.open() as lines:
+                file_id = job.hook.upload_file(lines, f"{job.key}-{shard.number}.jsonl").id
+            batches[label] = _create(job, file_id, job.metadata(shard, skipped_file_id))
+        except KimiError as error:
+            raise _with_created(error, batches, len(job.prepared.shards)) from None
+        job.log.info(
+            "Created batch %s (%s) from file %s: %s requests.", batches[label].id, label, file_id, shard.content.rows
+        )
+
+
+def _with_created(error: KimiError, batches: Mapping[str, Batch], shards: int) -> KimiError:
+    """Add to an error which batches of the job exist by now."""
+    if batches:
+        ids = ", ".join(batch.id for batch in batches.values())
+        error.args = (
+            f"{error} {len(batches)} of the {shards} batches of this task exist and go on: {ids}. A retry or a clear "
+            "of this task attaches to them and submits the rest only.",
+        )
+    return error
+
+
+def _skipped_file(job: _Job, batches: Mapping[str, Batch]) -> str | None:
+    """Keep the rows that are left out on the platform, beside the batches that lack them."""
+    if job.prepared.skipped is None:
+        return None
+    for batch in batches.values():
+        if known := (batch.metadata or {}).get(SKIPPED_FILE_KEY):
+            return str(known)
+    with job.prepared.skipped.open("rb") as rows:
+        return job.hook.upload_file(rows, f"{job.key}-skipped.jsonl").id
+
+
+def _uploaded_media(job: _Job) -> dict[bytes, bytes]:
+    """Upload each image and video once; one that an earlier attempt uploaded is found by its name."""
+    if not job.prepared.media:
+        return {}
+    known = {file.filename: file.id for file in job.hook.list_files()}
+    ids: dict[bytes, bytes] = {}
+    for placeholder, (kind, path) in job.prepared.media.items():
+        file_id = known.get(path.name)
+        if file_id is None:
+            with path.open("rb") as content:
+                file_id = job.hook.upload_file(content, path.name, kind).id
+        ids[placeholder.removeprefix(PLACEHOLDER).encode()] = file_id.encode()
+    job.log.info("%s images and videos are on the platform.", len(ids))
+    return ids
 
 
 def _prompt_fingerprint(recipe: Recipe) -> str | None:
@@ -160,29 +204,22 @@ def _prompt_fingerprint(recipe: Recipe) -> str | None:
     return digest_of(recipe.prompt, recipe.system_prompt)
 
 
-def _create(
-    hook: KimiHook,
-    file_id: str,
-    window: str,
-    metadata: Mapping[str, str],
-    log: Log,
-    sleep: Callable[[float], None],
-) -> Batch:
+def _create(job: _Job, file_id: str, metadata: Mapping[str, str]) -> Batch:
     """Send the create once. Where its answer is lost, look for a batch of this very file instead of sending again."""
     try:
-        return hook.create_batch(file_id, completion_window=window, metadata=metadata)
+        return job.hook.create_batch(file_id, completion_window=job.order.completion_window, metadata=metadata)
     except (KimiApiError, KimiNoAnswerError) as error:
         if not error.outcome_unknown:
-            _remove_input(hook, file_id, log)
+            _remove_input(job, file_id)
             raise
         lost = error
-    log.warning("%s Looking for it.", lost)
+    job.log.warning("%s Looking for it.", lost)
     for pause in LOOKUP_PAUSES_SECONDS:
-        sleep(pause)
+        job.sleep(pause)
         try:
-            found = find_batches(hook, lambda batch: batch.input_file_id == file_id, log, sleep)
+            found = find_batches(job.hook, lambda batch: batch.input_file_id == file_id, job.log, job.sleep)
         except KimiError as error:
-            log.warning("%s", error)
+            job.log.warning("%s", error)
             continue
         if found:
             return found[0]
@@ -190,14 +227,15 @@ def _create(
     raise KimiBatchError(
         f"The create of a batch from file {file_id!r} was answered by {how}, and no such batch was found in "
         f"the following {sum(LOOKUP_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown; sending "
-        f"again could be paid twice. If no batch with kimi_job_key={metadata['kimi_job_key']} in its metadata "
-        "appears, clear this task; if one does, clearing attaches to it."
+        f"again could be paid twice. If no batch with kimi_job_key={metadata['kimi_job_key']} and "
+        f"kimi_shard={metadata['kimi_shard']} in its metadata appears, clear this task; if one does, clearing "
+        "attaches to it."
     )
 
 
-def _remove_input(hook: KimiHook, file_id: str, log: Log) -> None:
+def _remove_input(job: _Job, file_id: str) -> None:
     """A refused create leaves its input behind, which counts towards the account's 1000 files."""
     try:
-        hook.delete_file(file_id)
+        job.hook.delete_file(file_id)
     except KimiError as error:
-        log.warning("The input file %s of the refused batch stays on the platform: %s", file_id, error)
+        job.log.warning("The input file %s of the refused batch stays on the platform: %s", file_id, error)

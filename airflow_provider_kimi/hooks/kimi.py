@@ -11,8 +11,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from io import IOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_kimi.api import models
 from airflow_provider_kimi.api.errors import decode, translated
@@ -152,20 +153,23 @@ class KimiHook(BaseHook):
 
     # Files
 
-    def upload_file(self, path: Path, filename: str, purpose: str = "batch") -> models.RemoteFile:
+    def upload_file(
+        self, content: Path | IOBase | IO[bytes], filename: str, purpose: str = "batch"
+    ) -> models.RemoteFile:
         """Upload a local file.
 
-        :param path: The file, streamed from disk.
+        :param content: A path, or a file that is open and can seek; streamed from disk.
         :param filename: Name on the platform; a batch input must end in ``.jsonl``.
         :param purpose: ``batch``, ``file-extract``, ``image`` or ``video``.
         """
+        if isinstance(content, Path):
+            with content.open("rb") as opened:
+                return self.upload_file(opened, filename, purpose)
         action = f"the upload of {filename!r}"
-        with (
-            translated(self.settings, action, "The file may have been stored; storage is not billed."),
-            path.open("rb") as content,
-        ):
+        kind = ("application/jsonl",) if filename.endswith(".jsonl") else ()
+        with translated(self.settings, action, "The file may have been stored; storage is not billed."):
             reply = self._client.files.with_raw_response.create(
-                file=(filename, content, "application/jsonl"),
+                file=cast(Any, (filename, content, *kind)),
                 purpose=cast(Any, purpose),
             )
             return decode(self.settings, action, reply.content, models.RemoteFile)

@@ -10,48 +10,76 @@ from typing import Any, get_args
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.identity import TaskIdentity, read_batch_ids
+from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.manifest import check_failures
-from airflow_provider_kimi.batch.requests import Recipe
-from airflow_provider_kimi.batch.submission import Reuse
-from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, as_uri, never_rendered
+from airflow_provider_kimi.batch.media import MediaTransport, media_columns
+from airflow_provider_kimi.batch.parameters import ParameterCheck, ParameterRules, RuleOverrides
+from airflow_provider_kimi.batch.requests import Recipe, RowFunction, Thinking
+from airflow_provider_kimi.batch.submission import OnInvalidRow, Reuse
+from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, as_uri, given, never_rendered
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.cancel import request_cancels
 from airflow_provider_kimi.flows.collect import Landing, collect
-from airflow_provider_kimi.flows.submit import Order, submit
+from airflow_provider_kimi.flows.prepare import Order
+from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.flows.wait import Watch, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 
 
 class KimiCreateBatchOperator(BaseOperator):
-    """Check an input, upload it, and create a batch from it.
+    """Check an input, upload it, and create a batch from it, or several where it is too large for one.
 
-    The whole input is checked on the worker before the first call. The platform is the record of what was submitted:
-    before a create, its batches are searched for the same work of an earlier attempt. The create is sent once; where
-    its answer is lost, the batch is looked for, and if it cannot be found the task fails without a retry.
+    The whole input is read and checked on the worker before the first call, with memory that does not grow with it.
+    The platform is the record of what was submitted: before a create, its batches are searched for the same work of an
+    earlier attempt. Each create is sent once; where its answer is lost, the batch is looked for, and if it cannot be
+    found the task fails without a retry.
 
     Pushes ``input_file_ids``, ``request_count`` and, where there is just one batch, ``batch_id``.
 
-    :param input: A URI of a Kimi-ready ``.jsonl`` (lines of ``custom_id, method, url, body``), a URI of a table
-        (``.jsonl`` or ``.csv``, with ``prompt``), or a list of prompts, of chats (lists of messages), of row dicts
-        (with ``prompt``) or of ready requests. A URI is templated; what rows hold never is.
+    :param input: A URI of a Kimi-ready ``.jsonl`` (lines of ``custom_id, method, url, body``); a URI of a table
+        (``.jsonl``, ``.csv`` or ``.parquet``, with ``prompt``, ``messages`` or ``body``), of a directory of such files,
+        or a pattern such as ``data/*.jsonl``, ``.jsonl`` and ``.csv`` also gzip-compressed (``.gz``); a list, up to
+        1 MB, of prompts, of chats (lists of messages), of row dicts or of ready requests; or a function without
+        arguments that returns or yields such elements. A URI is templated; what rows hold never is.
     :param model: Model of every request; None for the connection's (``kimi-k2.6`` if it names none), or for ready
         requests the model that they name. Templated.
     :param prompt: For tables, the user message as a ``str.format`` text over columns: ``"Classify: {text}"``. Never
         rendered by Jinja, so a literal brace is written ``{{``.
     :param system_prompt: System message of every request; likewise a text over columns where there is a ``prompt``.
         None for no system message.
-    :param key_column: Column whose value becomes the ``custom_id``; None numbers the rows. Templated.
+    :param messages: Instead of ``prompt``: a list of messages whose texts are ``str.format`` texts over columns, or a
+        function from a row to messages. Never rendered by Jinja.
+    :param body: Instead of ``prompt``: the request body (without ``model``, if it is the task's), whose ``messages``
+        hold ``str.format`` texts and whose other keys are sent as they are, or a function from a row to a body.
+    :param image_column: Column or columns that hold images: a path, a URI, bytes, an ``ms://`` or ``data:`` address, a
+        list of them, or nothing. They are put before the text of the last user message.
+    :param video_column: Likewise for videos.
+    :param media: ``base64`` puts them into the requests, which counts towards the 100 MB of a batch; ``upload`` stores
+        each different one once on the platform, which counts towards its 1,000 files.
+    :param key_column: Column whose value becomes the ``custom_id``, or a list of columns that make a key together; a
+        key that is long or odd is sent under a short name made from it. None numbers the rows. Templated.
     :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
+    :param thinking: ``enabled`` or ``disabled``; None leaves it to the model, which thinks.
+    :param on_invalid_row: ``fail`` sends nothing where a row cannot be sent, and names up to 20 such rows. ``skip``
+        leaves them out; they come back as ``invalid`` results, and in ``dead_letter.jsonl``.
+    :param max_rows_per_batch: Rows of one batch; None for as many as 100 MB hold. Smaller batches need a smaller
+        balance at their start.
+    :param parameter_check: What becomes of a body with a parameter that its model does not take: ``fail`` refuses it,
+        ``drop`` takes the parameter out, ``off`` sends it.
+    :param parameter_rules: Rules that replace or lift the published ones: pattern of models -> key -> ``{"fixed":
+        "to what"}``, ``{"forbidden": "why"}`` or ``{"conflicts": ["key"]}``, with ``"values": [...]`` where only these
+        are meant, or None to lift one.
     :param completion_window: How long the platform may take, ``12h`` to ``7d``. Templated.
-    :param metadata: Pairs of text to tag the batch with, beside this provider's own eight; 16 in all. Templated.
-    :param reuse: ``auto`` attaches to the live or completed batch of an earlier attempt (a retry or a clear of this
-        task in this run, with the same input); one that failed, expired or was cancelled is submitted again. ``never``
-        submits anew in every attempt.
+    :param metadata: Pairs of text to tag the batches with, beside this provider's own eight (nine where rows are left
+        out); 16 in all. Templated.
+    :param reuse: ``auto`` attaches to the live or completed batches of an earlier attempt (a retry or a clear of this
+        task in this run, with the same input); one that failed, expired or was cancelled is submitted again, and an
+        input that changed meanwhile is refused. ``never`` submits anew in every attempt.
     :param kimi_conn_id: Airflow connection. Templated.
-    :return: The batch ids, in shard order: one for an input within the limits of one file.
-    :raises AirflowFailException: The input, a parameter, the key or the account is refused, or the fate of the
-        create is unknown.
+    :return: The batch ids, in the order of the input: one for an input within the limits of one file.
+    :raises AirflowFailException: The input, a parameter, the key or the account is refused, or the fate of a create is
+        unknown.
     """
 
     template_fields: Sequence[str] = (
@@ -59,6 +87,8 @@ class KimiCreateBatchOperator(BaseOperator):
         "model",
         "prompt",
         "system_prompt",
+        "messages",
+        "body",
         "key_column",
         "request_params",
         "completion_window",
@@ -74,8 +104,18 @@ class KimiCreateBatchOperator(BaseOperator):
         model: str | None = None,
         prompt: str | None = None,
         system_prompt: str | None = None,
-        key_column: str | None = None,
+        messages: Sequence[Mapping[str, Any]] | RowFunction | None = None,
+        body: Mapping[str, Any] | RowFunction | None = None,
+        image_column: str | Sequence[str] | None = None,
+        video_column: str | Sequence[str] | None = None,
+        media: MediaTransport = "base64",
+        key_column: KeyColumns | None = None,
         request_params: Mapping[str, Any] | None = None,
+        thinking: Thinking | None = None,
+        on_invalid_row: OnInvalidRow = "fail",
+        max_rows_per_batch: int | None = None,
+        parameter_check: ParameterCheck = "fail",
+        parameter_rules: RuleOverrides | None = None,
         completion_window: str = "24h",
         metadata: Mapping[str, str] | None = None,
         reuse: Reuse = "auto",
@@ -83,14 +123,29 @@ class KimiCreateBatchOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if reuse not in get_args(Reuse):
-            raise ValueError(f"reuse is {reuse!r}; it may be one of {', '.join(get_args(Reuse))}")
+        _check_choice("media", media, get_args(MediaTransport))
+        _check_choice("thinking", thinking, (*get_args(Thinking), None))
+        _check_choice("on_invalid_row", on_invalid_row, get_args(OnInvalidRow))
+        _check_choice("parameter_check", parameter_check, get_args(ParameterCheck))
+        _check_choice("reuse", reuse, get_args(Reuse))
+        if max_rows_per_batch is not None and max_rows_per_batch < 1:
+            raise ValueError(f"max_rows_per_batch is {max_rows_per_batch}; it is a number of rows, or None")
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.model = model
         self.prompt = never_rendered(prompt)
         self.system_prompt = never_rendered(system_prompt)
+        self.messages = never_rendered(messages)
+        self.body = never_rendered(body)
+        self.image_column = image_column
+        self.video_column = video_column
+        self.media = media
         self.key_column = key_column
         self.request_params = request_params
+        self.thinking = thinking
+        self.on_invalid_row = on_invalid_row
+        self.max_rows_per_batch = max_rows_per_batch
+        self.parameter_check = parameter_check
+        self.parameter_rules = parameter_rules
         self.completion_window = completion_window
         self.metadata = metadata
         self.reuse = reuse
@@ -101,28 +156,38 @@ class KimiCreateBatchOperator(BaseOperator):
         ti = context["ti"]
         with airflow_errors():
             hook = KimiHook(self.kimi_conn_id)
-            recipe = Recipe(
-                model=self.model or hook.settings.model,
-                prompt=self.prompt,
-                system_prompt=self.system_prompt,
-                key_column=self.key_column,
-                request_params=self.request_params or {},
-            )
-            order = Order(
-                input=as_uri(self.input),
-                recipe=recipe,
-                model=self.model,
-                completion_window=self.completion_window,
-                metadata=self.metadata or {},
-                reuse=self.reuse,
-            )
             task = TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
-            submission = submit(hook, order, task, self.log)
+            submission = submit(hook, self._order(hook.settings.model), task, self.log)
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
         if len(submission.batch_ids) == 1:
             ti.xcom_push("batch_id", submission.batch_ids[0])
         return submission.batch_ids
+
+    def _order(self, default_model: str) -> Order:
+        recipe = Recipe(
+            model=self.model or default_model,
+            prompt=self.prompt,
+            system_prompt=self.system_prompt,
+            messages=given(self.messages),
+            body=given(self.body),
+            key_column=self.key_column,
+            request_params=self.request_params or {},
+            thinking=self.thinking,
+            rules=ParameterRules(self.parameter_check, self.parameter_rules or {}),
+        )
+        return Order(
+            input=as_uri(given(self.input)),
+            recipe=recipe,
+            model=self.model,
+            completion_window=self.completion_window,
+            metadata=self.metadata or {},
+            reuse=self.reuse,
+            media_columns=media_columns(self.image_column, self.video_column),
+            media=self.media,
+            on_invalid_row=self.on_invalid_row,
+            max_rows_per_batch=self.max_rows_per_batch,
+        )
 
 
 class KimiBatchResultsOperator(BaseOperator):
@@ -141,7 +206,7 @@ class KimiBatchResultsOperator(BaseOperator):
         ``partial(output=...)`` is another task's output does not wait for that task by itself.)
     :param input: The table that the batch was made from, if its columns are wanted in the results; None for none. A
         URI is templated; what rows hold never is.
-    :param key_column: The column that named the rows, as given to the create. Templated.
+    :param key_column: The column or columns that named the rows, as given to the create. Templated.
     :param max_failed_rows: Rows without a usable answer that are accepted; None accepts any number but all.
     :param max_failed_ratio: Their share of all rows, 0 to 1; None likewise, and 1.0 accepts even all.
     :param kimi_conn_id: Airflow connection. Templated.
@@ -159,7 +224,7 @@ class KimiBatchResultsOperator(BaseOperator):
         batch_id: str | Sequence[str] | XComArg,
         output: str,
         input: Any = None,
-        key_column: str | None = None,
+        key_column: KeyColumns | None = None,
         max_failed_rows: int | None = None,
         max_failed_ratio: float | None = None,
         kimi_conn_id: str = KimiHook.default_conn_name,
@@ -183,7 +248,10 @@ class KimiBatchResultsOperator(BaseOperator):
         ti = context["ti"]
         with airflow_errors():
             landing = Landing(
-                read_batch_ids(self.batch_id), as_uri(self.output_directory), as_uri(self.input), self.key_column
+                read_batch_ids(self.batch_id),
+                as_uri(self.output_directory),
+                as_uri(given(self.input)),
+                self.key_column,
             )
             collected = collect(KimiHook(self.kimi_conn_id), landing, self.log)
             ti.xcom_push("output_file", collected.manifest["output_file"])
@@ -261,3 +329,8 @@ class KimiCancelBatchOperator(BaseOperator):
         if event.outcome != "ended":
             raise KimiBatchError(event.message)
         return {batch_id: end.status for batch_id, end in event.batches.items()}
+
+
+def _check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; it may be one of {', '.join(map(repr, allowed))}")

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 
@@ -48,12 +49,15 @@ _LABEL_PAIR = re.compile(
     r"(?:[/|]|\bor\b|还是|或者?)\s?[\w-]{1,40})",
     re.IGNORECASE,
 )
+#: What every such pair holds; a text without is passed over at once.
+_CHOICE = re.compile(r"[/|]|\bor\b|还是|或", re.IGNORECASE)
+_COLON = re.compile("[:：]")
 _LABEL_SEPARATOR = re.compile(r"\s*(?:[,，、/|\n]|\bor\b|\band\b|还是|或者?)\s*", re.IGNORECASE)
 _BULLET = re.compile(r"^\s*[-*•]\s+")
 #: Chinese words around a label, with no space between: "请判断是正面还是负面的评论".
 _SENTENCE = re.compile(r"^.*(?:是|为|回答|输出|选|填)(?=.)|(?:的|两类|情感|评价|评论|倾向).*$")
-#: How a prompt names its labels, and what to take off each of them.
-_LABELS = ((_LABEL_LIST, _BULLET), (_LABEL_PAIR, _SENTENCE))
+#: How a prompt names its labels: a sign that it may, the pattern, and what to take off each of them.
+_LABELS = ((_COLON, _LABEL_LIST, _BULLET), (_CHOICE, _LABEL_PAIR, _SENTENCE))
 
 _MOODS = {
     "positive": ("positive", "pos", "good", "正面", "积极", "好评", "正向"),
@@ -61,18 +65,20 @@ _MOODS = {
     "neutral": ("neutral", "mixed", "中性", "中立"),
 }
 _POSITIVE_WORDS = (
-    "good|great|excellent|loved?|perfect|happy|fast|comfortable|recommend|best|easy|friendly|delicious|clean",
+    "good|great|excellent|love|loved|perfect|happy|fast|comfortable|recommend|best|easy|friendly|delicious|clean",
     "不错|很好|喜欢|满意|推荐|很棒|舒服|方便|漂亮|值得|物美价廉|开心|热情|干净|好看|好吃|超值|实用|精美|挺好|划算",
 )
 _NEGATIVE_WORDS = (
-    "bad|terrible|awful|hate|broken?|slow|disappointed|refund|worst|dirty|rude|useless|cheap|noisy|late",
+    "bad|terrible|awful|hate|broke|broken|slow|disappointed|refund|worst|dirty|rude|useless|cheap|noisy|late",
     "很差|太差|很烂|失望|垃圾|不好|不满意|不喜欢|不推荐|不建议|坏了|退货|糟糕|很脏|吵|太贵|后悔|不值|难吃|差劲|上当|骗",
 )
-#: Negative first: 不满意 holds 满意.
-_FEELING = re.compile(
-    r"(?P<negative>\b(?:{})\b|{})|(?P<positive>\b(?:{})\b|{})".format(*_NEGATIVE_WORDS, *_POSITIVE_WORDS),
-    re.IGNORECASE | re.ASCII,
+#: 1 for a positive word, -1 for a negative one.
+_FEELINGS = dict.fromkeys("|".join(_POSITIVE_WORDS).split("|"), 1) | dict.fromkeys(
+    "|".join(_NEGATIVE_WORDS).split("|"), -1
 )
+_WORD = re.compile(r"\w+", re.ASCII)
+#: Chinese has no spaces between words. Negative first: 不满意 holds 满意.
+_CHINESE_FEELING = re.compile(f"{_NEGATIVE_WORDS[1]}|{_POSITIVE_WORDS[1]}")
 
 
 def label_answer(request: Mapping[str, Any]) -> Answer:
@@ -104,8 +110,8 @@ def _text_of(message: Mapping[str, Any]) -> str:
 def _allowed_labels(prompt: str, text: str) -> tuple[list[str], str]:
     """Return the labels and the text without the list of them."""
     for source in (prompt, text):
-        for pattern, around in _LABELS:
-            for found in pattern.finditer(source):
+        for sign, pattern, around in _LABELS:
+            for found in pattern.finditer(source) if sign.search(source) else ():
                 if len(labels := _split_labels(found["labels"], around)) > 1:
                     return labels, text if source is prompt else text[: found.start()] + text[found.end() :]
     return [], text
@@ -118,8 +124,8 @@ def _split_labels(listed: str, around: re.Pattern[str]) -> list[str]:
 
 def _pick(labels: list[str], text: str) -> str:
     lowered = text.lower()
-    feelings = [found.lastgroup for found in _FEELING.finditer(lowered)]
-    score = feelings.count("positive") - feelings.count("negative")
+    words = chain(_WORD.findall(lowered), _CHINESE_FEELING.findall(lowered))
+    score = sum(_FEELINGS.get(word, 0) for word in words)
     mood = "positive" if score > 0 else "negative" if score < 0 else "neutral"
     for wanted in (mood, "positive"):
         for label in labels:

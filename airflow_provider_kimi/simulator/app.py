@@ -107,7 +107,8 @@ class SimulatorApp:
         await asyncio.sleep(fault.hang_seconds)
         if fault.status is not None or fault.drop:
             if name == "upload_file" and not fault.accepted:
-                await request.body()
+                async for _ in request.stream():  # read, for clients that listen only after they have sent
+                    pass
             return _fault_response(fault)
         response = response or await _guarded(handler, request)
         if fault.cut_after_bytes is not None:
@@ -251,12 +252,18 @@ class _DroppedResponse(Response):
         scope["kimi.transport"].abort()
 
 
+def _beginning(whole: Response, size_bytes: int) -> bytes:
+    if not isinstance(whole, FileResponse):
+        return bytes(whole.body)[:size_bytes]
+    with Path(whole.path).open("rb") as stored:
+        return stored.read(size_bytes)
+
+
 class _CutResponse(Response):
     """Send only the beginning of a body."""
 
     def __init__(self, whole: Response, cut_after_bytes: int, silently: bool) -> None:
-        content = Path(whole.path).read_bytes() if isinstance(whole, FileResponse) else bytes(whole.body)
-        content = content[:cut_after_bytes]
+        content = _beginning(whole, cut_after_bytes)
         super().__init__(content, whole.status_code, media_type=whole.media_type)
         self._silently = silently
         if not silently:

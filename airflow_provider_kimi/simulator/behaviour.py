@@ -38,6 +38,8 @@ class Behaviour:
     :param unfinished_rows: Rows never started are `absent` from the files, or lines in the `error_file`.
     :param cancel_in_finalizing: Whether a cancel is accepted while results are assembled.
     :param cancel_again_status: HTTP status of a cancel while `cancelling`.
+    :param starve_below_tokens: A cap on the answer (`max_completion_tokens`, `max_tokens`) below so many tokens is
+        used up by thinking, so that the answer comes empty with `finish_reason` `length`; None: never.
     :param shuffle_output: Whether output lines come in another order than the input.
     :param final_newline: Whether result files end with a newline.
     :param null_request_counts: Answer `request_counts: null`.
@@ -69,6 +71,7 @@ class Behaviour:
     unfinished_rows: Literal["absent", "error_file"] = "absent"
     cancel_in_finalizing: bool = False
     cancel_again_status: Literal[200, 400] = 400
+    starve_below_tokens: int | None = 1500
     shuffle_output: bool = True
     final_newline: bool = True
     null_request_counts: bool = False

@@ -4,13 +4,15 @@ import secrets
 import shutil
 import string
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_provider_kimi.simulator import limits, rules
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock
+from airflow_provider_kimi.simulator.spool import LineSpool
 
 RESULT_PURPOSE = "batch_output"
 
@@ -71,20 +73,36 @@ class FileStore:
         self.records[record.id] = record
         return record
 
-    def add_result(self, filename: str, content: bytes, created_at: float) -> str | None:
-        """Store an output or error file; nothing is stored for no content."""
-        if not content:
-            return None
+    def add_result(self, filename: str, lines: Iterable[bytes], created_at: float) -> str | None:
+        """Store an output or error file, line by line; nothing is stored for no lines."""
         record = self._new_record(filename, RESULT_PURPOSE, created_at)
-        record.size_bytes = record.path.write_bytes(content)
+        with record.path.open("wb") as stored:
+            stored.writelines(line + b"\n" for line in lines)
+            record.size_bytes = stored.tell()
+            if record.size_bytes and not self._behaviour.final_newline:
+                record.size_bytes -= 1
+                stored.truncate(record.size_bytes)
+        if not record.size_bytes:
+            record.path.unlink()
+            return None
         self.records[record.id] = record
         return record.id
+
+    @contextmanager
+    def spool(self) -> Iterator[LineSpool]:
+        """A place for lines that are not yet in order."""
+        with tempfile.TemporaryFile(dir=self._folder.name) as stored:
+            yield LineSpool(stored)
 
     def get(self, file_id: str) -> FileRecord:
         """One file, whether or not it is listed."""
         if file_id not in self.records:
             raise rules.not_found(f"file {file_id} not found")
         return self.records[file_id]
+
+    def purpose_of(self, file_id: str) -> str | None:
+        """Purpose of a file; None if there is no such file."""
+        return self.records[file_id].purpose if file_id in self.records else None
 
     def delete(self, file_id: str, *, keep_bytes: bool = False) -> None:
         """Forget a file.

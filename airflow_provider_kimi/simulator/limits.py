@@ -28,6 +28,8 @@ FIXED_BODY_VALUES = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
 }
+#: Models that refuse to be told not to think; the second is the first one on faster machines.
+ALWAYS_THINKING_MODELS = ("kimi-k2.7-code", "kimi-k2.7-code-highspeed")
 
 BATCH_STATUSES = (
     "validating",

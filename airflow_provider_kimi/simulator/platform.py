@@ -9,7 +9,9 @@ from airflow_provider_kimi.simulator.answers import Answer, Responder, RowError,
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock, Timing
 from airflow_provider_kimi.simulator.files import FileRecord, FileStore
 from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage, stage_at
+from airflow_provider_kimi.simulator.media import MEDIA_PURPOSES
 from airflow_provider_kimi.simulator.results import write_results
+from airflow_provider_kimi.simulator.thinking import starve
 
 #: Yuan per million output tokens, for the check of the balance before a batch starts.
 _WORST_CASE_YUAN = 16.20
@@ -64,7 +66,7 @@ class Platform:
     def open_content(self, file_id: str) -> FileRecord:
         """One file whose bytes may be downloaded."""
         record = self.get_file(file_id)
-        if record.purpose in ("image", "video"):
+        if record.purpose in MEDIA_PURPOSES:
             raise rules.invalid(f"the content of an {record.purpose} file cannot be downloaded")
         return record
 
@@ -240,12 +242,17 @@ class Platform:
             raise rules.invalid(f"invalid {key}: only {fixed} is allowed for this model")
         if fields.get("stream"):
             raise rules.invalid("the simulator does not stream")
+        with self._lock:
+            problem = rules.request_problem(fields, self.files.purpose_of)
+        if problem:
+            raise rules.invalid(problem)
         answer = self.responder({"custom_id": "", "body": fields})
         if answer is None:
             raise rules.RefusedError(500, "server_error", "no answer")
         if isinstance(answer, RowError):
             raise rules.RefusedError(answer.status_code, answer.code, answer.message)
         assert isinstance(answer, Answer)
+        answer = starve(answer, fields, self.behaviour.starve_below_tokens)
         return completion(fields, answer, int(self.clock.now()))
 
     def _check_model(self, fields: dict[str, Any]) -> None:

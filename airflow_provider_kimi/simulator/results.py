@@ -2,12 +2,14 @@
 
 import json
 import random
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kimi.simulator import rules
 from airflow_provider_kimi.simulator.answers import Answer, RowError, completion
 from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage
+from airflow_provider_kimi.simulator.thinking import starve
 
 if TYPE_CHECKING:
     from airflow_provider_kimi.simulator.platform import Platform
@@ -21,16 +23,19 @@ def write_results(platform: "Platform", batch: BatchRecord, stage: Stage) -> Non
         return
     if batch.problems:
         return  # ended before the validation that would have refused its lines
-    output, errors = _answer_rows(platform, batch, stage)
-    batch.completed, batch.failed = len(output), len(errors)
-    behaviour = platform.behaviour
-    if behaviour.shuffle_output:
-        random.Random(batch.id).shuffle(output)
-    kept = {"expired": behaviour.expired_output, "cancelled": behaviour.cancelled_output}
-    if not kept.get(stage.status, True):
-        return
-    batch.output_file_id = platform.files.add_result(f"{batch.id}_output.jsonl", _join(platform, output), ended)
-    batch.error_file_id = platform.files.add_result(f"{batch.id}_error.jsonl", _join(platform, errors), ended)
+    with platform.files.spool() as output, platform.files.spool() as errors:
+        for line, good in _answered_lines(platform, batch, stage):
+            (output if good else errors).add(line)
+        batch.completed, batch.failed = len(output), len(errors)
+        kept = {"expired": platform.behaviour.expired_output, "cancelled": platform.behaviour.cancelled_output}
+        if not kept.get(stage.status, True):
+            return
+        order = array("Q", range(len(output)))
+        if platform.behaviour.shuffle_output:
+            random.Random(batch.id).shuffle(order)
+        add = platform.files.add_result
+        batch.output_file_id = add(f"{batch.id}_output.jsonl", output.lines(order), ended)
+        batch.error_file_id = add(f"{batch.id}_error.jsonl", errors.lines(range(len(errors))), ended)
 
 
 def _write_failure(platform: "Platform", batch: BatchRecord, ended: float) -> None:
@@ -38,30 +43,34 @@ def _write_failure(platform: "Platform", batch: BatchRecord, ended: float) -> No
     reasons = batch.problems if behaviour.failed_error_file else []
     if batch.balance_failure and behaviour.balance_error_file:
         reasons = [("", RowError("failed_precondition", "user has insufficient balance"))]
-    lines = [_error_line(platform, custom_id, error) for custom_id, error in reasons]
-    batch.error_file_id = platform.files.add_result(f"{batch.id}_error.jsonl", _join(platform, lines), ended)
+    lines = (_error_line(platform, custom_id, error) for custom_id, error in reasons)
+    batch.error_file_id = platform.files.add_result(f"{batch.id}_error.jsonl", lines, ended)
 
 
-def _answer_rows(platform: "Platform", batch: BatchRecord, stage: Stage) -> tuple[list[bytes], list[bytes]]:
-    output: list[bytes] = []
-    errors: list[bytes] = []
+def _answered_lines(platform: "Platform", batch: BatchRecord, stage: Stage) -> Iterator[tuple[bytes, bool]]:
+    """Answer row by row: a line of the output file with True, one of the error file with False."""
     done = int(batch.total * stage.share_done)
     for number, line in enumerate(platform.files.lines(batch.input_file_id)):
         request = json.loads(line)
-        answer: Answer | RowError | None
-        if number >= done:
-            code = f"batch_{stage.status}"
-            listed = platform.behaviour.unfinished_rows == "error_file"
-            answer = RowError(code, f"this request was not run before the batch {stage.status}") if listed else None
-        elif platform.behaviour.forbidden_keys == "row" and (key := rules.forbidden_key(request["body"])):
-            answer = RowError("invalid_request_error", f"{key} may not be set in a batch")
-        else:
-            answer = platform.responder(request)
+        answer = _answer(platform, request) if number < done else _unfinished(platform, stage)
         if isinstance(answer, Answer):
-            output.append(_output_line(platform, request, answer))
+            yield _output_line(platform, request, answer), True
         elif isinstance(answer, RowError):
-            errors.append(_error_line(platform, request["custom_id"], answer))
-    return output, errors
+            yield _error_line(platform, request["custom_id"], answer), False
+
+
+def _answer(platform: "Platform", request: Mapping[str, Any]) -> Answer | RowError | None:
+    body, behaviour = request["body"], platform.behaviour
+    if problem := rules.row_problem(body, behaviour, platform.files.purpose_of):
+        return RowError("invalid_request_error", problem)
+    answer = platform.responder(request)
+    return starve(answer, body, behaviour.starve_below_tokens) if isinstance(answer, Answer) else answer
+
+
+def _unfinished(platform: "Platform", stage: Stage) -> RowError | None:
+    if platform.behaviour.unfinished_rows == "absent":
+        return None
+    return RowError(f"batch_{stage.status}", f"this request was not run before the batch {stage.status}")
 
 
 def _output_line(platform: "Platform", request: Mapping[str, Any], answer: Answer) -> bytes:
@@ -92,8 +101,3 @@ def _error_line(platform: "Platform", custom_id: str, error: RowError) -> bytes:
 def _encode(line: Mapping[str, Any]) -> bytes:
     """Write one line as UTF-8; half a surrogate pair, which UTF-8 cannot hold, stays a JSON escape."""
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-
-
-def _join(platform: "Platform", lines: list[bytes]) -> bytes:
-    content = b"\n".join(lines)
-    return content + b"\n" if content and platform.behaviour.final_newline else content

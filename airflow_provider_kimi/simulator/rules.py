@@ -1,4 +1,4 @@
-"""What the platform refuses: at once with a 400, or later by failing the batch."""
+"""What the platform refuses: at once with a 400, or later by failing the batch or a row of it."""
 
 import json
 import re
@@ -8,6 +8,8 @@ from typing import Any
 from airflow_provider_kimi.simulator import limits
 from airflow_provider_kimi.simulator.answers import RowError
 from airflow_provider_kimi.simulator.behaviour import Behaviour
+from airflow_provider_kimi.simulator.media import PurposeOf, media_problem
+from airflow_provider_kimi.simulator.thinking import conflict, token_cap
 
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
@@ -116,6 +118,18 @@ def body_problem(body: Mapping[str, Any], behaviour: Behaviour) -> str | None:
     return None
 
 
+def row_problem(body: Mapping[str, Any], behaviour: Behaviour, purpose_of: PurposeOf) -> str | None:
+    """Say why a batch row is refused while the others of its batch go on."""
+    if behaviour.forbidden_keys == "row" and (key := forbidden_key(body)):
+        return f"{key} may not be set in a batch"
+    return request_problem(body, purpose_of)
+
+
+def request_problem(body: Mapping[str, Any], purpose_of: PurposeOf) -> str | None:
+    """Say why a model refuses a request, in a batch or not."""
+    return conflict(body) or media_problem(body["messages"], purpose_of)
+
+
 def messages_problem(body: Mapping[str, Any]) -> str | None:
     """Say what is wrong with the messages of a request."""
     messages = body.get("messages")
@@ -137,6 +151,5 @@ def unfixed_key(body: Mapping[str, Any]) -> str | None:
 
 def reserved_tokens(lines: Iterable[bytes]) -> int:
     """Most output tokens that a valid input file may cost."""
-    bodies = (json.loads(line)["body"] for line in lines)
-    asked = (body.get("max_completion_tokens", body.get("max_tokens")) for body in bodies)
-    return sum(most if isinstance(most, int) else limits.DEFAULT_MAX_COMPLETION_TOKENS for most in asked)
+    caps = (token_cap(json.loads(line)["body"]) for line in lines)
+    return sum(limits.DEFAULT_MAX_COMPLETION_TOKENS if cap is None else cap for cap in caps)

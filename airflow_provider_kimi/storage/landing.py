@@ -8,7 +8,7 @@ import msgspec
 
 from airflow_provider_kimi.compat import object_storage_path, open_binary
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.storage.inputs import LASTING_FAULTS, located
+from airflow_provider_kimi.storage.sources import LASTING_FAULTS, located
 
 #: Without this file the directory is not a result.
 MANIFEST_NAME = "manifest.json"

@@ -11,21 +11,29 @@ from typing import BinaryIO
 CHUNK_BYTES = 1 << 20
 
 
-def read_lines(source: BinaryIO) -> Iterator[bytes]:
+def read_lines(source: BinaryIO, longest: int | None = None) -> Iterator[bytes]:
     """Yield each line without its newline; an empty source has none, a last line needs no newline.
 
     Asks for nothing but `read`: what an object storage path opens on Airflow 2.11 cannot be iterated.
+
+    :param longest: Bytes of a line that are held; a longer one comes as its first `longest + 1` bytes. None for all.
     """
     begun: list[bytes] = []
     while chunk := source.read(CHUNK_BYTES):
         first, *others = chunk.split(b"\n")
-        begun.append(first)
+        if longest is None or sum(map(len, begun)) <= longest:
+            begun.append(first)
         if others:
-            yield b"".join(begun)
+            yield _joined(begun, longest)
             yield from others[:-1]
             begun = [others[-1]]
-    if last := b"".join(begun):
-        yield last
+    if any(begun):
+        yield _joined(begun, longest)
+
+
+def _joined(pieces: list[bytes], longest: int | None) -> bytes:
+    line = b"".join(pieces)
+    return line if longest is None or len(line) <= longest else line[: longest + 1]
 
 
 def lines_at(path: Path) -> Iterator[tuple[int, bytes]]:

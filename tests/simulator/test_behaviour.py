@@ -66,6 +66,38 @@ class TestResultLines:
             {"id": "x", "custom_id": "x", "response": response, "error": error}
         ]
 
+    @pytest.mark.parametrize("key", ["max_completion_tokens", "max_tokens"])
+    def test_starve_below_tokens_lets_thinking_use_up_a_small_cap(self, start: Start, key: str) -> None:
+        outcomes: dict[tuple[int | None, str], Any] = {}
+        for below in (1500, 3000, None):
+            sim, client = start(
+                starve_below_tokens=below, options={"responder": lambda _: Answer("yes", cached_tokens=1)}
+            )
+            rows = [line("few", {key: 1499}), line("enough", {key: 1500}), line("any")]
+            rows.append(line("not thinking", {key: 64, "thinking": {"type": "disabled"}}))
+            for row in rows_of(sim, finish(sim, client, *rows).output_file_id):
+                body = row["response"]["body"]
+                outcomes[below, row["custom_id"]] = (body["choices"][0], body["usage"])
+        starved = {case for case, (choice, _) in outcomes.items() if choice["finish_reason"] == "length"}
+        assert starved == {(1500, "few"), (3000, "few"), (3000, "enough")}
+        for below, custom_id in starved:
+            choice, usage = outcomes[below, custom_id]
+            assert choice["message"]["content"] == ""
+            assert choice["message"]["reasoning_content"]
+            assert usage["completion_tokens"] == (1499 if custom_id == "few" else 1500)
+            assert usage["cached_tokens"] == 1
+        assert {outcomes[case][0]["message"]["content"] for case in outcomes.keys() - starved} == {"yes"}
+
+    def test_starve_below_tokens_is_for_a_chat_call_too_but_not_for_errors(self, start: Start) -> None:
+        fields = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "x"}], "max_tokens": 9}
+        for below, reason in ((1500, "length"), (None, "stop")):
+            sim, _ = start(starve_below_tokens=below)
+            choice = call(sim, "POST", "/chat/completions", fields).json()["choices"][0]
+            assert choice["finish_reason"] == reason
+        sim, client = start(starve_below_tokens=1500, options={"responder": failing})
+        assert finish(sim, client, line(body={"max_tokens": 9})).output_file_id is None
+        assert call(sim, "POST", "/chat/completions", fields).error[1] == "content_filter"
+
     def test_shuffle_output_changes_the_order_of_the_lines_only(self, start: Start) -> None:
         orders = {}
         for shuffled in (True, False):

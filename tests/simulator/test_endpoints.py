@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
 from tests.simulator.conftest import Start
-from tests.simulator.wire import ENDPOINT, HELLO, KEY, call, create, finish, jsonl, line, refused, upload
+from tests.simulator.wire import ENDPOINT, HELLO, KEY, RETIRED, call, create, finish, jsonl, line, refused, upload
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -212,11 +212,18 @@ class TestOutputAndErrorFiles:
 
 class TestTheOtherEndpoints:
     def test_models_are_listed_with_their_context_lengths(self, sim: KimiSimulator, client: "OpenAI") -> None:
-        assert [model.id for model in client.models.list()][:2] == ["kimi-k3", "kimi-k2.6"]
+        listed = [model.id for model in client.models.list()]
+        assert listed == ["kimi-k3", "kimi-k2.6", "kimi-k2.7-code", "kimi-k2.7-code-highspeed"]
         models = {model["id"]: model for model in call(sim, "GET", "/models").json()["data"]}
         assert models["kimi-k2.6"]["context_length"] == 262_144
         assert models["kimi-k3"]["context_length"] == 1_048_576
         assert models["kimi-k2.6"]["owned_by"] == "moonshot"
+
+    @pytest.mark.parametrize("model", RETIRED)
+    def test_a_retired_model_is_an_unknown_one(self, lasting: KimiSimulator, model: str) -> None:
+        fields = {"model": model, "messages": HELLO}
+        for path in ("/chat/completions", "/tokenizers/estimate-token-count"):
+            assert call(lasting, "POST", path, fields).error[:2] == (404, "resource_not_found_error")
 
     def test_the_balance_is_what_the_simulator_was_given(self, start: Start) -> None:
         sim, _ = start(options={"balance": 12.5})

@@ -39,13 +39,6 @@ def test_an_unknown_purpose_is_told_the_known_ones(lasting_client: "OpenAI", pur
     assert "file-extract, batch, batch_output, lambda, image, video" in message
 
 
-def test_pictures_and_videos_cannot_be_downloaded(lasting_client: "OpenAI") -> None:
-    for purpose in ("image", "video"):
-        file_id = upload(lasting_client, name="seen.png", purpose=purpose)
-        assert refused(partial(lasting_client.files.content, file_id))[0] == 400
-        assert lasting_client.files.retrieve(file_id).purpose == purpose
-
-
 def test_an_empty_file_is_refused_and_not_kept(sim: KimiSimulator, client: "OpenAI") -> None:
     status, _, message = refused(lambda: upload(client, b""))
     assert status == 400

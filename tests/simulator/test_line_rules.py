@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.simulator.conftest import Connector, Start
-from tests.simulator.wire import finish, jsonl, line, rows_of
+from tests.simulator.wire import RETIRED, finish, jsonl, line, rows_of
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -39,7 +39,10 @@ FAULTY = [
         "line 2: all lines must use the same model",
         id="two models",
     ),
-    pytest.param([line(body={"model": "kimi-k2.5"})], "line 1: model 'kimi-k2.5' not found", id="retired model"),
+    *(
+        pytest.param([line(body={"model": model})], f"line 1: model {model!r} not found", id=f"retired {model}")
+        for model in RETIRED
+    ),
     pytest.param([line(body={"model": "kimi-k3"})], "line 1: model 'kimi-k3' not found", id="not a batch model"),
     pytest.param([line(body={"model": {}})], "line 1: model {} not found", id="model is an object"),
     pytest.param([line(body={"stream": True})], "line 1: stream may not be set", id="stream"),

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 KEY = "sk-simulator"
 ENDPOINT: Final = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "hello"}]
+#: Models that were usable once.
+RETIRED = (
+    *("kimi-k2.5", "moonshot-v1-8k", "moonshot-v1-32k", "moonshot-v1-128k", "moonshot-v1-auto"),
+    *("moonshot-v1-8k-vision-preview", "kimi-k2-0711-preview", "kimi-k2-0905-preview", "kimi-k2-turbo-preview"),
+    *("kimi-k2-thinking", "kimi-k2-thinking-turbo", "kimi-latest", "kimi-thinking-preview"),
+)
 #: A batch with the default timing has ended by then.
 UNTIL_COMPLETED = 25
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow_provider_kimi.batch.identity import TaskIdentity
 from airflow_provider_kimi.batch.requests import Recipe
-from airflow_provider_kimi.flows.submit import Order, Submission, submit
+from airflow_provider_kimi.flows.prepare import Order
+from airflow_provider_kimi.flows.submit import Submission, submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import Answer, Responder, RowError, label_answer
 from tests.support.logs import LogRecord

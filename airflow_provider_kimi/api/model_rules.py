@@ -1,0 +1,66 @@
+"""What the models accept, as data. It changes with every release of a model, and a user may override it.
+
+Sources: the platform's model overview, chat reference, batch guide and batch price page, August to October 2026.
+"""
+
+from typing import Any
+
+import msgspec
+
+#: The only model on every published list of batch models.
+DEFAULT_MODEL = "kimi-k2.6"
+
+#: Models published as batchable (batch price page, September 2026). Others are tried with a warning.
+BATCH_MODELS = ("kimi-k2.6", "kimi-k2.7-code")
+
+#: Patterns of models that answer no more, and since when; the first that fits counts.
+RETIRED_MODELS = {
+    "moonshot-v1-*": "31 August 2026",
+    "kimi-k2.5": "31 August 2026",
+    "kimi-k2-*": "25 May 2026",
+    "kimi-latest": "28 January 2026",
+    "kimi-thinking-preview": "11 November 2025",
+}
+
+#: Tokens below which a cap is likely to be used up by thinking: the answer then is empty, and billed. Field reports
+#: name 1,024; ordinary questions take K2 models one to three thousand tokens of thinking.
+THINKING_FLOOR_TOKENS = 4096
+
+#: The two names of the cap on reasoning plus answer.
+OUTPUT_CAP_KEYS = ("max_completion_tokens", "max_tokens")
+
+
+class ParameterRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is wrong with one key of a request body. A rule has one of the first three fields.
+
+    :param fixed: The model fixes the value itself; the text says to what.
+    :param forbidden: The key may not be sent; the text says why.
+    :param conflicts: Keys that may not be sent beside it. ``thinking:enabled`` and ``thinking:disabled`` stand for
+        the state that results from the body and the model's own default.
+    :param values: The rule holds for these values only; None for any.
+    """
+
+    fixed: str | None = None
+    forbidden: str | None = None
+    conflicts: tuple[str, ...] = ()
+    values: tuple[Any, ...] | None = None
+
+
+#: Pattern of models -> key of the request body -> rule. Where several patterns fit a model, the later one counts.
+PARAMETER_RULES: dict[str, dict[str, ParameterRule | None]] = {
+    "*": {
+        "temperature": ParameterRule(fixed="1.0 with thinking, 0.6 without"),
+        "top_p": ParameterRule(fixed="0.95"),
+        "n": ParameterRule(fixed="1"),
+        "presence_penalty": ParameterRule(fixed="0"),
+        "frequency_penalty": ParameterRule(fixed="0"),
+        "stream": ParameterRule(forbidden="a batch cannot stream", values=(True,)),
+        "reasoning_effort": ParameterRule(conflicts=("thinking",)),
+        "tool_choice": ParameterRule(conflicts=("thinking:enabled",), values=("required",)),
+    },
+    "kimi-k2.7-code*": {
+        "thinking": ParameterRule(
+            forbidden="this model always thinks", values=({"type": "disabled"}, {"type": "disabled", "keep": None})
+        ),
+    },
+}

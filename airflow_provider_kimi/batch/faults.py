@@ -1,0 +1,55 @@
+"""What is wrong with an input: collected row by row, told together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Faults that one message describes; the rest are counted.
+MAX_REPORTED_FAULTS = 20
+
+
+class RowProblem(ValueError):
+    """One row cannot be made into a request; the text says why, without repeating its content.
+
+    :param custom_id: Name of the row where it is known.
+    """
+
+    def __init__(self, detail: str, custom_id: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.custom_id = custom_id
+
+
+@dataclass
+class Faults:
+    """The first faults in words; those that differ in their row only are told once."""
+
+    count: int = 0
+    _told: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def note(self, place: str, problem: RowProblem) -> None:
+        """Add one.
+
+        :param place: Where, as in "line 12".
+        """
+        self.count += 1
+        if problem.detail in self._told or len(self._told) < MAX_REPORTED_FAULTS:
+            named = f" (custom_id {problem.custom_id[:80]!r})" if problem.custom_id else ""
+            first, more = self._told.get(problem.detail, (place + named, -1))
+            self._told[problem.detail] = (first, more + 1)
+
+    def describe(self) -> str:
+        """All of them in one sentence."""
+        told = [
+            f"{first} {detail}{f' ({more:,} more alike)' if more else ''}"
+            for detail, (first, more) in self._told.items()
+        ]
+        if hidden := self.count - sum(more + 1 for _, more in self._told.values()):
+            told.append(f"and {hidden:,} more")
+        return f"{self.count:,} fault{'s' if self.count > 1 else ''}: {'; '.join(told)}"
+
+
+def listed(row: Mapping[str, Any], most: int = 8) -> str:
+    """Name the columns of a row, for a message."""
+    names = [repr(name) for name in row]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

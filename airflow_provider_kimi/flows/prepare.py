@@ -1,0 +1,241 @@
+"""Prepare: read the whole input once, make and check every request, and cut what is too large for one batch.
+
+Nothing is sent. All that a batch is made of lies on this machine's disk afterwards, and memory stays flat.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
+from airflow_provider_kimi.batch.faults import Faults, RowProblem
+from airflow_provider_kimi.batch.identity import digest_of
+from airflow_provider_kimi.batch.keys import custom_id_of
+from airflow_provider_kimi.batch.media import MediaKind, MediaTransport
+from airflow_provider_kimi.batch.requests import Recipe, encode, is_ready_request
+from airflow_provider_kimi.batch.results import id_of
+from airflow_provider_kimi.batch.splitting import cut
+from airflow_provider_kimi.batch.submission import OnInvalidRow, Reuse
+from airflow_provider_kimi.batch.uniqueness import SeenIds
+from airflow_provider_kimi.batch.validation import RequestCheck
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.flows.log import Log
+from airflow_provider_kimi.storage.inputs import Input
+from airflow_provider_kimi.storage.media import MediaShelf
+from airflow_provider_kimi.storage.skipped import SkippedRows
+from airflow_provider_kimi.storage.spool import Slice, Spool
+from airflow_provider_kimi.storage.tables import Item
+
+#: Batches that one task may make: their ids have to fit into a manifest of 8 KB, and 100 full files are all of the
+#: 10 GB that an account may keep.
+MAX_BATCHES = 100
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a task wants to be done.
+
+    :param input: A URI, a list, or a function or iterator of elements.
+    :param recipe: How its items become requests.
+    :param model: Model that ready requests must name; None accepts theirs.
+    :param completion_window: How long the platform may take.
+    :param metadata: The user's own pairs.
+    :param reuse: Whether work of an earlier attempt is attached to.
+    :param media_columns: Columns that hold images or videos.
+    :param media: How they travel.
+    :param on_invalid_row: Whether one row that cannot be sent stops all, or is left out.
+    :param max_rows_per_batch: Rows of one batch; None for as many as fit.
+    """
+
+    input: Any
+    recipe: Recipe
+    model: str | None = None
+    completion_window: str = "24h"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    reuse: Reuse = "auto"
+    media_columns: Mapping[str, MediaKind] = field(default_factory=dict)
+    media: MediaTransport = "base64"
+    on_invalid_row: OnInvalidRow = "fail"
+    max_rows_per_batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One checked batch input file, as far as it can be known before media are uploaded.
+
+    :param number: Its place among the shards, from 1.
+    """
+
+    number: int
+    content: Slice
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked input.
+
+    :param fingerprint: Names all its requests.
+    :param media: Files to upload before the requests that name them, by placeholder.
+    :param skipped: The rows that were left out; None where there are none.
+    """
+
+    shards: list[Shard]
+    model: str
+    fingerprint: str
+    request_count: int
+    media: Mapping[str, tuple[MediaKind, Path]]
+    skipped: Path | None
+
+
+def prepare(order: Order, workshop: Path, log: Log) -> Prepared:
+    """Write the input as batch input files, checking every line.
+
+    :param workshop: A directory of this task.
+    :raises KimiInputError: Names what is wrong with it.
+    """
+    reads_requests = isinstance(order.input, str) and not order.recipe.asks_about_rows
+    if reads_requests:
+        order.recipe.check_unused()
+    source = Input(order.input, ready=reads_requests)
+    work = _Preparation(order, workshop, source.place)
+    spool = work.read(source, reads_requests)
+    if work.faults.count and order.on_invalid_row == "fail":
+        raise KimiInputError(
+            f"{source} has {work.faults.describe()}. Nothing was sent. Correct the input or the task's parameters, "
+            "then clear the task; on_invalid_row='skip' leaves such rows out."
+        )
+    if not spool.ends:
+        why = f"has no row that can be sent: {work.faults.describe()}" if work.faults.count else "is empty"
+        raise KimiInputError(f"{source} {why}. Nothing was sent. A batch needs at least one row.")
+    cuts = cut(spool.ends, max_bytes=MAX_FILE_BYTES, max_rows=order.max_rows_per_batch)
+    if len(cuts) > MAX_BATCHES:
+        raise KimiInputError(
+            f"{source} makes {len(spool.ends):,} requests of {spool.ends[-1]:,} bytes, which are {len(cuts):,} "
+            f"batches; one task makes at most {MAX_BATCHES}. Nothing was sent. Raise max_rows_per_batch, or expand the "
+            "operator over parts of the input."
+        )
+    for warning in order.recipe.lint():
+        log.warning("%s", warning)
+    for warning, rows in work.check.warnings.items():
+        log.warning("%s rows: %s", rows, warning)
+    if work.faults.count:
+        log.warning("%s has %s. These rows are left out.", source, work.faults.describe())
+    slices = [spool.slice_of(rows) for rows in cuts]
+    shards = [Shard(number, part, part.fingerprint()) for number, part in enumerate(slices, 1)]
+    fingerprints = [shard.fingerprint for shard in shards]
+    return Prepared(
+        shards,
+        model=work.check.model or order.recipe.model,
+        fingerprint=fingerprints[0] if len(shards) == 1 else digest_of(*fingerprints),
+        request_count=len(spool.ends),
+        media=work.shelf.files,
+        skipped=work.write_skipped(cuts),
+    )
+
+
+class _Preparation:
+    """One pass over an input.
+
+    :param place: Names an element by its number.
+    """
+
+    def __init__(self, order: Order, workshop: Path, place: Callable[[int], str]) -> None:
+        self.check = RequestCheck(order.model, order.recipe.rules)
+        self.faults = Faults()
+        self.shelf = MediaShelf(order.media_columns, order.media, workshop / "media")
+        self._order = order
+        self._workshop = workshop
+        self._place = place
+        self._seen = SeenIds()
+        self._skipped = SkippedRows(workshop / "skipped.unsorted")
+
+    def read(self, source: Iterable[Item], reads_requests: bool) -> Spool:
+        """Make and check every request."""
+        to_request = self.check.passed if reads_requests else None
+        with Spool(self._workshop / "requests.jsonl") as spool:
+            for number, (value, problem) in enumerate(source, 1):
+                try:
+                    if problem is not None:
+                        raise RowProblem(problem)
+                    custom_id, line = to_request(value) if to_request else self._made(value, number)
+                    if len(line) >= MAX_FILE_BYTES:
+                        raise RowProblem(_too_large(line), custom_id)
+                except RowProblem as fault:
+                    self._leave_out(number, fault, value)
+                else:
+                    self._seen.add(custom_id)
+                    spool.write(line)
+        return self._unique(spool)
+
+    def _made(self, value: object, number: int) -> tuple[str, bytes]:
+        recipe = self._order.recipe
+        if not recipe.asks_about_rows and is_ready_request(value):
+            recipe.check_unused()
+            return self.check.passed(encode(value))
+        custom_id = custom_id_of(value, number, recipe.key_column)
+        try:
+            line = recipe.line(value, custom_id, self.shelf.parts(value))
+            if recipe.is_trusted(value):
+                self.check.names(recipe.model)
+                return custom_id, line
+            return self.check.passed(line)
+        except RowProblem as fault:
+            fault.custom_id = None if recipe.key_column is None else custom_id
+            raise
+
+    def _leave_out(self, number: int, fault: RowProblem, value: object) -> None:
+        place = self._place(number)
+        self.faults.note(place, fault)
+        self._skipped.add(number, place, fault, value)
+
+    def _unique(self, spool: Spool) -> Spool:
+        """Leave out what repeats the `custom_id` of an earlier row; only then is the input looked at a second time."""
+        suspects = self._seen.repeated()
+        if not suspects:
+            return spool
+        first: dict[str, int] = {}
+        repeated: list[int] = []
+        numbers = self._sent_numbers()
+        for row, line in enumerate(spool.lines()):
+            number = next(numbers)
+            custom_id = id_of(line)
+            if custom_id is None or hash(custom_id) not in suspects:
+                continue
+            if custom_id in first:
+                repeated.append(row)
+                earlier = self._place(first[custom_id])
+                fault = RowProblem(f"repeats the custom_id of {earlier}; each must be unique", custom_id)
+                self._leave_out(number, fault, line)
+            first.setdefault(custom_id, number)
+        return spool.without(set(repeated), self._workshop / "unique.jsonl") if repeated else spool
+
+    def _sent_numbers(self) -> Iterator[int]:
+        """The numbers of the elements that became requests, in order."""
+        left_out = set(self._skipped.numbers)
+        number = 0
+        while True:
+            number += 1
+            if number not in left_out:
+                yield number
+
+    def write_skipped(self, cuts: list[range]) -> Path | None:
+        """Write the rows that are left out, in order, as they are kept on the platform.
+
+        :raises KimiInputError: They are too many.
+        """
+        if not self.faults.count:
+            return None
+        path = self._workshop / "skipped.jsonl"
+        self._skipped.write(path, cuts)
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise KimiInputError(
+                f"{self.faults.count:,} rows would be left out, over {MAX_FILE_BYTES:,} bytes of them. Nothing was "
+                f"sent. That many are hardly meant to be: the input has {self.faults.describe()}."
+            )
+        return path
+
+
+def _too_large(line: bytes) -> str:
+    return f"makes a request of {len(line):,} bytes; a whole batch file may have {MAX_FILE_BYTES:,}"

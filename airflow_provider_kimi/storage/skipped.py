@@ -1,0 +1,72 @@
+"""Skipped rows on this machine's disk, on their way to the platform and back."""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from airflow_provider_kimi.batch.faults import RowProblem
+from airflow_provider_kimi.batch.skipped import SkippedRow, kept
+
+
+class SkippedRows:
+    """Collects rows that are left out, in any order.
+
+    :param path: A file for them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.numbers = array("q")
+        self._offsets = array("q")
+        self._path = path
+        path.touch()
+
+    def add(self, number: int, place: str, problem: RowProblem, value: object) -> None:
+        """Keep one.
+
+        :param number: Its place among all rows of the input, from 1.
+        """
+        row = SkippedRow(
+            shard=0,
+            position=0,
+            custom_id=problem.custom_id or f"row-{number:08d}",
+            place=place,
+            reason=problem.detail,
+            row=kept(value),
+        )
+        with self._path.open("ab") as target:
+            self.numbers.append(number)
+            self._offsets.append(target.tell())
+            target.write(msgspec.json.encode(row) + b"\n")
+
+    def write(self, path: Path, shards: Sequence[range]) -> None:
+        """Write them in the order of the input, each with its place among the requests that were sent.
+
+        :param shards: The rows of each shard, among those that were sent.
+        """
+        firsts = [rows.start for rows in shards]
+        order = sorted(range(len(self.numbers)), key=self.numbers.__getitem__)
+        with self._path.open("rb") as source, path.open("wb") as target:
+            for before, index in enumerate(order):
+                source.seek(self._offsets[index])
+                row = msgspec.json.decode(source.readline(), type=SkippedRow)
+                sent = self.numbers[index] - 1 - before
+                shard = bisect_right(firsts, sent)
+                placed = msgspec.structs.replace(row, shard=shard, position=sent - firsts[shard - 1])
+                target.write(msgspec.json.encode(placed) + b"\n")
+
+
+def read_skipped(path: Path | None, shard: int) -> Iterator[SkippedRow]:
+    """The rows that one shard left out, in order.
+
+    :param path: What `SkippedRows.write` wrote; None where nothing was left out.
+    """
+    if path is None:
+        return
+    with path.open("rb") as source:
+        for line in source:
+            row = msgspec.json.decode(line, type=SkippedRow)
+            if row.shard == shard:
+                yield row

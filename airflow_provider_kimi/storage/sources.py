@@ -1,0 +1,124 @@
+"""Where an input lies: one file, a directory or a pattern, on any storage that Airflow knows, compressed or not."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+from airflow_provider_kimi.compat import object_storage_path, open_binary
+from airflow_provider_kimi.exceptions import KimiInputError
+
+Kind = Literal["jsonl", "csv", "parquet"]
+
+#: What a retry cannot heal; any other `OSError` may be a passing fault of the storage, and is left to `retries`.
+LASTING_FAULTS = (NotADirectoryError, IsADirectoryError, PermissionError, ValueError, ImportError)
+
+_ENDINGS: dict[str, tuple[Kind, bool]] = {
+    ".jsonl": ("jsonl", False),
+    ".jsonl.gz": ("jsonl", True),
+    ".csv": ("csv", False),
+    ".csv.gz": ("csv", True),
+    ".parquet": ("parquet", False),
+}
+_WILDCARDS = frozenset("*?[")
+
+#: Files that other tools leave beside the data (`_SUCCESS`, `.crc`), which nobody means by a directory.
+_HIDDEN = (".", "_")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of an input.
+
+    :param uri: Its address, as messages show it.
+    :param compressed: Whether it is gzip.
+    """
+
+    path: Any
+    uri: str
+    kind: Kind
+    compressed: bool
+
+
+def located(uri: str) -> str:
+    """Write a bare path as a `file://` URI."""
+    return uri if "://" in uri else f"file://{Path(uri).absolute()}"
+
+
+def find_files(uri: str) -> list[SourceFile]:
+    """Find the files that a URI means, in the order of their names.
+
+    :raises KimiInputError: There are none, one is of an unknown kind, or the storage cannot be reached at all.
+    """
+    with reading(uri):
+        path = object_storage_path(located(uri))
+        if _WILDCARDS & set(path.name) and not path.is_file():
+            return _chosen(uri, path.parent.glob(path.name))
+        if path.is_dir():
+            return _chosen(uri, path.iterdir())
+    return [_source_file(path, uri)]
+
+
+def _chosen(uri: str, found: Any) -> list[SourceFile]:
+    files = sorted((path for path in found if not path.name.startswith(_HIDDEN) and path.is_file()), key=str)
+    if not files:
+        raise unreadable_input(uri, "has no files in it", "Check the path; files that begin with '_' or '.' are left.")
+    return [_source_file(path, str(path)) for path in files]
+
+
+def _source_file(path: Any, uri: str) -> SourceFile:
+    for ending, (kind, compressed) in _ENDINGS.items():
+        if path.name.endswith(ending):
+            return SourceFile(path, uri, kind, compressed)
+    raise unreadable_input(
+        uri,
+        f"ends in none of {', '.join(_ENDINGS)}",
+        "Convert it to one of them, or name a pattern such as 'data/*.jsonl'; a single prompt is given as a list.",
+    )
+
+
+@contextmanager
+def opened(file: SourceFile) -> Iterator[BinaryIO]:
+    """Open a file for reading; what goes wrong while it is read is told as a fault of the input, too."""
+    with reading(file.uri), open_binary(file.path, "rb") as source:
+        if not file.compressed:
+            yield source
+            return
+        with gzip.GzipFile(fileobj=source) as unpacked:
+            yield cast(BinaryIO, unpacked)
+
+
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Translate what reading may raise.
+
+    :raises KimiInputError: It cannot be read, and a retry cannot change that.
+    """
+    try:
+        yield
+    except KimiInputError:
+        raise
+    except FileNotFoundError:
+        raise unreadable_input(uri, "does not exist", "Check the path, and that this worker can reach it.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise unreadable_input(uri, f"is not a whole gzip file ({error})", "Write it again.") from None
+    except LASTING_FAULTS as error:
+        raise unreadable_input(
+            uri, f"cannot be opened ({type(error).__name__}: {str(error)[:200]})", _remedy(uri, error)
+        ) from None
+
+
+def _remedy(uri: str, error: Exception) -> str:
+    if isinstance(error, PermissionError) or "://" not in uri or uri.startswith("file://"):
+        return "Check the path and its access."
+    if uri.startswith("s3"):
+        return "If S3 support is missing here: pip install 'airflow-provider-kimi[s3]'."
+    return "Check the path; the Airflow provider of this storage must be installed."
+
+
+def unreadable_input(uri: str, fault: str, remedy: str) -> KimiInputError:
+    """The error for an input that cannot be read at all."""
+    return KimiInputError(f"Input {uri[:200]!r} {fault}. Nothing was sent. {remedy}")

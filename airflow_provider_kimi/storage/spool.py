@@ -1,0 +1,137 @@
+"""Request lines on this machine's disk: written once, cut into slices, uploaded from where they lie."""
+
+import hashlib
+import io
+from array import array
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+#: Bytes that are written, hashed or copied at once.
+CHUNK_BYTES = 1 << 20
+
+
+class Spool:
+    """A file of request lines, and the offset at which each of them ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ends = array("q")
+        self._size = 0
+        self._file = path.open("wb", CHUNK_BYTES)
+
+    def write(self, line: bytes) -> None:
+        """Add a line, given without its newline."""
+        self._file.write(line)
+        self._file.write(b"\n")
+        self._size += len(line) + 1
+        self.ends.append(self._size)
+
+    def close(self) -> None:
+        """Finish writing."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines, without their newlines."""
+        with self.path.open("rb", CHUNK_BYTES) as source:
+            for line in source:
+                yield line[:-1]
+
+    def without(self, rows: Collection[int], path: Path) -> "Spool":
+        """Copy the lines into a new spool, leaving some out.
+
+        :param rows: Their numbers, from 0.
+        """
+        with Spool(path) as kept:
+            for number, line in enumerate(self.lines()):
+                if number not in rows:
+                    kept.write(line)
+        return kept
+
+    def slice_of(self, rows: range) -> "Slice":
+        """The lines of some consecutive rows."""
+        begin = self.ends[rows.start - 1] if rows.start else 0
+        return Slice(self.path, begin, self.ends[rows.stop - 1], len(rows))
+
+
+class Slice:
+    """Consecutive lines of a file.
+
+    :param begin: Offset of the first byte.
+    :param end: Offset behind the last byte.
+    :param rows: How many lines it has.
+    """
+
+    def __init__(self, path: Path, begin: int, end: int, rows: int) -> None:
+        self.path = path
+        self.begin = begin
+        self.size = end - begin
+        self.rows = rows
+
+    def open(self) -> "SliceReader":
+        """Open it like a file of its own."""
+        return SliceReader(self)
+
+    def fingerprint(self) -> str:
+        """The digest of its bytes."""
+        digest = hashlib.sha256()
+        with self.open() as content:
+            while chunk := content.read(CHUNK_BYTES):
+                digest.update(chunk)
+        return f"sha256:{digest.hexdigest()}"
+
+    def rewritten(self, path: Path, change: Callable[[bytes], bytes]) -> "Slice":
+        """Write its lines into a file of its own, each as `change` returns it."""
+        with Spool(path) as target, self.path.open("rb", CHUNK_BYTES) as source:
+            source.seek(self.begin)
+            for _ in range(self.rows):
+                target.write(change(source.readline()[:-1]))
+        return target.slice_of(range(self.rows))
+
+
+class SliceReader(io.RawIOBase):
+    """Reads a slice; an HTTP client takes its length by seeking to the end."""
+
+    def __init__(self, part: Slice) -> None:
+        super().__init__()
+        self._part = part
+        self._at = 0
+        self._file = part.path.open("rb", 0)
+        self._file.seek(part.begin)
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset within the slice."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._part.size}[whence]
+        self._file.seek(self._part.begin + self._at)
+        return self._at
+
+    def tell(self) -> int:
+        """The offset within the slice."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what fits, to the slice's end at most."""
+        view = memoryview(buffer)[: max(self._part.size - self._at, 0)]
+        count = self._file.readinto(view)
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()

@@ -1,0 +1,134 @@
+"""The figures of bench_submit as Markdown."""
+
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from os import cpu_count
+from pathlib import Path
+
+from tests.support.reviews import origin
+
+PACKAGES = ("airflow-provider-kimi", "apache-airflow", "apache-airflow-providers-common-ai", "openai", "msgspec")
+
+#: What is aimed at: how many times as fast as theirs, bytes of memory growth at any size, bytes a second.
+TARGET_RATIO = 3.0
+TARGET_GROWTH = 32_000_000
+TARGET_SPEED = 200_000_000
+
+_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One contender: its name for the process that runs it, its title here, and which input it is given."""
+
+    name: str
+    title: str
+    input: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is this project's."""
+        return self.name != "theirs"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One run: its seconds, the growth of its memory, and the bytes that the server was sent, warm-up included."""
+
+    seconds: float
+    growth: int
+    sent: int
+
+
+def heading(rows: int, size: int, runs: int) -> str:
+    """Say what was measured, where and with what."""
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        f"\n## Submitting {rows:,} rows, {size / _MB:.0f} MB of requests (medians of {runs} interleaved runs)\n\n"
+        f"{_cpu()}, {cpu_count()} cores, {platform.system()} {platform.machine()}, Python "
+        f"{platform.python_version()}; {packages}. Texts: {origin()} and generated English ones, in turn.\n\n"
+        "Ours is the operator's whole `execute`: check, search for earlier work, upload, create. Theirs is "
+        "`OpenAIBatchAdapter(...)`, `validate_requests` and `submit`, without what their operator does around it.\n"
+        "MB/s counts the bytes of the Kimi-ready file for all. Theirs sends more for the same rows, because it "
+        "escapes all that is not ASCII.\n"
+    )
+
+
+def contenders(found: Mapping[str, Sequence[Figures]], size: int) -> str:
+    """Tell what each contender took."""
+    lines = [_row("submit", "seconds", "fastest to slowest", "MB/s", "memory growth", "sent")]
+    lines.append("|---|---:|---:|---:|---:|---:|")
+    for title, runs in found.items():
+        seconds = [run.seconds for run in runs]
+        middle = statistics.median(seconds)
+        growth = statistics.median(run.growth for run in runs)
+        sent = statistics.median(run.sent for run in runs)
+        spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
+        lines.append(_row(title, f"{middle:.2f}", spread, f"{size / middle / _MB:.0f}", _mb(growth), _mb(sent)))
+    return "\n".join(lines) + "\n"
+
+
+def bounds(found: Mapping[str, Sequence[float]], size: int) -> str:
+    """Tell what each step takes alone."""
+    lines = [_row("one step alone, on the Kimi-ready file", "seconds", "MB/s"), "|---|---:|---:|"]
+    for name, seconds in found.items():
+        middle = statistics.median(seconds)
+        lines.append(_row(name, f"{middle:.2f}", f"{size / middle / _MB:.0f}"))
+    return "\n".join(lines) + "\n"
+
+
+def large(found: Mapping[str, Figures | str], size: int) -> str:
+    """Tell what ours needs at ten times the size, or why it refused."""
+    lines = [_row(f"{size / _MB:.0f} MB of requests, one run", "seconds", "MB/s", "memory growth", "sent")]
+    lines.append("|---|---:|---:|---:|---:|")
+    for title, run in found.items():
+        if isinstance(run, str):
+            lines.append(_row(title, f"refused: {run[:300]}", "", "", ""))
+        else:
+            speed = f"{size / run.seconds / _MB:.0f}"
+            lines.append(_row(title, f"{run.seconds:.2f}", speed, _mb(run.growth), _mb(run.sent)))
+    return "\n".join(lines) + "\n"
+
+
+def verdict(
+    ours: Mapping[str, Sequence[Figures]], theirs: float, size: int, at_ten: Mapping[str, Figures | str]
+) -> str:
+    """Hold the figures against the targets; the ratio leaves their reading of the table out, in their favour."""
+    lines = [_row("target", "case", "found", ""), "|---|---|---:|---|"]
+    for title, runs in ours.items():
+        seconds = statistics.median(run.seconds for run in runs)
+        growth = statistics.median(run.growth for run in runs)
+        ratio, speed = theirs / seconds, size / seconds
+        lines += [
+            _row(f"{TARGET_RATIO:g} times theirs", title, f"{ratio:.1f} times", _met(ratio >= TARGET_RATIO)),
+            _row(f"{TARGET_SPEED / _MB:.0f} MB/s", title, f"{speed / _MB:.0f} MB/s", _met(speed >= TARGET_SPEED)),
+            _row(f"growth below {_mb(TARGET_GROWTH)}", title, _mb(growth), _met(growth < TARGET_GROWTH)),
+        ]
+    for title, run in at_ten.items():
+        goal = f"growth below {_mb(TARGET_GROWTH)} at ten times the size"
+        met = not isinstance(run, str) and run.growth < TARGET_GROWTH
+        lines.append(_row(goal, title, "refused" if isinstance(run, str) else _mb(run.growth), _met(met)))
+    return "\n".join(lines) + "\n\nThe ratio is against theirs from a list in memory, which is in their favour.\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _mb(size: float) -> str:
+    return f"{size / _MB:.0f} MB"
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "missed"
+
+
+def _cpu() -> str:
+    """Name the processor as the kernel does; Python itself knows it on few systems."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown processor")
