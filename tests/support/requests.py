@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,8 @@ def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def order(source: object, **changes: Any) -> Order:
     """An order with sensible values; `changes` are fields of the order or of its recipe."""
-    window, metadata = changes.pop("completion_window", "24h"), changes.pop("metadata", {})
-    model, reuse = changes.pop("model", None), changes.pop("reuse", "auto")
-    return Order(source, Recipe(model or "kimi-k2.6", **changes), model, window, metadata, reuse)
+    own = {field.name: changes.pop(field.name) for field in fields(Order) if field.name in changes}
+    return Order(source, Recipe(own.get("model") or "kimi-k2.6", **changes), **own)
 
 
 def submit_prompts(hook: KimiHook, count: int) -> Submission:

@@ -1,0 +1,135 @@
+"""The whole input is judged before the first call: what is wrong is told together, or left out and kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.support.landing import land
+from tests.support.logs import LogRecord
+from tests.support.requests import TASK, order, request, write_jsonl
+
+
+class TestOneBadRow:
+    def test_among_a_hundred_thousand_is_named_and_nothing_is_sent(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        table = tmp_path / "rows.jsonl"
+        lines = [json.dumps({"id": n, "text": f"review {n}"}) for n in range(1, 100_001)]
+        lines[77_776] = json.dumps({"id": 77_777, "text": None})
+        table.write_text("\n".join(lines))
+        with pytest.raises(KimiInputError, match=r"1 fault: line 77777 \(custom_id '77777'\) has null in column 'text'"):
+            submit(hook, order(str(table), prompt="{text}", key_column="id"), TASK, LogRecord())
+        assert not sim.journal
+
+    def test_among_a_hundred_thousand_ready_lines_too(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        ready = tmp_path / "rows.jsonl"
+        lines = [json.dumps(request(f"r{n}")) for n in range(100_000)]
+        lines[50_000] = lines[50_000].replace('"content": "hi"', '"content": ""')
+        ready.write_text("\n".join(lines))
+        with pytest.raises(KimiInputError, match=r"line 50001 \(custom_id 'r50000'\) has an empty content in message 1"):
+            submit(hook, order(str(ready)), TASK, LogRecord())
+        assert not sim.journal
+
+    def test_a_key_that_comes_again_far_behind_is_named_with_both_rows(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        """T34."""
+        keys = [f"k{n}" for n in range(100_000)]
+        keys[99_999] = "k6"
+        table = write_jsonl(tmp_path / "rows.jsonl", [{"id": key, "text": "x"} for key in keys])
+        told = r"line 100000 \(custom_id 'k6'\) repeats the custom_id of line 7; each must be unique"
+        with pytest.raises(KimiInputError, match=told):
+            submit(hook, order(table, prompt="{text}", key_column="id"), TASK, LogRecord())
+        assert not sim.journal
+
+
+class TestManyFaults:
+    def test_are_told_together_up_to_twenty_with_their_number(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        rows = [{"id": f"k{n}", "text": "x", f"odd{n}": 1} for n in range(50)]
+        for row in rows:
+            del row["text"]
+        table = write_jsonl(tmp_path / "rows.jsonl", rows)
+        with pytest.raises(KimiInputError) as refused:
+            submit(hook, order(table, prompt="{text}", key_column="id"), TASK, LogRecord())
+        assert "has 50 faults: line 1 (custom_id 'k0')" in str(refused.value)
+        assert "line 20 (custom_id 'k19')" in str(refused.value)
+        assert "line 21" not in str(refused.value)
+        assert "and 30 more" in str(refused.value)
+        assert not sim.journal
+
+    def test_in_several_files_name_the_file(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}] * 3)
+        write_jsonl(tmp_path / "b.jsonl", [{"text": "x"}, {"text": None}])
+        with pytest.raises(KimiInputError, match=r"line 2 of \S+b\.jsonl has null"):
+            submit(hook, order(str(tmp_path), prompt="{text}"), TASK, LogRecord())
+        assert not sim.journal
+
+
+class TestSkippedRows:
+    """`on_invalid_row="skip"`: what cannot be sent comes back as an honest row."""
+
+    ROWS = (
+        {"id": "a", "text": "good", "lang": "en"},
+        {"id": "b", "text": None, "lang": "fr"},
+        {"id": "", "text": "no key", "lang": "de"},
+        {"id": "c", "text": "fine", "lang": "zh"},
+        {"id": "a", "text": "again", "lang": "it"},
+        {"id": "d", "text": "well", "lang": "es"},
+    )
+
+    @pytest.mark.parametrize("max_rows", [None, 1, 2])
+    @pytest.mark.parametrize("with_input", [True, False])
+    def test_stand_in_their_place_among_the_results_and_in_the_dead_letters(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path, with_input: bool, max_rows: int | None
+    ) -> None:
+        table = write_jsonl(tmp_path / "rows.jsonl", self.ROWS)
+        wanted = order(
+            table, prompt="{text}", key_column="id", on_invalid_row="skip", max_rows_per_batch=max_rows
+        )
+        submission = submit(hook, wanted, TASK, LogRecord())
+        sim.advance(60)
+        changes = {"input": table, "key_column": "id"} if with_input else {}
+        landed = land(hook, tmp_path / "out", submission.batch_ids, **changes)
+        names = ["a", "b", "row-00000003", "c", "a", "d"]
+        assert [row["custom_id"] for row in landed.rows()] == names
+        statuses = ["succeeded", "invalid", "invalid", "succeeded", "invalid", "succeeded"]
+        assert [row["status"] for row in landed.rows()] == statuses
+        assert landed.manifest["counts"]["total"] == 6
+        letters = landed.rows("dead_letter.jsonl")
+        assert [letter["custom_id"] for letter in letters] == ["b", "row-00000003", "a"]
+        assert letters[0]["row"] == self.ROWS[1]
+        assert letters[0]["error"] == {"code": "not_sent", "message": "has null in column 'text', which the prompt uses"}
+        if with_input:
+            assert [row.get("lang") for row in landed.rows()][:4] == ["en", "fr", "de", "zh"]
+
+    def test_are_found_again_by_a_retry(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        wanted = order(["good", "", "also good"], on_invalid_row="skip", max_rows_per_batch=1)
+        sim.inject("create_batch", skip=1, status=400)
+        with pytest.raises(Exception, match="1 of the 2 batches"):
+            submit(hook, wanted, TASK, LogRecord())
+        submission = submit(hook, wanted, TASK, LogRecord())
+        assert len({(sim.batches[b].metadata or {})["kimi_skipped_file"] for b in submission.batch_ids}) == 1
+        sim.advance(60)
+        landed = land(hook, tmp_path, submission.batch_ids)
+        assert [row["status"] for row in landed.rows()] == ["succeeded", "invalid", "succeeded"]
+
+    def test_all_of_them_leave_nothing_to_send(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        with pytest.raises(KimiInputError, match="has no row that can be sent: 2 faults: element 1 makes an empty"):
+            submit(hook, order(["", ""], on_invalid_row="skip"), TASK, LogRecord())
+        assert not sim.journal
+
+    def test_an_unreadable_file_is_no_row_to_skip(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        table = tmp_path / "t.csv"
+        table.write_bytes("id,text\n1,中文\n".encode("gbk"))
+        with pytest.raises(KimiInputError, match="is not UTF-8"):
+            submit(hook, order(str(table), prompt="{text}", on_invalid_row="skip"), TASK, LogRecord())
+        assert not sim.journal
