@@ -35,7 +35,8 @@ with DAG(
         key_column="review_id",
         system_prompt="You label product reviews. Answer with exactly one of: positive, negative",
         prompt="{text}",
-        request_params={"thinking": {"type": "disabled"}, "max_completion_tokens": 64},
+        thinking="disabled",
+        request_params={"max_completion_tokens": 64},
     )
     wait = KimiBatchSensor(task_id="wait", batch_id=create.output)
     results = KimiBatchResultsOperator(

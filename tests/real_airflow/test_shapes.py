@@ -10,20 +10,21 @@ from tests.support.reviews import read_rows
 
 pytestmark = pytest.mark.real_airflow
 
-MAPPED, CANCELLED = "mapped_reviews", "cancelled_reviews"
+MAPPED, CANCELLED, SHARDS = "mapped_reviews", "cancelled_reviews", "example_kimi_mapped_batches"
 RUN = "shapes"
 
 
 @pytest.fixture(scope="module")
 def finished(world: World) -> None:
-    """Run both DAGs to their end."""
+    """Run the DAGs to their end."""
     airflow = world.airflow
     airflow.run_dag(MAPPED, RUN, {"output": str(world.folder / MAPPED)})
     airflow.run_dag(CANCELLED, RUN)
+    airflow.run_dag(SHARDS, RUN, {"output": str(world.folder / SHARDS)})
     states: dict[str, str] = {}
 
     def ended() -> bool:
-        states.update({dag_id: airflow.run_state(dag_id, RUN) for dag_id in (MAPPED, CANCELLED)})
+        states.update({dag_id: airflow.run_state(dag_id, RUN) for dag_id in (MAPPED, CANCELLED, SHARDS)})
         return set(states.values()) <= {"success", "failed"}
 
     wait_for(ended, 180, "the runs did not end")
@@ -65,6 +66,19 @@ def test_a_rescheduled_sensor_waits_for_every_mapped_batch(world: World) -> None
         for batch in world.platform.batches.values()
         if batch.metadata and batch.metadata["airflow_dag_id"] == MAPPED
     )
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_batches_of_one_table_are_waited_for_and_landed_by_a_mapped_task_each(world: World) -> None:
+    folders = [world.folder / SHARDS / RUN / str(index) for index in range(3)]
+    rows = [row for folder in folders for row in read_rows(folder / "results.jsonl")]
+    assert len(rows) == 60
+    assert [row["custom_id"] for row in rows] == [row["review_id"] for row in rows]
+    assert len({row["custom_id"] for row in rows}) == 60
+    assert {row["status"] for row in rows} == {"succeeded"}
+    assert all(row["text"] for row in rows), "each instance finds the columns of its own rows"
+    shards = [json.loads((folder / "manifest.json").read_bytes())["batch_ids"] for folder in folders]
+    assert [batch_id for shard in shards for batch_id in shard] == world.airflow.xcom(SHARDS, RUN, "create")
 
 
 @pytest.mark.usefixtures("finished")

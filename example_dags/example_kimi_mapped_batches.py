@@ -1,0 +1,44 @@
+"""
+One table, several batches, each with a mapped task instance of its own in the grid.
+
+The create cuts the table (here after 20 rows; without ``max_rows_per_batch`` only where 100 MB are full) and returns
+one id for each batch. Waiting and landing are mapped over them, so that each batch has a log, a state and a directory
+of its own. Without ``expand`` the same tasks wait for all batches and merge them into one result.
+"""
+
+from pathlib import Path
+from tempfile import gettempdir
+
+import pendulum
+from airflow.sdk import DAG
+
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator, KimiCreateBatchOperator
+from airflow_provider_kimi.sensors.batch import KimiBatchSensor
+
+REVIEWS = str(Path(__file__).parent / "data" / "reviews.csv")
+
+with DAG(
+    dag_id="example_kimi_mapped_batches",
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    params={"input": REVIEWS, "output": f"{gettempdir()}/example_kimi_mapped_batches"},
+    tags=["example", "kimi"],
+    doc_md=__doc__,
+):
+    create = KimiCreateBatchOperator(
+        task_id="create",
+        input="{{ params.input }}",
+        key_column="review_id",
+        system_prompt="You label product reviews. Answer with exactly one of: positive, negative",
+        prompt="{text}",
+        thinking="disabled",
+        request_params={"max_completion_tokens": 64},
+        max_rows_per_batch=20,
+    )
+    wait = KimiBatchSensor.partial(task_id="wait").expand(batch_id=create.output)
+    KimiBatchResultsOperator.partial(
+        task_id="results",
+        output="{{ params.output }}/{{ run_id }}/{{ ti.map_index }}",
+        input="{{ params.input }}",
+        key_column="review_id",
+    ).expand(batch_id=wait.output)
