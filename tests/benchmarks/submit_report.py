@@ -19,6 +19,11 @@ TARGET_SPEED = 200_000_000
 
 _MB = 1_000_000
 
+_ABOUT_RATIOS = (
+    "\n\nThe ratio is against theirs from a list in memory, which is in their favour; of medians and fastest runs, the "
+    "lower decides.\n"
+)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -94,16 +99,23 @@ def large(found: Mapping[str, Figures | str], size: int) -> str:
 
 
 def verdict(
-    ours: Mapping[str, Sequence[Figures]], theirs: float, size: int, at_ten: Mapping[str, Figures | str]
+    ours: Mapping[str, Sequence[Figures]], theirs: Sequence[Figures], size: int, at_ten: Mapping[str, Figures | str]
 ) -> str:
-    """Hold the figures against the targets; the ratio leaves their reading of the table out, in their favour."""
+    """Hold the figures against the targets.
+
+    The ratio leaves their reading of the table out, in their favour. Theirs took 0.9 or 1.5 s on one machine
+    while ours stayed, for a reason that was not found; so the ratio of the fastest runs stands beside that of the
+    medians, and the lower one decides. It may still differ from one call of the benchmark to the next.
+    """
     lines = [_row("target", "case", "found", ""), "|---|---|---:|---|"]
     for title, runs in ours.items():
         seconds = statistics.median(run.seconds for run in runs)
         growth = statistics.median(run.growth for run in runs)
-        ratio, speed = theirs / seconds, size / seconds
+        ratio, speed = statistics.median(run.seconds for run in theirs) / seconds, size / seconds
+        fastest = min(run.seconds for run in theirs) / min(run.seconds for run in runs)
+        ratios = f"{ratio:.2f} times (fastest runs: {fastest:.2f})"
         lines += [
-            _row(f"{TARGET_RATIO:g} times theirs", title, f"{ratio:.1f} times", _met(ratio >= TARGET_RATIO)),
+            _row(f"{TARGET_RATIO:g} times theirs", title, ratios, _met(min(ratio, fastest) >= TARGET_RATIO)),
             _row(f"{TARGET_SPEED / _MB:.0f} MB/s", title, f"{speed / _MB:.0f} MB/s", _met(speed >= TARGET_SPEED)),
             _row(f"growth below {_mb(TARGET_GROWTH)}", title, _mb(growth), _met(growth < TARGET_GROWTH)),
         ]
@@ -111,7 +123,7 @@ def verdict(
         goal = f"growth below {_mb(TARGET_GROWTH)} at ten times the size"
         met = not isinstance(run, str) and run.growth < TARGET_GROWTH
         lines.append(_row(goal, title, "refused" if isinstance(run, str) else _mb(run.growth), _met(met)))
-    return "\n".join(lines) + "\n\nThe ratio is against theirs from a list in memory, which is in their favour.\n"
+    return "\n".join(lines) + _ABOUT_RATIOS
 
 
 def _row(*cells: str) -> str:
