@@ -68,10 +68,15 @@ def renamed(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row's columns under names that results do not use themselves."""
     columns: dict[str, Any] = {}
     for key, value in row.items():
-        if isinstance(value, bytes):  # an image, most likely; it is not repeated with every answer
+        if _is_binary(value):
             continue
         name = key
         while name in RESULT_FIELDS or name in columns or (name != key and name in row):
             name = f"input_{name}"
         columns[name] = value
     return columns
+
+
+def _is_binary(value: object) -> bool:
+    """An image, or several, most likely; they are not repeated with every answer."""
+    return isinstance(value, bytes) or (isinstance(value, list) and any(isinstance(part, bytes) for part in value))

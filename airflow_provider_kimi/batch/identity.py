@@ -122,7 +122,7 @@ def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
                 f"has the key {str(key)[:80]!r}; a key is text of 1 to {MAX_METADATA_KEY_CHARS} characters",
                 "Shorten it.",
             )
-        if key in own or key == "kimi_prompt_fingerprint":
+        if key in own or key in ("kimi_prompt_fingerprint", SKIPPED_FILE_KEY):
             raise _wrong_metadata(f"has the key {key!r}, which this provider sets", "Choose another name.")
         if not isinstance(value, str) or len(value) > MAX_METADATA_VALUE_CHARS:
             raise _wrong_metadata(

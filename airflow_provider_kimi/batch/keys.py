@@ -42,6 +42,9 @@ def custom_id_of(item: object, number: int, key_column: KeyColumns | None) -> st
     if key_column is None:
         return f"row-{number:08d}"
     if isinstance(key_column, str):
+        key = item.get(key_column) if isinstance(item, dict) else None
+        if type(key) is str and _PLAIN.fullmatch(key):
+            return key
         return _named(_key(item, key_column))
     parts = [_key(item, column) for column in key_column]
     if len(parts) == 1:

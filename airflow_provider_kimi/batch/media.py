@@ -36,6 +36,9 @@ _SIGNATURES: tuple[tuple[bytes, int, MediaKind, str], ...] = (
     (b"\x00\x00\x01\xb3", 0, "video", "video/mpeg"),
 )
 
+#: Files of the family of mp4 that are neither a video nor a kind of image that is accepted.
+_OTHER_BRANDS = (b"ftypavif", b"ftypavis", b"ftypM4A", b"ftypM4B")
+
 #: Bytes that are enough to tell one from another.
 SIGNATURE_BYTES = 16
 
@@ -60,6 +63,8 @@ class MediaType(NamedTuple):
 
 def media_type(begin: bytes) -> MediaType | None:
     """Tell by its first bytes what a file holds; None for what the platform does not accept."""
+    if begin[4:].startswith(_OTHER_BRANDS):
+        return None
     for signature, offset, kind, mime in _SIGNATURES:
         if begin[offset : offset + len(signature)] == signature:
             return MediaType(kind, mime)

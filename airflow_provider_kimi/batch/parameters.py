@@ -96,13 +96,10 @@ class ParameterRules:
         for key, rule in self.of_model(model).items():
             if key in parameters and (fault := _broken(key, rule, parameters)):
                 broken[key] = fault
-        faults = [*_malformed(parameters)]
-        dropped: tuple[str, ...] = ()
-        if self.mode == "drop":
-            dropped = tuple(broken)
-        else:
-            faults = [*broken.values(), *faults]
-        return Verdict(tuple(faults), dropped, _warnings(parameters))
+        if broken and self.mode == "drop":  # what is left may break a rule only now
+            rest = self.judge(model, {key: value for key, value in parameters.items() if key not in broken})
+            return Verdict(rest.faults, (*broken, *rest.dropped), rest.warnings)
+        return Verdict((*broken.values(), *_malformed(parameters)), (), _warnings(parameters))
 
 
 def _broken(key: str, rule: ParameterRule, parameters: Mapping[str, Any]) -> str | None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
-import msgspec
-
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
 from airflow_provider_kimi.batch.faults import RowProblem
+from airflow_provider_kimi.batch.frames import Frame, encode, frame_of
 from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.parameters import ParameterRules, Verdict, wants_json
 from airflow_provider_kimi.batch.templates import Conversation, Template
@@ -25,6 +24,8 @@ _OWN_BODY_KEYS = ("model", "messages")
 
 #: What tells a request from a table row, where nothing says which it is.
 _REQUEST_KEYS = {"custom_id", "method", "url", "body"}
+
+_NO_SYSTEM = "makes an empty system message; the platform refuses it"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Recipe:
     thinking: Thinking | None = None
     rules: ParameterRules = field(default_factory=ParameterRules)
 
-    @property
+    @cached_property
     def asks_about_rows(self) -> bool:
         """Whether the input is a table, or anything else that has to be made into requests."""
         return any(way is not None for way in (self.prompt, self.messages, self.body))
@@ -88,7 +89,13 @@ class Recipe:
             raise KimiInputError("system_prompt is given beside body. Nothing was sent. Write it into body's messages.")
         if self.thinking is not None and "thinking" in self.request_params:
             raise KimiInputError("thinking is given, and request_params has it too. Nothing was sent. Keep one.")
-        if isinstance(self.messages, str | bytes) or isinstance(self.body, str | bytes | list):
+        twice = [key for key in self._given_params if isinstance(self.body, Mapping) and key in self.body]
+        if twice:
+            raise KimiInputError(
+                f"body sets {' and '.join(map(repr, twice))}, and so do request_params or thinking. Nothing was sent. "
+                "Keep one of them."
+            )
+        if isinstance(self.messages, str | bytes | Mapping) or isinstance(self.body, str | bytes | list):
             raise KimiInputError(
                 "messages is a list of messages and body is a mapping, or a function that makes one from a row. "
                 "Nothing was sent. For a text about a row, use prompt."
@@ -145,7 +152,8 @@ class Recipe:
         if self._conversation is not None:
             texts.append(str(self._conversation.messages))
         known = self.prompt is not None or self._conversation is not None
-        if known and wants_json(self._params) and not any("json" in text.lower() for text in texts if text):
+        params = {**self._params, **self.body} if isinstance(self.body, Mapping) else self._params
+        if known and wants_json(params) and not any("json" in text.lower() for text in texts if text):
             warnings.append(
                 "response_format asks for a JSON object, but no message says so: the model follows JSON mode only "
                 "where the prompt asks for JSON and names its keys"
@@ -163,10 +171,40 @@ class Recipe:
         :param media: Parts to put before the text of the last user message.
         :raises RowProblem: The item cannot be made into a request.
         """
+        if self._frame is not None and not media:
+            return self._frame.fill(custom_id, *self._texts(item))
         body = self._body(item)
         if media:
             body = {**body, "messages": with_media(body.get("messages"), media)}
-        return encode({"custom_id": custom_id, "method": "POST", "url": BATCH_ENDPOINT, "body": body})
+        return encode(_request(custom_id, body))
+
+    @cached_property
+    def _frame(self) -> Frame | None:
+        if self._user is None:
+            return None
+
+        def request(custom_id: str, *texts: str) -> dict[str, Any]:
+            return _request(custom_id, {"model": self.model, "messages": self._prompted(*texts), **self._params})
+
+        return frame_of(request, holes=2 if self._system is None else 3)
+
+    def _texts(self, item: object) -> list[str]:
+        """The texts of a prompt: of the system message where there is one, and of the user's."""
+        row = _row(item)
+        user = self._user.fill(row) if self._user else ""
+        if not user or user.isspace():
+            raise RowProblem("makes an empty prompt")
+        if self._system is None:
+            return [user]
+        system = self._system.fill(row)
+        if not system:
+            raise RowProblem(_NO_SYSTEM)
+        return [system, user]
+
+    @staticmethod
+    def _prompted(*texts: str) -> list[dict[str, str]]:
+        roles = ("system", "user")[-len(texts) :]
+        return [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
 
     def _body(self, item: object) -> Mapping[str, Any]:
         if self.body is None:
@@ -182,19 +220,26 @@ class Recipe:
         return {"model": self.model, **self._params, **made}
 
     def _messages(self, item: object) -> list[Any]:
-        system = self.system_prompt
         if self._user is not None:
-            messages = _chat(self._user.fill(_row(item)))
-        elif self._conversation is not None:
+            return list(self._prompted(*self._texts(item)))
+        if self._conversation is not None:
             messages = self._conversation.fill(_row(item))
-        elif self.messages is not None:
-            made = _called(self.messages, "messages", item)
-            messages = _chat(made)
         else:
-            messages = _chat(item)
-        if self._system is not None:
-            system = self._system.fill(_row(item))
+            messages = _chat(item if self.messages is None else self._made_messages(item))
+        system = self.system_prompt if self._system is None else self._system.fill(_row(item))
+        if system == "":
+            raise RowProblem(_NO_SYSTEM)
         return messages if system is None else [{"role": "system", "content": system}, *messages]
+
+    def _made_messages(self, item: object) -> Any:
+        made = _called(self.messages, "messages", item)
+        if isinstance(made, Mapping):
+            raise RowProblem(f"makes messages return a {type(made).__name__}; it must be a list of messages, or a text")
+        return made
+
+
+def _request(custom_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"custom_id": custom_id, "method": "POST", "url": BATCH_ENDPOINT, "body": body}
 
 
 def _row(item: object) -> Mapping[str, Any]:
@@ -221,31 +266,19 @@ def with_media(messages: Any, media: Sequence[Mapping[str, Any]]) -> list[Any]:
 
     :raises RowProblem: There is no such message.
     """
-    last = next((place for place in reversed(range(len(messages or ()))) if _is_from_user(messages[place])), None)
+    given = messages if isinstance(messages, Sequence) else ()
+    last = next((place for place in reversed(range(len(given))) if _is_from_user(given[place])), None)
     if last is None:
         raise RowProblem("has media, but its messages have none of the user to put them into")
-    content = messages[last].get("content")
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
+    content = messages[last].get("content") or ()
+    if not isinstance(content, Sequence):
+        raise RowProblem("has media, but the content of its last user message is neither text nor a list of parts")
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
     return [*messages[:last], {**messages[last], "content": [*media, *parts]}, *messages[last + 1 :]]
 
 
 def _is_from_user(message: object) -> bool:
     return isinstance(message, Mapping) and message.get("role") == "user"
-
-
-def encode(request: object) -> bytes:
-    """Encode a request as one line of JSON.
-
-    :raises RowProblem: It holds something that JSON cannot.
-    """
-    try:
-        return msgspec.json.encode(request)
-    except UnicodeEncodeError:
-        raise RowProblem("holds half a character (a lone surrogate), which is not valid Unicode") from None
-    except RecursionError:
-        raise RowProblem("is nested too deeply") from None
-    except (TypeError, msgspec.MsgspecError) as error:
-        raise RowProblem(f"cannot be written as JSON: {error}") from None
 
 
 def is_ready_request(item: object) -> TypeGuard[Mapping[str, Any]]:

@@ -36,6 +36,6 @@ def kept(value: object) -> Any:
         return value[:MAX_KEPT_BYTES].decode("utf-8", "replace")
     try:
         encoded = msgspec.json.encode(value, enc_hook=str)
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+    except Exception:  # whatever the `str` of a user's class may raise; the row is still named
         return None
     return msgspec.Raw(encoded) if len(encoded) <= MAX_KEPT_BYTES else None

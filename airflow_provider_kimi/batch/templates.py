@@ -47,11 +47,25 @@ class Template:
         """The columns it needs, each once, in order."""
         return list(dict.fromkeys(column for _, column, _, _ in self._parts if column is not None))
 
+    @cached_property
+    def _plain(self) -> list[tuple[str, str | None]] | None:
+        if any(spec for _, _, spec, _ in self._parts):
+            return None
+        return [(text, column) for text, column, _, _ in self._parts]
+
     def fill(self, row: Mapping[str, Any]) -> str:
         """Insert a row's values.
 
         :raises RowProblem: A column is missing or null, or its value does not fit the format.
         """
+        if self._plain is None:
+            return self._fill_carefully(row)
+        try:
+            return "".join([text if column is None else text + row[column] for text, column in self._plain])
+        except (KeyError, TypeError):  # a column is missing, or holds something else than text
+            return self._fill_carefully(row)
+
+    def _fill_carefully(self, row: Mapping[str, Any]) -> str:
         if missing := [column for column in self.columns if column not in row]:
             names = ", ".join(map(repr, missing))
             hint = "" if all(name.isidentifier() for name in missing) else "; in a prompt, a literal brace is doubled"

@@ -3,6 +3,7 @@
 import codecs
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -11,11 +12,7 @@ from airflow_provider_kimi.batch.faults import RowProblem
 from airflow_provider_kimi.batch.parameters import ParameterRules, Verdict
 
 #: Roles of messages (chat reference).
-ROLES = ("system", "user", "assistant", "tool")
-
-_NO_ID = "has no custom_id; it must be a non-empty string"
-_WRONG_METHOD = "must have method 'POST'"
-_WRONG_URL = f"must have url {BATCH_ENDPOINT!r}"
+Role = Literal["system", "user", "assistant", "tool"]
 
 _MEDIA = ("image_url", "video_url")
 _MEDIA_SOURCES = ("data:", "ms://")
@@ -24,18 +21,25 @@ _MEDIA_SOURCES = ("data:", "ms://")
 _MAX_VERDICTS = 1000
 
 
+#: Escapes of one block that are looked at one by one.
+_FEW_ESCAPES = 1000
+
+_NOTHING = msgspec.Raw(b"null")
+_QUOTE, _OPENING_BRACKET = b'"['
+
+
 class _Request(msgspec.Struct):
     """A request line as far as every one must have it; the values of its body stay bytes."""
 
-    custom_id: str
-    method: str
-    url: str
+    custom_id: Annotated[str, msgspec.Meta(min_length=1)]
+    method: Literal["POST"]
+    url: Literal["/v1/chat/completions"]
     body: dict[str, msgspec.Raw]
 
 
 class _Message(msgspec.Struct):
-    role: str
-    content: msgspec.Raw = msgspec.Raw(b"null")
+    role: Role
+    content: msgspec.Raw = _NOTHING
 
 
 _read_request = msgspec.json.Decoder(_Request).decode
@@ -54,54 +58,49 @@ class RequestCheck:
         self.model = model
         self.warnings: Counter[str] = Counter()
         self._rules = rules
-        self._verdicts: dict[tuple[bytes, ...], Verdict] = {}
+        self._named: bytes | None = None
+        self._verdicts: dict[tuple[object, ...], Verdict] = {}
 
     def passed(self, line: bytes) -> tuple[str, bytes]:
         """Return a line's `custom_id`, and the line as it may be sent: other bytes only where keys are dropped.
 
+        :param line: UTF-8 without half characters, which is found for many lines at once (`is_sound`).
         :raises RowProblem: It may not be sent.
         """
         request = _read(line)
+        body = request.body
         try:
-            if not request.custom_id:
-                raise RowProblem(_NO_ID)
-            if request.method != "POST":
-                raise RowProblem(_WRONG_METHOD)
-            if request.url != BATCH_ENDPOINT:
-                raise RowProblem(_WRONG_URL)
-            self._check_model(request.body)
-            check_messages(request.body.get("messages", msgspec.Raw(b"null")))
-            verdict = self._verdict(request.body)
-            self.warnings.update(verdict.warnings)
+            model = body.pop("model", _NOTHING)
+            if (named := bytes(model)) != self._named:
+                self.names(_text(model))
+                self._named = named
+            check_messages(body.pop("messages", _NOTHING))
+            verdict = self._verdict(body)
             if verdict.faults:
                 raise RowProblem(" and ".join(verdict.faults))
         except RowProblem as problem:
             problem.custom_id = request.custom_id
             raise
+        except msgspec.DecodeError as error:  # a number that no machine holds
+            raise RowProblem(f"is not valid JSON ({error})", request.custom_id) from None
+        if verdict.warnings:
+            self.warnings.update(verdict.warnings)
         return request.custom_id, _without(line, verdict.dropped) if verdict.dropped else line
-
-    def _check_model(self, body: Mapping[str, msgspec.Raw]) -> None:
-        try:
-            model = _read_text(body["model"])
-        except (KeyError, msgspec.DecodeError):
-            model = ""
-        if not model:
-            raise RowProblem("has no model in its body")
-        self.names(model)
 
     def names(self, model: str) -> None:
         """Note the model that a request names.
 
-        :raises RowProblem: It is not that of the others.
+        :raises RowProblem: It is none, or not that of the others.
         """
+        if not model:
+            raise RowProblem("has no model in its body")
         self.model = self.model or model
         if model != self.model:
             raise RowProblem(f"asks model {model!r}, but this batch uses {self.model!r}; one batch has one model")
 
-    def _verdict(self, body: Mapping[str, msgspec.Raw]) -> Verdict:
+    def _verdict(self, parameters: Mapping[str, msgspec.Raw]) -> Verdict:
         """Judge the parameters; an input repeats the same ones on most of its lines."""
-        parameters = {key: raw for key, raw in body.items() if key not in ("model", "messages")}
-        signature = tuple(part for key, raw in parameters.items() for part in (key.encode(), bytes(raw)))
+        signature = (*parameters, *map(bytes, parameters.values()))
         verdict = self._verdicts.get(signature)
         if verdict is None:
             decoded = {key: msgspec.json.decode(raw) for key, raw in parameters.items()}
@@ -112,26 +111,24 @@ class RequestCheck:
 
 
 def _read(line: bytes) -> _Request:
-    if problem := unreadable_text(line):
-        raise RowProblem(problem)
     try:
         return _read_request(line)
-    except msgspec.ValidationError:
+    except (ValueError, RecursionError):
+        if problem := unreadable(line):
+            raise RowProblem(problem) from None
         raise _wrong_shape(msgspec.json.decode(line)) from None
-    except (msgspec.DecodeError, RecursionError):
-        raise RowProblem(unreadable(line) or "cannot be read as a request") from None
 
 
 def _wrong_shape(request: object) -> RowProblem:
     if not isinstance(request, Mapping):
         return RowProblem("is JSON, but not an object; a request is {custom_id, method, url, body}")
     custom_id = request.get("custom_id")
-    if not isinstance(custom_id, str):
-        return RowProblem(_NO_ID)
-    if not isinstance(request.get("method"), str):
-        return RowProblem(_WRONG_METHOD, custom_id)
-    if not isinstance(request.get("url"), str):
-        return RowProblem(_WRONG_URL, custom_id)
+    if not isinstance(custom_id, str) or not custom_id:
+        return RowProblem("has no custom_id; it must be a non-empty string")
+    if request.get("method") != "POST":
+        return RowProblem("must have method 'POST'", custom_id)
+    if request.get("url") != BATCH_ENDPOINT:
+        return RowProblem(f"must have url {BATCH_ENDPOINT!r}", custom_id)
     return RowProblem("has no body; it must be a chat completion request", custom_id)
 
 
@@ -150,18 +147,31 @@ def check_messages(raw: msgspec.Raw) -> None:
     try:
         messages = _read_messages(raw)
     except msgspec.DecodeError:
-        raise RowProblem("has no messages in its body; they are a list of objects with role and content") from None
+        raise _wrong_messages(raw) from None
     if not messages:
         raise RowProblem("has no messages in its body")
     for number, message in enumerate(messages, 1):
-        if message.role not in ROLES:
-            raise RowProblem(f"has a message {number} whose role is none of {', '.join(ROLES)}")
         content = memoryview(message.content)
-        first = bytes(content[:1])
-        if first == b"[":
+        first = content[0]
+        if first == _OPENING_BRACKET:
             _check_parts(number, message.content)
-        elif message.role in ("system", "user") and (first != b'"' or len(content) == len(b'""')):
+        elif (first != _QUOTE or len(content) == len('""')) and message.role in ("system", "user"):
             raise RowProblem(f"has an empty content in message {number}; the platform refuses it")
+
+
+def _wrong_messages(raw: msgspec.Raw) -> RowProblem:
+    messages = msgspec.json.decode(raw)
+    for number, message in enumerate(messages if isinstance(messages, list) else (), 1):
+        if isinstance(message, dict) and message.get("role") not in get_args(Role):
+            return RowProblem(f"has a message {number} whose role is none of {', '.join(get_args(Role))}")
+    return RowProblem("has no messages in its body; they are a list of objects with role and content")
+
+
+def _text(raw: msgspec.Raw) -> str:
+    try:
+        return _read_text(raw)
+    except msgspec.DecodeError:
+        return ""
 
 
 def _check_parts(number: int, raw: msgspec.Raw) -> None:
@@ -205,19 +215,42 @@ def unreadable(line: bytes) -> str | None:
 
 
 def unreadable_text(line: bytes) -> str | None:
-    """Say why a line is no text in UTF-8 that could be JSON, without reading the JSON; None if it may be."""
+    """Say why a line is no text in UTF-8 that could be JSON; None if it may be."""
     if line.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark; save the file as UTF-8 without BOM"
     if not line or line.isspace():
         return "is blank"
-    if not line.isascii():
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            return f"is not UTF-8 at byte {error.start}; save the file as UTF-8"
-    if b"\\ud" in line or b"\\uD" in line:  # half a character is found by decoding only
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"is not UTF-8 at byte {error.start}; save the file as UTF-8"
+    if _may_hold_half_characters(line):
         try:
             msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError) as error:
-            return f"is not valid JSON ({error})" if isinstance(error, ValueError) else "is nested too deeply"
+        except msgspec.DecodeError as error:
+            return f"is not valid JSON ({error})"
+        except RecursionError:
+            return "is nested too deeply"
     return None
+
+
+def is_sound(block: bytes) -> bool:
+    """Whether many lines together are UTF-8 without half characters, which decoding a part of them would not find."""
+    if not block.isascii():
+        try:
+            block.decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+    return not _may_hold_half_characters(block)
+
+
+def _may_hold_half_characters(text: bytes) -> bool:
+    """Look for an escaped surrogate: from backslash to backslash while they are few, which is the fastest by far."""
+    at = -1
+    for _ in range(_FEW_ESCAPES):
+        at = text.find(b"\\", at + 1)
+        if at < 0:
+            return False
+        if text[at + 1 : at + 3] in (b"ud", b"uD"):
+            return True
+    return text.find(b"\\ud", at) >= 0 or text.find(b"\\uD", at) >= 0

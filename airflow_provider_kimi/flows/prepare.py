@@ -10,10 +10,11 @@ from typing import Any
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
 from airflow_provider_kimi.batch.faults import Faults, RowProblem
+from airflow_provider_kimi.batch.frames import encode
 from airflow_provider_kimi.batch.identity import digest_of
 from airflow_provider_kimi.batch.keys import custom_id_of
 from airflow_provider_kimi.batch.media import MediaKind, MediaTransport
-from airflow_provider_kimi.batch.requests import Recipe, encode, is_ready_request
+from airflow_provider_kimi.batch.requests import Recipe, is_ready_request
 from airflow_provider_kimi.batch.results import id_of
 from airflow_provider_kimi.batch.splitting import cut
 from airflow_provider_kimi.batch.submission import OnInvalidRow, Reuse
@@ -176,7 +177,7 @@ class _Preparation:
             return self.check.passed(encode(value))
         custom_id = custom_id_of(value, number, recipe.key_column)
         try:
-            line = recipe.line(value, custom_id, self.shelf.parts(value))
+            line = recipe.line(value, custom_id, self.shelf.parts(value) if self._order.media_columns else ())
             if recipe.is_trusted(value):
                 self.check.names(recipe.model)
                 return custom_id, line

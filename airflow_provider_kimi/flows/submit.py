@@ -90,6 +90,8 @@ def submit(
         job.metadata(prepared.shards[0], "" if prepared.skipped else None)  # refused before anything is sent
         size = sum(shard.content.size for shard in prepared.shards)
         log.info("Checked %s requests (%s bytes, %s batches).", prepared.request_count, size, len(prepared.shards))
+        if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
+            log.warning("%s", warning)
         earlier = EarlierWork({}, []) if order.reuse == "never" else _earlier(job)
         batches = dict(earlier.batches)
         if len(batches) < len(prepared.shards):
@@ -126,8 +128,6 @@ def _preflight(job: _Job) -> None:
     if job.order.recipe.rules.mode == "off":
         return
     model = job.prepared.model
-    if warning := check_model(model):
-        job.log.warning("%s", warning)
     try:
         offered = [offer.id for offer in job.hook.list_models()]
     except KimiError as error:

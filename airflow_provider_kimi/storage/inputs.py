@@ -43,7 +43,7 @@ class Input:
         if callable(source):
             source = source()
         if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | str):
-            return map(Item, _small(source))
+            return map(Item, _small(source) if source is self._source else source)
         if isinstance(source, Iterable) and not isinstance(source, Mapping | bytes | bytearray | str):
             return map(Item, source)
         raise KimiInputError(

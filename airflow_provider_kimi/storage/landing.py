@@ -1,6 +1,8 @@
 """Result files on their way into the output directory: each appears whole, the manifest last."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import msgspec
 
 from airflow_provider_kimi.compat import object_storage_path, open_binary
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.storage.sources import LASTING_FAULTS, located
+from airflow_provider_kimi.storage.sources import LASTING_FAULTS, located, storage_remedy
 
 #: Without this file the directory is not a result.
 MANIFEST_NAME = "manifest.json"
@@ -21,22 +23,33 @@ class OutputDirectory:
     """
 
     def __init__(self, uri: str) -> None:
-        try:
+        self._uri = uri
+        with self._writing():
             self._path = object_storage_path(located(uri))
             _ = self._path.fs  # Airflow 2.11 looks an unknown storage up only here
             self._is_local = self._path.protocol == "file"
             if self._is_local:  # elsewhere it would create a bucket
                 self._path.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, *LASTING_FAULTS) as error:
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Translate what writing may raise, such as a bucket that is not there.
+
+        :raises KimiInputError: A retry cannot change it.
+        """
+        try:
+            yield
+        except (FileExistsError, FileNotFoundError, *LASTING_FAULTS) as error:
             raise KimiInputError(
-                f"Output {uri!r} cannot be written ({type(error).__name__}: {error}). The batches are not touched by "
-                "this; their results stay on the platform. Check the path and this worker's access to it."
+                f"Output {self._uri!r} cannot be written ({type(error).__name__}: {error}). The batches are not "
+                f"touched by this; their results stay on the platform. {storage_remedy(self._uri, error)}"
             ) from None
 
     def withdraw(self, *names: str) -> None:
         """Take the manifest away, so that the directory is no result while it changes, then the named files."""
-        for name in (MANIFEST_NAME, *names):
-            (self._path / name).unlink(missing_ok=True)
+        with self._writing():
+            for name in (MANIFEST_NAME, *names):
+                (self._path / name).unlink(missing_ok=True)
 
     def publish(self, source: Path, name: str) -> str:
         """Copy a finished local file in, and return its URI.
@@ -46,12 +59,13 @@ class OutputDirectory:
         target = self._path / name
         staged = self._path / f".{name}.part" if self._is_local else target
         try:
-            with source.open("rb") as content, open_binary(staged, "wb") as landed:
+            with source.open("rb") as content, self._writing(), open_binary(staged, "wb") as landed:
                 shutil.copyfileobj(content, landed, 1 << 20)
             if self._is_local:
                 staged.replace(target)
         except BaseException:
-            staged.unlink(missing_ok=True)
+            with suppress(OSError):  # it must not hide what went wrong
+                staged.unlink(missing_ok=True)
             raise
         return str(target)
 

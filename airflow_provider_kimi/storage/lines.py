@@ -11,29 +11,41 @@ from typing import BinaryIO
 CHUNK_BYTES = 1 << 20
 
 
-def read_lines(source: BinaryIO, longest: int | None = None) -> Iterator[bytes]:
-    """Yield each line without its newline; an empty source has none, a last line needs no newline.
+def read_lines(source: BinaryIO) -> Iterator[bytes]:
+    """Yield each line without its newline; an empty source has none, a last line needs no newline."""
+    for block in read_blocks(source):
+        yield from lines_of(block)
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """Cut a block into its lines."""
+    return block.removesuffix(b"\n").split(b"\n")
+
+
+def read_blocks(source: BinaryIO, longest: int | None = None) -> Iterator[bytes]:
+    """Yield a file in blocks of whole lines, so that what all lines share is looked at once for many of them.
 
     Asks for nothing but `read`: what an object storage path opens on Airflow 2.11 cannot be iterated.
 
-    :param longest: Bytes of a line that are held; a longer one comes as its first `longest + 1` bytes. None for all.
+    :param longest: Bytes of a line that are held. A longer one may come cut, but not below `longest + 1` bytes. None
+        holds any line.
     """
     begun: list[bytes] = []
+    size = 0
     while chunk := source.read(CHUNK_BYTES):
-        first, *others = chunk.split(b"\n")
-        if longest is None or sum(map(len, begun)) <= longest:
-            begun.append(first)
-        if others:
-            yield _joined(begun, longest)
-            yield from others[:-1]
-            begun = [others[-1]]
-    if any(begun):
-        yield _joined(begun, longest)
-
-
-def _joined(pieces: list[bytes], longest: int | None) -> bytes:
-    line = b"".join(pieces)
-    return line if longest is None or len(line) <= longest else line[: longest + 1]
+        end = chunk.rfind(b"\n") + 1
+        if end and longest is not None and size > longest:  # the rest of a line that is too long
+            first = chunk.index(b"\n")
+            yield b"".join(begun)[: longest + 1] + chunk[first:end]
+        elif end:
+            yield b"".join([*begun, chunk[:end]])
+        if end:
+            begun, size = [], 0
+        if longest is None or size <= longest:
+            begun.append(chunk[end:])
+            size += len(chunk) - end
+    if size:
+        yield b"".join(begun)[: None if longest is None else longest + 1]
 
 
 def lines_at(path: Path) -> Iterator[tuple[int, bytes]]:

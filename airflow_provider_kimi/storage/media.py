@@ -1,6 +1,7 @@
 """The images and videos that the rows of a table name, fetched while the rows are read."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from errno import ENAMETOOLONG
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from airflow_provider_kimi.batch.media import (
     placeholder,
 )
 from airflow_provider_kimi.batch.validation import media_url_fault
-from airflow_provider_kimi.compat import object_storage_path, open_binary
-from airflow_provider_kimi.storage.sources import LASTING_FAULTS, located
+from airflow_provider_kimi.compat import as_uri, object_storage_path, open_binary
+from airflow_provider_kimi.storage.sources import LASTING_FAULTS, located, storage_remedy
 
 
 class MediaShelf:
@@ -52,13 +53,16 @@ class MediaShelf:
                 try:
                     found.append(media_part(kind, self._url(kind, value)))
                 except RowProblem as problem:
-                    raise RowProblem(f"has an {kind} in column {column!r} that {problem}") from None
+                    article = "an" if kind == "image" else "a"
+                    raise RowProblem(f"has {article} {kind} in column {column!r} that {problem}") from None
         return found
 
     def _url(self, kind: MediaKind, value: object) -> str:
         if isinstance(value, str) and value.startswith(("ms://", "data:")):
             return value
-        content = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else _content(value)
+        content = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else _content(as_uri(value))
+        if len(content) > MAX_FILE_BYTES:
+            raise RowProblem(f"is over {MAX_FILE_BYTES:,} bytes")
         found = media_type(content[:SIGNATURE_BYTES])
         if found is None:
             raise RowProblem(
@@ -84,7 +88,7 @@ class MediaShelf:
 
 def _each(value: object) -> Iterator[object]:
     """One, several, or none."""
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         yield from (part for part in value if part is not None and part != "")
     elif value is not None and value != "":
         yield value
@@ -97,11 +101,12 @@ def _content(value: object) -> bytes:
         raise RowProblem(str(media_url_fault(value)))
     try:
         with open_binary(object_storage_path(located(value)), "rb") as source:
-            content = source.read(MAX_FILE_BYTES + 1)
+            return source.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise RowProblem("does not exist") from None
     except LASTING_FAULTS as error:
-        raise RowProblem(f"cannot be opened ({type(error).__name__})") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise RowProblem(f"is over {MAX_FILE_BYTES:,} bytes")
-    return content
+        raise RowProblem(f"cannot be opened ({type(error).__name__}); {storage_remedy(value, error)[:-1]}") from None
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+        raise RowProblem("is too long for a path; base64 text begins with data:image/png;base64, or alike") from None

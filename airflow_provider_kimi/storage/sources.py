@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -53,19 +54,28 @@ def find_files(uri: str) -> list[SourceFile]:
 
     :raises KimiInputError: There are none, one is of an unknown kind, or the storage cannot be reached at all.
     """
+    if not uri.strip():
+        raise unreadable_input(uri, "is empty", "Check what it is rendered from.")
     with reading(uri):
         path = object_storage_path(located(uri))
-        if _WILDCARDS & set(path.name) and not path.is_file():
-            return _chosen(uri, path.parent.glob(path.name))
+        path.fs.invalidate_cache()  # the process may remember what lay there for an earlier task
+        if _WILDCARDS & set(path.name) and not path.exists():
+            return _chosen(uri, (found for found in path.parent.iterdir() if fnmatchcase(found.name, path.name)))
         if path.is_dir():
             return _chosen(uri, path.iterdir())
+        if uri.endswith("/"):
+            raise FileNotFoundError
     return [_source_file(path, uri)]
 
 
 def _chosen(uri: str, found: Any) -> list[SourceFile]:
     files = sorted((path for path in found if not path.name.startswith(_HIDDEN) and path.is_file()), key=str)
     if not files:
-        raise unreadable_input(uri, "has no files in it", "Check the path; files that begin with '_' or '.' are left.")
+        raise unreadable_input(
+            uri,
+            "has no files in it",
+            "Check the path; files that begin with '_' or '.' are left. A single prompt is given as a list.",
+        )
     return [_source_file(path, str(path)) for path in files]
 
 
@@ -107,12 +117,13 @@ def reading(uri: str) -> Iterator[None]:
         raise unreadable_input(uri, f"is not a whole gzip file ({error})", "Write it again.") from None
     except LASTING_FAULTS as error:
         raise unreadable_input(
-            uri, f"cannot be opened ({type(error).__name__}: {str(error)[:200]})", _remedy(uri, error)
+            uri, f"cannot be opened ({type(error).__name__}: {str(error)[:200]})", storage_remedy(uri, error)
         ) from None
 
 
-def _remedy(uri: str, error: Exception) -> str:
-    if isinstance(error, PermissionError) or "://" not in uri or uri.startswith("file://"):
+def storage_remedy(uri: str, error: Exception) -> str:
+    """What helps where a storage cannot be read or written."""
+    if isinstance(error, OSError) or located(uri).startswith("file://"):
         return "Check the path and its access."
     if uri.startswith("s3"):
         return "If S3 support is missing here: pip install 'airflow-provider-kimi[s3]'."

@@ -19,17 +19,29 @@ class Spool:
         self.path = path
         self.ends = array("q")
         self._size = 0
-        self._file = path.open("wb", CHUNK_BYTES)
+        self._held: list[bytes] = []
+        self._written = 0
+        self._file = path.open("wb", 0)
 
     def write(self, line: bytes) -> None:
         """Add a line, given without its newline."""
-        self._file.write(line)
-        self._file.write(b"\n")
+        self._held.append(line)
         self._size += len(line) + 1
         self.ends.append(self._size)
+        if self._size - self._written > CHUNK_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._held.append(b"")
+        left = memoryview(b"\n".join(self._held))
+        while left:
+            left = left[self._file.write(left) :]
+        self._held.clear()
+        self._written = self._size
 
     def close(self) -> None:
         """Finish writing."""
+        self._flush()
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -116,8 +128,11 @@ class SliceReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to an offset within the slice."""
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._part.size}[whence]
-        self._file.seek(self._part.begin + self._at)
+        target = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._part.size}[whence]
+        if target < 0:
+            raise ValueError(f"negative seek position {target}")
+        self._file.seek(self._part.begin + target)
+        self._at = target
         return self._at
 
     def tell(self) -> int:

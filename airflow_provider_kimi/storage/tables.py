@@ -3,13 +3,13 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
-from airflow_provider_kimi.batch.validation import unreadable, unreadable_text
-from airflow_provider_kimi.storage.lines import read_lines
+from airflow_provider_kimi.batch.validation import is_sound, unreadable, unreadable_text
+from airflow_provider_kimi.storage.lines import lines_of, read_blocks
 from airflow_provider_kimi.storage.sources import SourceFile, opened, unreadable_input
 
 #: A cell of a CSV table may be as large as a batch file; the default of the csv module is 128 KiB.
@@ -18,6 +18,9 @@ MAX_CSV_CELL_CHARS = MAX_FILE_BYTES
 #: Decoded bytes of a Parquet file that are held at once, as far as its row groups allow.
 _PARQUET_BYTES = 4 << 20
 _MAX_PARQUET_ROWS = 1000
+
+
+_decode = msgspec.json.Decoder().decode
 
 
 class Item(NamedTuple):
@@ -34,8 +37,10 @@ class Item(NamedTuple):
 def read_ready(file: SourceFile) -> Iterator[Item]:
     """The lines of a Kimi-ready file, byte for byte."""
     with opened(file) as source:
-        for line in read_lines(source, MAX_FILE_BYTES):
-            yield Item(line, _too_long(line))
+        for block in read_blocks(source, MAX_FILE_BYTES):
+            sound = is_sound(block) and len(block) <= MAX_FILE_BYTES
+            for line in lines_of(block):
+                yield Item(line, None if sound else _too_long(line) or unreadable_text(line))
 
 
 def read_table(file: SourceFile) -> Iterator[Item]:
@@ -52,17 +57,15 @@ def _too_long(line: bytes) -> str | None:
 
 def _read_jsonl(file: SourceFile) -> Iterator[Item]:
     with opened(file) as source:
-        for line in read_lines(source, MAX_FILE_BYTES):
-            yield _row_of(line)
+        for block in read_blocks(source, MAX_FILE_BYTES):
+            yield from map(_row_of, lines_of(block))
 
 
 def _row_of(line: bytes) -> Item:
-    if problem := _too_long(line) or unreadable_text(line):
-        return Item(line, problem)
     try:
-        row = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError):
-        return Item(line, unreadable(line))
+        row = _decode(line)
+    except (ValueError, RecursionError):
+        return Item(line, _too_long(line) or unreadable(line))
     return Item(row) if isinstance(row, dict) else Item(line, "is JSON, but not an object of columns")
 
 
@@ -110,14 +113,28 @@ def _read_parquet(file: SourceFile) -> Iterator[Item]:
             "is a Parquet file, and pyarrow is not installed here",
             "On the workers: pip install 'airflow-provider-kimi[parquet]'.",
         ) from None
+    with opened(file) as source:
+        try:
+            with parquet.ParquetFile(source, pre_buffer=False) as table:
+                _check_names(file, table.schema_arrow.names)
+                for rows in table.iter_batches(batch_size=_rows_at_once(table.metadata)):
+                    yield from map(Item, _values(file, rows))
+        except (pyarrow.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the storage's own; pyarrow's have no number
+                raise
+            raise unreadable_input(
+                file.uri, f"is not a whole Parquet file ({str(error)[:200]})", "Write it again."
+            ) from None
+
+
+def _values(file: SourceFile, rows: Any) -> list[Any]:
     try:
-        with opened(file) as source, parquet.ParquetFile(source, pre_buffer=False) as table:
-            _check_names(file, table.schema_arrow.names)
-            for rows in table.iter_batches(batch_size=_rows_at_once(table.metadata)):
-                yield from map(Item, rows.to_pylist())
-    except pyarrow.ArrowException as error:
+        return cast(list[Any], rows.to_pylist())
+    except (ValueError, OverflowError) as error:
         raise unreadable_input(
-            file.uri, f"is not a whole Parquet file ({str(error)[:200]})", "Write it again."
+            file.uri,
+            f"has a value that Python cannot hold ({str(error)[:200]})",
+            "Cast its column, for example to text.",
         ) from None
 
 

@@ -28,6 +28,7 @@ def refusal_of(sim: KimiSimulator, **parameters: Any) -> str:
 
 
 GOOD = json.dumps(request("good")).encode()
+HI = [{"role": "user", "content": "hi"}]
 
 
 @pytest.mark.parametrize(
@@ -63,19 +64,19 @@ def test_a_file_that_is_not_json_lines_is_refused(
         pytest.param({"url": "/v1/embeddings"}, "must have url '/v1/chat/completions'", id="wrong url"),
         pytest.param({"body": None}, "has no body", id="no body"),
         pytest.param({"body": "{}"}, "has no body", id="body a text"),
-        pytest.param({"body": {"messages": [{}]}}, "has no model", id="no model"),
+        pytest.param({"body": {"messages": HI}}, "has no model", id="no model"),
         pytest.param({"body": {"model": "kimi-k2.6"}}, "has no messages", id="no messages"),
         pytest.param(
-            {"body": {"model": "kimi-k2.7-code", "messages": [{}]}},
+            {"body": {"model": "kimi-k2.7-code", "messages": HI}},
             "asks model 'kimi-k2.7-code', but this batch uses 'kimi-k2.6'",
             id="two models",
         ),
         pytest.param(
-            {"body": {"model": "kimi-k2.6", "messages": [{}], "temperature": 0}},
-            "sets 'temperature', which the models fix",
+            {"body": {"model": "kimi-k2.6", "messages": HI, "temperature": 0}},
+            "sets 'temperature', which the model fixes",
             id="forbidden parameter",
         ),
-        pytest.param({"body": {"model": "kimi-k2.6", "messages": [{}], "stream": True}}, "sets 'stream'", id="stream"),
+        pytest.param({"body": {"model": "kimi-k2.6", "messages": HI, "stream": True}}, "sets 'stream'", id="stream"),
     ],
 )
 def test_a_wrong_request_is_refused_by_line(
@@ -91,26 +92,31 @@ def test_a_wrong_request_is_refused_by_line(
 
 
 def test_many_faults_are_told_together_and_counted(sim: KimiSimulator, tmp_path: Path) -> None:
-    source = write_jsonl(tmp_path / "in.jsonl", [request(f"r{n}", method="PUT") for n in range(30)])
-    message = refusal_of(sim, input=source)
+    source = write_jsonl(tmp_path / "in.jsonl", [{f"column_{n}": "x"} for n in range(30)])
+    message = refusal_of(sim, input=source, prompt="{text}")
     assert "has 30 faults" in message
     assert "line 20 " in message
     assert "line 21 " not in message
     assert "and 10 more" in message
 
 
-def test_over_100_mb_is_refused_with_the_numbers(sim: KimiSimulator) -> None:
-    message = refusal_of(sim, input=["x" * 1_000_000] * 100)
-    assert "makes 100 requests of 100,0" in message
-    assert "one batch file may have 100,000,000 bytes" in message
-    assert "2 or more inputs" in message
+def test_faults_that_are_alike_are_told_once(sim: KimiSimulator, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [request(f"r{n}", method="PUT") for n in range(30)])
+    message = refusal_of(sim, input=source)
+    assert "has 30 faults: line 1 (custom_id 'r0') must have method 'POST' (29 more alike)." in message
+
+
+def test_a_list_over_1_mb_is_refused_with_the_numbers_and_the_ways_out(sim: KimiSimulator) -> None:
+    message = refusal_of(sim, input=["x" * 600_000] * 2)
+    assert "a list of 2 elements and over 1,000,000 bytes" in message
+    assert "give its URI, or give a function" in message
 
 
 class TestTables:
     def test_a_missing_column_is_named_with_those_there_are(self, sim: KimiSimulator, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("id,body\n1,good\n")
         message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="Classify: {text}")
-        assert "row 1 (line 2) has no column 'text', which the prompt uses; it has 'id', 'body'" in message
+        assert "row 1 has no column 'text', which the prompt uses; it has 'id', 'body'" in message
 
     def test_a_null_is_not_sent_as_the_word_none(self, sim: KimiSimulator, tmp_path: Path) -> None:
         source = write_jsonl(tmp_path / "t.jsonl", [{"text": "a"}, {"text": None}])
@@ -119,21 +125,40 @@ class TestTables:
     def test_a_repeated_key_is_named_with_both_places(self, sim: KimiSimulator, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("id,text\n1,a\n2,b\n1,c\n")
         message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}", key_column="id")
-        assert "row 3 (line 4) (custom_id '1') repeats the custom_id of row 1 (line 2)" in message
+        assert "row 3 (custom_id '1') repeats the custom_id of row 1;" in message
 
     def test_ragged_rows(self, sim: KimiSimulator, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("id,text\n1,a,extra\n2\n")
         message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}")
-        assert "row 1 (line 2) has more cells than the header" in message
-        assert "row 2 (line 3) has fewer cells than the header" in message
+        assert "row 1 has more cells than the header has columns (it ends in line 2 of the file)" in message
+        assert "row 2 has fewer cells than the header has columns (it ends in line 3 of the file)" in message
 
     def test_another_encoding(self, sim: KimiSimulator, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_bytes("id,text\n1,很好\n".encode("gb18030"))
         assert "is not UTF-8" in refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}")
 
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            pytest.param('id,text\n1,"a\n', "is not valid CSV at line 2", id="an open quote"),
+            pytest.param('id,text\n1,"a"b\n', "is not valid CSV at line 2", id="text behind a quote"),
+            pytest.param("id,text,id\n1,a,2\n", "names the column 'id' twice", id="a repeated column"),
+        ],
+    )
+    def test_a_csv_file_that_is_none_is_refused_as_a_whole(
+        self, sim: KimiSimulator, tmp_path: Path, content: str, said: str
+    ) -> None:
+        (tmp_path / "t.csv").write_text(content)
+        for on_invalid_row in ("fail", "skip"):
+            message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}", on_invalid_row=on_invalid_row)
+            assert said in message
+            assert "fault" not in message
+
     def test_a_table_without_a_prompt(self, sim: KimiSimulator, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("id,text\n1,a\n")
-        assert "no prompt says how to ask" in refusal_of(sim, input=str(tmp_path / "t.csv"))
+        message = refusal_of(sim, input=str(tmp_path / "t.csv"))
+        assert "t.csv' is a table." in message
+        assert "Pass prompt='... {column} ...', messages or body, to say what to ask about its rows." in message
 
     def test_a_template_that_reaches_into_objects_is_only_a_column_name(self, sim: KimiSimulator) -> None:
         message = refusal_of(sim, input=[{"text": "a"}], prompt="{text.__class__}")
@@ -161,7 +186,7 @@ class TestParameters:
     @pytest.mark.parametrize("key", ["temperature", "top_p", "n", "presence_penalty", "frequency_penalty", "stream"])
     def test_a_forbidden_parameter(self, sim: KimiSimulator, key: str) -> None:
         """T53."""
-        assert f"request_params has {key!r}" in refusal_of(sim, input=["hi"], request_params={key: 1})
+        assert f"request_params sets {key!r}" in refusal_of(sim, input=["hi"], request_params={key: True})
 
     def test_an_unknown_connection(self, sim: KimiSimulator) -> None:
         message = refusal_of(sim, input=["hi"], kimi_conn_id="kimi_absent")
@@ -171,12 +196,16 @@ class TestParameters:
         ("source", "said"),
         [
             pytest.param([], "is empty", id="empty list"),
-            pytest.param([""], "element 1 is an empty prompt", id="empty prompt"),
+            pytest.param([""], "element 1 makes an empty prompt", id="empty prompt"),
             pytest.param(["a", 7], "element 2 is a int", id="a number"),
-            pytest.param([{"text": "a"}], "element 1 is a table row, and no prompt", id="row without prompt"),
+            pytest.param(
+                [{"text": "a"}], "element 1 is a table row, and nothing says how to ask", id="row without prompt"
+            ),
             pytest.param(["half \ud800"], "element 1 holds half a character", id="lone surrogate"),
             pytest.param(7, "input is a int", id="not an input"),
-            pytest.param("rows.xlsx", "ends in neither .jsonl nor .csv", id="another format"),
+            pytest.param(
+                "rows.xlsx", "ends in none of .jsonl, .jsonl.gz, .csv, .csv.gz, .parquet", id="another format"
+            ),
             pytest.param("/nowhere/rows.jsonl", "does not exist", id="no such file"),
         ],
     )

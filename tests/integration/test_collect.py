@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,14 @@ class TestACompletedBatch:
         land(hook, tmp_path, landed.manifest["batch_ids"])
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
 
-    def test_of_several_shards_is_one_result(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
-        ids = [
-            submit(hook, order([request(f"s{shard}-{n}") for n in range(5)]), TASK, LogRecord()).batch_ids[0]
-            for shard in range(3)
-        ]
+    def test_of_several_tasks_is_one_result(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        ids = []
+        for task in ("t0", "t1", "t2"):
+            wanted = order([request(f"{task}-{n}") for n in range(5)])
+            ids += submit(hook, wanted, replace(TASK, task_id=task), LogRecord()).batch_ids
         sim.advance(60)
         landed = land(hook, tmp_path, ids)
-        assert [row["custom_id"] for row in landed.rows()] == [f"s{shard}-{n}" for shard in range(3) for n in range(5)]
+        assert [row["custom_id"] for row in landed.rows()] == [f"t{task}-{n}" for task in range(3) for n in range(5)]
         assert landed.manifest["batch_ids"] == ids
         assert len(landed.rows("output.jsonl")) == 15
 
@@ -96,7 +97,8 @@ class TestEveryRowHasItsStatus:
         with KimiSimulator(speed=0, responder=spoiling({"row-00000004": None})) as sim:
             hook = connect(sim)
             land_prompts(sim, hook, tmp_path)
-            again = submit(hook, order(str(tmp_path / "dead_letter.jsonl")), TASK, LogRecord())
+            repair = replace(TASK, task_id="repair")
+            again = submit(hook, order(str(tmp_path / "dead_letter.jsonl")), repair, LogRecord())
             first, second = (sim.file_content(file_id).split(b"\n") for file_id in sim.file_ids("batch"))
         assert again.request_count == 1
         assert second[0] == first[3]
@@ -203,12 +205,12 @@ class TestABatchThatEndedOtherwise:
         assert landed.statuses == {"expired": 4}
 
     def test_that_failed_gives_every_row_back(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
-        lines = [request("a"), request("b", body={"model": "kimi-k2.5", "messages": [{}]})]
-        (batch_id,) = submit(hook, order([lines[1]]), TASK, LogRecord()).batch_ids
+        body = {"model": "kimi-k3", "messages": [{"role": "user", "content": "hi"}]}
+        (batch_id,) = submit(hook, order([request("b", body=body)]), TASK, LogRecord()).batch_ids
         sim.advance(60)
         landed = land(hook, tmp_path, [batch_id])
         assert landed.statuses == {"failed": 1}
-        assert "kimi-k2.5" in landed.by_id["b"]["error_message"]
+        assert "kimi-k3" in landed.by_id["b"]["error_message"]
 
     def test_has_its_unfinished_rows_counted_though_nobody_can_name_them(
         self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path

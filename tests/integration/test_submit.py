@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_the_create_operator_returns_and_pushes_as_the_contract_says(sim: KimiSi
         "input_file_ids": [sim.batches[batch_id].input_file_id],
         "request_count": 2,
     }
-    assert [call.name for call in sim.journal] == ["list_batches", "upload_file", "create_batch"]
+    assert [call.name for call in sim.journal] == ["list_batches", "list_models", "upload_file", "create_batch"]
 
 
 def test_every_batch_is_tagged(sim: KimiSimulator, hook: KimiHook) -> None:
@@ -222,7 +223,7 @@ class TestAnEarlierAttempt:
             connect(sim)
             first = create(input=["a"])
             for other in range(5):
-                create(input=[f"other {other}"])
+                create(input=[f"other {other}"], reuse="never")
             assert create(input=["a"]).value == first.value
             assert len(sim.batches) == 6
 
@@ -238,8 +239,24 @@ class TestAnEarlierAttempt:
         assert sim.status(batch.id) == status
         assert create(input=["a"]).value != first.value
 
-    def test_at_other_rows_is_another_job(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        assert create(input=["a"]).value != create(input=["b"]).value
+    def test_at_other_rows_is_not_paid_beside_them(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        (batch_id,) = create(input=["a"]).value
+        with pytest.raises(AirflowFailException, match=f"and are billed: {batch_id} .*Nothing was sent now"):
+            create(input=["b"])
+        assert len(sim.batches) == len(sim.file_ids("batch")) == 1
+
+    def test_at_other_rows_is_no_matter_once_it_came_to_nothing(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        hook.cancel_batch(create(input=["a"]).value[0])
+        create(input=["b"])
+        assert len(sim.batches) == 2
+
+    def test_at_other_rows_of_another_task_is_another_job(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        create(input=["a"])
+        run_task(KimiCreateBatchOperator(task_id="other", input=["b"]))
+        assert len(sim.batches) == 2
+
+    def test_at_other_rows_is_another_job_if_told_so(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        assert create(input=["a"]).value != create(input=["b"], reuse="never").value
 
     def test_is_passed_over_if_told_so(self, sim: KimiSimulator, hook: KimiHook) -> None:
         assert create(input=["a"]).value != create(input=["a"], reuse="never").value
@@ -274,7 +291,7 @@ class TestACreateWhoseAnswerIsLost:
         self, sim: KimiSimulator, connect: Connect, fault: dict[str, Any], reuse: str
     ) -> None:
         hook = connect(sim, timeout=0.5)
-        submit(hook, order(["a"]), TASK, LogRecord())
+        submit(hook, order(["a"]), replace(TASK, task_id="other"), LogRecord())
         sim.inject("create_batch", accepted=True, **fault)
 
         def sleep(seconds: float) -> None:
@@ -328,7 +345,8 @@ def test_the_same_work_has_the_same_key_and_other_work_another(sim: KimiSimulato
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_model_that_nobody_lists_is_warned_about(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_a_model_that_is_not_published_as_batchable_is_warned_about(sim: KimiSimulator, hook: KimiHook) -> None:
     log = LogRecord()
-    submit(hook, order(["a"], model="kimi-k9"), TASK, log)
+    submit(hook, order(["a"], model="kimi-k3"), TASK, log)
     assert "not on the published list of batch models" in log.warnings[0]
+    assert len(sim.batches) == 1

@@ -288,12 +288,12 @@ class TestTheDeferredSensor:
 class TestTheReasonOfAFailedBatch:
     def test_comes_from_its_error_file(self, sim: KimiSimulator, hook: KimiHook) -> None:
         """T33: accepted, then refused."""
-        body = {"model": "kimi-k2.5", "messages": [{"role": "user", "content": "hi"}]}
+        body = {"model": "kimi-k3", "messages": [{"role": "user", "content": "hi"}]}
         submission = submit(hook, order([request("x", body=body)]), TASK, LogRecord())
         sim.advance(60)
         with pytest.raises(AirflowFailException) as caught:
             first_look(sensor(submission.batch_ids))
-        assert "custom_id 'x': invalid_request_error: line 1: model 'kimi-k2.5' not found" in str(caught.value)
+        assert "custom_id 'x': invalid_request_error: line 1: model 'kimi-k3' not found" in str(caught.value)
 
     def test_is_told_though_it_names_no_row(self, connect: Connect, tmp_path: Path) -> None:
         """T33: a fault of the whole file; its line in the error file has no custom_id."""

@@ -22,18 +22,20 @@ class TestOneBadRow:
         lines = [json.dumps({"id": n, "text": f"review {n}"}) for n in range(1, 100_001)]
         lines[77_776] = json.dumps({"id": 77_777, "text": None})
         table.write_text("\n".join(lines))
-        with pytest.raises(KimiInputError, match=r"1 fault: line 77777 \(custom_id '77777'\) has null in column 'text'"):
+        with pytest.raises(
+            KimiInputError, match=r"1 fault: line 77777 \(custom_id '77777'\) has null in column 'text'"
+        ):
             submit(hook, order(str(table), prompt="{text}", key_column="id"), TASK, LogRecord())
         assert not sim.journal
 
-    def test_among_a_hundred_thousand_ready_lines_too(
-        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
-    ) -> None:
+    def test_among_a_hundred_thousand_ready_lines_too(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         ready = tmp_path / "rows.jsonl"
         lines = [json.dumps(request(f"r{n}")) for n in range(100_000)]
         lines[50_000] = lines[50_000].replace('"content": "hi"', '"content": ""')
         ready.write_text("\n".join(lines))
-        with pytest.raises(KimiInputError, match=r"line 50001 \(custom_id 'r50000'\) has an empty content in message 1"):
+        with pytest.raises(
+            KimiInputError, match=r"line 50001 \(custom_id 'r50000'\) has an empty content in message 1"
+        ):
             submit(hook, order(str(ready)), TASK, LogRecord())
         assert not sim.journal
 
@@ -47,6 +49,24 @@ class TestOneBadRow:
         told = r"line 100000 \(custom_id 'k6'\) repeats the custom_id of line 7; each must be unique"
         with pytest.raises(KimiInputError, match=told):
             submit(hook, order(table, prompt="{text}", key_column="id"), TASK, LogRecord())
+        assert not sim.journal
+
+
+class TestARowOverAWholeBatch:
+    def test_is_named_by_its_key(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        rows = [{"id": "small", "text": "x"}, {"id": "huge", "text": "x" * 100_000_000}]
+        told = r"element 2 \(custom_id 'huge'\) makes a request of 100,000,1\d\d bytes; a whole batch file may have 100"
+        with pytest.raises(KimiInputError, match=told):
+            submit(hook, order(lambda: rows, prompt="{text}", key_column="id"), TASK, LogRecord())
+        assert not sim.journal
+
+    def test_of_a_file_is_named_by_its_line_and_what_follows_is_read(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        table = tmp_path / "rows.jsonl"
+        table.write_text('{"text": "x"}\n{"text": "' + "x" * 102_000_000 + '"}\n{"text": null}\n{"text": "y"}\n')
+        with pytest.raises(KimiInputError, match="2 faults: line 2 is over 100,000,000 bytes long.*; line 3 has null"):
+            submit(hook, order(str(table), prompt="{text}"), TASK, LogRecord())
         assert not sim.journal
 
 
@@ -92,9 +112,7 @@ class TestSkippedRows:
         self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path, with_input: bool, max_rows: int | None
     ) -> None:
         table = write_jsonl(tmp_path / "rows.jsonl", self.ROWS)
-        wanted = order(
-            table, prompt="{text}", key_column="id", on_invalid_row="skip", max_rows_per_batch=max_rows
-        )
+        wanted = order(table, prompt="{text}", key_column="id", on_invalid_row="skip", max_rows_per_batch=max_rows)
         submission = submit(hook, wanted, TASK, LogRecord())
         sim.advance(60)
         changes = {"input": table, "key_column": "id"} if with_input else {}
@@ -107,7 +125,10 @@ class TestSkippedRows:
         letters = landed.rows("dead_letter.jsonl")
         assert [letter["custom_id"] for letter in letters] == ["b", "row-00000003", "a"]
         assert letters[0]["row"] == self.ROWS[1]
-        assert letters[0]["error"] == {"code": "not_sent", "message": "has null in column 'text', which the prompt uses"}
+        assert letters[0]["error"] == {
+            "code": "not_sent",
+            "message": "has null in column 'text', which the prompt uses",
+        }
         if with_input:
             assert [row.get("lang") for row in landed.rows()][:4] == ["en", "fr", "de", "zh"]
 

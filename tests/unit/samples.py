@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from hypothesis import strategies as st
+
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 
@@ -12,6 +14,13 @@ TERMINAL = ("completed", "failed", "expired", "cancelled")
 
 #: Statuses that no documentation knows.
 UNKNOWN = ("paused", "", "COMPLETED")
+
+#: Pieces of row text that something, somewhere, might take for a template or for a line end.
+TRICKY = ("{", "}", "{{", "}}", "{%", "{{ conn.kimi.password }}", "{x}", "%s", "$x", "\\n", "\n", "\u2028", "\u0085")
+ROW_TEXT = st.lists(st.one_of(st.text(), st.sampled_from(TRICKY))).map("".join)
+
+#: A request body with nothing more than it needs.
+BODY = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}]}
 
 
 def make_batch(status: str = "in_progress", batch_id: str = "batch_1", **fields: Any) -> Batch:
@@ -26,8 +35,7 @@ def make_settings(
 
 def request_line(custom_id: object = "a", *, body: object = None, **fields: object) -> bytes:
     """A valid line of a batch input file, unless told otherwise."""
-    chat = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}]}
-    request = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body or chat}
+    request = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body or BODY}
     return json.dumps(request | fields).encode()
 
 

@@ -1,12 +1,14 @@
 """A table's columns find their way back to its rows."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource
+from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource, renamed
+from airflow_provider_kimi.batch.keys import custom_id_of
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: A results row as the contract has it; `parsed` needs an output schema.
@@ -35,6 +37,15 @@ def test_rows_are_found_by_their_key() -> None:
 
 def test_a_numeric_key_is_found_by_its_text() -> None:
     assert ColumnSource([{"id": 7}], "id").columns_of("7") == {"id": 7}
+
+
+@pytest.mark.parametrize("key_column", ["id", ["id"], ("id", "part")])
+@pytest.mark.parametrize("keys", [("a", "b"), ("a key that is sent under another name", "客户"), (1.5, 10**30)])
+def test_rows_are_found_by_the_name_that_was_made_from_their_key(keys: tuple[Any, Any], key_column: Any) -> None:
+    """T43."""
+    rows = [{"id": keys[0], "part": 1}, {"id": keys[1], "part": 2}]
+    source = ColumnSource(rows, key_column)
+    assert source.columns_of(custom_id_of(rows[1], 2, key_column)) == rows[1]
 
 
 def test_the_table_is_read_no_further_than_asked() -> None:
@@ -124,6 +135,12 @@ def test_no_value_of_a_row_is_lost(row: dict[str, str]) -> None:
     assert all(columns[name] == value for name, value in row.items() if name not in CONTRACT)
 
 
+@pytest.mark.parametrize("name", ["image", "status"])
+def test_a_column_of_bytes_is_not_repeated_with_the_answer(name: str) -> None:
+    source = ColumnSource([{"id": "a", name: b"GIF8", "text": "x"}], "id")
+    assert source.columns_of("a") == {"id": "a", "text": "x"}
+
+
 def test_a_row_without_a_key_was_never_sent_and_is_passed_over() -> None:
     assert ColumnSource([{"id": None}, "text", {"id": "b"}], "id").columns_of("b") == {"id": "b"}
 
@@ -156,3 +173,7 @@ class TestAnotherTableIsRefused:
         assert f"{'x' * 80!r}" in str(caught.value)
         assert "x" * 81 not in str(caught.value)
         assert "nothing was landed" in str(caught.value)
+
+
+def test_bytes_and_lists_of_bytes_are_no_columns_of_a_result() -> None:
+    assert renamed({"id": 1, "photo": b"GIF8", "photos": [b"GIF8"], "tags": ["a"]}) == {"id": 1, "tags": ["a"]}

@@ -1,11 +1,13 @@
 """What Airflow's own values become before the provider works with them."""
 
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.compat import as_uri, never_rendered, object_storage_path
+from airflow_provider_kimi.compat import Given, as_uri, given, never_rendered, object_storage_path
 
 
 class Reference:
@@ -29,6 +31,54 @@ class TestNeverRendered:
     def test_rows_are_kept_from_jinja(self, rows: object) -> None:
         """T30: Airflow asks such a value for its content instead of rendering it."""
         assert never_rendered(rows).resolve({}) is rows
+
+
+class CallableReference(Reference):
+    """Airflow's own kind of reference can be called, too."""
+
+    def __call__(self) -> None: ...
+
+
+def rows() -> Iterator[dict[str, int]]:
+    yield {"a": 1}
+
+
+class TestAFunctionOrAnIteratorAsAValue:
+    @pytest.mark.parametrize(
+        ("value", "name"),
+        [
+            pytest.param(rows, "<function rows>", id="function"),
+            pytest.param(rows(), "<generator rows>", id="generator"),
+            pytest.param(iter([1]), "<list_iterator list_iterator>", id="iterator"),
+            pytest.param(partial(rows), "<partial partial>", id="partial"),
+            pytest.param(Path("x").exists, "<method Path.exists>", id="method"),
+        ],
+    )
+    def test_is_shown_by_name_and_never_by_its_address(self, value: Any, name: str) -> None:
+        """The address differs in every parse of the DAG file: each would be a new version of the DAG."""
+        wrapped = never_rendered(value)
+        assert repr(wrapped) == str(wrapped) == name
+
+    def test_is_shown_the_same_in_every_parse(self) -> None:
+        first, second = (lambda row: row for _ in range(2))
+        assert first is not second
+        assert repr(never_rendered(first)) == repr(never_rendered(second))
+
+    @pytest.mark.parametrize("value", [rows, rows(), iter([1]), partial(rows)])
+    def test_is_wrapped_so_that_airflow_neither_calls_nor_uses_it_up(self, value: Any) -> None:
+        wrapped = never_rendered(value)
+        assert isinstance(wrapped, Given)
+        assert not callable(wrapped)
+        assert not isinstance(wrapped, Iterable)
+        assert given(wrapped) is value
+
+    def test_is_left_alone_where_it_is_another_tasks_output(self) -> None:
+        reference = CallableReference()
+        assert never_rendered(reference) is reference
+
+    @pytest.mark.parametrize("value", [None, "{a}", [1], {"a": 1}, rows])
+    def test_is_the_only_thing_that_is_unwrapped(self, value: object) -> None:
+        assert given(value) is value
 
 
 class TestAsUri:

@@ -13,15 +13,16 @@ from airflow_provider_kimi.batch.identity import (
     batch_metadata,
     check_window,
     digest_of,
+    is_of_instance,
     job_key,
-    read_batch_ids,
+    shard_label,
+    shard_number,
     shortened,
 )
 from airflow_provider_kimi.exceptions import KimiInputError
 
 TASK = TaskIdentity("labels", "scheduled__2026-09-01T00:00:00+00:00", "ask", 3)
 FINGERPRINT = digest_of("input")
-BATCH_ID = st.from_regex(r"batch_[0-9a-f]{1,24}", fullmatch=True)
 PARTS = st.lists(st.one_of(st.none(), st.text(max_size=5)), max_size=4)
 
 
@@ -97,10 +98,20 @@ class TestShortened:
 
 class TestMetadata:
     def pairs(
-        self, extra: dict[str, str], task: TaskIdentity = TASK, prompt: str | None = "sha256:p"
+        self,
+        extra: dict[str, str],
+        task: TaskIdentity = TASK,
+        prompt: str | None = "sha256:p",
+        skipped: str | None = None,
     ) -> dict[str, str]:
         return batch_metadata(
-            task, input_fingerprint=FINGERPRINT, prompt_fingerprint=prompt, shard=2, shards=3, extra=extra
+            task,
+            job="job",
+            input_fingerprint=FINGERPRINT,
+            prompt_fingerprint=prompt,
+            shard="2/3",
+            extra=extra,
+            skipped_file_id=skipped,
         )
 
     def test_a_batch_can_be_traced_to_its_task(self) -> None:
@@ -109,7 +120,7 @@ class TestMetadata:
             "airflow_run_id": "scheduled__2026-09-01T00:00:00+00:00",
             "airflow_task_id": "ask",
             "airflow_map_index": "3",
-            "kimi_job_key": job_key(TASK, FINGERPRINT),
+            "kimi_job_key": "job",
             "kimi_input_fingerprint": FINGERPRINT,
             "kimi_shard": "2/3",
             "kimi_provider_version": __version__,
@@ -123,11 +134,21 @@ class TestMetadata:
     def test_without_a_prompt_there_is_no_prompt_fingerprint(self) -> None:
         assert "kimi_prompt_fingerprint" not in self.pairs({}, prompt=None)
 
+    def test_the_rows_that_were_left_out_can_be_found(self) -> None:
+        assert self.pairs({}, skipped="file_1") == {**self.pairs({}), "kimi_skipped_file": "file_1"}
+
     def test_the_users_pairs_come_before_the_prompt_fingerprint(self) -> None:
         assert "kimi_prompt_fingerprint" in self.pairs({str(number): "x" for number in range(7)})
         full = self.pairs({str(number): "x" for number in range(8)})
         assert len(full) == 16
         assert "kimi_prompt_fingerprint" not in full
+
+    def test_rows_that_were_left_out_leave_the_user_one_pair_less(self) -> None:
+        full = self.pairs({str(number): "x" for number in range(7)}, skipped="file_1")
+        assert len(full) == 16
+        assert "kimi_prompt_fingerprint" not in full
+        with pytest.raises(KimiInputError, match=r"of which 9 are this provider's.*Keep at most 7\."):
+            self.pairs({str(number): "x" for number in range(8)}, skipped="file_1")
 
     @given(lengths=st.tuples(*[st.integers(0, 1000)] * 3))
     def test_any_ids_fit_the_platforms_limits(self, lengths: tuple[int, int, int]) -> None:
@@ -155,12 +176,50 @@ class TestMetadata:
             pytest.param({"k": None}, "a value of 'k' that is not text of at most 512", id="null value"),
             pytest.param({"kimi_job_key": "x"}, "'kimi_job_key', which this provider sets", id="our key"),
             pytest.param({"kimi_prompt_fingerprint": "x"}, "which this provider sets", id="our optional key"),
+            pytest.param({"kimi_skipped_file": "x"}, "which this provider sets", id="our key of skipped rows"),
         ],
     )
     def test_the_users_pairs_are_refused_rather_than_cut(self, extra: dict[str, str], fault: str) -> None:
         with pytest.raises(KimiInputError, match=fault) as caught:
             self.pairs(extra)
         assert "Nothing was sent." in str(caught.value)
+
+
+class TestABatchIsKnownByItsTaskInstance:
+    def metadata(self, task: TaskIdentity) -> dict[str, str]:
+        return batch_metadata(
+            task, job="j", input_fingerprint="f", prompt_fingerprint=None, shard="1/1", extra={"airflow": "x"}
+        )
+
+    @pytest.mark.parametrize("task", [TASK, TaskIdentity("d" * 600, "r" * 600, "t" * 600)])
+    def test_that_made_it(self, task: TaskIdentity) -> None:
+        assert is_of_instance(self.metadata(task), task)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            pytest.param(TaskIdentity("other", TASK.run_id, "ask", 3), id="dag"),
+            pytest.param(TaskIdentity(TASK.dag_id, "other", "ask", 3), id="run"),
+            pytest.param(TaskIdentity(TASK.dag_id, TASK.run_id, "other", 3), id="task"),
+            pytest.param(TaskIdentity(TASK.dag_id, TASK.run_id, "ask", 0), id="map index"),
+            pytest.param(TaskIdentity(TASK.dag_id, TASK.run_id, "ask"), id="unmapped"),
+        ],
+    )
+    def test_and_by_no_other(self, other: TaskIdentity) -> None:
+        assert not is_of_instance(self.metadata(other), TASK)
+
+    def test_and_not_where_it_tells_nothing(self) -> None:
+        assert not is_of_instance({}, TASK)
+
+
+class TestShards:
+    @given(number=st.integers(1, 10**6), more=st.integers(0, 10**6))
+    def test_are_known_by_their_label(self, number: int, more: int) -> None:
+        assert shard_number(shard_label(number, number + more)) == number
+
+    @pytest.mark.parametrize("label", [None, 1, "", "1", "0/3", "1/0", "01/3", "a/3", "1/3/", " 1/3", "1/3\n", "１/3"])
+    def test_have_no_other_label(self, label: object) -> None:
+        assert shard_number(label) is None
 
 
 @pytest.mark.parametrize("window", ["12h", "24h", "168h", "1d", "3d", "7d"])
@@ -182,81 +241,3 @@ def test_another_window_is_refused(window: str) -> None:
 def test_a_window_of_many_digits_is_refused_like_any_other(digits: int) -> None:
     with pytest.raises(KimiInputError, match="Kimi accepts 12h to 168h"):
         check_window("9" * digits + "h")
-
-
-class TestBatchIdsAreReadHoweverTheyWereHandedOver:
-    @given(ids=st.lists(BATCH_ID, min_size=1, unique=True))
-    def test_any_list_of_them(self, ids: list[str]) -> None:
-        assert read_batch_ids(ids) == ids
-        assert read_batch_ids(tuple(ids)) == ids
-        assert read_batch_ids(repr(ids)) == ids
-        assert read_batch_ids(f"  {ids!r}\n") == ids
-        assert read_batch_ids([[batch_id] for batch_id in ids]) == ids
-        assert read_batch_ids(repr([ids, [ids]])) == ids
-
-    @pytest.mark.parametrize(
-        ("value", "ids"),
-        [
-            pytest.param("batch_1", ["batch_1"], id="one"),
-            pytest.param(" batch_1\n", ["batch_1"], id="spaces around it"),
-            pytest.param('["batch_1", "batch_2"]', ["batch_1", "batch_2"], id="JSON"),
-            pytest.param("['batch_1', ' batch_2']", ["batch_1", "batch_2"], id="spaces in a text"),
-            pytest.param([["batch_2"], ["batch_1"]], ["batch_2", "batch_1"], id="of mapped tasks, in order"),
-            pytest.param(["batch_1", "batch_1"], ["batch_1"], id="repeated"),
-            pytest.param("nonesuch", ["nonesuch"], id="ids are opaque"),
-            pytest.param((part for part in ("a", "b")), ["a", "b"], id="lazy sequence"),
-        ],
-    )
-    def test_other_forms(self, value: object, ids: list[str]) -> None:
-        assert read_batch_ids(value) == ids
-
-    @pytest.mark.parametrize(
-        "value",
-        ["", " ", "None", None, "[]", [], [[]], "[batch_1", "[batch_1]", "[None]", ["batch_1", None], [""], 5, b"batch"]
-        + ["a/b", "a b", "a?b", "a#b", {"batch_1": 1}, "{'batch_1'}", "['a', 5]", "batch_1, batch_2", "../files"]
-        + [".", "..", "...", "[['..']]", ["batch_1", "."], "-a", ":a"],
-    )
-    def test_what_holds_no_id_is_refused(self, value: object) -> None:
-        with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):
-            read_batch_ids(value)
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            pytest.param("[" * 5000, id="open"),
-            pytest.param("[" * 5000 + "]" * 5000, id="closed"),
-            pytest.param("[" + "-" * 5000 + "1]", id="more than Python can walk"),
-            pytest.param("[" + "-" * 100_000 + "1]", id="more than Python can parse"),
-        ],
-    )
-    def test_an_absurdly_nested_text_is_refused(self, text: str) -> None:
-        with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):
-            read_batch_ids(text)
-
-    def test_a_list_that_holds_itself_is_refused(self) -> None:
-        loop: list[object] = ["batch_1"]
-        loop.append(loop)
-        with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):
-            read_batch_ids(loop)
-
-    def test_a_long_text_is_cut_in_the_message(self) -> None:
-        with pytest.raises(KimiInputError) as caught:
-            read_batch_ids("x " * 500)
-        assert "batch_id is 'x x x" in str(caught.value)
-        assert len(str(caught.value)) < 250
-
-
-@pytest.mark.parametrize("text", ["[{[]: 1}]", "[{[1]}]"])
-def test_a_text_that_only_looks_like_a_list_is_refused(text: str) -> None:
-    with pytest.raises(KimiInputError, match="not a batch id"):
-        read_batch_ids(text)
-
-
-def test_a_list_nested_without_end_is_refused() -> None:
-    nested: list[object] = []
-    for _ in range(100_000):
-        nested = [nested]
-    with pytest.raises(KimiInputError, match="not a batch id"):
-        read_batch_ids(nested)
-    while nested:
-        nested = nested.pop()  # type: ignore[assignment]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.storage.inputs import LASTING_FAULTS, describe, read_items
+from airflow_provider_kimi.storage.inputs import Input
+from airflow_provider_kimi.storage.sources import LASTING_FAULTS
 
 LONG = "s3://bucket/" + "x" * 188
 
@@ -22,39 +23,40 @@ class TestAFaultOfTheStorage:
     def test_that_lasts_is_the_inputs(self, name: str, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(KimiInputError, match=r"cannot be opened \(NotADirectoryError") as caught:
-            list(read_items(str(tmp_path / "file" / name), ready=False))
+            list(Input(str(tmp_path / "file" / name)))
         assert "Nothing was sent." in str(caught.value)
 
     @pytest.mark.parametrize("name", ["in.jsonl", "in.csv"])
     def test_of_any_other_kind_is_left_to_retries(self, name: str, tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(name)
         with pytest.raises(OSError, match="symbolic links") as caught:
-            list(read_items(str(tmp_path / name), ready=False))
+            list(Input(str(tmp_path / name)))
         assert not isinstance(caught.value, (KimiInputError, *LASTING_FAULTS))
 
 
 class TestALongInputIsCutInMessages:
     def test_to_200_characters(self) -> None:
         assert len(LONG) == 200
-        assert describe(LONG) == describe(LONG + "TOP SECRET") == f"Input '{LONG}'"
+        assert str(Input(LONG)) == str(Input(LONG + "TOP SECRET")) == f"Input '{LONG}'"
 
     @pytest.mark.parametrize(
         ("end", "ready"),
         [pytest.param("TOP SECRET", False, id="another kind"), pytest.param("TOP SECRET.csv", True, id="a table")],
     )
     def test_where_its_kind_is_refused(self, end: str, ready: bool) -> None:
+        uri = "/absent" + "/x" * 120 + end
         with pytest.raises(KimiInputError) as caught:
-            read_items(LONG + end, ready=ready)
-        assert str(caught.value).startswith(f"Input '{LONG}' ")
+            list(Input(uri, ready=ready))
+        assert str(caught.value).startswith(f"Input {uri[:200]!r} ")
         assert "TOP SECRET" not in str(caught.value)
 
     def test_where_it_does_not_exist(self) -> None:
         uri = "/absent" + "/x" * 120 + "/TOP SECRET.jsonl"
         with pytest.raises(KimiInputError) as caught:
-            list(read_items(uri, ready=True))
+            list(Input(uri, ready=True))
         assert str(caught.value).startswith(f"Input {uri[:200]!r} does not exist. Nothing was sent.")
         assert "TOP SECRET" not in str(caught.value)
 
     def test_a_single_prompt_is_told_to_be_given_as_a_list(self) -> None:
         with pytest.raises(KimiInputError, match="a single prompt is given as a list"):
-            read_items("Which colour is the sky?", ready=False)
+            list(Input("Which colour is the sky?"))

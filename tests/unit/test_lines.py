@@ -1,13 +1,22 @@
 """Lines end at the newline byte and nowhere else."""
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.storage.lines import append_lines, count_lines, lines_at, read_lines
+from airflow_provider_kimi.storage.lines import (
+    CHUNK_BYTES,
+    append_lines,
+    count_lines,
+    lines_at,
+    lines_of,
+    read_blocks,
+    read_lines,
+)
 
 #: What `str.splitlines`, `bytes.splitlines` or the SDK's `iter_lines` take for line ends.
 OTHER_ENDS = ("\u2028", "\u2029", "\u0085", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e")
@@ -20,8 +29,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("lines") / "file"
 
 
-def lines_of(content: bytes) -> list[bytes]:
-    """The lines by their definition: what stands before each newline, and a last one that has none."""
+def lines_by_definition(content: bytes) -> list[bytes]:
+    """What stands before each newline, and a last one that has none."""
     lines = content.split(b"\n")
     return lines if lines[-1] else lines[:-1]
 
@@ -41,7 +50,7 @@ class TestUnicodeLineEndsStayInsideARow:
     @given(content=CONTENT)
     def test_no_byte_is_lost(self, content: bytes) -> None:
         lines = list(read_lines(io.BytesIO(content)))
-        assert lines == lines_of(content)
+        assert lines == lines_by_definition(content)
         assert b"\n".join(lines) == content.removesuffix(b"\n") or content == b"\n"
         assert not any(b"\n" in line for line in lines)
 
@@ -49,7 +58,7 @@ class TestUnicodeLineEndsStayInsideARow:
     def test_every_offset_is_where_its_line_begins(self, content: bytes, path: Path) -> None:
         path.write_bytes(content)
         found = list(lines_at(path))
-        assert [line for _, line in found] == lines_of(content)
+        assert [line for _, line in found] == lines_by_definition(content)
         assert all(content[offset:].startswith(line) for offset, line in found)
         assert all(offset == 0 or content[offset - 1 : offset] == b"\n" for offset, _ in found)
 
@@ -59,7 +68,9 @@ class TestUnicodeLineEndsStayInsideARow:
         for content in contents:
             path.write_bytes(content)
             append_lines(path, whole)
-        assert lines_of(whole.getvalue()) == [line for content in contents for line in lines_of(content)]
+        assert lines_by_definition(whole.getvalue()) == [
+            line for content in contents for line in lines_by_definition(content)
+        ]
         assert whole.getvalue() == b"".join(
             content if content.endswith(b"\n") or not content else content + b"\n" for content in contents
         )
@@ -78,6 +89,61 @@ class TestUnicodeLineEndsStayInsideARow:
 )
 def test_a_last_line_needs_no_newline(content: bytes, lines: list[bytes]) -> None:
     assert list(read_lines(io.BytesIO(content))) == lines
+
+
+class Dribble(io.BytesIO):
+    """A file of which a few bytes come at once, as a network may give them."""
+
+    def __init__(self, content: bytes, at_once: int) -> None:
+        super().__init__(content)
+        self._at_once = at_once
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(self._at_once)
+
+
+class TestBlocks:
+    @given(content=CONTENT, at_once=st.integers(1, 9))
+    def test_hold_whole_lines_and_every_byte(self, content: bytes, at_once: int) -> None:
+        blocks = list(read_blocks(Dribble(content, at_once)))
+        assert b"".join(blocks) == content
+        assert all(block.endswith(b"\n") for block in blocks[:-1])
+        assert all(blocks)
+
+    @given(content=CONTENT, at_once=st.integers(1, 9))
+    def test_have_the_lines_of_the_file(self, content: bytes, at_once: int) -> None:
+        expected = lines_by_definition(content)
+        assert [line for block in read_blocks(Dribble(content, at_once)) for line in lines_of(block)] == expected
+        assert list(read_lines(Dribble(content, at_once))) == expected
+
+
+class TestALineThatIsTooLong:
+    """T51: one line without an end must not fill the memory."""
+
+    @given(content=CONTENT, longest=st.integers(0, 6), at_once=st.integers(1, 9))
+    def test_comes_as_a_beginning_that_is_too_long_itself_and_no_other_is_changed(
+        self, content: bytes, longest: int, at_once: int
+    ) -> None:
+        lines = [line for block in read_blocks(Dribble(content, at_once), longest) for line in lines_of(block)]
+        whole = lines_by_definition(content)
+        assert len(lines) == len(whole)
+        for line, uncut in zip(lines, whole, strict=True):
+            assert line == uncut or (uncut.startswith(line) and longest < len(line) <= longest + at_once)
+
+    @pytest.mark.parametrize("end", [b"", b"\n", b"\nbehind", b"\nbehind\n"])
+    def test_is_not_held(self, end: bytes) -> None:
+        """What is behind the cut is read and forgotten."""
+        source = io.BytesIO(b"short\n" + b"x" * (32 * CHUNK_BYTES) + end)
+        tracemalloc.start()
+        try:
+            lines = [line for block in read_blocks(source, 1000) for line in lines_of(block)]
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert lines[0] == b"short"
+        assert lines[2:] == ([b"behind"] if b"behind" in end else [])
+        assert 1000 < len(lines[1]) <= 1000 + CHUNK_BYTES
+        assert peak < 8 * CHUNK_BYTES
 
 
 @pytest.mark.parametrize(

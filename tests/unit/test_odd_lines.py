@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_kimi.batch.requests import Recipe, RowProblem, encode
+from airflow_provider_kimi.batch.faults import RowProblem
+from airflow_provider_kimi.batch.frames import encode
+from airflow_provider_kimi.batch.parameters import ParameterRules
+from airflow_provider_kimi.batch.requests import Recipe
 from airflow_provider_kimi.batch.results import Row, id_of, is_whole, read_row
-from airflow_provider_kimi.batch.validation import InputCheck
+from airflow_provider_kimi.batch.validation import RequestCheck
 from airflow_provider_kimi.storage.answers import AnswerFiles
-from airflow_provider_kimi.storage.inputs import Item, read_items
+from airflow_provider_kimi.storage.inputs import Input
+from airflow_provider_kimi.storage.tables import Item
 from tests.unit.samples import answer_body, output_line, request_line
 
 #: Deeper than any reader of JSON goes.
@@ -76,22 +80,25 @@ class TestALineThatIsNestedTooDeeply:
 
     @pytest.mark.parametrize("line", NESTED)
     def test_among_requests_is_a_fault_of_its_line(self, line: bytes) -> None:
-        check = InputCheck()
-        check.line("line 1", request_line("a"))
-        check.line("line 2", line)
-        check.line("line 3", request_line("b"))
-        assert check.problems == ["line 2 is nested too deeply"]
-        assert (check.lines, check.problem_count) == (3, 1)
+        check = RequestCheck(None, ParameterRules())
+        with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
+            check.passed(line)
+        assert check.passed(request_line("b"))[0] == "b"
+
+    @pytest.mark.parametrize("key", ["user", "messages", "model"])
+    def test_within_a_body_is_a_fault_of_its_line(self, key: str) -> None:
+        line = request_line(body={"model": "m", "messages": [{"role": "user", "content": "hi"}], key: "?"})
+        for deep in (b"[" * DEPTH + b"]" * DEPTH, b'{"a":' * DEPTH + b"1" + b"}" * DEPTH):
+            with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
+                RequestCheck(None, ParameterRules()).passed(line.replace(b'"?"', deep))
 
     @pytest.mark.parametrize("line", NESTED)
     def test_in_a_table_is_a_fault_of_its_line(self, line: bytes, tmp_path: Path) -> None:
         path = tmp_path / "in.jsonl"
         path.write_bytes(b'{"a": 1}\n' + line + b'\n{"a": 3}\n')
-        assert list(read_items(str(path), ready=False)) == [
-            Item("line 1", {"a": 1}),
-            Item("line 2", problem="is nested too deeply"),
-            Item("line 3", {"a": 3}),
-        ]
+        source = Input(str(path))
+        assert list(source) == [Item({"a": 1}), Item(line, "is nested too deeply"), Item({"a": 3})]
+        assert source.place(2) == "line 2"
 
 
 @pytest.mark.parametrize(
@@ -125,4 +132,4 @@ class TestARequestThatHoldsItself:
         chat: dict[str, object] = {"role": "user"}
         chat["content"] = [chat]
         with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
-            Recipe("kimi-k2.6").line([chat], 1)
+            Recipe("kimi-k2.6").line([chat], "a")

@@ -36,11 +36,13 @@ class TestParametersThatRequestsWouldIgnore:
         [
             pytest.param({"system_prompt": "s"}, "system_prompt", id="system prompt"),
             pytest.param({"key_column": "id"}, "key_column", id="key column"),
+            pytest.param({"key_column": ["id", "part"]}, "key_column", id="key columns"),
             pytest.param({"request_params": {"max_tokens": 1}}, "request_params", id="request params"),
+            pytest.param({"thinking": "disabled"}, "thinking", id="thinking"),
             pytest.param({"system_prompt": "s", "key_column": "id"}, "system_prompt and key_column", id="two of them"),
             pytest.param(
-                {"request_params": {"max_tokens": 1}, "key_column": "id", "system_prompt": "s"},
-                "system_prompt and key_column and request_params",
+                {"thinking": "enabled", "request_params": {"user": "u"}, "key_column": "id", "system_prompt": "s"},
+                "system_prompt and key_column and request_params and thinking",
                 id="all of them",
             ),
         ],
@@ -54,7 +56,9 @@ class TestParametersThatRequestsWouldIgnore:
         "parameters",
         [
             pytest.param({}, id="none"),
-            pytest.param({"system_prompt": None, "key_column": None, "request_params": {}}, id="empty ones"),
+            pytest.param(
+                {"system_prompt": None, "key_column": None, "request_params": {}, "thinking": None}, id="empty ones"
+            ),
         ],
     )
     def test_that_are_not_set_are_no_fault(self, parameters: dict[str, Any]) -> None:

@@ -1,0 +1,60 @@
+"""What an extra would bring is not installed: the message names the extra, and nothing is sent."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.missing import AMAZON, PYARROW, S3FS, run_without
+
+PROGRAM = """
+from airflow_provider_kimi.batch.identity import TaskIdentity
+from airflow_provider_kimi.batch.requests import Recipe
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.flows.prepare import Order
+from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.storage.landing import OutputDirectory
+from tests.support.logs import LogRecord
+
+def attempt(source, **changes):
+    try:
+        # Nothing listens there: a call would be another error.
+        submit(KimiHook("absent"), Order(source, Recipe("kimi-k2.6", prompt="{text}"), **changes), TASK, LogRecord())
+    except KimiInputError as error:
+        print(error)
+
+TASK = TaskIdentity("reviews", "manual__1", "label")
+"""
+
+EXTRA = "pip install 'airflow-provider-kimi[s3]'"
+
+
+@pytest.mark.parametrize("missing", [pytest.param(S3FS, id="s3fs"), pytest.param(AMAZON, id="the amazon provider")])
+def test_s3_names_its_extra(tmp_path: Path, missing: tuple[str, ...]) -> None:
+    program = f"""{PROGRAM}
+attempt("s3://conn@bucket/rows.jsonl")
+attempt("s3://conn@bucket/rows/*.csv")
+attempt([{{"text": "a", "photo": "s3://conn@bucket/a.png"}}], media_columns={{"photo": "image"}})
+try:
+    OutputDirectory("s3://conn@bucket/out")
+except KimiInputError as error:
+    print(error)
+"""
+    one, pattern, image, output = run_without(missing, program, tmp_path).strip().splitlines()[-4:]
+    assert one.startswith("Input 's3://conn@bucket/rows.jsonl' cannot be opened")
+    assert pattern.startswith("Input 's3://conn@bucket/rows/*.csv' cannot be opened")
+    assert "element 1 has an image in column 'photo' that cannot be opened" in image
+    assert output.startswith("Output 's3://conn@bucket/out' cannot be written")
+    assert "their results stay on the platform" in output
+    for message in (one, pattern, image, output):
+        assert EXTRA in message
+    for message in (one, pattern, image):
+        assert "Nothing was sent." in message
+
+
+def test_parquet_names_its_extra(tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    program = f"{PROGRAM}\nattempt({str(tmp_path / 'rows.parquet')!r})\n"
+    message = run_without(PYARROW, program, tmp_path).strip().splitlines()[-1]
+    assert "is a Parquet file, and pyarrow is not installed here. Nothing was sent." in message
+    assert "pip install 'airflow-provider-kimi[parquet]'" in message
