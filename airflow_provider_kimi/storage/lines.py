@@ -38,7 +38,7 @@ def read_blocks(source: BinaryIO, longest: int | None = None) -> Iterator[bytes]
             first = chunk.index(b"\n")
             yield b"".join(begun)[: longest + 1] + chunk[first:end]
         elif end:
-            yield b"".join([*begun, chunk[:end]])
+            yield b"".join([*begun, memoryview(chunk)[:end]])
         if end:
             begun, size = [], 0
         if longest is None or size <= longest:

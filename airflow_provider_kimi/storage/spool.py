@@ -4,6 +4,7 @@ import hashlib
 import io
 from array import array
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,36 +14,54 @@ CHUNK_BYTES = 1 << 20
 
 
 class Spool:
-    """A file of request lines, and the offset at which each of them ends."""
+    """A file of request lines, and the offset at which each of them ends.
+
+    Blocks of lines are written and hashed in a thread of its own, beside the checks of the next lines.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ends = array("q")
         self._size = 0
         self._held: list[bytes] = []
-        self._written = 0
+        self._handed_over = 0
+        self._digest = hashlib.sha256()
         self._file = path.open("wb", 0)
+        self._thread = ThreadPoolExecutor(1)
+        self._stored: Future[None] | None = None
 
     def write(self, line: bytes) -> None:
         """Add a line, given without its newline."""
         self._held.append(line)
         self._size += len(line) + 1
         self.ends.append(self._size)
-        if self._size - self._written > CHUNK_BYTES:
-            self._flush()
+        if self._size - self._handed_over > CHUNK_BYTES:
+            self._hand_over()
 
-    def _flush(self) -> None:
+    def _hand_over(self) -> None:
+        """Give the lines held to the thread, when it is done with the ones before: two blocks are in memory at most."""
+        if self._stored is not None:
+            self._stored.result()
         self._held.append(b"")
-        left = memoryview(b"\n".join(self._held))
+        self._stored = self._thread.submit(self._store, b"\n".join(self._held))
+        self._held.clear()
+        self._handed_over = self._size
+
+    def _store(self, block: bytes) -> None:
+        self._digest.update(block)
+        left = memoryview(block)
         while left:
             left = left[self._file.write(left) :]
-        self._held.clear()
-        self._written = self._size
 
     def close(self) -> None:
         """Finish writing."""
-        self._flush()
-        self._file.close()
+        try:
+            self._hand_over()
+            if self._stored is not None:
+                self._stored.result()
+        finally:
+            self._thread.shutdown()
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +89,8 @@ class Spool:
     def slice_of(self, rows: range) -> "Slice":
         """The lines of some consecutive rows."""
         begin = self.ends[rows.start - 1] if rows.start else 0
-        return Slice(self.path, begin, self.ends[rows.stop - 1], len(rows))
+        digest = self._digest.hexdigest() if len(rows) == len(self.ends) else None
+        return Slice(self.path, begin, self.ends[rows.stop - 1], len(rows), digest)
 
 
 class Slice:
@@ -79,13 +99,15 @@ class Slice:
     :param begin: Offset of the first byte.
     :param end: Offset behind the last byte.
     :param rows: How many lines it has.
+    :param digest: The SHA-256 of its bytes, in hexadecimal; None where it has to be worked out.
     """
 
-    def __init__(self, path: Path, begin: int, end: int, rows: int) -> None:
+    def __init__(self, path: Path, begin: int, end: int, rows: int, digest: str | None = None) -> None:
         self.path = path
         self.begin = begin
         self.size = end - begin
         self.rows = rows
+        self._digest = digest
 
     def open(self) -> "SliceReader":
         """Open it like a file of its own."""
@@ -93,11 +115,13 @@ class Slice:
 
     def fingerprint(self) -> str:
         """The digest of its bytes."""
-        digest = hashlib.sha256()
-        with self.open() as content:
-            while chunk := content.read(CHUNK_BYTES):
-                digest.update(chunk)
-        return f"sha256:{digest.hexdigest()}"
+        if self._digest is None:
+            digest = hashlib.sha256()
+            with self.open() as content:
+                while chunk := content.read(CHUNK_BYTES):
+                    digest.update(chunk)
+            self._digest = digest.hexdigest()
+        return f"sha256:{self._digest}"
 
     def rewritten(self, path: Path, change: Callable[[bytes], bytes]) -> "Slice":
         """Write its lines into a file of its own, each as `change` returns it."""

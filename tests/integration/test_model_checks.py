@@ -1,0 +1,127 @@
+"""Models and parameters that the platform would refuse after it has accepted the batch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.support.logs import LogRecord
+from tests.support.requests import TASK, order, request, write_jsonl
+from tests.support.tasks import Attempt, run_task
+
+pytestmark = pytest.mark.usefixtures("hook")
+
+SAMPLING = {"temperature": 0.2, "top_p": 0.5}
+
+
+def create(**parameters: Any) -> Attempt:
+    return run_task(KimiCreateBatchOperator(task_id="create", **parameters))
+
+
+def refusal_of(**parameters: Any) -> str:
+    """Create what is refused for good, and return what is said."""
+    with pytest.raises(AirflowFailException) as caught:
+        create(**parameters)
+    assert "Nothing was sent." in str(caught.value)
+    return str(caught.value)
+
+
+def uploaded_body(sim: KimiSimulator) -> dict[str, Any]:
+    """The body in the one line of the one uploaded input file."""
+    (file_id,) = sim.file_ids("batch")
+    body: dict[str, Any] = json.loads(sim.file_content(file_id))["body"]
+    return body
+
+
+class TestARetiredModel:
+    @pytest.mark.parametrize("model", ["moonshot-v1-8k", "kimi-k2.5", "kimi-k2-0905-preview", "kimi-latest"])
+    def test_is_refused_with_its_date_before_the_first_call(self, sim: KimiSimulator, model: str) -> None:
+        message = refusal_of(input=["hi"], model=model)
+        assert f"Model {model!r} was retired on " in message
+        assert "Models that can be batched: kimi-k2.6, kimi-k2.7-code." in message
+        assert sim.journal == []
+
+    def test_is_found_in_ready_requests_too(self, sim: KimiSimulator, tmp_path: Path) -> None:
+        body = {"model": "kimi-k2.5", "messages": [{"role": "user", "content": "hi"}]}
+        source = write_jsonl(tmp_path / "in.jsonl", [request(body=body)])
+        assert "Model 'kimi-k2.5' was retired" in refusal_of(input=source)
+        assert sim.journal == []
+
+    def test_is_sent_where_nothing_is_to_be_checked(self, sim: KimiSimulator) -> None:
+        create(input=["hi"], model="kimi-k2.5", parameter_check="off")
+        assert uploaded_body(sim)["model"] == "kimi-k2.5"
+        assert "list_models" not in [call.name for call in sim.journal]
+
+
+class TestAnUnknownModel:
+    def test_is_refused_with_the_nearest_that_there_are(self, sim: KimiSimulator) -> None:
+        message = refusal_of(input=["hi"], model="kimi-k2.7-cod")
+        assert "Model 'kimi-k2.7-cod' is not among the 4 models" in message
+        assert "The nearest: kimi-k2.7-code, " in message
+        assert [call.name for call in sim.journal] == ["list_batches", "list_models"]
+
+    @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 404}, {"drop": True}])
+    def test_goes_on_with_a_warning_where_nobody_can_tell(
+        self, sim: KimiSimulator, hook: KimiHook, fault: dict[str, Any]
+    ) -> None:
+        sim.inject("list_models", **fault)
+        log = LogRecord()
+        submit(hook, order(["hi"], model="kimi-k9"), TASK, log)
+        assert any("Whether the platform has model 'kimi-k9' could not be asked" in line for line in log.warnings)
+        assert len(sim.batches) == 1
+
+
+class TestAParameterThatTheModelRefuses:
+    def test_is_taken_out_if_told_so(self, sim: KimiSimulator) -> None:
+        create(input=["hi"], request_params={**SAMPLING, "max_completion_tokens": 8000}, parameter_check="drop")
+        assert uploaded_body(sim) == {
+            "model": "kimi-k2.6",
+            "messages": [{"role": "user", "content": "hi"}],
+            "max_completion_tokens": 8000,
+        }
+
+    def test_is_taken_out_of_ready_requests_and_nothing_else_of_them(self, sim: KimiSimulator, tmp_path: Path) -> None:
+        body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "好 \u2028"}], "stop": ["x"]}
+        source = write_jsonl(tmp_path / "in.jsonl", [request(body={**body, **SAMPLING})])
+        create(input=source, parameter_check="drop")
+        assert uploaded_body(sim) == body
+
+    def test_is_sent_if_told_so(self, sim: KimiSimulator) -> None:
+        create(input=["hi"], request_params=SAMPLING, parameter_check="off")
+        assert uploaded_body(sim).items() >= SAMPLING.items()
+
+    def test_is_sent_where_a_rule_of_the_user_lifts_the_published_one(self, sim: KimiSimulator) -> None:
+        create(input=["hi"], request_params=SAMPLING, parameter_rules={"*": {"temperature": None, "top_p": None}})
+        assert uploaded_body(sim).items() >= SAMPLING.items()
+
+
+class TestThinking:
+    @pytest.mark.parametrize("thinking", ["enabled", "disabled"])
+    def test_is_asked_for_in_every_request(self, sim: KimiSimulator, thinking: Any) -> None:
+        create(input=["hi"], thinking=thinking)
+        assert uploaded_body(sim)["thinking"] == {"type": thinking}
+
+    def test_is_left_to_the_model_if_nothing_is_said(self, sim: KimiSimulator) -> None:
+        create(input=["hi"])
+        assert "thinking" not in uploaded_body(sim)
+
+    def test_cannot_be_turned_off_where_the_model_always_thinks(self, sim: KimiSimulator) -> None:
+        message = refusal_of(input=["hi"], model="kimi-k2.7-code", thinking="disabled")
+        assert "this model always thinks" in message
+        assert sim.journal == []
+
+    def test_beside_a_forced_tool_call_is_refused(self, sim: KimiSimulator) -> None:
+        assert "turn thinking off" in refusal_of(input=["hi"], request_params={"tool_choice": "required"})
+        create(input=["hi"], request_params={"tool_choice": "required"}, thinking="disabled")
+        assert uploaded_body(sim)["tool_choice"] == "required"
+
+    def test_with_a_small_cap_is_warned_about(self, hook: KimiHook) -> None:
+        log = LogRecord()
+        submit(hook, order(["hi"], request_params={"max_completion_tokens": 64}), TASK, log)
+        assert any("max_completion_tokens=64 covers thinking as well as the answer" in line for line in log.warnings)
