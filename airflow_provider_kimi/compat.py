@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, Self
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -60,6 +60,10 @@ class Given:
     """
 
     value: Any
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        """Airflow copies the tasks of a DAG when some of them are cleared; a generator cannot be copied."""
+        return self
 
     def __repr__(self) -> str:
         name = getattr(self.value, "__qualname__", None) or type(self.value).__qualname__

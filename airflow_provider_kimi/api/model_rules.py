@@ -45,6 +45,10 @@ class ParameterRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     conflicts: tuple[str, ...] = ()
     values: tuple[Any, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.fixed is None and self.forbidden is None and not self.conflicts:
+            raise ValueError("a rule says what is fixed, forbidden, or conflicts")
+
 
 #: Pattern of models -> key of the request body -> rule. Where several patterns fit a model, the later one counts.
 PARAMETER_RULES: dict[str, dict[str, ParameterRule | None]] = {

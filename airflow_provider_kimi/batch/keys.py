@@ -60,7 +60,7 @@ def _key(item: object, column: str) -> str:
         columns = f"; it has {listed(item)}" if isinstance(item, Mapping) else ""
         raise RowProblem(f"has no key column {column!r}{columns}")
     key: Any = item[column]
-    if key is None or (isinstance(key, str) and not key.strip()):
+    if key is None or key != key or (isinstance(key, str) and not key.strip()):  # NaN is not itself
         raise RowProblem(f"has an empty key in column {column!r}")
     if isinstance(key, bool) or not isinstance(key, _KEY_TYPES):
         raise RowProblem(

@@ -61,19 +61,15 @@ class ParameterRules:
     _of_model: dict[str, dict[str, ParameterRule]] = field(default_factory=dict, compare=False)
 
     @cached_property
-    def _table(self) -> dict[str, Mapping[str, ParameterRule | None]]:
-        table: dict[str, Mapping[str, ParameterRule | None]] = dict(PARAMETER_RULES)
+    def _own(self) -> dict[str, dict[str, ParameterRule | None]]:
         try:
-            own = msgspec.convert(self.overrides, dict[str, dict[str, ParameterRule | None]])
+            return msgspec.convert(self.overrides, dict[str, dict[str, ParameterRule | None]])
         except msgspec.ValidationError as error:
             raise KimiInputError(
                 f"parameter_rules cannot be read: {error}. Nothing was sent. It maps a pattern of models to keys, and "
                 "each key to one of {'fixed': 'to what'}, {'forbidden': 'why'}, {'conflicts': ['key']}, with "
                 "'values': [...] where only these are meant, or to None to lift a rule."
             ) from None
-        for pattern, rules in own.items():
-            table[pattern] = {**table.pop(pattern, {}), **rules}
-        return table
 
     def of_model(self, model: str) -> dict[str, ParameterRule]:
         """The rules that hold for a model.
@@ -82,7 +78,7 @@ class ParameterRules:
         """
         if model not in self._of_model:
             merged: dict[str, ParameterRule | None] = {}
-            for pattern, rules in self._table.items():
+            for pattern, rules in (*PARAMETER_RULES.items(), *self._own.items()):
                 if fnmatchcase(model, pattern):
                     merged |= rules
             self._of_model[model] = {key: rule for key, rule in merged.items() if rule is not None}

@@ -85,6 +85,8 @@ class Recipe:
             raise KimiInputError(
                 f"{' and '.join(given)} are given; each of them says what to ask. Nothing was sent. Keep one."
             )
+        if self.key_column is not None and not self.key_column:
+            raise KimiInputError("key_column names no column. Nothing was sent. Leave it out to number the rows.")
         if self.body is not None and self.system_prompt is not None:
             raise KimiInputError("system_prompt is given beside body. Nothing was sent. Write it into body's messages.")
         if self.thinking is not None and "thinking" in self.request_params:

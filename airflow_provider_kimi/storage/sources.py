@@ -59,13 +59,28 @@ def find_files(uri: str) -> list[SourceFile]:
     with reading(uri):
         path = object_storage_path(located(uri))
         path.fs.invalidate_cache()  # the process may remember what lay there for an earlier task
-        if _WILDCARDS & set(path.name) and not path.exists():
-            return _chosen(uri, (found for found in path.parent.iterdir() if fnmatchcase(found.name, path.name)))
+        if _WILDCARDS & set(str(path)) and not path.exists():
+            return _chosen(uri, _matching(path))
         if path.is_dir():
             return _chosen(uri, path.iterdir())
         if uri.endswith("/"):
             raise FileNotFoundError
     return [_source_file(path, uri)]
+
+
+def _matching(path: Any) -> list[Any]:
+    """Follow a pattern from the directory above its first wildcard; a wildcard stands for a part of one name."""
+    names = [path.name]
+    folder = path.parent
+    while _WILDCARDS & set(str(folder)) and not folder.exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    found = [folder]
+    for name in names:
+        found = [
+            below for above in found if above.is_dir() for below in above.iterdir() if fnmatchcase(below.name, name)
+        ]
+    return found
 
 
 def _chosen(uri: str, found: Any) -> list[SourceFile]:

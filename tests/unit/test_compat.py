@@ -1,5 +1,6 @@
 """What Airflow's own values become before the provider works with them."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -71,6 +72,10 @@ class TestAFunctionOrAnIteratorAsAValue:
         assert not callable(wrapped)
         assert not isinstance(wrapped, Iterable)
         assert given(wrapped) is value
+
+    def test_is_copied_with_its_dag_although_a_generator_cannot_be(self) -> None:
+        wrapped = never_rendered(rows())
+        assert copy.deepcopy({"input": wrapped})["input"] is wrapped
 
     def test_is_left_alone_where_it_is_another_tasks_output(self) -> None:
         reference = CallableReference()

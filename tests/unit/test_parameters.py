@@ -220,3 +220,13 @@ def test_a_model_thinks_unless_it_is_told_not_to(body: dict[str, Any], thinking:
 )
 def test_json_mode_is_told_from_a_schema(wanted: object, json: bool) -> None:
     assert wants_json({"response_format": wanted}) is json
+
+
+def test_a_users_rule_counts_before_a_published_one_of_a_narrower_pattern() -> None:
+    rules = ParameterRules(overrides={"*": {"thinking": None}})
+    assert not rules.judge("kimi-k2.7-code", {"thinking": {"type": "disabled"}}).faults
+
+
+def test_a_rule_that_says_nothing_is_refused() -> None:
+    with pytest.raises(KimiInputError, match="parameter_rules cannot be read"):
+        ParameterRules(overrides={"*": {"seed": {}}}).judge("kimi-k2.6", {})

@@ -198,3 +198,9 @@ def test_a_function_that_makes_one_message_is_told_so() -> None:
     recipe = Recipe("kimi-k2.6", messages=lambda row: {"role": "user", "content": "hi"})
     with pytest.raises(RowProblem, match="makes messages return a dict; it must be a list of messages"):
         recipe.line({}, "a")
+
+
+@pytest.mark.parametrize("none", ["", []])
+def test_a_key_of_no_column_is_refused(none: Any) -> None:
+    with pytest.raises(KimiInputError, match="key_column names no column"):
+        Recipe("kimi-k2.6", prompt="{a}", key_column=none).check()

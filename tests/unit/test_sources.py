@@ -163,3 +163,11 @@ class TestWhatIsNoInputAtAll:
 )
 def test_a_bare_path_is_a_file(uri: str, location: str) -> None:
     assert located(uri) == location
+
+
+def test_a_wildcard_may_stand_for_a_directory(tmp_path: Path) -> None:
+    for day in ("2026-11-01", "2026-11-02", "2026-12-01"):
+        (tmp_path / "in" / day / "part").mkdir(parents=True)
+        (tmp_path / "in" / day / "part" / "a.jsonl").touch()
+    found = [file.uri for file in find_files(str(tmp_path / "in" / "2026-11-*" / "part" / "*.jsonl"))]
+    assert [uri.split("/")[-3] for uri in found] == ["2026-11-01", "2026-11-02"]

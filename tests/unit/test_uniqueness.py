@@ -40,4 +40,5 @@ def test_an_id_costs_about_nine_bytes() -> None:
     count = 100_000
     buckets = seen([f"customer-{number}-with-a-long-name" for number in range(count)])._buckets
     assert sum(map(len, buckets)) == count
+    assert {bucket.itemsize for bucket in buckets} == {8}, "plain numbers, not objects"
     assert sum(map(sys.getsizeof, buckets)) < 12 * count
