@@ -21,6 +21,9 @@ _MEDIA_SOURCES = ("data:", "ms://")
 _MAX_VERDICTS = 1000
 
 
+#: Bytes that are decoded at once.
+_DECODED_BYTES = 1 << 15
+
 #: Escapes of one block that are looked at one by one.
 _FEW_ESCAPES = 1000
 
@@ -236,12 +239,20 @@ def unreadable_text(line: bytes) -> str | None:
 
 def is_sound(block: bytes) -> bool:
     """Whether many lines together are UTF-8 without half characters, which decoding a part of them would not find."""
-    if not block.isascii():
-        try:
-            block.decode("utf-8")
-        except UnicodeDecodeError:
-            return False
-    return not _may_hold_half_characters(block)
+    return (block.isascii() or _is_utf8(block)) and not _may_hold_half_characters(block)
+
+
+def _is_utf8(block: bytes) -> bool:
+    """Decode in pieces whose text is small enough to lie in the same memory again and again."""
+    view = memoryview(block)
+    done = 0
+    try:
+        while done < len(block):
+            end = done + _DECODED_BYTES
+            done += codecs.utf_8_decode(view[done:end], "strict", end >= len(block))[1]
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _may_hold_half_characters(text: bytes) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-#: Bytes read at once.
-CHUNK_BYTES = 1 << 20
+#: Bytes read at once; a buffer of a megabyte is given back to the system and fetched again each time, which is slower.
+CHUNK_BYTES = 1 << 18
 
 
 def read_lines(source: BinaryIO) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 #: Bytes that are written, hashed or copied at once.
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 19
 
 
 class Spool:
