@@ -1,6 +1,6 @@
 """The only module that knows where the Airflow versions keep things (2.11 to 3.3)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, Self
@@ -47,9 +47,20 @@ def never_rendered(value: Any) -> Any:
         return value
     if callable(value) or isinstance(value, Iterator):
         return Given(value)
-    if isinstance(value, list | tuple) and any(hasattr(element, "iter_references") for element in value):
-        raise ValueError("a list of rows may not hold another task's output; pass that output itself")
+    if _holds_reference(value):
+        raise ValueError(
+            "a list of rows may not hold another task's output, nor may a mapping, because nothing inside is rendered; "
+            "pass that output itself"
+        )
     return literal(value)
+
+
+def _holds_reference(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return any(map(_holds_reference, value))
+    return hasattr(value, "iter_references")
 
 
 @dataclass(frozen=True, repr=False)

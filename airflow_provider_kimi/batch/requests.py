@@ -1,7 +1,7 @@
 """From a prompt, a chat or a table row to one request line of a batch input file."""
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeGuard
@@ -76,7 +76,8 @@ class Recipe:
         if self._conversation is not None:
             self._conversation.check()
         if self._verdict.faults:
-            raise KimiInputError(f"request_params {' and '.join(self._verdict.faults)}. Nothing was sent.")
+            where = "request_params" if self.body is None else "body"
+            raise KimiInputError(f"{where} {' and '.join(self._verdict.faults)}. Nothing was sent.")
         return self._verdict
 
     def _check_together(self) -> None:
@@ -103,9 +104,10 @@ class Recipe:
                 "Nothing was sent. For a text about a row, use prompt."
             )
 
-    def check_unused(self) -> None:
+    def check_unused(self, media_columns: Iterable[str] = ()) -> None:
         """Refuse parameters that ready requests, which are sent as they are, would silently ignore.
 
+        :param media_columns: Columns that were named to hold images or videos.
         :raises KimiInputError: One is set.
         """
         ignored = {
@@ -113,6 +115,7 @@ class Recipe:
             "key_column": self.key_column,
             "request_params": self.request_params,
             "thinking": self.thinking,
+            "image_column or video_column": tuple(media_columns),
         }
         if names := [name for name, value in ignored.items() if value]:
             raise KimiInputError(
@@ -141,7 +144,11 @@ class Recipe:
 
     @cached_property
     def _verdict(self) -> Verdict:
-        return self.rules.judge(self.model, self._given_params)
+        if callable(self.body):
+            return Verdict()  # each body that it makes is judged as a whole
+        body = self.body or {}
+        parameters = {key: value for key, value in body.items() if key not in _OWN_BODY_KEYS}
+        return self.rules.judge(body.get("model", self.model), {**self._given_params, **parameters})
 
     @cached_property
     def _params(self) -> Mapping[str, Any]:

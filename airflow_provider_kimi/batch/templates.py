@@ -82,7 +82,7 @@ def _value(row: Mapping[str, Any], column: str, spec: str) -> str:
     value = row[column]
     if isinstance(value, str) and not spec:
         return value
-    if value is None:
+    if value is None or value != value:  # NaN, which is how a missing number comes out of many tables
         raise RowProblem(f"has null in column {column!r}, which the prompt uses")
     if isinstance(value, bytes | bytearray):
         raise RowProblem(f"has bytes in column {column!r}, which the prompt uses as text")

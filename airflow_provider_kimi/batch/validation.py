@@ -19,6 +19,7 @@ _MEDIA_SOURCES = ("data:", "ms://")
 
 #: Different sets of parameters that one input is expected to hold; more are judged again and again.
 _MAX_VERDICTS = 1000
+_MAX_REMEMBERED_BYTES = 4 << 20
 
 
 #: Bytes that are decoded at once.
@@ -62,6 +63,7 @@ class RequestCheck:
         self.warnings: Counter[str] = Counter()
         self._rules = rules
         self._named: bytes | None = None
+        self._remembered_bytes = 0
         self._verdicts: dict[tuple[object, ...], Verdict] = {}
 
     def passed(self, line: bytes) -> tuple[str, bytes]:
@@ -73,14 +75,14 @@ class RequestCheck:
         request = _read(line)
         body = request.body
         try:
-            model = body.pop("model", _NOTHING)
-            if (named := bytes(model)) != self._named:
-                self.names(_text(model))
-                self._named = named
+            model = bytes(body.pop("model", _NOTHING))
             check_messages(body.pop("messages", _NOTHING))
-            verdict = self._verdict(body)
+            verdict = self._verdict(model, body)
             if verdict.faults:
                 raise RowProblem(" and ".join(verdict.faults))
+            if model != self._named:
+                self.names(_text(model))
+                self._named = model
         except RowProblem as problem:
             problem.custom_id = request.custom_id
             raise
@@ -101,14 +103,16 @@ class RequestCheck:
         if model != self.model:
             raise RowProblem(f"asks model {model!r}, but this batch uses {self.model!r}; one batch has one model")
 
-    def _verdict(self, parameters: Mapping[str, msgspec.Raw]) -> Verdict:
+    def _verdict(self, model: bytes, parameters: Mapping[str, msgspec.Raw]) -> Verdict:
         """Judge the parameters; an input repeats the same ones on most of its lines."""
-        signature = (*parameters, *map(bytes, parameters.values()))
+        values = tuple(map(bytes, parameters.values()))
+        signature = (model, *parameters, *values)
         verdict = self._verdicts.get(signature)
         if verdict is None:
-            decoded = {key: msgspec.json.decode(raw) for key, raw in parameters.items()}
-            verdict = self._rules.judge(self.model or "", decoded)
-            if len(self._verdicts) < _MAX_VERDICTS:
+            decoded = {key: msgspec.json.decode(value) for key, value in zip(parameters, values, strict=True)}
+            verdict = self._rules.judge(_text(model), decoded)
+            self._remembered_bytes += sum(map(len, values))
+            if len(self._verdicts) < _MAX_VERDICTS and self._remembered_bytes < _MAX_REMEMBERED_BYTES:
                 self._verdicts[signature] = verdict
         return verdict
 
@@ -170,7 +174,7 @@ def _wrong_messages(raw: msgspec.Raw) -> RowProblem:
     return RowProblem("has no messages in its body; they are a list of objects with role and content")
 
 
-def _text(raw: msgspec.Raw) -> str:
+def _text(raw: bytes) -> str:
     try:
         return _read_text(raw)
     except msgspec.DecodeError:

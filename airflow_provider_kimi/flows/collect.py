@@ -1,5 +1,6 @@
 """Collect: land the output and error files, join every row to its request, write the result, the manifest last."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest
 from airflow_provider_kimi.batch.results import Row, absent_row, id_of, skipped_row
 from airflow_provider_kimi.batch.skipped import SKIPPED_FILE_KEY, SkippedRow
-from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiInputError
 from airflow_provider_kimi.flows.fetch import fetch_file
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import read_patiently
@@ -221,7 +222,7 @@ def _write_rows(parts: Sequence[Part], landing: Landing, workshop: Path, log: Lo
     tally = Tally()
     table = None
     if landing.input is not None:
-        table = ColumnSource((item.value for item in Input(landing.input)), landing.key_column)
+        table = ColumnSource(_values(landing.input), landing.key_column)
     with ExitStack() as stack:
         results = stack.enter_context((workshop / RESULTS_NAME).open("wb"))
         dead_letters = stack.enter_context((workshop / DEAD_LETTER_NAME).open("wb"))
@@ -236,6 +237,16 @@ def _write_rows(parts: Sequence[Part], landing: Landing, workshop: Path, log: Lo
                     tally.add_unnamed(part.batch.counts.total - answers.taken, part.batch.status)
                 _report_left_over(part.batch, answers, log)
     return tally
+
+
+def _values(source: Any) -> Iterator[Any]:
+    """The elements of the input; what is wrong with it by now is told as what it is: a fault behind the payment."""
+    try:
+        for item in Input(source):
+            yield item.value
+    except KimiInputError as error:
+        now = "The batches have ended and are billed as far as they ran; their results stay on the platform."
+        raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
 
 
 def _rows(
@@ -258,13 +269,9 @@ def _rows(
 
 def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> tuple[Row, dict[str, Any], bytes]:
     row = skipped_row(skipped.custom_id, skipped.place, skipped.reason)
-    columns = renamed(skipped.row) if table and isinstance(skipped.row, dict) else {}
-    letter = {
-        "custom_id": row.custom_id,
-        "row": skipped.row,
-        "error": {"code": row.error_code, "message": skipped.reason},
-    }
-    return row, columns, msgspec.json.encode(letter)
+    found = table.row_at(skipped.number) if table else None
+    letter = {"custom_id": row.custom_id, "row": found, "error": {"code": row.error_code, "message": row.error_message}}
+    return row, renamed(found) if isinstance(found, dict) else {}, msgspec.json.encode(letter)
 
 
 def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | None]]:
@@ -279,7 +286,10 @@ def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | N
 def _result(row: Row, columns: dict[str, Any], batch_id: str) -> bytes:
     known = {**msgspec.structs.asdict(row), "batch_id": batch_id, "round": 1}
     line = {"custom_id": row.custom_id, **columns, **{name: known[name] for name in RESULT_FIELDS}}
-    return msgspec.json.encode(line, enc_hook=str)
+    try:
+        return msgspec.json.encode(line, enc_hook=str)
+    except UnicodeEncodeError:  # half a character in a column that no prompt uses
+        return json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "replace")
 
 
 def _report_left_over(batch: Batch, answers: AnswerFiles, log: Log) -> None:

@@ -3,6 +3,7 @@
 Nothing is sent. All that a batch is made of lies on this machine's disk afterwards, and memory stays flat.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +99,7 @@ def prepare(order: Order, workshop: Path, log: Log) -> Prepared:
     """
     reads_requests = isinstance(order.input, str) and not order.recipe.asks_about_rows
     if reads_requests:
-        order.recipe.check_unused()
+        order.recipe.check_unused(order.media_columns)
     source = Input(order.input, ready=reads_requests)
     work = _Preparation(order, workshop, source.place)
     spool = work.read(source, reads_requests)
@@ -117,22 +118,20 @@ def prepare(order: Order, workshop: Path, log: Log) -> Prepared:
             f"batches; one task makes at most {MAX_BATCHES}. Nothing was sent. Raise max_rows_per_batch, or expand the "
             "operator over parts of the input."
         )
-    for warning in order.recipe.lint():
-        log.warning("%s", warning)
-    for warning, rows in work.check.warnings.items():
-        log.warning("%s rows: %s", rows, warning)
-    if work.faults.count:
-        log.warning("%s has %s. These rows are left out.", source, work.faults.describe())
+    work.warn(source, log)
     slices = [spool.slice_of(rows) for rows in cuts]
     shards = [Shard(number, part, part.fingerprint()) for number, part in enumerate(slices, 1)]
+    skipped = work.write_skipped(cuts)
     fingerprints = [shard.fingerprint for shard in shards]
+    if skipped is not None:  # other rows left out are another job, although it sends the same
+        fingerprints.append(f"skipped:{hashlib.sha256(skipped.read_bytes()).hexdigest()}")
     return Prepared(
         shards,
         model=work.check.model or order.recipe.model,
-        fingerprint=fingerprints[0] if len(shards) == 1 else digest_of(*fingerprints),
+        fingerprint=fingerprints[0] if len(fingerprints) == 1 else digest_of(*fingerprints),
         request_count=len(spool.ends),
         media=work.shelf.files,
-        skipped=work.write_skipped(cuts),
+        skipped=skipped,
     )
 
 
@@ -164,7 +163,7 @@ class _Preparation:
                     if len(line) >= MAX_FILE_BYTES:
                         raise RowProblem(_too_large(line), custom_id)
                 except RowProblem as fault:
-                    self._leave_out(number, fault, value)
+                    self._leave_out(number, fault)
                 else:
                     self._seen.add(custom_id)
                     spool.write(line)
@@ -173,9 +172,10 @@ class _Preparation:
     def _made(self, value: object, number: int) -> tuple[str, bytes]:
         recipe = self._order.recipe
         if not recipe.asks_about_rows and is_ready_request(value):
-            recipe.check_unused()
+            recipe.check_unused(self._order.media_columns)
             return self.check.passed(encode(value))
         custom_id = custom_id_of(value, number, recipe.key_column)
+        media = len(self.shelf.files)
         try:
             line = recipe.line(value, custom_id, self.shelf.parts(value) if self._order.media_columns else ())
             if recipe.is_trusted(value):
@@ -184,12 +184,13 @@ class _Preparation:
             return self.check.passed(line)
         except RowProblem as fault:
             fault.custom_id = None if recipe.key_column is None else custom_id
+            self.shelf.forget_after(media)
             raise
 
-    def _leave_out(self, number: int, fault: RowProblem, value: object) -> None:
+    def _leave_out(self, number: int, fault: RowProblem) -> None:
         place = self._place(number)
         self.faults.note(place, fault)
-        self._skipped.add(number, place, fault, value)
+        self._skipped.add(number, place, fault)
 
     def _unique(self, spool: Spool) -> Spool:
         """Leave out what repeats the `custom_id` of an earlier row; only then is the input looked at a second time."""
@@ -208,7 +209,7 @@ class _Preparation:
                 repeated.append(row)
                 earlier = self._place(first[custom_id])
                 fault = RowProblem(f"repeats the custom_id of {earlier}; each must be unique", custom_id)
-                self._leave_out(number, fault, line)
+                self._leave_out(number, fault)
             first.setdefault(custom_id, number)
         return spool.without(set(repeated), self._workshop / "unique.jsonl") if repeated else spool
 
@@ -220,6 +221,15 @@ class _Preparation:
             number += 1
             if number not in left_out:
                 yield number
+
+    def warn(self, source: Input, log: Log) -> None:
+        """Tell what is allowed, but likely to be a mistake, and what is left out."""
+        for warning in self._order.recipe.lint():
+            log.warning("%s", warning)
+        for warning, rows in self.check.warnings.items():
+            log.warning("%s rows: %s", rows, warning)
+        if self.faults.count:
+            log.warning("%s has %s. These rows are left out.", source, self.faults.describe())
 
     def write_skipped(self, cuts: list[range]) -> Path | None:
         """Write the rows that are left out, in order, as they are kept on the platform.

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
+
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.identity import (
     TaskIdentity,
@@ -152,22 +154,28 @@ def _submit_missing(job: _Job, batches: dict[str, Batch], workshop: Path) -> Non
         try:
             with content.open() as lines:
                 file_id = job.hook.upload_file(lines, f"{job.key}-{shard.number}.jsonl").id
+            if file_ids:
+                content.path.unlink()
             batches[label] = _create(job, file_id, job.metadata(shard, skipped_file_id))
         except KimiError as error:
-            raise _with_created(error, batches, len(job.prepared.shards)) from None
+            raise _with_created(error, batches, job) from None
         job.log.info(
             "Created batch %s (%s) from file %s: %s requests.", batches[label].id, label, file_id, shard.content.rows
         )
 
 
-def _with_created(error: KimiError, batches: Mapping[str, Batch], shards: int) -> KimiError:
-    """Add to an error which batches of the job exist by now."""
-    if batches:
-        ids = ", ".join(batch.id for batch in batches.values())
-        error.args = (
-            f"{error} {len(batches)} of the {shards} batches of this task exist and go on: {ids}. A retry or a clear "
-            "of this task attaches to them and submits the rest only.",
+def _with_created(error: KimiError, batches: Mapping[str, Batch], job: _Job) -> KimiError:
+    """Add to an error which batches of the job exist by now; where a retry would pay for them again, there is none."""
+    if not batches:
+        return error
+    ids = ", ".join(batch.id for batch in batches.values())
+    exist = f"{error} {len(batches)} of the {len(job.prepared.shards)} batches of this task exist and go on: {ids}."
+    if job.order.reuse == "never":
+        return KimiBatchError(
+            f"{exist} They are billed, and with reuse='never' another attempt would pay for them again, so the task is "
+            "not retried. Set reuse='auto' and clear it: then it attaches to them and submits the rest only."
         )
+    error.args = (f"{exist} A retry or a clear of this task attaches to them and submits the rest only.",)
     return error
 
 
@@ -199,9 +207,11 @@ def _uploaded_media(job: _Job) -> dict[bytes, bytes]:
 
 
 def _prompt_fingerprint(recipe: Recipe) -> str | None:
-    if recipe.prompt is None and recipe.system_prompt is None:
+    templates = [None if callable(given) else given for given in (recipe.messages, recipe.body)]
+    if all(given is None for given in (recipe.prompt, recipe.system_prompt, *templates)):
         return None
-    return digest_of(recipe.prompt, recipe.system_prompt)
+    further = (msgspec.json.encode(given).decode() for given in templates if given is not None)
+    return digest_of(recipe.prompt, recipe.system_prompt, *further)
 
 
 def _create(job: _Job, file_id: str, metadata: Mapping[str, str]) -> Batch:

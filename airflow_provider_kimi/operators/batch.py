@@ -62,11 +62,12 @@ class KimiCreateBatchOperator(BaseOperator):
     :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
     :param thinking: ``enabled`` or ``disabled``; None leaves it to the model, which thinks.
     :param on_invalid_row: ``fail`` sends nothing where a row cannot be sent, and names up to 20 such rows. ``skip``
-        leaves them out; they come back as ``invalid`` results, and in ``dead_letter.jsonl``.
+        leaves them out; they come back as ``invalid`` results, and in ``dead_letter.jsonl``. The platform keeps their
+        places, names and reasons meanwhile, never what they hold: that is read again from the results' ``input``.
     :param max_rows_per_batch: Rows of one batch; None for as many as 100 MB hold. Smaller batches need a smaller
         balance at their start.
     :param parameter_check: What becomes of a body with a parameter that its model does not take: ``fail`` refuses it,
-        ``drop`` takes the parameter out, ``off`` sends it.
+        ``drop`` takes the parameter out, ``off`` sends it, and asks nothing about the model either.
     :param parameter_rules: Rules that replace or lift the published ones: pattern of models -> key -> ``{"fixed":
         "to what"}``, ``{"forbidden": "why"}`` or ``{"conflicts": ["key"]}``, with ``"values": [...]`` where only these
         are meant, or None to lift one.

@@ -36,6 +36,12 @@ class MediaShelf:
         self._transport = transport
         self._folder = folder
 
+    def forget_after(self, count: int) -> None:
+        """Drop what was kept since there were `count` files, because its row is not sent."""
+        while len(self.files) > count:
+            _, (_, path) = self.files.popitem()
+            path.unlink()
+
     def parts(self, row: object) -> list[dict[str, Any]]:
         """The media of one row, in the order of the columns.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from airflow_provider_kimi.batch.faults import RowProblem
-from airflow_provider_kimi.batch.skipped import SkippedRow, kept
+from airflow_provider_kimi.batch.skipped import SkippedRow
 
 
 class SkippedRows:
@@ -23,7 +23,7 @@ class SkippedRows:
         self._path = path
         path.touch()
 
-    def add(self, number: int, place: str, problem: RowProblem, value: object) -> None:
+    def add(self, number: int, place: str, problem: RowProblem) -> None:
         """Keep one.
 
         :param number: Its place among all rows of the input, from 1.
@@ -33,8 +33,8 @@ class SkippedRows:
             position=0,
             custom_id=problem.custom_id or f"row-{number:08d}",
             place=place,
+            number=number,
             reason=problem.detail,
-            row=kept(value),
         )
         with self._path.open("ab") as target:
             self.numbers.append(number)

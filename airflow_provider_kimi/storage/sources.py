@@ -62,7 +62,9 @@ def find_files(uri: str) -> list[SourceFile]:
         if _WILDCARDS & set(str(path)) and not path.exists():
             return _chosen(uri, _matching(path))
         if path.is_dir():
-            return _chosen(uri, path.iterdir())
+            inside = list(path.iterdir())
+            _check_no_directory(uri, inside)
+            return _chosen(uri, inside)
         if uri.endswith("/"):
             raise FileNotFoundError
     return [_source_file(path, uri)]
@@ -77,10 +79,19 @@ def _matching(path: Any) -> list[Any]:
         folder = folder.parent
     found = [folder]
     for name in names:
-        found = [
-            below for above in found if above.is_dir() for below in above.iterdir() if fnmatchcase(below.name, name)
-        ]
+        below = [path for above in found if above.is_dir() for path in above.iterdir()]
+        found = [path for path in below if fnmatchcase(path.name, name) and not path.name.startswith(_HIDDEN)]
     return found
+
+
+def _check_no_directory(uri: str, inside: list[Any]) -> None:
+    deeper = next((path.name for path in inside if not path.name.startswith(_HIDDEN) and path.is_dir()), None)
+    if deeper is not None:
+        raise unreadable_input(
+            uri,
+            f"has the directory {deeper!r} in it, which would not be read",
+            "Name what you mean by a pattern: '.../*.jsonl' for the files beside it, '.../*/*.jsonl' for those inside.",
+        )
 
 
 def _chosen(uri: str, found: Any) -> list[SourceFile]:

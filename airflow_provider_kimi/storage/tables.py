@@ -17,7 +17,7 @@ MAX_CSV_CELL_CHARS = MAX_FILE_BYTES
 
 #: Decoded bytes of a Parquet file that are held at once, as far as its row groups allow.
 _PARQUET_BYTES = 4 << 20
-_MAX_PARQUET_ROWS = 1000
+_MAX_PARQUET_ROWS = 100  # sizes are known as encoded; a text that is repeated takes more
 
 
 _decode = msgspec.json.Decoder().decode

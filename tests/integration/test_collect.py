@@ -316,3 +316,25 @@ class TestTheTablesColumns:
         write_jsonl(tmp_path / "t.jsonl", [{"id": "b", "text": "x"}])
         with pytest.raises(KimiInputError, match="has changed since"):
             land(hook, tmp_path / "out", submission.batch_ids, input=source, key_column="id")
+
+
+class TestTheInputOfTheResults:
+    """What has become of the table after its batch was paid for."""
+
+    def test_that_is_gone_is_told_as_what_it_is(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        table = write_jsonl(tmp_path / "in.jsonl", [{"text": "hi"}])
+        submission = submit(hook, order(table, prompt="{text}"), TASK, LogRecord())
+        sim.advance(60)
+        Path(table).unlink()
+        with pytest.raises(KimiInputError, match="does not exist. The batches have ended and are billed") as refused:
+            land(hook, tmp_path / "out", submission.batch_ids, input=table)
+        assert "Nothing was sent" not in str(refused.value)
+
+    def test_may_hold_half_a_character_that_no_prompt_uses(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        rows = [{"text": "hi", "file": "caf\udce9"}]
+        submission = submit(hook, order(lambda: rows, prompt="{text}"), TASK, LogRecord())
+        sim.advance(60)
+        (row,) = land(hook, tmp_path / "out", submission.batch_ids, input=lambda: rows).rows()
+        assert (row["status"], row["file"]) == ("succeeded", "caf?")

@@ -81,7 +81,7 @@ class TestAnInput:
 
     @pytest.mark.parametrize("where", ["in", "in/", "in/*.jsonl", "in/part-?.*"])
     def test_may_be_a_directory_or_a_pattern(self, sim: KimiSimulator, s3: Storage, where: str) -> None:
-        for key in ("in/part-2.jsonl", "in/part-1.jsonl", "in/nested/part-3.jsonl", "other/part-4.jsonl"):
+        for key in ("in/part-2.jsonl", "in/part-1.jsonl", "in/_nested/part-3.jsonl", "other/part-4.jsonl"):
             s3.put(key, jsonl({"text": key}))
         s3.put("in/_SUCCESS", b"")
         create(input=s3.uri(where), prompt="{text}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
-from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiInputError
 from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator, KimiCreateBatchOperator
@@ -131,6 +131,15 @@ class TestARefusedShard:
         assert submission.batch_ids[0] == first
         assert list(sim.batches) == submission.batch_ids
         assert len(submission.input_file_ids) == 3
+
+    def test_is_not_retried_where_that_would_pay_again(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """With `reuse="never"` a retry attaches to nothing."""
+        wanted = order(["a", "b", "c"], max_rows_per_batch=1, reuse="never")
+        sim.inject("create_batch", skip=1, status=429, error_type="engine_overloaded_error")
+        with pytest.raises(KimiBatchError, match="another attempt would pay for them again") as refused:
+            submit(hook, wanted, TASK, LogRecord())
+        assert not refused.value.retryable
+        assert len(sim.batches) == 1
 
 
 class TestAChangedInput:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,13 +125,59 @@ class TestSkippedRows:
         assert landed.manifest["counts"]["total"] == 6
         letters = landed.rows("dead_letter.jsonl")
         assert [letter["custom_id"] for letter in letters] == ["b", "row-00000003", "a"]
-        assert letters[0]["row"] == self.ROWS[1]
-        assert letters[0]["error"] == {
-            "code": "not_sent",
-            "message": "has null in column 'text', which the prompt uses",
-        }
+        assert [letter["row"] for letter in letters] == [self.ROWS[n] if with_input else None for n in (1, 2, 4)]
+        told = "line 2 was left out, because it has null in column 'text', which the prompt uses"
+        assert letters[0]["error"] == {"code": "not_sent", "message": told}
         if with_input:
-            assert [row.get("lang") for row in landed.rows()][:4] == ["en", "fr", "de", "zh"]
+            assert [row.get("lang") for row in landed.rows()] == ["en", "fr", "de", "zh", "it", "es"]
+
+    def test_never_leave_the_worker_with_what_they_hold(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        rows = [{"text": "good", "ssn": "123"}, {"text": None, "ssn": "456"}]
+        submission = submit(hook, order(rows, prompt="{text}", on_invalid_row="skip"), TASK, LogRecord())
+        (batch,) = sim.batches.values()
+        kept = sim.file_content((batch.metadata or {})["kimi_skipped_file"])
+        assert b"has null" in kept
+        assert b"456" not in kept
+        assert submission.request_count == 1
+
+    def test_other_ones_are_another_job(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """Otherwise a retry would attach to batches that know nothing of the rows that are bad now."""
+        submit(hook, order(["good", ""], on_invalid_row="skip"), TASK, LogRecord())
+        with pytest.raises(KimiInputError, match="has changed"):
+            submit(hook, order(["good", "", ""], on_invalid_row="skip"), TASK, LogRecord())
+
+    def test_leave_no_images_on_the_platform(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        png = b"\x89PNG\r\n\x1a\n"
+        rows = [{"text": "good", "photo": png + b"1"}, {"text": None, "photo": png + b"2"}]
+        wanted = order(
+            lambda: rows,
+            prompt="{text}",
+            media_columns={"photo": "image"},
+            media="upload",
+            on_invalid_row="skip",
+        )
+        submit(hook, wanted, TASK, LogRecord())
+        assert len(sim.file_ids("image")) == 1
+
+    def test_lend_their_columns_to_no_other_row_of_the_same_key(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        rows: list[dict[str, Any]] = [{"id": "a", "text": None, "lang": "1st"}, {"id": "a", "text": "x", "lang": "2nd"}]
+        table = write_jsonl(tmp_path / "rows.jsonl", rows)
+        submission = submit(
+            hook, order(table, prompt="{text}", key_column="id", on_invalid_row="skip"), TASK, LogRecord()
+        )
+        sim.advance(60)
+        landed = land(hook, tmp_path / "out", submission.batch_ids, input=table, key_column="id")
+        assert [(row["status"], row["lang"]) for row in landed.rows()] == [
+            ("invalid", "1st"),
+            ("succeeded", "2nd"),
+        ]
+
+    def test_of_another_model_do_not_decide_the_model(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        bad = request("bad", body={"model": "kimi-k2.7-code", "messages": []})
+        ready = write_jsonl(tmp_path / "in.jsonl", [bad, request("a"), request("b")])
+        assert submit(hook, order(ready, on_invalid_row="skip"), TASK, LogRecord()).request_count == 2
 
     def test_are_found_again_by_a_retry(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         wanted = order(["good", "", "also good"], on_invalid_row="skip", max_rows_per_batch=1)

@@ -162,7 +162,7 @@ class TestAnotherTableIsRefused:
         self.assert_refused(source, "a")
 
     def test_one_of_requests_that_have_other_names(self) -> None:
-        self.assert_refused(ColumnSource([{"custom_id": "k", **REQUEST}], None), "row-00000001")
+        self.assert_refused(ColumnSource([{"custom_id": "k", **REQUEST}], None), "row-00000002")
 
     def test_one_named_by_another_column(self) -> None:
         self.assert_refused(ColumnSource(ROWS, "text"), "a")

@@ -204,3 +204,13 @@ def test_a_function_that_makes_one_message_is_told_so() -> None:
 def test_a_key_of_no_column_is_refused(none: Any) -> None:
     with pytest.raises(KimiInputError, match="key_column names no column"):
         Recipe("kimi-k2.6", prompt="{a}", key_column=none).check()
+
+
+def test_parameters_are_judged_with_the_body_that_they_join() -> None:
+    body = {"messages": [{"role": "user", "content": "{a}"}], "thinking": {"type": "disabled"}}
+    Recipe("kimi-k2.6", body=body, request_params={"tool_choice": "required"}).check()
+
+
+def test_media_columns_are_refused_beside_ready_requests() -> None:
+    with pytest.raises(KimiInputError, match="image_column or video_column would have no effect"):
+        Recipe("kimi-k2.6").check_unused({"photo": "image"})

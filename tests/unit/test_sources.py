@@ -75,9 +75,13 @@ class TestADirectory:
         make(tmp_path, "part-2.jsonl", "part-10.csv", "part-1.jsonl.gz")
         assert names_of(tmp_path) == names_of(f"{tmp_path}/") == ["part-1.jsonl.gz", "part-10.csv", "part-2.jsonl"]
 
-    def test_leaves_hidden_files_and_subdirectories(self, tmp_path: Path) -> None:
-        make(tmp_path, "a.jsonl", "_SUCCESS", ".a.jsonl.crc", "sub/b.jsonl", "sub.jsonl/c.jsonl", "_temporary/d.jsonl")
+    def test_leaves_what_is_hidden(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.jsonl", "_SUCCESS", ".a.jsonl.crc", "_temporary/d.jsonl")
         assert names_of(tmp_path) == ["a.jsonl"]
+
+    def test_is_refused_where_it_has_others_whose_rows_would_be_left_out(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.jsonl", "month=02/b.jsonl")
+        assert "has the directory 'month=02' in it, which would not be read. Nothing was sent." in problem_of(tmp_path)
 
     @pytest.mark.parametrize("name", ["data.parquet", "data[1]", "data*", "data 1", ".data"])
     def test_may_have_any_name(self, name: str, tmp_path: Path) -> None:
@@ -92,7 +96,7 @@ class TestADirectory:
             find_files(str(tmp_path))
 
     def test_without_files_is_refused(self, tmp_path: Path) -> None:
-        make(tmp_path, "_SUCCESS", "sub/a.jsonl")
+        make(tmp_path, "_SUCCESS", "_sub/a.jsonl")
         assert "has no files in it. Nothing was sent." in problem_of(tmp_path)
 
     def test_is_read_as_one_input_whose_rows_are_told_with_their_file(self, tmp_path: Path) -> None:
@@ -165,7 +169,9 @@ def test_a_bare_path_is_a_file(uri: str, location: str) -> None:
     assert located(uri) == location
 
 
-def test_a_wildcard_may_stand_for_a_directory(tmp_path: Path) -> None:
+def test_a_wildcard_may_stand_for_a_directory_that_is_not_hidden(tmp_path: Path) -> None:
+    make(tmp_path, "in/_temporary/a.jsonl", "in/.snapshot/a.jsonl", "in/x/a.jsonl")
+    assert [file.uri.split("/")[-2] for file in find_files(str(tmp_path / "in" / "*" / "*.jsonl"))] == ["x"]
     for day in ("2026-11-01", "2026-11-02", "2026-12-01"):
         (tmp_path / "in" / day / "part").mkdir(parents=True)
         (tmp_path / "in" / day / "part" / "a.jsonl").touch()
