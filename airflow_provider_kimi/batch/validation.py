@@ -210,8 +210,10 @@ def media_url_fault(url: object) -> str | None:
 
 def unreadable(line: bytes) -> str | None:
     """Say why a line is not one of JSON in UTF-8; None if it is."""
-    if problem := unreadable_text(line):
-        return problem
+    return unreadable_text(line) or _decoding_fault(line)
+
+
+def _decoding_fault(line: bytes) -> str | None:
     try:
         msgspec.json.decode(line)
     except msgspec.DecodeError as error:
@@ -231,14 +233,7 @@ def unreadable_text(line: bytes) -> str | None:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
         return f"is not UTF-8 at byte {error.start}; save the file as UTF-8"
-    if _may_hold_half_characters(line):
-        try:
-            msgspec.json.decode(line)
-        except msgspec.DecodeError as error:
-            return f"is not valid JSON ({error})"
-        except RecursionError:
-            return "is nested too deeply"
-    return None
+    return _decoding_fault(line) if _may_hold_half_characters(line) else None
 
 
 def is_sound(block: bytes) -> bool:
