@@ -45,7 +45,12 @@ def never_rendered(value: Any) -> Any:
     """Keep Jinja away from a template field's value; references to other tasks are still resolved."""
     if value is None or hasattr(value, "iter_references"):
         return value
-    if callable(value) or isinstance(value, Iterator):
+    if isinstance(value, Iterator):
+        raise ValueError(
+            f"a {type(value).__name__} was given, which can be read only once, so a retry would find it empty; give "
+            "the function that makes it, not its result: input=rows, without parentheses"
+        )
+    if callable(value):
         return Given(value)
     if _holds_reference(value):
         raise ValueError(
@@ -65,7 +70,7 @@ def _holds_reference(value: Any) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class Given:
-    """A function or an iterator in a template field, which Airflow would call, or show by its address in memory.
+    """A function in a template field, which Airflow would call, or show by its address in memory.
 
     The address differs in every parse of the DAG file, and would make a new version of the DAG each time.
     """
@@ -73,7 +78,7 @@ class Given:
     value: Any
 
     def __deepcopy__(self, _: dict[int, Any]) -> Self:
-        """Airflow copies the tasks of a DAG when some of them are cleared; a generator cannot be copied."""
+        """Airflow copies the tasks of a DAG when some of them are cleared; what a function holds need not bear it."""
         return self
 
     def __repr__(self) -> str:
@@ -82,7 +87,7 @@ class Given:
 
 
 def given(value: Any) -> Any:
-    """Take a function or an iterator out of its wrapping; leave everything else alone."""
+    """Take a function out of its wrapping; leave everything else alone."""
     return value.value if isinstance(value, Given) else value
 
 

@@ -3,7 +3,7 @@
 Sources: the platform's model overview, chat reference, batch guide and batch price page, August to October 2026.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -28,6 +28,35 @@ THINKING_FLOOR_TOKENS = 4096
 
 #: The two names of the cap on reasoning plus answer.
 OUTPUT_CAP_KEYS = ("max_completion_tokens", "max_tokens")
+
+
+class Thinking(msgspec.Struct):
+    """What `thinking` has to hold."""
+
+    type: Literal["enabled", "disabled"]
+
+
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+
+#: Keys of a request body that are known -> what each may hold, for a machine and for a message (chat reference).
+PARAMETER_TYPES: dict[str, tuple[Any, str]] = {
+    "max_completion_tokens": (_Count, "a whole number above 0"),
+    "max_tokens": (_Count, "a whole number above 0"),
+    "thinking": (Thinking, "{'type': 'enabled'} or {'type': 'disabled'}"),
+    "reasoning_effort": (str, "a text"),
+    "response_format": (dict[str, Any], "a mapping with a type"),
+    "stop": (str | list[str], "a text or a list of texts"),
+    "tools": (list[dict[str, Any]], "a list of mappings"),
+    "tool_choice": (str | dict[str, Any], "a text or a mapping"),
+    "stream": (bool, "true or false"),
+    "temperature": (float, "a number"),
+    "top_p": (float, "a number"),
+    "n": (_Count, "a whole number above 0"),
+    "presence_penalty": (float, "a number"),
+    "frequency_penalty": (float, "a number"),
+    "prompt_cache_key": (str, "a text"),
+    "safety_identifier": (str, "a text"),
+}
 
 
 class ParameterRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

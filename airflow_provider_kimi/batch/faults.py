@@ -8,6 +8,10 @@ from typing import Any
 MAX_REPORTED_FAULTS = 20
 
 
+#: Characters of a column's name that a message repeats.
+MAX_NAME_CHARS = 60
+
+
 class RowProblem(ValueError):
     """One row cannot be made into a request; the text says why, without repeating its content.
 
@@ -51,5 +55,5 @@ class Faults:
 
 def listed(row: Mapping[str, Any], most: int = 8) -> str:
     """Name the columns of a row, for a message."""
-    names = [repr(name) for name in row]
+    names = [repr(str(name)[:MAX_NAME_CHARS]) for name in row]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -6,6 +6,7 @@ is; any other is mapped the same way on every run, so that results find their ro
 
 import hashlib
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -15,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from airflow_provider_kimi.batch.faults import RowProblem, listed
+from airflow_provider_kimi.exceptions import KimiInputError
 
 #: One column, or several whose values make the key together.
 KeyColumns = str | Sequence[str]
@@ -31,6 +33,22 @@ _DIGEST_CHARS = 32
 
 #: Types that make a key; what else a table may hold has no one way to be written.
 _KEY_TYPES = (str, int, float, Decimal, datetime, date, time, UUID)
+
+
+def check_key_column(key_column: object) -> None:
+    """Refuse what names no column.
+
+    :raises KimiInputError: It is neither a name, a list of names, nor None.
+    """
+    names = [key_column] if isinstance(key_column, str) else key_column
+    if names is None or (
+        isinstance(names, Sequence) and names and all(isinstance(name, str) and name for name in names)
+    ):
+        return
+    raise KimiInputError(
+        f"key_column is {reprlib.repr(key_column)}. Nothing was sent. It is the name of a column, or a list of names; "
+        "leave it out to number the rows."
+    )
 
 
 def custom_id_of(item: object, number: int, key_column: KeyColumns | None) -> str:

@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
+from airflow_provider_kimi.batch.faults import RowProblem
+
 MediaKind = Literal["image", "video"]
 
 #: How media travel: inside the request, or as files of the platform that requests name.
@@ -75,6 +77,26 @@ def media_part(kind: MediaKind, url: str) -> dict[str, Any]:
     """A part of a message's content."""
     name = f"{kind}_url"
     return {"type": name, name: {"url": url}}
+
+
+def with_media(messages: Any, media: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Put media before the text of the last user message.
+
+    :raises RowProblem: There is no such message.
+    """
+    given = messages if isinstance(messages, Sequence) else ()
+    last = next((place for place in reversed(range(len(given))) if _is_from_user(given[place])), None)
+    if last is None:
+        raise RowProblem("has media, but its messages have none of the user to put them into")
+    content = messages[last].get("content") or ()
+    if not isinstance(content, Sequence):
+        raise RowProblem("has media, but the content of its last user message is neither text nor a list of parts")
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+    return [*messages[:last], {**messages[last], "content": [*media, *parts]}, *messages[last + 1 :]]
+
+
+def _is_from_user(message: object) -> bool:
+    return isinstance(message, Mapping) and message.get("role") == "user"
 
 
 def data_url(mime: str, content: bytes) -> str:

@@ -13,6 +13,7 @@ from airflow_provider_kimi.api.model_rules import (
     BATCH_MODELS,
     OUTPUT_CAP_KEYS,
     PARAMETER_RULES,
+    PARAMETER_TYPES,
     RETIRED_MODELS,
     THINKING_FLOOR_TOKENS,
     ParameterRule,
@@ -58,7 +59,7 @@ class ParameterRules:
 
     mode: ParameterCheck = "fail"
     overrides: RuleOverrides = field(default_factory=dict)
-    _of_model: dict[str, dict[str, ParameterRule]] = field(default_factory=dict, compare=False)
+    _of_model: dict[str, dict[str, ParameterRule | None]] = field(default_factory=dict, compare=False)
 
     @cached_property
     def _own(self) -> dict[str, dict[str, ParameterRule | None]]:
@@ -71,8 +72,8 @@ class ParameterRules:
                 "'values': [...] where only these are meant, or to None to lift a rule."
             ) from None
 
-    def of_model(self, model: str) -> dict[str, ParameterRule]:
-        """The rules that hold for a model.
+    def of_model(self, model: str) -> dict[str, ParameterRule | None]:
+        """The rules that hold for a model, with None for a key that the user has lifted all rules from.
 
         :raises KimiInputError: The user's rules cannot be read.
         """
@@ -81,7 +82,7 @@ class ParameterRules:
             for pattern, rules in (*PARAMETER_RULES.items(), *self._own.items()):
                 if fnmatchcase(model, pattern):
                     merged |= rules
-            self._of_model[model] = {key: rule for key, rule in merged.items() if rule is not None}
+            self._of_model[model] = merged
         return self._of_model[model]
 
     def judge(self, model: str, parameters: Mapping[str, Any]) -> Verdict:
@@ -89,13 +90,16 @@ class ParameterRules:
         if self.mode == "off":
             return Verdict()
         broken: dict[str, str] = {}
-        for key, rule in self.of_model(model).items():
-            if key in parameters and (fault := _broken(key, rule, parameters)):
+        rules = self.of_model(model)
+        for key, rule in rules.items():
+            if rule is not None and key in parameters and (fault := _broken(key, rule, parameters)):
                 broken[key] = fault
         if broken and self.mode == "drop":  # what is left may break a rule only now
             rest = self.judge(model, {key: value for key, value in parameters.items() if key not in broken})
             return Verdict(rest.faults, (*broken, *rest.dropped), rest.warnings)
-        return Verdict((*broken.values(), *_malformed(parameters)), (), _warnings(parameters))
+        lifted = {key for key, rule in rules.items() if rule is None}
+        judged = {key: value for key, value in parameters.items() if key not in lifted and key not in broken}
+        return Verdict((*broken.values(), *_malformed(judged)), (), _warnings(parameters))
 
 
 def _broken(key: str, rule: ParameterRule, parameters: Mapping[str, Any]) -> str | None:
@@ -128,6 +132,9 @@ def thinks(parameters: Mapping[str, Any]) -> bool:
 def _malformed(parameters: Mapping[str, Any]) -> list[str]:
     """What the chat reference refuses whatever the model is."""
     faults = []
+    for key, (kind, described) in PARAMETER_TYPES.items():
+        if parameters.get(key) is not None and not _is_a(kind, parameters[key]):
+            faults.append(f"has a {key!r} that is not {described}")
     stops = parameters.get("stop")
     if isinstance(stops, list) and len(stops) > MAX_STOPS:
         faults.append(f"has {len(stops)} stop texts; {MAX_STOPS} are allowed")
@@ -139,9 +146,17 @@ def _malformed(parameters: Mapping[str, Any]) -> list[str]:
         faults.append(f"has {len(tools)} tools; {MAX_TOOLS} are allowed")
     wanted = parameters.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
-    if wanted is not None and kind not in RESPONSE_FORMATS:
+    if isinstance(wanted, Mapping) and kind not in RESPONSE_FORMATS:
         faults.append(f"has a response_format whose type is none of {', '.join(RESPONSE_FORMATS)}")
     return faults
+
+
+def _is_a(kind: Any, value: object) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _warnings(parameters: Mapping[str, Any]) -> tuple[str, ...]:
@@ -150,9 +165,12 @@ def _warnings(parameters: Mapping[str, Any]) -> tuple[str, ...]:
         cap = parameters.get(key)
         if isinstance(cap, int) and cap < THINKING_FLOOR_TOKENS and thinks(parameters):
             warnings.append(
-                f"{key}={cap} covers thinking as well as the answer; below {THINKING_FLOOR_TOKENS:,} the answer may "
-                "come out empty, and is billed all the same: raise it, or turn thinking off"
+                f"{key} covers thinking as well as the answer, and is below {THINKING_FLOOR_TOKENS:,}: the answer may "
+                "come out empty, and is billed all the same; raise it, or turn thinking off"
             )
+    for key in sorted(parameters.keys() - PARAMETER_TYPES.keys()):
+        if near := get_close_matches(key, PARAMETER_TYPES, n=1, cutoff=0.85):
+            warnings.append(f"{key!r} is not a known parameter; is {near[0]!r} meant? It is sent as it is")
     if _has_array_root(parameters):
         warnings.append(
             "the JSON schema of response_format has an array as its root, which comes back unreliably: wrap it in an "

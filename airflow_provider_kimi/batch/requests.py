@@ -9,9 +9,11 @@ from typing import Any, Literal, TypeGuard
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
 from airflow_provider_kimi.batch.faults import RowProblem
 from airflow_provider_kimi.batch.frames import Frame, encode, frame_of
-from airflow_provider_kimi.batch.keys import KeyColumns
+from airflow_provider_kimi.batch.keys import KeyColumns, check_key_column
+from airflow_provider_kimi.batch.media import with_media
 from airflow_provider_kimi.batch.parameters import ParameterRules, Verdict, wants_json
 from airflow_provider_kimi.batch.templates import Conversation, Template
+from airflow_provider_kimi.batch.validation import REQUEST_KEYS
 from airflow_provider_kimi.exceptions import KimiInputError
 
 Thinking = Literal["enabled", "disabled"]
@@ -21,9 +23,6 @@ RowFunction = Callable[[Any], Any]
 
 #: Body keys that `request_params` may not hold, because they come from elsewhere.
 _OWN_BODY_KEYS = ("model", "messages")
-
-#: What tells a request from a table row, where nothing says which it is.
-_REQUEST_KEYS = {"custom_id", "method", "url", "body"}
 
 _NO_SYSTEM = "makes an empty system message; the platform refuses it"
 
@@ -54,13 +53,20 @@ class Recipe:
     rules: ParameterRules = field(default_factory=ParameterRules)
 
     @cached_property
+    def _ways(self) -> list[str]:
+        """The parameters that say what to ask about a row; more than one are refused."""
+        ways = {"prompt": self.prompt, "messages": self.messages, "body": self.body}
+        return [name for name, value in ways.items() if value is not None]
+
+    @property
     def asks_about_rows(self) -> bool:
         """Whether the input is a table, or anything else that has to be made into requests."""
-        return any(way is not None for way in (self.prompt, self.messages, self.body))
+        return bool(self._ways)
 
-    def check(self) -> Verdict:
+    def check(self, media_columns: Iterable[str] = ()) -> Verdict:
         """Refuse parameters that no request may carry, and return what else the rules say of them.
 
+        :param media_columns: Columns that hold images or videos.
         :raises KimiInputError: Parameters exclude each other, break a rule, or a template is not valid.
         """
         self._check_together()
@@ -70,24 +76,44 @@ class Recipe:
                     f"request_params has {key!r}, which is set from elsewhere. Nothing was sent. Use the model "
                     "parameter for the model, and input with prompt or messages for the messages."
                 )
-        for template in (self._user, self._system):
-            if template is not None:
-                _ = template.columns
-        if self._conversation is not None:
-            self._conversation.check()
+        columns = [column for template in self._templates for column in template.columns]
+        if self._is_fixed and not columns and not list(media_columns):
+            raise KimiInputError(
+                f"{self._ways[0]} names no column, so that every row would be paid for to ask the same. Nothing was "
+                "sent. Write a column into it, as in {text}; for questions that have no table, give them as a list."
+            )
         if self._verdict.faults:
-            where = "request_params" if self.body is None else "body"
+            given = {"body": self.body, "request_params": self.request_params, "thinking": self.thinking}
+            where = " with ".join(name for name, value in given.items() if value)
             raise KimiInputError(f"{where} {' and '.join(self._verdict.faults)}. Nothing was sent.")
         return self._verdict
 
+    @property
+    def _is_fixed(self) -> bool:
+        """Whether templates alone, and no function, say what to ask about a row."""
+        return self._user is not None or self._conversation is not None
+
+    @property
+    def _templates(self) -> list[Template]:
+        texts = [template for template in (self._user, self._system) if template is not None]
+        return texts if self._conversation is None else [*texts, *self._conversation.templates]
+
+    @property
+    def verbatim_columns(self) -> list[str]:
+        """The columns whose text stands in every request as it is, each once."""
+        return list(dict.fromkeys(column for template in self._templates for column in template.verbatim_columns))
+
     def _check_together(self) -> None:
-        ways = {"prompt": self.prompt, "messages": self.messages, "body": self.body}
-        if len(given := [name for name, value in ways.items() if value is not None]) > 1:
+        if len(self._ways) > 1:
             raise KimiInputError(
-                f"{' and '.join(given)} are given; each of them says what to ask. Nothing was sent. Keep one."
+                f"{' and '.join(self._ways)} are given; each of them says what to ask. Nothing was sent. Keep one."
             )
-        if self.key_column is not None and not self.key_column:
-            raise KimiInputError("key_column names no column. Nothing was sent. Leave it out to number the rows.")
+        if not isinstance(self.request_params, Mapping):
+            raise KimiInputError(
+                f"request_params is a {type(self.request_params).__name__}. Nothing was sent. It maps keys of the "
+                "request body to their values."
+            )
+        check_key_column(self.key_column)
         if self.body is not None and self.system_prompt is not None:
             raise KimiInputError("system_prompt is given beside body. Nothing was sent. Write it into body's messages.")
         if self.thinking is not None and "thinking" in self.request_params:
@@ -156,7 +182,11 @@ class Recipe:
 
     def lint(self) -> list[str]:
         """What is allowed, and likely to be a mistake."""
-        warnings = list(self._verdict.warnings)
+        taken_out = (
+            f"{key!r} is taken out of every request, because the model does not take it"
+            for key in self._verdict.dropped
+        )
+        warnings = [*self._verdict.warnings, *taken_out]
         texts = [self.prompt, self.system_prompt]
         if self._conversation is not None:
             texts.append(str(self._conversation.messages))
@@ -181,7 +211,7 @@ class Recipe:
         :raises RowProblem: The item cannot be made into a request.
         """
         if self._frame is not None and not media:
-            return self._frame.fill(custom_id, *self._texts(item))
+            return self._frame.fill(custom_id, *self._worthwhile(item))
         body = self._body(item)
         if media:
             body = {**body, "messages": with_media(body.get("messages"), media)}
@@ -197,9 +227,16 @@ class Recipe:
 
         return frame_of(request, holes=2 if self._system is None else 3)
 
+    def _worthwhile(self, item: object) -> list[str]:
+        """The texts of a prompt that asks about something."""
+        *system, user = self._texts(item)
+        if self._user is not None and self._user.is_bare(user, self._row(item)):
+            raise RowProblem(f"has no text in any column of the prompt ({', '.join(map(repr, self._user.columns))})")
+        return [*system, user]
+
     def _texts(self, item: object) -> list[str]:
         """The texts of a prompt: of the system message where there is one, and of the user's."""
-        row = _row(item)
+        row = self._row(item)
         user = self._user.fill(row) if self._user else ""
         if not user or user.isspace():
             raise RowProblem("makes an empty prompt")
@@ -221,7 +258,7 @@ class Recipe:
         if isinstance(self.body, Mapping):
             made = dict(self.body)
             if self._conversation is not None:
-                made["messages"] = self._conversation.fill(_row(item))
+                made["messages"] = self._conversation.fill(self._row(item))
         else:
             made = _called(self.body, "body", item)
             if not isinstance(made, Mapping):
@@ -232,29 +269,28 @@ class Recipe:
         if self._user is not None:
             return list(self._prompted(*self._texts(item)))
         if self._conversation is not None:
-            messages = self._conversation.fill(_row(item))
+            messages = self._conversation.fill(self._row(item))
         else:
             messages = _chat(item if self.messages is None else self._made_messages(item))
-        system = self.system_prompt if self._system is None else self._system.fill(_row(item))
+        system = self.system_prompt if self._system is None else self._system.fill(self._row(item))
         if system == "":
             raise RowProblem(_NO_SYSTEM)
         return messages if system is None else [{"role": "system", "content": system}, *messages]
 
+    def _row(self, item: object) -> Mapping[str, Any]:
+        if isinstance(item, Mapping):
+            return item
+        raise RowProblem(f"is a {type(item).__name__}, but {self._ways[0]} is a template over the columns of a row")
+
     def _made_messages(self, item: object) -> Any:
         made = _called(self.messages, "messages", item)
-        if isinstance(made, Mapping):
+        if not isinstance(made, str | Sequence):
             raise RowProblem(f"makes messages return a {type(made).__name__}; it must be a list of messages, or a text")
         return made
 
 
 def _request(custom_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
     return {"custom_id": custom_id, "method": "POST", "url": BATCH_ENDPOINT, "body": body}
-
-
-def _row(item: object) -> Mapping[str, Any]:
-    if isinstance(item, Mapping):
-        return item
-    raise RowProblem(f"is a {type(item).__name__}, but prompt is a template over the columns of a table row")
 
 
 def _called(function: Any, name: str, item: object) -> Any:
@@ -270,29 +306,9 @@ def _called(function: Any, name: str, item: object) -> Any:
         ) from None
 
 
-def with_media(messages: Any, media: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """Put media before the text of the last user message.
-
-    :raises RowProblem: There is no such message.
-    """
-    given = messages if isinstance(messages, Sequence) else ()
-    last = next((place for place in reversed(range(len(given))) if _is_from_user(given[place])), None)
-    if last is None:
-        raise RowProblem("has media, but its messages have none of the user to put them into")
-    content = messages[last].get("content") or ()
-    if not isinstance(content, Sequence):
-        raise RowProblem("has media, but the content of its last user message is neither text nor a list of parts")
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
-    return [*messages[:last], {**messages[last], "content": [*media, *parts]}, *messages[last + 1 :]]
-
-
-def _is_from_user(message: object) -> bool:
-    return isinstance(message, Mapping) and message.get("role") == "user"
-
-
 def is_ready_request(item: object) -> TypeGuard[Mapping[str, Any]]:
     """Tell a request line (`custom_id`, `method`, `url`, `body`) from a table row."""
-    return isinstance(item, Mapping) and item.keys() >= _REQUEST_KEYS
+    return isinstance(item, Mapping) and item.keys() >= REQUEST_KEYS
 
 
 def _chat(item: object) -> list[Any]:

@@ -1,13 +1,23 @@
 """`str.format` texts over the columns of a row: one text, or the texts of a whole conversation."""
 
+import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from airflow_provider_kimi.batch.faults import RowProblem, listed
 from airflow_provider_kimi.exceptions import KimiInputError
+
+#: What a template of Airflow would hold, and a `str.format` text hardly ever means: `{{ ds }}`, `{{ params.day }}`.
+_JINJA = re.compile(
+    r"(?<!\{)\{\{(?!\{)-?\s*(?:ds|ds_nodash|ts|ts_nodash|run_id|dag_run|logical_date|data_interval_(?:start|end)|params|var|conn|macros"
+    r"|dag|task|ti|task_instance|prev_\w+|inlets|outlets|triggering_\w+)\b[^{}]*\}\}|\{%.*?%\}"
+)
+
+#: Characters up to which the values of a row are looked at for being blank.
+_BLANK_CHARS = 64
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,12 @@ class Template:
 
     @cached_property
     def _parts(self) -> list[tuple[str, str | None, str | None, str | None]]:
+        if jinja := _JINJA.search(self.text):
+            raise KimiInputError(
+                f"The prompt template has {jinja[0][:80]!r}, which looks like Jinja; prompts are never rendered by it. "
+                "Nothing was sent. Put the value into a column, or take the whole text from another task "
+                "(prompt=write_prompt.output)."
+            )
         try:
             parts = list(string.Formatter().parse(self.text))
         except ValueError as error:
@@ -46,6 +62,22 @@ class Template:
     def columns(self) -> list[str]:
         """The columns it needs, each once, in order."""
         return list(dict.fromkeys(column for _, column, _, _ in self._parts if column is not None))
+
+    @cached_property
+    def verbatim_columns(self) -> list[str]:
+        """The columns whose text stands in the result as it is, each once."""
+        formatted = {column for _, column, spec, _ in self._parts if spec}
+        return [column for column in self.columns if column not in formatted]
+
+    @cached_property
+    def _fixed_chars(self) -> int:
+        return sum(len(text) for text, *_ in self._parts)
+
+    def is_bare(self, filled: str, row: Mapping[str, Any]) -> bool:
+        """Whether all that a row has put into the text is blank."""
+        if len(filled) > self._fixed_chars + _BLANK_CHARS or not self.columns:
+            return False
+        return not any(str(row[column]).strip() for column in self.columns)
 
     @cached_property
     def _plain(self) -> list[tuple[str, str | None]] | None:
@@ -102,12 +134,13 @@ class Conversation:
     def _compiled(self) -> Any:
         return _compile(list(self.messages))
 
-    def check(self) -> None:
-        """Parse every text.
+    @cached_property
+    def templates(self) -> list[Template]:
+        """Every text that has columns.
 
         :raises KimiInputError: One is not valid.
         """
-        _ = self._compiled
+        return list(_templates(self._compiled))
 
     def fill(self, row: Mapping[str, Any]) -> list[Any]:
         """Insert a row's values into every text.
@@ -125,6 +158,14 @@ def _compile(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _compile(part) for key, part in value.items()}
     return [_compile(part) for part in value] if isinstance(value, Sequence) else value
+
+
+def _templates(value: Any) -> Iterator[Template]:
+    if isinstance(value, Template):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _templates(part)
 
 
 def _filled(value: Any, row: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
-from airflow_provider_kimi.batch.faults import RowProblem
+from airflow_provider_kimi.batch.faults import RowProblem, listed
 from airflow_provider_kimi.batch.parameters import ParameterRules, Verdict
 
 #: Roles of messages (chat reference).
@@ -30,6 +30,10 @@ _FEW_ESCAPES = 1000
 
 _NOTHING = msgspec.Raw(b"null")
 _QUOTE, _OPENING_BRACKET = b'"['
+
+
+#: What tells a request from a table row.
+REQUEST_KEYS = {"custom_id", "method", "url", "body"}
 
 
 class _Request(msgspec.Struct):
@@ -88,8 +92,9 @@ class RequestCheck:
             raise
         except msgspec.DecodeError as error:  # a number that no machine holds
             raise RowProblem(f"is not valid JSON ({error})", request.custom_id) from None
-        if verdict.warnings:
+        if verdict.warnings or verdict.dropped:
             self.warnings.update(verdict.warnings)
+            self.warnings.update(f"{key!r} is taken out, because the model does not take it" for key in verdict.dropped)
         return request.custom_id, _without(line, verdict.dropped) if verdict.dropped else line
 
     def names(self, model: str) -> None:
@@ -129,6 +134,11 @@ def _read(line: bytes) -> _Request:
 def _wrong_shape(request: object) -> RowProblem:
     if not isinstance(request, Mapping):
         return RowProblem("is JSON, but not an object; a request is {custom_id, method, url, body}")
+    if request and not REQUEST_KEYS & request.keys():
+        return RowProblem(
+            f"is a table row (it has {listed(request)}), and nothing says how to ask about it: pass "
+            "prompt='... {column} ...', messages or body"
+        )
     custom_id = request.get("custom_id")
     if not isinstance(custom_id, str) or not custom_id:
         return RowProblem("has no custom_id; it must be a non-empty string")

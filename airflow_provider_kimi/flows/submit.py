@@ -84,7 +84,7 @@ def submit(
     :raises KimiError: The platform refused, or did not answer.
     """
     check_window(order.completion_window)
-    order.recipe.check()
+    order.recipe.check(order.media_columns)
     with TemporaryDirectory(prefix="kimi-submit-") as folder:
         workshop = Path(folder)
         prepared = prepare(order, workshop, log)

@@ -129,8 +129,8 @@ class KimiCreateBatchOperator(BaseOperator):
         _check_choice("on_invalid_row", on_invalid_row, get_args(OnInvalidRow))
         _check_choice("parameter_check", parameter_check, get_args(ParameterCheck))
         _check_choice("reuse", reuse, get_args(Reuse))
-        if max_rows_per_batch is not None and max_rows_per_batch < 1:
-            raise ValueError(f"max_rows_per_batch is {max_rows_per_batch}; it is a number of rows, or None")
+        if max_rows_per_batch is not None and not (type(max_rows_per_batch) is int and max_rows_per_batch > 0):
+            raise ValueError(f"max_rows_per_batch is {max_rows_per_batch!r}; it is a whole number of rows, or None")
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.model = model
         self.prompt = never_rendered(prompt)

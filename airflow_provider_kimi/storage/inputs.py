@@ -1,7 +1,8 @@
 """What `input` may be, read as a stream: files, a Python list, or a function that makes rows."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from inspect import signature
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ MAX_INLINE_BYTES = 1_000_000
 class Input:
     """The elements of an input, in order. Iterating again starts again, where the source allows it.
 
-    :param source: A URI, a list, or an iterator or function of elements.
+    :param source: A URI, a list, or a function that returns or yields elements.
     :param ready: Whether a URI means files of request lines, which are passed on byte for byte, rather than tables.
     """
 
@@ -41,14 +42,15 @@ class Input:
         if isinstance(source, str):
             return self._read_files(source)
         if callable(source):
-            source = source()
+            source = _called(source)
         if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | str):
             return map(Item, _small(source) if source is self._source else source)
         if isinstance(source, Iterable) and not isinstance(source, Mapping | bytes | bytearray | str):
             return map(Item, source)
+        given = "a function that returned a" if callable(self._source) else "a"
         raise KimiInputError(
-            f"input is a {type(source).__name__}. Nothing was sent. Give a URI of .jsonl, .csv or .parquet files, a "
-            "list of prompts, chats, row dicts or requests, or a function that returns or yields them."
+            f"input is {given} {type(source).__name__}. Nothing was sent. Give a URI of .jsonl, .csv or .parquet "
+            "files, a list of prompts, chats, row dicts or requests, or a function that returns or yields them."
         )
 
     def place(self, number: int) -> str:
@@ -74,6 +76,20 @@ class Input:
             for item in read_ready(file) if self._ready else read_table(file):
                 number += 1
                 yield item
+
+
+def _called(function: Callable[..., Any]) -> Any:
+    """Call it without arguments; only that it wants some is told here, what it raises itself is its author's."""
+    try:
+        signature(function).bind()
+    except TypeError:
+        raise KimiInputError(
+            "input is a function that wants arguments; it is called without any. Nothing was sent. Give what it needs "
+            "beforehand: functools.partial(rows, ...)."
+        ) from None
+    except ValueError:  # a builtin may not tell
+        pass
+    return function()
 
 
 def _small(source: Sequence[Any]) -> Iterator[Any]:

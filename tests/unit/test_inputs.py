@@ -119,7 +119,7 @@ def giving(value: Any) -> Callable[[], Any]:
     ],
 )
 def test_another_kind_is_refused(source: object, kind: str) -> None:
-    with pytest.raises(KimiInputError, match=rf"^input is a {kind}\. Nothing was sent\."):
+    with pytest.raises(KimiInputError, match=rf"^input is a(?: function that returned a)? {kind}\. Nothing was sent\."):
         iter(Input(source))
 
 
@@ -257,3 +257,12 @@ def test_a_bare_path_is_a_file(uri: str, location: str) -> None:
 )
 def test_an_input_is_named_without_its_content(source: object, name: str) -> None:
     assert str(Input(source)) == name
+
+
+def test_a_function_that_wants_arguments_is_refused_before_it_is_called() -> None:
+    with pytest.raises(KimiInputError, match=r"^input is a function that wants arguments.*functools\.partial"):
+        iter(Input(lambda day: [day]))
+
+
+def test_a_function_that_python_knows_no_arguments_of_is_called() -> None:
+    assert list(Input(functools.partial(iter, [1]))) == [Item(1)]

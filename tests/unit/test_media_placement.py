@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.batch.faults import RowProblem
-from airflow_provider_kimi.batch.requests import Recipe, with_media
+from airflow_provider_kimi.batch.media import with_media
+from airflow_provider_kimi.batch.requests import Recipe
 
 IMAGE = {"type": "image_url", "image_url": {"url": "ms://1"}}
 VIDEO = {"type": "video_url", "video_url": {"url": "ms://2"}}

@@ -163,7 +163,9 @@ class TestWhateverTheModelIs:
             pytest.param({"stop": ["a", "评" * 11]}, "has a stop text over 32 bytes", id="T44: bytes, not characters"),
             pytest.param({"tools": [{}] * 129}, "has 129 tools; 128 are allowed", id="tools"),
             pytest.param({"response_format": {"type": "json"}}, "has a response_format whose type is none", id="json"),
-            pytest.param({"response_format": "json_object"}, "has a response_format whose type is none", id="text"),
+            pytest.param(
+                {"response_format": "json_object"}, "has a 'response_format' that is not a mapping", id="text"
+            ),
         ],
     )
     def test_a_body_over_a_limit_is_refused(self, body: dict[str, Any], fault: str) -> None:
@@ -190,7 +192,9 @@ class TestACapOnTheAnswer:
     def test_that_thinking_may_use_up_is_warned_of(self, key: str) -> None:
         """T55: the floor is named, since the answer would be empty and billed."""
         (warning,) = judged({key: 1024}).warnings
-        assert warning.startswith(f"{key}=1024 covers thinking as well as the answer; below 4,096 the answer may come")
+        assert warning.startswith(
+            f"{key} covers thinking as well as the answer, and is below 4,096: the answer may come"
+        )
         assert judged({key: 1024}).faults == ()
 
     @pytest.mark.parametrize("body", [{"max_tokens": 4096}, {"max_tokens": 10, **OFF}, {"max_tokens": None}, {}])
@@ -230,3 +234,38 @@ def test_a_users_rule_counts_before_a_published_one_of_a_narrower_pattern() -> N
 def test_a_rule_that_says_nothing_is_refused() -> None:
     with pytest.raises(KimiInputError, match="parameter_rules cannot be read"):
         ParameterRules(overrides={"*": {"seed": {}}}).judge("kimi-k2.6", {})
+
+
+class TestAKnownKeyOfAnotherKind:
+    """Jinja makes texts of numbers: `{"max_completion_tokens": "{{ params.cap }}"}`."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"max_completion_tokens": "9000"},
+            {"max_completion_tokens": True},
+            {"max_completion_tokens": 0},
+            {"max_tokens": -1},
+            {"thinking": "enabled"},
+            {"thinking": {"type": "off"}},
+            {"tools": {}},
+            {"stop": 3},
+            {"stream": "false"},
+        ],
+        ids=str,
+    )
+    def test_is_refused_and_not_shown(self, body: dict[str, Any]) -> None:
+        (fault,) = judged(body, "another-model").faults
+        assert fault.startswith(f"has a {next(iter(body))!r} that is not ")
+
+    @pytest.mark.parametrize("rules", [ParameterRules("off"), ParameterRules(overrides={"*": {"thinking": None}})])
+    def test_is_sent_where_the_user_says_so(self, rules: ParameterRules) -> None:
+        assert rules.judge("kimi-k2.6", {"thinking": {"type": "auto"}}) == Verdict()
+
+
+def test_a_key_that_is_nearly_a_known_one_is_warned_of() -> None:
+    (warning,) = judged({"max_completion_token": 9000}).warnings
+    assert warning == (
+        "'max_completion_token' is not a known parameter; is 'max_completion_tokens' meant? It is sent as it is"
+    )
+    assert judged({"seed": 1, "user": "a"}) == Verdict()

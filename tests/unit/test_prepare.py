@@ -133,7 +133,7 @@ class TestAnInputWithFaults:
             "byte 7; save the file as UTF-8. Nothing was sent."
         )
 
-    @pytest.mark.parametrize("source", [[], iter(())], ids=["list", "iterator"])
+    @pytest.mark.parametrize("source", [[], lambda: iter(())], ids=["list", "function"])
     def test_is_refused_where_it_is_empty(self, source: object, desk: Desk) -> None:
         with pytest.raises(KimiInputError) as caught:
             desk.prepare(source, Recipe("m"))
@@ -181,7 +181,7 @@ class TestWarnings:
         body = {**BODY, "max_completion_tokens": 64}
         desk.ready(request_line("a", body=body), request_line("b", body=body), request_line("c"))
         (warning,) = desk.log.warnings
-        assert warning.startswith("2 rows: max_completion_tokens=64 covers thinking as well as the answer")
+        assert warning.startswith("2 rows: max_completion_tokens covers thinking as well as the answer")
 
     def test_of_the_task_are_told_once(self, desk: Desk) -> None:
         """T59."""

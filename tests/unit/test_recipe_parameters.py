@@ -34,10 +34,12 @@ class TestRequestParams:
 
     def test_reasoning_effort_beside_thinking_is_refused(self) -> None:
         """T54: both together make every row fail."""
-        told = "request_params sets 'reasoning_effort' beside 'thinking', which the model refuses; keep one of them."
+        told = " sets 'reasoning_effort' beside 'thinking', which the model refuses; keep one of them."
         params = {"reasoning_effort": "low", "thinking": {"type": "enabled"}}
-        assert refusal(Recipe("m", request_params=params)).startswith(told)
-        assert refusal(Recipe("m", request_params={"reasoning_effort": "low"}, thinking="enabled")).startswith(told)
+        assert refusal(Recipe("m", request_params=params)).startswith(f"request_params{told}")
+        params = {"reasoning_effort": "low"}
+        message = refusal(Recipe("m", request_params=params, thinking="enabled"))
+        assert message.startswith(f"request_params with thinking{told}")
 
     def test_all_faults_are_told_at_once(self) -> None:
         message = refusal(Recipe("m", request_params={"temperature": 0, "top_p": 1}))
@@ -182,7 +184,7 @@ class TestLint:
     def test_tells_what_the_rules_warn_of(self) -> None:
         """T55: a cap that thinking may use up."""
         (warning,) = Recipe("m", prompt="{a}", request_params={"max_completion_tokens": 1024}).lint()
-        assert warning.startswith("max_completion_tokens=1024 covers thinking as well as the answer")
+        assert warning.startswith("max_completion_tokens covers thinking as well as the answer")
         params = {"max_completion_tokens": 1024}
         assert Recipe("m", prompt="{a}", request_params=params, thinking="disabled").lint() == []
 
@@ -200,9 +202,9 @@ def test_a_function_that_makes_one_message_is_told_so() -> None:
         recipe.line({}, "a")
 
 
-@pytest.mark.parametrize("none", ["", []])
+@pytest.mark.parametrize("none", ["", [], 1, [1], ["a", ""], {"a": 1}])
 def test_a_key_of_no_column_is_refused(none: Any) -> None:
-    with pytest.raises(KimiInputError, match="key_column names no column"):
+    with pytest.raises(KimiInputError, match="^key_column is "):
         Recipe("kimi-k2.6", prompt="{a}", key_column=none).check()
 
 
@@ -214,3 +216,44 @@ def test_parameters_are_judged_with_the_body_that_they_join() -> None:
 def test_media_columns_are_refused_beside_ready_requests() -> None:
     with pytest.raises(KimiInputError, match="image_column or video_column would have no effect"):
         Recipe("kimi-k2.6").check_unused({"photo": "image"})
+
+
+class TestTextsWithoutAColumn:
+    @pytest.mark.parametrize(
+        "ways",
+        [
+            {"prompt": "Classify the text."},
+            {"prompt": "Classify.", "system_prompt": "Be brief."},
+            {"messages": [{"role": "user", "content": "Classify {{a}}."}]},
+            {"body": {"messages": [{"role": "user", "content": "Classify."}]}},
+        ],
+        ids=["prompt", "system prompt", "messages", "body"],
+    )
+    def test_are_refused_because_every_row_would_ask_the_same(self, ways: dict[str, Any]) -> None:
+        message = refusal(Recipe("kimi-k2.6", **ways))
+        assert message.startswith(f"{next(iter(ways))} names no column, so that every row would be paid for")
+
+    @pytest.mark.parametrize(
+        "ways", [{"prompt": "Sort.", "system_prompt": "About {a}."}, {"messages": lambda row: "Sort."}, {"body": dict}]
+    )
+    def test_are_not_where_another_text_or_a_function_may_tell_rows_apart(self, ways: dict[str, Any]) -> None:
+        Recipe("kimi-k2.6", **ways).check()
+
+    def test_are_not_where_a_picture_tells_rows_apart(self) -> None:
+        Recipe("kimi-k2.6", prompt="Describe the picture.").check(["photo"])
+
+
+@pytest.mark.parametrize("params", ["max_completion_tokens", [("a", 1)]], ids=["text", "list"])
+def test_request_params_that_are_no_mapping_are_refused(params: Any) -> None:
+    assert refusal(Recipe("kimi-k2.6", request_params=params)).startswith("request_params is a ")
+
+
+def test_the_parameter_that_is_at_fault_is_named() -> None:
+    assert refusal(Recipe("kimi-k2.7-code", prompt="{a}", thinking="disabled")).startswith(
+        "thinking sets 'thinking' to"
+    )
+
+
+def test_what_is_taken_out_of_every_request_is_told() -> None:
+    recipe = Recipe("kimi-k2.6", prompt="{a}", request_params={"top_p": 1}, rules=ParameterRules("drop"))
+    assert recipe.lint() == ["'top_p' is taken out of every request, because the model does not take it"]

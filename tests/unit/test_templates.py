@@ -146,7 +146,7 @@ class TestAConversation:
     )
     def test_is_refused_as_a_whole_where_one_text_is_no_template(self, message: dict[str, object]) -> None:
         with pytest.raises(KimiInputError, match=r"^The prompt template"):
-            Conversation([{"role": "system", "content": "fine"}, message]).check()
+            Conversation([{"role": "system", "content": "fine"}, message]).fill({})
 
     def test_that_lacks_a_column_is_a_fault_of_the_row(self) -> None:
         with pytest.raises(RowProblem, match="has no column 'b', which the prompt uses; it has 'a'"):
@@ -160,3 +160,23 @@ def test_what_stands_around_the_columns_is_kept(parts: list[str]) -> None:
     filled = Template("".join(parts)).fill({"x": "{y}"})
     plain = [part.replace("{{", "{").replace("}}", "}") if part != "{x}" else "{y}" for part in parts]
     assert filled == "".join(plain)
+
+
+class TestJinjaInATemplate:
+    """A prompt is never rendered; `{{ ds }}` would be sent as `{ ds }`."""
+
+    @pytest.mark.parametrize(
+        "text",
+        ["On {{ ds }}: {a}", "{{params.day}} {a}", "{{ data_interval_start | ds }}{a}", "{% if a %}{a}{% endif %}"],
+    )
+    def test_is_refused_with_what_to_do_instead(self, text: str) -> None:
+        with pytest.raises(KimiInputError, match=r"looks like Jinja; prompts are never rendered.*from another task"):
+            _ = Template(text).columns
+
+    @pytest.mark.parametrize("text", ['{{"label": "x"}} {a}', "{{name}} {a}", "{{{{ ds }}}} {a}", "100 {{%}} {a}"])
+    def test_is_told_from_braces_that_are_meant(self, text: str) -> None:
+        assert Template(text).columns == ["a"]
+
+
+def test_columns_whose_text_is_put_in_as_it_is_are_known() -> None:
+    assert Template("{a} {b:>5} {c} {c:.1} {a}").verbatim_columns == ["a"]
