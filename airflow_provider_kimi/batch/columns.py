@@ -1,6 +1,6 @@
 """The columns of the input table, joined to the results by the name that each row had when it was sent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +10,9 @@ from airflow_provider_kimi.batch.faults import RowProblem
 from airflow_provider_kimi.batch.keys import KeyColumns, custom_id_of
 from airflow_provider_kimi.batch.requests import is_ready_request
 from airflow_provider_kimi.exceptions import KimiInputError
+
+#: Metadata of a batch that was made from a table: the columns whose texts its requests hold.
+COLUMNS_KEY = "kimi_columns"
 
 #: The fields of a results row, in order; an input column of the same name must not hide one.
 RESULT_FIELDS = (
@@ -48,16 +51,26 @@ class ColumnSource:
             named[custom_id_of(value, number, self._key_column)] = value if isinstance(value, Mapping) else {}
         return named
 
-    def columns_of(self, custom_id: str) -> dict[str, Any]:
+    def columns_of(self, custom_id: str, request: bytes = b"", told: Sequence[str] = ()) -> dict[str, Any]:
         """The columns of a request's row; `input_` is put before a name that results use themselves, and bytes are
         left out.
 
-        :raises KimiInputError: The table has no such row behind the last one asked for.
+        :param request: The line that was sent for it.
+        :param told: Columns whose text stands in that line as it is.
+        :raises KimiInputError: The table has no such row behind the last one asked for, or its text is another now.
         """
         for number, value in self._rows:
             named = self._columns_by_name(number, value)
             if custom_id in named:
-                return renamed(named[custom_id])
+                row = named[custom_id]
+                if changed := next((column for column in told if not _tells(request, row.get(column))), None):
+                    raise KimiInputError(
+                        f"The row {custom_id[:80]!r} of the given input has another text in column {changed!r} than "
+                        "the one that was sent, so its answer belongs to the earlier text. The batch is not touched by "
+                        "this, and nothing was landed. Give the input as it was when the batch was created, or leave "
+                        "input away: then the results have no columns of the table."
+                    )
+                return renamed(row)
         raise KimiInputError(
             f"The batch has a request {custom_id[:80]!r} that the given input has not, or not at its place: "
             "the input is not the one that was submitted, has changed since, or key_column differs. The batch "
@@ -68,6 +81,30 @@ class ColumnSource:
     def row_at(self, number: int) -> Any:
         """A row that has no request, by its place from 1, as far as JSON can hold it; None if it is not there."""
         return next((_without_binary(value) for at, value in self._rows if at == number), None)
+
+
+def _tells(request: bytes, value: object) -> bool:
+    """Whether a request holds a text; another kind of value, which the request may write in its own way, passes."""
+    if not isinstance(value, str):
+        return True
+    with suppress(UnicodeEncodeError):
+        return msgspec.json.encode(value)[1:-1] in request or value in _texts(msgspec.json.decode(request))
+    return True
+
+
+def _texts(request: Any) -> str:
+    """All texts of a request, however its line may have been written."""
+    if isinstance(request, dict):
+        request = list(request.values())
+    return "\0".join(map(_texts, request)) if isinstance(request, list) else str(request)
+
+
+def told_columns(metadata: Mapping[str, str]) -> list[str]:
+    """Read the columns whose texts are in the requests of a batch; none where it does not say."""
+    try:
+        return msgspec.json.decode(metadata.get(COLUMNS_KEY, "[]"), type=list[str])
+    except msgspec.DecodeError:
+        return []
 
 
 def _without_binary(value: object) -> Any:
@@ -96,4 +133,5 @@ def renamed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_binary(value: object) -> bool:
     """An image, or several, most likely; they are not repeated with every answer."""
-    return isinstance(value, bytes) or (isinstance(value, list) and any(isinstance(part, bytes) for part in value))
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else (value,)
+    return any(isinstance(part, bytes) for part in parts)

@@ -55,5 +55,7 @@ class Faults:
 
 def listed(row: Mapping[str, Any], most: int = 8) -> str:
     """Name the columns of a row, for a message."""
+    if len(row) == 1 and (found := next((sign for sign in ";\t|" if sign in str(*row)), None)):
+        return f"only {str(*row)[:MAX_NAME_CHARS]!r}: columns are separated by commas, not by {found!r}"
     names = [repr(str(name)[:MAX_NAME_CHARS]) for name in row]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

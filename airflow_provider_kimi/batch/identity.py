@@ -4,7 +4,7 @@ import ast
 import hashlib
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +19,13 @@ from airflow_provider_kimi.api.limits import (
     MAX_WINDOW_HOURS,
     MIN_WINDOW_HOURS,
 )
+from airflow_provider_kimi.batch.columns import COLUMNS_KEY
 from airflow_provider_kimi.batch.skipped import SKIPPED_FILE_KEY
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Ids are opaque; this only keeps out what could not stand in a URL's path, such as a rendered None or a sentence.
 _BATCH_ID = re.compile(r"(?!None$)\w[\w.:-]*")
+_RESERVED = ("kimi_prompt_fingerprint", SKIPPED_FILE_KEY, COLUMNS_KEY)
 _SHARD = re.compile(r"([1-9][0-9]*)/[1-9][0-9]*")
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
@@ -82,6 +84,7 @@ def batch_metadata(
     shard: str,
     extra: Mapping[str, str],
     skipped_file_id: str | None = None,
+    columns: Sequence[str] = (),
 ) -> dict[str, str]:
     """Tag a batch, so that it can be found again and traced to its task.
 
@@ -90,6 +93,7 @@ def batch_metadata(
     :param shard: Its label among the job's batches.
     :param extra: The user's own pairs.
     :param skipped_file_id: File of the rows that were left out; None where there are none.
+    :param columns: Columns whose texts the requests hold; noted where there is room.
     :raises KimiInputError: The user's pairs do not fit beside ours.
     """
     own = {
@@ -103,8 +107,14 @@ def batch_metadata(
         own[SKIPPED_FILE_KEY] = skipped_file_id
     check_metadata(extra, own)
     pairs = {**own, **extra}
-    if prompt_fingerprint and len(pairs) < MAX_METADATA_PAIRS:
-        pairs["kimi_prompt_fingerprint"] = prompt_fingerprint
+    named = msgspec.json.encode(columns).decode()
+    optional = {
+        "kimi_prompt_fingerprint": prompt_fingerprint,
+        COLUMNS_KEY: named if columns and len(named) <= MAX_METADATA_VALUE_CHARS else None,
+    }
+    for key, value in optional.items():
+        if value and len(pairs) < MAX_METADATA_PAIRS:
+            pairs[key] = value
     return pairs
 
 
@@ -122,7 +132,7 @@ def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
                 f"has the key {str(key)[:80]!r}; a key is text of 1 to {MAX_METADATA_KEY_CHARS} characters",
                 "Shorten it.",
             )
-        if key in own or key in ("kimi_prompt_fingerprint", SKIPPED_FILE_KEY):
+        if key in own or key in _RESERVED:
             raise _wrong_metadata(f"has the key {key!r}, which this provider sets", "Choose another name.")
         if not isinstance(value, str) or len(value) > MAX_METADATA_VALUE_CHARS:
             raise _wrong_metadata(

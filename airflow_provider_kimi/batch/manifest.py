@@ -1,5 +1,6 @@
 """The manifest: what a run of batches came to, as plain JSON for XCom and for `manifest.json`."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,14 @@ from airflow_provider_kimi.exceptions import KimiBatchError
 #: Version of the manifest's shape.
 SCHEMA_VERSION = 1
 
+#: Reasons for a row without an answer that are told apart, by their first characters.
+MAX_REASONS = 1000
+MAX_REASON_CHARS = 200
+
+#: A code and a message in which numbers, such as a line's, do not count.
+_Reason = tuple[str, str]
+_NUMBER = re.compile(r"\d+")
+
 ManifestStatus = Literal["completed", "partial", "failed"]
 
 
@@ -23,7 +32,8 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    first_messages: dict[str, str] = field(default_factory=dict)
+    reasons: Counter[_Reason] = field(default_factory=Counter)
+    first_messages: dict[_Reason, str] = field(default_factory=dict)
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -34,13 +44,20 @@ class Tally:
         """Count one row and its tokens; a row that was cut or refused after an answer is billed too."""
         self.counts[row.status] += 1
         if row.error_code:
-            self.errors[row.error_code] += 1
-            self.first_messages.setdefault(row.error_code, redact(row.error_message or ""))
+            self._add_error(row.error_code, row.error_message or "")
         self.prompt_tokens += row.prompt_tokens or 0
         self.cached_tokens += row.cached_tokens or 0
         self.completion_tokens += row.completion_tokens or 0
         self.reasoning_tokens += row.reasoning_tokens or 0
         self.model = self.model or row.model
+
+    def _add_error(self, code: str, message: str) -> None:
+        reason = (code, _NUMBER.sub("#", message)[:MAX_REASON_CHARS])
+        if reason not in self.reasons and len(self.reasons) >= MAX_REASONS:
+            reason = (code, "")
+        self.errors[code] += 1
+        self.reasons[reason] += 1
+        self.first_messages.setdefault(reason, redact(message))
 
     def add_unnamed(self, rows: int, batch_status: str) -> None:
         """Count rows that a batch had but that are known by number only, because its input file is gone."""
@@ -65,13 +82,16 @@ class Tally:
         return "partial" if self.unusable else "completed"
 
     def summary(self) -> str:
-        """Say the counts, and the commonest error, in one line."""
+        """Say the counts, the commonest error, and its commonest reason, in one line."""
         counts = ", ".join(f"{self.counts[status]:,} {status}" for status in ROW_STATUSES if self.counts[status])
         commonest = ""
         if self.errors:
             code, times = self.errors.most_common(1)[0]
-            commonest = f"; the commonest error, {times:,} times: {code}: {self.first_messages[code]}"
-        return f"{self.total:,} rows: {counts}{commonest}"
+            reason = max((reason for reason in self.reasons if reason[0] == code), key=self.reasons.__getitem__)
+            alike = "" if self.reasons[reason] == times else f" (of which {self.reasons[reason]:,} like the following)"
+            often = "once" if times == 1 else f"{times:,} times"
+            commonest = f"; the commonest error, {often}: {code}{alike}: {self.first_messages[reason]}"
+        return f"{self.total:,} row{'' if self.total == 1 else 's'}: {counts}{commonest}"
 
 
 def build_manifest(
@@ -132,7 +152,7 @@ def check_failures(
         raise KimiBatchError(
             f"Batches {', '.join(batch_ids)} ended, but {' and '.join(limits)}. {tally.summary()}. Every row is landed "
             "and billed as far as it ran; nothing runs any more. The rows without an answer are in dead_letter.jsonl, "
-            "which can be given to KimiCreateBatchOperator as input."
+            "which can be given to KimiCreateBatchOperator as input; rows that were never sent are corrected first."
         )
 
 

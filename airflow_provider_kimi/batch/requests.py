@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
-from airflow_provider_kimi.batch.faults import RowProblem
+from airflow_provider_kimi.batch.faults import RowProblem, listed
 from airflow_provider_kimi.batch.frames import Frame, encode, frame_of
 from airflow_provider_kimi.batch.keys import KeyColumns, check_key_column
 from airflow_provider_kimi.batch.media import with_media
@@ -23,6 +23,9 @@ RowFunction = Callable[[Any], Any]
 
 #: Body keys that `request_params` may not hold, because they come from elsewhere.
 _OWN_BODY_KEYS = ("model", "messages")
+
+#: Characters up to which the values of a row are looked at for being blank.
+_BLANK_CHARS = 64
 
 _NO_SYSTEM = "makes an empty system message; the platform refuses it"
 
@@ -76,8 +79,7 @@ class Recipe:
                     f"request_params has {key!r}, which is set from elsewhere. Nothing was sent. Use the model "
                     "parameter for the model, and input with prompt or messages for the messages."
                 )
-        columns = [column for template in self._templates for column in template.columns]
-        if self._is_fixed and not columns and not list(media_columns):
+        if self._is_fixed and not self._columns and not list(media_columns):
             raise KimiInputError(
                 f"{self._ways[0]} names no column, so that every row would be paid for to ask the same. Nothing was "
                 "sent. Write a column into it, as in {text}; for questions that have no table, give them as a list."
@@ -229,10 +231,21 @@ class Recipe:
 
     def _worthwhile(self, item: object) -> list[str]:
         """The texts of a prompt that asks about something."""
-        *system, user = self._texts(item)
-        if self._user is not None and self._user.is_bare(user, self._row(item)):
-            raise RowProblem(f"has no text in any column of the prompt ({', '.join(map(repr, self._user.columns))})")
-        return [*system, user]
+        texts = self._texts(item)
+        if sum(map(len, texts)) <= self._fixed_chars + _BLANK_CHARS:
+            row = self._row(item)
+            if not any(str(row[column]).strip() for column in self._columns):
+                columns = f" ({listed(dict.fromkeys(self._columns))})" if self._columns else ", nor a picture or video"
+                raise RowProblem(f"has no text in any column of the prompt{columns}")
+        return texts
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        return [column for template in self._templates for column in template.columns]
+
+    @cached_property
+    def _fixed_chars(self) -> int:
+        return sum(template.fixed_chars for template in self._templates)
 
     def _texts(self, item: object) -> list[str]:
         """The texts of a prompt: of the system message where there is one, and of the user's."""

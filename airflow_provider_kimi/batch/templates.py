@@ -16,9 +16,6 @@ _JINJA = re.compile(
     r"|dag|task|ti|task_instance|prev_\w+|inlets|outlets|triggering_\w+)\b[^{}]*\}\}|\{%.*?%\}"
 )
 
-#: Characters up to which the values of a row are looked at for being blank.
-_BLANK_CHARS = 64
-
 
 @dataclass(frozen=True)
 class Template:
@@ -70,14 +67,9 @@ class Template:
         return [column for column in self.columns if column not in formatted]
 
     @cached_property
-    def _fixed_chars(self) -> int:
+    def fixed_chars(self) -> int:
+        """Characters that every row shares."""
         return sum(len(text) for text, *_ in self._parts)
-
-    def is_bare(self, filled: str, row: Mapping[str, Any]) -> bool:
-        """Whether all that a row has put into the text is blank."""
-        if len(filled) > self._fixed_chars + _BLANK_CHARS or not self.columns:
-            return False
-        return not any(str(row[column]).strip() for column in self.columns)
 
     @cached_property
     def _plain(self) -> list[tuple[str, str | None]] | None:

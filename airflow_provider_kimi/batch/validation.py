@@ -1,6 +1,7 @@
 """What would make the platform refuse a request line, found before sending. Only what the rules need is decoded."""
 
 import codecs
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, get_args
@@ -27,6 +28,8 @@ _DECODED_BYTES = 1 << 15
 
 #: Escapes of one block that are looked at one by one.
 _FEW_ESCAPES = 1000
+
+_NOT_A_NUMBER = re.compile(rb":\s*-?(?:NaN|Infinity)\b")
 
 _NOTHING = msgspec.Raw(b"null")
 _QUOTE, _OPENING_BRACKET = b'"['
@@ -139,6 +142,11 @@ def _wrong_shape(request: object) -> RowProblem:
             f"is a table row (it has {listed(request)}), and nothing says how to ask about it: pass "
             "prompt='... {column} ...', messages or body"
         )
+    if {"row", "error"} <= request.keys():
+        return RowProblem(
+            "is a row that was never sent, as dead_letter.jsonl keeps it with the reason: correct it in the table that "
+            "it is from, and give that"
+        )
     custom_id = request.get("custom_id")
     if not isinstance(custom_id, str) or not custom_id:
         return RowProblem("has no custom_id; it must be a non-empty string")
@@ -227,7 +235,8 @@ def _decoding_fault(line: bytes) -> str | None:
     try:
         msgspec.json.decode(line)
     except msgspec.DecodeError as error:
-        return f"is not valid JSON ({error})"
+        hint = "; NaN and Infinity are no JSON, write null" if _NOT_A_NUMBER.search(line) else ""
+        return f"is not valid JSON ({error}{hint})"
     except RecursionError:
         return "is nested too deeply"
     return None

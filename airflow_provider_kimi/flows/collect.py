@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource, renamed
+from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource, renamed, told_columns
 from airflow_provider_kimi.batch.identity import shard_number
 from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest
@@ -253,6 +253,7 @@ def _rows(
     part: Part, answers: AnswerFiles, table: ColumnSource | None
 ) -> Iterator[tuple[Row, dict[str, Any], bytes | None]]:
     """Every row of one batch in input order, with its columns, and what is to be asked again."""
+    told = told_columns(part.batch.metadata or {})
     skipped = part.skipped_rows
     waiting = next(skipped, None)
     for sent, (custom_id, request) in enumerate(_requests(part, answers)):
@@ -260,7 +261,7 @@ def _rows(
             yield _left_out(waiting, table)
             waiting = next(skipped, None)
         row = answers.take(custom_id) or absent_row(custom_id, part.batch.status, answers.batch_error)
-        columns = table.columns_of(custom_id) if table and request else {}
+        columns = table.columns_of(custom_id, request, told) if table and request else {}
         yield row, columns, request if row.status != "succeeded" else None
     while waiting is not None:
         yield _left_out(waiting, table)

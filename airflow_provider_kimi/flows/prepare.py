@@ -86,9 +86,13 @@ class Prepared:
     shards: list[Shard]
     model: str
     fingerprint: str
-    request_count: int
     media: Mapping[str, tuple[MediaKind, Path]]
     skipped: Path | None
+
+    @property
+    def request_count(self) -> int:
+        """How many requests there are."""
+        return sum(shard.content.rows for shard in self.shards)
 
 
 def prepare(order: Order, workshop: Path, log: Log) -> Prepared:
@@ -104,9 +108,10 @@ def prepare(order: Order, workshop: Path, log: Log) -> Prepared:
     work = _Preparation(order, workshop, source.place)
     spool = work.read(source, reads_requests)
     if work.faults.count and order.on_invalid_row == "fail":
+        others = "; on_invalid_row='skip' leaves such rows out" if spool.ends else ""
         raise KimiInputError(
             f"{source} has {work.faults.describe()}. Nothing was sent. Correct the input or the task's parameters, "
-            "then clear the task; on_invalid_row='skip' leaves such rows out."
+            f"then clear the task{others}."
         )
     if not spool.ends:
         why = f"has no row that can be sent: {work.faults.describe()}" if work.faults.count else "is empty"
@@ -129,7 +134,6 @@ def prepare(order: Order, workshop: Path, log: Log) -> Prepared:
         shards,
         model=work.check.model or order.recipe.model,
         fingerprint=fingerprints[0] if len(fingerprints) == 1 else digest_of(*fingerprints),
-        request_count=len(spool.ends),
         media=work.shelf.files,
         skipped=skipped,
     )
@@ -149,7 +153,7 @@ class _Preparation:
         self._workshop = workshop
         self._place = place
         self._seen = SeenIds()
-        self._skipped = SkippedRows(workshop / "skipped.unsorted")
+        self._skipped = SkippedRows(workshop)
 
     def read(self, source: Iterable[Item], reads_requests: bool) -> Spool:
         """Make and check every request."""

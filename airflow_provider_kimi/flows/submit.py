@@ -70,6 +70,7 @@ class _Job:
             shard=self.label(shard),
             extra=self.order.metadata,
             skipped_file_id=skipped_file_id,
+            columns=self.order.recipe.verbatim_columns,
         )
 
 
@@ -91,7 +92,8 @@ def submit(
         job = _Job(hook, order, task, prepared, log, sleep)
         job.metadata(prepared.shards[0], "" if prepared.skipped else None)  # refused before anything is sent
         size = sum(shard.content.size for shard in prepared.shards)
-        log.info("Checked %s requests (%s bytes, %s batches).", prepared.request_count, size, len(prepared.shards))
+        shards = f"{len(prepared.shards)} batch{'' if len(prepared.shards) == 1 else 'es'}"
+        log.info("Checked %s requests (%s bytes, %s).", prepared.request_count, size, shards)
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             log.warning("%s", warning)
         earlier = EarlierWork({}, []) if order.reuse == "never" else _earlier(job)
@@ -186,15 +188,18 @@ def _skipped_file(job: _Job, batches: Mapping[str, Batch]) -> str | None:
     for batch in batches.values():
         if known := (batch.metadata or {}).get(SKIPPED_FILE_KEY):
             return str(known)
+    name = f"{job.key}-skipped.jsonl"  # an attempt whose creates were all refused has left it there
+    if known := _kept_files(job).get(name):
+        return known
     with job.prepared.skipped.open("rb") as rows:
-        return job.hook.upload_file(rows, f"{job.key}-skipped.jsonl").id
+        return job.hook.upload_file(rows, name).id
 
 
 def _uploaded_media(job: _Job) -> dict[bytes, bytes]:
     """Upload each image and video once; one that an earlier attempt uploaded is found by its name."""
     if not job.prepared.media:
         return {}
-    known = {file.filename: file.id for file in job.hook.list_files()}
+    known = _kept_files(job)
     ids: dict[bytes, bytes] = {}
     for placeholder, (kind, path) in job.prepared.media.items():
         file_id = known.get(path.name)
@@ -204,6 +209,11 @@ def _uploaded_media(job: _Job) -> dict[bytes, bytes]:
         ids[placeholder.removeprefix(PLACEHOLDER).encode()] = file_id.encode()
     job.log.info("%s images and videos are on the platform.", len(ids))
     return ids
+
+
+def _kept_files(job: _Job) -> dict[str, str]:
+    """The ids of the account's files by their names, which hold a digest of what is in them."""
+    return {file.filename: file.id for file in job.hook.list_files() if file.filename}
 
 
 def _prompt_fingerprint(recipe: Recipe) -> str | None:

@@ -17,7 +17,10 @@ def thinks(body: Mapping[str, Any]) -> bool:
 
 
 def conflict(body: Mapping[str, Any]) -> str | None:
-    """Name the parameters of a request that do not go together; a null is as good as nothing."""
+    """Name the parameters of a request that do not go together or are of a wrong kind; a null is as good as nothing."""
+    for key in ("max_completion_tokens", "max_tokens"):
+        if body.get(key) is not None and (type(body[key]) is not int or body[key] < 1):
+            return f"{key} must be a positive integer"
     if body.get("thinking") is not None and body.get("reasoning_effort") is not None:
         return "thinking and reasoning_effort may not be set together"
     if not thinks(body):

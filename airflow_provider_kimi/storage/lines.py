@@ -48,6 +48,18 @@ def read_blocks(source: BinaryIO, longest: int | None = None) -> Iterator[bytes]
         yield b"".join(begun)[: None if longest is None else longest + 1]
 
 
+def without_last_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Leave out blank lines at the end of a file, which editors put there; between others they would be a fault."""
+    held: bytes | None = None
+    for block in blocks:
+        if held is not None:
+            yield held
+        held = block
+    if held is not None and (content := held.rstrip(b" \t\r\n")):
+        end = held.find(b"\n", len(content))
+        yield held if end < 0 else held[: end + 1]
+
+
 def lines_at(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield each line of a local file with the offset at which it begins."""
     offset = 0

@@ -47,8 +47,6 @@ class MediaShelf:
 
         :raises RowProblem: One cannot be had, or would be refused by the platform.
         """
-        if not self._columns:
-            return []
         if not isinstance(row, Mapping):
             raise RowProblem(f"is a {type(row).__name__}, but media are read from the columns of a table row")
         found = []
@@ -66,7 +64,11 @@ class MediaShelf:
     def _url(self, kind: MediaKind, value: object) -> str:
         if isinstance(value, str) and value.startswith(("ms://", "data:")):
             return value
+        if isinstance(value, Mapping) and value.keys() & {"bytes", "path"}:  # as Hugging Face's data sets hold them
+            value = value.get("bytes") or value.get("path")
         content = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else _content(as_uri(value))
+        if not content:
+            raise RowProblem("is empty (0 bytes)")
         if len(content) > MAX_FILE_BYTES:
             raise RowProblem(f"is over {MAX_FILE_BYTES:,} bytes")
         found = media_type(content[:SIGNATURE_BYTES])
@@ -109,7 +111,7 @@ def _content(value: object) -> bytes:
         with open_binary(object_storage_path(located(value)), "rb") as source:
             return source.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise RowProblem("does not exist") from None
+        raise RowProblem(f"does not exist ({located(value)[:200]})") from None
     except LASTING_FAULTS as error:
         raise RowProblem(f"cannot be opened ({type(error).__name__}); {storage_remedy(value, error)[:-1]}") from None
     except OSError as error:

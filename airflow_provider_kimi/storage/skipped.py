@@ -4,6 +4,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import msgspec
 
@@ -14,14 +15,14 @@ from airflow_provider_kimi.batch.skipped import SkippedRow
 class SkippedRows:
     """Collects rows that are left out, in any order.
 
-    :param path: A file for them.
+    :param folder: Where on this machine.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.numbers = array("q")
         self._offsets = array("q")
-        self._path = path
-        path.touch()
+        self._size = 0
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - gone with this object
 
     def add(self, number: int, place: str, problem: RowProblem) -> None:
         """Keep one.
@@ -36,10 +37,9 @@ class SkippedRows:
             number=number,
             reason=problem.detail,
         )
-        with self._path.open("ab") as target:
-            self.numbers.append(number)
-            self._offsets.append(target.tell())
-            target.write(msgspec.json.encode(row) + b"\n")
+        self.numbers.append(number)
+        self._offsets.append(self._size)
+        self._size += self._file.write(msgspec.json.encode(row) + b"\n")
 
     def write(self, path: Path, shards: Sequence[range]) -> None:
         """Write them in the order of the input, each with its place among the requests that were sent.
@@ -48,10 +48,10 @@ class SkippedRows:
         """
         firsts = [rows.start for rows in shards]
         order = sorted(range(len(self.numbers)), key=self.numbers.__getitem__)
-        with self._path.open("rb") as source, path.open("wb") as target:
+        with path.open("wb") as target:
             for before, index in enumerate(order):
-                source.seek(self._offsets[index])
-                row = msgspec.json.decode(source.readline(), type=SkippedRow)
+                self._file.seek(self._offsets[index])
+                row = msgspec.json.decode(self._file.readline(), type=SkippedRow)
                 sent = self.numbers[index] - 1 - before
                 shard = bisect_right(firsts, sent)
                 placed = msgspec.structs.replace(row, shard=shard, position=sent - firsts[shard - 1])

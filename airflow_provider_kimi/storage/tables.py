@@ -9,7 +9,7 @@ import msgspec
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
 from airflow_provider_kimi.batch.validation import is_sound, unreadable, unreadable_text
-from airflow_provider_kimi.storage.lines import lines_of, read_blocks
+from airflow_provider_kimi.storage.lines import lines_of, read_blocks, without_last_blanks
 from airflow_provider_kimi.storage.sources import SourceFile, opened, unreadable_input
 
 #: A cell of a CSV table may be as large as a batch file; the default of the csv module is 128 KiB.
@@ -37,7 +37,7 @@ class Item(NamedTuple):
 def read_ready(file: SourceFile) -> Iterator[Item]:
     """The lines of a Kimi-ready file, byte for byte."""
     with opened(file) as source:
-        for block in read_blocks(source, MAX_FILE_BYTES):
+        for block in without_last_blanks(read_blocks(source, MAX_FILE_BYTES)):
             sound = is_sound(block) and len(block) <= MAX_FILE_BYTES
             for line in lines_of(block):
                 yield Item(line, None if sound else _too_long(line) or unreadable_text(line))
@@ -57,7 +57,7 @@ def _too_long(line: bytes) -> str | None:
 
 def _read_jsonl(file: SourceFile) -> Iterator[Item]:
     with opened(file) as source:
-        for block in read_blocks(source, MAX_FILE_BYTES):
+        for block in without_last_blanks(read_blocks(source, MAX_FILE_BYTES)):
             yield from map(_row_of, lines_of(block))
 
 
@@ -82,7 +82,7 @@ def _read_csv(file: SourceFile) -> Iterator[Item]:
         except UnicodeDecodeError as error:
             raise unreadable_input(
                 file.uri,
-                f"is not UTF-8 behind line {table.line_num} ({error.reason})",
+                f"is not UTF-8{f' behind line {table.line_num}' if table.line_num else ''} ({error.reason})",
                 "Save the file as UTF-8; text of Excel in China is often GBK.",
             ) from None
         except csv.Error as error:

@@ -41,6 +41,14 @@ HI = [{"role": "user", "content": "hi"}]
         pytest.param(GOOD + b"\n{oops}\n", "line 2 is not valid JSON", id="not JSON"),
         pytest.param(GOOD + b"\n[1]\n", "line 2 is JSON, but not an object", id="not an object"),
         pytest.param(GOOD + b"\n\n" + GOOD, "line 2 is blank", id="blank line"),
+        pytest.param(b"\n \n", "is empty", id="nothing but blank lines"),
+        pytest.param(b'{"a": NaN}\n', "NaN and Infinity are no JSON, write null", id="NaN"),
+        pytest.param(b'{"id": 1, "text": "x"}\n', "is a table row (it has 'id', 'text')", id="a table"),
+        pytest.param(
+            b'{"custom_id": "a", "row": {"x": 1}, "error": {"code": "not_sent"}}\n',
+            "is a row that was never sent, as dead_letter.jsonl keeps it",
+            id="a row of dead_letter.jsonl that was never sent",
+        ),
     ],
 )
 def test_a_file_that_is_not_json_lines_is_refused(

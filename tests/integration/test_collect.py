@@ -318,6 +318,31 @@ class TestTheTablesColumns:
             land(hook, tmp_path / "out", submission.batch_ids, input=source, key_column="id")
 
 
+class TestATextThatHasChangedSinceItWasSent:
+    def submitted(self, hook: KimiHook, table: Path, **recipe: Any) -> list[str]:
+        table.write_text(json.dumps({"id": "a", "text": "good"}) + "\n" + json.dumps({"id": "b", "text": "bad"}) + "\n")
+        return submit(hook, order(str(table), key_column="id", **recipe), TASK, LogRecord()).batch_ids
+
+    def test_is_refused_because_its_answer_belongs_to_another(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        table = tmp_path / "rows.jsonl"
+        batch_ids = self.submitted(hook, table, prompt="Classify {text}")
+        sim.advance(60)
+        table.write_text(table.read_text().replace("bad", "great"))
+        with pytest.raises(KimiInputError, match=r"row 'b' of the given input has another text in column 'text'"):
+            land(hook, tmp_path / "out", batch_ids, input=str(table), key_column="id")
+        assert not (tmp_path / "out" / "manifest.json").exists()
+        assert land(hook, tmp_path / "out", batch_ids).statuses == {"succeeded": 2}
+
+    def test_is_not_known_of_what_a_function_made(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        table = tmp_path / "rows.jsonl"
+        batch_ids = self.submitted(hook, table, messages=lambda row: row["text"].upper())
+        sim.advance(60)
+        landed = land(hook, tmp_path / "out", batch_ids, input=str(table), key_column="id")
+        assert [row["text"] for row in landed.rows()] == ["good", "bad"]
+
+
 class TestTheInputOfTheResults:
     """What has become of the table after its batch was paid for."""
 

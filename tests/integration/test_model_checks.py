@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_kimi.batch.parameters import ParameterRules
 from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
@@ -92,6 +93,16 @@ class TestAParameterThatTheModelRefuses:
         create(input=source, parameter_check="drop")
         assert uploaded_body(sim) == body
 
+    def test_is_told_where_it_is_taken_out(self, hook: KimiHook, tmp_path: Path) -> None:
+        rules = ParameterRules("drop")
+        log = LogRecord()
+        submit(hook, order(["hi"], request_params={"top_p": 1}, rules=rules), TASK, log)
+        body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}], "n": 1}
+        ready = write_jsonl(tmp_path / "in.jsonl", [request("a", body=body), request("b"), request("c", body=body)])
+        submit(hook, order(ready, rules=rules, reuse="never"), TASK, log)
+        assert "'top_p' is taken out of every request, because the model does not take it" in log.warnings
+        assert "2 rows: 'n' is taken out, because the model does not take it" in log.warnings
+
     def test_is_sent_if_told_so(self, sim: KimiSimulator) -> None:
         create(input=["hi"], request_params=SAMPLING, parameter_check="off")
         assert uploaded_body(sim).items() >= SAMPLING.items()
@@ -124,4 +135,4 @@ class TestThinking:
     def test_with_a_small_cap_is_warned_about(self, hook: KimiHook) -> None:
         log = LogRecord()
         submit(hook, order(["hi"], request_params={"max_completion_tokens": 64}), TASK, log)
-        assert any("max_completion_tokens=64 covers thinking as well as the answer" in line for line in log.warnings)
+        assert any("max_completion_tokens covers thinking as well as the answer" in line for line in log.warnings)

@@ -84,7 +84,7 @@ class TestAnInputFunction:
         assert sim.journal == []
 
     def test_that_returns_no_rows_is_refused(self, sim: KimiSimulator) -> None:
-        with pytest.raises(AirflowFailException, match="input is a dict. Nothing was sent."):
+        with pytest.raises(AirflowFailException, match="input is a function that returned a dict. Nothing was sent."):
             create(input=lambda: {"text": "a"}, prompt="{text}")
         assert sim.journal == []
 

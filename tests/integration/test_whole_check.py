@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import KimiSimulator
@@ -189,6 +189,18 @@ class TestSkippedRows:
         sim.advance(60)
         landed = land(hook, tmp_path, submission.batch_ids)
         assert [row["status"] for row in landed.rows()] == ["succeeded", "invalid", "succeeded"]
+
+    def test_are_kept_once_though_every_create_was_refused(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        wanted = order(write_jsonl(tmp_path / "rows.jsonl", self.ROWS), prompt="{text}", on_invalid_row="skip")
+        sim.inject("create_batch", status=403, times=2)
+        for _ in range(2):
+            with pytest.raises(KimiApiError):
+                submit(hook, wanted, TASK, LogRecord())
+        submit(hook, wanted, TASK, LogRecord())
+        kept = [file.filename for file in hook.list_files() if str(file.filename).endswith("-skipped.jsonl")]
+        assert len(kept) == 1
 
     def test_all_of_them_leave_nothing_to_send(self, sim: KimiSimulator, hook: KimiHook) -> None:
         with pytest.raises(KimiInputError, match="has no row that can be sent: 2 faults: element 1 makes an empty"):

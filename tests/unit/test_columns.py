@@ -1,5 +1,6 @@
 """A table's columns find their way back to its rows."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource, renamed
+from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource, renamed, told_columns
 from airflow_provider_kimi.batch.keys import custom_id_of
+from airflow_provider_kimi.batch.requests import Recipe
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: A results row as the contract has it; `parsed` needs an output schema.
@@ -177,3 +179,33 @@ class TestAnotherTableIsRefused:
 
 def test_bytes_and_lists_of_bytes_are_no_columns_of_a_result() -> None:
     assert renamed({"id": 1, "photo": b"GIF8", "photos": [b"GIF8"], "tags": ["a"]}) == {"id": 1, "tags": ["a"]}
+
+
+class TestARowWhoseTextHasChangedSince:
+    """Its answer belongs to the earlier text."""
+
+    @staticmethod
+    def sent(text: str) -> bytes:
+        return Recipe("m", prompt="On {text}!").line({"text": text}, "a")
+
+    @pytest.mark.parametrize("now", ["new", "old and more", "OLD", "<old>"])
+    def test_is_refused_by_name(self, now: str) -> None:
+        source = ColumnSource([{"id": "a", "text": now}], "id")
+        with pytest.raises(KimiInputError, match=r"^The row 'a' of the given input has another text in column 'text'"):
+            source.columns_of("a", self.sent("old"), ["text"])
+
+    @given(text=st.text(st.characters(codec="utf-8")).filter(str.strip))
+    def test_is_told_from_one_that_has_not(self, text: str) -> None:
+        row = {"id": "a", "text": text}
+        for line in (self.sent(text), json.dumps(json.loads(self.sent(text))).encode()):
+            assert ColumnSource([row], "id").columns_of("a", line, ["text"]) == row
+
+    @pytest.mark.parametrize("value", [7, None, 1.5], ids=str)
+    def test_is_not_known_where_it_is_no_text(self, value: object) -> None:
+        row = {"id": "a", "text": value}
+        assert ColumnSource([row], "id").columns_of("a", self.sent("old"), ["text", "gone"]) == row
+
+
+@pytest.mark.parametrize("noted", [{}, {"kimi_columns": "x"}, {"kimi_columns": "{}"}])
+def test_a_batch_that_does_not_say_its_columns_has_none(noted: dict[str, str]) -> None:
+    assert told_columns(noted) == []

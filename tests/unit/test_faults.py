@@ -74,3 +74,12 @@ def test_a_problem_is_its_own_text() -> None:
 )
 def test_columns_are_listed_by_name_up_to_a_few(width: int, most: int, names: str) -> None:
     assert listed({f"c{number}": "TOP SECRET" for number in range(width)}, most) == names
+
+
+def test_a_single_column_that_holds_another_separator_is_told_as_such() -> None:
+    assert listed({"id;text": 1}) == "only 'id;text': columns are separated by commas, not by ';'"
+    assert listed({"text": 1}) == "'text'"
+
+
+def test_a_long_name_of_a_column_is_cut() -> None:
+    assert listed({"x" * 5000: 1}) == repr("x" * 60)

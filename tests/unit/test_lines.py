@@ -16,6 +16,7 @@ from airflow_provider_kimi.storage.lines import (
     lines_of,
     read_blocks,
     read_lines,
+    without_last_blanks,
 )
 
 #: What `str.splitlines`, `bytes.splitlines` or the SDK's `iter_lines` take for line ends.
@@ -159,3 +160,19 @@ class TestALineThatIsTooLong:
 def test_blank_lines_are_not_counted(content: bytes, counted: tuple[int, bytes], path: Path) -> None:
     path.write_bytes(content)
     assert count_lines(path) == counted
+
+
+class TestBlankLinesAtTheEnd:
+    """Editors put them there."""
+
+    @given(content=CONTENT, blanks=st.lists(st.sampled_from([b"", b" ", b"\t", b"\r", b"  \r"])))
+    def test_are_left_out_and_nothing_else(self, content: bytes, blanks: list[bytes]) -> None:
+        whole = content.removesuffix(b"\n") + b"\n" + b"".join(blank + b"\n" for blank in blanks)
+        kept = [line for block in without_last_blanks(read_blocks(io.BytesIO(whole))) for line in lines_of(block)]
+        expected = lines_by_definition(whole)
+        while expected and not expected[-1].strip(b" \t\r"):
+            expected.pop()
+        assert kept == expected
+
+    def test_are_none_of_a_file_that_is_all_blank(self) -> None:
+        assert list(without_last_blanks(read_blocks(io.BytesIO(b" \n\n")))) == []

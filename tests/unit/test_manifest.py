@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest, check_failures
-from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus
+from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus, skipped_row
 from airflow_provider_kimi.exceptions import KimiBatchError
 from tests.unit.samples import make_batch
 
@@ -109,7 +109,10 @@ class TestSummary:
         tally = Tally()
         for code, message in [("a", "rare"), ("b", "first"), ("b", "second"), ("a", "rare"), ("b", "third")]:
             tally.add(Row(custom_id="x", status="failed", error_code=code, error_message=message))
-        assert tally.summary() == "5 rows: 5 failed; the commonest error, 3 times: b: first"
+        assert (
+            tally.summary()
+            == "5 rows: 5 failed; the commonest error, 3 times: b (of which 1 like the following): first"
+        )
 
     def test_an_error_counts_by_its_code_whatever_its_message_says(self) -> None:
         """T37: messages that name their rows do not hide that they are one error."""
@@ -122,10 +125,27 @@ class TestSummary:
         assert tally.errors == {"a": 2, "b": 3}
         assert tally.summary() == "5 rows: 5 failed; the commonest error, 3 times: b: row 0 is too long"
 
+    def test_the_commonest_reason_is_told_of_an_error_with_several(self) -> None:
+        tally = Tally()
+        for number, reason in enumerate(["is blank", "has no text", "has no text"], 1):
+            tally.add(skipped_row("x", f"line {number}", reason))
+        assert tally.summary() == (
+            "3 rows: 3 invalid; the commonest error, 3 times: not_sent (of which 2 like the following): "
+            "line 2 was left out, because it has no text"
+        )
+
+    def test_reasons_without_end_are_counted_in_memory_that_has_one(self) -> None:
+        tally = Tally()
+        for number in range(5000):
+            text = f"{number:x}".translate(str.maketrans("0123456789", "ghijklmnop"))
+            tally.add(Row(custom_id="x", status="failed", error_code="b", error_message=text))
+        assert len(tally.reasons) == len(tally.first_messages) == 1001
+        assert tally.errors == {"b": 5000}
+
     def test_an_error_without_a_message(self) -> None:
         tally = Tally()
         tally.add(Row(custom_id="x", status="failed", error_code="a"))
-        assert tally.summary() == "1 rows: 1 failed; the commonest error, 1 times: a: "
+        assert tally.summary() == "1 row: 1 failed; the commonest error, once: a: "
 
     def test_account_ids_in_an_error_are_hidden(self) -> None:
         tally = Tally()

@@ -110,10 +110,10 @@ class TestAValueOfAMediaColumn:
         [
             pytest.param(MP4, "is video/mp4; use video_column for it", id="a video"),
             pytest.param(b"%PDF-1.7", "is of a format that Kimi does not accept (jpeg, png,", id="another format"),
-            pytest.param(b"", "is of a format that Kimi does not accept", id="no bytes"),
+            pytest.param(b"", "is empty (0 bytes)", id="no bytes"),
             pytest.param("https://a.example/x.png", "is a public http(s) address, which Kimi does not", id="https"),
             pytest.param("HTTP://a.example/x.png", "is a public http(s) address, which Kimi does not", id="HTTP"),
-            pytest.param("/absent/x.png", "does not exist", id="missing"),
+            pytest.param("/absent/x.png", "does not exist (file:///absent/x.png)", id="missing"),
             pytest.param("https-logo.png", "does not exist", id="a path that only looks like an address"),
             pytest.param(
                 "iVBORw0KGgo" * 900, "is too long for a path; base64 text begins with data:", id="bare base64"
@@ -122,7 +122,7 @@ class TestAValueOfAMediaColumn:
             pytest.param("nope://a/x.png", "cannot be opened (ValueError)", id="unknown storage"),
             pytest.param("/", "cannot be opened (IsADirectoryError)", id="directory"),
             pytest.param(7, "is a int; it may be a path, a URI or bytes", id="number"),
-            pytest.param({"bytes": PNG}, "is a dict; it may be a path, a URI or bytes", id="struct"),
+            pytest.param({"data": PNG}, "is a dict; it may be a path, a URI or bytes", id="struct"),
             pytest.param([PNG, 7], "is a int; it may be a path, a URI or bytes", id="one of several"),
         ],
     )
@@ -149,9 +149,10 @@ class TestARow:
         parts = MediaShelf(columns, "base64", tmp_path).parts({"clip": MP4, "b": "ms://b", "a": [PNG]})
         assert urls(parts) == [data_url("image/png", PNG), "ms://b", data_url("video/mp4", MP4)]
 
-    def test_needs_no_columns_where_none_hold_media(self, tmp_path: Path) -> None:
-        assert media_columns(None, None) == {}
-        assert MediaShelf({}, "base64", tmp_path).parts("a prompt") == []
+    def test_may_hold_media_as_hugging_face_writes_them(self, tmp_path: Path) -> None:
+        (tmp_path / "x.png").write_bytes(PNG)
+        inside, beside = {"bytes": PNG, "path": None}, {"bytes": None, "path": str(tmp_path / "x.png")}
+        assert urls(shelf(tmp_path).parts({"file": [inside, beside]})) == [data_url("image/png", PNG)] * 2
 
     def test_that_lacks_the_column_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(RowProblem, match=r"^has no media column 'file'$"):

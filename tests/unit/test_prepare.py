@@ -121,10 +121,16 @@ class TestAFileOfJsonLines:
 
 class TestAnInputWithFaults:
     def test_is_refused_with_what_to_do(self, desk: Desk) -> None:
-        assert desk.refusal(b"[") == (
-            "has 1 fault: line 1 is not valid JSON (Input data was truncated). Nothing was sent. Correct the input or "
+        assert desk.refusal(request_line(), b"[") == (
+            "has 1 fault: line 2 is not valid JSON (Input data was truncated). Nothing was sent. Correct the input or "
             "the task's parameters, then clear the task; on_invalid_row='skip' leaves such rows out."
         )
+
+    def test_is_not_told_to_leave_out_every_row(self, desk: Desk) -> None:
+        with pytest.raises(KimiInputError) as caught:
+            desk.prepare([{"a": 1}, {"a": 2}], Recipe("kimi-k2.6", prompt="{text}"))
+        assert "skip" not in str(caught.value)
+        assert str(caught.value).endswith("then clear the task.")
 
     def test_is_told_all_of_them(self, desk: Desk) -> None:
         message = desk.refusal(b"", request_line("a"), request_line("b", method="GET"), b'{"a": "\xff"}')

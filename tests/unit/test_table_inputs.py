@@ -104,8 +104,8 @@ class TestACsvTable:
         [
             pytest.param(b'a\n"x', "is not valid CSV at line 2 (unexpected end of data)", id="open quote"),
             pytest.param(b'a\n"x"y\n', "is not valid CSV at line 2 (',' expected after '\"')", id="behind a quote"),
-            pytest.param(b"a\n\xff\n", "is not UTF-8 behind line ", id="no UTF-8"),
-            pytest.param("a\n中文\n".encode("gbk"), "is not UTF-8 behind line ", id="GBK"),
+            pytest.param(b"a\n\xff\n", "is not UTF-8 (", id="no UTF-8"),
+            pytest.param("a\n中文\n".encode("gbk"), "is not UTF-8 (", id="GBK"),
         ],
     )
     def test_a_table_that_cannot_be_read_is_refused_as_a_whole(
