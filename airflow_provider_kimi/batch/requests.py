@@ -61,7 +61,7 @@ class Recipe:
         ways = {"prompt": self.prompt, "messages": self.messages, "body": self.body}
         return [name for name, value in ways.items() if value is not None]
 
-    @property
+    @cached_property
     def asks_about_rows(self) -> bool:
         """Whether the input is a table, or anything else that has to be made into requests."""
         return bool(self._ways)

@@ -67,7 +67,7 @@ class RequestCheck:
 
     def __init__(self, model: str | None, rules: ParameterRules) -> None:
         self.model = model
-        self.warnings: Counter[str] = Counter()
+        self._rows: Counter[Verdict] = Counter()
         self._rules = rules
         self._named: bytes | None = None
         self._remembered_bytes = 0
@@ -96,9 +96,18 @@ class RequestCheck:
         except msgspec.DecodeError as error:  # a number that no machine holds
             raise RowProblem(f"is not valid JSON ({error})", request.custom_id) from None
         if verdict.warnings or verdict.dropped:
-            self.warnings.update(verdict.warnings)
-            self.warnings.update(f"{key!r} is taken out, because the model does not take it" for key in verdict.dropped)
+            self._rows[verdict] += 1
         return request.custom_id, _without(line, verdict.dropped) if verdict.dropped else line
+
+    @property
+    def warnings(self) -> Counter[str]:
+        """What is allowed, but likely to be a mistake, and in how many lines."""
+        warnings: Counter[str] = Counter()
+        for verdict, rows in self._rows.items():
+            taken_out = (f"{key!r} is taken out, because the model does not take it" for key in verdict.dropped)
+            for warning in (*verdict.warnings, *taken_out):
+                warnings[warning] += rows
+        return warnings
 
     def names(self, model: str) -> None:
         """Note the model that a request names.
