@@ -44,6 +44,8 @@ class Behaviour:
     :param final_newline: Whether result files end with a newline.
     :param null_request_counts: Answer `request_counts: null`.
     :param newest_first: Order of `GET /batches`.
+    :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
+    :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
     :param max_list_limit: Largest page of `GET /batches`.
     :param unknown_after: What `GET /batches` behind an unknown id answers: the `first_page`, an `empty` page, or
         `refused` with a 400.
@@ -76,6 +78,8 @@ class Behaviour:
     final_newline: bool = True
     null_request_counts: bool = False
     newest_first: bool = True
+    list_lag_seconds: float = 0.0
+    file_lag_seconds: float = 0.0
     max_list_limit: int = 100
     unknown_after: Literal["first_page", "empty", "refused"] = "first_page"
     result_files_listed: bool = True

@@ -94,6 +94,8 @@ class Platform:
             if source is None or source.purpose != "batch":
                 raise rules.invalid("input_file_id must name a file uploaded with purpose batch")
             created = self.clock.now()
+            if created < source.created_at + self.behaviour.file_lag_seconds:
+                raise rules.invalid(f"input file {source.id} not found")
             batch = BatchRecord(
                 id=f"batch_{int(created):08x}{secrets.token_hex(8)}",
                 input_file_id=source.id,
@@ -132,7 +134,8 @@ class Platform:
     def list_batches(self, after: str | None, limit: int) -> dict[str, Any]:
         """One page of batches behind the id `after`."""
         with self._lock:
-            ids = list(self.batches)
+            listed_until = self.clock.now() - self.behaviour.list_lag_seconds
+            ids = [batch.id for batch in self.batches.values() if batch.created_at <= listed_until]
             if self.behaviour.newest_first:
                 ids.reverse()
             start = ids.index(after) + 1 if after in ids else self._start_behind_unknown(after)

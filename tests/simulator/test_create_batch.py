@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_kimi.simulator import KimiSimulator
+from tests.simulator.conftest import Start
 from tests.simulator.wire import ENDPOINT, call, create, refused, upload
 
 if TYPE_CHECKING:
@@ -99,3 +100,15 @@ def test_the_same_file_may_serve_many_batches_and_nothing_is_deduplicated(sim: K
     ids = {create(client, file_id, metadata={"marker": "same"}).id for _ in range(3)}
     assert len(ids) == 3
     assert set(sim.batches) == ids
+
+
+def test_file_lag_seconds_lets_a_new_file_be_unknown_for_a_while(start: Start) -> None:
+    sim, client = start(file_lag_seconds=5)
+    file_id = upload(client)
+    assert refused(lambda: create(client, file_id)) == (
+        400,
+        "invalid_request_error",
+        f"Invalid request: input file {file_id} not found",
+    )
+    sim.advance(5)
+    assert create(client, file_id).input_file_id == file_id

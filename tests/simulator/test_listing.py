@@ -98,3 +98,12 @@ class TestSwitches:
         sim, _ = start(unknown_after="refused")
         assert call(sim, "GET", "/batches?after=batch_gone").error[:2] == (400, "invalid_request_error")
         assert call(sim, "GET", "/batches?after=").status == 200
+
+    def test_list_lag_seconds_hides_a_new_batch_whose_id_works(self, start: Start) -> None:
+        sim, client = start(list_lag_seconds=10)
+        batch = create(client, upload(client))
+        sim.advance(9)
+        assert call(sim, "GET", "/batches").json()["data"] == []
+        assert client.batches.retrieve(batch.id).id == batch.id
+        sim.advance(1)
+        assert [listed["id"] for listed in call(sim, "GET", "/batches").json()["data"]] == [batch.id]
