@@ -4,9 +4,10 @@ import ast
 import hashlib
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -25,7 +26,9 @@ from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Ids are opaque; this only keeps out what could not stand in a URL's path, such as a rendered None or a sentence.
 _BATCH_ID = re.compile(r"(?!None$)\w[\w.:-]*")
-_RESERVED = ("kimi_prompt_fingerprint", SKIPPED_FILE_KEY, COLUMNS_KEY)
+#: Marks a batch of an attempt that paid for fresh work, so that other attempts' batches do not race with it.
+ATTEMPT_KEY = "kimi_attempt"
+_RESERVED = ("kimi_prompt_fingerprint", "kimi_model", "kimi_params", ATTEMPT_KEY, SKIPPED_FILE_KEY, COLUMNS_KEY)
 _SHARD = re.compile(r"([1-9][0-9]*)/[1-9][0-9]*")
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
@@ -38,6 +41,23 @@ class TaskIdentity:
     run_id: str
     task_id: str
     map_index: int = -1
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a task instance. Nothing of it but `task` decides which work is the same.
+
+    :param number: Airflow's try number, from 1.
+    :param mark: Differs between any two tries, also of runs that bear the same id.
+    :param is_last: Whether the task fails for good if this try fails.
+    :param run_after: Unix seconds before which its run cannot have submitted anything; None if that is not known.
+    """
+
+    task: TaskIdentity
+    number: int = 1
+    mark: str = "1"
+    is_last: bool = True
+    run_after: float | None = None
 
 
 def digest_of(*parts: str | None) -> str:
@@ -80,11 +100,11 @@ def batch_metadata(
     *,
     job: str,
     input_fingerprint: str,
-    prompt_fingerprint: str | None,
     shard: str,
     extra: Mapping[str, str],
     skipped_file_id: str | None = None,
-    columns: Sequence[str] = (),
+    attempt_mark: str | None = None,
+    notes: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Tag a batch, so that it can be found again and traced to its task.
 
@@ -93,7 +113,8 @@ def batch_metadata(
     :param shard: Its label among the job's batches.
     :param extra: The user's own pairs.
     :param skipped_file_id: File of the rows that were left out; None where there are none.
-    :param columns: Columns whose texts the requests hold; noted where there is room.
+    :param attempt_mark: Of an attempt that pays for fresh work; None for one that attaches to what is there.
+    :param notes: What is good to know later; noted as far as there is room, in this order.
     :raises KimiInputError: The user's pairs do not fit beside ours.
     """
     own = {
@@ -105,15 +126,12 @@ def batch_metadata(
     }
     if skipped_file_id is not None:
         own[SKIPPED_FILE_KEY] = skipped_file_id
+    if attempt_mark is not None:
+        own[ATTEMPT_KEY] = attempt_mark
     check_metadata(extra, own)
     pairs = {**own, **extra}
-    named = msgspec.json.encode(columns).decode()
-    optional = {
-        "kimi_prompt_fingerprint": prompt_fingerprint,
-        COLUMNS_KEY: named if columns and len(named) <= MAX_METADATA_VALUE_CHARS else None,
-    }
-    for key, value in optional.items():
-        if value and len(pairs) < MAX_METADATA_PAIRS:
+    for key, value in notes.items():
+        if len(value) <= MAX_METADATA_VALUE_CHARS and len(pairs) < MAX_METADATA_PAIRS:
             pairs[key] = value
     return pairs
 

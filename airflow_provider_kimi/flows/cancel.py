@@ -1,6 +1,7 @@
 """Cancel: ask where it can help; a batch that ended first is a result, not an error."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from airflow_provider_kimi.api.models import UNCANCELLABLE_STATUSES, Batch
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
@@ -9,7 +10,9 @@ from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 
-def request_cancels(hook: KimiHook, batch_ids: Sequence[str], log: Log) -> list[Batch]:
+def request_cancels(
+    hook: KimiHook, batch_ids: Sequence[str], log: Log, sleep: Callable[[float], None] = time.sleep
+) -> list[Batch]:
     """Ask for the cancel of every batch, whatever becomes of the others.
 
     :raises KimiError: One could not be asked; the message says which, and how the others stand.
@@ -18,7 +21,7 @@ def request_cancels(hook: KimiHook, batch_ids: Sequence[str], log: Log) -> list[
     faults: dict[str, KimiError] = {}
     for batch_id in batch_ids:
         try:
-            batches.append(request_cancel(hook, batch_id, log))
+            batches.append(request_cancel(hook, batch_id, log, sleep))
         except KimiError as error:
             faults[batch_id] = error
     if not faults:
@@ -32,21 +35,21 @@ def request_cancels(hook: KimiHook, batch_ids: Sequence[str], log: Log) -> list[
     )
 
 
-def request_cancel(hook: KimiHook, batch_id: str, log: Log) -> Batch:
+def request_cancel(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], None] = time.sleep) -> Batch:
     """Ask for a cancel if the batch's status allows one, and return the batch as it then stands.
 
     While results are assembled (`finalizing`) nothing is asked: the rows are done and billed by then, and a cancel
     was seen to lose them.
     """
-    batch = read_patiently(lambda: hook.get_batch(batch_id), log)
+    batch = read_patiently(lambda: hook.get_batch(batch_id), log, sleep)
     if batch.is_terminal or batch.status in UNCANCELLABLE_STATUSES:
         log.info("Batch %s is %s: there is nothing to cancel.", batch_id, batch.status)
         return batch
     try:
         # Asking twice does no harm, so a cancel may be repeated like a read.
-        return read_patiently(lambda: hook.cancel_batch(batch_id), log)
+        return read_patiently(lambda: hook.cancel_batch(batch_id), log, sleep)
     except KimiApiError as error:
         if error.status_code != 400:
             raise
         log.info("The cancel of batch %s came too late: %s", batch_id, error)
-        return read_patiently(lambda: hook.get_batch(batch_id), log)
+        return read_patiently(lambda: hook.get_batch(batch_id), log, sleep)

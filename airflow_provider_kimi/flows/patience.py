@@ -1,4 +1,4 @@
-"""Calls that are worth repeating: reads, and a cancel, which does no harm twice. Never an upload or a create."""
+"""Calls that are worth repeating: reads, and a cancel, which does no harm twice. Never a create as such."""
 
 import time
 from collections.abc import Callable
@@ -27,8 +27,13 @@ def read_patiently(read: Callable[[], T], log: Log, sleep: Callable[[float], Non
         except KimiError as error:
             if not error.retryable:
                 raise
-            asked = error.retry_after_seconds if isinstance(error, KimiApiError) else None
-            seconds = min(max(pause, asked or 0.0), MAX_PAUSE_SECONDS)
-            log.warning("%s Trying again in %g s.", error, seconds)
-            sleep(seconds)
+            pause_after(error, pause, log, sleep)
     return read()
+
+
+def pause_after(error: KimiError, seconds: float, log: Log, sleep: Callable[[float], None]) -> None:
+    """Wait before a call is made again: so long, or as long as the platform asked."""
+    asked = error.retry_after_seconds if isinstance(error, KimiApiError) else None
+    seconds = min(max(seconds, asked or 0.0), MAX_PAUSE_SECONDS)
+    log.warning("%s Trying again in %g s.", error, seconds)
+    sleep(seconds)

@@ -18,11 +18,12 @@ from airflow_provider_kimi.batch.media import MediaKind, MediaTransport
 from airflow_provider_kimi.batch.requests import Recipe, is_ready_request
 from airflow_provider_kimi.batch.results import id_of
 from airflow_provider_kimi.batch.splitting import cut
-from airflow_provider_kimi.batch.submission import OnInvalidRow, Reuse
+from airflow_provider_kimi.batch.submission import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
 from airflow_provider_kimi.batch.uniqueness import SeenIds
 from airflow_provider_kimi.batch.validation import RequestCheck
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.flows.log import Log
+from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.storage.inputs import Input
 from airflow_provider_kimi.storage.media import MediaShelf
 from airflow_provider_kimi.storage.skipped import SkippedRows
@@ -44,6 +45,9 @@ class Order:
     :param completion_window: How long the platform may take.
     :param metadata: The user's own pairs.
     :param reuse: Whether work of an earlier attempt is attached to.
+    :param on_changed_input: What becomes of an earlier attempt's work from another input.
+    :param on_final_failure: What becomes of the batches that exist when the task fails for good.
+    :param max_batches_searched: How far the account's batches are searched for earlier work.
     :param media_columns: Columns that hold images or videos.
     :param media: How they travel.
     :param on_invalid_row: Whether one row that cannot be sent stops all, or is left out.
@@ -56,6 +60,9 @@ class Order:
     completion_window: str = "24h"
     metadata: Mapping[str, str] = field(default_factory=dict)
     reuse: Reuse = "auto"
+    on_changed_input: OnChangedInput = "fail"
+    on_final_failure: OnFinalFailure = "keep"
+    max_batches_searched: int = MAX_BATCHES_SEARCHED
     media_columns: Mapping[str, MediaKind] = field(default_factory=dict)
     media: MediaTransport = "base64"
     on_invalid_row: OnInvalidRow = "fail"

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.attempt import read_attempt, wants_fresh
 from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.batch.identity import TaskIdentity, read_batch_ids
+from airflow_provider_kimi.batch.identity import read_batch_ids
 from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.manifest import check_failures
 from airflow_provider_kimi.batch.media import MediaTransport, media_columns
 from airflow_provider_kimi.batch.parameters import ParameterCheck, ParameterRules, RuleOverrides
 from airflow_provider_kimi.batch.requests import Recipe, RowFunction, Thinking
-from airflow_provider_kimi.batch.submission import OnInvalidRow, Reuse
+from airflow_provider_kimi.batch.submission import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
 from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, as_uri, given, never_rendered
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.cancel import request_cancels
 from airflow_provider_kimi.flows.collect import Landing, collect
+from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.flows.prepare import Order
 from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.flows.wait import Watch, wait_here
@@ -32,8 +35,8 @@ class KimiCreateBatchOperator(BaseOperator):
 
     The whole input is read and checked on the worker before the first call, with memory that does not grow with it.
     The platform is the record of what was submitted: before a create, its batches are searched for the same work of an
-    earlier attempt. Each create is sent once; where its answer is lost, the batch is looked for, and if it cannot be
-    found the task fails without a retry.
+    earlier attempt, and after it for one that raced. Each create is sent once; where its answer is lost, the batch is
+    looked for before anything is sent again.
 
     Pushes ``input_file_ids``, ``request_count`` and, where there is just one batch, ``batch_id``.
 
@@ -75,12 +78,18 @@ class KimiCreateBatchOperator(BaseOperator):
     :param metadata: Pairs of text to tag the batches with, beside this provider's own eight (nine where rows are left
         out); 16 in all. Templated.
     :param reuse: ``auto`` attaches to the live or completed batches of an earlier attempt (a retry or a clear of this
-        task in this run, with the same input); one that failed, expired or was cancelled is submitted again, and an
-        input that changed meanwhile is refused. ``never`` submits anew in every attempt.
+        task in this run, with the same input); one that failed, expired or was cancelled is submitted again.
+        ``never`` pays for fresh work in every attempt, as does ``{"kimi_force_fresh": true}`` in the conf of a run.
+    :param on_changed_input: What to do where an earlier attempt submitted another input: ``fail`` says what changed
+        and sends nothing; ``fresh`` submits the new input as well; ``cancel_and_fresh`` cancels first what still runs
+        (not for a mapped task, where it may be a sibling's).
+    :param on_final_failure: What becomes of batches that exist when the task fails for good halfway: ``keep`` lets
+        them go on, and a clear attaches to them; ``cancel`` cancels them.
+    :param max_batches_searched: How many of the account's batches are looked at for earlier work, newest first as far
+        as is known. Where that does not reach, nothing is sent.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The batch ids, in the order of the input: one for an input within the limits of one file.
-    :raises AirflowFailException: The input, a parameter, the key or the account is refused, or the fate of a create is
-        unknown.
+    :raises AirflowFailException: The input, a parameter, the key or the account is refused, or a retry would pay twice.
     """
 
     template_fields: Sequence[str] = (
@@ -120,6 +129,9 @@ class KimiCreateBatchOperator(BaseOperator):
         completion_window: str = "24h",
         metadata: Mapping[str, str] | None = None,
         reuse: Reuse = "auto",
+        on_changed_input: OnChangedInput = "fail",
+        on_final_failure: OnFinalFailure = "keep",
+        max_batches_searched: int = MAX_BATCHES_SEARCHED,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -129,8 +141,12 @@ class KimiCreateBatchOperator(BaseOperator):
         _check_choice("on_invalid_row", on_invalid_row, get_args(OnInvalidRow))
         _check_choice("parameter_check", parameter_check, get_args(ParameterCheck))
         _check_choice("reuse", reuse, get_args(Reuse))
+        _check_choice("on_changed_input", on_changed_input, get_args(OnChangedInput))
+        _check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
         if max_rows_per_batch is not None and not (type(max_rows_per_batch) is int and max_rows_per_batch > 0):
             raise ValueError(f"max_rows_per_batch is {max_rows_per_batch!r}; it is a whole number of rows, or None")
+        if not (type(max_batches_searched) is int and max_batches_searched > 0):
+            raise ValueError(f"max_batches_searched is {max_batches_searched!r}; it is a whole number of batches")
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.model = model
         self.prompt = never_rendered(prompt)
@@ -150,6 +166,9 @@ class KimiCreateBatchOperator(BaseOperator):
         self.completion_window = completion_window
         self.metadata = metadata
         self.reuse = reuse
+        self.on_changed_input = on_changed_input
+        self.on_final_failure = on_final_failure
+        self.max_batches_searched = max_batches_searched
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> list[str]:
@@ -157,8 +176,11 @@ class KimiCreateBatchOperator(BaseOperator):
         ti = context["ti"]
         with airflow_errors():
             hook = KimiHook(self.kimi_conn_id)
-            task = TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
-            submission = submit(hook, self._order(hook.settings.model), task, self.log)
+            order = self._order(hook.settings.model)
+            if wants_fresh(context):
+                order = replace(order, reuse="never")
+            memory = context.get("task_state_store")
+            submission = submit(hook, order, read_attempt(context), self.log, memory=memory)
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
         if len(submission.batch_ids) == 1:
@@ -184,6 +206,9 @@ class KimiCreateBatchOperator(BaseOperator):
             completion_window=self.completion_window,
             metadata=self.metadata or {},
             reuse=self.reuse,
+            on_changed_input=self.on_changed_input,
+            on_final_failure=self.on_final_failure,
+            max_batches_searched=self.max_batches_searched,
             media_columns=media_columns(self.image_column, self.video_column),
             media=self.media,
             on_invalid_row=self.on_invalid_row,

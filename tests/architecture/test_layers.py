@@ -13,7 +13,7 @@ TESTS = PACKAGE.parent / "tests"
 
 #: Each layer may import itself and the layers before it.
 LAYERS = (
-    *("__init__", "exceptions", "api", "batch", "compat", "storage", "hooks", "flows", "airflow_errors"),
+    *("__init__", "exceptions", "api", "batch", "compat", "storage", "hooks", "flows", "airflow_errors", "attempt"),
     *("triggers", "sensors", "operators", "get_provider_info"),
 )
 

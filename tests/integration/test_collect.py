@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.batch.identity import Attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError, KimiResultError
-from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError
 from tests.conftest import Connect
 from tests.support.landing import land, land_prompts
 from tests.support.logs import LogRecord
-from tests.support.requests import LABELS, TASK, order, request, spoiling, submit_prompts, write_jsonl
+from tests.support.requests import ATTEMPT, LABELS, TASK, order, request, spoiling, submit, submit_prompts, write_jsonl
 
 
 class TestACompletedBatch:
@@ -61,7 +61,7 @@ class TestACompletedBatch:
         ids = []
         for task in ("t0", "t1", "t2"):
             wanted = order([request(f"{task}-{n}") for n in range(5)])
-            ids += submit(hook, wanted, replace(TASK, task_id=task), LogRecord()).batch_ids
+            ids += submit(hook, wanted, Attempt(replace(TASK, task_id=task)), LogRecord()).batch_ids
         sim.advance(60)
         landed = land(hook, tmp_path, ids)
         assert [row["custom_id"] for row in landed.rows()] == [f"t{task}-{n}" for task in range(3) for n in range(5)]
@@ -97,7 +97,7 @@ class TestEveryRowHasItsStatus:
         with KimiSimulator(speed=0, responder=spoiling({"row-00000004": None})) as sim:
             hook = connect(sim)
             land_prompts(sim, hook, tmp_path)
-            repair = replace(TASK, task_id="repair")
+            repair = Attempt(replace(TASK, task_id="repair"))
             again = submit(hook, order(str(tmp_path / "dead_letter.jsonl")), repair, LogRecord())
             first, second = (sim.file_content(file_id).split(b"\n") for file_id in sim.file_ids("batch"))
         assert again.request_count == 1
@@ -206,7 +206,7 @@ class TestABatchThatEndedOtherwise:
 
     def test_that_failed_gives_every_row_back(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         body = {"model": "kimi-k3", "messages": [{"role": "user", "content": "hi"}]}
-        (batch_id,) = submit(hook, order([request("b", body=body)]), TASK, LogRecord()).batch_ids
+        (batch_id,) = submit(hook, order([request("b", body=body)]), ATTEMPT, LogRecord()).batch_ids
         sim.advance(60)
         landed = land(hook, tmp_path, [batch_id])
         assert landed.statuses == {"failed": 1}
@@ -274,7 +274,7 @@ class TestADownloadThatIsNotWhole:
         self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
     ) -> None:
         table = [{"text": f"很好 {number}"} for number in range(10)]
-        submission = submit(hook, order(table, prompt="{text}", system_prompt=LABELS), TASK, LogRecord())
+        submission = submit(hook, order(table, prompt="{text}", system_prompt=LABELS), ATTEMPT, LogRecord())
         sim.advance(60)
         hook.delete_file(submission.input_file_ids[0])
         landed = land(hook, tmp_path, submission.batch_ids, input=table)
@@ -288,7 +288,7 @@ class TestTheTablesColumns:
         with table.open("w", encoding="utf-8", newline="") as target:
             csv.writer(target).writerows([["id", "text", "status"], ["k2", "很好", "new"], ["k1", "太差", "old"]])
         recipe = {"prompt": "{text}", "system_prompt": LABELS, "key_column": "id"}
-        submission = submit(hook, order(str(table), **recipe), TASK, LogRecord())
+        submission = submit(hook, order(str(table), **recipe), ATTEMPT, LogRecord())
         sim.advance(60)
         landed = land(hook, tmp_path / "out", submission.batch_ids, input=str(table), key_column="id")
         first, second = landed.rows()
@@ -299,7 +299,7 @@ class TestTheTablesColumns:
 
     def test_come_back_without_a_key_column_too(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         source = write_jsonl(tmp_path / "t.jsonl", [{"text": "很好", "custom_id": "x", "body": "mail"}])
-        submission = submit(hook, order(source, prompt="{text}", system_prompt=LABELS), TASK, LogRecord())
+        submission = submit(hook, order(source, prompt="{text}", system_prompt=LABELS), ATTEMPT, LogRecord())
         sim.advance(60)
         (row,) = land(hook, tmp_path / "out", submission.batch_ids, input=source).rows()
         assert (row["custom_id"], row["input_custom_id"], row["text"], row["body"]) == (
@@ -311,7 +311,7 @@ class TestTheTablesColumns:
 
     def test_of_another_table_are_refused(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         source = write_jsonl(tmp_path / "t.jsonl", [{"id": "a", "text": "x"}])
-        submission = submit(hook, order(source, prompt="{text}", key_column="id"), TASK, LogRecord())
+        submission = submit(hook, order(source, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
         sim.advance(60)
         write_jsonl(tmp_path / "t.jsonl", [{"id": "b", "text": "x"}])
         with pytest.raises(KimiInputError, match="has changed since"):
@@ -321,7 +321,7 @@ class TestTheTablesColumns:
 class TestATextThatHasChangedSinceItWasSent:
     def submitted(self, hook: KimiHook, table: Path, **recipe: Any) -> list[str]:
         table.write_text(json.dumps({"id": "a", "text": "good"}) + "\n" + json.dumps({"id": "b", "text": "bad"}) + "\n")
-        return submit(hook, order(str(table), key_column="id", **recipe), TASK, LogRecord()).batch_ids
+        return submit(hook, order(str(table), key_column="id", **recipe), ATTEMPT, LogRecord()).batch_ids
 
     def test_is_refused_because_its_answer_belongs_to_another(
         self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
@@ -348,7 +348,7 @@ class TestTheInputOfTheResults:
 
     def test_that_is_gone_is_told_as_what_it_is(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         table = write_jsonl(tmp_path / "in.jsonl", [{"text": "hi"}])
-        submission = submit(hook, order(table, prompt="{text}"), TASK, LogRecord())
+        submission = submit(hook, order(table, prompt="{text}"), ATTEMPT, LogRecord())
         sim.advance(60)
         Path(table).unlink()
         with pytest.raises(KimiInputError, match="does not exist. The batches have ended and are billed") as refused:
@@ -359,7 +359,7 @@ class TestTheInputOfTheResults:
         self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
     ) -> None:
         rows = [{"text": "hi", "file": "caf\udce9"}]
-        submission = submit(hook, order(lambda: rows, prompt="{text}"), TASK, LogRecord())
+        submission = submit(hook, order(lambda: rows, prompt="{text}"), ATTEMPT, LogRecord())
         sim.advance(60)
         (row,) = land(hook, tmp_path / "out", submission.batch_ids, input=lambda: rows).rows()
         assert (row["status"], row["file"]) == ("succeeded", "caf?")

@@ -9,12 +9,11 @@ import msgspec
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.logs import LogRecord
-from tests.support.requests import TASK, order, request
+from tests.support.requests import ATTEMPT, order, request, submit
 from tests.support.tasks import run_task
 
 PIECES = (
@@ -99,7 +98,7 @@ class TestWhatNoJsonCanHold:
     def test_half_a_character_in_a_list_is_refused_by_name(self, sim: KimiSimulator, hook: KimiHook, half: str) -> None:
         rows = [{"id": "good", "text": "fine"}, {"id": "bad", "text": half}]
         with pytest.raises(KimiInputError, match=r"element 2 \(custom_id 'bad'\) holds half a character"):
-            submit(hook, order(rows, prompt="{text}", key_column="id"), TASK, LogRecord())
+            submit(hook, order(rows, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
         assert not sim.journal
 
     @pytest.mark.parametrize("line", [b'{"text": "\\ud83d"}', b'{"text": "\xed\xa0\xbd"}', b'{"text": NaN}'])
@@ -109,7 +108,7 @@ class TestWhatNoJsonCanHold:
         table = tmp_path / "rows.jsonl"
         table.write_bytes(b'{"text": "fine"}\n' + line + b"\n")
         with pytest.raises(KimiInputError, match="line 2 is not"):
-            submit(hook, order(str(table), prompt="{text}"), TASK, LogRecord())
+            submit(hook, order(str(table), prompt="{text}"), ATTEMPT, LogRecord())
         assert not sim.journal
 
     def test_in_a_ready_file_too(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
@@ -117,5 +116,5 @@ class TestWhatNoJsonCanHold:
         lines: list[Any] = [json.dumps(request("a")), json.dumps(request("b")).replace("hi", "\\udfff")]
         ready.write_text("\n".join(lines))
         with pytest.raises(KimiInputError, match="line 2 is not valid JSON"):
-            submit(hook, order(str(ready)), TASK, LogRecord())
+            submit(hook, order(str(ready)), ATTEMPT, LogRecord())
         assert not sim.journal

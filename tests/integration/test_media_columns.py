@@ -102,6 +102,7 @@ class TestUpload:
         assert [call.name for call in sim.journal] == [
             *("list_batches", "list_models", "list_files"),
             *("upload_file", "upload_file", "upload_file", "create_batch"),
+            "list_batches",
         ]
 
     def test_is_not_repeated_after_a_create_that_was_refused(

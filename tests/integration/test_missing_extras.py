@@ -7,7 +7,7 @@ import pytest
 from tests.support.missing import AMAZON, PYARROW, S3FS, run_without
 
 PROGRAM = """
-from airflow_provider_kimi.batch.identity import TaskIdentity
+from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
 from airflow_provider_kimi.batch.requests import Recipe
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.flows.prepare import Order
@@ -19,11 +19,11 @@ from tests.support.logs import LogRecord
 def attempt(source, **changes):
     try:
         # Nothing listens there: a call would be another error.
-        submit(KimiHook("absent"), Order(source, Recipe("kimi-k2.6", prompt="{text}"), **changes), TASK, LogRecord())
+        submit(KimiHook("absent"), Order(source, Recipe("kimi-k2.6", prompt="{text}"), **changes), ATTEMPT, LogRecord())
     except KimiInputError as error:
         print(error)
 
-TASK = TaskIdentity("reviews", "manual__1", "label")
+ATTEMPT = Attempt(TaskIdentity("reviews", "manual__1", "label"))
 """
 
 EXTRA = "pip install 'airflow-provider-kimi[s3]'"

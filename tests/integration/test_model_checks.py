@@ -8,12 +8,11 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.batch.parameters import ParameterRules
-from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.logs import LogRecord
-from tests.support.requests import TASK, order, request, write_jsonl
+from tests.support.requests import ATTEMPT, order, request, submit, write_jsonl
 from tests.support.tasks import Attempt, run_task
 
 pytestmark = pytest.mark.usefixtures("hook")
@@ -73,7 +72,7 @@ class TestAnUnknownModel:
     ) -> None:
         sim.inject("list_models", **fault)
         log = LogRecord()
-        submit(hook, order(["hi"], model="kimi-k9"), TASK, log)
+        submit(hook, order(["hi"], model="kimi-k9"), ATTEMPT, log)
         assert any("Whether the platform has model 'kimi-k9' could not be asked" in line for line in log.warnings)
         assert len(sim.batches) == 1
 
@@ -96,10 +95,10 @@ class TestAParameterThatTheModelRefuses:
     def test_is_told_where_it_is_taken_out(self, hook: KimiHook, tmp_path: Path) -> None:
         rules = ParameterRules("drop")
         log = LogRecord()
-        submit(hook, order(["hi"], request_params={"top_p": 1}, rules=rules), TASK, log)
+        submit(hook, order(["hi"], request_params={"top_p": 1}, rules=rules), ATTEMPT, log)
         body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}], "n": 1}
         ready = write_jsonl(tmp_path / "in.jsonl", [request("a", body=body), request("b"), request("c", body=body)])
-        submit(hook, order(ready, rules=rules, reuse="never"), TASK, log)
+        submit(hook, order(ready, rules=rules, reuse="never"), ATTEMPT, log)
         assert "'top_p' is taken out of every request, because the model does not take it" in log.warnings
         assert "2 rows: 'n' is taken out, because the model does not take it" in log.warnings
 
@@ -134,5 +133,5 @@ class TestThinking:
 
     def test_with_a_small_cap_is_warned_about(self, hook: KimiHook) -> None:
         log = LogRecord()
-        submit(hook, order(["hi"], request_params={"max_completion_tokens": 64}), TASK, log)
+        submit(hook, order(["hi"], request_params={"max_completion_tokens": 64}), ATTEMPT, log)
         assert any("max_completion_tokens covers thinking as well as the answer" in line for line in log.warnings)

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.landing import land
 from tests.support.logs import LogRecord
-from tests.support.requests import TASK, order, request, write_jsonl
+from tests.support.requests import ATTEMPT, order, request, submit, write_jsonl
 from tests.support.tasks import run_task
 
 
@@ -24,7 +23,7 @@ class TestStarvedAnswers:
     ) -> None:
         log = LogRecord()
         wanted = order(["good", "bad"], request_params={"max_completion_tokens": 1024})
-        submission = submit(hook, wanted, TASK, log)
+        submission = submit(hook, wanted, ATTEMPT, log)
         assert "max_completion_tokens covers thinking as well as the answer, and is below 4,096" in str(log.warnings)
         sim.advance(60)
         landed = land(hook, tmp_path, submission.batch_ids)
@@ -35,13 +34,13 @@ class TestStarvedAnswers:
         body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 512}
         ready = write_jsonl(tmp_path / "in.jsonl", [request(f"r{n}", body=body) for n in range(3)])
         log = LogRecord()
-        submit(hook, order(ready), TASK, log)
+        submit(hook, order(ready), ATTEMPT, log)
         assert "3 rows: max_tokens covers thinking" in str(log.warnings)
 
     def test_are_no_matter_without_thinking(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         log = LogRecord()
         wanted = order(["good"], thinking="disabled", request_params={"max_completion_tokens": 64})
-        submission = submit(hook, wanted, TASK, log)
+        submission = submit(hook, wanted, ATTEMPT, log)
         assert "covers thinking" not in str(log.warnings)
         sim.advance(60)
         assert land(hook, tmp_path, submission.batch_ids).statuses == {"succeeded": 1}
@@ -53,7 +52,7 @@ class TestThinkingBesideReasoningEffort:
     def test_is_refused_in_parameters(self, sim: KimiSimulator, hook: KimiHook) -> None:
         wanted = order(["hi"], thinking="enabled", request_params={"reasoning_effort": "low"})
         with pytest.raises(KimiInputError, match="'reasoning_effort' beside 'thinking'"):
-            submit(hook, wanted, TASK, LogRecord())
+            submit(hook, wanted, ATTEMPT, LogRecord())
         assert not sim.journal
 
     def test_is_refused_in_ready_requests(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
@@ -61,7 +60,7 @@ class TestThinkingBesideReasoningEffort:
         body |= {"thinking": {"type": "enabled"}, "reasoning_effort": "low"}
         ready = write_jsonl(tmp_path / "in.jsonl", [request("a"), request("b", body=body)])
         with pytest.raises(KimiInputError, match=r"line 2 \(custom_id 'b'\) sets 'reasoning_effort' beside"):
-            submit(hook, order(ready), TASK, LogRecord())
+            submit(hook, order(ready), ATTEMPT, LogRecord())
         assert not sim.journal
 
 
@@ -72,7 +71,7 @@ class TestABigList:
 
     def test_is_refused_with_advice(self, sim: KimiSimulator, hook: KimiHook) -> None:
         with pytest.raises(KimiInputError, match=r"50,000 elements and over 1,000,000 bytes.*give its URI, or give a"):
-            submit(hook, order(list(self.PROMPTS)), TASK, LogRecord())
+            submit(hook, order(list(self.PROMPTS)), ATTEMPT, LogRecord())
         assert not sim.journal
 
     @pytest.mark.usefixtures("hook")

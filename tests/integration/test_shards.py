@@ -10,14 +10,13 @@ import pytest
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiInputError
-from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator, KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from tests.conftest import Connect
 from tests.support.landing import land
 from tests.support.logs import LogRecord
-from tests.support.requests import TASK, order, write_jsonl
+from tests.support.requests import ATTEMPT, order, submit, write_jsonl
 from tests.support.tasks import run_task
 
 PROMPT = "Which language? {text}"
@@ -83,7 +82,7 @@ class TestTwoHundredAndFiftyMegabytes:
 
 class TestManySmallBatches:
     def test_are_cut_by_rows_in_input_order(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        submission = submit(hook, order([f"p{n}" for n in range(10)], max_rows_per_batch=4), TASK, LogRecord())
+        submission = submit(hook, order([f"p{n}" for n in range(10)], max_rows_per_batch=4), ATTEMPT, LogRecord())
         ids = [custom_ids(sim, file_id) for file_id in submission.input_file_ids]
         assert sorted(len(part) for part in ids) == [3, 3, 4]
         assert list(chain.from_iterable(ids)) == [f"row-{n:08d}" for n in range(1, 11)]
@@ -94,7 +93,7 @@ class TestManySmallBatches:
     def test_are_merged_in_input_order_whatever_order_they_are_given_in(
         self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
     ) -> None:
-        submission = submit(hook, order([f"p{n}" for n in range(10)], max_rows_per_batch=3), TASK, LogRecord())
+        submission = submit(hook, order([f"p{n}" for n in range(10)], max_rows_per_batch=3), ATTEMPT, LogRecord())
         sim.advance(60)
         landed = land(hook, tmp_path, [submission.batch_ids[i] for i in (2, 0, 3, 1)])
         assert [row["custom_id"] for row in landed.rows()] == [f"row-{n:08d}" for n in range(1, 11)]
@@ -104,7 +103,7 @@ class TestManySmallBatches:
     ) -> None:
         """The mapped form: each instance reads the whole table and lands its shard."""
         table = write_jsonl(tmp_path / "t.jsonl", [{"text": f"t{n}"} for n in range(1, 8)])
-        submission = submit(hook, order(table, prompt="{text}", max_rows_per_batch=3), TASK, LogRecord())
+        submission = submit(hook, order(table, prompt="{text}", max_rows_per_batch=3), ATTEMPT, LogRecord())
         sim.advance(60)
         texts = []
         for number, batch_id in enumerate(submission.batch_ids):
@@ -113,7 +112,7 @@ class TestManySmallBatches:
 
     def test_over_a_hundred_are_refused(self, sim: KimiSimulator, hook: KimiHook) -> None:
         with pytest.raises(KimiInputError, match="101 batches; one task makes at most 100"):
-            submit(hook, order(["p"] * 101, max_rows_per_batch=1), TASK, LogRecord())
+            submit(hook, order(["p"] * 101, max_rows_per_batch=1), ATTEMPT, LogRecord())
         assert not sim.journal
 
 
@@ -124,10 +123,10 @@ class TestARefusedShard:
         wanted = order(["a", "b", "c"], max_rows_per_batch=1)
         sim.inject("create_batch", skip=1, status=400)
         with pytest.raises(KimiApiError, match="1 of the 3 batches of this task exist and go on: batch_") as refused:
-            submit(hook, wanted, TASK, LogRecord())
+            submit(hook, wanted, ATTEMPT, LogRecord())
         (first,) = sim.batches
         assert first in str(refused.value)
-        submission = submit(hook, wanted, TASK, LogRecord())
+        submission = submit(hook, wanted, ATTEMPT, LogRecord())
         assert submission.batch_ids[0] == first
         assert list(sim.batches) == submission.batch_ids
         assert len(submission.input_file_ids) == 3
@@ -135,9 +134,9 @@ class TestARefusedShard:
     def test_is_not_retried_where_that_would_pay_again(self, sim: KimiSimulator, hook: KimiHook) -> None:
         """With `reuse="never"` a retry attaches to nothing."""
         wanted = order(["a", "b", "c"], max_rows_per_batch=1, reuse="never")
-        sim.inject("create_batch", skip=1, status=429, error_type="engine_overloaded_error")
+        sim.inject("create_batch", skip=1, status=429, error_type="engine_overloaded_error", times=None)
         with pytest.raises(KimiBatchError, match="another attempt would pay for them again") as refused:
-            submit(hook, wanted, TASK, LogRecord())
+            submit(hook, wanted, ATTEMPT, LogRecord())
         assert not refused.value.retryable
         assert len(sim.batches) == 1
 
@@ -146,21 +145,21 @@ class TestAChangedInput:
     """What a retry or a clear finds when the input was changed meanwhile."""
 
     def test_is_refused_with_what_runs_and_what_to_do(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        submission = submit(hook, order(["a"]), TASK, LogRecord())
+        submission = submit(hook, order(["a"]), ATTEMPT, LogRecord())
         calls = len(sim.journal)
-        with pytest.raises(KimiInputError, match="has changed") as refused:
-            submit(hook, order(["b"]), TASK, LogRecord())
+        with pytest.raises(KimiInputError, match="Changed: ") as refused:
+            submit(hook, order(["b"]), ATTEMPT, LogRecord())
         assert submission.batch_ids[0] in str(refused.value)
-        assert "reuse='never'" in str(refused.value)
+        assert "on_changed_input='fresh'" in str(refused.value)
         assert {call.name for call in sim.journal[calls:]} == {"list_batches"}
 
     def test_goes_through_with_reuse_never(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        submit(hook, order(["a"]), TASK, LogRecord())
-        submit(hook, order(["b"], reuse="never"), TASK, LogRecord())
+        submit(hook, order(["a"]), ATTEMPT, LogRecord())
+        submit(hook, order(["b"], reuse="never"), ATTEMPT, LogRecord())
         assert len(sim.batches) == 2
 
     def test_is_no_hindrance_where_the_earlier_batch_is_lost(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        lost = submit(hook, order(["a"]), TASK, LogRecord())
+        lost = submit(hook, order(["a"]), ATTEMPT, LogRecord())
         hook.cancel_batch(lost.batch_ids[0])
         sim.advance(3600)
-        assert submit(hook, order(["b"]), TASK, LogRecord()).batch_ids != lost.batch_ids
+        assert submit(hook, order(["b"]), ATTEMPT, LogRecord()).batch_ids != lost.batch_ids

@@ -11,13 +11,12 @@ from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStor
 
 from airflow_provider_kimi import __version__
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiNoAnswerError
-from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
-from tests.support.requests import TASK, order, request, write_jsonl
+from tests.support.requests import ATTEMPT, order, request, submit, write_jsonl
 from tests.support.tasks import Attempt, run_task
 
 
@@ -40,7 +39,13 @@ def test_the_create_operator_returns_and_pushes_as_the_contract_says(sim: KimiSi
         "input_file_ids": [sim.batches[batch_id].input_file_id],
         "request_count": 2,
     }
-    assert [call.name for call in sim.journal] == ["list_batches", "list_models", "upload_file", "create_batch"]
+    assert [call.name for call in sim.journal] == [
+        "list_batches",
+        "list_models",
+        "upload_file",
+        "create_batch",
+        "list_batches",
+    ]
 
 
 def test_every_batch_is_tagged(sim: KimiSimulator, hook: KimiHook) -> None:
@@ -264,7 +269,7 @@ class TestAnEarlierAttempt:
     def test_that_cannot_be_looked_for_is_no_licence_to_pay(self, sim: KimiSimulator, hook: KimiHook) -> None:
         sim.inject("list_batches", status=500, times=None)
         with pytest.raises(KimiApiError, match="listing batches"):
-            submit(hook, order(["a"]), TASK, LogRecord(), sleep=lambda seconds: None)
+            submit(hook, order(["a"]), ATTEMPT, LogRecord())
         assert sim.batches == {}
 
     def test_of_unknown_reuse_is_refused_when_the_dag_is_parsed(self) -> None:
@@ -291,33 +296,48 @@ class TestACreateWhoseAnswerIsLost:
         self, sim: KimiSimulator, connect: Connect, fault: dict[str, Any], reuse: str
     ) -> None:
         hook = connect(sim, timeout=0.5)
-        submit(hook, order(["a"]), replace(TASK, task_id="other"), LogRecord())
+        submit(hook, order(["a"]), replace(ATTEMPT, task=replace(ATTEMPT.task, task_id="other")), LogRecord())
         sim.inject("create_batch", accepted=True, **fault)
 
         def sleep(seconds: float) -> None:
             if fault.get("hang_seconds"):
                 time.sleep(1.0)
 
-        submission = submit(hook, order(["b"], reuse=reuse), TASK, LogRecord(), sleep)
+        submission = submit(hook, order(["b"], reuse=reuse), ATTEMPT, LogRecord(), sleep)
         assert submission.batch_ids == [list(sim.batches)[1]]
         assert len(sim.batches) == 2
 
-    def test_is_not_sent_again_if_it_cannot_be_found(self, sim: KimiSimulator, hook: KimiHook) -> None:
+    def test_is_sent_once_more_if_it_has_not_turned_up_long_after(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        sim.inject("create_batch", status=500)
+        submission = submit(hook, order(["a"]), ATTEMPT, LogRecord(), sim.advance)
+        assert list(sim.batches) == submission.batch_ids
+        assert [call.name for call in sim.journal].count("create_batch") == 2
+
+    def test_is_not_sent_again_while_nobody_can_look(self, sim: KimiSimulator, hook: KimiHook) -> None:
         sim.inject("create_batch", status=502)
-        with pytest.raises(KimiBatchError) as caught:
-            submit(hook, order(["a"]), TASK, LogRecord(), sleep=lambda seconds: None)
-        assert not caught.value.retryable
-        assert "kimi_job_key=" in str(caught.value)
-        assert "could be paid twice" in str(caught.value)
+        sim.inject("list_batches", status=503, skip=1, times=None)
+        with pytest.raises(KimiBatchError, match="Whether it exists, and is billed, is unknown") as caught:
+            submit(hook, order(["a"]), ATTEMPT, LogRecord(), sim.advance)
+        assert caught.value.retryable, "a retry looks for it first"
         assert [call.name for call in sim.journal].count("create_batch") == 1
         assert len(sim.file_ids("batch")) == 1, "the input of a batch that may live is kept"
+
+    @pytest.mark.parametrize(("reuse", "retried"), [("auto", True), ("never", False)])
+    def test_is_unknown_where_no_create_is_answered(
+        self, sim: KimiSimulator, hook: KimiHook, reuse: str, retried: bool
+    ) -> None:
+        sim.inject("create_batch", status=502, times=None)
+        with pytest.raises(KimiBatchError, match="kimi_job_key=") as caught:
+            submit(hook, order(["a"], reuse=reuse), ATTEMPT, LogRecord(), sim.advance)
+        assert caught.value.retryable is retried
+        assert [call.name for call in sim.journal].count("create_batch") == 2
 
 
 class TestARefusedCreate:
     def test_leaves_no_file_behind(self, sim: KimiSimulator, hook: KimiHook) -> None:
         sim.inject("create_batch", status=400, error_type="invalid_request_error", message="Invalid request: no")
         with pytest.raises(KimiApiError, match="Invalid request: no"):
-            submit(hook, order(["a"]), TASK, LogRecord())
+            submit(hook, order(["a"]), ATTEMPT, LogRecord())
         assert sim.file_ids("batch") == []
 
     def test_by_a_full_account_says_so(self, sim: KimiSimulator, hook: KimiHook) -> None:
@@ -332,21 +352,21 @@ class TestARefusedCreate:
         with pytest.raises(AirflowFailException, match="is always refused by the other"):
             create(input=["a"])
 
-    def test_upload_that_is_dropped_may_be_retried(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject("upload_file", drop=True)
+    def test_upload_whose_answers_are_all_lost_may_be_retried(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        sim.inject("upload_file", drop=True, times=None)
         with pytest.raises(KimiNoAnswerError):
-            create(input=["a"])
+            submit(hook, order(["a"]), ATTEMPT, LogRecord())
 
 
 def test_the_same_work_has_the_same_key_and_other_work_another(sim: KimiSimulator, hook: KimiHook) -> None:
-    for source in (["a"], ["a"], ["b"]):
-        submit(hook, order(source, reuse="never"), TASK, LogRecord())
+    for mark, source in enumerate((["a"], ["a"], ["b"])):
+        submit(hook, order(source, reuse="never"), replace(ATTEMPT, mark=str(mark)), LogRecord())
     keys = [batch.metadata["kimi_job_key"] for batch in sim.batches.values() if batch.metadata]
     assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_model_that_is_not_published_as_batchable_is_warned_about(sim: KimiSimulator, hook: KimiHook) -> None:
     log = LogRecord()
-    submit(hook, order(["a"], model="kimi-k3"), TASK, log)
+    submit(hook, order(["a"], model="kimi-k3"), ATTEMPT, log)
     assert "not on the published list of batch models" in log.warnings[0]
     assert len(sim.batches) == 1

@@ -13,7 +13,6 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.flows.collect import Landing, collect
-from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.flows.wait import Watch, until_finished, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
@@ -21,7 +20,7 @@ from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
-from tests.support.requests import TASK, order, request, submit_prompts
+from tests.support.requests import ATTEMPT, order, request, submit, submit_prompts
 from tests.support.tasks import resume_task, run_task
 
 INTERVAL = 30.0
@@ -289,7 +288,7 @@ class TestTheReasonOfAFailedBatch:
     def test_comes_from_its_error_file(self, sim: KimiSimulator, hook: KimiHook) -> None:
         """T33: accepted, then refused."""
         body = {"model": "kimi-k3", "messages": [{"role": "user", "content": "hi"}]}
-        submission = submit(hook, order([request("x", body=body)]), TASK, LogRecord())
+        submission = submit(hook, order([request("x", body=body)]), ATTEMPT, LogRecord())
         sim.advance(60)
         with pytest.raises(AirflowFailException) as caught:
             first_look(sensor(submission.batch_ids))

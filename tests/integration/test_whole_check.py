@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
-from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.landing import land
 from tests.support.logs import LogRecord
-from tests.support.requests import TASK, order, request, write_jsonl
+from tests.support.requests import ATTEMPT, order, request, submit, write_jsonl
 
 
 class TestOneBadRow:
@@ -26,7 +25,7 @@ class TestOneBadRow:
         with pytest.raises(
             KimiInputError, match=r"1 fault: line 77777 \(custom_id '77777'\) has null in column 'text'"
         ):
-            submit(hook, order(str(table), prompt="{text}", key_column="id"), TASK, LogRecord())
+            submit(hook, order(str(table), prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
         assert not sim.journal
 
     def test_among_a_hundred_thousand_ready_lines_too(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
@@ -37,7 +36,7 @@ class TestOneBadRow:
         with pytest.raises(
             KimiInputError, match=r"line 50001 \(custom_id 'r50000'\) has an empty content in message 1"
         ):
-            submit(hook, order(str(ready)), TASK, LogRecord())
+            submit(hook, order(str(ready)), ATTEMPT, LogRecord())
         assert not sim.journal
 
     def test_a_key_that_comes_again_far_behind_is_named_with_both_rows(
@@ -49,7 +48,7 @@ class TestOneBadRow:
         table = write_jsonl(tmp_path / "rows.jsonl", [{"id": key, "text": "x"} for key in keys])
         told = r"line 100000 \(custom_id 'k6'\) repeats the custom_id of line 7; each must be unique"
         with pytest.raises(KimiInputError, match=told):
-            submit(hook, order(table, prompt="{text}", key_column="id"), TASK, LogRecord())
+            submit(hook, order(table, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
         assert not sim.journal
 
 
@@ -58,7 +57,7 @@ class TestARowOverAWholeBatch:
         rows = [{"id": "small", "text": "x"}, {"id": "huge", "text": "x" * 100_000_000}]
         told = r"element 2 \(custom_id 'huge'\) makes a request of 100,000,1\d\d bytes; a whole batch file may have 100"
         with pytest.raises(KimiInputError, match=told):
-            submit(hook, order(lambda: rows, prompt="{text}", key_column="id"), TASK, LogRecord())
+            submit(hook, order(lambda: rows, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
         assert not sim.journal
 
     def test_of_a_file_is_named_by_its_line_and_what_follows_is_read(
@@ -67,7 +66,7 @@ class TestARowOverAWholeBatch:
         table = tmp_path / "rows.jsonl"
         table.write_text('{"text": "x"}\n{"text": "' + "x" * 102_000_000 + '"}\n{"text": null}\n{"text": "y"}\n')
         with pytest.raises(KimiInputError, match="2 faults: line 2 is over 100,000,000 bytes long.*; line 3 has null"):
-            submit(hook, order(str(table), prompt="{text}"), TASK, LogRecord())
+            submit(hook, order(str(table), prompt="{text}"), ATTEMPT, LogRecord())
         assert not sim.journal
 
 
@@ -80,7 +79,7 @@ class TestManyFaults:
             del row["text"]
         table = write_jsonl(tmp_path / "rows.jsonl", rows)
         with pytest.raises(KimiInputError) as refused:
-            submit(hook, order(table, prompt="{text}", key_column="id"), TASK, LogRecord())
+            submit(hook, order(table, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
         assert "has 50 faults: line 1 (custom_id 'k0')" in str(refused.value)
         assert "line 20 (custom_id 'k19')" in str(refused.value)
         assert "line 21" not in str(refused.value)
@@ -91,7 +90,7 @@ class TestManyFaults:
         write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}] * 3)
         write_jsonl(tmp_path / "b.jsonl", [{"text": "x"}, {"text": None}])
         with pytest.raises(KimiInputError, match=r"line 2 of \S+b\.jsonl has null"):
-            submit(hook, order(str(tmp_path), prompt="{text}"), TASK, LogRecord())
+            submit(hook, order(str(tmp_path), prompt="{text}"), ATTEMPT, LogRecord())
         assert not sim.journal
 
 
@@ -114,7 +113,7 @@ class TestSkippedRows:
     ) -> None:
         table = write_jsonl(tmp_path / "rows.jsonl", self.ROWS)
         wanted = order(table, prompt="{text}", key_column="id", on_invalid_row="skip", max_rows_per_batch=max_rows)
-        submission = submit(hook, wanted, TASK, LogRecord())
+        submission = submit(hook, wanted, ATTEMPT, LogRecord())
         sim.advance(60)
         changes = {"input": table, "key_column": "id"} if with_input else {}
         landed = land(hook, tmp_path / "out", submission.batch_ids, **changes)
@@ -133,7 +132,7 @@ class TestSkippedRows:
 
     def test_never_leave_the_worker_with_what_they_hold(self, sim: KimiSimulator, hook: KimiHook) -> None:
         rows = [{"text": "good", "ssn": "123"}, {"text": None, "ssn": "456"}]
-        submission = submit(hook, order(rows, prompt="{text}", on_invalid_row="skip"), TASK, LogRecord())
+        submission = submit(hook, order(rows, prompt="{text}", on_invalid_row="skip"), ATTEMPT, LogRecord())
         (batch,) = sim.batches.values()
         kept = sim.file_content((batch.metadata or {})["kimi_skipped_file"])
         assert b"has null" in kept
@@ -142,9 +141,9 @@ class TestSkippedRows:
 
     def test_other_ones_are_another_job(self, sim: KimiSimulator, hook: KimiHook) -> None:
         """Otherwise a retry would attach to batches that know nothing of the rows that are bad now."""
-        submit(hook, order(["good", ""], on_invalid_row="skip"), TASK, LogRecord())
-        with pytest.raises(KimiInputError, match="has changed"):
-            submit(hook, order(["good", "", ""], on_invalid_row="skip"), TASK, LogRecord())
+        submit(hook, order(["good", ""], on_invalid_row="skip"), ATTEMPT, LogRecord())
+        with pytest.raises(KimiInputError, match="Changed: "):
+            submit(hook, order(["good", "", ""], on_invalid_row="skip"), ATTEMPT, LogRecord())
 
     def test_leave_no_images_on_the_platform(self, sim: KimiSimulator, hook: KimiHook) -> None:
         png = b"\x89PNG\r\n\x1a\n"
@@ -156,7 +155,7 @@ class TestSkippedRows:
             media="upload",
             on_invalid_row="skip",
         )
-        submit(hook, wanted, TASK, LogRecord())
+        submit(hook, wanted, ATTEMPT, LogRecord())
         assert len(sim.file_ids("image")) == 1
 
     def test_lend_their_columns_to_no_other_row_of_the_same_key(
@@ -165,7 +164,7 @@ class TestSkippedRows:
         rows: list[dict[str, Any]] = [{"id": "a", "text": None, "lang": "1st"}, {"id": "a", "text": "x", "lang": "2nd"}]
         table = write_jsonl(tmp_path / "rows.jsonl", rows)
         submission = submit(
-            hook, order(table, prompt="{text}", key_column="id", on_invalid_row="skip"), TASK, LogRecord()
+            hook, order(table, prompt="{text}", key_column="id", on_invalid_row="skip"), ATTEMPT, LogRecord()
         )
         sim.advance(60)
         landed = land(hook, tmp_path / "out", submission.batch_ids, input=table, key_column="id")
@@ -177,14 +176,14 @@ class TestSkippedRows:
     def test_of_another_model_do_not_decide_the_model(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         bad = request("bad", body={"model": "kimi-k2.7-code", "messages": []})
         ready = write_jsonl(tmp_path / "in.jsonl", [bad, request("a"), request("b")])
-        assert submit(hook, order(ready, on_invalid_row="skip"), TASK, LogRecord()).request_count == 2
+        assert submit(hook, order(ready, on_invalid_row="skip"), ATTEMPT, LogRecord()).request_count == 2
 
     def test_are_found_again_by_a_retry(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         wanted = order(["good", "", "also good"], on_invalid_row="skip", max_rows_per_batch=1)
         sim.inject("create_batch", skip=1, status=400)
         with pytest.raises(Exception, match="1 of the 2 batches"):
-            submit(hook, wanted, TASK, LogRecord())
-        submission = submit(hook, wanted, TASK, LogRecord())
+            submit(hook, wanted, ATTEMPT, LogRecord())
+        submission = submit(hook, wanted, ATTEMPT, LogRecord())
         assert len({(sim.batches[b].metadata or {})["kimi_skipped_file"] for b in submission.batch_ids}) == 1
         sim.advance(60)
         landed = land(hook, tmp_path, submission.batch_ids)
@@ -197,19 +196,19 @@ class TestSkippedRows:
         sim.inject("create_batch", status=403, times=2)
         for _ in range(2):
             with pytest.raises(KimiApiError):
-                submit(hook, wanted, TASK, LogRecord())
-        submit(hook, wanted, TASK, LogRecord())
+                submit(hook, wanted, ATTEMPT, LogRecord())
+        submit(hook, wanted, ATTEMPT, LogRecord())
         kept = [file.filename for file in hook.list_files() if str(file.filename).endswith("-skipped.jsonl")]
         assert len(kept) == 1
 
     def test_all_of_them_leave_nothing_to_send(self, sim: KimiSimulator, hook: KimiHook) -> None:
         with pytest.raises(KimiInputError, match="has no row that can be sent: 2 faults: element 1 makes an empty"):
-            submit(hook, order(["", ""], on_invalid_row="skip"), TASK, LogRecord())
+            submit(hook, order(["", ""], on_invalid_row="skip"), ATTEMPT, LogRecord())
         assert not sim.journal
 
     def test_an_unreadable_file_is_no_row_to_skip(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         table = tmp_path / "t.csv"
         table.write_bytes("id,text\n1,中文\n".encode("gbk"))
         with pytest.raises(KimiInputError, match="is not UTF-8"):
-            submit(hook, order(str(table), prompt="{text}", on_invalid_row="skip"), TASK, LogRecord())
+            submit(hook, order(str(table), prompt="{text}", on_invalid_row="skip"), ATTEMPT, LogRecord())
         assert not sim.journal

@@ -1,21 +1,23 @@
 """Builders of request lines and of batches on a simulated platform."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_kimi.batch.identity import TaskIdentity
+from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
 from airflow_provider_kimi.batch.requests import Recipe
+from airflow_provider_kimi.flows import submit as flow
 from airflow_provider_kimi.flows.prepare import Order
-from airflow_provider_kimi.flows.submit import Submission, submit
+from airflow_provider_kimi.flows.submit import Submission
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import Answer, Responder, RowError, label_answer
 from tests.support.logs import LogRecord
 
 LABELS = "Answer with exactly one of: positive, negative"
 TASK = TaskIdentity("reviews", "manual__1", "label")
+ATTEMPT = Attempt(TASK)
 
 
 def request(custom_id: str = "a", **changes: Any) -> dict[str, Any]:
@@ -37,10 +39,21 @@ def order(source: object, **changes: Any) -> Order:
     return Order(source, Recipe(own.get("model") or "kimi-k2.6", **changes), **own)
 
 
+def no_pause(seconds: float) -> None:
+    """A sleep that does not."""
+
+
+def submit(
+    hook: KimiHook, wanted: Order, attempt: Attempt, log: LogRecord, sleep: Callable[[float], None] = no_pause
+) -> Submission:
+    """Submit where nothing races, so that no pause need be waited for."""
+    return flow.submit(hook, wanted, attempt, log, sleep)
+
+
 def submit_prompts(hook: KimiHook, count: int) -> Submission:
     """Create a batch of simple prompts, `row-00000001` to `row-...`."""
     prompts = [f"Review {number}: 很好, I love it" for number in range(1, count + 1)]
-    return submit(hook, order(prompts, system_prompt=LABELS), TASK, LogRecord())
+    return submit(hook, order(prompts, system_prompt=LABELS), ATTEMPT, LogRecord())
 
 
 def spoiling(spoilt: Mapping[str, Answer | RowError | None]) -> Responder:

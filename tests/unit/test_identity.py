@@ -108,7 +108,7 @@ class TestMetadata:
             task,
             job="job",
             input_fingerprint=FINGERPRINT,
-            prompt_fingerprint=prompt,
+            notes={} if prompt is None else {"kimi_prompt_fingerprint": prompt},
             shard="2/3",
             extra=extra,
             skipped_file_id=skipped,
@@ -187,9 +187,7 @@ class TestMetadata:
 
 class TestABatchIsKnownByItsTaskInstance:
     def metadata(self, task: TaskIdentity) -> dict[str, str]:
-        return batch_metadata(
-            task, job="j", input_fingerprint="f", prompt_fingerprint=None, shard="1/1", extra={"airflow": "x"}
-        )
+        return batch_metadata(task, job="j", input_fingerprint="f", shard="1/1", extra={"airflow": "x"})
 
     @pytest.mark.parametrize("task", [TASK, TaskIdentity("d" * 600, "r" * 600, "t" * 600)])
     def test_that_made_it(self, task: TaskIdentity) -> None:
