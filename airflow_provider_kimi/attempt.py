@@ -27,6 +27,12 @@ def read_attempt(context: Context) -> Attempt:
     )
 
 
+def read_try_number(context: Context) -> int | None:
+    """Read which try this is; None where there is no task instance."""
+    number = getattr(context.get("ti"), "try_number", None)
+    return number if isinstance(number, int) else None
+
+
 def wants_fresh(context: Context) -> bool:
     """Whether the run was started to pay for fresh work.
 

@@ -1,6 +1,6 @@
 """The only module that knows where the Airflow versions keep things (2.11 to 3.3)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, Self
@@ -34,11 +34,51 @@ __all__ = [
     "TriggerEvent",
     "XComArg",
     "as_uri",
+    "check_choice",
+    "first_poke",
     "given",
     "never_rendered",
     "object_storage_path",
     "open_binary",
+    "own_xcom",
+    "task_state",
 ]
+
+
+def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Refuse a parameter's value while the DAG file is parsed."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; it may be one of {', '.join(map(repr, allowed))}")
+
+
+def first_poke(context: Context) -> float | None:
+    """Read when a rescheduled sensor looked first, in unix seconds; None if this is the first time, or on Airflow 2."""
+    ti: Any = context.get("ti")
+    first = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else None
+    return None if first is None else float(first.timestamp())
+
+
+def task_state(ti: Any) -> str | None:
+    """Read the state that a task instance has now; None where there is no such task instance any more. Blocks."""
+    if hasattr(ti, "current_state"):  # Airflow 2, where a worker asks the database
+        return None if (state := ti.current_state()) is None else str(state)
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    index = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, map_index=index, task_ids=[ti.task_id], run_ids=[ti.run_id]
+    )
+    of_run = states.get(ti.run_id) or {}
+    state = of_run.get(ti.task_id if index is None else f"{ti.task_id}_{index}")
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def own_xcom(ti: Any, key: str) -> Any:
+    """Read what a task instance has pushed itself; None where it has not. Blocks."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    index = -1 if ti.map_index is None else ti.map_index
+    return XCom.get_one(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=index, key=key)
 
 
 def never_rendered(value: Any) -> Any:

@@ -10,6 +10,9 @@ TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 #: Statuses in which a batch may still change. A status in neither set is waited on, with a warning.
 ACTIVE_STATUSES = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
+#: Statuses in which a cancel can save money.
+CANCELLABLE_STATUSES = frozenset({"validating", "in_progress"})
+
 #: Statuses in which a batch goes on, but a cancel is refused, or would lose rows that are billed.
 UNCANCELLABLE_STATUSES = frozenset({"finalizing", "cancelling"})
 

@@ -1,12 +1,12 @@
 """The trigger's event: all that the resumed task needs, so that it depends on nothing else that was kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import msgspec
 
-from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.api.models import TERMINAL_STATUSES, Batch
 from airflow_provider_kimi.exceptions import KimiBatchError
 
 #: Version of the event's shape; an event of a newer one is refused.
@@ -25,6 +25,11 @@ class BatchEnd:
     failed: int = 0
     error_file_id: str | None = None
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing changes any more."""
+        return self.status in TERMINAL_STATUSES
+
 
 @dataclass(frozen=True)
 class BatchEvent:
@@ -34,11 +39,14 @@ class BatchEvent:
         no sense, and `message` says why.
     :param batches: How each batch stood, by id; on `failed` and `timed_out`, those that could be read.
     :param message: For a reader; empty on `ended`.
+    :param try_number: Which try of the task waited; None where that is not known. A later try that is resumed with
+        the event of an earlier one can tell.
     """
 
     outcome: Outcome
     batches: Mapping[str, BatchEnd]
     message: str = ""
+    try_number: int | None = None
 
     @classmethod
     def ended(cls, batches: Mapping[str, Batch]) -> Self:
@@ -53,19 +61,32 @@ class BatchEvent:
     @classmethod
     def timed_out(cls, batches: Mapping[str, Batch], batch_ids: Sequence[str], errors: Sequence[str]) -> Self:
         """The deadline passed."""
-        states = [
-            f"{batch_id} is {batches[batch_id].status}" if batch_id in batches else f"{batch_id} could not be read"
-            for batch_id in batch_ids
-            if batch_id not in batches or not batches[batch_id].is_terminal
-        ]
-        last = f" The last fault: {errors[-1]}" if errors else ""
-        return cls(
-            "timed_out",
-            _ends(batches),
-            f"The time to wait is over and {len(states)} of {len(batch_ids)} batches have not ended: "
-            f"{'; '.join(states)}. What runs goes on and is billed.{last} Clear this task to wait on, or give "
-            "it a longer timeout; KimiCancelBatchOperator ends a batch that does not assemble its results yet.",
-        )
+        late = [batch_id for batch_id in batch_ids if batch_id not in batches or not batches[batch_id].is_terminal]
+        cancelled = [batch_id for batch_id, batch in batches.items() if batch.status == "cancelled"]
+        told = ["The time to wait is over"]
+        if late:
+            stand = "; ".join(_standing(batch_id, batches.get(batch_id)) for batch_id in late)
+            told[0] += f" and {len(late)} of {len(batch_ids)} batches have not ended: {stand}"
+        told[0] += "."
+        if cancelled:
+            stand = "; ".join(_standing(batch_id, batches[batch_id]) for batch_id in cancelled)
+            told.append(f"What ran was cancelled: {stand}. Rows that were done are billed.")
+        if late:
+            told.append("What runs goes on and is billed.")
+        if errors:
+            told.append(f"The last fault: {errors[-1]}")
+        if late:
+            told.append("Clear this task to wait on, or give it a longer timeout;")
+            told.append("KimiCancelBatchOperator ends a batch that does not assemble its results yet.")
+        else:
+            told.append(
+                "Land what there is with KimiBatchResultsOperator; on_incomplete='continue' here goes on to it."
+            )
+        return cls("timed_out", _ends(batches), " ".join(told))
+
+    def has_ended(self, batch_ids: Iterable[str]) -> bool:
+        """Whether each of these batches was seen to have ended."""
+        return all(batch_id in self.batches and self.batches[batch_id].is_terminal for batch_id in batch_ids)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the event as plain JSON."""
@@ -88,6 +109,14 @@ class BatchEvent:
             f"{EVENT_VERSION}). The batches are not touched by this. Run the worker and the triggerer with the same "
             "version of airflow-provider-kimi, then clear the task."
         )
+
+
+def _standing(batch_id: str, batch: Batch | None) -> str:
+    if batch is None:
+        return f"{batch_id} could not be read"
+    counts = batch.counts
+    rows = f", {counts.completed + counts.failed:,} of {counts.total:,} rows done" if counts.total else ""
+    return f"{batch_id} is {batch.status}{rows}"
 
 
 def _ends(batches: Mapping[str, Batch]) -> dict[str, BatchEnd]:

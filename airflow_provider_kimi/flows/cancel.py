@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from airflow_provider_kimi.api.models import UNCANCELLABLE_STATUSES, Batch
+from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import read_patiently
@@ -33,6 +34,20 @@ def request_cancels(
         "Clear this task to ask again.",
         retryable=any(error.retryable for error in faults.values()),
     )
+
+
+def leave_running(hook: KimiHook, event: BatchEvent, *, cancel: bool, log: Log) -> str:
+    """Decide about batches that run while their task fails for good, and say what becomes of them."""
+    running = [batch_id for batch_id, end in event.batches.items() if not end.is_terminal]
+    if not running:
+        return ""
+    if not cancel:
+        return f"Still running and billed: {', '.join(running)}. A clear of this task waits for them again."
+    try:
+        ended = request_cancels(hook, running, log)
+    except KimiError as error:
+        return str(error)
+    return f"Cancelled, as on_final_failure asks: {', '.join(f'{batch.id} is {batch.status}' for batch in ended)}."
 
 
 def request_cancel(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], None] = time.sleep) -> Batch:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 
@@ -11,8 +12,11 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.batch.polling import (
     FIRST_CHECK_SECONDS,
+    Cancel,
     Finish,
+    OnTimeout,
     Seen,
+    Step,
     Wait,
     decide_next,
     progress_line,
@@ -32,27 +36,36 @@ REPORTED_ERRORS = 3
 class Watch:
     """A wait for batches.
 
-    :param deadline: Unix seconds; absolute, so that a restarted triggerer does not begin anew. None for no end.
+    :param deadline: Unix seconds; absolute, so that a restarted triggerer does not begin anew. None for what the
+        batches' own expiry sets.
+    :param on_timeout: What becomes of batches that have not ended by then.
     """
 
     batch_ids: tuple[str, ...]
     poll_interval_seconds: float
     deadline: float | None
+    on_timeout: OnTimeout = "keep"
 
 
-def look(hook: KimiHook, watch: Watch, log: Log, clock: Callable[[], float] = time.time) -> Wait | Finish:
-    """Look once at every batch and decide."""
+def look(hook: KimiHook, watch: Watch, log: Log, clock: Callable[[], float] = time.time) -> Finish | None:
+    """Look once at every batch, and cancel what is to be cancelled; None where the wait goes on."""
     seen: dict[str, Seen] = {}
     for batch_id in watch.batch_ids:
         try:
             seen[batch_id] = hook.get_batch(batch_id)
         except KimiError as error:
             seen[batch_id] = error
-    return _decide(watch, seen, {}, log, clock())
+    step = _decide(watch, seen, {}, log, clock())
+    if isinstance(step, Cancel):
+        for batch_id in step.batch_ids:
+            with _told(batch_id, log):
+                hook.cancel_batch(batch_id)
+    return step if isinstance(step, Finish) else None
 
 
 async def until_finished(
     read: Callable[[str], Awaitable[Batch]],
+    cancel: Callable[[str], Awaitable[Batch]],
     watch: Watch,
     log: Log,
     *,
@@ -74,7 +87,21 @@ async def until_finished(
         step = _decide(watch, seen, logged, log, clock())
         if isinstance(step, Finish):
             return step.event
+        if isinstance(step, Cancel):
+            for batch_id in step.batch_ids:
+                with _told(batch_id, log):
+                    await cancel(batch_id)
         pause = step.seconds
+
+
+@contextmanager
+def _told(batch_id: str, log: Log) -> Iterator[None]:
+    """Ask for a cancel; one that fails is asked for again after the next look."""
+    log.warning("The time to wait is over: cancelling batch %s, as on_timeout asks.", batch_id)
+    try:
+        yield
+    except KimiError as error:
+        log.warning("%s", error)
 
 
 def wait_here(hook: KimiHook, watch: Watch, log: Log) -> BatchEvent:
@@ -83,7 +110,10 @@ def wait_here(hook: KimiHook, watch: Watch, log: Log) -> BatchEvent:
     async def read(batch_id: str) -> Batch:
         return hook.get_batch(batch_id)
 
-    return asyncio.run(until_finished(read, watch, log))
+    async def cancel(batch_id: str) -> Batch:
+        return hook.cancel_batch(batch_id)
+
+    return asyncio.run(until_finished(read, cancel, watch, log))
 
 
 async def _seen(read: Callable[[str], Awaitable[Batch]], batch_id: str) -> Seen:
@@ -93,9 +123,15 @@ async def _seen(read: Callable[[str], Awaitable[Batch]], batch_id: str) -> Seen:
         return error
 
 
-def _decide(watch: Watch, seen: Mapping[str, Seen], logged: dict[str, str], log: Log, now: float) -> Wait | Finish:
+def _decide(watch: Watch, seen: Mapping[str, Seen], logged: dict[str, str], log: Log, now: float) -> Step:
     """Decide, and log what is new since the last look."""
-    step = decide_next(seen, now=now, deadline=watch.deadline, poll_interval_seconds=watch.poll_interval_seconds)
+    step = decide_next(
+        seen,
+        now=now,
+        deadline=watch.deadline,
+        poll_interval_seconds=watch.poll_interval_seconds,
+        on_timeout=watch.on_timeout,
+    )
     for batch_id, what in seen.items():
         if isinstance(what, Batch) and logged.get(batch_id) != (line := progress_line(what)):
             logged[batch_id] = line

@@ -32,6 +32,7 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 DOWNLOAD_CHUNK_BYTES = 1 << 20
 
 _NOTHING = "Nothing was changed by this call."
+_MAY_BE_CANCELLING = "The batch may be cancelling, or still running and billed."
 
 
 class KimiHook(BaseHook):
@@ -256,8 +257,16 @@ class KimiHook(BaseHook):
     def cancel_batch(self, batch_id: str) -> models.Batch:
         """Ask for a cancel; rows already running still end, and are billed."""
         action = f"cancelling batch {batch_id!r}"
-        with translated(self.settings, action, "The batch may be cancelling, or still running and billed."):
+        with translated(self.settings, action, _MAY_BE_CANCELLING):
             reply = self._client.batches.with_raw_response.cancel(batch_id)
+            return decode(self.settings, action, reply.content, models.Batch)
+
+    async def acancel_batch(self, batch_id: str) -> models.Batch:
+        """Ask for a cancel without blocking the event loop."""
+        client = await self.aget_conn()
+        action = f"cancelling batch {batch_id!r}"
+        with translated(self.settings, action, _MAY_BE_CANCELLING):
+            reply = await client.batches.with_raw_response.cancel(batch_id)
             return decode(self.settings, action, reply.content, models.Batch)
 
     # The account

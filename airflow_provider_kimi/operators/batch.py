@@ -18,7 +18,7 @@ from airflow_provider_kimi.batch.media import MediaTransport, media_columns
 from airflow_provider_kimi.batch.parameters import ParameterCheck, ParameterRules, RuleOverrides
 from airflow_provider_kimi.batch.requests import Recipe, RowFunction, Thinking
 from airflow_provider_kimi.batch.submission import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
-from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, as_uri, given, never_rendered
+from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, as_uri, check_choice, given, never_rendered
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.cancel import request_cancels
 from airflow_provider_kimi.flows.collect import Landing, collect
@@ -136,13 +136,13 @@ class KimiCreateBatchOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_choice("media", media, get_args(MediaTransport))
-        _check_choice("thinking", thinking, (*get_args(Thinking), None))
-        _check_choice("on_invalid_row", on_invalid_row, get_args(OnInvalidRow))
-        _check_choice("parameter_check", parameter_check, get_args(ParameterCheck))
-        _check_choice("reuse", reuse, get_args(Reuse))
-        _check_choice("on_changed_input", on_changed_input, get_args(OnChangedInput))
-        _check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
+        check_choice("media", media, get_args(MediaTransport))
+        check_choice("thinking", thinking, (*get_args(Thinking), None))
+        check_choice("on_invalid_row", on_invalid_row, get_args(OnInvalidRow))
+        check_choice("parameter_check", parameter_check, get_args(ParameterCheck))
+        check_choice("reuse", reuse, get_args(Reuse))
+        check_choice("on_changed_input", on_changed_input, get_args(OnChangedInput))
+        check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
         if max_rows_per_batch is not None and not (type(max_rows_per_batch) is int and max_rows_per_batch > 0):
             raise ValueError(f"max_rows_per_batch is {max_rows_per_batch!r}; it is a whole number of rows, or None")
         if not (type(max_batches_searched) is int and max_batches_searched > 0):
@@ -355,8 +355,3 @@ class KimiCancelBatchOperator(BaseOperator):
         if event.outcome != "ended":
             raise KimiBatchError(event.message)
         return {batch_id: end.status for batch_id, end in event.batches.items()}
-
-
-def _check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; it may be one of {', '.join(map(repr, allowed))}")

@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.attempt import read_try_number
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.identity import read_batch_ids
-from airflow_provider_kimi.batch.polling import Finish
+from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout
+from airflow_provider_kimi.batch.submission import OnFinalFailure
 from airflow_provider_kimi.compat import (
     AirflowFailException,
     AirflowSensorTimeout,
@@ -20,14 +22,25 @@ from airflow_provider_kimi.compat import (
     Context,
     PokeReturnValue,
     XComArg,
+    check_choice,
+    first_poke,
+    task_state,
 )
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.flows.wait import Watch, check_completed, look
+from airflow_provider_kimi.flows.abandon import GIVEN_UP_STATES
+from airflow_provider_kimi.flows.cancel import leave_running, request_cancels
+from airflow_provider_kimi.flows.wait import Watch, check_completed, look, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from airflow_provider_kimi.triggers.batch import WAITING_TRY_KEY, KimiBatchTrigger
 
-#: The longest window is 7 days, and a batch was seen to take hours to end after it.
-DEFAULT_TIMEOUT = timedelta(days=8)
+#: The longest window is 7 days; a wait that no expiry ends, because none is told, ends after these and the grace.
+LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
+
+#: How long before an `execution_timeout` the wait ends by itself.
+EVENT_MARGIN_SECONDS = 30.0
+
+#: What a batch does that ended otherwise than completed.
+OnIncomplete = Literal["fail", "continue"]
 
 
 class KimiBatchSensor(BaseSensorOperator):
@@ -41,16 +54,26 @@ class KimiBatchSensor(BaseSensorOperator):
     ====================================  ===========================================
     all ``completed``                     succeeds (rows in them may have failed)
     one ``failed, expired, cancelled``    ``on_incomplete``: fails at once, or succeeds
-    not within ``timeout``                fails; the batches go on and are billed
+    not in time                           ``on_timeout``, then fails without a retry
     unknown id, refused key               fails at once, without a retry
     ====================================  ===========================================
+
+    In time is before six hours after the last batch's ``expires_at``, or before ``timeout`` or ``execution_timeout`` if
+    one of these is earlier. A task that is marked failed or success cancels what runs (``cancel_on_kill``); one that is
+    cleared does not.
 
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :param deferrable: Wait in the triggerer. False waits in the worker, by ``mode`` (``poke`` or ``reschedule``).
     :param poke_interval: Seconds between two looks, at least 10 by the platform's advice.
-    :param timeout: Seconds or timedelta after which the wait is given up; counted from the first look, and kept when
-        the triggerer restarts. A shorter ``execution_timeout`` bounds the deferred wait too.
+    :param timeout: Seconds or timedelta after which the wait is given up, counted from the first look of this try and
+        kept when the triggerer restarts; None for as long as the platform may take.
+    :param on_timeout: What becomes of batches that have not ended in time: ``keep`` lets them go on, and a clear waits
+        on; ``cancel`` cancels them and waits up to an hour for their end, so that rows that were done can be landed.
+    :param cancel_on_kill: Cancel what runs when the task is marked failed or success while it waits. For a deferred
+        task this needs Airflow 3.3 and a live triggerer; a task in ``mode="reschedule"`` cannot notice.
+    :param on_final_failure: What becomes of batches that run when the task fails for good for another reason: ``keep``
+        lets them go on, and the message names them; ``cancel`` cancels them.
     :param on_incomplete: What a batch does that ended otherwise than ``completed``: ``fail`` the task, or
         ``continue``, so that a KimiBatchResultsOperator can land the rows that were done.
     :return: The ids, in the given order.
@@ -66,17 +89,32 @@ class KimiBatchSensor(BaseSensorOperator):
         kimi_conn_id: str = KimiHook.default_conn_name,
         deferrable: bool = True,
         poke_interval: timedelta | float = 30.0,
-        timeout: timedelta | float | None = DEFAULT_TIMEOUT,
-        on_incomplete: Literal["fail", "continue"] = "fail",
+        timeout: timedelta | float | None = None,
+        on_timeout: OnTimeout = "keep",
+        cancel_on_kill: bool = True,
+        on_final_failure: OnFinalFailure = "keep",
+        on_incomplete: OnIncomplete = "fail",
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
-        if on_incomplete not in ("fail", "continue"):
-            raise ValueError(f"on_incomplete is {on_incomplete!r}; it may be 'fail' or 'continue'")
+        allowed = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        # Airflow's own limit, which holds in a worker only, comes last: ours ends the wait in order.
+        super().__init__(
+            poke_interval=poke_interval,
+            timeout=(LONGEST_WAIT_SECONDS if allowed is None else allowed) + CANCEL_GRACE_SECONDS,
+            **kwargs,
+        )
+        check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
+        check_choice("on_timeout", on_timeout, get_args(OnTimeout))
+        check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
         self.batch_id = batch_id
         self.kimi_conn_id = kimi_conn_id
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
+        self.on_timeout = on_timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.on_final_failure = on_final_failure
+        self._allowed_seconds = allowed
+        self._waiting_ti: Any = None
 
     @cached_property
     def hook(self) -> KimiHook:
@@ -85,59 +123,101 @@ class KimiBatchSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait; in the triggerer unless there is nothing left to wait for."""
-        if not self.deferrable:
+        if self.mode == "reschedule" and not self.deferrable:
             return super().execute(context)
-        found = self.poke(context)
-        if isinstance(found, PokeReturnValue):
-            return found.xcom_value
+        watch = self._watch(context)
+        found = self._look(context, watch)
+        if found is not None:
+            return found
+        if not self.deferrable:
+            return self._conclude(context, wait_here(self.hook, watch, self.log))
+        number = read_try_number(context)
+        if number is not None:
+            context["ti"].xcom_push(WAITING_TRY_KEY, number)
         self.defer(
             trigger=KimiBatchTrigger(
-                batch_ids=self._ids(),
+                batch_ids=watch.batch_ids,
                 kimi_conn_id=self.kimi_conn_id,
-                poll_interval=self.poke_interval,
-                deadline=time.time() + self._seconds_to_wait(),
+                poll_interval=watch.poll_interval_seconds,
+                deadline=watch.deadline,
+                on_timeout=self.on_timeout,
+                cancel_on_kill=self.cancel_on_kill,
+                try_number=number,
             ),
             method_name="execute_complete",
         )
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
-        with airflow_errors():
-            watch = Watch(tuple(self._ids()), self.poke_interval, deadline=None)
-            step = look(self.hook, watch, self.log)
-        if not isinstance(step, Finish):
-            return False
-        return PokeReturnValue(True, self._conclude(step.event))
+        found = self._look(context, self._watch(context))
+        return False if found is None else PokeReturnValue(True, found)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> list[str]:
-        """Resume when the trigger has fired."""
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Resume when the trigger has fired.
+
+        An event of an earlier try, or of other batches, decides nothing: the task then waits as if it had just begun.
+        """
         with airflow_errors():
             read = BatchEvent.from_dict(event)
-        return self._conclude(read)
+            own = self._ids()
+        is_late = read.try_number is not None and read.try_number != (read_try_number(context) or read.try_number)
+        if is_late or not read.batches.keys() <= set(own):
+            self.log.warning("This task was resumed by an event that is not its own; waiting anew.")
+            return self.execute(context)
+        return self._conclude(context, read)
 
-    def _seconds_to_wait(self) -> float:
-        """Airflow enforces `execution_timeout` only while a worker is busy; the trigger keeps to it too."""
-        own = [self.timeout] + ([self.execution_timeout.total_seconds()] if self.execution_timeout else [])
-        return min(own)
+    def on_kill(self) -> None:
+        """Cancel what runs, if a user has given the task up while it waited in its worker."""
+        if not self.cancel_on_kill or self._waiting_ti is None:
+            return
+        state = task_state(self._waiting_ti)
+        if state in GIVEN_UP_STATES:
+            with airflow_errors():
+                request_cancels(self.hook, self._ids(), self.log)
+
+    def _watch(self, context: Context) -> Watch:
+        """Say what is waited for, and until when. Airflow bounds only what a worker does; the wait keeps to it too."""
+        self._waiting_ti = context.get("ti")
+        started = first_poke(context) if self.mode == "reschedule" else None
+        allowed = LONGEST_WAIT_SECONDS if self._allowed_seconds is None else self._allowed_seconds
+        ends = [(started or time.time()) + allowed]
+        if self.execution_timeout and self.mode != "reschedule":
+            seconds = self.execution_timeout.total_seconds()
+            ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
+        with airflow_errors():
+            return Watch(tuple(self._ids()), self.poke_interval, min(ends), self.on_timeout)
+
+    def _look(self, context: Context, watch: Watch) -> list[str] | None:
+        """Look once; the ids if the wait is over, None if it goes on."""
+        with airflow_errors():
+            step = look(self.hook, watch, self.log)
+        return None if step is None else self._conclude(context, step.event)
 
     def _ids(self) -> list[str]:
         return read_batch_ids(self.batch_id)
 
-    def _conclude(self, event: BatchEvent) -> list[str]:
+    def _conclude(self, context: Context, event: BatchEvent) -> list[str]:
         """End the task as the event says; the same in every mode."""
         try:
             with airflow_errors():
-                self._judge(event)
+                self._judge(context, event)
         except (AirflowFailException, AirflowSensorTimeout) as error:
             if self.soft_fail or getattr(self, "never_fail", False):
                 raise AirflowSkipException(str(error)) from None
             raise
         return self._ids()
 
-    def _judge(self, event: BatchEvent) -> None:
+    def _judge(self, context: Context, event: BatchEvent) -> None:
         if event.outcome == "timed_out":
+            if self.on_incomplete == "continue" and event.has_ended(self._ids()):
+                self.log.warning("%s", event.message)
+                return
             raise AirflowSensorTimeout(event.message)
         if event.outcome == "failed":
-            raise KimiBatchError(event.message)
+            raise KimiBatchError(f"{event.message} {self._leave_running(event)}".strip())
         if self.on_incomplete == "fail":
             check_completed(self.hook, event.batches, self.log)
+
+    def _leave_running(self, event: BatchEvent) -> str:
+        """Do with running batches what was asked for a final failure, and say so."""
+        return leave_running(self.hook, event, cancel=self.on_final_failure == "cancel", log=self.log)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent
+from airflow_provider_kimi.batch.polling import OnTimeout
+from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, task_state
+from airflow_provider_kimi.flows.abandon import cancel_all, is_given_up, to_the_end
 from airflow_provider_kimi.flows.wait import Watch, until_finished
 from airflow_provider_kimi.hooks.kimi import KimiHook
+
+#: XCom key under which a waiting task notes its try, so that a trigger of an earlier one can tell.
+WAITING_TRY_KEY = "kimi_waiting_try"
 
 
 class KimiBatchTrigger(BaseTrigger):
     """Wait until every batch is terminal, the deadline has passed, or waiting on makes no sense; then fire once.
 
-    It may be stopped and started again anywhere: everything it needs is in its arguments, and nothing it does
-    changes a batch. Failed polls only delay it. The event is a
-    :class:`~airflow_provider_kimi.batch.events.BatchEvent` as a dict.
+    It may be stopped and started again anywhere: everything it needs is in its arguments, and a restart changes no
+    batch. Failed polls only delay it. The event is a :class:`~airflow_provider_kimi.batch.events.BatchEvent` as a dict.
 
     :param batch_ids: Batches to wait for.
     :param kimi_conn_id: Airflow connection, looked up in the triggerer.
     :param poll_interval: Seconds between two looks.
-    :param deadline: Unix seconds; absolute, so that a restart does not begin the wait anew. None for no end.
+    :param deadline: Unix seconds; absolute, so that a restart does not begin the wait anew. None for six hours after
+        the last batch's ``expires_at``, which ends the wait in any case.
+    :param on_timeout: ``cancel`` cancels what has not ended by then, and waits up to an hour for the end; ``keep`` lets
+        it go on.
+    :param cancel_on_kill: Cancel what runs when the waiting task is marked failed or success (Airflow 3.3 and newer).
+        A clear, and a stop of the triggerer, never do.
+    :param try_number: The try that waits; None where that is not known.
     """
 
     def __init__(
@@ -29,12 +41,18 @@ class KimiBatchTrigger(BaseTrigger):
         kimi_conn_id: str = KimiHook.default_conn_name,
         poll_interval: float = 30.0,
         deadline: float | None = None,
+        on_timeout: OnTimeout = "keep",
+        cancel_on_kill: bool = False,
+        try_number: int | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.batch_ids = list(batch_ids)
         self.kimi_conn_id = kimi_conn_id
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.on_timeout = on_timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.try_number = try_number
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that a restart needs; no secret is in it."""
@@ -45,15 +63,36 @@ class KimiBatchTrigger(BaseTrigger):
                 "kimi_conn_id": self.kimi_conn_id,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                "on_timeout": self.on_timeout,
+                "cancel_on_kill": self.cancel_on_kill,
+                "try_number": self.try_number,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
         hook = KimiHook(self.kimi_conn_id)
-        watch = Watch(tuple(self.batch_ids), self.poll_interval, self.deadline)
+        watch = Watch(tuple(self.batch_ids), self.poll_interval, self.deadline, self.on_timeout)
         try:
-            event = await until_finished(hook.aget_batch, watch, self.log)
+            event = await until_finished(hook.aget_batch, hook.acancel_batch, watch, self.log)
         finally:
             await hook.aclose()
-        yield TriggerEvent(event.to_dict())  # type: ignore[no-untyped-call]
+        yield TriggerEvent(replace(event, try_number=self.try_number).to_dict())  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Cancel what runs, if a user has given the task up. Airflow 3.3 calls this, older versions do not."""
+        if self.cancel_on_kill and self.task_instance is not None:
+            await to_the_end(self._abandon())
+
+    async def _abandon(self) -> None:
+        ti = self.task_instance
+        state = await asyncio.to_thread(task_state, ti)
+        newest_try = await asyncio.to_thread(own_xcom, ti, WAITING_TRY_KEY)
+        if not is_given_up(state, self.try_number, newest_try):
+            self.log.info("The task is %s now: its batches go on.", state)
+            return
+        hook = KimiHook(self.kimi_conn_id)
+        try:
+            await cancel_all(hook.acancel_batch, self.batch_ids, self.log, f"the task was marked {state}")
+        finally:
+            await hook.aclose()

@@ -47,7 +47,9 @@ async def waited(hook: KimiHook, sim: KimiSimulator, *batch_ids: str, deadline: 
     watch = Watch(batch_ids, INTERVAL, deadline)
     now = sim.now
     try:
-        return await until_finished(hook.aget_batch, watch, LogRecord(), clock=now, sleep=moving(sim))
+        return await until_finished(
+            hook.aget_batch, hook.acancel_batch, watch, LogRecord(), clock=now, sleep=moving(sim)
+        )
     finally:
         await hook.aclose()
 
