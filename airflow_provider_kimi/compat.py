@@ -41,6 +41,7 @@ __all__ = [
     "object_storage_path",
     "open_binary",
     "own_xcom",
+    "run_state",
     "task_state",
 ]
 
@@ -71,6 +72,19 @@ def task_state(ti: Any) -> str | None:
     of_run = states.get(ti.run_id) or {}
     state = of_run.get(ti.task_id if index is None else f"{ti.task_id}_{index}")
     return None if state is None else str(getattr(state, "value", state))
+
+
+def run_state(dag_id: str, run_id: str) -> str | None:
+    """Read the state of a run; None where this Airflow knows no such run. Blocks."""
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:  # Airflow 2, where a worker asks the database
+        from airflow.models.dagrun import DagRun
+
+        found = DagRun.find(dag_id=dag_id, run_id=run_id)
+        return str(found[0].state) if found else None
+    counted = RuntimeTaskInstance.get_dr_count(dag_id, run_ids=[run_id])
+    return RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) if counted else None
 
 
 def own_xcom(ti: Any, key: str) -> Any:

@@ -55,7 +55,12 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": "Kimi", "python-modules": [f"{package}.hooks.kimi"]}],
-        "operators": [{"integration-name": "Kimi", "python-modules": [f"{package}.operators.batch"]}],
+        "operators": [
+            {
+                "integration-name": "Kimi",
+                "python-modules": [f"{package}.operators.batch", f"{package}.operators.orphans"],
+            }
+        ],
         "sensors": [{"integration-name": "Kimi", "python-modules": [f"{package}.sensors.batch"]}],
         "triggers": [{"integration-name": "Kimi", "python-modules": [f"{package}.triggers.batch"]}],
         "integrations": [

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 
-from airflow_provider_kimi.api.models import UNCANCELLABLE_STATUSES, Batch
+from airflow_provider_kimi.api.models import CANCELLABLE_STATUSES, UNCANCELLABLE_STATUSES, Batch
 from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.batch.identity import Attempt, is_of_instance
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 from airflow_provider_kimi.flows.log import Log
+from airflow_provider_kimi.flows.lookup import find_batches
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
@@ -34,6 +36,16 @@ def request_cancels(
         "Clear this task to ask again.",
         retryable=any(error.retryable for error in faults.values()),
     )
+
+
+def cancel_work_of(hook: KimiHook, attempt: Attempt, log: Log) -> list[Batch]:
+    """Ask for the cancel of everything that a task instance has submitted in its run."""
+
+    def runs_for_it(batch: Batch) -> bool:
+        return batch.status in CANCELLABLE_STATUSES and is_of_instance(batch.metadata or {}, attempt.task)
+
+    found = find_batches(hook, runs_for_it, log, since=attempt.run_after).batches
+    return request_cancels(hook, [batch.id for batch in found], log)
 
 
 def leave_running(hook: KimiHook, event: BatchEvent, *, cancel: bool, log: Log) -> str:

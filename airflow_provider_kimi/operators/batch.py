@@ -11,16 +11,26 @@ from typing import Any, get_args
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.attempt import read_attempt, wants_fresh
 from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.batch.identity import read_batch_ids
+from airflow_provider_kimi.batch.identity import Attempt, read_batch_ids
 from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.manifest import check_failures
 from airflow_provider_kimi.batch.media import MediaTransport, media_columns
 from airflow_provider_kimi.batch.parameters import ParameterCheck, ParameterRules, RuleOverrides
 from airflow_provider_kimi.batch.requests import Recipe, RowFunction, Thinking
 from airflow_provider_kimi.batch.submission import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
-from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, as_uri, check_choice, given, never_rendered
+from airflow_provider_kimi.compat import (
+    BaseOperator,
+    Context,
+    XComArg,
+    as_uri,
+    check_choice,
+    given,
+    never_rendered,
+    task_state,
+)
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.flows.cancel import request_cancels
+from airflow_provider_kimi.flows.abandon import GIVEN_UP_STATES
+from airflow_provider_kimi.flows.cancel import cancel_work_of, request_cancels
 from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.flows.prepare import Order
@@ -85,6 +95,7 @@ class KimiCreateBatchOperator(BaseOperator):
         (not for a mapped task, where it may be a sibling's).
     :param on_final_failure: What becomes of batches that exist when the task fails for good halfway: ``keep`` lets
         them go on, and a clear attaches to them; ``cancel`` cancels them.
+    :param cancel_on_kill: Cancel what runs of this task instance when it is marked failed or success while it submits.
     :param max_batches_searched: How many of the account's batches are looked at for earlier work, newest first as far
         as is known. Where that does not reach, nothing is sent.
     :param kimi_conn_id: Airflow connection. Templated.
@@ -131,6 +142,7 @@ class KimiCreateBatchOperator(BaseOperator):
         reuse: Reuse = "auto",
         on_changed_input: OnChangedInput = "fail",
         on_final_failure: OnFinalFailure = "keep",
+        cancel_on_kill: bool = True,
         max_batches_searched: int = MAX_BATCHES_SEARCHED,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
@@ -168,7 +180,9 @@ class KimiCreateBatchOperator(BaseOperator):
         self.reuse = reuse
         self.on_changed_input = on_changed_input
         self.on_final_failure = on_final_failure
+        self.cancel_on_kill = cancel_on_kill
         self.max_batches_searched = max_batches_searched
+        self._submitting: tuple[Any, KimiHook, Attempt] | None = None
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> list[str]:
@@ -179,13 +193,23 @@ class KimiCreateBatchOperator(BaseOperator):
             order = self._order(hook.settings.model)
             if wants_fresh(context):
                 order = replace(order, reuse="never")
-            memory = context.get("task_state_store")
-            submission = submit(hook, order, read_attempt(context), self.log, memory=memory)
+            attempt = read_attempt(context)
+            self._submitting = (ti, hook, attempt)
+            submission = submit(hook, order, attempt, self.log, memory=context.get("task_state_store"))
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
         if len(submission.batch_ids) == 1:
             ti.xcom_push("batch_id", submission.batch_ids[0])
         return submission.batch_ids
+
+    def on_kill(self) -> None:
+        """Cancel what runs, if a user has given the task up while it submitted; a clear, and a timeout, keep it."""
+        if not self.cancel_on_kill or self._submitting is None:
+            return
+        ti, hook, attempt = self._submitting
+        if task_state(ti) in GIVEN_UP_STATES:
+            with airflow_errors():
+                cancel_work_of(hook, attempt, self.log)
 
     def _order(self, default_model: str) -> Order:
         recipe = Recipe(

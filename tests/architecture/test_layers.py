@@ -26,7 +26,14 @@ OWN_MODULES = [name for name in MODULES if not name.startswith("simulator/")]
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 40
 
-OPERATOR_MODULES = ("operators.batch", "sensors.batch", "triggers.batch", "hooks.kimi", "get_provider_info")
+OPERATOR_MODULES = (
+    "operators.batch",
+    "operators.orphans",
+    "sensors.batch",
+    "triggers.batch",
+    "hooks.kimi",
+    "get_provider_info",
+)
 
 
 def imports_of(module: str) -> Iterator[tuple[str, bool]]:

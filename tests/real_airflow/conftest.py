@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from tests.support.reviews import read_rows, reviews_file
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "example_dags"
+
+#: Platforms for tests that want one of their own.
+SPARES = 16
 
 #: What the faulty platform does to some rows, by their place in the table.
 MISSING_ROWS = (3, 700, 1999)
@@ -32,6 +36,11 @@ class World:
     faulty_platform: KimiSimulator
     reviews: Path
     folder: Path
+    spare_platforms: dict[str, KimiSimulator] = field(default_factory=dict)
+
+    def take_platform(self) -> tuple[str, KimiSimulator]:
+        """A platform that no other test has used, whose batches run until its clock is moved, and its connection."""
+        return self.spare_platforms.popitem()
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +54,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (folder / "home").mkdir()
     shutil.copytree(EXAMPLES, folder / "dags")
     shutil.copytree(HERE / "dags", folder / "dags", dirs_exist_ok=True)
-    with KimiSimulator() as platform, KimiSimulator(timing=Timing(1, 15, 1), responder=spoiling(spoilt)) as faulty:
+    with (
+        ExitStack() as spares,
+        KimiSimulator() as platform,
+        KimiSimulator(timing=Timing(1, 15, 1), responder=spoiling(spoilt)) as faulty,
+    ):
         faulty.inject("get_batch", skip=1, times=12, status=500)
         faulty.inject("get_batch", times=8, hang_seconds=4)
         faulty.inject("download_file", skip=1, cut_after_bytes=50_000)
@@ -58,5 +71,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 "extra": {"timeout": 2},
             },
         }
+        slow = {f"kimi_{n}": spares.enter_context(KimiSimulator(timing=Timing(1, 7200, 1))) for n in range(SPARES)}
+        for conn_id, spare in slow.items():
+            fields = {"conn_type": "kimi", "host": spare.base_url, "password": spare.api_key}
+            connections[conn_id] = {**fields, "extra": {"timeout": 120}}
         with RealAirflow(folder / "home", folder / "dags", connections) as airflow:
-            yield World(airflow, platform, faulty, reviews, folder)
+            yield World(airflow, platform, faulty, reviews, folder, slow)

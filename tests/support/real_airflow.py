@@ -173,6 +173,26 @@ class RealAirflow:
         """State of a run."""
         return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}")["state"])
 
+    def clear(self, dag_id: str, run_id: str, *task_ids: str, downstream: bool = False) -> None:
+        """Clear tasks of a run, as a user does."""
+        body = {
+            **{"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False},
+            **{"include_downstream": downstream, "reset_dag_runs": True},
+        }
+        self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task failed or success, as a user does."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}"
+        self.call("PATCH", path, {"new_state": state})
+
+    def kill(self, component: str, signal_number: int) -> None:
+        """Send a signal to all processes of a component, and wait until they are gone."""
+        process = self._processes.pop(component)
+        os.killpg(process.pid, signal_number)
+        process.wait()
+        wait_for(lambda: not any(processes_of_group(process.pid)), STOP_SECONDS, f"{component} lives on", pause=0.1)
+
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
         """State of every task instance of a run, by task id."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances"

@@ -1,0 +1,93 @@
+"""Orphans: batches that this provider made and that no run takes care of any more."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from airflow_provider_kimi.api.models import Batch
+
+#: What is done about an orphan: one that runs is cancelled, or one that has ended is landed.
+OrphanAction = Literal["cancel", "harvest"]
+
+#: States in which a run still has tasks to come, which wait for its batches or land them.
+_LIVING_RUNS = frozenset({"queued", "running"})
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The run that a batch's tags name."""
+
+    dag_id: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A batch without an owner.
+
+    :param run_state: How its run ended; None where Airflow knows no such run (deleted, or of another Airflow).
+    :param running: Whether it still runs and is billed; otherwise it has ended and holds answers.
+    """
+
+    batch_id: str
+    status: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    run_state: str | None
+    running: bool
+    completed: int
+    total: int
+
+    def takes(self, action: OrphanAction, unknown_runs: bool) -> bool:
+        """Whether an action is meant for it."""
+        return self.running is (action == "cancel") and (self.run_state is not None or unknown_runs)
+
+    def describe(self) -> str:
+        """Say in one line what it is, and what can be done by hand."""
+        rows = f"{self.completed:,} of {self.total:,} rows done" if self.total else "no row done"
+        run = f"its run {self.run_id} of {self.dag_id} is {self.run_state or 'unknown here'}"
+        adopt = f"; to adopt it, clear task {self.task_id} and what follows there" if self.run_state else ""
+        return f"Batch {self.batch_id} is {self.status} with {rows}, and {run}{adopt}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write it as plain JSON."""
+        return asdict(self)
+
+
+def owner_of(batch: Batch) -> Owner | None:
+    """Read which run made a batch; None where this provider did not make it."""
+    tags = batch.metadata or {}
+    if "kimi_job_key" not in tags or not tags.get("airflow_dag_id") or not tags.get("airflow_run_id"):
+        return None
+    return Owner(str(tags["airflow_dag_id"]), str(tags["airflow_run_id"]))
+
+
+def find_orphans(batches: Iterable[Batch], run_states: Mapping[Owner, str | None]) -> list[Orphan]:
+    """Pick out what nobody takes care of: what runs although its run has ended, and answers of runs that failed.
+
+    :param run_states: State of each run that is named; None where there is no such run.
+    """
+    orphans = []
+    for batch in batches:
+        owner = owner_of(batch)
+        if owner is None or (state := run_states.get(owner)) in _LIVING_RUNS:
+            continue
+        unread = batch.output_file_id is not None and state != "success"
+        if batch.is_terminal and not unread:
+            continue
+        tags, counts = batch.metadata or {}, batch.counts
+        orphans.append(
+            Orphan(
+                batch.id,
+                batch.status,
+                owner.dag_id,
+                owner.run_id,
+                str(tags.get("airflow_task_id", "")),
+                state,
+                not batch.is_terminal,
+                counts.completed,
+                counts.total,
+            )
+        )
+    return orphans

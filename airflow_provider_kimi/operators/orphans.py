@@ -1,0 +1,108 @@
+"""The maintenance operator: finds batches that no run takes care of any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, get_args
+
+from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.batch.identity import read_batch_ids
+from airflow_provider_kimi.batch.orphans import Orphan, OrphanAction, find_orphans, owner_of
+from airflow_provider_kimi.compat import BaseOperator, Context, check_choice, run_state
+from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.flows.cancel import request_cancel
+from airflow_provider_kimi.flows.collect import Landing, collect
+from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED, find_batches
+from airflow_provider_kimi.hooks.kimi import KimiHook
+
+
+class KimiOrphanBatchesOperator(BaseOperator):
+    """List batches of this provider that no run takes care of, and cancel them or land what they hold.
+
+    An orphan is a batch that runs although its run has ended or is gone, or one that has ended and holds answers
+    although its run failed or is gone. (Whether a failed run had landed them is not known; landing twice does no harm.)
+    A batch of a queued or running run is never one. To adopt an orphan instead, clear its task: it attaches.
+
+    By default nothing is changed.
+
+    :param action: ``cancel`` cancels those that run; ``harvest`` lands those that have ended, each into a directory of
+        ``output`` that is named after it.
+    :param dry_run: Only list and log them.
+    :param output: URI of the directory to land in. Templated.
+    :param dag_ids: DAGs whose batches are looked at; None for all. Templated.
+    :param max_age: Age up to which batches are looked at, timedelta or seconds.
+    :param unknown_runs: Act also where this Airflow does not know the run: it was deleted, or is another Airflow's that
+        that shares the account. Such batches are listed in any case.
+    :param max_batches_searched: How many of the account's batches are looked at.
+    :param kimi_conn_id: Airflow connection. Templated.
+    :return: A dict for each orphan: ``batch_id``, ``status``, ``dag_id``, ``run_id``, ``task_id``, ``run_state`` (None
+        if unknown), ``running``, ``completed``, ``total``, and ``outcome``: what was done, "" if nothing.
+    """
+
+    template_fields: Sequence[str] = ("output_directory", "dag_ids", "kimi_conn_id")
+    ui_color = "#ffe0d9"
+
+    def __init__(
+        self,
+        *,
+        action: OrphanAction = "cancel",
+        dry_run: bool = True,
+        output: str | None = None,
+        dag_ids: Sequence[str] | None = None,
+        max_age: timedelta | float = timedelta(days=30),
+        unknown_runs: bool = False,
+        max_batches_searched: int = MAX_BATCHES_SEARCHED,
+        kimi_conn_id: str = KimiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_choice("action", action, get_args(OrphanAction))
+        if action == "harvest" and not dry_run and output is None:
+            raise ValueError("action='harvest' needs output, the directory to land in")
+        self.action = action
+        self.only_list = dry_run  # BaseOperator.dry_run is a method
+        self.output_directory = output
+        self.dag_ids = dag_ids
+        self.max_age = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+        self.unknown_runs = unknown_runs
+        self.max_batches_searched = max_batches_searched
+        self.kimi_conn_id = kimi_conn_id
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Look, then act."""
+        with airflow_errors():
+            hook = KimiHook(self.kimi_conn_id)
+            orphans = self._find(hook)
+            self.log.info("%s batches have no owner.", len(orphans))
+            return [{**orphan.to_dict(), "outcome": self._treat(hook, orphan)} for orphan in orphans]
+
+    def _find(self, hook: KimiHook) -> list[Orphan]:
+        since = time.time() - self.max_age
+        search = find_batches(
+            hook,
+            lambda batch: (batch.created_at or 0) >= since and owner_of(batch) is not None,
+            self.log,
+            since=since,
+            most=self.max_batches_searched,
+        )
+        owners = {owner for batch in search.batches if (owner := owner_of(batch)) is not None}
+        wanted = {owner for owner in owners if self.dag_ids is None or owner.dag_id in self.dag_ids}
+        states = {owner: run_state(owner.dag_id, owner.run_id) for owner in wanted}
+        return find_orphans([batch for batch in search.batches if owner_of(batch) in wanted], states)
+
+    def _treat(self, hook: KimiHook, orphan: Orphan) -> str:
+        self.log.warning("%s", orphan.describe())
+        if self.only_list or not orphan.takes(self.action, self.unknown_runs):
+            return ""
+        try:
+            if self.action == "cancel":
+                return request_cancel(hook, orphan.batch_id, self.log).status
+            (batch_id,) = read_batch_ids(orphan.batch_id)
+            output = f"{str(self.output_directory).rstrip('/')}/{batch_id}"
+            collect(hook, Landing([batch_id], output), self.log)
+        except KimiError as error:
+            self.log.warning("%s", error)
+            return f"not done: {error}"
+        return f"landed in {output}"

@@ -1,0 +1,150 @@
+"""What becomes of a batch when a user, or a restart, gets in between: the fate that the README documents."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.real_airflow.conftest import World
+from tests.support.real_airflow import RealAirflow, wait_for
+
+pytestmark = pytest.mark.real_airflow
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the chain on a platform of its own."""
+
+    airflow: RealAirflow
+    platform: KimiSimulator
+    dag_id: str
+    run_id: str
+    output: Path
+
+    def calls(self, name: str) -> int:
+        """How often the platform was called so."""
+        return [call.name for call in self.platform.journal].count(name)
+
+    def statuses(self) -> list[str]:
+        """How the batches stand."""
+        return [self.platform.status(batch_id) for batch_id in self.platform.batches]
+
+    def state(self, task_id: str) -> str:
+        return self.airflow.task_states(self.dag_id, self.run_id).get(task_id, "-")
+
+    def until(self, task_id: str, *states: str, seconds: float = 60) -> None:
+        wait_for(lambda: self.state(task_id) in states, seconds, f"{task_id} is {self.state(task_id)}, not {states}")
+
+    def until_polled(self) -> None:
+        """Wait until the triggerer itself looks at the batch."""
+        before = self.calls("get_batch")
+        wait_for(lambda: self.calls("get_batch") > before + 1, 60, "nobody looks at the batch")
+
+    def finish(self) -> None:
+        """Let the platform finish, and the run after it; every row is there once."""
+        self.platform.advance(8000)
+        self.until("results", "success", seconds=120)
+        manifest = json.loads((self.output / "manifest.json").read_text())
+        assert manifest["counts"]["succeeded"] == manifest["counts"]["total"] == 3
+        assert self.statuses() == ["completed"]
+
+
+@pytest.fixture
+def start(world: World) -> Iterator[Any]:
+    """Start runs, and wait until they are deferred."""
+    runs: list[Run] = []
+
+    def started(dag_id: str = "paid_once", *, deferred: bool = True) -> Run:
+        conn, platform = world.take_platform()
+        run = Run(world.airflow, platform, dag_id, f"on_{conn}", world.folder / conn)
+        runs.append(run)
+        world.airflow.run_dag(dag_id, run.run_id, {"conn": conn, "output": str(run.output)})
+        if deferred:
+            run.until("wait", "deferred")
+            run.until_polled()
+        return run
+
+    yield started
+    for run in runs:
+        print(run.run_id, world.airflow.task_states(run.dag_id, run.run_id), run.statuses())
+        run.platform.advance(10_000)
+
+
+class TestGivingTheTaskUp:
+    @pytest.mark.parametrize("state", ["failed", "success"])
+    def test_by_marking_it_cancels_the_batch(self, start: Any, state: str) -> None:
+        """T6: from Airflow 3.3 on, nothing is left to bill on."""
+        run = start()
+        run.airflow.mark(run.dag_id, run.run_id, "wait", state)
+        wait_for(lambda: run.statuses()[0].startswith("cancel"), 30, "the batch goes on")
+
+    def test_by_failing_its_run_cancels_the_batch(self, start: Any) -> None:
+        run = start()
+        run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
+        wait_for(lambda: run.statuses()[0].startswith("cancel"), 30, "the batch goes on")
+
+    def test_keeps_the_batch_if_told_so_and_the_sweep_finds_it(self, start: Any) -> None:
+        """T6: whatever was left alive is listed with its run, and cancelled on request."""
+        run = start("kept_on_kill")
+        run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
+        time.sleep(5)
+        assert run.calls("cancel_batch") == 0
+        run.airflow.run_dag("sweep", run.run_id, {"conn": run.run_id.removeprefix("on_")})
+        wait_for(lambda: run.airflow.run_state("sweep", run.run_id) == "success", 60, "the sweep did not end")
+        (listed,) = run.airflow.xcom("sweep", run.run_id, "look")
+        assert (listed["run_id"], listed["run_state"], listed["running"]) == (run.run_id, "failed", True)
+        assert run.statuses()[0].startswith("cancel")
+
+
+class TestClearing:
+    def test_the_waiting_task_keeps_the_batch_and_waits_for_it_again(self, start: Any) -> None:
+        """T4, T20: the old trigger's end cancels nothing, and the new attempt defers."""
+        run = start()
+        run.airflow.clear(run.dag_id, run.run_id, "wait")
+        wait_for(lambda: run.airflow.task_instance(run.dag_id, run.run_id, "wait")["try_number"] == 2, 60, "no new try")
+        run.until("wait", "deferred")
+        run.until_polled()
+        assert run.calls("cancel_batch") == 0
+        run.finish()
+
+    def test_everything_attaches_to_the_batch(self, start: Any) -> None:
+        """T22: a clear with downstream pays nothing again."""
+        run = start()
+        run.airflow.clear(run.dag_id, run.run_id, "create", downstream=True)
+        wait_for(lambda: run.airflow.task_instance(run.dag_id, run.run_id, "create")["try_number"] == 2, 60, "no try")
+        run.until("wait", "deferred")
+        assert run.calls("create_batch") == 1
+        run.finish()
+        run.airflow.clear(run.dag_id, run.run_id, "create", downstream=True)
+        run.until("create", "success")
+        run.until("results", "success")
+        assert (run.calls("create_batch"), run.calls("upload_file"), run.calls("cancel_batch")) == (1, 1, 0)
+
+    def test_after_a_marked_failure_submits_again(self, start: Any) -> None:
+        run = start()
+        run.airflow.mark(run.dag_id, run.run_id, "wait", "failed")
+        wait_for(lambda: run.statuses()[0].startswith("cancel"), 30, "the batch goes on")
+        run.airflow.clear(run.dag_id, run.run_id, "create", downstream=True)
+        wait_for(lambda: run.calls("create_batch") == 2, 60, "nothing was submitted")
+        run.until("wait", "deferred", seconds=90)
+        run.platform.advance(8000)
+        run.until("results", "success", seconds=90)
+        assert sorted(run.statuses()) == ["cancelled", "completed"]
+
+
+class TestAnotherTriggerer:
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+    def test_goes_on_waiting_and_cancels_nothing(self, start: Any, how: int) -> None:
+        """T5, T7: everything that a wait needs is in its arguments."""
+        run = start()
+        run.airflow.kill("triggerer", how)
+        run.airflow.start("triggerer")
+        run.until_polled()
+        assert run.calls("cancel_batch") == 0
+        run.finish()
