@@ -1,0 +1,1 @@
+"""The process dies at every single point of the chain."""

@@ -1,0 +1,148 @@
+"""The chain in a process that kills itself at a given point.
+
+Started once as a module; each line of its input is a command, for which it forks, so that a run costs no import. The
+points are counted where the chain touches the world: before and after every call of the API, and at every write,
+rename and removal of a file.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
+from airflow_provider_kimi.batch.requests import Recipe
+from airflow_provider_kimi.flows.collect import Landing, collect
+from airflow_provider_kimi.flows.prepare import Order
+from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.flows.wait import Watch, until_finished
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from tests.support.logs import LogRecord
+
+T = TypeVar("T")
+
+#: How much faster than real time the platform of these tests runs, and so do the pauses.
+SPEED = 2000.0
+
+ROWS = ["a", "b", "c"]
+ROWS_PER_BATCH = 2
+
+_WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
+
+
+class Fate:
+    """Counts points, and dies at one of them."""
+
+    def __init__(self, die_at: int | None) -> None:
+        self.die_at = die_at
+        self.points: list[str] = []
+
+    def pass_by(self, point: str) -> None:
+        """Come to a point."""
+        self.points.append(point)
+        if len(self.points) == self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """See the writes of this process."""
+        if event in _WRITES or (event == "open" and _is_write(arguments)):
+            self.pass_by(f"{event} {Path(str(arguments[0])).name}")
+
+
+def _is_write(arguments: tuple[Any, ...]) -> bool:
+    path, _, flags = arguments
+    return isinstance(path, (str, bytes)) and bool(flags & (os.O_WRONLY | os.O_RDWR)) and "/dev/" not in str(path)
+
+
+class MortalHook(KimiHook):
+    """A hook whose process may die before and after every call."""
+
+    def __init__(self, fate: Fate) -> None:
+        super().__init__()
+        self._fate = fate
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name not in CALLS:
+            return found
+        return _surrounded(found, name, super().__getattribute__("_fate"))
+
+
+CALLS = frozenset(
+    ("upload_file", "create_batch", "get_batch", "list_batches", "cancel_batch")
+    + ("list_files", "download_file", "delete_file", "list_models")
+)
+
+
+def _surrounded(call: Callable[..., T], name: str, fate: Fate) -> Callable[..., T]:
+    def surrounded(*args: Any, **kwargs: Any) -> T:
+        fate.pass_by(f"before {name}")
+        answer = call(*args, **kwargs)
+        fate.pass_by(f"after {name}")
+        return answer
+
+    return surrounded
+
+
+def pause(seconds: float) -> None:
+    """Sleep as long as the platform's clock takes for so many seconds."""
+    time.sleep(seconds / SPEED)
+
+
+def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
+    """Submit, wait and land, as the three tasks do."""
+    hook, log = MortalHook(fate), LogRecord()
+    order = Order(ROWS, Recipe("kimi-k2.6"), max_rows_per_batch=ROWS_PER_BATCH)
+    attempt = Attempt(TaskIdentity("dag", "run", "task"), number=number)
+    ids = submit(hook, order, attempt, log, pause).batch_ids
+
+    async def read(batch_id: str) -> Any:
+        return hook.get_batch(batch_id)
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(seconds / SPEED)
+
+    event = asyncio.run(until_finished(read, read, Watch(tuple(ids), 30.0, None), log, sleep=sleep))
+    assert event.outcome == "ended", event
+    collect(hook, Landing(ids, str(folder / "out")), log, pause)
+    return ids
+
+
+def _obey(command: dict[str, Any]) -> None:
+    """In a forked child: run the chain, and tell how far it came."""
+    os.environ["AIRFLOW_CONN_KIMI_DEFAULT"] = json.dumps(command["connection"])
+    folder = Path(command["folder"])
+    tempfile.tempdir = str(folder)  # what a killed process leaves is removed with the folder
+    fate = Fate(command["die_at"])
+    sys.addaudithook(fate.audit)
+    ids = run_chain(folder, command["number"], fate)
+    fate.die_at = None
+    (folder / "told.json").write_text(json.dumps({"ids": ids, "points": fate.points}))
+
+
+def main() -> None:
+    """Fork for each command, and answer with the child's exit status."""
+    import openai  # noqa: F401  # here, and not once in every child
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                _obey(json.loads(line))
+                status = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
