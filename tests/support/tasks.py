@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
@@ -16,6 +17,9 @@ class TaskInstanceRecord:
     dag_id: str = "reviews"
     run_id: str = "manual__2026-11-23T10:00:00+00:00"
     map_index: int = -1
+    try_number: int = 1
+    max_tries: int = 0
+    id: str = field(default_factory=lambda: uuid4().hex)
     xcoms: dict[str, Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -32,10 +36,10 @@ class Attempt:
     deferred: TaskDeferred | None = None
 
 
-def run_task(operator: BaseOperator, **template_variables: object) -> Attempt:
-    """Render and execute a copy of an operator."""
+def run_task(operator: BaseOperator, ti: TaskInstanceRecord | None = None, **template_variables: object) -> Attempt:
+    """Render and execute a copy of an operator, as the first try or as another."""
     task = copy.copy(operator)
-    attempt = Attempt(TaskInstanceRecord(task_id=operator.task_id))
+    attempt = Attempt(ti or TaskInstanceRecord(task_id=operator.task_id))
     context: Any = {"ti": attempt.ti, **template_variables}
     task.render_template_fields(context)
     try:
@@ -45,10 +49,10 @@ def run_task(operator: BaseOperator, **template_variables: object) -> Attempt:
     return attempt
 
 
-def resume_task(operator: BaseOperator, event: Mapping[str, Any]) -> Attempt:
+def resume_task(operator: BaseOperator, event: Mapping[str, Any], try_number: int = 1) -> Attempt:
     """Resume a fresh copy of a deferred operator with an event, as a worker that knows nothing of the first half."""
     task = copy.copy(operator)
-    attempt = Attempt(TaskInstanceRecord(task_id=operator.task_id))
+    attempt = Attempt(TaskInstanceRecord(task_id=operator.task_id, try_number=try_number))
     context: Any = {"ti": attempt.ti}
     task.render_template_fields(context)
     attempt.value = task.execute_complete(context, event)  # type: ignore[attr-defined]

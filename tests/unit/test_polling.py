@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.batch.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.batch.polling import (
+    EXPIRY_GRACE_SECONDS,
     FIRST_CHECK_SECONDS,
     MAX_RETRY_AFTER_SECONDS,
     Finish,
@@ -224,3 +225,22 @@ class TestWhateverIsSeen:
 )
 def test_progress_is_told_in_one_line(counts: RequestCounts | None, line: str) -> None:
     assert progress_line(make_batch("in_progress", request_counts=counts)) == line
+
+
+class TestTheEndOfAWait:
+    """T60: it follows what the platform promised."""
+
+    LATE = make_batch("finalizing", expires_at=int(NOW - EXPIRY_GRACE_SECONDS))
+
+    def test_is_the_last_expiry_and_a_grace(self) -> None:
+        assert event_of(decide(self.LATE)).outcome == "timed_out"
+        assert isinstance(decide(self.LATE, make_batch(expires_at=int(NOW))), Wait)
+
+    def test_does_not_come_by_an_expiry_that_is_not_known_of_all(self) -> None:
+        assert isinstance(decide(self.LATE, make_batch()), Wait)
+        assert isinstance(decide(self.LATE, api_error(retryable=True)), Wait)
+
+    def test_is_never_slept_through(self) -> None:
+        step = decide(make_batch(expires_at=int(NOW - EXPIRY_GRACE_SECONDS + 7)), interval=60.0)
+        assert isinstance(step, Wait)
+        assert step.seconds == pytest.approx(7, abs=1)

@@ -1,0 +1,220 @@
+"""When a wait ends, and what becomes of batches that have not ended by then."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+
+from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout
+from airflow_provider_kimi.flows.wait import Watch, until_finished
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.sensors.batch import KimiBatchSensor
+from airflow_provider_kimi.simulator import KimiSimulator, Timing
+from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.requests import ATTEMPT, order, submit, submit_prompts
+from tests.support.tasks import resume_task, run_task
+
+HOUR, DAY = 3600.0, 86_400.0
+NEVER = Timing(working_seconds=100 * DAY)
+INTERVAL = 600.0
+
+
+def wait_for(
+    hook: KimiHook,
+    sim: KimiSimulator,
+    batch_id: str,
+    deadline: float | None = None,
+    on_timeout: OnTimeout = "keep",
+    log: LogRecord | None = None,
+) -> BatchEvent:
+    """Wait on the simulated clock."""
+
+    async def wait() -> BatchEvent:
+        watch = Watch((batch_id,), INTERVAL, deadline, on_timeout)
+        try:
+            return await until_finished(
+                *(hook.aget_batch, hook.acancel_batch, watch, log or LogRecord()), clock=sim.now, sleep=moving(sim)
+            )
+        finally:
+            await hook.aclose()
+
+    return asyncio.run(wait())
+
+
+def moving(sim: KimiSimulator) -> Callable[[float], Awaitable[None]]:
+    """A sleep that moves the simulated clock instead of waiting."""
+
+    async def sleep(seconds: float) -> None:
+        sim.advance(seconds)
+
+    return sleep
+
+
+class TestTheBatchesOwnExpiry:
+    def test_ends_the_wait_though_no_deadline_is_set(self, connect: Connect) -> None:
+        """T60: a window of three days is waited for three days, not for a constant."""
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit(hook, order(["a"], completion_window="3d"), ATTEMPT, LogRecord()).batch_ids
+            begun = sim.now()
+            event = wait_for(hook, sim, batch_id)
+        assert (event.outcome, event.batches[batch_id].status) == ("ended", "expired")
+        assert 3 * DAY <= sim.now() - begun <= 3 * DAY + INTERVAL
+
+    def test_bounds_a_later_deadline_and_an_earlier_one_wins(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            begun = sim.now()
+            assert wait_for(hook, sim, batch_id, deadline=begun + 2 * HOUR).outcome == "timed_out"
+            assert sim.now() - begun == pytest.approx(2 * HOUR, abs=2)
+            assert wait_for(hook, sim, batch_id, deadline=begun + 40 * DAY).outcome == "ended"
+
+
+class TestTheDeadline:
+    def test_is_kept_however_often_the_wait_is_started_again(self, connect: Connect) -> None:
+        """T7: a triggerer that restarts every hour does not wait for ever."""
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            begun = sim.now()
+            for _ in range(4):
+                sim.advance(HOUR)
+                event = wait_for(hook, sim, batch_id, deadline=begun + 5 * HOUR)
+                sim.advance(-(sim.now() - begun) % HOUR)
+            assert event.outcome == "timed_out"
+            assert wait_for(hook, sim, batch_id, deadline=begun + 5 * HOUR).outcome == "timed_out"
+
+    @pytest.mark.parametrize(
+        ("parameters", "seconds"),
+        [
+            pytest.param({}, 7 * DAY + EXPIRY_GRACE_SECONDS, id="as long as the platform may take"),
+            pytest.param({"timeout": HOUR}, HOUR, id="timeout"),
+            pytest.param({"timeout": timedelta(hours=2)}, 2 * HOUR, id="timeout as a timedelta"),
+            pytest.param({"execution_timeout": timedelta(hours=2)}, 2 * HOUR - 30, id="just before execution_timeout"),
+            pytest.param({"execution_timeout": timedelta(seconds=60)}, 54, id="a short execution_timeout"),
+            pytest.param({"timeout": HOUR, "execution_timeout": timedelta(hours=2)}, HOUR, id="the earlier of both"),
+        ],
+    )
+    def test_of_the_trigger_is_absolute(self, connect: Connect, parameters: dict[str, Any], seconds: float) -> None:
+        """T8, T10: Airflow bounds no deferred time, so the trigger does; its own defer timeout is not used."""
+        with KimiSimulator(speed=0) as sim:
+            (batch_id,) = submit_prompts(connect(sim), 2).batch_ids
+            attempt = run_task(KimiBatchSensor(task_id="wait", batch_id=batch_id, **parameters))
+        assert attempt.deferred is not None
+        trigger = attempt.deferred.trigger
+        assert isinstance(trigger, KimiBatchTrigger)
+        assert trigger.deadline == pytest.approx(time.time() + seconds, abs=5)
+        assert attempt.deferred.timeout is None
+
+    def test_ends_a_wait_in_the_worker_as_well(self, connect: Connect) -> None:
+        """T8: the event comes just before Airflow's own limit, so that the policy is obeyed."""
+        with KimiSimulator(timing=NEVER) as sim:
+            (batch_id,) = submit_prompts(connect(sim), 2).batch_ids
+            task = KimiBatchSensor(
+                task_id="wait", batch_id=batch_id, deferrable=False, poke_interval=0.2, timeout=1, on_timeout="cancel"
+            )
+            with pytest.raises(AirflowSensorTimeout, match="What ran was cancelled"):
+                run_task(task)
+            assert sim.status(batch_id) == "cancelled"
+
+
+class TestOnTimeout:
+    def test_keep_lets_the_batch_go_on(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            wait_for(hook, sim, batch_id, deadline=sim.now() + HOUR)
+            assert sim.status(batch_id) == "in_progress"
+            assert "cancel_batch" not in [call.name for call in sim.journal]
+
+    def test_cancel_waits_for_the_end_and_tells_what_was_done(self, connect: Connect) -> None:
+        """T40: cancelling is not an end; rows that end meanwhile are paid, and counted."""
+        timing = Timing(working_seconds=4 * HOUR, cancelling_seconds=1500)
+        with KimiSimulator(speed=0, timing=timing) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 4).batch_ids
+            event = wait_for(hook, sim, batch_id, deadline=sim.now() + 2.5 * HOUR, on_timeout="cancel")
+            calls = [call.name for call in sim.journal]
+        assert event.outcome == "timed_out"
+        assert (event.batches[batch_id].status, event.batches[batch_id].completed) == ("cancelled", 2)
+        assert "2 of 4 rows done" in event.message
+        assert calls.count("cancel_batch") == 1
+
+    def test_a_cancel_that_fails_is_asked_for_again(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            sim.inject("cancel_batch", status=503, times=2)
+            event = wait_for(hook, sim, batch_id, deadline=sim.now() + HOUR, on_timeout="cancel")
+        assert event.batches[batch_id].status == "cancelled"
+
+    def test_is_given_up_where_the_cancel_never_ends(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=Timing(working_seconds=100 * DAY, cancelling_seconds=100 * DAY)) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            begun = sim.now()
+            event = wait_for(hook, sim, batch_id, deadline=begun + HOUR, on_timeout="cancel")
+        assert f"{batch_id} is cancelling" in event.message
+        assert sim.now() - begun == pytest.approx(HOUR + CANCEL_GRACE_SECONDS, abs=2)
+
+    def test_lets_results_being_assembled_be(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=Timing(working_seconds=1, finalizing_seconds=1.5 * HOUR)) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            event = wait_for(hook, sim, batch_id, deadline=sim.now() + HOUR, on_timeout="cancel")
+            assert "cancel_batch" not in [call.name for call in sim.journal]
+        assert (event.outcome, event.batches[batch_id].status) == ("ended", "completed")
+
+    def test_goes_on_to_what_was_paid_if_told_to(self, connect: Connect) -> None:
+        """T39: rows that were done are landed, whatever the batch ended as."""
+        with KimiSimulator(speed=0, timing=Timing(working_seconds=4 * HOUR)) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 4).batch_ids
+            event = wait_for(hook, sim, batch_id, deadline=sim.now() + 2 * HOUR, on_timeout="cancel").to_dict()
+            go_on = KimiBatchSensor(task_id="wait", batch_id=batch_id, on_timeout="cancel", on_incomplete="continue")
+            assert resume_task(go_on, event).value == [batch_id]
+            with pytest.raises(AirflowSensorTimeout, match="Land what there is"):
+                resume_task(KimiBatchSensor(task_id="wait", batch_id=batch_id, on_timeout="cancel"), event)
+
+
+class TestAnEventOfAnotherTry:
+    def test_decides_nothing(self, connect: Connect) -> None:
+        """T12: a retry that is resumed with the event of the try before waits as if it had just begun."""
+        with KimiSimulator(speed=0) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            stale = BatchEvent("timed_out", {}, "too late", try_number=1).to_dict()
+            task = KimiBatchSensor(task_id="wait", batch_id=batch_id)
+            with pytest.raises(AirflowSensorTimeout):
+                resume_task(task, stale, try_number=1)
+            sim.advance(60)
+            assert resume_task(task, stale, try_number=2).value == [batch_id]
+
+    def test_about_other_batches_decides_nothing(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            sim.advance(60)
+            other = BatchEvent.failed({"batch_of_before": hook.get_batch(batch_id)}, "another")
+            task = KimiBatchSensor(task_id="wait", batch_id=batch_id)
+            assert resume_task(task, other.to_dict()).value == [batch_id]
+
+
+def test_a_trigger_that_an_older_release_stored_starts_and_cancels_nothing_when_killed() -> None:
+    """T32: the arguments of 0.1.0 before `on_timeout`, `cancel_on_kill` and `try_number` existed."""
+    stored = {"batch_ids": ["batch_1"], "kimi_conn_id": "kimi_default", "poll_interval": 30.0, "deadline": 1.8e9}
+    trigger = KimiBatchTrigger(**stored)  # type: ignore[arg-type]
+    assert trigger.serialize()[1] == {
+        **stored,
+        "on_timeout": "keep",
+        "cancel_on_kill": False,
+        "try_number": None,
+    }
