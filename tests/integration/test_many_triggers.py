@@ -1,0 +1,105 @@
+"""Many waits in one triggerer, and a task that is killed around its wait."""
+
+import asyncio
+import time
+from typing import Any
+
+from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.flows.abandon import cancel_all, is_given_up, to_the_end
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.sensors.batch import KimiBatchSensor
+from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.requests import submit_prompts
+from tests.support.tasks import resume_task
+
+COUNT = 500
+
+
+async def test_500_triggers_that_start_together_all_fire_and_do_not_hold_each_other_up(
+    connect: Connect,
+) -> None:
+    """T15: their connection lookups do not cross, and none of them blocks the loop."""
+    with KimiSimulator() as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.advance(60)
+        longest = 0.0
+
+        async def beat() -> None:
+            nonlocal longest
+            while True:
+                before = time.perf_counter()
+                await asyncio.sleep(0.05)
+                longest = max(longest, time.perf_counter() - before)
+
+        beating = asyncio.create_task(beat())
+        events = await asyncio.gather(*(anext(KimiBatchTrigger([batch_id]).run()) for _ in range(COUNT)))
+        beating.cancel()
+    assert {event.payload["outcome"] for event in events} == {"ended"}
+    assert len(events) == COUNT
+    assert longest < 5.0
+
+
+class TestWhoGaveTheTaskUp:
+    """T4: a trigger of an earlier try cancels nothing under a later one, in whatever order they are processed."""
+
+    def test_a_user_who_marked_it(self) -> None:
+        assert is_given_up("failed", 1, 1)
+        assert is_given_up("success", 1, 1)
+
+    def test_not_one_who_cleared_it(self) -> None:
+        """The new try is queued, running or deferred by the time the old trigger ends."""
+        for state in (None, "scheduled", "queued", "running", "deferred", "up_for_retry", "restarting"):
+            assert not is_given_up(state, 1, 1)
+            assert not is_given_up(state, 1, 2)
+
+    def test_not_where_the_new_try_has_ended_already(self) -> None:
+        for state in ("failed", "success"):
+            assert not is_given_up(state, 1, 2)
+            assert not is_given_up(state, 1, None)
+
+
+class TestTheCancelOfAKilledTask:
+    async def test_comes_to_its_end_though_it_is_cancelled_every_second(self, connect: Connect) -> None:
+        """Airflow leaves a second for it, and repeats its own cancel."""
+        with KimiSimulator() as sim:
+            hook = connect(sim)
+            ids = submit_prompts(hook, 2).batch_ids
+            sim.inject("cancel_batch", hang_seconds=2)
+            killed = asyncio.create_task(to_the_end(cancel_all(hook.acancel_batch, ids, LogRecord(), "marked failed")))
+            for _ in range(10):
+                await asyncio.sleep(0.2)
+                killed.cancel()
+            await asyncio.wait({killed}, timeout=10)
+            await hook.aclose()
+            assert sim.status(ids[0]) in ("cancelling", "cancelled")
+
+    async def test_does_not_go_on_for_ever(self) -> None:
+        begun = time.monotonic()
+        await to_the_end(asyncio.sleep(30), seconds=0.2)
+        assert time.monotonic() - begun < 5
+
+    async def test_that_is_refused_does_not_keep_others_from_it(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0) as sim:
+            hook = connect(sim)
+            log = LogRecord()
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            await cancel_all(hook.acancel_batch, ["batch_gone", batch_id], log, "marked failed")
+            await hook.aclose()
+            assert sim.status(batch_id) == "cancelling"
+        assert "batch_gone was not cancelled" in log.warnings[0]
+
+
+def test_a_resumed_task_that_is_killed_knows_its_batches(connect: Connect) -> None:
+    """T9: the ids are fields of the task, and what the first half set is not needed."""
+    with KimiSimulator(speed=0) as sim:
+        hook: KimiHook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.advance(60)
+        task: Any = KimiBatchSensor(task_id="wait", batch_id=batch_id)
+        assert resume_task(task, BatchEvent.ended({batch_id: hook.get_batch(batch_id)}).to_dict()).value == [batch_id]
+        task.on_kill()
+        assert "cancel_batch" not in [call.name for call in sim.journal]
