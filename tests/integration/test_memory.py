@@ -1,0 +1,116 @@
+"""What Airflow keeps for a task instance between attempts saves time, and is never the truth."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.flows import submit as flow
+from airflow_provider_kimi.flows.job import Memory
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.requests import ATTEMPT, no_pause, order
+
+
+@dataclass
+class Store:
+    """Airflow's task state store: JSON values by key."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    broken: bool = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what was kept."""
+        if self.broken:
+            raise RuntimeError("the store is away")
+        return self.values.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        if self.broken:
+            raise RuntimeError("the store is away")
+        self.values[key] = value
+
+
+@pytest.fixture
+def hook(sim: KimiSimulator, connect: Connect) -> KimiHook:
+    return connect(sim)
+
+
+def submit(hook: KimiHook, memory: Memory | None, number: int = 1, **changes: Any) -> list[str]:
+    """One attempt at two batches."""
+    wanted = order(["a", "b"], max_rows_per_batch=1, **changes)
+    attempt = replace(ATTEMPT, number=number, mark=str(number))
+    return flow.submit(hook, wanted, attempt, LogRecord(), no_pause, memory).batch_ids
+
+
+def calls(sim: KimiSimulator) -> list[str]:
+    return [call.name for call in sim.journal]
+
+
+def test_noted_batches_are_attached_to_without_a_search(sim: KimiSimulator, hook: KimiHook) -> None:
+    store = Store()
+    first = submit(hook, store)
+    before = len(sim.journal)
+    assert submit(hook, store, 2) == first
+    assert calls(sim)[before:] == ["get_batch", "get_batch"]
+
+
+@pytest.mark.parametrize("kept", ["nothing", "another job's", "the wrong batches", "no note at all", "half of it"])
+def test_the_platform_is_the_record_whatever_is_kept(sim: KimiSimulator, hook: KimiHook, kept: str) -> None:
+    """T3, T23: the note was cleaned away, or edited by hand."""
+    store = Store()
+    other = submit(hook, Store(), prompt=None, model="kimi-k2.7-code", reuse="never")
+    first = submit(hook, store, 2, on_changed_input="fresh")
+    note = store.values["kimi_job"]
+    edited: dict[str, dict[str, Any]] = {
+        "nothing": {},
+        "another job's": {"kimi_job": {**note, "job": "0" * 32}},
+        "the wrong batches": {"kimi_job": {**note, "batches": dict(zip(note["batches"], other, strict=True))}},
+        "no note at all": {"kimi_job": ["1/2", 7]},
+        "half of it": {"kimi_job": {**note, "batches": {"1/2": first[0]}}},
+    }
+    store.values = edited[kept]
+    assert submit(hook, store, 3) == first
+    assert calls(sim).count("create_batch") == 4
+
+
+def test_a_store_that_is_away_stops_nothing(sim: KimiSimulator, hook: KimiHook) -> None:
+    assert submit(hook, Store(broken=True)) == submit(hook, Store(broken=True), 2)
+    assert len(sim.batches) == 2
+
+
+def test_noted_batches_that_came_to_nothing_are_submitted_again(sim: KimiSimulator, hook: KimiHook) -> None:
+    store = Store()
+    first = submit(hook, store)
+    hook.cancel_batch(first[1])
+    again = submit(hook, store, 2)
+    assert (again[0], again[1] != first[1]) == (first[0], True)
+    assert list(store.values["kimi_job"]["batches"].values()) == again
+
+
+def test_an_account_that_does_not_know_a_noted_batch_is_paid_nothing(
+    sim: KimiSimulator, hook: KimiHook, connect: Connect
+) -> None:
+    """T47: the key was rotated to another organisation, or the region changed; the batch lives under the old one."""
+    store = Store()
+    (first, _) = submit(hook, store)
+    with KimiSimulator(speed=0) as elsewhere:
+        other = connect(elsewhere)
+        with pytest.raises(KimiBatchError, match=f"{first}.*is unknown to the account.*alive.*under another key") as no:
+            submit(other, store, 2)
+        assert not no.value.retryable
+        assert calls(elsewhere) == ["get_batch"]
+        assert len(submit(other, store, 3, reuse="never")) == 2, "told to pay again, it does"
+
+
+def test_fresh_work_is_not_taken_from_the_note(sim: KimiSimulator, hook: KimiHook) -> None:
+    store = Store()
+    first = submit(hook, store)
+    fresh = submit(hook, store, 2, reuse="never")
+    assert set(first).isdisjoint(fresh)
+    assert submit(hook, store, 2, reuse="never") == fresh, "within one attempt it is found again"
+    assert submit(hook, store, 3) == fresh

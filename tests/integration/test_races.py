@@ -1,0 +1,98 @@
+"""T25: attempts that run at the same time, as a worker that lost its heartbeat and its retry do."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
+from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.requests import order, submit
+
+ROUNDS = 100
+
+#: How much faster than real time the platform runs, and so do the pauses.
+SPEED = 100.0
+
+#: Validating takes minutes in reality, so that a duplicate ends before a row of it is done.
+SLOW = Timing(validating_seconds=600)
+
+
+def race(hook: KimiHook, number: int, tries: tuple[int, int]) -> list[list[str]]:
+    """Let two attempts of one task submit the same two shards at once, and return what each returns."""
+    barrier = threading.Barrier(2)
+    task = TaskIdentity("dag", f"run_{number}", "create")
+
+    def pause(seconds: float) -> None:
+        time.sleep(seconds / SPEED)
+
+    def one(try_number: int) -> list[str]:
+        barrier.wait()
+        attempt = Attempt(task, number=try_number, mark=str(threading.get_ident()))
+        return submit(hook, order(["a", "b"], max_rows_per_batch=1), attempt, LogRecord(), pause).batch_ids
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, tries))
+
+
+@pytest.mark.parametrize(
+    ("tries", "lag", "rounds"),
+    [
+        pytest.param((1, 1), 0, ROUNDS, id="both are first"),
+        pytest.param((1, 2), 0, ROUNDS // 2, id="one is a retry"),
+        pytest.param((2, 3), 0, ROUNDS // 2, id="both are retries"),
+        pytest.param((2, 3), 10, 10, id="in a list that lags"),
+    ],
+)
+def test_two_attempts_at_once_pay_for_one_batch_a_shard(
+    connect: Connect, tries: tuple[int, int], lag: int, rounds: int
+) -> None:
+    with KimiSimulator(speed=SPEED, timing=SLOW, behaviour=Behaviour(list_lag_seconds=lag)) as sim:
+        hook = connect(sim)
+        for number in range(rounds):
+            first, second = race(hook, number, tries)
+            assert first == second, "both go on with the same batches"
+            mine = [batch for batch in sim.batches.values() if f"run_{number}" in (batch.metadata or {}).values()]
+            alive = [batch.id for batch in mine if not sim.status(batch.id).startswith("cancel")]
+            assert sorted(alive) == sorted(first), "one batch of each shard lives, and it is the one returned"
+
+
+def test_a_zombie_that_wakes_up_late_gives_way_to_its_retry(connect: Connect) -> None:
+    """Its lookup is old by then; what it creates is a duplicate, and it attaches to what its retry made."""
+    with KimiSimulator(speed=0, timing=SLOW) as sim:
+        hook = connect(sim)
+        task = TaskIdentity("dag", "run", "create")
+        retried: list[str] = []
+
+        class Sleepy(KimiHook):
+            """Falls asleep between the look and the upload, while the retry does it all."""
+
+            def list_models(self):  # type: ignore[no-untyped-def]
+                if not retried:
+                    retry = Attempt(task, number=2)
+                    retried.extend(submit(hook, order(["a"]), retry, LogRecord(), sim.advance).batch_ids)
+                    sim.advance(3600)
+                return super().list_models()
+
+        zombie = submit(Sleepy(), order(["a"]), Attempt(task), LogRecord(), sim.advance)
+        assert zombie.batch_ids == retried
+        assert len(sim.batches) == 2
+        (duplicate,) = set(sim.batches) - set(retried)
+        assert sim.status(duplicate).startswith("cancel")
+
+
+def test_what_a_killed_loser_left_is_cancelled_by_the_next_attempt(connect: Connect) -> None:
+    with KimiSimulator(speed=0, timing=SLOW) as sim:
+        hook = connect(sim)
+        attempt = Attempt(TaskIdentity("dag", "run", "create"))
+        (first,) = submit(hook, order(["a"]), attempt, LogRecord()).batch_ids
+        winner = sim.batches[first]
+        sim.advance(1)
+        duplicate = hook.create_batch(winner.input_file_id, metadata=winner.metadata)
+        assert submit(hook, order(["a"]), replace(attempt, number=2), LogRecord()).batch_ids == [first]
+        assert sim.status(duplicate.id).startswith("cancel")
