@@ -17,8 +17,12 @@ MEMORY_VERSION = 1
 #: Pause between the creates and the look for others of the same work. A second tells two creates of one second apart.
 SETTLE_SECONDS = 1.0
 
-#: The same for later tries, whose predecessor may be alive, or dead with a create that the list does not show yet.
-#: It is more than twice as long as the list was ever supposed to lag, so one of any two attempts sees both batches.
+#: How long a batch may be missing from the list after its create. The platform promises nothing; a later try, whose
+#: predecessor may have died a moment ago, looks again after this time before it creates anything.
+LIST_LAG_SECONDS = 12.0
+
+#: The pause after the creates of a later try, whose predecessor may still be alive: more than twice the lag, so that one
+#: of any two attempts sees the batches of both.
 RETRY_SETTLE_SECONDS = 25.0
 
 
@@ -34,6 +38,10 @@ def attach(job: Job) -> dict[str, Batch]:
         return noted
     search = job.find(job.concerns)
     earlier = _sorted(job, search.batches)
+    if job.attempt.number > 1 and job.fresh is None and len(earlier.batches) < len(job.labels):
+        job.sleep(LIST_LAG_SECONDS)
+        search = job.find(job.concerns)
+        earlier = _sorted(job, search.batches)
     missing = len(job.labels) - len(earlier.batches)
     if missing and not search.whole:
         raise KimiBatchError(
