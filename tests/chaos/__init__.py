@@ -1,0 +1,1 @@
+"""Random schedules of crashes, faults of the platform and actions of users."""
