@@ -41,6 +41,9 @@ test-unit: $(READY) ## pure modules only, in seconds
 test: $(READY) ## everything that needs no API key, real Airflow processes included
 	$(BIN)/pytest
 
+test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
+	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos
+
 # What we are compared with has an environment of its own, so that it is nobody else's dependency.
 $(BENCH_READY): pyproject.toml
 	@echo "Installing into .venv-bench; this takes about a minute."
@@ -59,4 +62,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test bench build clean
+.PHONY: help setup demo sim fmt check test-unit test test-chaos bench build clean

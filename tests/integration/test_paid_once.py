@@ -9,11 +9,11 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.batch.identity import Attempt
-from airflow_provider_kimi.exceptions import KimiBatchError, KimiError, KimiInputError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiInputError
 from airflow_provider_kimi.flows.cancel import cancel_work_of
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
-from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, TASK, order, submit
@@ -200,3 +200,23 @@ def test_a_task_instance_says_which_try_it_is_and_whether_it_is_the_last() -> No
     )
     assert read(try_number=3, max_tries=2, id="uuid").is_last
     assert read(try_number=1, max_tries=0).mark == "r try 1"  # Airflow 2 has no id of a try
+
+
+class TestALimitOfThePlatform:
+    def test_on_batches_at_a_time_is_waited_for_by_retries_and_pays_nothing_twice(self, connect: Connect) -> None:
+        """T28: Airflow's own limits count slots, not batches, and a limiter of ours is a later part.
+
+        Until then the platform's refusal leaves the rest to a retry, which attaches to what there is.
+        """
+        with KimiSimulator(speed=0, behaviour=Behaviour(max_active_batches=1)) as sim:
+            hook = connect(sim)
+            wanted = order(["a", "b", "c"], max_rows_per_batch=1)
+            ids: list[str] = []
+            for number in range(1, 10):
+                try:
+                    ids = submit(hook, wanted, attempt(number), LogRecord()).batch_ids
+                    break
+                except KimiApiError:
+                    sim.advance(60)
+            assert ids == list(sim.batches)
+            assert len(ids) == 3

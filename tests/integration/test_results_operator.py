@@ -59,6 +59,7 @@ class TestTheResultsOperator:
     def test_accepts_as_many_unusable_rows_as_it_is_told(
         self, connect: Connect, tmp_path: Path, limits: dict[str, Any], fails: bool
     ) -> None:
+        """T21: too many fail the task for good, since landing the same again heals nothing; rounds are a later part."""
         with KimiSimulator(speed=0, responder=spoiling({"row-00000001": None, "row-00000002": None})) as sim:
             submission = submit_prompts(connect(sim), 10)
             sim.advance(60)
