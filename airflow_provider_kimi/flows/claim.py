@@ -21,8 +21,8 @@ SETTLE_SECONDS = 1.0
 #: predecessor may have died a moment ago, looks again after this time before it creates anything.
 LIST_LAG_SECONDS = 12.0
 
-#: The pause after the creates of a later try, whose predecessor may still be alive: more than twice the lag, so that one
-#: of any two attempts sees the batches of both.
+#: The pause after the creates of a later try, whose predecessor may still be alive: more than twice the lag, so that
+#: one of any two attempts sees the batches of both.
 RETRY_SETTLE_SECONDS = 25.0
 
 
