@@ -72,7 +72,7 @@ def start(world: World) -> Iterator[Any]:
 
     yield started
     for run in runs:
-        print(run.run_id, world.airflow.task_states(run.dag_id, run.run_id), run.statuses())
+        print(run.run_id, run.statuses())
         run.platform.advance(10_000)
 
 
@@ -95,11 +95,36 @@ class TestGivingTheTaskUp:
         run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
         time.sleep(5)
         assert run.calls("cancel_batch") == 0
-        run.airflow.run_dag("sweep", run.run_id, {"conn": run.run_id.removeprefix("on_")})
+        assert self.swept(run) == "failed"
+        assert run.statuses()[0].startswith("cancel")
+
+    def test_by_deleting_its_run_leaves_the_batch_to_a_sweep_that_is_told_so(self, start: Any) -> None:
+        run = start("kept_on_kill")
+        path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}"
+        run.airflow.call("PATCH", path, {"state": "failed"})
+        run.until("wait", "failed")
+        run.airflow.call("DELETE", path)
+        assert self.swept(run) is None, "Airflow does not know the run any more"
+        assert run.statuses() == ["in_progress"], "it could be another Airflow's"
+
+    def test_loses_no_row_that_was_paid(self, start: Any) -> None:
+        """T39: a batch that ended after its run failed is landed by the sweep."""
+        run = start("kept_on_kill")
+        run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
+        run.until("wait", "failed")
+        run.platform.advance(8000)
+        assert self.swept(run, running=False) == "failed"
+        (batch_id,) = run.platform.batches
+        manifest = json.loads((run.output / batch_id / "manifest.json").read_text())
+        assert manifest["counts"]["succeeded"] == 3
+
+    def swept(self, run: Run, *, running: bool = True) -> Any:
+        """Sweep the platform of a run, and return the state that the run of its batch is listed with."""
+        run.airflow.run_dag("sweep", run.run_id, {"conn": run.run_id.removeprefix("on_"), "output": str(run.output)})
         wait_for(lambda: run.airflow.run_state("sweep", run.run_id) == "success", 60, "the sweep did not end")
         (listed,) = run.airflow.xcom("sweep", run.run_id, "look")
-        assert (listed["run_id"], listed["run_state"], listed["running"]) == (run.run_id, "failed", True)
-        assert run.statuses()[0].startswith("cancel")
+        assert (listed["run_id"], listed["running"]) == (run.run_id, running)
+        return listed["run_state"]
 
 
 class TestClearing:

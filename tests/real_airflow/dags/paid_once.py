@@ -27,7 +27,10 @@ with DAG(
     dag_id="sweep",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    params={"conn": ""},
+    params={"conn": "", "output": ""},
 ):
     KimiOrphanBatchesOperator(task_id="look", kimi_conn_id=CONN)
     KimiOrphanBatchesOperator(task_id="cancel", kimi_conn_id=CONN, dry_run=False)
+    KimiOrphanBatchesOperator(
+        task_id="harvest", kimi_conn_id=CONN, action="harvest", dry_run=False, output="{{ params.output }}"
+    )
