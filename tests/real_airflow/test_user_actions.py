@@ -84,6 +84,13 @@ class TestGivingTheTaskUp:
         run.airflow.mark(run.dag_id, run.run_id, "wait", state)
         wait_for(lambda: run.statuses()[0].startswith("cancel"), 30, "the batch goes on")
 
+    def test_by_marking_it_cancels_the_batch_though_it_waits_in_its_worker(self, start: Any) -> None:
+        run = start("waits_in_worker", deferred=False)
+        run.until("wait", "running")
+        run.until_polled()
+        run.airflow.mark(run.dag_id, run.run_id, "wait", "failed")
+        wait_for(lambda: run.statuses()[0].startswith("cancel"), 30, "the batch goes on")
+
     def test_by_failing_its_run_cancels_the_batch(self, start: Any) -> None:
         run = start()
         run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})

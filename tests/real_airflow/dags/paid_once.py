@@ -24,6 +24,16 @@ for dag_id, cancel_on_kill in (("paid_once", True), ("kept_on_kill", False)):
         KimiBatchResultsOperator(task_id="results", batch_id=wait.output, output="{{ params.output }}")
 
 with DAG(
+    dag_id="waits_in_worker",
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    params={"conn": "", "output": ""},
+    default_args={"kimi_conn_id": CONN},
+):
+    create = KimiCreateBatchOperator(task_id="create", input=["a"])
+    KimiBatchSensor(task_id="wait", batch_id=create.output, poke_interval=1, deferrable=False)
+
+with DAG(
     dag_id="sweep",
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
