@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "example_dags"
 
 #: Platforms for tests that want one of their own.
-SPARES = 16
+SPARES = 32
 
 #: What the faulty platform does to some rows, by their place in the table.
 MISSING_ROWS = (3, 700, 1999)
