@@ -39,8 +39,8 @@ async def cancel_all(
             log.info("Batch %s is %s: %s.", batch_id, batch.status, reason)
 
 
-async def to_the_end(work: Coroutine[Any, Any, None], seconds: float = MAX_SECONDS) -> None:
-    """Run to its end what must not be cut off.
+async def to_the_end(work: Coroutine[Any, Any, None], log: Log, seconds: float = MAX_SECONDS) -> None:
+    """Run to its end what must not be cut off, and say so where it does not get there.
 
     The triggerer cancels a trigger that is being killed once a second, and with it whatever `on_kill` awaits.
     """
@@ -52,3 +52,8 @@ async def to_the_end(work: Coroutine[Any, Any, None], seconds: float = MAX_SECON
             await asyncio.wait({task}, timeout=end - loop.time())
     if not task.done():
         task.cancel()
+        fault: object = f"it took longer than {seconds:g} s"
+    else:
+        fault = task.exception()
+    if fault:
+        log.warning("Not all batches of this task were dealt with; what runs goes on and is billed: %s", fault)

@@ -33,7 +33,7 @@ class KimiOrphanBatchesOperator(BaseOperator):
     :param output: URI of the directory to land in. Templated.
     :param dag_ids: DAGs whose batches are looked at; None for all. Templated.
     :param max_age: Age up to which batches are looked at, timedelta or seconds.
-    :param unknown_runs: Act also where this Airflow does not know the run: it was deleted, or is another Airflow's that
+    :param unknown_runs: Act also where this Airflow does not know the run: it was deleted, or is another Airflow's
         that shares the account. Such batches are listed in any case.
     :param max_batches_searched: How many of the account's batches are looked at.
     :param kimi_conn_id: Airflow connection. Templated.

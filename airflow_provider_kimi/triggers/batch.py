@@ -82,7 +82,7 @@ class KimiBatchTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Cancel what runs, if a user has given the task up. Airflow 3.3 calls this, older versions do not."""
         if self.cancel_on_kill and self.task_instance is not None:
-            await to_the_end(self._abandon())
+            await to_the_end(self._abandon(), self.log)
 
     async def _abandon(self) -> None:
         ti = self.task_instance

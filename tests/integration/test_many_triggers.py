@@ -69,7 +69,8 @@ class TestTheCancelOfAKilledTask:
             hook = connect(sim)
             ids = submit_prompts(hook, 2).batch_ids
             sim.inject("cancel_batch", hang_seconds=2)
-            killed = asyncio.create_task(to_the_end(cancel_all(hook.acancel_batch, ids, LogRecord(), "marked failed")))
+            log = LogRecord()
+            killed = asyncio.create_task(to_the_end(cancel_all(hook.acancel_batch, ids, log, "marked failed"), log))
             for _ in range(10):
                 await asyncio.sleep(0.2)
                 killed.cancel()
@@ -78,9 +79,18 @@ class TestTheCancelOfAKilledTask:
             assert sim.status(ids[0]) in ("cancelling", "cancelled")
 
     async def test_does_not_go_on_for_ever(self) -> None:
-        begun = time.monotonic()
-        await to_the_end(asyncio.sleep(30), seconds=0.2)
+        begun, log = time.monotonic(), LogRecord()
+        await to_the_end(asyncio.sleep(30), log, seconds=0.2)
         assert time.monotonic() - begun < 5
+        assert "goes on and is billed: it took longer than 0.2 s" in log.warnings[0]
+
+    async def test_says_what_kept_it_from_being_asked_for(self) -> None:
+        async def no_answer_of_airflow() -> None:
+            raise ConnectionError("the API server is away")
+
+        log = LogRecord()
+        await to_the_end(no_answer_of_airflow(), log)
+        assert "goes on and is billed: the API server is away" in log.warnings[0]
 
     async def test_that_is_refused_does_not_keep_others_from_it(self, connect: Connect) -> None:
         with KimiSimulator(speed=0) as sim:
