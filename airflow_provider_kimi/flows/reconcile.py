@@ -85,7 +85,7 @@ def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> tuple[Row, dic
 
 def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | None]]:
     if part.requests is None:
-        yield from ((custom_id, None) for custom_id in answers.left)
+        yield from ((custom_id, None) for custom_id in answers.left_ids())
         return
     for _, line in lines_at(part.requests):
         if (custom_id := id_of(line)) is not None:
@@ -105,7 +105,7 @@ def _report_left_over(batch: Batch, answers: AnswerFiles, log: Log) -> None:
     found = {
         "unreadable": answers.unreadable,
         "repeated": answers.duplicates,
-        "foreign": len(answers.left),
+        "foreign": answers.left,
     }
     if any(found.values()):
         log.warning(

@@ -69,6 +69,12 @@ def lines_at(path: Path) -> Iterator[tuple[int, bytes]]:
             offset += len(line)
 
 
+def count_newlines(path: Path) -> int:
+    """Count the newline bytes of a local file."""
+    with path.open("rb") as source:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: source.read(CHUNK_BYTES), b""))
+
+
 def count_lines(path: Path) -> tuple[int, bytes]:
     """Count the lines that are not blank, and return the last one."""
     count, last = 0, b""

@@ -61,7 +61,7 @@ class TestAnOddValueBesideAnAnswer:
             row = answers.take("b")
             assert row is not None
             assert row.status == "succeeded"
-            assert (answers.left, answers.unreadable, answers.duplicates) == (["0"], 0, 0)
+            assert (list(answers.left_ids()), answers.unreadable, answers.duplicates) == (["0"], 0, 0)
 
     @pytest.mark.parametrize("value", [b"1e999", b"NaN", b"-Infinity"])
     def test_is_no_number_of_tokens(self, value: bytes) -> None:

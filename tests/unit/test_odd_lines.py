@@ -57,7 +57,7 @@ class TestALineOfWhichOnlyTheNameCanBeRead:
             row = answers.take("b")
             assert row is not None
             assert row.content == "behind"
-            assert (answers.left, answers.unreadable, answers.duplicates) == (["0"], 0, 0)
+            assert (list(answers.left_ids()), answers.unreadable, answers.duplicates) == (["0"], 0, 0)
 
 
 class TestALineThatIsNestedTooDeeply:
@@ -73,7 +73,7 @@ class TestALineThatIsNestedTooDeeply:
     def test_among_answers_costs_no_other(self, line: bytes, tmp_path: Path) -> None:
         (tmp_path / "output").write_bytes(line + b"\n" + output_line("b"))
         with AnswerFiles(tmp_path / "output", None) as answers:
-            assert (answers.left, answers.unreadable) == (["b"], 1)
+            assert (list(answers.left_ids()), answers.unreadable) == (["b"], 1)
             row = answers.take("b")
             assert row is not None
             assert row.status == "succeeded"
