@@ -26,6 +26,7 @@ class ConnectionSettings:
     :param base_url: Where calls go, without a trailing slash.
     :param api_key: The key; never shown.
     :param region: `cn` or `intl`; None where the host is neither (a gateway, the simulator).
+    :param billing_region: Region whose prices hold: that of the host, or else the one that the connection names.
     :param model: Model used where an operator names none.
     :param timeout_seconds: Seconds per HTTP call.
     :param console_url: Template for links; None for the region's console.
@@ -35,6 +36,7 @@ class ConnectionSettings:
     base_url: str
     api_key: str = field(repr=False)
     region: str | None
+    billing_region: str
     model: str
     timeout_seconds: float
     console_url: str | None
@@ -68,6 +70,7 @@ def read_settings(
         base_url=base_url,
         api_key=api_key,
         region=_region_of(base_url),
+        billing_region=_region_of(base_url) or region,
         model=extra.get("model") or DEFAULT_MODEL,
         timeout_seconds=_timeout(conn_id, extra.get("timeout")),
         console_url=extra.get("console_url") or None,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.batch.prices import PriceList, Usage, cost_of
 from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, absent_status
 from airflow_provider_kimi.exceptions import KimiBatchError
 
@@ -34,22 +35,17 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
     reasons: Counter[_Reason] = field(default_factory=Counter)
     first_messages: dict[_Reason, str] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    reasoning_tokens: int = 0
-    model: str | None = None
+    usage: dict[str | None, Usage] = field(default_factory=dict)
 
-    def add(self, row: Row) -> None:
-        """Count one row and its tokens; a row that was cut or refused after an answer is billed too."""
+    def add(self, row: Row, model: str | None = None) -> None:
+        """Count one row and its tokens; a row that was cut or refused after an answer is billed too.
+
+        :param model: The model that was asked, which sets the price; None takes the one that answered.
+        """
         self.counts[row.status] += 1
         if row.error_code:
             self._add_error(row.error_code, row.error_message or "")
-        self.prompt_tokens += row.prompt_tokens or 0
-        self.cached_tokens += row.cached_tokens or 0
-        self.completion_tokens += row.completion_tokens or 0
-        self.reasoning_tokens += row.reasoning_tokens or 0
-        self.model = self.model or row.model
+        self.usage.setdefault(model or row.model, Usage()).add(row)
 
     def _add_error(self, code: str, message: str) -> None:
         reason = (code, _NUMBER.sub("#", message)[:MAX_REASON_CHARS])
@@ -63,6 +59,19 @@ class Tally:
         """Count rows that a batch had but that are known by number only, because its input file is gone."""
         if rows > 0:
             self.counts[absent_status(batch_status)] += rows
+
+    @property
+    def model(self) -> str | None:
+        """The model, the first one where there are several; None where none is known."""
+        return next(filter(None, self.usage), None)
+
+    @property
+    def total_usage(self) -> Usage:
+        """Tokens of all models."""
+        total = Usage()
+        for tokens in self.usage.values():
+            total.add(tokens)
+        return total
 
     @property
     def total(self) -> int:
@@ -98,12 +107,11 @@ def build_manifest(
     batches: Sequence[Batch],
     tally: Tally,
     *,
-    model: str | None,
+    prices: PriceList,
     files: Mapping[str, str | None],
 ) -> dict[str, Any]:
     """Describe the result.
 
-    :param model: The model that the input asked for; None takes the one that answered.
     :param files: URIs of `output_file`, `error_file`, `results_file`, `dead_letter_file`; None where there is none.
     """
     metadata = batches[0].metadata or {}
@@ -111,16 +119,10 @@ def build_manifest(
         "schema_version": SCHEMA_VERSION,
         "batch_ids": [batch.id for batch in batches],
         "status": tally.status,
-        "model": model or tally.model,
+        "model": tally.model,
         "counts": {"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
-        "usage": {
-            "prompt_tokens": tally.prompt_tokens,
-            "cached_tokens": tally.cached_tokens,
-            "completion_tokens": tally.completion_tokens,
-            "reasoning_tokens": tally.reasoning_tokens,
-            "total_tokens": tally.prompt_tokens + tally.completion_tokens,
-        },
-        "cost": None,
+        "usage": tally.total_usage.to_dict(),
+        "cost": cost_of(tally.usage, prices),
         "rounds": 1,
         **files,
         "input_fingerprint": metadata.get("kimi_input_fingerprint"),

@@ -1,7 +1,7 @@
 """Collect: land the output and error files, reconcile them with the input, write the result, the manifest last."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,9 +9,10 @@ from typing import Any
 
 from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest
+from airflow_provider_kimi.batch.prices import read_price_list
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.parts import fetch_parts
-from airflow_provider_kimi.flows.reconcile import asked_model, write_rows
+from airflow_provider_kimi.flows.reconcile import write_rows
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.storage.landing import OutputDirectory
 from airflow_provider_kimi.storage.lines import append_lines
@@ -28,12 +29,14 @@ class Landing:
 
     :param input: The table that the batches were made from, for its columns; None for none.
     :param key_column: The column or columns that named its rows; None where their places did.
+    :param price_list: Prices that replace the published ones; None for those.
     """
 
     batch_ids: Sequence[str]
     output: str
     input: Any = None
     key_column: KeyColumns | None = None
+    price_list: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     :raises KimiBatchError: One has not ended yet.
     :raises KimiResultError: A file could not be downloaded whole.
     """
+    prices = read_price_list(landing.price_list, hook.settings.billing_region)
     directory = OutputDirectory(landing.output)
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
@@ -62,7 +66,7 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
         with (workshop / RESULTS_NAME).open("wb") as results, (workshop / DEAD_LETTER_NAME).open("wb") as dead_letters:
             tally = write_rows(parts, landing.input, landing.key_column, results, dead_letters, log)
         files = _publish(directory, workshop)
-        manifest = build_manifest(batches, tally, model=asked_model(parts), files=files)
+        manifest = build_manifest(batches, tally, prices=prices, files=files)
         directory.publish_manifest(manifest, workshop)
     tell = log.warning if tally.unusable else log.info
     tell("Landed in %s: %s", landing.output, tally.summary())

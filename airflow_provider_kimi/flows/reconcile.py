@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import msgspec
@@ -35,9 +36,10 @@ def write_rows(
     tally = Tally()
     table = None if source is None else ColumnSource(_values(source), key_column)
     for part in parts:
+        model = _asked_model(part)
         with AnswerFiles(part.output, part.error) as answers:
             for row, columns, dead_letter in _rows(part, answers, table):
-                tally.add(row)
+                tally.add(row, model)
                 results.write(_result(row, columns, part.batch.id) + b"\n")
                 if dead_letter is not None:
                     dead_letters.write(dead_letter + b"\n")
@@ -116,13 +118,11 @@ def _report_left_over(batch: Batch, answers: AnswerFiles, log: Log) -> None:
         )
 
 
-def asked_model(parts: Sequence[Part]) -> str | None:
-    """Read the model that the requests name; None where no request is known."""
-    for part in parts:
-        if part.requests is not None:
-            for _, line in lines_at(part.requests):
-                try:
-                    return str(msgspec.json.decode(line)["body"]["model"])
-                except (msgspec.DecodeError, KeyError, TypeError):
-                    break
+def _asked_model(part: Part) -> str | None:
+    """Read the model that the requests of a batch name, which is one for all; None where they are not known."""
+    if part.requests is not None:
+        for _, line in lines_at(part.requests):
+            with suppress(msgspec.DecodeError, KeyError, TypeError):
+                return str(msgspec.json.decode(line)["body"]["model"])
+            break
     return None

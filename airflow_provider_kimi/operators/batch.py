@@ -259,13 +259,23 @@ class KimiBatchResultsOperator(BaseOperator):
     :param key_column: The column or columns that named the rows, as given to the create. Templated.
     :param max_failed_rows: Rows without a usable answer that are accepted; None accepts any number but all.
     :param max_failed_ratio: Their share of all rows, 0 to 1; None likewise, and 1.0 accepts even all.
+    :param price_list: Prices for the manifest's ``cost``, per million tokens: ``{"currency": "CNY", "date":
+        "2026-09-01", "models": {"kimi-k2.6": {"input": 3.9, "cached": 0.66, "output": 16.2}}}``; None for the
+        published batch prices of the connection's region. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
     :raises AirflowFailException: A batch has not ended, no row has a usable answer, or more rows than accepted have
         none. In the last two cases the result is landed all the same.
     """
 
-    template_fields: Sequence[str] = ("batch_id", "output_directory", "input", "key_column", "kimi_conn_id")
+    template_fields: Sequence[str] = (
+        "batch_id",
+        "output_directory",
+        "input",
+        "key_column",
+        "price_list",
+        "kimi_conn_id",
+    )
     ui_color = "#d4f5e2"
 
     def __init__(
@@ -277,6 +287,7 @@ class KimiBatchResultsOperator(BaseOperator):
         key_column: KeyColumns | None = None,
         max_failed_rows: int | None = None,
         max_failed_ratio: float | None = None,
+        price_list: Mapping[str, Any] | None = None,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -291,6 +302,7 @@ class KimiBatchResultsOperator(BaseOperator):
         self.key_column = key_column
         self.max_failed_rows = max_failed_rows
         self.max_failed_ratio = max_failed_ratio
+        self.price_list = price_list
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -302,6 +314,7 @@ class KimiBatchResultsOperator(BaseOperator):
                 as_uri(self.output_directory),
                 as_uri(given(self.input)),
                 self.key_column,
+                self.price_list,
             )
             collected = collect(KimiHook(self.kimi_conn_id), landing, self.log)
             ti.xcom_push("output_file", collected.manifest["output_file"])

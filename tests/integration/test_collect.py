@@ -42,6 +42,11 @@ class TestACompletedBatch:
         assert manifest["error_file"] is None
         assert manifest["dead_letter_file"] is None
         assert manifest["usage"]["total_tokens"] > manifest["usage"]["prompt_tokens"] > 0
+        tokens = manifest["usage"]
+        yuan = (tokens["prompt_tokens"] - tokens["cached_tokens"]) * 3.90 + tokens["cached_tokens"] * 0.66
+        yuan += tokens["completion_tokens"] * 16.20
+        assert manifest["cost"]["amount"] == pytest.approx(yuan / 1e6)
+        assert manifest["cost"]["currency"] == "CNY"
         assert manifest["created_at"] < manifest["completed_at"]
         assert manifest["created_at"].endswith("+00:00")
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest, check_failures
+from airflow_provider_kimi.batch.prices import PRICE_LISTS, Usage
 from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus, skipped_row
 from airflow_provider_kimi.exceptions import KimiBatchError
 from tests.unit.samples import make_batch
@@ -46,8 +47,8 @@ class TestTallyAddsUp:
         )
         tally.add(Row(custom_id="b", status="truncated", prompt_tokens=10, completion_tokens=64, model="other"))
         tally.add(Row(custom_id="c", status="failed"))
-        assert (tally.prompt_tokens, tally.cached_tokens) == (30, 16)
-        assert (tally.completion_tokens, tally.reasoning_tokens) == (69, 3)
+        assert (tally.total_usage.prompt_tokens, tally.total_usage.cached_tokens) == (30, 16)
+        assert (tally.total_usage.completion_tokens, tally.total_usage.reasoning_tokens) == (69, 3)
         assert tally.model == "kimi-k2.6"
         assert (tally.total, tally.unusable) == (3, 2)
 
@@ -58,7 +59,7 @@ class TestTallyAddsUp:
         for status in statuses:
             tally.add(Row(custom_id="a", status=status))
         liar = make_batch("completed", request_counts=RequestCounts(1000, 1000, 0))
-        counts = build_manifest([liar], tally, model=None, files=FILES)["counts"]
+        counts = build_manifest([liar], tally, prices=PRICE_LISTS["cn"], files=FILES)["counts"]
         assert counts.pop("total") == len(statuses)
         assert list(counts) == list(ROW_STATUSES)
         assert sum(counts.values()) == len(statuses)
@@ -156,10 +157,10 @@ class TestSummary:
 class TestManifest:
     def test_has_exactly_the_fields_of_the_contract(self) -> None:
         tally = tally_of(succeeded=2, expired=1)
-        tally.prompt_tokens, tally.cached_tokens, tally.completion_tokens, tally.reasoning_tokens = 30, 16, 69, 3
+        tally.usage = {"kimi-k2.6": Usage(30, 16, 69, 3)}
         metadata = {"kimi_input_fingerprint": "sha256:i", "kimi_prompt_fingerprint": "sha256:p"}
         batch = make_batch("completed", created_at=1_757_000_000, completed_at=1_757_003_661, metadata=metadata)
-        manifest = build_manifest([batch], tally, model="kimi-k2.6", files=FILES)
+        manifest = build_manifest([batch], tally, prices=PRICE_LISTS["cn"], files=FILES)
         assert manifest == {
             "schema_version": 1,
             "batch_ids": ["batch_1"],
@@ -183,7 +184,7 @@ class TestManifest:
                 "reasoning_tokens": 3,
                 "total_tokens": 99,
             },
-            "cost": None,
+            "cost": {"currency": "CNY", "amount": 0.00118296, "price_list_date": "2026-09-01"},
             "rounds": 1,
             "output_file": "file:///out/output.jsonl",
             "error_file": None,
@@ -202,13 +203,13 @@ class TestManifest:
             make_batch("failed", "b2", created_at=100, failed_at=800, completed_at=5000),
             make_batch("expired", "b3", expires_at=1000),
         ]
-        manifest = build_manifest(batches, Tally(), model=None, files=FILES)
+        manifest = build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES)
         assert manifest["batch_ids"] == ["b1", "b2", "b3"]
         assert manifest["created_at"] == "1970-01-01T00:01:40+00:00"
         assert manifest["completed_at"] == "1970-01-01T00:16:40+00:00"
 
     def test_says_null_where_the_platform_says_nothing(self) -> None:
-        manifest = build_manifest([make_batch("completed")], Tally(), model=None, files=FILES)
+        manifest = build_manifest([make_batch("completed")], Tally(), prices=PRICE_LISTS["cn"], files=FILES)
         unknown = ("model", "input_fingerprint", "prompt_fingerprint", "created_at", "completed_at")
         assert {field: manifest[field] for field in unknown} == dict.fromkeys(unknown)
 
@@ -221,8 +222,8 @@ class TestManifest:
     )
     def test_names_the_model(self, asked: str | None, answered: str, model: str) -> None:
         tally = Tally()
-        tally.add(Row(custom_id="a", status="succeeded", model=answered))
-        assert build_manifest([make_batch()], tally, model=asked, files=FILES)["model"] == model
+        tally.add(Row(custom_id="a", status="succeeded", model=answered), asked)
+        assert build_manifest([make_batch()], tally, prices=PRICE_LISTS["cn"], files=FILES)["model"] == model
 
 
 class TestTooManyUnusableRowsAreRefused:
