@@ -19,6 +19,8 @@ RESULT_FIELDS = (
     "custom_id",
     "status",
     "content",
+    "parsed",
+    "reasoning",
     "finish_reason",
     "error_code",
     "error_message",

@@ -36,6 +36,7 @@ class Tally:
     reasons: Counter[_Reason] = field(default_factory=Counter)
     first_messages: dict[_Reason, str] = field(default_factory=dict)
     usage: dict[str | None, Usage] = field(default_factory=dict)
+    leaked: int = 0
 
     def add(self, row: Row, model: str | None = None) -> None:
         """Count one row and its tokens; a row that was cut or refused after an answer is billed too.
@@ -43,6 +44,7 @@ class Tally:
         :param model: The model that was asked, which sets the price; None takes the one that answered.
         """
         self.counts[row.status] += 1
+        self.leaked += row.leaked
         if row.error_code:
             self._add_error(row.error_code, row.error_message or "")
         self.usage.setdefault(model or row.model, Usage()).add(row)

@@ -25,11 +25,18 @@ _STATUS_OF_ABSENT: dict[str, RowStatus] = {"expired": "expired", "cancelled": "c
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one request. Tokens are None where the platform reported none."""
+    """What became of one request. Tokens are None where the platform reported none.
+
+    :param parsed: Value of the answer, where it was held against a schema.
+    :param leaked: Whether the model's thoughts stood in its answer.
+    """
 
     custom_id: str
     status: RowStatus
     content: str | None = None
+    parsed: Any = None
+    reasoning: str | None = None
+    leaked: bool = False
     finish_reason: str | None = None
     error_code: str | None = None
     error_message: str | None = None
@@ -155,6 +162,7 @@ def _answered(custom_id: str, body: Mapping[str, Any], choice: Mapping[str, Any]
         custom_id=custom_id,
         status=status,
         content=text,
+        reasoning=_text(message.get("reasoning_content")),
         finish_reason=finish_reason,
         error_code=problem[0],
         error_message=problem[1],

@@ -1,19 +1,23 @@
 """Collect: land the output and error files, reconcile them with the input, write the result, the manifest last."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from airflow_provider_kimi.batch.answers import AnswerCheck
+from airflow_provider_kimi.batch.columns import ColumnSource
 from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest
 from airflow_provider_kimi.batch.prices import read_price_list
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.parts import fetch_parts
 from airflow_provider_kimi.flows.reconcile import write_rows
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.storage.inputs import Input
 from airflow_provider_kimi.storage.landing import OutputDirectory
 from airflow_provider_kimi.storage.lines import append_lines
 
@@ -29,6 +33,7 @@ class Landing:
 
     :param input: The table that the batches were made from, for its columns; None for none.
     :param key_column: The column or columns that named its rows; None where their places did.
+    :param check: What is asked of every answer.
     :param price_list: Prices that replace the published ones; None for those.
     """
 
@@ -37,6 +42,7 @@ class Landing:
     input: Any = None
     key_column: KeyColumns | None = None
     price_list: Mapping[str, Any] | None = None
+    check: AnswerCheck = AnswerCheck()
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,12 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
         _concatenate([part.output for part in parts], workshop / OUTPUT_NAME)
         _concatenate([part.error for part in parts], workshop / ERROR_NAME)
         with (workshop / RESULTS_NAME).open("wb") as results, (workshop / DEAD_LETTER_NAME).open("wb") as dead_letters:
-            tally = write_rows(parts, landing.input, landing.key_column, results, dead_letters, log)
+            tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, log)
         files = _publish(directory, workshop)
         manifest = build_manifest(batches, tally, prices=prices, files=files)
         directory.publish_manifest(manifest, workshop)
+    if tally.leaked:
+        log.warning("%s answers held the model's thoughts, which were taken out.", tally.leaked)
     tell = log.warning if tally.unusable else log.info
     tell("Landed in %s: %s", landing.output, tally.summary())
     return Collected(
@@ -84,6 +92,20 @@ _FILES = {
     "results_file": RESULTS_NAME,
     "dead_letter_file": DEAD_LETTER_NAME,
 }
+
+
+def _table(landing: Landing) -> ColumnSource | None:
+    return None if landing.input is None else ColumnSource(_values(landing.input), landing.key_column)
+
+
+def _values(source: Any) -> Iterator[Any]:
+    """The elements of the input; what is wrong with it by now is told as what it is: a fault behind the payment."""
+    try:
+        for item in Input(source):
+            yield item.value
+    except KimiInputError as error:
+        now = "The batches have ended and are billed as far as they ran; their results stay on the platform."
+        raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
 
 
 def _publish(directory: OutputDirectory, workshop: Path) -> dict[str, str | None]:

@@ -8,39 +8,37 @@ from typing import Any, BinaryIO
 import msgspec
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource, renamed, told_columns
-from airflow_provider_kimi.batch.keys import KeyColumns
+from airflow_provider_kimi.batch.answers import AnswerCheck
+from airflow_provider_kimi.batch.columns import ColumnSource, renamed, told_columns
 from airflow_provider_kimi.batch.manifest import Tally
 from airflow_provider_kimi.batch.results import Row, absent_row, id_of, skipped_row
 from airflow_provider_kimi.batch.skipped import SkippedRow
-from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.parts import Part
 from airflow_provider_kimi.storage.answers import AnswerFiles
-from airflow_provider_kimi.storage.inputs import Input
 from airflow_provider_kimi.storage.lines import lines_at
 
 
 def write_rows(
     parts: Sequence[Part],
-    source: Any,
-    key_column: KeyColumns | None,
+    table: ColumnSource | None,
+    check: AnswerCheck,
     results: BinaryIO,
     dead_letters: BinaryIO,
     log: Log,
 ) -> Tally:
     """Write a result for every row, in input order, and each request without a usable answer.
 
-    :param source: The table that the batches were made from, for its columns; None for none.
+    :param table: The table that the batches were made from, for its columns; None for none.
+    :param check: What is asked of every answer.
     """
     tally = Tally()
-    table = None if source is None else ColumnSource(_values(source), key_column)
     for part in parts:
         model = _asked_model(part)
         with AnswerFiles(part.output, part.error) as answers:
-            for row, columns, dead_letter in _rows(part, answers, table):
+            for row, columns, dead_letter in _rows(part, answers, table, check):
                 tally.add(row, model)
-                results.write(_result(row, columns, part.batch.id) + b"\n")
+                results.write(_result(row, columns, part.batch.id, check.fields) + b"\n")
                 if dead_letter is not None:
                     dead_letters.write(dead_letter + b"\n")
             if part.requests is None:
@@ -49,18 +47,8 @@ def write_rows(
     return tally
 
 
-def _values(source: Any) -> Iterator[Any]:
-    """The elements of the input; what is wrong with it by now is told as what it is: a fault behind the payment."""
-    try:
-        for item in Input(source):
-            yield item.value
-    except KimiInputError as error:
-        now = "The batches have ended and are billed as far as they ran; their results stay on the platform."
-        raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
-
-
 def _rows(
-    part: Part, answers: AnswerFiles, table: ColumnSource | None
+    part: Part, answers: AnswerFiles, table: ColumnSource | None, check: AnswerCheck
 ) -> Iterator[tuple[Row, dict[str, Any], bytes | None]]:
     """Every row of one batch in input order, with its columns, and what is to be asked again."""
     told = told_columns(part.batch.metadata or {})
@@ -70,7 +58,8 @@ def _rows(
         while waiting is not None and waiting.position <= sent:
             yield _left_out(waiting, table)
             waiting = next(skipped, None)
-        row = answers.take(custom_id) or absent_row(custom_id, part.batch.status, answers.batch_error)
+        found = answers.take(custom_id)
+        row = check.judge(found) if found else absent_row(custom_id, part.batch.status, answers.batch_error)
         columns = table.columns_of(custom_id, request, told) if table and request else {}
         yield row, columns, request if row.status != "succeeded" else None
     while waiting is not None:
@@ -94,12 +83,12 @@ def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | N
             yield custom_id, line
 
 
-def _result(row: Row, columns: dict[str, Any], batch_id: str) -> bytes:
+def _result(row: Row, columns: dict[str, Any], batch_id: str, fields: Sequence[str]) -> bytes:
     known = {**msgspec.structs.asdict(row), "batch_id": batch_id, "round": 1}
-    line = {"custom_id": row.custom_id, **columns, **{name: known[name] for name in RESULT_FIELDS}}
+    line = {"custom_id": row.custom_id, **columns, **{name: known[name] for name in fields}}
     try:
         return msgspec.json.encode(line, enc_hook=str)
-    except UnicodeEncodeError:  # half a character in a column that no prompt uses
+    except (UnicodeEncodeError, OverflowError):  # half a character, or a number of more than 64 bits
         return json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "replace")
 
 

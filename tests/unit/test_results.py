@@ -39,6 +39,7 @@ class TestARowThatWorked:
             custom_id="row-1",
             status="succeeded",
             content="positive",
+            reasoning="hm",
             finish_reason="stop",
             prompt_tokens=20,
             cached_tokens=16,

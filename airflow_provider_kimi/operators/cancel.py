@@ -1,0 +1,86 @@
+"""Cancel: the operator that ends batches early."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.batch.identity import read_batch_ids
+from airflow_provider_kimi.compat import (
+    BaseOperator,
+    Context,
+    XComArg,
+)
+from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.flows.cancel import request_cancels
+from airflow_provider_kimi.flows.wait import Watch, wait_here
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+
+
+class KimiCancelBatchOperator(BaseOperator):
+    """Cancel batches. A batch that ended first is a result, not an error.
+
+    Rows that already run still end and are billed. A batch that is assembling its results (``finalizing``) is left
+    alone: its rows are done by then.
+
+    :param batch_id: One id, a list, or the rendered text of a list. Templated.
+    :param wait_for_termination: Wait until every batch is terminal; False returns each status as it then stands.
+    :param deferrable: Wait in the triggerer; False waits in the worker.
+    :param poll_interval: Seconds between two looks.
+    :param timeout: Seconds or timedelta after which the wait is given up.
+    :param kimi_conn_id: Airflow connection. Templated.
+    :return: The status of each batch, by id.
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "kimi_conn_id")
+    ui_color = "#ffe0d9"
+
+    def __init__(
+        self,
+        *,
+        batch_id: str | Sequence[str] | XComArg,
+        wait_for_termination: bool = True,
+        deferrable: bool = True,
+        poll_interval: float = 30.0,
+        timeout: timedelta | float = timedelta(hours=4),
+        kimi_conn_id: str = KimiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.wait_for_termination = wait_for_termination
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        self.kimi_conn_id = kimi_conn_id
+
+    def execute(self, context: Context) -> dict[str, str] | None:
+        """Ask for the cancels, then wait."""
+        with airflow_errors():
+            hook = KimiHook(self.kimi_conn_id)
+            batches = request_cancels(hook, read_batch_ids(self.batch_id), self.log)
+            if not self.wait_for_termination or all(batch.is_terminal for batch in batches):
+                return {batch.id: batch.status for batch in batches}
+            watch = Watch(tuple(batch.id for batch in batches), self.poll_interval, time.time() + self.timeout)
+            if not self.deferrable:
+                return self._statuses(wait_here(hook, watch, self.log))
+        self.defer(
+            trigger=KimiBatchTrigger(watch.batch_ids, self.kimi_conn_id, watch.poll_interval_seconds, watch.deadline),
+            method_name="execute_complete",
+        )
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
+        """Resume when the trigger has fired."""
+        with airflow_errors():
+            return self._statuses(BatchEvent.from_dict(event))
+
+    @staticmethod
+    def _statuses(event: BatchEvent) -> dict[str, str]:
+        if event.outcome != "ended":
+            raise KimiBatchError(event.message)
+        return {batch_id: end.status for batch_id, end in event.batches.items()}

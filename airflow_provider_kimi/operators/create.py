@@ -1,0 +1,231 @@
+"""Create: the operator that makes batches from an input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, get_args
+
+from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.attempt import read_attempt, wants_fresh
+from airflow_provider_kimi.batch.identity import Attempt
+from airflow_provider_kimi.batch.keys import KeyColumns
+from airflow_provider_kimi.batch.media import MediaTransport, media_columns
+from airflow_provider_kimi.batch.parameters import ParameterCheck, ParameterRules, RuleOverrides
+from airflow_provider_kimi.batch.requests import Recipe, RowFunction, Thinking
+from airflow_provider_kimi.batch.submission import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
+from airflow_provider_kimi.compat import (
+    BaseOperator,
+    Context,
+    as_uri,
+    check_choice,
+    given,
+    never_rendered,
+    task_state,
+)
+from airflow_provider_kimi.flows.abandon import GIVEN_UP_STATES
+from airflow_provider_kimi.flows.cancel import cancel_work_of
+from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED
+from airflow_provider_kimi.flows.prepare import Order
+from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.hooks.kimi import KimiHook
+
+
+class KimiCreateBatchOperator(BaseOperator):
+    """Check an input, upload it, and create a batch from it, or several where it is too large for one.
+
+    The whole input is read and checked on the worker before the first call, with memory that does not grow with it.
+    The platform is the record of what was submitted: before a create, its batches are searched for the same work of an
+    earlier attempt, and after it for one that raced. Each create is sent once; where its answer is lost, the batch is
+    looked for before anything is sent again.
+
+    Pushes ``input_file_ids``, ``request_count`` and, where there is just one batch, ``batch_id``.
+
+    :param input: A URI of a Kimi-ready ``.jsonl`` (lines of ``custom_id, method, url, body``); a URI of a table
+        (``.jsonl``, ``.csv`` or ``.parquet``, with ``prompt``, ``messages`` or ``body``), of a directory of such files,
+        or a pattern such as ``data/*.jsonl``, ``.jsonl`` and ``.csv`` also gzip-compressed (``.gz``); a list, up to
+        1 MB, of prompts, of chats (lists of messages), of row dicts or of ready requests; or a function without
+        arguments that returns or yields such elements. A URI is templated; what rows hold never is.
+    :param model: Model of every request; None for the connection's (``kimi-k2.6`` if it names none), or for ready
+        requests the model that they name. Templated.
+    :param prompt: For tables, the user message as a ``str.format`` text over columns: ``"Classify: {text}"``. Never
+        rendered by Jinja, so a literal brace is written ``{{``.
+    :param system_prompt: System message of every request; likewise a text over columns where there is a ``prompt``.
+        None for no system message.
+    :param messages: Instead of ``prompt``: a list of messages whose texts are ``str.format`` texts over columns, or a
+        function from a row to messages. Never rendered by Jinja.
+    :param body: Instead of ``prompt``: the request body (without ``model``, if it is the task's), whose ``messages``
+        hold ``str.format`` texts and whose other keys are sent as they are, or a function from a row to a body.
+    :param image_column: Column or columns that hold images: a path, a URI, bytes, an ``ms://`` or ``data:`` address, a
+        list of them, or nothing. They are put before the text of the last user message.
+    :param video_column: Likewise for videos.
+    :param media: ``base64`` puts them into the requests, which counts towards the 100 MB of a batch; ``upload`` stores
+        each different one once on the platform, which counts towards its 1,000 files.
+    :param key_column: Column whose value becomes the ``custom_id``, or a list of columns that make a key together; a
+        key that is long or odd is sent under a short name made from it. None numbers the rows. Templated.
+    :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
+    :param thinking: ``enabled`` or ``disabled``; None leaves it to the model, which thinks.
+    :param on_invalid_row: ``fail`` sends nothing where a row cannot be sent, and names up to 20 such rows. ``skip``
+        leaves them out; they come back as ``invalid`` results, and in ``dead_letter.jsonl``. The platform keeps their
+        places, names and reasons meanwhile, never what they hold: that is read again from the results' ``input``.
+    :param max_rows_per_batch: Rows of one batch; None for as many as 100 MB hold. Smaller batches need a smaller
+        balance at their start.
+    :param parameter_check: What becomes of a body with a parameter that its model does not take: ``fail`` refuses it,
+        ``drop`` takes the parameter out, ``off`` sends it, and asks nothing about the model either.
+    :param parameter_rules: Rules that replace or lift the published ones: pattern of models -> key -> ``{"fixed":
+        "to what"}``, ``{"forbidden": "why"}`` or ``{"conflicts": ["key"]}``, with ``"values": [...]`` where only these
+        are meant, or None to lift one.
+    :param completion_window: How long the platform may take, ``12h`` to ``7d``. Templated.
+    :param metadata: Pairs of text to tag the batches with, beside this provider's own eight (nine where rows are left
+        out); 16 in all. Templated.
+    :param reuse: ``auto`` attaches to the live or completed batches of an earlier attempt (a retry or a clear of this
+        task in this run, with the same input); one that failed, expired or was cancelled is submitted again.
+        ``never`` pays for fresh work in every attempt, as does ``{"kimi_force_fresh": true}`` in the conf of a run.
+    :param on_changed_input: What to do where an earlier attempt submitted another input: ``fail`` says what changed
+        and sends nothing; ``fresh`` submits the new input as well; ``cancel_and_fresh`` cancels first what still runs
+        (not for a mapped task, where it may be a sibling's).
+    :param on_final_failure: What becomes of batches that exist when the task fails for good halfway: ``keep`` lets
+        them go on, and a clear attaches to them; ``cancel`` cancels them.
+    :param cancel_on_kill: Cancel what runs of this task instance when it is marked failed or success while it submits.
+    :param max_batches_searched: How many of the account's batches are looked at for earlier work, newest first as far
+        as is known. Where that does not reach, nothing is sent.
+    :param kimi_conn_id: Airflow connection. Templated.
+    :return: The batch ids, in the order of the input: one for an input within the limits of one file.
+    :raises AirflowFailException: The input, a parameter, the key or the account is refused, or a retry would pay twice.
+    """
+
+    template_fields: Sequence[str] = (
+        "input",
+        "model",
+        "prompt",
+        "system_prompt",
+        "messages",
+        "body",
+        "key_column",
+        "request_params",
+        "completion_window",
+        "metadata",
+        "kimi_conn_id",
+    )
+    ui_color = "#d9e8ff"
+
+    def __init__(
+        self,
+        *,
+        input: Any,
+        model: str | None = None,
+        prompt: str | None = None,
+        system_prompt: str | None = None,
+        messages: Sequence[Mapping[str, Any]] | RowFunction | None = None,
+        body: Mapping[str, Any] | RowFunction | None = None,
+        image_column: str | Sequence[str] | None = None,
+        video_column: str | Sequence[str] | None = None,
+        media: MediaTransport = "base64",
+        key_column: KeyColumns | None = None,
+        request_params: Mapping[str, Any] | None = None,
+        thinking: Thinking | None = None,
+        on_invalid_row: OnInvalidRow = "fail",
+        max_rows_per_batch: int | None = None,
+        parameter_check: ParameterCheck = "fail",
+        parameter_rules: RuleOverrides | None = None,
+        completion_window: str = "24h",
+        metadata: Mapping[str, str] | None = None,
+        reuse: Reuse = "auto",
+        on_changed_input: OnChangedInput = "fail",
+        on_final_failure: OnFinalFailure = "keep",
+        cancel_on_kill: bool = True,
+        max_batches_searched: int = MAX_BATCHES_SEARCHED,
+        kimi_conn_id: str = KimiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_choice("media", media, get_args(MediaTransport))
+        check_choice("thinking", thinking, (*get_args(Thinking), None))
+        check_choice("on_invalid_row", on_invalid_row, get_args(OnInvalidRow))
+        check_choice("parameter_check", parameter_check, get_args(ParameterCheck))
+        check_choice("reuse", reuse, get_args(Reuse))
+        check_choice("on_changed_input", on_changed_input, get_args(OnChangedInput))
+        check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
+        if max_rows_per_batch is not None and not (type(max_rows_per_batch) is int and max_rows_per_batch > 0):
+            raise ValueError(f"max_rows_per_batch is {max_rows_per_batch!r}; it is a whole number of rows, or None")
+        if not (type(max_batches_searched) is int and max_batches_searched > 0):
+            raise ValueError(f"max_batches_searched is {max_batches_searched!r}; it is a whole number of batches")
+        self.input = input if isinstance(input, str) else never_rendered(input)
+        self.model = model
+        self.prompt = never_rendered(prompt)
+        self.system_prompt = never_rendered(system_prompt)
+        self.messages = never_rendered(messages)
+        self.body = never_rendered(body)
+        self.image_column = image_column
+        self.video_column = video_column
+        self.media = media
+        self.key_column = key_column
+        self.request_params = request_params
+        self.thinking = thinking
+        self.on_invalid_row = on_invalid_row
+        self.max_rows_per_batch = max_rows_per_batch
+        self.parameter_check = parameter_check
+        self.parameter_rules = parameter_rules
+        self.completion_window = completion_window
+        self.metadata = metadata
+        self.reuse = reuse
+        self.on_changed_input = on_changed_input
+        self.on_final_failure = on_final_failure
+        self.cancel_on_kill = cancel_on_kill
+        self.max_batches_searched = max_batches_searched
+        self._submitting: tuple[Any, KimiHook, Attempt] | None = None
+        self.kimi_conn_id = kimi_conn_id
+
+    def execute(self, context: Context) -> list[str]:
+        """Check, upload, create."""
+        ti = context["ti"]
+        with airflow_errors():
+            hook = KimiHook(self.kimi_conn_id)
+            order = self._order(hook.settings.model)
+            if wants_fresh(context):
+                order = replace(order, reuse="never")
+            attempt = read_attempt(context)
+            self._submitting = (ti, hook, attempt)
+            submission = submit(hook, order, attempt, self.log, memory=context.get("task_state_store"))
+        ti.xcom_push("input_file_ids", submission.input_file_ids)
+        ti.xcom_push("request_count", submission.request_count)
+        if len(submission.batch_ids) == 1:
+            ti.xcom_push("batch_id", submission.batch_ids[0])
+        return submission.batch_ids
+
+    def on_kill(self) -> None:
+        """Cancel what runs, if a user has given the task up while it submitted; a clear, and a timeout, keep it."""
+        if not self.cancel_on_kill or self._submitting is None:
+            return
+        ti, hook, attempt = self._submitting
+        if task_state(ti) in GIVEN_UP_STATES:
+            with airflow_errors():
+                cancel_work_of(hook, attempt, self.log)
+
+    def _order(self, default_model: str) -> Order:
+        recipe = Recipe(
+            model=self.model or default_model,
+            prompt=self.prompt,
+            system_prompt=self.system_prompt,
+            messages=given(self.messages),
+            body=given(self.body),
+            key_column=self.key_column,
+            request_params=self.request_params or {},
+            thinking=self.thinking,
+            rules=ParameterRules(self.parameter_check, self.parameter_rules or {}),
+        )
+        return Order(
+            input=as_uri(given(self.input)),
+            recipe=recipe,
+            model=self.model,
+            completion_window=self.completion_window,
+            metadata=self.metadata or {},
+            reuse=self.reuse,
+            on_changed_input=self.on_changed_input,
+            on_final_failure=self.on_final_failure,
+            max_batches_searched=self.max_batches_searched,
+            media_columns=media_columns(self.image_column, self.video_column),
+            media=self.media,
+            on_invalid_row=self.on_invalid_row,
+            max_rows_per_batch=self.max_rows_per_batch,
+        )
