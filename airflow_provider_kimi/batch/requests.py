@@ -41,6 +41,7 @@ class Recipe:
     :param body: A body whose messages are templates, or a function from a row to a body.
     :param key_column: Column or columns whose values become the `custom_id`; None numbers the rows.
     :param request_params: Further keys of every request body.
+    :param response_format: What every answer has to be, unless request_params or a body say so themselves.
     :param thinking: Whether the model thinks before it answers; None leaves it to the model.
     :param rules: What a body may hold.
     """
@@ -52,6 +53,7 @@ class Recipe:
     body: Mapping[str, Any] | RowFunction | None = None
     key_column: KeyColumns | None = None
     request_params: Mapping[str, Any] = field(default_factory=dict)
+    response_format: Mapping[str, Any] | None = None
     thinking: Thinking | None = None
     rules: ParameterRules = field(default_factory=ParameterRules)
 
@@ -142,6 +144,7 @@ class Recipe:
             "system_prompt": self.system_prompt,
             "key_column": self.key_column,
             "request_params": self.request_params,
+            "output_schema": self.response_format,
             "thinking": self.thinking,
             "image_column or video_column": tuple(media_columns),
         }
@@ -168,7 +171,9 @@ class Recipe:
     @cached_property
     def _given_params(self) -> Mapping[str, Any]:
         thinking = {} if self.thinking is None else {"thinking": {"type": self.thinking}}
-        return {**self.request_params, **thinking}
+        own = self.body if isinstance(self.body, Mapping) else {}
+        wanted = self.response_format if "response_format" not in own else None
+        return {**({"response_format": wanted} if wanted else {}), **self.request_params, **thinking}
 
     @cached_property
     def _verdict(self) -> Verdict:

@@ -93,7 +93,9 @@ class Job:
         if recipe.verbatim_columns:
             yield COLUMNS_KEY, msgspec.json.encode(recipe.verbatim_columns).decode()
         yield "kimi_model", self.prepared.model
-        parameters = msgspec.json.encode([recipe.request_params, recipe.thinking], order="deterministic")
+        parameters = msgspec.json.encode(
+            [recipe.request_params, recipe.thinking, recipe.response_format], order="deterministic"
+        )
         yield "kimi_params", digest_of(parameters.decode())
 
     def concerns(self, batch: Batch) -> bool:

@@ -13,6 +13,7 @@ from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.media import MediaTransport, media_columns
 from airflow_provider_kimi.batch.parameters import ParameterCheck, ParameterRules, RuleOverrides
 from airflow_provider_kimi.batch.requests import Recipe, RowFunction, Thinking
+from airflow_provider_kimi.batch.schema import read_schema
 from airflow_provider_kimi.batch.submission import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
 from airflow_provider_kimi.compat import (
     BaseOperator,
@@ -64,6 +65,9 @@ class KimiCreateBatchOperator(BaseOperator):
     :param key_column: Column whose value becomes the ``custom_id``, or a list of columns that make a key together; a
         key that is long or odd is sent under a short name made from it. None numbers the rows. Templated.
     :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
+    :param output_schema: What every answer has to be, as given to the results: a JSON Schema or a Pydantic model is
+        sent as ``response_format``, unless ``request_params`` or ``body`` hold one, or its root is an array, which
+        comes back unreliably. A list of labels is not sent: name them in the prompt. None asks for any text.
     :param thinking: ``enabled`` or ``disabled``; None leaves it to the model, which thinks.
     :param on_invalid_row: ``fail`` sends nothing where a row cannot be sent, and names up to 20 such rows. ``skip``
         leaves them out; they come back as ``invalid`` results, and in ``dead_letter.jsonl``. The platform keeps their
@@ -123,6 +127,7 @@ class KimiCreateBatchOperator(BaseOperator):
         media: MediaTransport = "base64",
         key_column: KeyColumns | None = None,
         request_params: Mapping[str, Any] | None = None,
+        output_schema: Any = None,
         thinking: Thinking | None = None,
         on_invalid_row: OnInvalidRow = "fail",
         max_rows_per_batch: int | None = None,
@@ -139,6 +144,7 @@ class KimiCreateBatchOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        read_schema(output_schema)  # refused while the DAG is parsed
         check_choice("media", media, get_args(MediaTransport))
         check_choice("thinking", thinking, (*get_args(Thinking), None))
         check_choice("on_invalid_row", on_invalid_row, get_args(OnInvalidRow))
@@ -161,6 +167,7 @@ class KimiCreateBatchOperator(BaseOperator):
         self.media = media
         self.key_column = key_column
         self.request_params = request_params
+        self.output_schema = output_schema
         self.thinking = thinking
         self.on_invalid_row = on_invalid_row
         self.max_rows_per_batch = max_rows_per_batch
@@ -203,6 +210,7 @@ class KimiCreateBatchOperator(BaseOperator):
                 cancel_work_of(hook, attempt, self.log)
 
     def _order(self, default_model: str) -> Order:
+        schema = read_schema(self.output_schema)
         recipe = Recipe(
             model=self.model or default_model,
             prompt=self.prompt,
@@ -211,6 +219,7 @@ class KimiCreateBatchOperator(BaseOperator):
             body=given(self.body),
             key_column=self.key_column,
             request_params=self.request_params or {},
+            response_format=schema.response_format if schema else None,
             thinking=self.thinking,
             rules=ParameterRules(self.parameter_check, self.parameter_rules or {}),
         )

@@ -1,6 +1,7 @@
 """What an answer has to be: read leniently, checked strictly, and never repeated in a message."""
 
 import json
+from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
@@ -148,10 +149,8 @@ class TestJson:
     @given(text=st.text())
     def test_whatever_was_said_it_fits_or_is_refused(self, text: str) -> None:
         for given_schema in (LABELS, SCHEMA, Review):
-            try:
+            with suppress(SchemaMismatch):
                 schema(given_schema).read(text)
-            except SchemaMismatch as refused:
-                assert str(refused)
 
     @pytest.mark.parametrize(
         ("given", "fault"),
