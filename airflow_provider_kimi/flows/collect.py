@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 from airflow_provider_kimi.batch.answers import AnswerCheck
 from airflow_provider_kimi.batch.columns import ColumnSource
@@ -17,6 +17,7 @@ from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.parts import fetch_parts
 from airflow_provider_kimi.flows.reconcile import write_rows
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.storage.formats import OutputFormat, check_format, convert
 from airflow_provider_kimi.storage.inputs import Input
 from airflow_provider_kimi.storage.landing import OutputDirectory
 from airflow_provider_kimi.storage.lines import append_lines
@@ -26,6 +27,12 @@ ERROR_NAME = "error.jsonl"
 RESULTS_NAME = "results.jsonl"
 DEAD_LETTER_NAME = "dead_letter.jsonl"
 
+#: Every file that a landing may write before the manifest.
+FILE_NAMES = (
+    *(OUTPUT_NAME, ERROR_NAME, DEAD_LETTER_NAME),
+    *(f"results.{output_format}" for output_format in get_args(OutputFormat)),
+)
+
 
 @dataclass(frozen=True)
 class Landing:
@@ -34,6 +41,7 @@ class Landing:
     :param input: The table that the batches were made from, for its columns; None for none.
     :param key_column: The column or columns that named its rows; None where their places did.
     :param check: What is asked of every answer.
+    :param output_format: What the results are written as.
     :param price_list: Prices that replace the published ones; None for those.
     """
 
@@ -43,6 +51,7 @@ class Landing:
     key_column: KeyColumns | None = None
     price_list: Mapping[str, Any] | None = None
     check: AnswerCheck = AnswerCheck()
+    output_format: OutputFormat = "jsonl"
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     :raises KimiBatchError: One has not ended yet.
     :raises KimiResultError: A file could not be downloaded whole.
     """
+    check_format(landing.output_format)
     prices = read_price_list(landing.price_list, hook.settings.billing_region)
     directory = OutputDirectory(landing.output)
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
@@ -71,7 +81,7 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
         _concatenate([part.error for part in parts], workshop / ERROR_NAME)
         with (workshop / RESULTS_NAME).open("wb") as results, (workshop / DEAD_LETTER_NAME).open("wb") as dead_letters:
             tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, log)
-        files = _publish(directory, workshop)
+        files = _publish(directory, workshop, _formatted(workshop / RESULTS_NAME, landing))
         manifest = build_manifest(batches, tally, prices=prices, files=files)
         directory.publish_manifest(manifest, workshop)
     if tally.leaked:
@@ -86,12 +96,12 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     )
 
 
-_FILES = {
-    "output_file": OUTPUT_NAME,
-    "error_file": ERROR_NAME,
-    "results_file": RESULTS_NAME,
-    "dead_letter_file": DEAD_LETTER_NAME,
-}
+def _formatted(results: Path, landing: Landing) -> Path:
+    if landing.output_format == "jsonl":
+        return results
+    target = results.with_suffix(f".{landing.output_format}")
+    convert(results, target, landing.output_format, landing.check.fields)
+    return target
 
 
 def _table(landing: Landing) -> ColumnSource | None:
@@ -108,13 +118,18 @@ def _values(source: Any) -> Iterator[Any]:
         raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
 
 
-def _publish(directory: OutputDirectory, workshop: Path) -> dict[str, str | None]:
+def _publish(directory: OutputDirectory, workshop: Path, results: Path) -> dict[str, str | None]:
     """Put every file that has content in, and take away what an earlier landing left of the others."""
-    written = {name: (workshop / name).stat().st_size > 0 for name in _FILES.values()}
-    directory.withdraw(*(name for name, has_content in written.items() if not has_content))
-    return {
-        field: directory.publish(workshop / name, name) if written[name] else None for field, name in _FILES.items()
+    files = {
+        "output_file": workshop / OUTPUT_NAME,
+        "error_file": workshop / ERROR_NAME,
+        "results_file": results,
+        "dead_letter_file": workshop / DEAD_LETTER_NAME,
     }
+    written = {field: path for field, path in files.items() if path.stat().st_size}
+    names = {path.name for path in written.values()}
+    directory.withdraw(*(name for name in FILE_NAMES if name not in names))
+    return {field: directory.publish(path, path.name) if field in written else None for field, path in files.items()}
 
 
 def _concatenate(sources: Sequence[Path | None], target: Path) -> None:

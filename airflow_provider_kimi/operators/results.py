@@ -22,6 +22,7 @@ from airflow_provider_kimi.compat import (
 )
 from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.storage.formats import OutputFormat
 
 
 class KimiBatchResultsOperator(BaseOperator):
@@ -43,6 +44,8 @@ class KimiBatchResultsOperator(BaseOperator):
     :param key_column: The column or columns that named the rows, as given to the create. Templated.
     :param max_failed_rows: Rows without a usable answer that are accepted; None accepts any number but all.
     :param max_failed_ratio: Their share of all rows, 0 to 1; None likewise, and 1.0 accepts even all.
+    :param output_format: What the results are written as: ``jsonl``, ``csv`` or ``parquet`` (which needs the extra of
+        that name). In a CSV file, texts that a spreadsheet would take for a formula begin with an apostrophe.
     :param output_schema: What every answer has to be: a list of labels, a JSON Schema, or a Pydantic model. The value
         comes as ``parsed``; code fences and words around it are left away. An answer that does not fit is ``invalid``
         and keeps its text. None takes any text.
@@ -76,6 +79,7 @@ class KimiBatchResultsOperator(BaseOperator):
         key_column: KeyColumns | None = None,
         max_failed_rows: int | None = None,
         max_failed_ratio: float | None = None,
+        output_format: OutputFormat = "jsonl",
         output_schema: Any = None,
         reasoning: Reasoning = "drop",
         price_list: Mapping[str, Any] | None = None,
@@ -88,6 +92,7 @@ class KimiBatchResultsOperator(BaseOperator):
         if max_failed_ratio is not None and not 0 <= max_failed_ratio <= 1:
             raise ValueError(f"max_failed_ratio is {max_failed_ratio}; it is a share between 0 and 1")
         read_schema(output_schema)  # refused while the DAG is parsed
+        check_choice("output_format", output_format, get_args(OutputFormat))
         check_choice("reasoning", reasoning, get_args(Reasoning))
         self.batch_id = batch_id
         self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
@@ -95,6 +100,7 @@ class KimiBatchResultsOperator(BaseOperator):
         self.key_column = key_column
         self.max_failed_rows = max_failed_rows
         self.max_failed_ratio = max_failed_ratio
+        self.output_format = output_format
         self.output_schema = output_schema
         self.reasoning = reasoning
         self.price_list = price_list
@@ -111,6 +117,7 @@ class KimiBatchResultsOperator(BaseOperator):
                 self.key_column,
                 self.price_list,
                 AnswerCheck(read_schema(self.output_schema), self.reasoning),
+                self.output_format,
             )
             collected = collect(KimiHook(self.kimi_conn_id), landing, self.log)
             ti.xcom_push("output_file", collected.manifest["output_file"])

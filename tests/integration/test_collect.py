@@ -12,6 +12,7 @@ from airflow_provider_kimi.batch.identity import Attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError, KimiResultError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError
+from airflow_provider_kimi.storage.formats import OutputFormat
 from tests.conftest import Connect
 from tests.support.landing import land, land_prompts
 from tests.support.logs import LogRecord
@@ -61,6 +62,15 @@ class TestACompletedBatch:
         first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         land(hook, tmp_path, landed.manifest["batch_ids"])
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+
+    @pytest.mark.parametrize("output_format", ["csv", "parquet"])
+    def test_may_be_another_table_which_replaces_the_first(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path, output_format: OutputFormat
+    ) -> None:
+        landed = land_prompts(sim, hook, tmp_path)
+        again = land(hook, tmp_path, landed.manifest["batch_ids"], output_format=output_format)
+        assert again.manifest["results_file"] == f"file://{tmp_path}/results.{output_format}"
+        assert [path.name for path in tmp_path.glob("results.*")] == [f"results.{output_format}"]
 
     def test_of_several_tasks_is_one_result(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         ids = []
