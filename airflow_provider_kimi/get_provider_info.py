@@ -58,7 +58,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Kimi",
-                "python-modules": [f"{package}.operators.batch", f"{package}.operators.orphans"],
+                "python-modules": [f"{package}.operators.{name}" for name in ("batch", "files", "orphans")],
             }
         ],
         "sensors": [{"integration-name": "Kimi", "python-modules": [f"{package}.sensors.batch"]}],

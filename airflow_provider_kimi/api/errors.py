@@ -40,6 +40,11 @@ _DAILY = Advice(False, "The daily token limit is used up: clear the task tomorro
 _LATER = Advice(True, "The platform asks to slow down: it is worth another try later.")
 _FAULT = Advice(True, "This is a fault on the platform's side: it is worth another try later.")
 _INPUT = Advice(False, "Correct what the platform names, then clear the task.")
+_FULL = Advice(
+    False,
+    "The account keeps as many files as it may: delete some with KimiDeleteFilesOperator(older_than=...) or on the "
+    "console, then clear the task.",
+)
 _FILTER = Advice(False, "The platform's content filter refused the request: change its content.")
 _FORBIDDEN = Advice(False, "Check that the account may use the Batch API (tier 1 or above) and its IP allow-list.")
 _UNKNOWN_ID = Advice(
@@ -56,6 +61,8 @@ def advice_for(status_code: int, error_type: str | None, message: str) -> Advice
         return _ACCOUNT
     if error_type == "content_filter":
         return _FILTER
+    if "max file count" in lowered or "max total file size" in lowered:
+        return _FULL
     if status_code == 429:
         return _DAILY if _DAILY_LIMIT.search(lowered) else _LATER
     if status_code in (408, 409, 425, 499) or status_code >= 500:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_kimi import __version__
+from airflow_provider_kimi.api.ids import is_id
 from airflow_provider_kimi.api.limits import (
     MAX_METADATA_KEY_CHARS,
     MAX_METADATA_PAIRS,
@@ -24,12 +25,10 @@ from airflow_provider_kimi.batch.columns import COLUMNS_KEY
 from airflow_provider_kimi.batch.skipped import SKIPPED_FILE_KEY
 from airflow_provider_kimi.exceptions import KimiInputError
 
-#: Ids are opaque; this only keeps out what could not stand in a URL's path, such as a rendered None or a sentence.
-_BATCH_ID = re.compile(r"(?!None$)\w[\w.:-]*")
 #: Marks a batch of an attempt that paid for fresh work, so that other attempts' batches do not race with it.
 ATTEMPT_KEY = "kimi_attempt"
 _RESERVED = ("kimi_prompt_fingerprint", "kimi_model", "kimi_params", ATTEMPT_KEY, SKIPPED_FILE_KEY, COLUMNS_KEY)
-_SHARD = re.compile(r"([1-9][0-9]*)/[1-9][0-9]*")
+_SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
 
@@ -77,8 +76,17 @@ def shard_label(number: int, shards: int) -> str:
 
 def shard_number(label: object) -> int | None:
     """Read a label; None where it is none."""
+    return _shard(label, 1)
+
+
+def shard_count(label: object) -> int | None:
+    """Read from a label how many batches the job has; None where it is none."""
+    return _shard(label, 2)
+
+
+def _shard(label: object, group: int) -> int | None:
     found = _SHARD.fullmatch(label) if isinstance(label, str) else None
-    return int(found[1]) if found else None
+    return int(found[group]) if found else None
 
 
 def _instance(task: TaskIdentity) -> dict[str, str]:
@@ -190,18 +198,37 @@ def read_batch_ids(value: object) -> list[str]:
 
     :raises KimiInputError: There is no id in it, or it is something else.
     """
-    if isinstance(value, str) and value.strip().startswith("["):
-        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            value = ast.literal_eval(value.strip())
-    ids: list[Any] = []
-    with suppress(RecursionError):
-        ids = [part.strip() if isinstance(part, str) else part for part in _flat(value)]
-    if not ids or not all(isinstance(batch_id, str) and _BATCH_ID.fullmatch(batch_id) for batch_id in ids):
+    if not (ids := _read_ids(value)):
         raise KimiInputError(
             f"batch_id is {reprlib.repr(value)}, which is not a batch id or a list of them. Nothing was sent. Pass the "
             "output of the task that created the batch, one id, or a list of ids."
         )
-    return list(dict.fromkeys(ids))
+    return ids
+
+
+def read_file_ids(value: object) -> list[str]:
+    """Read what an operator was given as `file_id`, likewise; a list may be empty.
+
+    :raises KimiInputError: It is something else.
+    """
+    if (ids := _read_ids(value)) is None:
+        raise KimiInputError(
+            f"file_id is {reprlib.repr(value)}, which is not a file id or a list of them. Nothing was deleted. Pass "
+            "one id, a list of ids, or the XCom input_file_ids or output_file_ids of a task."
+        )
+    return ids
+
+
+def _read_ids(value: object) -> list[str] | None:
+    """Read ids, each once; None where something else is among them."""
+    if isinstance(value, str) and value.strip().startswith("["):
+        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            value = ast.literal_eval(value.strip())
+    try:
+        ids = [part.strip() if isinstance(part, str) else part for part in _flat(value)]
+    except RecursionError:
+        return None
+    return list(dict.fromkeys(ids)) if all(map(is_id, ids)) else None
 
 
 def _flat(value: object) -> Iterator[Any]:

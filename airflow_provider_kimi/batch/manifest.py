@@ -11,7 +11,6 @@ from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.prices import PriceList, Usage, cost_of
 from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, absent_status
-from airflow_provider_kimi.exceptions import KimiBatchError
 
 #: Version of the manifest's shape.
 SCHEMA_VERSION = 1
@@ -37,6 +36,11 @@ class Tally:
     first_messages: dict[_Reason, str] = field(default_factory=dict)
     usage: dict[str | None, Usage] = field(default_factory=dict)
     leaked: int = 0
+
+    @classmethod
+    def of_manifest(cls, manifest: Mapping[str, Any]) -> "Tally":
+        """Take the counts of a result that was landed before; why rows failed is not in them."""
+        return cls(Counter({status: manifest["counts"].get(status, 0) for status in ROW_STATUSES}))
 
     def add(self, row: Row, model: str | None = None) -> None:
         """Count one row and its tokens; a row that was cut or refused after an answer is billed too.
@@ -132,32 +136,6 @@ def build_manifest(
         "created_at": _iso(min((b.created_at for b in batches if b.created_at), default=None)),
         "completed_at": _iso(max((b.ended_at for b in batches if b.ended_at), default=None)),
     }
-
-
-def check_failures(
-    tally: Tally, batch_ids: Sequence[str], *, max_failed_rows: int | None, max_failed_ratio: float | None
-) -> None:
-    """Refuse a result with too many unusable rows; it is landed in any case.
-
-    :param max_failed_rows: Rows without a usable answer that are accepted; None sets no such limit.
-    :param max_failed_ratio: Their share of all rows, 0 to 1; None sets no such limit. Without either limit, any number
-        but all is accepted.
-    :raises KimiBatchError: There are more.
-    """
-    ratio = tally.unusable / tally.total if tally.total else 1.0
-    limits = []
-    if tally.status == "failed" and max_failed_rows is None and max_failed_ratio is None:
-        limits.append("no row has a usable answer")
-    if max_failed_rows is not None and tally.unusable > max_failed_rows:
-        limits.append(f"{tally.unusable:,} unusable rows are more than max_failed_rows={max_failed_rows:,}")
-    if max_failed_ratio is not None and ratio > max_failed_ratio:
-        limits.append(f"a share of {ratio:.2%} unusable rows is more than max_failed_ratio={max_failed_ratio:g}")
-    if limits:
-        raise KimiBatchError(
-            f"Batches {', '.join(batch_ids)} ended, but {' and '.join(limits)}. {tally.summary()}. Every row is landed "
-            "and billed as far as it ran; nothing runs any more. The rows without an answer are in dead_letter.jsonl, "
-            "which can be given to KimiCreateBatchOperator as input; rows that were never sent are corrected first."
-        )
 
 
 def _iso(epoch_seconds: int | None) -> str | None:

@@ -10,7 +10,7 @@ from airflow_provider_kimi.api.models import Batch
 OrphanAction = Literal["cancel", "harvest"]
 
 #: States in which a run still has tasks to come, which wait for its batches or land them.
-_LIVING_RUNS = frozenset({"queued", "running"})
+LIVING_RUNS = frozenset({"queued", "running"})
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def find_orphans(batches: Iterable[Batch], run_states: Mapping[Owner, str | None
     orphans = []
     for batch in batches:
         owner = owner_of(batch)
-        if owner is None or (state := run_states.get(owner)) in _LIVING_RUNS:
+        if owner is None or (state := run_states.get(owner)) in LIVING_RUNS:
             continue
         unread = batch.output_file_id is not None and state != "success"
         if batch.is_terminal and not unread:

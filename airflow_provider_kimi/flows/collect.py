@@ -7,14 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.answers import AnswerCheck
 from airflow_provider_kimi.batch.columns import ColumnSource
 from airflow_provider_kimi.batch.keys import KeyColumns
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest
 from airflow_provider_kimi.batch.prices import read_price_list
-from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.flows.log import Log
-from airflow_provider_kimi.flows.parts import fetch_parts
+from airflow_provider_kimi.flows.parts import PartFetcher, ended_batches
 from airflow_provider_kimi.flows.reconcile import write_rows
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.storage.formats import OutputFormat, check_format, convert
@@ -60,12 +61,24 @@ class Collected:
 
     manifest: dict[str, Any]
     tally: Tally
-    output_file_ids: list[str]
-    error_file_ids: list[str]
+    batches: list[Batch]
+
+    @property
+    def output_file_ids(self) -> list[str]:
+        """Ids of the output files on the platform."""
+        return [batch.output_file_id for batch in self.batches if batch.output_file_id]
+
+    @property
+    def error_file_ids(self) -> list[str]:
+        """Ids of the error files on the platform."""
+        return [batch.error_file_id for batch in self.batches if batch.error_file_id]
 
 
 def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float], None] = time.sleep) -> Collected:
     """Land the result of batches that have ended, whatever they ended as.
+
+    A result that is there is replaced by an equal or better one: it is kept where a file that it was made from is on
+    the platform no more.
 
     :raises KimiBatchError: One has not ended yet.
     :raises KimiResultError: A file could not be downloaded whole.
@@ -73,10 +86,17 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     check_format(landing.output_format)
     prices = read_price_list(landing.price_list, hook.settings.billing_region)
     directory = OutputDirectory(landing.output)
+    batches = ended_batches(hook, landing.batch_ids, log, sleep)
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
-        parts = fetch_parts(hook, landing.batch_ids, workshop, log, sleep)
-        batches = [part.batch for part in parts]
+        earlier = directory.manifest_of(landing.batch_ids)
+        try:
+            parts = PartFetcher(hook, workshop, log, sleep, all_of_them=earlier is not None).fetch(batches)
+        except KimiApiError as error:
+            if earlier is None or error.status_code != 404:
+                raise
+            log.warning("%s The result in %s, which was landed before, is kept as it is.", error, landing.output)
+            return Collected(earlier, Tally.of_manifest(earlier), batches)
         _concatenate([part.output for part in parts], workshop / OUTPUT_NAME)
         _concatenate([part.error for part in parts], workshop / ERROR_NAME)
         with (workshop / RESULTS_NAME).open("wb") as results, (workshop / DEAD_LETTER_NAME).open("wb") as dead_letters:
@@ -88,12 +108,7 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
         log.warning("%s answers held the model's thoughts, which were taken out.", tally.leaked)
     tell = log.warning if tally.unusable else log.info
     tell("Landed in %s: %s", landing.output, tally.summary())
-    return Collected(
-        manifest,
-        tally,
-        [batch.output_file_id for batch in batches if batch.output_file_id],
-        [batch.error_file_id for batch in batches if batch.error_file_id],
-    )
+    return Collected(manifest, tally, batches)
 
 
 def _formatted(results: Path, landing: Landing) -> Path:

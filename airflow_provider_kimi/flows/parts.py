@@ -1,8 +1,7 @@
 """Parts: each batch of a result, with its files on this machine."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_provider_kimi.api.models import Batch
@@ -35,17 +34,12 @@ class Part:
         return read_skipped(self.skipped, shard_number((self.batch.metadata or {}).get("kimi_shard")) or 1)
 
 
-def fetch_parts(
-    hook: KimiHook, batch_ids: Sequence[str], folder: Path, log: Log, sleep: Callable[[float], None]
-) -> list[Part]:
-    """Download the files of batches that have ended, into the order of the input.
+def ended_batches(hook: KimiHook, batch_ids: Sequence[str], log: Log, sleep: Callable[[float], None]) -> list[Batch]:
+    """Read batches that have ended, into the order of the input.
 
     :raises KimiBatchError: One has not ended yet.
-    :raises KimiResultError: A file could not be downloaded whole.
     """
-    batches = in_input_order([_ended(hook, batch_id, log, sleep) for batch_id in batch_ids])
-    fetch = partial(_fetch_part, hook, log, sleep, _SkippedFiles(hook, folder, log, sleep))
-    return [fetch(batch, folder / str(number)) for number, batch in enumerate(batches)]
+    return in_input_order([_ended(hook, batch_id, log, sleep) for batch_id in batch_ids])
 
 
 def _ended(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], None]) -> Batch:
@@ -68,73 +62,69 @@ def in_input_order(batches: Sequence[Batch]) -> list[Batch]:
     return [batches[number] for number in sorted(range(len(batches)), key=place)]
 
 
-class _SkippedFiles:
-    """Downloads the file of skipped rows that several batches share, once."""
+@dataclass
+class PartFetcher:
+    """Downloads the files of batches.
 
-    def __init__(self, hook: KimiHook, workshop: Path, log: Log, sleep: Callable[[float], None]) -> None:
-        self._fetch = partial(fetch_file, hook, expected_lines=0, log=log, sleep=sleep)
-        self._workshop = workshop
-        self._log = log
-        self._paths: dict[str, Path | None] = {}
+    :param folder: Where on this machine.
+    :param all_of_them: Whether the files must be there without which a result is only poorer: those of the requests
+        and of the rows that were left out.
+    """
 
-    def path_of(self, batch: Batch) -> Path | None:
-        file_id = (batch.metadata or {}).get(SKIPPED_FILE_KEY)
-        if not file_id:
-            return None
-        if file_id not in self._paths:
-            path = self._workshop / f"skipped-{len(self._paths)}"
-            try:
-                self._fetch(file_id, path)
-            except KimiApiError as error:
-                if error.retryable:
-                    raise
-                self._log.warning(
-                    "Rows were left out of batch %s, and which is not known any more: %s", batch.id, error
-                )
-                self._paths[file_id] = None
-            else:
-                self._paths[file_id] = path
-        return self._paths[file_id]
+    hook: KimiHook
+    folder: Path
+    log: Log
+    sleep: Callable[[float], None]
+    all_of_them: bool = False
+    _skipped: dict[str, Path | None] = field(default_factory=dict)
 
+    def fetch(self, batches: Sequence[Batch]) -> list[Part]:
+        """Download every file.
 
-def _fetch_part(
-    hook: KimiHook, log: Log, sleep: Callable[[float], None], skipped: _SkippedFiles, batch: Batch, folder: Path
-) -> Part:
-    folder.mkdir()
-    fetched = partial(_fetched, hook, log, sleep)
-    return Part(
-        batch,
-        requests=_requests_if_kept(batch, partial(fetched, batch.input_file_id, folder / "requests"), log),
-        output=fetched(batch.output_file_id, folder / "output", batch.counts.completed),
-        error=fetched(batch.error_file_id, folder / "error", batch.counts.failed),
-        skipped=skipped.path_of(batch),
-    )
+        :raises KimiApiError: The platform has one no more.
+        :raises KimiResultError: One could not be downloaded whole.
+        """
+        return [self._part(batch, self.folder / str(number)) for number, batch in enumerate(batches)]
 
-
-def _fetched(
-    hook: KimiHook,
-    log: Log,
-    sleep: Callable[[float], None],
-    file_id: str | None,
-    path: Path,
-    expected_lines: int,
-) -> Path | None:
-    if file_id is None:
-        return None
-    fetch_file(hook, file_id, path, expected_lines=expected_lines, log=log, sleep=sleep)
-    return path
-
-
-def _requests_if_kept(batch: Batch, fetched: Callable[[int], Path | None], log: Log) -> Path | None:
-    try:
-        return fetched(batch.counts.total)
-    except KimiApiError as error:
-        if error.retryable:
-            raise
-        log.warning(
-            "The input file of batch %s cannot be read, so its rows come in the order of the answers and without "
-            "columns of the table, and rows without an answer are counted but not named: %s",
-            batch.id,
-            error,
+    def _part(self, batch: Batch, folder: Path) -> Part:
+        folder.mkdir()
+        return Part(
+            batch,
+            requests=self._optional(
+                batch.input_file_id,
+                folder / "requests",
+                batch.counts.total,
+                f"The input file of batch {batch.id} cannot be read, so its rows come in the order of the answers and "
+                "without columns of the table, and rows without an answer are counted but not named",
+            ),
+            output=self._fetched(batch.output_file_id, folder / "output", batch.counts.completed),
+            error=self._fetched(batch.error_file_id, folder / "error", batch.counts.failed),
+            skipped=self._skipped_of(batch),
         )
-        return None
+
+    def _skipped_of(self, batch: Batch) -> Path | None:
+        """Download the file of skipped rows that the batches of a job share, once."""
+        file_id = (batch.metadata or {}).get(SKIPPED_FILE_KEY) or None
+        if file_id and file_id not in self._skipped:
+            self._skipped[file_id] = self._optional(
+                file_id,
+                self.folder / f"skipped-{len(self._skipped)}",
+                0,
+                f"Rows were left out of batch {batch.id}, and which is not known any more",
+            )
+        return self._skipped[file_id] if file_id else None
+
+    def _fetched(self, file_id: str | None, path: Path, expected_lines: int) -> Path | None:
+        if file_id is None:
+            return None
+        fetch_file(self.hook, file_id, path, expected_lines=expected_lines, log=self.log, sleep=self.sleep)
+        return path
+
+    def _optional(self, file_id: str | None, path: Path, expected_lines: int, without_it: str) -> Path | None:
+        try:
+            return self._fetched(file_id, path, expected_lines)
+        except KimiApiError as error:
+            if error.retryable or (self.all_of_them and error.status_code == 404):
+                raise
+            self.log.warning("%s: %s", without_it, error)
+            return None

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from airflow_provider_kimi.api.limits import MAX_FILES
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.identity import Attempt, check_window
 from airflow_provider_kimi.batch.media import PLACEHOLDER, with_file_ids
@@ -21,6 +22,9 @@ from airflow_provider_kimi.flows.job import Job, Memory
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.prepare import Order, prepare
 from airflow_provider_kimi.hooks.kimi import KimiHook
+
+#: Share of the files that an account may keep from which on each submit warns.
+NEARLY_FULL = 0.9
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def submit(
         if len(batches) < len(prepared.shards):
             try:
                 _preflight(job)
+                _check_room(job, len(prepared.shards) - len(batches))
                 _submit_missing(job, batches, workshop)
             except KimiError as error:
                 raise _with_batches(error, batches, job) from None
@@ -91,6 +96,25 @@ def _preflight(job: Job) -> None:
         job.log.warning("Whether the platform has model %r could not be asked: %s", model, error)
         return
     check_offered(model, offered)
+
+
+def _check_room(job: Job, missing: int) -> None:
+    """Say in time that the account keeps nearly as many files as it may, at which every upload is refused."""
+    uploads = missing + len(job.prepared.media) + (job.prepared.skipped is not None)
+    try:
+        kept = len(job.hook.list_files())
+    except KimiError as error:
+        job.log.warning("How many files the account keeps could not be asked: %s", error)
+        return
+    if kept + uploads > MAX_FILES * NEARLY_FULL:
+        job.log.warning(
+            "The account keeps %s files, and this task uploads up to %s more; at %s every upload is refused, of every "
+            "DAG. Delete files with KimiDeleteFilesOperator, or with delete_remote_files=True where results are "
+            "landed.",
+            f"{kept:,}",
+            f"{uploads:,}",
+            f"{MAX_FILES:,}",
+        )
 
 
 def _submit_missing(job: Job, batches: dict[str, Batch], workshop: Path) -> None:

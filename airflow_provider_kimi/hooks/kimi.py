@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_kimi.api import models
 from airflow_provider_kimi.api.errors import decode, translated
+from airflow_provider_kimi.api.ids import checked_id
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
@@ -187,7 +188,7 @@ class KimiHook(BaseHook):
         size = 0
         with (
             translated(self.settings, f"downloading file {file_id!r}", _NOTHING),
-            self._client.files.with_streaming_response.content(file_id) as reply,
+            self._client.files.with_streaming_response.content(checked_id(file_id)) as reply,
         ):
             for chunk in reply.iter_bytes(DOWNLOAD_CHUNK_BYTES):
                 size += target.write(chunk)
@@ -197,7 +198,7 @@ class KimiHook(BaseHook):
         """Delete a file for good."""
         action = f"deleting file {file_id!r}"
         with translated(self.settings, action, "The file may be gone."):
-            reply = self._client.files.with_raw_response.delete(file_id)
+            reply = self._client.files.with_raw_response.delete(checked_id(file_id))
             return decode(self.settings, action, reply.content, models.DeletedFile).deleted
 
     # Batches
@@ -231,7 +232,7 @@ class KimiHook(BaseHook):
         """Read a batch."""
         action = _reading(batch_id)
         with translated(self.settings, action, _STILL_RUNNING):
-            reply = self._client.batches.with_raw_response.retrieve(batch_id)
+            reply = self._client.batches.with_raw_response.retrieve(checked_id(batch_id))
             return decode(self.settings, action, reply.content, models.Batch)
 
     async def aget_batch(self, batch_id: str) -> models.Batch:
@@ -239,7 +240,7 @@ class KimiHook(BaseHook):
         client = await self.aget_conn()
         action = _reading(batch_id)
         with translated(self.settings, action, _STILL_RUNNING):
-            reply = await client.batches.with_raw_response.retrieve(batch_id)
+            reply = await client.batches.with_raw_response.retrieve(checked_id(batch_id))
             return decode(self.settings, action, reply.content, models.Batch)
 
     def list_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
@@ -258,7 +259,7 @@ class KimiHook(BaseHook):
         """Ask for a cancel; rows already running still end, and are billed."""
         action = f"cancelling batch {batch_id!r}"
         with translated(self.settings, action, _MAY_BE_CANCELLING):
-            reply = self._client.batches.with_raw_response.cancel(batch_id)
+            reply = self._client.batches.with_raw_response.cancel(checked_id(batch_id))
             return decode(self.settings, action, reply.content, models.Batch)
 
     async def acancel_batch(self, batch_id: str) -> models.Batch:
@@ -266,7 +267,7 @@ class KimiHook(BaseHook):
         client = await self.aget_conn()
         action = f"cancelling batch {batch_id!r}"
         with translated(self.settings, action, _MAY_BE_CANCELLING):
-            reply = await client.batches.with_raw_response.cancel(batch_id)
+            reply = await client.batches.with_raw_response.cancel(checked_id(batch_id))
             return decode(self.settings, action, reply.content, models.Batch)
 
     # The account

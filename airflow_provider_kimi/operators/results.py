@@ -7,11 +7,12 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.batch.answers import AnswerCheck, Reasoning
+from airflow_provider_kimi.batch.failures import FailureLimits, OnTooManyFailed, too_many_failed
 from airflow_provider_kimi.batch.identity import read_batch_ids
 from airflow_provider_kimi.batch.keys import KeyColumns
-from airflow_provider_kimi.batch.manifest import check_failures
 from airflow_provider_kimi.batch.schema import read_schema
 from airflow_provider_kimi.compat import (
+    AirflowSkipException,
     BaseOperator,
     Context,
     XComArg,
@@ -20,7 +21,9 @@ from airflow_provider_kimi.compat import (
     given,
     never_rendered,
 )
-from airflow_provider_kimi.flows.collect import Landing, collect
+from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.flows.collect import Collected, Landing, collect
+from airflow_provider_kimi.flows.delete import Deletion
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.storage.formats import OutputFormat
 
@@ -42,8 +45,12 @@ class KimiBatchResultsOperator(BaseOperator):
     :param input: The table that the batch was made from, if its columns are wanted in the results; None for none. A
         URI is templated; what rows hold never is.
     :param key_column: The column or columns that named the rows, as given to the create. Templated.
-    :param max_failed_rows: Rows without a usable answer that are accepted; None accepts any number but all.
-    :param max_failed_ratio: Their share of all rows, 0 to 1; None likewise, and 1.0 accepts even all.
+    :param max_failed_rows: Rows without a usable answer that are accepted, or a dict of such limits by status, such as
+        ``{"missing": 0, "filtered": 100}``; None accepts any number but all.
+    :param max_failed_ratio: Their share of all rows, 0 to 1, or a dict of shares by status; None likewise, and 1.0
+        accepts even all.
+    :param on_too_many_failed: What becomes of the task where there are more: ``fail``, ``skip`` (with what depends on
+        it) or ``warn``, which succeeds and says so in the log. The result is landed in every case.
     :param output_format: What the results are written as: ``jsonl``, ``csv`` or ``parquet`` (which needs the extra of
         that name). In a CSV file, texts that a spreadsheet would take for a formula begin with an apostrophe.
     :param output_schema: What every answer has to be: a list of labels, a JSON Schema, or a Pydantic model. The value
@@ -51,6 +58,9 @@ class KimiBatchResultsOperator(BaseOperator):
         and keeps its text. None takes any text.
     :param reasoning: What becomes of the model's thoughts: ``drop`` leaves them out, also where they leaked into the
         answer (``<think>``); ``column`` puts them into the column ``reasoning``; ``keep`` leaves answers as sent.
+    :param delete_remote_files: Delete the batches' input, output and error files on the platform, which keeps 1,000
+        files at most, once the result is landed for good and accepted. Only files of this provider's batches, and none
+        that a batch still needs. The results cannot be landed anywhere else after that; clearing the task keeps them.
     :param price_list: Prices for the manifest's ``cost``, per million tokens: ``{"currency": "CNY", "date":
         "2026-09-01", "models": {"kimi-k2.6": {"input": 3.9, "cached": 0.66, "output": 16.2}}}``; None for the
         published batch prices of the connection's region. Templated.
@@ -58,6 +68,7 @@ class KimiBatchResultsOperator(BaseOperator):
     :return: The manifest.
     :raises AirflowFailException: A batch has not ended, no row has a usable answer, or more rows than accepted have
         none. In the last two cases the result is landed all the same.
+    :raises AirflowSkipException: The same two cases, with ``on_too_many_failed="skip"``.
     """
 
     template_fields: Sequence[str] = (
@@ -77,21 +88,21 @@ class KimiBatchResultsOperator(BaseOperator):
         output: str,
         input: Any = None,
         key_column: KeyColumns | None = None,
-        max_failed_rows: int | None = None,
-        max_failed_ratio: float | None = None,
+        max_failed_rows: int | Mapping[str, int] | None = None,
+        max_failed_ratio: float | Mapping[str, float] | None = None,
+        on_too_many_failed: OnTooManyFailed = "fail",
         output_format: OutputFormat = "jsonl",
         output_schema: Any = None,
         reasoning: Reasoning = "drop",
+        delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | None = None,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if max_failed_rows is not None and max_failed_rows < 0:
-            raise ValueError(f"max_failed_rows is {max_failed_rows}; it is a number of rows")
-        if max_failed_ratio is not None and not 0 <= max_failed_ratio <= 1:
-            raise ValueError(f"max_failed_ratio is {max_failed_ratio}; it is a share between 0 and 1")
-        read_schema(output_schema)  # refused while the DAG is parsed
+        FailureLimits(max_failed_rows, max_failed_ratio)  # refused while the DAG is parsed
+        check_choice("on_too_many_failed", on_too_many_failed, get_args(OnTooManyFailed))
+        read_schema(output_schema)
         check_choice("output_format", output_format, get_args(OutputFormat))
         check_choice("reasoning", reasoning, get_args(Reasoning))
         self.batch_id = batch_id
@@ -100,9 +111,11 @@ class KimiBatchResultsOperator(BaseOperator):
         self.key_column = key_column
         self.max_failed_rows = max_failed_rows
         self.max_failed_ratio = max_failed_ratio
+        self.on_too_many_failed = on_too_many_failed
         self.output_format = output_format
         self.output_schema = output_schema
         self.reasoning = reasoning
+        self.delete_remote_files = delete_remote_files
         self.price_list = price_list
         self.kimi_conn_id = kimi_conn_id
 
@@ -119,15 +132,25 @@ class KimiBatchResultsOperator(BaseOperator):
                 AnswerCheck(read_schema(self.output_schema), self.reasoning),
                 self.output_format,
             )
-            collected = collect(KimiHook(self.kimi_conn_id), landing, self.log)
+            hook = KimiHook(self.kimi_conn_id)
+            collected = collect(hook, landing, self.log)
             ti.xcom_push("output_file", collected.manifest["output_file"])
             ti.xcom_push("error_file", collected.manifest["error_file"])
             ti.xcom_push("output_file_ids", collected.output_file_ids)
             ti.xcom_push("error_file_ids", collected.error_file_ids)
-            check_failures(
-                collected.tally,
-                landing.batch_ids,
-                max_failed_rows=self.max_failed_rows,
-                max_failed_ratio=self.max_failed_ratio,
-            )
+            self._judge(collected)
+            if self.delete_remote_files:
+                Deletion(hook, self.log).of_landed(collected.batches)
         return collected.manifest
+
+    def _judge(self, collected: Collected) -> None:
+        """Fail, skip or warn where more rows than accepted have no usable answer."""
+        tally = collected.tally
+        if not (exceeded := FailureLimits(self.max_failed_rows, self.max_failed_ratio).exceeded(tally)):
+            return
+        message = too_many_failed(exceeded, tally, [batch.id for batch in collected.batches])
+        if self.on_too_many_failed == "fail":
+            raise KimiBatchError(message)
+        if self.on_too_many_failed == "skip":
+            raise AirflowSkipException(message)
+        self.log.warning("%s", message)

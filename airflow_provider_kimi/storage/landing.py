@@ -1,7 +1,7 @@
 """Result files on their way into the output directory: each appears whole, the manifest last."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,17 @@ class OutputDirectory:
                 f"Output {self._uri!r} cannot be written ({type(error).__name__}: {error}). The batches are not "
                 f"touched by this; their results stay on the platform. {storage_remedy(self._uri, error)}"
             ) from None
+
+    def manifest_of(self, batch_ids: Iterable[str]) -> dict[str, Any] | None:
+        """Read the manifest of a result of these very batches; None where the directory holds none."""
+        path = self._path / MANIFEST_NAME
+        try:
+            with self._writing(), suppress(FileNotFoundError), open_binary(path, "rb") as content:
+                manifest = msgspec.json.decode(content.read())
+                return manifest if set(manifest["batch_ids"]) == set(batch_ids) else None
+        except (msgspec.DecodeError, KeyError, TypeError):  # another program's file of that name
+            pass
+        return None
 
     def withdraw(self, *names: str) -> None:
         """Take the manifest away, so that the directory is no result while it changes, then the named files."""

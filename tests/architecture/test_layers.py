@@ -28,6 +28,7 @@ MAX_FUNCTION_LINES = 40
 
 OPERATOR_MODULES = (
     "operators.batch",
+    "operators.files",
     "operators.orphans",
     "sensors.batch",
     "triggers.batch",

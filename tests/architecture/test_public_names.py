@@ -19,6 +19,7 @@ from airflow_provider_kimi.operators.batch import (
     KimiCancelBatchOperator,
     KimiCreateBatchOperator,
 )
+from airflow_provider_kimi.operators.files import KimiDeleteFilesOperator
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.simulator import limits as simulated
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 REQUIRED = inspect.Parameter.empty
 
 OPERATORS = [KimiCreateBatchOperator, KimiBatchSensor, KimiBatchResultsOperator, KimiCancelBatchOperator]
-PUBLIC = [*OPERATORS, KimiBatchTrigger, KimiHook, KimiSimulator, Behaviour]
+PUBLIC = [*OPERATORS, KimiDeleteFilesOperator, KimiBatchTrigger, KimiHook, KimiSimulator, Behaviour]
 
 
 @pytest.mark.parametrize(
@@ -47,9 +48,10 @@ PUBLIC = [*OPERATORS, KimiBatchTrigger, KimiHook, KimiSimulator, Behaviour]
             KimiBatchResultsOperator,
             {
                 **{"batch_id": REQUIRED, "output": REQUIRED, "input": None},
-                **{"max_failed_ratio": None, "max_failed_rows": None},
+                **{"max_failed_ratio": None, "max_failed_rows": None, "delete_remote_files": False},
             },
         ),
+        (KimiDeleteFilesOperator, {"file_id": None, "older_than": None, "dry_run": False}),
         (KimiCancelBatchOperator, {"batch_id": REQUIRED, "wait_for_termination": True}),
     ],
 )

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
+from airflow_provider_kimi.batch.manifest import Tally
+from airflow_provider_kimi.batch.results import Row
 
 #: Every documented status of a batch (kimi-api.md, section 5).
 ACTIVE = ("validating", "in_progress", "finalizing", "cancelling")
@@ -61,3 +63,12 @@ def output_line(custom_id: str = "a", *, body: object = None, **fields: object) 
     response = {"status_code": 200, "request_id": "", "body": answer_body() if body is None else body}
     line = {"id": custom_id, "custom_id": custom_id, "response": response, "error": None}
     return json.dumps(line | fields).encode()
+
+
+def tally_of(**counts: int) -> Tally:
+    """Rows without more than a status."""
+    tally = Tally()
+    for status, count in counts.items():
+        for number in range(count):
+            tally.add(Row(custom_id=f"{status}-{number}", status=status))  # type: ignore[arg-type]
+    return tally

@@ -1,18 +1,16 @@
 """What a run of batches came to."""
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.models import RequestCounts
-from airflow_provider_kimi.batch.manifest import Tally, build_manifest, check_failures
+from airflow_provider_kimi.batch.manifest import Tally, build_manifest
 from airflow_provider_kimi.batch.prices import PRICE_LISTS, Usage
 from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus, skipped_row
-from airflow_provider_kimi.exceptions import KimiBatchError
-from tests.unit.samples import make_batch
+from tests.unit.samples import make_batch, tally_of
 
 FILES = {
     "output_file": "file:///out/output.jsonl",
@@ -20,14 +18,6 @@ FILES = {
     "results_file": "file:///out/results.jsonl",
     "dead_letter_file": None,
 }
-
-
-def tally_of(**counts: int) -> Tally:
-    tally = Tally()
-    for status, count in counts.items():
-        for number in range(count):
-            tally.add(Row(custom_id=f"{status}-{number}", status=status))  # type: ignore[arg-type]
-    return tally
 
 
 class TestTallyAddsUp:
@@ -224,70 +214,3 @@ class TestManifest:
         tally = Tally()
         tally.add(Row(custom_id="a", status="succeeded", model=answered), asked)
         assert build_manifest([make_batch()], tally, prices=PRICE_LISTS["cn"], files=FILES)["model"] == model
-
-
-class TestTooManyUnusableRowsAreRefused:
-    @pytest.mark.parametrize(
-        ("counts", "limits"),
-        [
-            pytest.param({"succeeded": 1}, {}, id="no limit"),
-            pytest.param({"succeeded": 1, "failed": 99}, {}, id="no limit, and nearly all failed"),
-            pytest.param({"succeeded": 1, "failed": 2}, {"max_failed_rows": 2}, id="as many rows as accepted"),
-            pytest.param({"succeeded": 1}, {"max_failed_rows": 0}, id="none accepted, none failed"),
-            pytest.param({"succeeded": 9, "missing": 1}, {"max_failed_ratio": 0.1}, id="just the ratio"),
-            pytest.param({"succeeded": 1, "failed": 3}, {"max_failed_ratio": 1.0}, id="any ratio"),
-            pytest.param({"succeeded": 1}, {"max_failed_ratio": 0.0}, id="ratio zero, none failed"),
-            pytest.param({"failed": 2}, {"max_failed_rows": 2}, id="all, and as many accepted"),
-            pytest.param({"failed": 2}, {"max_failed_ratio": 1.0}, id="all, and any ratio accepted"),
-            pytest.param({}, {"max_failed_rows": 0}, id="no rows, and none accepted to fail"),
-            pytest.param({}, {"max_failed_ratio": 1.0}, id="no rows, and any ratio accepted"),
-        ],
-    )
-    def test_within_the_limits(self, counts: dict[str, int], limits: dict[str, Any]) -> None:
-        check_failures(tally_of(**counts), ["b"], **{"max_failed_rows": None, "max_failed_ratio": None, **limits})
-
-    @pytest.mark.parametrize(
-        ("counts", "limits", "fault"),
-        [
-            pytest.param({"failed": 2}, {}, "no row has a usable answer. 2 rows: 2 failed.", id="all failed"),
-            pytest.param({}, {}, "no row has a usable answer. 0 rows: .", id="no rows"),
-            pytest.param(
-                {"failed": 2},
-                {"max_failed_rows": 1},
-                "2 unusable rows are more than max_failed_rows=1. 2 rows: 2 failed.",
-                id="all, and fewer accepted",
-            ),
-            pytest.param(
-                {"failed": 2},
-                {"max_failed_ratio": 0.99},
-                "a share of 100.00% unusable rows is more than max_failed_ratio=0.99. 2 rows: 2 failed.",
-                id="all, and not quite all accepted",
-            ),
-            pytest.param(
-                {"succeeded": 9, "failed": 1},
-                {"max_failed_rows": 0},
-                "1 unusable rows are more than max_failed_rows=0. 10 rows: 9 succeeded, 1 failed.",
-                id="one row too many",
-            ),
-            pytest.param(
-                {"succeeded": 8, "invalid": 2},
-                {"max_failed_ratio": 0.1},
-                "a share of 20.00% unusable rows is more than max_failed_ratio=0.1. 10 rows",
-                id="ratio",
-            ),
-            pytest.param(
-                {"succeeded": 1, "truncated": 1},
-                {"max_failed_rows": 0, "max_failed_ratio": 0.25},
-                "1 unusable rows are more than max_failed_rows=0 and a share of 50.00% unusable rows",
-                id="both",
-            ),
-        ],
-    )
-    def test_beyond_them(self, counts: dict[str, int], limits: dict[str, Any], fault: str) -> None:
-        """T19: a landed result without answers is not green."""
-        with pytest.raises(KimiBatchError) as caught:
-            check_failures(
-                tally_of(**counts), ["b1", "b2"], **{"max_failed_rows": None, "max_failed_ratio": None, **limits}
-            )
-        assert str(caught.value).startswith(f"Batches b1, b2 ended, but {fault}")
-        assert "nothing runs any more" in str(caught.value)

@@ -1,0 +1,72 @@
+"""Files: the maintenance operator that keeps the account under its number of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.batch.identity import read_file_ids
+from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, run_state
+from airflow_provider_kimi.flows.delete import Deletion
+from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED
+from airflow_provider_kimi.hooks.kimi import KimiHook
+
+
+class KimiDeleteFilesOperator(BaseOperator):
+    """Delete files on the platform, which keeps 1,000 of them at most, that nobody needs any more.
+
+    Touches only files that this provider uploaded or that belong to its batches, and of those none that a batch needs
+    that has not ended. Images and videos, which runs share, stay while any batch of this provider runs. What stays is
+    logged with the reason, and is no error; nor is a file that is gone already.
+
+    :param file_id: The files: one id, a list, or the rendered text of a list, such as the XComs ``input_file_ids``
+        and ``output_file_ids``. None where ``older_than`` picks them. Templated.
+    :param older_than: Delete every file that has not been needed for so long (timedelta or seconds), counted from its
+        upload or from the end of its last batch, except where the run of the batch is queued or running. Results that
+        were not landed by then are lost. None where ``file_id`` names them.
+    :param dry_run: Only log and return what would be deleted.
+    :param max_batches_searched: How many of the account's batches are looked at; where it has more, nothing is
+        deleted, since one of those may need a file.
+    :param kimi_conn_id: Airflow connection. Templated.
+    :return: The ids of the deleted files.
+    :raises AirflowFailException: Not every batch of the account could be looked at.
+    """
+
+    template_fields: Sequence[str] = ("file_id", "kimi_conn_id")
+    ui_color = "#ffe0d9"
+
+    def __init__(
+        self,
+        *,
+        file_id: str | Sequence[str] | XComArg | None = None,
+        older_than: timedelta | float | None = None,
+        dry_run: bool = False,
+        max_batches_searched: int = MAX_BATCHES_SEARCHED,
+        kimi_conn_id: str = KimiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (file_id is None) == (older_than is None):
+            raise ValueError("give either file_id, the files to delete, or older_than, their age")
+        self.file_id = file_id
+        self.older_than = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+        if self.older_than is not None and self.older_than < 0:
+            raise ValueError(f"older_than is {older_than}; it is an age")
+        self.only_list = dry_run  # BaseOperator.dry_run is a method
+        self.max_batches_searched = max_batches_searched
+        self.kimi_conn_id = kimi_conn_id
+
+    def execute(self, context: Context) -> list[str]:
+        """Look, then delete."""
+        with airflow_errors():
+            deletion = Deletion(
+                KimiHook(self.kimi_conn_id),
+                self.log,
+                dry_run=self.only_list,
+                max_batches_searched=self.max_batches_searched,
+            )
+            if self.older_than is not None:
+                return deletion.older_than(self.older_than, run_state)
+            return deletion.named(read_file_ids(self.file_id))

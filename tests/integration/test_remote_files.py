@@ -1,0 +1,225 @@
+"""Files on the platform: gone when nobody needs them, and never before."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_kimi.flows.delete import Deletion
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
+from airflow_provider_kimi.operators.files import KimiDeleteFilesOperator
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.conftest import Connect
+from tests.support.landing import land
+from tests.support.logs import LogRecord
+from tests.support.requests import ATTEMPT, order, spoiling, submit, submit_prompts
+from tests.support.tasks import run_task
+
+DAY = 86_400.0
+
+
+def landed(batch_ids: list[str], output: Path, **parameters: Any) -> dict[str, Any]:
+    operator = KimiBatchResultsOperator(
+        task_id="results", batch_id=batch_ids, output=str(output), delete_remote_files=True, **parameters
+    )
+    return dict(run_task(operator).value)
+
+
+def deleted_by(**parameters: Any) -> list[str]:
+    return list(run_task(KimiDeleteFilesOperator(task_id="clean", **parameters)).value)
+
+
+def old(hook: KimiHook, seconds: float, run_state: str | None = None) -> list[str]:
+    return Deletion(hook, LogRecord(), lambda pause: None).older_than(seconds, lambda dag_id, run_id: run_state)
+
+
+def kept(hook: KimiHook) -> set[str]:
+    return {file.id for file in hook.list_files()}
+
+
+class TestALandedBatchLeavesNothingBehind:
+    def test_its_files_go_once_the_result_is_landed(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        """T45: a daily DAG does not fill the account."""
+        submission = submit_prompts(hook, 3)
+        sim.advance(60)
+        manifest = landed(submission.batch_ids, tmp_path)
+        assert kept(hook) == set()
+        assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
+        assert manifest["counts"]["succeeded"] == 3
+
+    def test_clearing_the_task_keeps_the_result(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        submission = submit_prompts(hook, 3)
+        sim.advance(60)
+        manifest = landed(submission.batch_ids, tmp_path)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert landed(submission.batch_ids, tmp_path) == manifest
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    def test_a_deletion_that_was_cut_short_is_finished(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        """The input alone is gone: a result landed without it would be poorer than the one that is there."""
+        submission = submit_prompts(hook, 3)
+        sim.advance(60)
+        first = land(hook, tmp_path, submission.batch_ids)
+        hook.delete_file(submission.input_file_ids[0])
+        assert landed(submission.batch_ids, tmp_path) == first.manifest
+        assert kept(hook) == set()
+
+    def test_another_directory_gets_no_result_of_what_is_gone(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        submission = submit_prompts(hook, 3)
+        sim.advance(60)
+        landed(submission.batch_ids, tmp_path / "one")
+        with pytest.raises(AirflowFailException, match="does not exist, was deleted"):
+            landed(submission.batch_ids, tmp_path / "two")
+        assert not (tmp_path / "two" / "manifest.json").exists()
+
+    def test_they_stay_where_the_result_is_not_accepted(self, connect: Connect, tmp_path: Path) -> None:
+        with KimiSimulator(speed=0, responder=spoiling({"row-00000001": None})) as sim:
+            hook = connect(sim)
+            submission = submit_prompts(hook, 3)
+            sim.advance(60)
+            before = kept(hook)
+            with pytest.raises(AirflowFailException, match="1 missing"):
+                landed(submission.batch_ids, tmp_path, max_failed_rows=0)
+            assert kept(hook) == before
+
+    def test_an_input_that_another_batch_is_working_on_stays(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        """T46: a create whose answer was lost may have been sent twice, for one file."""
+        submission = submit_prompts(hook, 3)
+        sim.advance(60)
+        hook.create_batch(submission.input_file_ids[0])
+        landed(submission.batch_ids, tmp_path)
+        assert kept(hook) == set(submission.input_file_ids)
+
+    def test_a_batch_of_another_program_keeps_its_files(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions"}
+        body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}]}
+        source = tmp_path / "mine.jsonl"
+        source.write_text(json.dumps({**line, "body": body}) + "\n")
+        batch = hook.create_batch(hook.upload_file(source, "mine.jsonl").id)
+        sim.advance(60)
+        before = kept(hook)
+        landed([batch.id], tmp_path / "out")
+        assert kept(hook) == before
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_skipped_rows_stay_known_unless_all_shards_are_landed(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path, together: bool
+    ) -> None:
+        """Mapped tasks land one shard each, and each names the rows that were left out of its own."""
+        rows: list[Any] = [*(f"review {number}" for number in range(4)), 7]
+        wanted = order(rows, max_rows_per_batch=2, on_invalid_row="skip")
+        batch_ids = submit(hook, wanted, ATTEMPT, LogRecord()).batch_ids
+        sim.advance(60)
+        for ids in [batch_ids] if together else [[batch_id] for batch_id in batch_ids]:
+            landed(ids, tmp_path / str(ids[0]))
+        stayed = [str(file.filename) for file in hook.list_files()]
+        assert len(stayed) == (0 if together else 1)
+        assert all("skipped" in name for name in stayed)
+
+
+class TestTheDeleteOperator:
+    def test_deletes_the_named_files_of_batches_that_have_ended(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        submission = submit_prompts(hook, 2)
+        sim.advance(60)
+        assert deleted_by(file_id=submission.input_file_ids) == submission.input_file_ids
+        assert deleted_by(file_id=str(submission.input_file_ids)) == []
+        assert deleted_by(file_id=[]) == []
+
+    def test_never_the_input_of_a_live_batch(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """T46: neither by name nor by age."""
+        submission = submit_prompts(hook, 2)
+        assert deleted_by(file_id=submission.input_file_ids) == []
+        assert old(hook, 0) == []
+        assert kept(hook) == set(submission.input_file_ids)
+
+    def test_never_a_file_of_somebody_else(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        (tmp_path / "mine.jsonl").write_text("{}\n")
+        (tmp_path / "mine.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        foreign = [hook.upload_file(tmp_path / "mine.jsonl", "mine.jsonl").id]
+        foreign.append(hook.upload_file(tmp_path / "mine.png", "mine.png", "image").id)
+        sim.advance(40 * DAY)
+        assert deleted_by(file_id=foreign) == []
+        assert old(hook, -60 * DAY) == []
+        assert kept(hook) == set(foreign)
+
+    def test_what_was_just_uploaded_may_be_about_to_be_used(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        (tmp_path / "input").write_text("{}\n")
+        name = f"{'a' * 32}-1-{'b' * 12}.jsonl"
+        file_id = hook.upload_file(tmp_path / "input", name).id
+        assert deleted_by(file_id=file_id) == []
+        assert old(hook, -DAY) == []
+
+    def test_by_age_goes_what_no_run_needs(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        submission = submit_prompts(hook, 2)
+        sim.advance(60)
+        assert old(hook, -DAY, "running") == []
+        assert old(hook, DAY, "success") == []
+        assert set(old(hook, -DAY, "success")) == {
+            *submission.input_file_ids,
+            str(sim.batches[submission.batch_ids[0]].output_file_id),
+        }
+        assert kept(hook) == set()
+
+    def test_a_dry_run_only_names_them(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        submission = submit_prompts(hook, 2)
+        sim.advance(60)
+        before = kept(hook)
+        assert deleted_by(file_id=submission.input_file_ids, dry_run=True) == submission.input_file_ids
+        assert kept(hook) == before
+
+    def test_deletes_nothing_where_a_batch_may_have_been_overlooked(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        submission = submit_prompts(hook, 2)
+        sim.advance(60)
+        for _ in range(150):
+            hook.create_batch(submission.input_file_ids[0])
+        with pytest.raises(AirflowFailException, match="Nothing was deleted. Raise max_batches_searched"):
+            deleted_by(file_id=submission.input_file_ids, max_batches_searched=100)
+
+    @pytest.mark.parametrize(
+        "parameters", [{}, {"file_id": "file_1", "older_than": 5}, {"older_than": timedelta(days=-1)}]
+    )
+    def test_refuses_parameters_that_make_no_sense(self, parameters: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"file_id|older_than"):
+            KimiDeleteFilesOperator(task_id="clean", **parameters)
+
+    @pytest.mark.parametrize("file_id", ["../../v1/batches", "", "a b", ["file_1", None]])
+    @pytest.mark.usefixtures("hook")
+    def test_refuses_what_is_no_id(self, sim: KimiSimulator, file_id: Any) -> None:
+        with pytest.raises(AirflowFailException, match="not a file id"):
+            deleted_by(file_id=file_id)
+        assert not sim.journal
+
+
+class TestTheNumberOfFilesIsSeenInTime:
+    def test_a_submit_warns_before_the_account_is_full(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        """T45: the pre-flight names the count."""
+        (tmp_path / "image").write_bytes(b"\x89PNG\r\n\x1a\n")
+        for number in range(900):
+            hook.upload_file(tmp_path / "image", f"{number}.png", "image")
+        log = LogRecord()
+        submit(hook, order(["hi"]), ATTEMPT, log)
+        assert re.search("keeps 900 files, and this task uploads up to 1 more; at 1,000", log.warnings[-1])
+
+    def test_a_refused_upload_says_what_to_do(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        (tmp_path / "image").write_bytes(b"\x89PNG\r\n\x1a\n")
+        for number in range(1000):
+            hook.upload_file(tmp_path / "image", f"{number}.png", "image")
+        with pytest.raises(Exception, match="exceeded the max file count 1000.*KimiDeleteFilesOperator"):
+            submit(hook, order(["hi"]), ATTEMPT, LogRecord())
