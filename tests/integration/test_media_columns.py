@@ -100,7 +100,7 @@ class TestUpload:
     ) -> None:
         create(input=table, media="upload")
         assert [call.name for call in sim.journal] == [
-            *("list_batches", "list_models", "list_files"),
+            *("list_batches", "list_models", "list_files", "list_files"),
             *("upload_file", "upload_file", "upload_file", "create_batch"),
             "list_batches",
         ]

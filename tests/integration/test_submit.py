@@ -42,6 +42,7 @@ def test_the_create_operator_returns_and_pushes_as_the_contract_says(sim: KimiSi
     assert [call.name for call in sim.journal] == [
         "list_batches",
         "list_models",
+        "list_files",
         "upload_file",
         "create_batch",
         "list_batches",
