@@ -47,14 +47,14 @@ class OutputDirectory:
 
     def manifest_of(self, batch_ids: Iterable[str]) -> dict[str, Any] | None:
         """Read the manifest of a result of these very batches; None where the directory holds none."""
-        path = self._path / MANIFEST_NAME
+        text = b""
+        with self._writing(), suppress(FileNotFoundError), open_binary(self._path / MANIFEST_NAME, "rb") as content:
+            text = content.read()
         try:
-            with self._writing(), suppress(FileNotFoundError), open_binary(path, "rb") as content:
-                manifest = msgspec.json.decode(content.read())
-                return manifest if set(manifest["batch_ids"]) == set(batch_ids) else None
+            manifest = msgspec.json.decode(text)
+            return manifest if set(manifest["batch_ids"]) == set(batch_ids) else None
         except (msgspec.DecodeError, KeyError, TypeError):  # another program's file of that name
-            pass
-        return None
+            return None
 
     def withdraw(self, *names: str) -> None:
         """Take the manifest away, so that the directory is no result while it changes, then the named files."""
