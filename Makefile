@@ -54,6 +54,7 @@ $(BENCH_READY): pyproject.toml
 bench: $(READY) $(BENCH_READY) ## figures, measured side by side in one run, in about 5 minutes
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BENCH_BIN)/python -m tests.benchmarks.bench_submit
+	$(BENCH_BIN)/python -m tests.benchmarks.bench_land
 
 build: $(READY) ## wheel and sdist in dist/
 	$(BIN)/pip install --quiet build

@@ -7,9 +7,6 @@ swallows. At ten times the rows ours runs once, for its memory. Needs about 4 GB
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +15,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from tests.benchmarks import submit_report as report
 from tests.benchmarks.drain_server import running_drain
+from tests.benchmarks.fresh_process import run_module
 from tests.benchmarks.submit_report import Case, Figures
 from tests.benchmarks.submit_rows import write_ready, write_table
 
@@ -50,30 +48,10 @@ class Bench:
         write_table(paths["table"], rows)
         return paths
 
-    def run(self, module: str, *arguments: object) -> str:
-        """Run a module in a fresh process, and return the last line that it printed.
-
-        :raises RuntimeError: It failed; the text is the last line of its error.
-        """
-        connection = {"conn_type": "kimi", "host": f"{self.base_url}/v1", "password": "sk-bench"}
-        environment = {
-            **os.environ,
-            "AIRFLOW_HOME": str(self.folder / "airflow"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW_CONN_KIMI_DEFAULT": json.dumps(connection),
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
-        }
-        command = [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        if done.returncode:
-            raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-        return done.stdout.splitlines()[-1]
-
     def submit(self, case: Case, path: Path, warm_up: Path) -> dict[str, Figures]:
         """Run one contender once."""
         before = self._drained()
-        printed = self.run("submit_contender", case.name, path, warm_up, self.base_url)
+        printed = run_module("submit_contender", self.base_url, self.folder, case.name, path, warm_up)
         sent = self._drained() - before
         return {name: Figures(seconds, growth, sent) for name, (seconds, growth) in json.loads(printed).items()}
 
@@ -84,7 +62,9 @@ class Bench:
             self.found[case.title].append(figures["submit"])
             if "with reading" in figures:
                 self.found[THEIRS_WITH_READING].append(figures["with reading"])
-        for name, seconds in json.loads(self.run("submit_bounds", inputs["ready"], self.base_url)).items():
+        for name, seconds in json.loads(
+            run_module("submit_bounds", self.base_url, self.folder, inputs["ready"])
+        ).items():
             self.bounds[name].append(seconds)
 
     def _drained(self) -> int:
@@ -111,7 +91,7 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=5, help="runs of each contender; the medians are shown")
     options.add_argument("--rows", type=int, default=50_000, help="rows of the input; ten times as many for memory")
     chosen = options.parse_args()
-    with TemporaryDirectory(prefix="kimi-bench-") as folder, running_drain() as base_url:
+    with TemporaryDirectory(prefix="kimi-bench-") as folder, running_drain(Path(folder)) as base_url:
         bench = Bench(Path(folder), base_url)
         warm_up, inputs = bench.inputs(WARM_UP_ROWS), bench.inputs(chosen.rows)
         size = inputs["ready"].stat().st_size

@@ -1,6 +1,7 @@
-"""A platform that only swallows: as cheap as can be, so that it never bounds what is measured against it.
+"""A platform that only swallows uploads and gives files out: so cheap that it never bounds what is measured against it.
 
-The simulator parses, checks and keeps what it is sent; here an upload is read into one buffer over and over.
+The simulator parses, checks and keeps what it is sent; here an upload is read into one buffer over and over, and a
+file goes out by `sendfile`. The content of file `x` lies in the folder as `x`, batch `b` as `b.json`.
 """
 
 import itertools
@@ -12,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import Message
 from http.client import parse_headers
+from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from typing import Any
+from typing import Any, cast
 
 #: Bytes read at once.
 CHUNK_BYTES = 1 << 20
@@ -24,8 +26,9 @@ class DrainServer(ThreadingTCPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), DrainHandler)
+        self.folder = folder
         self.numbers = itertools.count(1)
         self.drained_bytes = 0
         self.lock = threading.Lock()
@@ -39,6 +42,8 @@ class DrainServer(ThreadingTCPServer):
                 return {"object": "list", "data": [{"id": "kimi-k2.6", "object": "model"}]}
             case "GET", ["v1", "files" | "batches"]:
                 return {"object": "list", "data": [], "has_more": False}
+            case "GET", ["v1", "batches", name]:
+                return cast(dict[str, Any], json.loads((self.folder / f"{name}.json").read_text()))
             case "POST", ["v1", "files"]:
                 added = {"id": f"file-{next(self.numbers)}", "object": "file", "bytes": size, "created_at": 0}
                 return {**added, "filename": "input.jsonl", "purpose": "batch", "status": "ok"}
@@ -66,7 +71,11 @@ class DrainHandler(StreamRequestHandler):
             size, sent = self._body(headers)
             with self.server.lock:
                 self.server.drained_bytes += size
-            self._reply(self.server.answer(first[0].decode(), first[1].decode(), size, sent))
+            match first[1].decode().split("/"):
+                case ["", "v1", "files", name, "content"]:
+                    self._send(self.server.folder / name)
+                case _:
+                    self._reply(self.server.answer(first[0].decode(), first[1].decode(), size, sent))
 
     def _body(self, headers: Message) -> tuple[int, dict[str, Any]]:
         """Read a body to its end, and return its size and, of JSON, the content."""
@@ -95,6 +104,12 @@ class DrainHandler(StreamRequestHandler):
             left -= got
         return length
 
+    def _send(self, path: Path) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nContent-Length: {path.stat().st_size}\r\n\r\n"
+        self.wfile.write(head.encode())
+        with path.open("rb") as content:
+            self.connection.sendfile(content)
+
     def _reply(self, answer: dict[str, Any] | None) -> None:
         status = "200 OK" if answer is not None else "404 Not Found"
         body = json.dumps(answer or {"error": {"message": "not a call of the benchmark"}}).encode()
@@ -103,9 +118,9 @@ class DrainHandler(StreamRequestHandler):
 
 
 @contextmanager
-def running_drain() -> Iterator[str]:
+def running_drain(folder: Path) -> Iterator[str]:
     """Run the server in a process of its own, and yield its address."""
-    command = [sys.executable, "-m", "tests.benchmarks.drain_server"]
+    command = [sys.executable, "-m", "tests.benchmarks.drain_server", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -115,6 +130,6 @@ def running_drain() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    with DrainServer() as server:
+    with DrainServer(Path(sys.argv[1])) as server:
         print(server.server_address[1], flush=True)
         server.serve_forever()

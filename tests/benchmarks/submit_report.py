@@ -1,16 +1,11 @@
 """The figures of bench_submit as Markdown."""
 
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from os import cpu_count
-from pathlib import Path
 
+from tests.benchmarks.tables import machine, megabytes, met, row
 from tests.support.reviews import origin
-
-PACKAGES = ("airflow-provider-kimi", "apache-airflow", "apache-airflow-providers-common-ai", "openai", "msgspec")
 
 #: What is aimed at: how many times as fast as theirs, bytes of memory growth at any size, bytes a second.
 TARGET_RATIO = 3.0
@@ -50,11 +45,9 @@ class Figures:
 
 def heading(rows: int, size: int, runs: int) -> str:
     """Say what was measured, where and with what."""
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
         f"\n## Submitting {rows:,} rows, {size / _MB:.0f} MB of requests (medians of {runs} interleaved runs)\n\n"
-        f"{_cpu()}, {cpu_count()} cores, {platform.system()} {platform.machine()}, Python "
-        f"{platform.python_version()}; {packages}. Texts: {origin()} and generated English ones, in turn.\n\n"
+        f"{machine()} Texts: {origin()} and generated English ones, in turn.\n\n"
         "Ours is the operator's `execute`: check, search for earlier work, upload, create, search again; only the "
         "pause of one second before the second search is left out. Theirs is "
         "`OpenAIBatchAdapter(...)`, `validate_requests` and `submit`, without what their operator does around it.\n"
@@ -65,7 +58,7 @@ def heading(rows: int, size: int, runs: int) -> str:
 
 def contenders(found: Mapping[str, Sequence[Figures]], size: int) -> str:
     """Tell what each contender took."""
-    lines = [_row("submit", "seconds", "fastest to slowest", "MB/s", "memory growth", "sent")]
+    lines = [row("submit", "seconds", "fastest to slowest", "MB/s", "memory growth", "sent")]
     lines.append("|---|---:|---:|---:|---:|---:|")
     for title, runs in found.items():
         seconds = [run.seconds for run in runs]
@@ -73,29 +66,31 @@ def contenders(found: Mapping[str, Sequence[Figures]], size: int) -> str:
         growth = statistics.median(run.growth for run in runs)
         sent = statistics.median(run.sent for run in runs)
         spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
-        lines.append(_row(title, f"{middle:.2f}", spread, f"{size / middle / _MB:.0f}", _mb(growth), _mb(sent)))
+        lines.append(
+            row(title, f"{middle:.2f}", spread, f"{size / middle / _MB:.0f}", megabytes(growth), megabytes(sent))
+        )
     return "\n".join(lines) + "\n"
 
 
 def bounds(found: Mapping[str, Sequence[float]], size: int) -> str:
     """Tell what each step takes alone."""
-    lines = [_row("one step alone, on the Kimi-ready file", "seconds", "MB/s"), "|---|---:|---:|"]
+    lines = [row("one step alone, on the Kimi-ready file", "seconds", "MB/s"), "|---|---:|---:|"]
     for name, seconds in found.items():
         middle = statistics.median(seconds)
-        lines.append(_row(name, f"{middle:.2f}", f"{size / middle / _MB:.0f}"))
+        lines.append(row(name, f"{middle:.2f}", f"{size / middle / _MB:.0f}"))
     return "\n".join(lines) + "\n"
 
 
 def large(found: Mapping[str, Figures | str], size: int) -> str:
     """Tell what ours needs at ten times the size, or why it refused."""
-    lines = [_row(f"{size / _MB:.0f} MB of requests, one run", "seconds", "MB/s", "memory growth", "sent")]
+    lines = [row(f"{size / _MB:.0f} MB of requests, one run", "seconds", "MB/s", "memory growth", "sent")]
     lines.append("|---|---:|---:|---:|---:|")
     for title, run in found.items():
         if isinstance(run, str):
-            lines.append(_row(title, f"refused: {run[:300]}", "", "", ""))
+            lines.append(row(title, f"refused: {run[:300]}", "", "", ""))
         else:
             speed = f"{size / run.seconds / _MB:.0f}"
-            lines.append(_row(title, f"{run.seconds:.2f}", speed, _mb(run.growth), _mb(run.sent)))
+            lines.append(row(title, f"{run.seconds:.2f}", speed, megabytes(run.growth), megabytes(run.sent)))
     return "\n".join(lines) + "\n"
 
 
@@ -108,7 +103,7 @@ def verdict(
     while ours stayed, for a reason that was not found; so the ratio of the fastest runs stands beside that of the
     medians, and the lower one decides. It may still differ from one call of the benchmark to the next.
     """
-    lines = [_row("target", "case", "found", ""), "|---|---|---:|---|"]
+    lines = [row("target", "case", "found", ""), "|---|---|---:|---|"]
     for title, runs in ours.items():
         seconds = statistics.median(run.seconds for run in runs)
         growth = statistics.median(run.growth for run in runs)
@@ -116,32 +111,12 @@ def verdict(
         fastest = min(run.seconds for run in theirs) / min(run.seconds for run in runs)
         ratios = f"{ratio:.2f} times (fastest runs: {fastest:.2f})"
         lines += [
-            _row(f"{TARGET_RATIO:g} times theirs", title, ratios, _met(min(ratio, fastest) >= TARGET_RATIO)),
-            _row(f"{TARGET_SPEED / _MB:.0f} MB/s", title, f"{speed / _MB:.0f} MB/s", _met(speed >= TARGET_SPEED)),
-            _row(f"growth below {_mb(TARGET_GROWTH)}", title, _mb(growth), _met(growth < TARGET_GROWTH)),
+            row(f"{TARGET_RATIO:g} times theirs", title, ratios, met(min(ratio, fastest) >= TARGET_RATIO)),
+            row(f"{TARGET_SPEED / _MB:.0f} MB/s", title, f"{speed / _MB:.0f} MB/s", met(speed >= TARGET_SPEED)),
+            row(f"growth below {megabytes(TARGET_GROWTH)}", title, megabytes(growth), met(growth < TARGET_GROWTH)),
         ]
     for title, run in at_ten.items():
-        goal = f"growth below {_mb(TARGET_GROWTH)} at ten times the size"
-        met = not isinstance(run, str) and run.growth < TARGET_GROWTH
-        lines.append(_row(goal, title, "refused" if isinstance(run, str) else _mb(run.growth), _met(met)))
+        goal = f"growth below {megabytes(TARGET_GROWTH)} at ten times the size"
+        is_met = not isinstance(run, str) and run.growth < TARGET_GROWTH
+        lines.append(row(goal, title, "refused" if isinstance(run, str) else megabytes(run.growth), met(is_met)))
     return "\n".join(lines) + _ABOUT_RATIOS
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
-
-
-def _mb(size: float) -> str:
-    return f"{size / _MB:.0f} MB"
-
-
-def _met(met: bool) -> str:
-    return "met" if met else "missed"
-
-
-def _cpu() -> str:
-    """Name the processor as the kernel does; Python itself knows it on few systems."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or "unknown processor")

@@ -63,21 +63,22 @@ def _write(path: Path, items: Iterator[dict[str, Any]]) -> int:
 
 
 def _rows(count: int) -> Iterator[dict[str, Any]]:
-    texts = _texts()
+    texts = texts_of(TEXT_BYTES)
     for number in range(count):
         yield {"review_id": f"r{number:07d}", "text": texts[number % len(texts)]}
 
 
-def _texts() -> list[str]:
+def texts_of(size: int) -> list[str]:
+    """Distinct texts of about a number of bytes, Chinese and English in turn."""
     with TemporaryDirectory(prefix="kimi-bench-") as folder:
         chinese = [row["text"] for row in read_rows(reviews_file(Path(folder)))]
     chance = random.Random(20261123)
-    return [_text(chance, ENGLISH if number % 2 else chinese) for number in range(DISTINCT_TEXTS)]
+    return [_text(chance, ENGLISH if number % 2 else chinese, size) for number in range(DISTINCT_TEXTS)]
 
 
-def _text(chance: random.Random, sentences: list[str] | tuple[str, ...]) -> str:
+def _text(chance: random.Random, sentences: list[str] | tuple[str, ...], size: int) -> str:
     """Join sentences until the size is reached; a character that is cut in two is left out, and blanks fill up."""
     text = b""
-    while len(text) < TEXT_BYTES:
+    while len(text) < size:
         text += chance.choice(sentences).encode() + b" "
-    return text[:TEXT_BYTES].decode(errors="ignore")
+    return text[:size].decode(errors="ignore")

@@ -1,0 +1,67 @@
+"""One contender of bench_land in a process of its own: imports and a small landing first, then the measured one.
+
+Run as `python -m tests.benchmarks.land_contender CASE BATCH WARM_UP_BATCH ROWS FOLDER BASE_URL`; the last line that it
+prints is its seconds and the growth of its memory.
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from tests.benchmarks.peak_memory import measure
+from tests.benchmarks.submit_rows import MODEL
+
+
+def ours(batch_id: str, rows: int, target: Path, base_url: str) -> None:
+    """Run the results operator as a worker does: download, verify, reconcile, write every file."""
+    from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
+    from tests.support.tasks import run_task
+
+    manifest = run_task(KimiBatchResultsOperator(task_id="land", batch_id=batch_id, output=str(target))).value
+    assert manifest["counts"]["succeeded"] == rows, manifest
+
+
+def theirs(batch_id: str, rows: int, target: Path, base_url: str) -> None:
+    """Land through their adapter as their operator does; that gives no order, no join and no copy of the lines."""
+    from airflow.sdk import ObjectStoragePath
+
+    package = "airflow.providers.common.ai.batch"
+    counts, _ = importlib.import_module(f"{package}.results").stream_results_to_jsonl(
+        adapter=importlib.import_module(f"{package}.openai").OpenAIBatchAdapter(
+            api_key="sk-bench", base_url=f"{base_url}/v1"
+        ),
+        batch_id=batch_id,
+        output_spec=importlib.import_module(f"{package}.output_schema").build_output_spec(str),
+        request_count=rows,
+        custom_id_prefix="review",
+        destination=ObjectStoragePath(f"file://{target}/results.jsonl"),
+    )
+    assert counts["success"] == rows, counts
+
+
+def sample(batch_id: str, rows: int, target: Path, base_url: str) -> None:
+    """Do as a script in a vendor's guide does: the whole text at once, saved, then cut and parsed into a list."""
+    from openai import OpenAI
+
+    client = OpenAI(api_key="sk-bench", base_url=f"{base_url}/v1")
+    output_file_id = client.batches.retrieve(batch_id).output_file_id
+    assert output_file_id
+    content = client.files.content(output_file_id).text
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "output.jsonl").write_text(content, encoding="utf-8")
+    results = [json.loads(line) for line in content.strip().split("\n")]
+    assert len(results) == rows
+    assert results[0]["response"]["body"]["model"] == MODEL
+
+
+def main(case: str, batch_id: str, warm_up_id: str, rows: str, folder: str, base_url: str) -> None:
+    """Measure one case and print it."""
+    land = {"ours": ours, "theirs": theirs, "sample": sample}[case]
+    land(warm_up_id, 100, Path(folder) / "warm-up", base_url)
+    found = measure(lambda: land(batch_id, int(rows), Path(folder) / case, base_url))
+    print(json.dumps([found.seconds, found.growth]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
