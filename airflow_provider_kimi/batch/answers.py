@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from airflow_provider_kimi.batch.columns import RESULT_FIELDS
-from airflow_provider_kimi.batch.results import Row
+from airflow_provider_kimi.batch.rows import Row
 from airflow_provider_kimi.batch.schema import AnswerSchema, SchemaMismatch
 
 #: What becomes of the model's thoughts: `drop` leaves them out, and takes them out of an answer that they leaked into;

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from airflow_provider_kimi.batch.manifest import Tally
-from airflow_provider_kimi.batch.results import ROW_STATUSES
+from airflow_provider_kimi.batch.rows import ROW_STATUSES
 
 #: What becomes of the task where there are more.
 OnTooManyFailed = Literal["fail", "skip", "warn"]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.prices import PriceList, Usage, cost_of
-from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, absent_status
+from airflow_provider_kimi.batch.rows import ROW_STATUSES, Row, absent_status
 
 #: Version of the manifest's shape.
 SCHEMA_VERSION = 1

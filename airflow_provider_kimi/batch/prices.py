@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_kimi.batch.results import Row
+from airflow_provider_kimi.batch.rows import Row
 from airflow_provider_kimi.exceptions import KimiInputError
 
 _MILLION = 1_000_000

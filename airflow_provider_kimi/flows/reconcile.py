@@ -11,7 +11,8 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.answers import AnswerCheck
 from airflow_provider_kimi.batch.columns import ColumnSource, renamed, told_columns
 from airflow_provider_kimi.batch.manifest import Tally
-from airflow_provider_kimi.batch.results import Row, absent_row, id_of, skipped_row
+from airflow_provider_kimi.batch.results import id_of
+from airflow_provider_kimi.batch.rows import Row, absent_row, skipped_row
 from airflow_provider_kimi.batch.skipped import SkippedRow
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.parts import Part

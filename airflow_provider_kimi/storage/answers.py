@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from airflow_provider_kimi.batch.results import Row, batch_error, id_of, read_row
+from airflow_provider_kimi.batch.results import batch_error, id_of, read_row
+from airflow_provider_kimi.batch.rows import Row
 from airflow_provider_kimi.storage.index import LineIndex
 from airflow_provider_kimi.storage.lines import count_newlines, lines_at
 

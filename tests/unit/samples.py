@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.batch.manifest import Tally
-from airflow_provider_kimi.batch.results import Row
+from airflow_provider_kimi.batch.rows import Row
 
 #: Every documented status of a batch (kimi-api.md, section 5).
 ACTIVE = ("validating", "in_progress", "finalizing", "cancelling")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.batch.answers import AnswerCheck, Reasoning
 from airflow_provider_kimi.batch.columns import RESULT_FIELDS
-from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus
+from airflow_provider_kimi.batch.rows import ROW_STATUSES, Row, RowStatus
 from airflow_provider_kimi.batch.schema import read_schema
 
 LABELS = read_schema(["positive", "negative"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.batch.results import Row
+from airflow_provider_kimi.batch.rows import Row
 from airflow_provider_kimi.storage.answers import AnswerFiles
 from tests.unit.samples import answer_body, output_line
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.batch.manifest import Tally, build_manifest
 from airflow_provider_kimi.batch.prices import PRICE_LISTS, Usage
-from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus, skipped_row
+from airflow_provider_kimi.batch.rows import ROW_STATUSES, Row, RowStatus, skipped_row
 from tests.unit.samples import make_batch, tally_of
 
 FILES = {

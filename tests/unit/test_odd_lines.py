@@ -8,7 +8,8 @@ from airflow_provider_kimi.batch.faults import RowProblem
 from airflow_provider_kimi.batch.frames import encode
 from airflow_provider_kimi.batch.parameters import ParameterRules
 from airflow_provider_kimi.batch.requests import Recipe
-from airflow_provider_kimi.batch.results import Row, id_of, is_whole, read_row
+from airflow_provider_kimi.batch.results import id_of, is_whole, read_row
+from airflow_provider_kimi.batch.rows import Row
 from airflow_provider_kimi.batch.validation import RequestCheck
 from airflow_provider_kimi.storage.answers import AnswerFiles
 from airflow_provider_kimi.storage.inputs import Input

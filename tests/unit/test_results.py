@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.batch.results import ROW_STATUSES, Row, RowStatus, absent_row, id_of, read_row
+from airflow_provider_kimi.batch.results import id_of, read_row
+from airflow_provider_kimi.batch.rows import ROW_STATUSES, Row, RowStatus, absent_row
 from tests.unit.samples import answer_body, output_line
 
 

@@ -1,0 +1,59 @@
+"""Rows: what became of each request, in one honest word, with its answer and its tokens."""
+
+from typing import Any, Literal, get_args
+
+import msgspec
+
+RowStatus = Literal["succeeded", "failed", "invalid", "truncated", "filtered", "expired", "cancelled", "missing"]
+
+#: In the order of the manifest's counts.
+ROW_STATUSES: tuple[RowStatus, ...] = get_args(RowStatus)
+
+#: What became of a row that is in no file, by the status in which its batch ended.
+_STATUS_OF_ABSENT: dict[str, RowStatus] = {"expired": "expired", "cancelled": "cancelled", "failed": "failed"}
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one request. Tokens are None where the platform reported none.
+
+    :param parsed: Value of the answer, where it was held against a schema.
+    :param leaked: Whether the model's thoughts stood in its answer.
+    """
+
+    custom_id: str
+    status: RowStatus
+    content: str | None = None
+    parsed: Any = None
+    reasoning: str | None = None
+    leaked: bool = False
+    finish_reason: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    model: str | None = None
+
+
+def absent_status(batch_status: str) -> RowStatus:
+    """What became of a request that is in no file, by how its batch ended."""
+    return _STATUS_OF_ABSENT.get(batch_status, "missing")
+
+
+def absent_row(custom_id: str, batch_status: str, error: Row | None = None) -> Row:
+    """Judge a request that is in no file, by how its batch ended.
+
+    :param error: Why the whole batch failed, if the platform said so.
+    """
+    status = absent_status(batch_status)
+    if error is not None:
+        return Row(custom_id=custom_id, status=status, error_code=error.error_code, error_message=error.error_message)
+    reason = f"the batch ended as {batch_status} without a line for this request"
+    return Row(custom_id=custom_id, status=status, error_code=f"batch_{batch_status}", error_message=reason)
+
+
+def skipped_row(custom_id: str, place: str, reason: str) -> Row:
+    """Judge a row that was never sent."""
+    message = f"{place} was left out, because it {reason}"
+    return Row(custom_id=custom_id, status="invalid", error_code="not_sent", error_message=message)
