@@ -30,6 +30,7 @@ from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.flows.prepare import Order
 from airflow_provider_kimi.flows.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.lineage import lineage_of_batches
 
 
 class KimiCreateBatchOperator(BaseOperator):
@@ -181,6 +182,7 @@ class KimiCreateBatchOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.max_batches_searched = max_batches_searched
         self._submitting: tuple[Any, KimiHook, Attempt] | None = None
+        self._batch_ids: list[str] | None = None
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> list[str]:
@@ -194,11 +196,18 @@ class KimiCreateBatchOperator(BaseOperator):
             attempt = read_attempt(context)
             self._submitting = (ti, hook, attempt)
             submission = submit(hook, order, attempt, self.log, memory=context.get("task_state_store"))
+        self._batch_ids = submission.batch_ids
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
         if len(submission.batch_ids) == 1:
             ti.xcom_push("batch_id", submission.batch_ids[0])
         return submission.batch_ids
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Tell OpenLineage the input and the batches."""
+        if self._batch_ids is None:
+            return None
+        return lineage_of_batches(self._batch_ids, self.kimi_conn_id, as_uri(given(self.input)))
 
     def on_kill(self) -> None:
         """Cancel what runs, if a user has given the task up while it submitted; a clear, and a timeout, keep it."""

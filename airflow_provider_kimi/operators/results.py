@@ -25,6 +25,8 @@ from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.collect import Collected, Landing, collect
 from airflow_provider_kimi.flows.delete import Deletion
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.lineage import lineage_of_result
+from airflow_provider_kimi.outlets import tell_outlets
 from airflow_provider_kimi.storage.formats import OutputFormat
 
 
@@ -37,7 +39,8 @@ class KimiBatchResultsOperator(BaseOperator):
     given back as input) and, last, ``manifest.json``. Running it again replaces the result by an equal one.
 
     Pushes ``output_file`` and ``error_file`` (URIs, None where there is none), ``output_file_ids`` and
-    ``error_file_ids``.
+    ``error_file_ids``. The events of assets in ``outlets`` carry a summary of the manifest; an alias there becomes the
+    results file. OpenLineage is told the input, the files with their rows, and the batches.
 
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param output: URI of the directory. Templated. (Airflow shows it as ``output_directory``; a mapped task whose
@@ -118,6 +121,7 @@ class KimiBatchResultsOperator(BaseOperator):
         self.delete_remote_files = delete_remote_files
         self.price_list = price_list
         self.kimi_conn_id = kimi_conn_id
+        self._manifest: dict[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land, reconcile, judge."""
@@ -134,6 +138,8 @@ class KimiBatchResultsOperator(BaseOperator):
             )
             hook = KimiHook(self.kimi_conn_id)
             collected = collect(hook, landing, self.log)
+            self._manifest = collected.manifest
+            tell_outlets(self.outlets, context, collected.manifest)
             ti.xcom_push("output_file", collected.manifest["output_file"])
             ti.xcom_push("error_file", collected.manifest["error_file"])
             ti.xcom_push("output_file_ids", collected.output_file_ids)
@@ -142,6 +148,14 @@ class KimiBatchResultsOperator(BaseOperator):
             if self.delete_remote_files:
                 Deletion(hook, self.log).of_landed(collected.batches)
         return collected.manifest
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Tell OpenLineage what was landed, also where too many rows have no usable answer."""
+        if self._manifest is None:
+            return None
+        return lineage_of_result(self._manifest, self.kimi_conn_id, as_uri(given(self.input)))
+
+    get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
 
     def _judge(self, collected: Collected) -> None:
         """Fail, skip or warn where more rows than accepted have no usable answer."""

@@ -31,6 +31,7 @@ from airflow_provider_kimi.flows.abandon import GIVEN_UP_STATES
 from airflow_provider_kimi.flows.cancel import leave_running, request_cancels
 from airflow_provider_kimi.flows.wait import Watch, check_completed, look, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.triggers.batch import WAITING_TRY_KEY, KimiBatchTrigger
 
 #: The longest window is 7 days; a wait that no expiry ends, because none is told, ends after these and the grace.
@@ -165,6 +166,10 @@ class KimiBatchSensor(BaseSensorOperator):
             self.log.warning("This task was resumed by an event that is not its own; waiting anew.")
             return self.execute(context)
         return self._conclude(context, read)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Tell OpenLineage the batches; the same in every mode."""
+        return lineage_of_batches(self.batch_id, self.kimi_conn_id)
 
     def on_kill(self) -> None:
         """Cancel what runs, if a user has given the task up while it waited in its worker."""

@@ -14,7 +14,7 @@ TESTS = PACKAGE.parent / "tests"
 #: Each layer may import itself and the layers before it.
 LAYERS = (
     *("__init__", "exceptions", "api", "batch", "compat", "storage", "hooks", "flows", "airflow_errors", "attempt"),
-    *("triggers", "sensors", "operators", "get_provider_info"),
+    *("lineage", "outlets", "triggers", "sensors", "operators", "get_provider_info"),
 )
 
 #: An import inside a function that goes up on purpose.

@@ -1,0 +1,76 @@
+"""Lineage: what OpenLineage is told of batches, and of a landed result.
+
+Airflow's OpenLineage provider asks an operator for it; without that provider nobody does, and nothing of it is
+imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_kimi.batch.identity import read_batch_ids
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.storage.sources import located
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+
+def dataset_name(uri: str) -> tuple[str, str]:
+    """Name a file as OpenLineage does: its storage, and its place there; the connection in a URI is no part of it."""
+    parts = urlsplit(located(uri))
+    if parts.scheme == "file":
+        return "file", parts.path
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.path.lstrip("/")
+
+
+def lineage_of_batches(batch_ids: Any, kimi_conn_id: str, source: Any = None) -> OperatorLineage[Any, Any]:
+    """Name the batches of a task, and the input that they were made from.
+
+    :param batch_ids: As an operator is given them.
+    :param source: The input; only a URI is a data set.
+    """
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    ids = read_batch_ids(batch_ids)
+    return OperatorLineage(inputs=_inputs(source), run_facets=_batches(ids, kimi_conn_id))
+
+
+def lineage_of_result(manifest: Mapping[str, Any], kimi_conn_id: str, source: Any) -> OperatorLineage[Any, Any]:
+    """Name the files of a result, and the table whose columns they hold.
+
+    :param source: The table; only a URI is a data set.
+    """
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    counts = manifest["counts"]
+    rows = {"results_file": counts["total"], "dead_letter_file": counts["total"] - counts["succeeded"]}
+    outputs = []
+    for field in ("results_file", "output_file", "error_file", "dead_letter_file"):
+        if (uri := manifest[field]) is None:
+            continue
+        namespace, name = dataset_name(uri)
+        facets: dict[str, Any] = {}
+        if field in rows:
+            facets["outputStatistics"] = OutputStatisticsOutputDatasetFacet(rowCount=rows[field])
+        outputs.append(OutputDataset(namespace=namespace, name=name, outputFacets=facets))
+    return OperatorLineage(
+        inputs=_inputs(source), outputs=outputs, run_facets=_batches(manifest["batch_ids"], kimi_conn_id)
+    )
+
+
+def _inputs(source: Any) -> list[Any]:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    uris: Iterable[str] = [source] if isinstance(source, str) else []
+    return [Dataset(namespace=namespace, name=name) for namespace, name in map(dataset_name, uris)]
+
+
+def _batches(ids: Sequence[str], kimi_conn_id: str) -> dict[str, Any]:
+    from airflow.providers.common.compat.openlineage.facet import ExternalQueryRunFacet
+
+    base_url = KimiHook(kimi_conn_id).settings.base_url
+    return {"externalQuery": ExternalQueryRunFacet(externalQueryId=",".join(ids), source=base_url)}
