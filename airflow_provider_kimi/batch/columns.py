@@ -14,6 +14,9 @@ from airflow_provider_kimi.exceptions import KimiInputError
 #: Metadata of a batch that was made from a table: the columns whose texts its requests hold.
 COLUMNS_KEY = "kimi_columns"
 
+#: The fields that all rows of a batch share.
+BATCH_FIELDS = ("batch_id", "round", "prompt_fingerprint")
+
 #: The fields of a results row, in order; an input column of the same name must not hide one.
 RESULT_FIELDS = (
     "custom_id",
@@ -28,8 +31,7 @@ RESULT_FIELDS = (
     "cached_tokens",
     "completion_tokens",
     "model",
-    "batch_id",
-    "round",
+    *BATCH_FIELDS,
 )
 
 
@@ -48,14 +50,14 @@ class ColumnSource:
         """The columns of one element, under each name that its request may have."""
         named: dict[str, Mapping[str, Any]] = {}
         if is_ready_request(value):
-            named[str(value["custom_id"])] = {}
+            row = value.get("row")  # of a dead letter
+            named[str(value["custom_id"])] = row if isinstance(row, Mapping) else {}
         with suppress(RowProblem):
             named[custom_id_of(value, number, self._key_column)] = value if isinstance(value, Mapping) else {}
         return named
 
-    def columns_of(self, custom_id: str, request: bytes = b"", told: Sequence[str] = ()) -> dict[str, Any]:
-        """The columns of a request's row; `input_` is put before a name that results use themselves, and bytes are
-        left out.
+    def row_of(self, custom_id: str, request: bytes = b"", told: Sequence[str] = ()) -> Mapping[str, Any]:
+        """The row that a request was made from; one without columns for an element that is no row.
 
         :param request: The line that was sent for it.
         :param told: Columns whose text stands in that line as it is.
@@ -72,7 +74,7 @@ class ColumnSource:
                         "this, and nothing was landed. Give the input as it was when the batch was created, or leave "
                         "input away: then the results have no columns of the table."
                     )
-                return renamed(row)
+                return row
         raise KimiInputError(
             f"The batch has a request {custom_id[:80]!r} that the given input has not, or not at its place: "
             "the input is not the one that was submitted, has changed since, or key_column differs. The batch "
@@ -82,7 +84,7 @@ class ColumnSource:
 
     def row_at(self, number: int) -> Any:
         """A row that has no request, by its place from 1, as far as JSON can hold it; None if it is not there."""
-        return next((_without_binary(value) for at, value in self._rows if at == number), None)
+        return next((without_binary(value) for at, value in self._rows if at == number), None)
 
 
 def _tells(request: bytes, value: object) -> bool:
@@ -109,7 +111,8 @@ def told_columns(metadata: Mapping[str, str]) -> list[str]:
         return []
 
 
-def _without_binary(value: object) -> Any:
+def without_binary(value: object) -> Any:
+    """An element of the input as far as JSON can hold it."""
     if isinstance(value, bytes):  # a line that could not be read
         return value.decode("utf-8", "replace")
     if isinstance(value, Mapping):

@@ -27,7 +27,10 @@ from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Marks a batch of an attempt that paid for fresh work, so that other attempts' batches do not race with it.
 ATTEMPT_KEY = "kimi_attempt"
-_RESERVED = ("kimi_prompt_fingerprint", "kimi_model", "kimi_params", ATTEMPT_KEY, SKIPPED_FILE_KEY, COLUMNS_KEY)
+
+#: Digest of the texts that say what to ask about a row.
+PROMPT_FINGERPRINT_KEY = "kimi_prompt_fingerprint"
+_RESERVED = (PROMPT_FINGERPRINT_KEY, "kimi_model", "kimi_params", ATTEMPT_KEY, SKIPPED_FILE_KEY, COLUMNS_KEY)
 _SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.batch.identity import PROMPT_FINGERPRINT_KEY
 from airflow_provider_kimi.batch.prices import PriceList, Usage, cost_of
 from airflow_provider_kimi.batch.rows import ROW_STATUSES, Row, absent_status
 
@@ -22,6 +23,12 @@ MAX_REASON_CHARS = 200
 #: A code and a message in which numbers, such as a line's, do not count.
 _Reason = tuple[str, str]
 _NUMBER = re.compile(r"\d+")
+
+#: What the event of an asset repeats of it: what its consumers decide by, and where the rest is.
+_IN_EVENTS = (
+    *("schema_version", "status", "model", "counts", "usage", "cost", "rounds", "results_file", "dead_letter_file"),
+    *("input_fingerprint", "prompt_fingerprint", "completed_at"),
+)
 
 ManifestStatus = Literal["completed", "partial", "failed"]
 
@@ -51,7 +58,10 @@ class Tally:
         self.leaked += row.leaked
         if row.error_code:
             self._add_error(row.error_code, row.error_message or "")
-        self.usage.setdefault(model or row.model, Usage()).add(row)
+        named = model or row.model
+        if named not in self.usage:
+            self.usage[named] = Usage()
+        self.usage[named].add(row)
 
     def _add_error(self, code: str, message: str) -> None:
         reason = (code, _NUMBER.sub("#", message)[:MAX_REASON_CHARS])
@@ -132,10 +142,15 @@ def build_manifest(
         "rounds": 1,
         **files,
         "input_fingerprint": metadata.get("kimi_input_fingerprint"),
-        "prompt_fingerprint": metadata.get("kimi_prompt_fingerprint"),
+        "prompt_fingerprint": metadata.get(PROMPT_FINGERPRINT_KEY),
         "created_at": _iso(min((b.created_at for b in batches if b.created_at), default=None)),
         "completed_at": _iso(max((b.ended_at for b in batches if b.ended_at), default=None)),
     }
+
+
+def event_summary(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the event of an asset says of a result, whatever the number of its batches."""
+    return {key: manifest[key] for key in _IN_EVENTS}
 
 
 def _iso(epoch_seconds: int | None) -> str | None:

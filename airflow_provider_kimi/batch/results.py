@@ -1,12 +1,21 @@
 """From a line of an output or error file to one row with an honest status. Positions mean nothing; ids do."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from airflow_provider_kimi.batch.rows import Row, RowStatus
+from airflow_provider_kimi.batch.usual_lines import (
+    Choice,
+    CompletionDetails,
+    Message,
+    PromptDetails,
+    TokenCounts,
+    decode_usual,
+)
 
 #: `response.status_code` of a row that worked: 200 as documented, 0 and nothing as clients have seen it.
 _SUCCESS_STATUS_CODES = (200, 0, None)
@@ -18,9 +27,17 @@ _STATUS_OF_ERROR: dict[str, RowStatus] = {
 }
 
 
-class _Id(msgspec.Struct):
+#: How the lines of the platform begin.
+_NAME_FIRST = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*(?:"[^"\\]*"|null)\s*,\s*)?"custom_id"\s*:\s*"(?P<name>[^"\\]+)"')
+
+
+class _Id(msgspec.Struct, gc=False):
     custom_id: str
 
+
+_decode_id = msgspec.json.Decoder(_Id).decode
+
+_NO_COUNTS = TokenCounts()
 
 #: What decoding a line may raise: it is no JSON, or nested too deeply.
 _UNREADABLE = (ValueError, RecursionError)
@@ -38,7 +55,7 @@ def _decoded(line: bytes | str) -> Any:
 def id_of(line: bytes) -> str | None:
     """Read a line's `custom_id`; None where the line cannot be read or names none."""
     try:
-        return msgspec.json.decode(line, type=_Id).custom_id or None
+        return _decode_id(line).custom_id or None
     except _UNREADABLE:
         pass
     try:
@@ -46,6 +63,12 @@ def id_of(line: bytes) -> str | None:
     except _UNREADABLE:
         return None
     return _text(fields.get("custom_id")) if isinstance(fields, dict) else None
+
+
+def name_of_unreadable(line: bytes) -> str | None:
+    """Read the `custom_id` with which a line begins that is no JSON, because it was cut or is nested too deeply."""
+    named = _NAME_FIRST.match(line)
+    return None if named is None else named["name"].decode("utf-8", "replace")
 
 
 def is_whole(line: bytes) -> bool:
@@ -60,15 +83,25 @@ def is_whole(line: bytes) -> bool:
 
 
 def read_row(line: bytes) -> Row:
-    """Judge one line that `id_of` could read.
+    """Judge one line that names its request.
 
     A row succeeded if there is no error, the status code is one of success, and there is an answer with content.
     """
     try:
+        found = decode_usual(line)
+        choice = found.response.body.choices[0]
+    except (*_UNREADABLE, IndexError):
+        return _read_odd(line)
+    return _answered(found.custom_id, choice, found.response.body.usage or _NO_COUNTS, found.response.body.model)
+
+
+def _read_odd(line: bytes) -> Row:
+    try:
         fields = _decoded(line)
     except _UNREADABLE:
-        reason = "the line of this request cannot be read as JSON"
-        return Row(custom_id=id_of(line) or "", status="failed", error_code="unreadable_line", error_message=reason)
+        reason = "the line of this request is cut, nested too deeply or no JSON for another reason"
+        name = id_of(line) or name_of_unreadable(line) or ""
+        return Row(custom_id=name, status="failed", error_code="unreadable_line", error_message=reason)
     custom_id = _text(fields["custom_id"]) or ""
     response = _mapping(fields.get("response"))
     body = _body(response.get("body"))
@@ -76,7 +109,8 @@ def read_row(line: bytes) -> Row:
     choices = body.get("choices")
     if error or response.get("status_code") not in _SUCCESS_STATUS_CODES or not choices:
         return _refused(custom_id, error, response)
-    return _answered(custom_id, body, _mapping(choices[0] if isinstance(choices, list) else None))
+    choice = _mapping(choices[0] if isinstance(choices, list) else None)
+    return _answered(custom_id, _odd_choice(choice), _odd_counts(_mapping(body.get("usage"))), _text(body.get("model")))
 
 
 def batch_error(line: bytes) -> Row | None:
@@ -89,36 +123,58 @@ def batch_error(line: bytes) -> Row | None:
     return None if row.error_code == "no_answer" else row
 
 
-def _answered(custom_id: str, body: Mapping[str, Any], choice: Mapping[str, Any]) -> Row:
-    message = _mapping(choice.get("message"))
-    content = message.get("content")
-    text = _sound(content) if isinstance(content, str) else None
-    finish_reason = _text(choice.get("finish_reason"))
-    status: RowStatus = "succeeded"
-    problem: tuple[str | None, str | None] = (None, None)
-    if finish_reason == "length":
-        status, problem = "truncated", ("length", "the answer reached max_completion_tokens and was cut off")
-    elif finish_reason == "content_filter":
-        status, problem = "filtered", ("content_filter", "the answer was stopped by the content filter")
-    elif not (text and text.strip()) and not message.get("tool_calls"):
-        status, problem = "invalid", ("empty_answer", "the answer has no content")
-    usage = _mapping(body.get("usage"))
-    cached = _count(usage.get("cached_tokens"))
-    if cached is None:
-        cached = _count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+def _answered(custom_id: str, choice: Choice, counts: TokenCounts, model: str | None) -> Row:
+    message, finish_reason = choice.message, choice.finish_reason
+    status, code, reason = _verdict(message.content, finish_reason, bool(message.tool_calls))
+    cached, prompt, completion = counts.cached_tokens, counts.prompt_tokens_details, counts.completion_tokens_details
     return Row(
         custom_id=custom_id,
         status=status,
-        content=text,
-        reasoning=_text(message.get("reasoning_content")),
-        finish_reason=finish_reason,
-        error_code=problem[0],
-        error_message=problem[1],
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=cached,
-        completion_tokens=_count(usage.get("completion_tokens")),
-        reasoning_tokens=_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
-        model=_text(body.get("model")),
+        content=message.content,
+        reasoning=message.reasoning_content or None,
+        finish_reason=finish_reason or None,
+        error_code=code,
+        error_message=reason,
+        prompt_tokens=counts.prompt_tokens,
+        cached_tokens=prompt.cached_tokens if cached is None and prompt else cached,
+        completion_tokens=counts.completion_tokens,
+        reasoning_tokens=completion.reasoning_tokens if completion else None,
+        model=model or None,
+    )
+
+
+def _verdict(
+    content: str | None, finish_reason: str | None, has_calls: bool
+) -> tuple[RowStatus, str | None, str | None]:
+    """Judge an answer that came without an error: its status, and what keeps it from being one of success."""
+    if finish_reason == "length":
+        return "truncated", "length", "the answer reached max_completion_tokens and was cut off"
+    if finish_reason == "content_filter":
+        return "filtered", "content_filter", "the answer was stopped by the content filter"
+    if not has_calls and (not content or content.isspace()):
+        return "invalid", "empty_answer", "the answer has no content"
+    return "succeeded", None, None
+
+
+def _odd_choice(choice: Mapping[str, Any]) -> Choice:
+    """Take of a choice what can be used, whatever else is wrong with it."""
+    message = _mapping(choice.get("message"))
+    content = message.get("content")
+    said = Message(
+        _sound(content) if isinstance(content, str) else None,
+        _text(message.get("reasoning_content")),
+        [msgspec.Raw(b"null")] if message.get("tool_calls") else None,
+    )
+    return Choice(said, _text(choice.get("finish_reason")))
+
+
+def _odd_counts(usage: Mapping[str, Any]) -> TokenCounts:
+    return TokenCounts(
+        _count(usage.get("prompt_tokens")),
+        _count(usage.get("completion_tokens")),
+        _count(usage.get("cached_tokens")),
+        PromptDetails(_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))),
+        CompletionDetails(_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"))),
     )
 
 

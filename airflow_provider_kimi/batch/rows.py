@@ -13,7 +13,7 @@ ROW_STATUSES: tuple[RowStatus, ...] = get_args(RowStatus)
 _STATUS_OF_ABSENT: dict[str, RowStatus] = {"expired": "expired", "cancelled": "cancelled", "failed": "failed"}
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of one request. Tokens are None where the platform reported none.
 
     :param parsed: Value of the answer, where it was held against a schema.

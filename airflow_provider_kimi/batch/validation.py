@@ -38,14 +38,23 @@ _QUOTE, _OPENING_BRACKET = b'"['
 #: What tells a request from a table row.
 REQUEST_KEYS = {"custom_id", "method", "url", "body"}
 
+#: What a dead letter notes beside a request.
+_NOTES = {"row", "error"}
+
 
 class _Request(msgspec.Struct):
-    """A request line as far as every one must have it; the values of its body stay bytes."""
+    """A request line as far as every one must have it; the values of its body stay bytes.
+
+    :param row: What a dead letter was made from.
+    :param error: Why a dead letter has no answer.
+    """
 
     custom_id: Annotated[str, msgspec.Meta(min_length=1)]
     method: Literal["POST"]
     url: Literal["/v1/chat/completions"]
     body: dict[str, msgspec.Raw]
+    row: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Message(msgspec.Struct):
@@ -74,7 +83,8 @@ class RequestCheck:
         self._verdicts: dict[tuple[object, ...], Verdict] = {}
 
     def passed(self, line: bytes) -> tuple[str, bytes]:
-        """Return a line's `custom_id`, and the line as it may be sent: other bytes only where keys are dropped.
+        """Return a line's `custom_id`, and the line as it may be sent: other bytes only where keys are dropped, and
+        where it is a dead letter, which is sent without what was noted in it.
 
         :param line: UTF-8 without half characters, which is found for many lines at once (`is_sound`).
         :raises RowProblem: It may not be sent.
@@ -97,6 +107,8 @@ class RequestCheck:
             raise RowProblem(f"is not valid JSON ({error})", request.custom_id) from None
         if verdict.warnings or verdict.dropped:
             self._rows[verdict] += 1
+        if request.row is not msgspec.UNSET or request.error is not msgspec.UNSET:
+            line = _request_of(line)
         return request.custom_id, _without(line, verdict.dropped) if verdict.dropped else line
 
     @property
@@ -151,7 +163,7 @@ def _wrong_shape(request: object) -> RowProblem:
             f"is a table row (it has {listed(request)}), and nothing says how to ask about it: pass "
             "prompt='... {column} ...', messages or body"
         )
-    if {"row", "error"} <= request.keys():
+    if request.keys() >= _NOTES and "body" not in request:
         return RowProblem(
             "is a row that was never sent, as dead_letter.jsonl keeps it with the reason: correct it in the table that "
             "it is from, and give that"
@@ -164,6 +176,11 @@ def _wrong_shape(request: object) -> RowProblem:
     if request.get("url") != BATCH_ENDPOINT:
         return RowProblem(f"must have url {BATCH_ENDPOINT!r}", custom_id)
     return RowProblem("has no body; it must be a chat completion request", custom_id)
+
+
+def _request_of(dead_letter: bytes) -> bytes:
+    parts = msgspec.json.decode(dead_letter, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode({key: raw for key, raw in parts.items() if key not in _NOTES})
 
 
 def _without(line: bytes, dropped: Sequence[str]) -> bytes:

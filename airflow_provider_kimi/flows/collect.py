@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.answers import AnswerCheck
@@ -15,13 +15,13 @@ from airflow_provider_kimi.batch.manifest import Tally, build_manifest
 from airflow_provider_kimi.batch.prices import read_price_list
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.flows.log import Log
-from airflow_provider_kimi.flows.parts import PartFetcher, ended_batches
+from airflow_provider_kimi.flows.parts import Part, PartFetcher, ended_batches
 from airflow_provider_kimi.flows.reconcile import write_rows
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.storage.formats import OutputFormat, check_format, convert
 from airflow_provider_kimi.storage.inputs import Input
 from airflow_provider_kimi.storage.landing import OutputDirectory
-from airflow_provider_kimi.storage.lines import append_lines
+from airflow_provider_kimi.storage.lines import CHUNK_BYTES
 
 OUTPUT_NAME = "output.jsonl"
 ERROR_NAME = "error.jsonl"
@@ -97,11 +97,9 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
                 raise
             log.warning("%s The result in %s, which was landed before, is kept as it is.", error, landing.output)
             return Collected(earlier, Tally.of_manifest(earlier), batches)
-        _concatenate([part.output for part in parts], workshop / OUTPUT_NAME)
-        _concatenate([part.error for part in parts], workshop / ERROR_NAME)
-        with (workshop / RESULTS_NAME).open("wb") as results, (workshop / DEAD_LETTER_NAME).open("wb") as dead_letters:
+        with _writer(workshop / RESULTS_NAME) as results, _writer(workshop / DEAD_LETTER_NAME) as dead_letters:
             tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, log)
-        files = _publish(directory, workshop, _formatted(workshop / RESULTS_NAME, landing))
+        files = _publish(directory, workshop, parts, _formatted(workshop / RESULTS_NAME, landing))
         manifest = build_manifest(batches, tally, prices=prices, files=files)
         directory.publish_manifest(manifest, workshop)
     if tally.leaked:
@@ -133,22 +131,18 @@ def _values(source: Any) -> Iterator[Any]:
         raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
 
 
-def _publish(directory: OutputDirectory, workshop: Path, results: Path) -> dict[str, str | None]:
+def _writer(path: Path) -> BinaryIO:
+    return path.open("wb", buffering=CHUNK_BYTES)
+
+
+def _publish(directory: OutputDirectory, workshop: Path, parts: Sequence[Part], results: Path) -> dict[str, str | None]:
     """Put every file that has content in, and take away what an earlier landing left of the others."""
-    files = {
-        "output_file": workshop / OUTPUT_NAME,
-        "error_file": workshop / ERROR_NAME,
-        "results_file": results,
-        "dead_letter_file": workshop / DEAD_LETTER_NAME,
+    files: dict[str, tuple[str, Sequence[Path | None]]] = {
+        "output_file": (OUTPUT_NAME, [part.output for part in parts]),
+        "error_file": (ERROR_NAME, [part.error for part in parts]),
+        "results_file": (results.name, [results]),
+        "dead_letter_file": (DEAD_LETTER_NAME, [workshop / DEAD_LETTER_NAME]),
     }
-    written = {field: path for field, path in files.items() if path.stat().st_size}
-    names = {path.name for path in written.values()}
-    directory.withdraw(*(name for name in FILE_NAMES if name not in names))
-    return {field: directory.publish(path, path.name) if field in written else None for field, path in files.items()}
-
-
-def _concatenate(sources: Sequence[Path | None], target: Path) -> None:
-    with target.open("wb") as whole:
-        for source in sources:
-            if source is not None:
-                append_lines(source, whole)
+    held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in files.values()}
+    directory.withdraw(*(name for name in FILE_NAMES if not held.get(name)))
+    return {field: directory.publish(name, *held[name]) if held[name] else None for field, (name, _) in files.items()}

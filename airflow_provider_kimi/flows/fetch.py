@@ -10,7 +10,8 @@ from airflow_provider_kimi.exceptions import KimiError, KimiResultError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import PAUSES_SECONDS
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.storage.lines import count_lines
+from airflow_provider_kimi.storage.answers import MAX_LINE_BYTES
+from airflow_provider_kimi.storage.lines import CHUNK_BYTES, count_lines
 
 
 def fetch_file(
@@ -21,8 +22,8 @@ def fetch_file(
     expected_lines: int,
     log: Log,
     sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Download a JSONL file and judge whether it is whole.
+) -> int:
+    """Download a JSONL file, judge whether it is whole, and return how many lines it has.
 
     A download that broke off is repeated. One that seems complete but ends inside a line, or has fewer lines than
     the batch's counts promise, is repeated too; if the same bytes come again, the file is so, and is accepted with
@@ -36,20 +37,21 @@ def fetch_file(
     fault = ""
     for pause in (*PAUSES_SECONDS, None):
         try:
-            with path.open("wb") as target:
+            with path.open("wb", buffering=CHUNK_BYTES) as target:
                 hook.download_file(file_id, target)
         except KimiError as error:
             if not error.retryable:
                 raise
             fault = str(error)
         else:
-            fault = _shortage(path, expected_lines)
+            count, last = count_lines(path, MAX_LINE_BYTES)
+            fault = _shortage(count, last, expected_lines)
             if not fault:
-                return
+                return count
             digest = _digest(path)
             if digest in seen:
                 log.warning("File %s %s; it came so twice, so it is taken as it is.", file_id, fault)
-                return
+                return count
             seen.add(digest)
         log.warning("Download of file %s: %s", file_id, fault)
         if pause is not None:
@@ -61,8 +63,7 @@ def fetch_file(
     )
 
 
-def _shortage(path: Path, expected_lines: int) -> str:
-    count, last = count_lines(path)
+def _shortage(count: int, last: bytes, expected_lines: int) -> str:
     if last and not is_whole(last):
         return f"ends inside a line, after {count:,} lines (the batch counted {expected_lines:,})"
     if count < expected_lines:

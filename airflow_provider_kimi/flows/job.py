@@ -10,6 +10,7 @@ import msgspec
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.columns import COLUMNS_KEY
 from airflow_provider_kimi.batch.identity import (
+    PROMPT_FINGERPRINT_KEY,
     Attempt,
     batch_metadata,
     digest_of,
@@ -89,7 +90,7 @@ class Job:
     def _notes(self) -> Iterator[tuple[str, str]]:
         recipe = self.order.recipe
         if (prompt := _prompt_fingerprint(recipe)) is not None:
-            yield "kimi_prompt_fingerprint", prompt
+            yield PROMPT_FINGERPRINT_KEY, prompt
         if recipe.verbatim_columns:
             yield COLUMNS_KEY, msgspec.json.encode(recipe.verbatim_columns).decode()
         yield "kimi_model", self.prepared.model

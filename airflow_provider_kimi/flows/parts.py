@@ -20,6 +20,7 @@ class Part:
     """One batch and its files on this machine; None for a file that does not exist.
 
     :param skipped: The rows that were left out of all batches of its job.
+    :param answer_lines: How many lines the output and the error file have.
     """
 
     batch: Batch
@@ -27,6 +28,7 @@ class Part:
     output: Path | None
     error: Path | None
     skipped: Path | None
+    answer_lines: int
 
     @property
     def skipped_rows(self) -> Iterator[SkippedRow]:
@@ -88,25 +90,22 @@ class PartFetcher:
 
     def _part(self, batch: Batch, folder: Path) -> Part:
         folder.mkdir()
-        return Part(
-            batch,
-            requests=self._optional(
-                batch.input_file_id,
-                folder / "requests",
-                batch.counts.total,
-                f"The input file of batch {batch.id} cannot be read, so its rows come in the order of the answers and "
-                "without columns of the table, and rows without an answer are counted but not named",
-            ),
-            output=self._fetched(batch.output_file_id, folder / "output", batch.counts.completed),
-            error=self._fetched(batch.error_file_id, folder / "error", batch.counts.failed),
-            skipped=self._skipped_of(batch),
+        requests, _ = self._optional(
+            batch.input_file_id,
+            folder / "requests",
+            batch.counts.total,
+            f"The input file of batch {batch.id} cannot be read, so its rows come in the order of the answers and "
+            "without columns of the table, and rows without an answer are counted but not named",
         )
+        output, answers = self._fetched(batch.output_file_id, folder / "output", batch.counts.completed)
+        error, errors = self._fetched(batch.error_file_id, folder / "error", batch.counts.failed)
+        return Part(batch, requests, output, error, self._skipped_of(batch), answers + errors)
 
     def _skipped_of(self, batch: Batch) -> Path | None:
         """Download the file of skipped rows that the batches of a job share, once."""
         file_id = (batch.metadata or {}).get(SKIPPED_FILE_KEY) or None
         if file_id and file_id not in self._skipped:
-            self._skipped[file_id] = self._optional(
+            self._skipped[file_id], _ = self._optional(
                 file_id,
                 self.folder / f"skipped-{len(self._skipped)}",
                 0,
@@ -114,17 +113,19 @@ class PartFetcher:
             )
         return self._skipped[file_id] if file_id else None
 
-    def _fetched(self, file_id: str | None, path: Path, expected_lines: int) -> Path | None:
+    def _fetched(self, file_id: str | None, path: Path, expected_lines: int) -> tuple[Path | None, int]:
+        """Download a file, and return how many lines it has; None and 0 where there is none."""
         if file_id is None:
-            return None
-        fetch_file(self.hook, file_id, path, expected_lines=expected_lines, log=self.log, sleep=self.sleep)
-        return path
+            return None, 0
+        return path, fetch_file(self.hook, file_id, path, expected_lines=expected_lines, log=self.log, sleep=self.sleep)
 
-    def _optional(self, file_id: str | None, path: Path, expected_lines: int, without_it: str) -> Path | None:
+    def _optional(
+        self, file_id: str | None, path: Path, expected_lines: int, without_it: str
+    ) -> tuple[Path | None, int]:
         try:
             return self._fetched(file_id, path, expected_lines)
         except KimiApiError as error:
             if error.retryable or (self.all_of_them and error.status_code == 404):
                 raise
             self.log.warning("%s: %s", without_it, error)
-            return None
+            return None, 0

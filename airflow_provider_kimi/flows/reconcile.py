@@ -1,6 +1,5 @@
 """Reconcile: join every row to its request, and write one result for each."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -9,8 +8,10 @@ import msgspec
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.answers import AnswerCheck
-from airflow_provider_kimi.batch.columns import ColumnSource, renamed, told_columns
+from airflow_provider_kimi.batch.columns import ColumnSource, told_columns
+from airflow_provider_kimi.batch.identity import PROMPT_FINGERPRINT_KEY
 from airflow_provider_kimi.batch.manifest import Tally
+from airflow_provider_kimi.batch.result_lines import ResultLines, columns_of, dead_letter, dead_letter_of_unsent
 from airflow_provider_kimi.batch.results import id_of
 from airflow_provider_kimi.batch.rows import Row, absent_row, skipped_row
 from airflow_provider_kimi.batch.skipped import SkippedRow
@@ -34,17 +35,20 @@ def write_rows(
     :param check: What is asked of every answer.
     """
     tally = Tally()
+    lines = ResultLines(check.fields)
     for part in parts:
         model = _asked_model(part)
-        with AnswerFiles(part.output, part.error) as answers:
-            for row, columns, dead_letter in _rows(part, answers, table, check):
+        metadata = part.batch.metadata or {}
+        of_batch = (part.batch.id, 1, metadata.get(PROMPT_FINGERPRINT_KEY))
+        with AnswerFiles(part.output, part.error, part.answer_lines) as answers:
+            for row, columns, letter in _rows(part, answers, table, check):
                 tally.add(row, model)
-                results.write(_result(row, columns, part.batch.id, check.fields) + b"\n")
-                if dead_letter is not None:
-                    dead_letters.write(dead_letter + b"\n")
+                results.write(lines.encode(row, columns, of_batch))
+                if letter is not None:
+                    dead_letters.write(letter)
             if part.requests is None:
                 tally.add_unnamed(part.batch.counts.total - answers.taken, part.batch.status)
-            _report_left_over(part.batch, answers, log)
+            _report(part.batch, answers, log)
     return tally
 
 
@@ -61,8 +65,9 @@ def _rows(
             waiting = next(skipped, None)
         found = answers.take(custom_id)
         row = check.judge(found) if found else absent_row(custom_id, part.batch.status, answers.batch_error)
-        columns = table.columns_of(custom_id, request, told) if table and request else {}
-        yield row, columns, request if row.status != "succeeded" else None
+        table_row = table.row_of(custom_id, request, told) if table and request else None
+        letter = dead_letter(row, request, table_row) if request and row.status != "succeeded" else None
+        yield row, columns_of(table_row), letter
     while waiting is not None:
         yield _left_out(waiting, table)
         waiting = next(skipped, None)
@@ -70,9 +75,8 @@ def _rows(
 
 def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> tuple[Row, dict[str, Any], bytes]:
     row = skipped_row(skipped.custom_id, skipped.place, skipped.reason)
-    found = table.row_at(skipped.number) if table else None
-    letter = {"custom_id": row.custom_id, "row": found, "error": {"code": row.error_code, "message": row.error_message}}
-    return row, renamed(found) if isinstance(found, dict) else {}, msgspec.json.encode(letter)
+    table_row = table.row_at(skipped.number) if table else None
+    return row, columns_of(table_row), dead_letter_of_unsent(row, table_row)
 
 
 def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | None]]:
@@ -84,27 +88,22 @@ def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | N
             yield custom_id, line
 
 
-def _result(row: Row, columns: dict[str, Any], batch_id: str, fields: Sequence[str]) -> bytes:
-    known = {**msgspec.structs.asdict(row), "batch_id": batch_id, "round": 1}
-    line = {"custom_id": row.custom_id, **columns, **{name: known[name] for name in fields}}
-    try:
-        return msgspec.json.encode(line, enc_hook=str)
-    except (UnicodeEncodeError, OverflowError):  # half a character, or a number of more than 64 bits
-        return json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "replace")
-
-
-def _report_left_over(batch: Batch, answers: AnswerFiles, log: Log) -> None:
-    found = {
-        "unreadable": answers.unreadable,
-        "repeated": answers.duplicates,
-        "foreign": answers.left,
-    }
-    if any(found.values()):
+def _report(batch: Batch, answers: AnswerFiles, log: Log) -> None:
+    """Tell what of the files belongs to no row, and where the platform's counts are others than theirs."""
+    set_aside = {"unreadable": answers.unreadable, "repeated": answers.duplicates, "foreign": answers.left}
+    if any(set_aside.values()):
         log.warning(
             "Result files of batch %s hold %s lines that are set aside: they belong to no row, or to one that has its "
             "line already.",
             batch.id,
-            ", ".join(f"{count} {kind}" for kind, count in found.items() if count),
+            ", ".join(f"{count} {kind}" for kind, count in set_aside.items() if count),
+        )
+    counted = {"output": batch.counts.completed, "error": batch.counts.failed}
+    if any(counted.values()) and counted != answers.lines:
+        log.warning(
+            "Batch %s counts %s completed and %s failed requests; its files hold %s output lines and %s error lines. "
+            "The lines decide.",
+            *(batch.id, counted["output"], counted["error"], answers.lines["output"], answers.lines["error"]),
         )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS = 10.0
 
 #: Bytes read at once while a file is downloaded.
-DOWNLOAD_CHUNK_BYTES = 1 << 20
+DOWNLOAD_CHUNK_BYTES = 1 << 18
 
 _NOTHING = "Nothing was changed by this call."
 _MAY_BE_CANCELLING = "The batch may be cancelling, or still running and billed."

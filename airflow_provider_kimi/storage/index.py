@@ -8,6 +8,7 @@ _PLACE_MASK = (1 << _PLACE_BITS) - 1
 _TAKEN = 1 << 63
 _TAG_BITS = 63 - _PLACE_BITS
 _TAG_MASK = ((1 << _TAG_BITS) - 1) << _PLACE_BITS
+_TAG_SHIFT = 64 - _TAG_BITS
 
 #: Places that can be told apart.
 MAX_PLACES = 1 << _PLACE_BITS
@@ -30,15 +31,15 @@ class LineIndex:
 
     def add(self, custom_id: str, place: int) -> bool:
         """Remember the first line of an id; False where it has one."""
-        slot, entry = self._find(custom_id)
+        slot, tag, entry = self._find(custom_id)
         if entry:
             return False
-        self._slots[slot] = _tag(custom_id) | (place + 1)
+        self._slots[slot] = tag | (place + 1)
         return True
 
     def take(self, custom_id: str) -> int | None:
-        """Return the place of an id's line, once; None where there is none."""
-        slot, entry = self._find(custom_id)
+        """Return the place of an id's line, once; None where there is none. That line was the last one looked at."""
+        slot, _, entry = self._find(custom_id)
         if not entry or entry & _TAKEN:
             return None
         self._slots[slot] = entry | _TAKEN
@@ -48,17 +49,13 @@ class LineIndex:
         """The places that nobody took, in their order."""
         return array("Q", sorted((entry & _PLACE_MASK) - 1 for entry in self._slots if 0 < entry < _TAKEN))
 
-    def _find(self, custom_id: str) -> tuple[int, int]:
-        """The slot of an id and what is in it, or the free slot where it belongs and 0."""
-        slots, mask, tag = self._slots, self._mask, _tag(custom_id)
-        slot = hash(custom_id) & mask
+    def _find(self, custom_id: str) -> tuple[int, int, int]:
+        """The slot of an id, the bits of its hash that do not choose it, and what is in it; 0 where it is free."""
+        slots, mask, digest = self._slots, self._mask, hash(custom_id)
+        tag = digest >> _TAG_SHIFT << _PLACE_BITS & _TAG_MASK
+        slot = digest & mask
         while entry := slots[slot]:
             if entry & _TAG_MASK == tag and self._is_at((entry & _PLACE_MASK) - 1, custom_id):
-                return slot, entry
+                break
             slot = (slot + 1) & mask
-        return slot, 0
-
-
-def _tag(custom_id: str) -> int:
-    """Bits of the hash that do not choose the slot."""
-    return hash(custom_id) >> (64 - _TAG_BITS) << _PLACE_BITS & _TAG_MASK
+        return slot, tag, entry

@@ -4,12 +4,13 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from airflow_provider_kimi.compat import object_storage_path, open_binary
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.storage.lines import CHUNK_BYTES, ends_in_newline
 from airflow_provider_kimi.storage.sources import LASTING_FAULTS, located, storage_remedy
 
 #: Without this file the directory is not a result.
@@ -62,26 +63,48 @@ class OutputDirectory:
             for name in (MANIFEST_NAME, *names):
                 (self._path / name).unlink(missing_ok=True)
 
-    def publish(self, source: Path, name: str) -> str:
-        """Copy a finished local file in, and return its URI.
+    def publish(self, name: str, *sources: Path) -> str:
+        """Move finished local files in, as one, and return its URI; a last line without its newline gets one.
 
         On a local disk readers see it only once it is whole; elsewhere the manifest alone is the mark.
         """
         target = self._path / name
         staged = self._path / f".{name}.part" if self._is_local else target
         try:
-            with source.open("rb") as content, self._writing(), open_binary(staged, "wb") as landed:
-                shutil.copyfileobj(content, landed, 1 << 20)
-            if self._is_local:
-                staged.replace(target)
+            if not (self._is_local and len(sources) == 1 and _moved(sources[0], target)):
+                with self._writing(), open_binary(staged, "wb") as landed:
+                    for source in sources:
+                        _append(source, landed)
+                if self._is_local:
+                    staged.replace(target)
         except BaseException:
             with suppress(OSError):  # it must not hide what went wrong
                 staged.unlink(missing_ok=True)
             raise
+        if self._is_local:
+            staged.unlink(missing_ok=True)  # of an attempt that was killed
         return str(target)
 
     def publish_manifest(self, manifest: dict[str, Any], workshop: Path) -> None:
         """Make the directory a result."""
         path = workshop / MANIFEST_NAME
         path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-        self.publish(path, MANIFEST_NAME)
+        self.publish(MANIFEST_NAME, path)
+
+
+def _append(source: Path, target: BinaryIO) -> None:
+    with source.open("rb", buffering=0) as content:
+        shutil.copyfileobj(content, target, CHUNK_BYTES)
+    if not ends_in_newline(source):
+        target.write(b"\n")
+
+
+def _moved(source: Path, target: Any) -> bool:
+    """Rename a file, which writes nothing; False where it has to be copied."""
+    if not ends_in_newline(source):
+        return False
+    try:
+        source.replace(target.path)
+    except OSError:  # another disk
+        return False
+    return True

@@ -4,6 +4,7 @@ Answers hold U+2028, U+2029 and U+0085, which `str.splitlines` and the SDK's `it
 """
 
 from collections.abc import Iterator
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,33 +61,42 @@ def without_last_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield held if end < 0 else held[: end + 1]
 
 
-def lines_at(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield each line of a local file with the offset at which it begins."""
+def lines_at(path: Path, longest: int = -1) -> Iterator[tuple[int, bytes]]:
+    """Yield each line of a local file with the offset at which it begins.
+
+    :param longest: Bytes of a line that are held; of a longer one comes its beginning. -1 holds any line.
+    """
     offset = 0
-    with path.open("rb") as source:
-        for line in source:
+    with path.open("rb", buffering=CHUNK_BYTES) as source:
+        while line := source.readline(longest):
             yield offset, line.removesuffix(b"\n")
             offset += len(line)
+            if len(line) == longest and not line.endswith(b"\n"):
+                offset += _skip_line(source)
 
 
-def count_newlines(path: Path) -> int:
-    """Count the newline bytes of a local file."""
-    with path.open("rb") as source:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: source.read(CHUNK_BYTES), b""))
+def _skip_line(source: BinaryIO) -> int:
+    """Read to the end of a line, and return how many bytes that were."""
+    skipped = 0
+    while piece := source.readline(CHUNK_BYTES):
+        skipped += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return skipped
 
 
-def count_lines(path: Path) -> tuple[int, bytes]:
-    """Count the lines that are not blank, and return the last one."""
+def count_lines(path: Path, longest: int = -1) -> tuple[int, bytes]:
+    """Count the lines that are not blank, and return the last one, or of one that is too long the beginning."""
     count, last = 0, b""
-    with path.open("rb") as source:
-        for line in source:
-            if line.strip():
-                count, last = count + 1, line
+    for _, line in lines_at(path, longest):
+        if line and not line.isspace():
+            count, last = count + 1, line
     return count, last
 
 
-def append_lines(path: Path, target: BinaryIO) -> None:
-    """Copy a local file, adding the newline that its last line may lack."""
+def ends_in_newline(path: Path) -> bool:
+    """Whether another file may be put behind a local file as it is; one that is empty needs no newline."""
     with path.open("rb") as source:
-        for line in source:
-            target.write(line if line.endswith(b"\n") else line + b"\n")
+        size = source.seek(0, SEEK_END)
+        source.seek(max(size - 1, 0))
+        return source.read() in (b"", b"\n")

@@ -116,7 +116,35 @@ class TestEveryRowHasItsStatus:
             again = submit(hook, order(str(tmp_path / "dead_letter.jsonl")), repair, LogRecord())
             first, second = (sim.file_content(file_id).split(b"\n") for file_id in sim.file_ids("batch"))
         assert again.request_count == 1
-        assert second[0] == first[3]
+        assert second[0] == first[3], "what was noted in it is not sent"
+
+    def test_dead_letters_say_why_and_of_which_row(self, connect: Connect, tmp_path: Path) -> None:
+        table = [{"id": f"k{n}", "text": "很好", "photo": b"\xff", "lot": {"n": n}} for n in range(3)]
+        recipe: dict[str, Any] = {"prompt": "{text}", "system_prompt": LABELS, "key_column": "id"}
+        spoilt: dict[str, Answer | RowError | None]
+        spoilt = {"k1": RowError("server_error", "it broke"), "k2": Answer("posi", finish_reason="length")}
+        with KimiSimulator(speed=0, responder=spoiling(spoilt)) as sim:
+            hook = connect(sim)
+            submission = submit(hook, order(table, **recipe), ATTEMPT, LogRecord())
+            sim.advance(60)
+            landed = land(hook, tmp_path, submission.batch_ids, input=table, key_column="id")
+            (file_id,) = sim.file_ids("batch")
+            sent = [json.loads(line) for line in sim.file_content(file_id).split(b"\n") if line]
+            broken, cut = landed.rows("dead_letter.jsonl")
+            letters, repair = str(tmp_path / "dead_letter.jsonl"), Attempt(replace(TASK, task_id="repair"))
+            again = submit(hook, order(letters), repair, LogRecord())
+            sim.advance(60)
+            rows = land(hook, tmp_path / "again", again.batch_ids, input=letters).rows()
+        assert broken == {
+            **sent[1],
+            "error": {"status": "failed", "code": "server_error", "message": "it broke"},
+            "row": {"id": "k1", "text": "很好", "lot": {"n": 1}},
+        }
+        assert (cut["error"]["status"], cut["error"]["code"]) == ("truncated", "length")
+        assert [(row["custom_id"], row["id"], row["lot"]) for row in rows] == [
+            ("k1", "k1", {"n": 1}),
+            ("k2", "k2", {"n": 2}),
+        ]
 
     @pytest.mark.parametrize("shape", ["error", "type", "text", "response", "empty"])
     def test_whatever_way_the_error_is_spelled(self, connect: Connect, tmp_path: Path, shape: Any) -> None:
@@ -273,7 +301,8 @@ class TestADownloadThatIsNotWhole:
     def test_is_taken_as_it_is_if_it_comes_so_twice(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         sim.inject("download_file", cut_after_bytes=700, cut_silently=True, skip=1, times=None)
         landed = land_prompts(sim, hook, tmp_path)
-        assert landed.statuses == {"succeeded": 1, "missing": 9}
+        assert landed.statuses == {"succeeded": 1, "failed": 1, "missing": 8}
+        assert [row["error_code"] for row in landed.rows() if row["status"] == "failed"] == ["unreadable_line"]
         assert any("ends inside a line, after 2 lines (the batch counted 10)" in line for line in landed.log.warnings)
         assert any("it came so twice" in line for line in landed.log.warnings)
 

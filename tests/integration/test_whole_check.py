@@ -126,7 +126,7 @@ class TestSkippedRows:
         assert [letter["custom_id"] for letter in letters] == ["b", "row-00000003", "a"]
         assert [letter["row"] for letter in letters] == [self.ROWS[n] if with_input else None for n in (1, 2, 4)]
         told = "line 2 was left out, because it has null in column 'text', which the prompt uses"
-        assert letters[0]["error"] == {"code": "not_sent", "message": told}
+        assert letters[0]["error"] == {"status": "invalid", "code": "not_sent", "message": told}
         if with_input:
             assert [row.get("lang") for row in landed.rows()] == ["en", "fr", "de", "zh", "it", "es"]
 

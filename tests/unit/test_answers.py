@@ -1,5 +1,6 @@
 """Answers are found by their name, wherever they stand in the files."""
 
+from codecs import BOM_UTF8
 from pathlib import Path
 from random import Random
 
@@ -115,7 +116,7 @@ def test_an_id_that_nobody_asked_for_is_left(output: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        pytest.param(answer("b", "x")[:-9], id="cut"),
+        pytest.param(answer("b", "x")[3:], id="cut"),
         pytest.param(b"<html>502</html>", id="html"),
         pytest.param(b'{"custom_id": 7}', id="id is no text"),
         pytest.param(b'{"x": "\xff", "custom_id": "b', id="cut, and no UTF-8"),
@@ -129,6 +130,28 @@ def test_a_line_that_cannot_be_read_costs_no_other(line: bytes, output: Path) ->
         assert content_of(answers, "c") == "behind"
         assert content_of(answers, "a") == "before"
         assert answers.take("b") is None
+
+
+class TestALineThatIsCutBehindItsName:
+    """T42: its row is known to have failed, and the line stays in the landed file."""
+
+    @pytest.mark.parametrize("begin", [b'{"id":"b",', b'{ "id" : null, ', b"{"])
+    def test_is_a_failed_row(self, begin: bytes, output: Path) -> None:
+        cut = begin + b'"custom_id": "b", "response": {"sta'
+        with AnswerFiles(written(output, answer("a", "before"), cut, ending=b""), None) as answers:
+            row = answers.take("b")
+            assert row is not None
+            assert (row.status, row.error_code, answers.unreadable) == ("failed", "unreadable_line", 0)
+
+    def test_does_not_stand_in_the_way_of_a_whole_one(self, output: Path) -> None:
+        with AnswerFiles(written(output, answer("a", "x")[:-9], answer("a", "whole")), None) as answers:
+            assert content_of(answers, "a") == "whole"
+            assert (answers.unreadable, answers.left) == (1, 0)
+
+
+def test_a_byte_order_mark_costs_no_row(output: Path) -> None:
+    with AnswerFiles(written(output, BOM_UTF8 + answer("a", "yes"), answer("b", "no")), None) as answers:
+        assert [content_of(answers, "b"), content_of(answers, "a")] == ["no", "yes"]
 
 
 @pytest.mark.parametrize("blank", [b"", b" ", b"\r", b"\t\r"])

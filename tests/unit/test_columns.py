@@ -25,20 +25,25 @@ REQUEST = {"method": "POST", "url": "/v1/chat/completions", "body": {}}
 ROWS = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": "z"}]
 
 
+def columns_of(source: ColumnSource, custom_id: str, *sent: Any) -> dict[str, Any]:
+    """The columns of a request's row as results name them."""
+    return renamed(source.row_of(custom_id, *sent))
+
+
 def test_rows_are_found_by_their_place() -> None:
     source = ColumnSource(ROWS, None)
-    assert [source.columns_of(f"row-0000000{number}") for number in (1, 2, 3)] == ROWS
+    assert [columns_of(source, f"row-0000000{number}") for number in (1, 2, 3)] == ROWS
 
 
 def test_rows_are_found_by_their_key() -> None:
     """T43: joined by name, never by position."""
     source = ColumnSource(ROWS, "id")
-    assert source.columns_of("a") == ROWS[0]
-    assert source.columns_of("c") == ROWS[2]
+    assert columns_of(source, "a") == ROWS[0]
+    assert columns_of(source, "c") == ROWS[2]
 
 
 def test_a_numeric_key_is_found_by_its_text() -> None:
-    assert ColumnSource([{"id": 7}], "id").columns_of("7") == {"id": 7}
+    assert columns_of(ColumnSource([{"id": 7}], "id"), "7") == {"id": 7}
 
 
 @pytest.mark.parametrize("key_column", ["id", ["id"], ("id", "part")])
@@ -47,7 +52,7 @@ def test_rows_are_found_by_the_name_that_was_made_from_their_key(keys: tuple[Any
     """T43."""
     rows = [{"id": keys[0], "part": 1}, {"id": keys[1], "part": 2}]
     source = ColumnSource(rows, key_column)
-    assert source.columns_of(custom_id_of(rows[1], 2, key_column)) == rows[1]
+    assert columns_of(source, custom_id_of(rows[1], 2, key_column)) == rows[1]
 
 
 def test_the_table_is_read_no_further_than_asked() -> None:
@@ -60,7 +65,7 @@ def test_the_table_is_read_no_further_than_asked() -> None:
 
     source = ColumnSource(rows(), "id")
     assert read == []
-    source.columns_of("b")
+    columns_of(source, "b")
     assert read == ["a", "b"]
 
 
@@ -71,12 +76,12 @@ def test_every_field_of_a_result_is_guarded() -> None:
 @pytest.mark.parametrize("name", CONTRACT)
 def test_a_column_does_not_hide_a_field_of_the_result(name: str) -> None:
     source = ColumnSource([{"key": "k", name: "mine"}], "key")
-    assert source.columns_of("k") == {"key": "k", f"input_{name}": "mine"}
+    assert columns_of(source, "k") == {"key": "k", f"input_{name}": "mine"}
 
 
 def test_a_column_of_another_name_keeps_it() -> None:
     source = ColumnSource([{"key": "k", "Status": 1, "input_x": 2}], "key")
-    assert source.columns_of("k") == {"key": "k", "Status": 1, "input_x": 2}
+    assert columns_of(source, "k") == {"key": "k", "Status": 1, "input_x": 2}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_a_column_of_another_name_keeps_it() -> None:
     ],
 )
 def test_what_is_no_table_row_has_no_columns(values: list[object], custom_id: str) -> None:
-    assert ColumnSource(values, None).columns_of(custom_id) == {}
+    assert columns_of(ColumnSource(values, None), custom_id) == {}
 
 
 @pytest.mark.parametrize("left_out", ["custom_id", "method", "url", "body"])
@@ -98,13 +103,13 @@ def test_a_row_with_some_keys_of_a_request_is_a_table_row(left_out: str) -> None
     request = {"custom_id": "k", **REQUEST}
     row = {"id": "a", **{name: value for name, value in request.items() if name != left_out}}
     expected = {f"input_{name}" if name == "custom_id" else name: value for name, value in row.items()}
-    assert ColumnSource([row], None).columns_of("row-00000001") == expected
-    assert ColumnSource([row], "id").columns_of("a") == expected
+    assert columns_of(ColumnSource([row], None), "row-00000001") == expected
+    assert columns_of(ColumnSource([row], "id"), "a") == expected
 
 
 def test_a_table_with_the_columns_custom_id_and_body_keeps_them() -> None:
     source = ColumnSource([{"custom_id": "k", "body": "text of a mail"}], "custom_id")
-    assert source.columns_of("k") == {"input_custom_id": "k", "body": "text of a mail"}
+    assert columns_of(source, "k") == {"input_custom_id": "k", "body": "text of a mail"}
 
 
 @pytest.mark.parametrize(
@@ -124,14 +129,14 @@ def test_a_table_with_the_columns_custom_id_and_body_keeps_them() -> None:
     ],
 )
 def test_a_column_that_gives_way_takes_no_others_name(row: dict[str, int], columns: dict[str, int]) -> None:
-    assert ColumnSource([row], None).columns_of("row-00000001") == columns
+    assert columns_of(ColumnSource([row], None), "row-00000001") == columns
 
 
 @given(
     row=st.dictionaries(st.sampled_from([f"{'input_' * n}{name}" for n in range(4) for name in CONTRACT]), st.text())
 )
 def test_no_value_of_a_row_is_lost(row: dict[str, str]) -> None:
-    columns = ColumnSource([row], None).columns_of("row-00000001")
+    columns = columns_of(ColumnSource([row], None), "row-00000001")
     assert sorted(columns.values()) == sorted(row.values())
     assert not set(columns) & set(CONTRACT)
     assert all(columns[name] == value for name, value in row.items() if name not in CONTRACT)
@@ -140,17 +145,17 @@ def test_no_value_of_a_row_is_lost(row: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", ["image", "status"])
 def test_a_column_of_bytes_is_not_repeated_with_the_answer(name: str) -> None:
     source = ColumnSource([{"id": "a", name: b"GIF8", "text": "x"}], "id")
-    assert source.columns_of("a") == {"id": "a", "text": "x"}
+    assert columns_of(source, "a") == {"id": "a", "text": "x"}
 
 
 def test_a_row_without_a_key_was_never_sent_and_is_passed_over() -> None:
-    assert ColumnSource([{"id": None}, "text", {"id": "b"}], "id").columns_of("b") == {"id": "b"}
+    assert columns_of(ColumnSource([{"id": None}, "text", {"id": "b"}], "id"), "b") == {"id": "b"}
 
 
 class TestAnotherTableIsRefused:
     def assert_refused(self, source: ColumnSource, custom_id: str) -> None:
         with pytest.raises(KimiInputError, match="The batch has a request '.*' that the given input has not"):
-            source.columns_of(custom_id)
+            columns_of(source, custom_id)
 
     def test_one_that_lacks_the_row(self) -> None:
         self.assert_refused(ColumnSource(ROWS, "id"), "d")
@@ -160,7 +165,7 @@ class TestAnotherTableIsRefused:
 
     def test_one_in_another_order(self) -> None:
         source = ColumnSource(ROWS, "id")
-        source.columns_of("b")
+        columns_of(source, "b")
         self.assert_refused(source, "a")
 
     def test_one_of_requests_that_have_other_names(self) -> None:
@@ -171,7 +176,7 @@ class TestAnotherTableIsRefused:
 
     def test_with_a_short_message(self) -> None:
         with pytest.raises(KimiInputError) as caught:
-            ColumnSource([], None).columns_of("x" * 500)
+            columns_of(ColumnSource([], None), "x" * 500)
         assert f"{'x' * 80!r}" in str(caught.value)
         assert "x" * 81 not in str(caught.value)
         assert "nothing was landed" in str(caught.value)
@@ -192,18 +197,18 @@ class TestARowWhoseTextHasChangedSince:
     def test_is_refused_by_name(self, now: str) -> None:
         source = ColumnSource([{"id": "a", "text": now}], "id")
         with pytest.raises(KimiInputError, match=r"^The row 'a' of the given input has another text in column 'text'"):
-            source.columns_of("a", self.sent("old"), ["text"])
+            columns_of(source, "a", self.sent("old"), ["text"])
 
     @given(text=st.text(st.characters(codec="utf-8")).filter(str.strip))
     def test_is_told_from_one_that_has_not(self, text: str) -> None:
         row = {"id": "a", "text": text}
         for line in (self.sent(text), json.dumps(json.loads(self.sent(text))).encode()):
-            assert ColumnSource([row], "id").columns_of("a", line, ["text"]) == row
+            assert columns_of(ColumnSource([row], "id"), "a", line, ["text"]) == row
 
     @pytest.mark.parametrize("value", [7, None, 1.5], ids=str)
     def test_is_not_known_where_it_is_no_text(self, value: object) -> None:
         row = {"id": "a", "text": value}
-        assert ColumnSource([row], "id").columns_of("a", self.sent("old"), ["text", "gone"]) == row
+        assert columns_of(ColumnSource([row], "id"), "a", self.sent("old"), ["text", "gone"]) == row
 
 
 @pytest.mark.parametrize("noted", [{}, {"kimi_columns": "x"}, {"kimi_columns": "{}"}])

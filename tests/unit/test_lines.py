@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.storage.lines import (
     CHUNK_BYTES,
-    append_lines,
     count_lines,
+    ends_in_newline,
     lines_at,
     lines_of,
     read_blocks,
@@ -63,18 +63,10 @@ class TestUnicodeLineEndsStayInsideARow:
         assert all(content[offset:].startswith(line) for offset, line in found)
         assert all(offset == 0 or content[offset - 1 : offset] == b"\n" for offset, _ in found)
 
-    @given(contents=st.lists(CONTENT, max_size=3))
-    def test_files_put_together_keep_their_lines(self, contents: list[bytes], path: Path) -> None:
-        whole = io.BytesIO()
-        for content in contents:
-            path.write_bytes(content)
-            append_lines(path, whole)
-        assert lines_by_definition(whole.getvalue()) == [
-            line for content in contents for line in lines_by_definition(content)
-        ]
-        assert whole.getvalue() == b"".join(
-            content if content.endswith(b"\n") or not content else content + b"\n" for content in contents
-        )
+    @given(content=CONTENT)
+    def test_it_is_known_whether_the_last_line_has_its_newline(self, content: bytes, path: Path) -> None:
+        path.write_bytes(content)
+        assert ends_in_newline(path) is (not content or content.endswith(b"\n"))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +123,17 @@ class TestALineThatIsTooLong:
         for line, uncut in zip(lines, whole, strict=True):
             assert line == uncut or (uncut.startswith(line) and longest < len(line) <= longest + at_once)
 
+    @given(content=CONTENT, longest=st.integers(1, 6))
+    def test_in_a_local_file_is_cut_and_every_other_is_found_at_its_place(
+        self, content: bytes, longest: int, path: Path
+    ) -> None:
+        path.write_bytes(content)
+        found = list(lines_at(path, longest))
+        whole = lines_by_definition(content)
+        assert [line for _, line in found] == [line[:longest] for line in whole]
+        assert [content[offset : offset + len(line)] for offset, line in found] == [line for _, line in found]
+        assert [offset for offset, _ in found] == [offset for offset, _ in lines_at(path)]
+
     @pytest.mark.parametrize("end", [b"", b"\n", b"\nbehind", b"\nbehind\n"])
     def test_is_not_held(self, end: bytes) -> None:
         """What is behind the cut is read and forgotten."""
@@ -152,9 +155,9 @@ class TestALineThatIsTooLong:
     [
         pytest.param(b"", (0, b""), id="empty"),
         pytest.param(b"\n \r\n", (0, b""), id="blank"),
-        pytest.param(b"a\nb\n", (2, b"b\n"), id="two"),
+        pytest.param(b"a\nb\n", (2, b"b"), id="two"),
         pytest.param(b"a\nb", (2, b"b"), id="the last without newline"),
-        pytest.param(b"a\n\n\n", (1, b"a\n"), id="blank lines behind it"),
+        pytest.param(b"a\n\n\n", (1, b"a"), id="blank lines behind it"),
     ],
 )
 def test_blank_lines_are_not_counted(content: bytes, counted: tuple[int, bytes], path: Path) -> None:

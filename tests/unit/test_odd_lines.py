@@ -32,14 +32,14 @@ NESTED = [
     pytest.param(b"[" * DEPTH, id="open lists"),
     pytest.param(b"[" * DEPTH + b"]" * DEPTH, id="lists"),
     pytest.param(b'{"a":' * DEPTH + b"1" + b"}" * DEPTH, id="objects"),
-    pytest.param(b'{"custom_id":"a","x":' + b"[" * DEPTH + b"]" * DEPTH + b"}", id="behind a name"),
 ]
+NESTED_BEHIND_A_NAME = b'{"custom_id":"a","x":' + b"[" * DEPTH + b"]" * DEPTH + b"}"
 
 UNREADABLE_ROW = Row(
     custom_id="a",
     status="failed",
     error_code="unreadable_line",
-    error_message="the line of this request cannot be read as JSON",
+    error_message="the line of this request is cut, nested too deeply or no JSON for another reason",
 )
 
 
@@ -78,6 +78,12 @@ class TestALineThatIsNestedTooDeeply:
             row = answers.take("b")
             assert row is not None
             assert row.status == "succeeded"
+
+    def test_behind_its_name_is_a_failed_row(self, tmp_path: Path) -> None:
+        (tmp_path / "output").write_bytes(NESTED_BEHIND_A_NAME + b"\n" + output_line("b"))
+        with AnswerFiles(tmp_path / "output", None) as answers:
+            assert answers.take("a") == UNREADABLE_ROW
+            assert (list(answers.left_ids()), answers.unreadable) == (["b"], 0)
 
     @pytest.mark.parametrize("line", NESTED)
     def test_among_requests_is_a_fault_of_its_line(self, line: bytes) -> None:

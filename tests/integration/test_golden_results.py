@@ -1,0 +1,178 @@
+"""A golden set of result files: every shape that is known, and what each row and the whole come to.
+
+`golden/shapes.*` hold one line of every shape, named by what is odd about it, and the status and the error code that it
+must end in. The other files are made from plain lines, byte by byte.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kimi.batch.rows import ROW_STATUSES
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import KimiSimulator, RowError
+from airflow_provider_kimi.storage.answers import MAX_LINE_BYTES
+from tests.conftest import Connect
+from tests.support.landing import Landed, land
+from tests.support.logs import LogRecord
+from tests.support.requests import ATTEMPT, order, request, spoiling, submit
+from tests.unit.samples import answer_body, output_line
+
+GOLDEN = Path(__file__).parent / "golden"
+EXPECTED: dict[str, list[str | None]] = json.loads((GOLDEN / "shapes.expected.json").read_text())
+
+#: Deeper than any reader of JSON goes.
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@dataclass
+class Platform:
+    """A platform whose result files say what a test wants."""
+
+    sim: KimiSimulator
+    hook: KimiHook
+    folder: Path
+
+    def land(self, ids: Sequence[str], output: bytes, error: bytes | None = None) -> Landed:
+        """Bring a batch of these requests to its end, replace its result files, and land it."""
+        (batch_id,) = submit(self.hook, order([request(one) for one in ids]), ATTEMPT, LogRecord()).batch_ids
+        self.sim.advance(60)
+        batch = self.hook.get_batch(batch_id)
+        assert batch.output_file_id
+        self.sim.replace_content(batch.output_file_id, output)
+        if error is not None:
+            assert batch.error_file_id
+            self.sim.replace_content(batch.error_file_id, error)
+        return land(self.hook, self.folder, [batch_id])
+
+
+@pytest.fixture
+def platform(connect: Connect, tmp_path: Path) -> Iterator[Platform]:
+    with KimiSimulator(speed=0, responder=spoiling({"z": RowError("server_error", "so that there is a file")})) as sim:
+        yield Platform(sim, connect(sim), tmp_path)
+
+
+def plain(custom_id: str, content: str = "positive") -> bytes:
+    return output_line(custom_id, body=answer_body(content))
+
+
+def statuses(landed: Landed) -> list[str]:
+    return [row["status"] for row in landed.rows()]
+
+
+class TestEveryKnownShape:
+    @pytest.fixture
+    def landed(self, platform: Platform) -> Landed:
+        output, error = ((GOLDEN / f"shapes.{kind}.jsonl").read_bytes() for kind in ("output", "error"))
+        return platform.land([*EXPECTED, "z"], output, error)
+
+    def test_has_its_status_and_its_error(self, landed: Landed) -> None:
+        found = {row["custom_id"]: [row["status"], row["error_code"]] for row in landed.rows()}
+        assert found == {**EXPECTED, "z": ["missing", "batch_completed"]}
+        assert [row["custom_id"] for row in landed.rows()] == [*EXPECTED, "z"]
+
+    def test_counts_as_often_as_it_is_there(self, landed: Landed) -> None:
+        expected = Counter(["missing", *(status for status, _ in EXPECTED.values())])
+        counts = dict(landed.manifest["counts"])
+        assert counts.pop("total") == len(EXPECTED) + 1
+        assert counts == {status: expected[status] for status in ROW_STATUSES}
+
+    def test_is_kept_byte_for_byte(self, landed: Landed) -> None:
+        for kind in ("output", "error"):
+            assert (landed.folder / f"{kind}.jsonl").read_bytes() == (GOLDEN / f"shapes.{kind}.jsonl").read_bytes()
+
+    def test_has_its_tokens_counted_once(self, landed: Landed) -> None:
+        rows = landed.rows()
+        for key in ("prompt_tokens", "cached_tokens", "completion_tokens"):
+            assert landed.manifest["usage"][key] == sum(row[key] or 0 for row in rows) > 0
+        assert landed.manifest["usage"]["reasoning_tokens"] == 3
+        assert landed.by_id["ok-usage-details"]["cached_tokens"] == landed.by_id["ok-200"]["cached_tokens"] == 8
+
+    def test_without_an_answer_is_a_dead_letter(self, landed: Landed) -> None:
+        unusable = [name for name, (status, _) in EXPECTED.items() if status != "succeeded"]
+        assert [letter["custom_id"] for letter in landed.rows("dead_letter.jsonl")] == [*unusable, "z"]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        pytest.param(b"\n".join([plain("a"), plain("b")]) + b"\n", id="last line with newline"),
+        pytest.param(b"\n".join([plain("a"), plain("b")]), id="last line without newline"),
+        pytest.param(b"\r\n".join([plain("a"), plain("b")]) + b"\r\n", id="CRLF"),
+        pytest.param(b"\r\n".join([plain("a"), plain("b")]), id="CRLF, last line without"),
+        pytest.param(b"\xef\xbb\xbf" + b"\n".join([plain("a"), plain("b")]) + b"\n", id="byte order mark"),
+        pytest.param(b"\n\n" + plain("a") + b"\n \n\t\r\n" + plain("b") + b"\n\n", id="blank lines"),
+        pytest.param(plain("b") + b"\n" + plain("a") + b"\n", id="shuffled"),
+    ],
+)
+def test_a_file_however_its_lines_end_has_all_its_rows(platform: Platform, output: bytes) -> None:
+    """T41, T43."""
+    landed = platform.land(["a", "b", "z"], output, b"")
+    assert statuses(landed) == ["succeeded", "succeeded", "missing"]
+    assert (landed.folder / "output.jsonl").read_bytes() == output + (b"" if output.endswith(b"\n") else b"\n")
+    assert not (landed.folder / "error.jsonl").exists(), "an empty error file is none"
+    assert landed.manifest["error_file"] is None
+    assert not [line for line in landed.log.warnings if "set aside" in line]
+
+
+class TestLinesThatBelongToNoRow:
+    @pytest.mark.parametrize(
+        ("lines", "told"),
+        [
+            pytest.param([plain("a"), plain("a", "negative")], "1 repeated", id="the same id twice"),
+            pytest.param([plain("a"), plain("foreign")], "1 foreign", id="a foreign id"),
+            pytest.param([plain("a"), b"<html>504</html>"], "1 unreadable", id="no JSON"),
+            pytest.param([plain("a"), b"[1,2]"], "1 unreadable", id="a list"),
+            pytest.param([plain("a"), b'{"custom_id":7}'], "1 unreadable", id="an id that is no text"),
+            pytest.param([plain("a"), plain("a")[:-9]], "1 unreadable", id="a broken copy behind"),
+            pytest.param([plain("a")[:-9], plain("a")], "1 unreadable", id="a broken copy in front"),
+            pytest.param([DEEP, plain("a")], "1 unreadable", id="nested too deeply"),
+        ],
+    )
+    def test_are_set_aside_and_told(self, platform: Platform, lines: list[bytes], told: str) -> None:
+        """T34, T42, T43."""
+        landed = platform.land(["a", "z"], b"\n".join(lines) + b"\n", b"")
+        assert [(row["status"], row["content"]) for row in landed.rows()] == [
+            ("succeeded", "positive"),
+            ("missing", None),
+        ]
+        assert any(f"hold {told} lines that are set aside" in line for line in landed.log.warnings)
+
+    def test_an_answer_counts_before_an_error(self, platform: Platform) -> None:
+        error = output_line("a", response=None, error={"code": "c", "message": "m"})
+        landed = platform.land(["a", "z"], plain("a"), error)
+        assert statuses(landed) == ["succeeded", "missing"]
+        assert any("hold 1 repeated lines" in line for line in landed.log.warnings)
+
+
+class TestLinesOfWhichOnlyTheNameCanBeRead:
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            pytest.param(plain("a")[:-9], id="cut"),
+            pytest.param(b'{"custom_id":"a","x":' + DEEP + b"}", id="nested too deeply"),
+            pytest.param(b'{"custom_id":"a","x":}', id="no JSON"),
+        ],
+    )
+    def test_are_failed_rows_and_cost_no_other(self, platform: Platform, broken: bytes) -> None:
+        """T42, T52."""
+        landed = platform.land(["a", "b", "z"], plain("b") + b"\n" + broken, b"")
+        assert statuses(landed) == ["failed", "succeeded", "missing"]
+        assert landed.by_id["a"]["error_code"] == "unreadable_line"
+        assert (landed.folder / "output.jsonl").read_bytes().endswith(broken + b"\n"), "the line is kept"
+
+
+class TestALineOf:
+    def test_50_mb_is_read(self, platform: Platform) -> None:
+        landed = platform.land(["a", "b", "z"], plain("a", "x" * 50_000_000) + b"\n" + plain("b"), b"")
+        assert statuses(landed) == ["succeeded", "succeeded", "missing"]
+        assert len(landed.by_id["a"]["content"]) == 50_000_000
+
+    def test_more_than_is_held_is_a_failed_row(self, platform: Platform) -> None:
+        landed = platform.land(["a", "b", "z"], plain("a", "x" * MAX_LINE_BYTES) + b"\n" + plain("b"), b"")
+        assert statuses(landed) == ["failed", "succeeded", "missing"]
+        assert landed.by_id["a"]["error_code"] == "unreadable_line"
