@@ -28,6 +28,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.outlets import tell_outlets
 from airflow_provider_kimi.storage.formats import OutputFormat
+from airflow_provider_kimi.storage.landing import OutputDirectory
 
 
 class KimiBatchResultsOperator(BaseOperator):
@@ -146,6 +147,7 @@ class KimiBatchResultsOperator(BaseOperator):
             ti.xcom_push("error_file_ids", collected.error_file_ids)
             self._judge(collected)
             if self.delete_remote_files:
+                OutputDirectory(landing.output).make_durable()
                 Deletion(hook, self.log).of_landed(collected.batches)
         return collected.manifest
 

@@ -1,5 +1,6 @@
 """Result files on their way into the output directory: each appears whole, the manifest last."""
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -84,6 +85,19 @@ class OutputDirectory:
         if self._is_local:
             staged.unlink(missing_ok=True)  # of an attempt that was killed
         return str(target)
+
+    def make_durable(self) -> None:
+        """Wait until what was published survives a power cut, which an object store promises by itself."""
+        if not self._is_local:
+            return
+        folder = Path(self._path.path)
+        with self._writing():
+            for path in (*filter(Path.is_file, folder.iterdir()), folder):
+                opened = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(opened)
+                finally:
+                    os.close(opened)
 
     def publish_manifest(self, manifest: dict[str, Any], workshop: Path) -> None:
         """Make the directory a result."""

@@ -220,6 +220,65 @@ def test_a_paid_answer_with_half_a_character_is_kept(connect: Connect, tmp_path:
     assert (tmp_path / "output.jsonl").read_bytes() == stored
 
 
+def test_rows_of_one_text_keep_their_own_keys(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    """T48: nothing is shared between equal rows, so no key can be lost; each is asked and comes back by itself."""
+    table = [{"id": key, "text": "很好"} for key in ("k1", "k2", "k3")]
+    wanted = order(table, prompt="{text}", system_prompt=LABELS, key_column="id")
+    submission = submit(hook, wanted, ATTEMPT, LogRecord())
+    sim.advance(60)
+    landed = land(hook, tmp_path, submission.batch_ids, input=table, key_column="id")
+    assert [(row["custom_id"], row["id"], row["status"]) for row in landed.rows()] == [
+        (key, key, "succeeded") for key in ("k1", "k2", "k3")
+    ]
+
+
+def test_counts_of_a_second_asking_are_its_own(connect: Connect, tmp_path: Path) -> None:
+    """T50: each landing counts its own rows, and the counts of both add up to the rows of the table."""
+    spoilt: dict[str, Answer | RowError | None] = {
+        "row-00000002": RowError("server_error", "it broke"),
+        "row-00000005": Answer("posi", finish_reason="length"),
+    }
+    with KimiSimulator(speed=0, responder=lambda line: spoiling(spoilt)(line)) as sim:
+        hook = connect(sim)
+        first = land_prompts(sim, hook, tmp_path / "first").manifest["counts"]
+        del spoilt["row-00000002"]
+        repair = Attempt(replace(TASK, task_id="repair"))
+        again = submit(hook, order(str(tmp_path / "first" / "dead_letter.jsonl")), repair, LogRecord())
+        sim.advance(60)
+        second = land(hook, tmp_path / "second", again.batch_ids).manifest["counts"]
+    for counts in (first, second):
+        assert counts["total"] == sum(rows for status, rows in counts.items() if status != "total")
+    assert (first["total"], first["succeeded"], first["failed"], first["truncated"]) == (10, 8, 1, 1)
+    assert (second["total"], second["succeeded"], second["failed"], second["truncated"]) == (2, 1, 0, 1)
+    assert first["succeeded"] + second["succeeded"] + second["truncated"] == first["total"]
+
+
+@pytest.mark.parametrize(
+    ("completed", "failed", "differ"),
+    [
+        pytest.param(1, 0, True, id="too few"),
+        pytest.param(12, 3, True, id="too many"),
+        pytest.param(10, 0, False, id="right"),
+        pytest.param(0, 0, False, id="none at all"),
+    ],
+)
+def test_counters_are_compared_with_the_lines(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, completed: int, failed: int, differ: bool
+) -> None:
+    """T36."""
+    submission = submit_prompts(hook, 10)
+    sim.advance(60)
+    (batch,) = sim.batches.values()
+    sim.status(batch.id)
+    batch.completed, batch.failed = completed, failed
+    landed = land(hook, tmp_path, submission.batch_ids)
+    assert landed.statuses == {"succeeded": 10}
+    told = (
+        f"counts {completed} completed and {failed} failed requests; its files hold 10 output lines and 0 error lines"
+    )
+    assert any(told in line for line in landed.log.warnings) is differ
+
+
 class TestABatchThatEndedOtherwise:
     @pytest.mark.parametrize("status", ["expired", "cancelled"])
     def test_keeps_the_rows_that_were_paid(
