@@ -36,9 +36,14 @@ class ResultLines:
             rest = _encode(self._rest(*values))
             between = _encode(columns, enc_hook=str)[1:-1] + b"," if columns else b""
         except (UnicodeEncodeError, OverflowError):  # half a character, or a number of more than 64 bits
-            line = {"custom_id": row.custom_id, **columns, **dict(zip(self._fields, values, strict=True))}
-            return json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
+            return _lenient({"custom_id": row.custom_id, **columns, **dict(zip(self._fields, values, strict=True))})
         return b"".join((b'{"custom_id":', _encode(row.custom_id), b",", between, rest[1:], b"\n"))
+
+
+def _lenient(line: Mapping[str, Any]) -> bytes:
+    """Encode what strict writers refuse; as with them, a number that is none becomes null."""
+    numbers = json.loads(json.dumps(line, default=str), parse_constant=lambda constant: None)
+    return json.dumps(numbers, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def dead_letter(row: Row, request: bytes, table_row: Mapping[str, Any] | None) -> bytes:
