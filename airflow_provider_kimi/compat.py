@@ -161,7 +161,10 @@ def object_storage_path(uri: str) -> Any:
     return ObjectStoragePath(uri)
 
 
-def open_binary(path: Any, mode: Literal["rb", "wb"]) -> BinaryIO:
-    """Open an object storage path, whose own signature is untyped."""
-    opened: BinaryIO = path.open(mode)
+def open_binary(path: Any, mode: Literal["rb", "wb"], block_bytes: int | None = None) -> BinaryIO:
+    """Open an object storage path, whose own signature is untyped.
+
+    :param block_bytes: Size of the pieces in which a storage is written; None leaves it to the storage.
+    """
+    opened: BinaryIO = path.open(mode, **({} if block_bytes is None else {"block_size": block_bytes}))
     return opened

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_provider_kimi.batch.identity import read_batch_ids
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -20,10 +19,11 @@ if TYPE_CHECKING:
 
 def dataset_name(uri: str) -> tuple[str, str]:
     """Name a file as OpenLineage does: its storage, and its place there; the connection in a URI is no part of it."""
-    parts = urlsplit(located(uri))
-    if parts.scheme == "file":
-        return "file", parts.path
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.path.lstrip("/")
+    scheme, _, rest = located(uri).partition("://")
+    if scheme == "file":
+        return "file", rest
+    bucket, _, key = rest.partition("/")
+    return f"{scheme}://{bucket.rpartition('@')[2]}", key
 
 
 def lineage_of_batches(batch_ids: Any, kimi_conn_id: str, source: Any = None) -> OperatorLineage[Any, Any]:

@@ -6,17 +6,19 @@ from typing import Literal
 
 import msgspec
 
-from airflow_provider_kimi.batch.columns import RESULT_FIELDS
-from airflow_provider_kimi.batch.rows import Row
+from airflow_provider_kimi.batch.rows import RESULT_FIELDS, Row
 from airflow_provider_kimi.batch.schema import AnswerSchema, SchemaMismatch
 
 #: What becomes of the model's thoughts: `drop` leaves them out, and takes them out of an answer that they leaked into;
 #: `column` puts them beside it; `keep` leaves the answer as it was sent.
 Reasoning = Literal["drop", "column", "keep"]
 
-#: Thoughts in front of an answer; the opening tag may have stayed in the prompt.
-_LEAKED = re.compile(r"\s*(?:<think>)?(?P<thoughts>.*?)</think>\s*", re.DOTALL)
+#: Thoughts in front of an answer.
+_LEAKED = re.compile(r"\s*<think>(?P<thoughts>.*?)</think>\s*", re.DOTALL)
 _UNCLOSED = re.compile(r"\s*<think>(?P<thoughts>.*)", re.DOTALL)
+
+#: Likewise where the opening tag stayed in the prompt; an answer that is JSON may speak of the closing one.
+_HALF_LEAKED = re.compile(r"""(?!\s*[\[{"`])(?P<thoughts>.*?)</think>\s*""", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class AnswerCheck:
 
 def _without_thoughts(row: Row) -> Row:
     text = row.content or ""
-    found = _LEAKED.match(text) or _UNCLOSED.match(text)
+    found = _LEAKED.match(text) or _UNCLOSED.match(text) or (None if row.reasoning else _HALF_LEAKED.match(text))
     if found is None:
         return row
     answer = text[found.end() :]

@@ -6,33 +6,15 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_kimi.batch.dead_letters import is_unsent, table_row_of
 from airflow_provider_kimi.batch.faults import RowProblem
 from airflow_provider_kimi.batch.keys import KeyColumns, custom_id_of
 from airflow_provider_kimi.batch.requests import is_ready_request
+from airflow_provider_kimi.batch.rows import RESULT_FIELDS
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: Metadata of a batch that was made from a table: the columns whose texts its requests hold.
 COLUMNS_KEY = "kimi_columns"
-
-#: The fields that all rows of a batch share.
-BATCH_FIELDS = ("batch_id", "round", "prompt_fingerprint")
-
-#: The fields of a results row, in order; an input column of the same name must not hide one.
-RESULT_FIELDS = (
-    "custom_id",
-    "status",
-    "content",
-    "parsed",
-    "reasoning",
-    "finish_reason",
-    "error_code",
-    "error_message",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "model",
-    *BATCH_FIELDS,
-)
 
 
 class ColumnSource:
@@ -50,8 +32,7 @@ class ColumnSource:
         """The columns of one element, under each name that its request may have."""
         named: dict[str, Mapping[str, Any]] = {}
         if is_ready_request(value):
-            row = value.get("row")  # of a dead letter
-            named[str(value["custom_id"])] = row if isinstance(row, Mapping) else {}
+            named[str(value["custom_id"])] = table_row_of(value)
         with suppress(RowProblem):
             named[custom_id_of(value, number, self._key_column)] = value if isinstance(value, Mapping) else {}
         return named
@@ -84,7 +65,8 @@ class ColumnSource:
 
     def row_at(self, number: int) -> Any:
         """A row that has no request, by its place from 1, as far as JSON can hold it; None if it is not there."""
-        return next((without_binary(value) for at, value in self._rows if at == number), None)
+        row = next((without_binary(value) for at, value in self._rows if at == number), None)
+        return table_row_of(row) if isinstance(row, Mapping) and is_unsent(row) else row
 
 
 def _tells(request: bytes, value: object) -> bool:

@@ -24,6 +24,10 @@ class RowProblem(ValueError):
         self.custom_id = custom_id
 
 
+class NeverSent(RowProblem):
+    """A row was left out of an earlier job already, which is no fault of this input."""
+
+
 @dataclass
 class Faults:
     """The first faults in words; those that differ in their row only are told once."""

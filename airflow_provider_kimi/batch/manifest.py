@@ -9,20 +9,24 @@ from typing import Any, Literal
 
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.identity import PROMPT_FINGERPRINT_KEY
+from airflow_provider_kimi.batch.identity import PROMPT_FINGERPRINT_KEY, digest_of
 from airflow_provider_kimi.batch.prices import PriceList, Usage, cost_of
 from airflow_provider_kimi.batch.rows import ROW_STATUSES, Row, absent_status
 
 #: Version of the manifest's shape.
 SCHEMA_VERSION = 1
 
-#: Reasons for a row without an answer that are told apart, by their first characters.
+#: Reasons for a row without an answer that are told apart, by their code and first characters; the rest are one.
 MAX_REASONS = 1000
 MAX_REASON_CHARS = 200
 
 #: A code and a message in which numbers, such as a line's, do not count.
 _Reason = tuple[str, str]
 _NUMBER = re.compile(r"\d+")
+_OTHER: _Reason = ("other", "")
+
+#: What rows that were answered, and so are billed, end as beside `succeeded`.
+_BILLED_ERRORS = ("length", "empty_answer", "schema_mismatch")
 
 #: What the event of an asset repeats of it: what its consumers decide by, and where the rest is.
 _IN_EVENTS = (
@@ -35,14 +39,21 @@ ManifestStatus = Literal["completed", "partial", "failed"]
 
 @dataclass
 class Tally:
-    """Adds rows up as they go by."""
+    """Adds rows up as they go by.
+
+    :param leaked: Answers that held the model's thoughts.
+    :param uncounted: Answers of which the platform did not say how many tokens they took, so that their cost is not
+        known.
+    :param unclaimed: Lines of result files that can be no row's: unreadable, or of an id that nobody asked for.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
     reasons: Counter[_Reason] = field(default_factory=Counter)
     first_messages: dict[_Reason, str] = field(default_factory=dict)
     usage: dict[str | None, Usage] = field(default_factory=dict)
     leaked: int = 0
+    uncounted: int = 0
+    unclaimed: int = 0
 
     @classmethod
     def of_manifest(cls, manifest: Mapping[str, Any]) -> "Tally":
@@ -57,19 +68,23 @@ class Tally:
         self.counts[row.status] += 1
         self.leaked += row.leaked
         if row.error_code:
-            self._add_error(row.error_code, row.error_message or "")
+            self._add_reason(row.error_code, row.error_message or "")
+        is_billed = row.status == "succeeded" or row.error_code in _BILLED_ERRORS
+        self.uncounted += is_billed and (row.prompt_tokens is None or row.completion_tokens is None)
         named = model or row.model
         if named not in self.usage:
             self.usage[named] = Usage()
         self.usage[named].add(row)
 
-    def _add_error(self, code: str, message: str) -> None:
-        reason = (code, _NUMBER.sub("#", message)[:MAX_REASON_CHARS])
-        if reason not in self.reasons and len(self.reasons) >= MAX_REASONS:
-            reason = (code, "")
-        self.errors[code] += 1
+    def _add_reason(self, code: str, message: str) -> None:
+        reason = (code[:MAX_REASON_CHARS], _NUMBER.sub("#", message[: 2 * MAX_REASON_CHARS])[:MAX_REASON_CHARS])
+        if reason not in self.first_messages:
+            if len(self.first_messages) >= MAX_REASONS:
+                reason = (reason[0], "")  # its code still counts
+            if len(self.first_messages) >= 2 * MAX_REASONS and reason not in self.first_messages:
+                reason = _OTHER
+            self.first_messages.setdefault(reason, redact(message))
         self.reasons[reason] += 1
-        self.first_messages.setdefault(reason, redact(message))
 
     def add_unnamed(self, rows: int, batch_status: str) -> None:
         """Count rows that a batch had but that are known by number only, because its input file is gone."""
@@ -109,14 +124,20 @@ class Tally:
     def summary(self) -> str:
         """Say the counts, the commonest error, and its commonest reason, in one line."""
         counts = ", ".join(f"{self.counts[status]:,} {status}" for status in ROW_STATUSES if self.counts[status])
-        commonest = ""
-        if self.errors:
-            code, times = self.errors.most_common(1)[0]
-            reason = max((reason for reason in self.reasons if reason[0] == code), key=self.reasons.__getitem__)
-            alike = "" if self.reasons[reason] == times else f" (of which {self.reasons[reason]:,} like the following)"
-            often = "once" if times == 1 else f"{times:,} times"
-            commonest = f"; the commonest error, {often}: {code}{alike}: {self.first_messages[reason]}"
-        return f"{self.total:,} row{'' if self.total == 1 else 's'}: {counts}{commonest}"
+        return f"{self.total:,} row{'' if self.total == 1 else 's'}: {counts}{self._commonest()}"
+
+    def _commonest(self) -> str:
+        """Say the commonest error, and its commonest reason; nothing where there is none."""
+        errors: Counter[str] = Counter()
+        for (code, _), times in self.reasons.items():
+            errors[code] += times
+        if not errors:
+            return ""
+        code, times = errors.most_common(1)[0]
+        reason = max((reason for reason in self.reasons if reason[0] == code), key=self.reasons.__getitem__)
+        alike = "" if self.reasons[reason] == times else f" (of which {self.reasons[reason]:,} like the following)"
+        often = "once" if times == 1 else f"{times:,} times"
+        return f"; the commonest error, {often}: {code}{alike}: {self.first_messages[reason]}"
 
 
 def build_manifest(
@@ -131,6 +152,7 @@ def build_manifest(
     :param files: URIs of `output_file`, `error_file`, `results_file`, `dead_letter_file`; None where there is none.
     """
     metadata = batches[0].metadata or {}
+    inputs = [(batch.metadata or {}).get("kimi_input_fingerprint") for batch in batches]
     return {
         "schema_version": SCHEMA_VERSION,
         "batch_ids": [batch.id for batch in batches],
@@ -138,10 +160,10 @@ def build_manifest(
         "model": tally.model,
         "counts": {"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
         "usage": tally.total_usage.to_dict(),
-        "cost": cost_of(tally.usage, prices),
+        "cost": None if tally.uncounted else cost_of(tally.usage, prices),
         "rounds": 1,
         **files,
-        "input_fingerprint": metadata.get("kimi_input_fingerprint"),
+        "input_fingerprint": inputs[0] if len(inputs) == 1 else digest_of(*inputs),
         "prompt_fingerprint": metadata.get(PROMPT_FINGERPRINT_KEY),
         "created_at": _iso(min((b.created_at for b in batches if b.created_at), default=None)),
         "completed_at": _iso(max((b.ended_at for b in batches if b.ended_at), default=None)),

@@ -1,4 +1,4 @@
-"""What is written of a row: its line in the results, and the request that is to be asked again."""
+"""What is written of a row: its line in the results."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_kimi.batch.columns import BATCH_FIELDS, renamed, without_binary
-from airflow_provider_kimi.batch.rows import Row
+from airflow_provider_kimi.batch.columns import renamed
+from airflow_provider_kimi.batch.rows import BATCH_FIELDS, Row
 
 _encode = msgspec.json.encode
 
@@ -41,30 +41,10 @@ class ResultLines:
 
 
 def _lenient(line: Mapping[str, Any]) -> bytes:
-    """Encode what strict writers refuse; as with them, a number that is none becomes null."""
-    numbers = json.loads(json.dumps(line, default=str), parse_constant=lambda constant: None)
+    """Encode what strict writers refuse, and everything else as they do: a number that is none becomes null."""
+    plain = json.dumps(msgspec.to_builtins(line, enc_hook=str))
+    numbers = json.loads(plain, parse_constant=lambda constant: None)
     return json.dumps(numbers, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-
-
-def dead_letter(row: Row, request: bytes, table_row: Mapping[str, Any] | None) -> bytes:
-    """Encode a request that has no usable answer, with the reason and the row that it was made from.
-
-    A create takes both out again before it sends the request.
-
-    :param request: The line that was sent.
-    :param table_row: Where it came from; None where that is not known.
-    """
-    further = _reasons(row) if table_row is None else {**_reasons(row), "row": without_binary(table_row)}
-    return b"".join((request.rstrip()[:-1], b",", _encode(further)[1:], b"\n"))
-
-
-def dead_letter_of_unsent(row: Row, table_row: Any) -> bytes:
-    """Encode a row that was never sent, with the reason."""
-    return _encode({"custom_id": row.custom_id, "row": table_row, **_reasons(row)}) + b"\n"
-
-
-def _reasons(row: Row) -> dict[str, Any]:
-    return {"error": {"status": row.status, "code": row.error_code, "message": row.error_message}}
 
 
 def columns_of(table_row: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import msgspec
 
 from airflow_provider_kimi.batch.rows import Row, RowStatus
 from airflow_provider_kimi.batch.usual_lines import (
+    MAX_COUNT,
     Choice,
     CompletionDetails,
     Message,
@@ -103,14 +104,22 @@ def _read_odd(line: bytes) -> Row:
         name = id_of(line) or name_of_unreadable(line) or ""
         return Row(custom_id=name, status="failed", error_code="unreadable_line", error_message=reason)
     custom_id = _text(fields["custom_id"]) or ""
+    status_code, body, error = _parts(fields)
+    choices = body.get("choices")
+    if error or status_code not in _SUCCESS_STATUS_CODES or not choices:
+        return _refused(custom_id, error, status_code, body)
+    choice = _mapping(choices[0] if isinstance(choices, list) else None)
+    return _answered(custom_id, _odd_choice(choice), _odd_counts(_mapping(body.get("usage"))), _text(body.get("model")))
+
+
+def _parts(fields: Mapping[str, Any]) -> tuple[object, Mapping[str, Any], object]:
+    """The status code, the body, and the error, wherever it stands."""
     response = _mapping(fields.get("response"))
     body = _body(response.get("body"))
     error = fields.get("error") or body.get("error")
-    choices = body.get("choices")
-    if error or response.get("status_code") not in _SUCCESS_STATUS_CODES or not choices:
-        return _refused(custom_id, error, response)
-    choice = _mapping(choices[0] if isinstance(choices, list) else None)
-    return _answered(custom_id, _odd_choice(choice), _odd_counts(_mapping(body.get("usage"))), _text(body.get("model")))
+    while isinstance(error, dict) and isinstance(error.get("error"), dict):
+        error = error["error"]
+    return response.get("status_code"), body, error
 
 
 def batch_error(line: bytes) -> Row | None:
@@ -119,18 +128,21 @@ def batch_error(line: bytes) -> Row | None:
         fields = _decoded(line)
     except _UNREADABLE:
         return None
-    row = _refused("", _mapping(fields).get("error"), _mapping(_mapping(fields).get("response")))
+    status_code, body, error = _parts(_mapping(fields))
+    row = _refused("", error, status_code, body)
     return None if row.error_code == "no_answer" else row
 
 
 def _answered(custom_id: str, choice: Choice, counts: TokenCounts, model: str | None) -> Row:
-    message, finish_reason = choice.message, choice.finish_reason
-    status, code, reason = _verdict(message.content, finish_reason, bool(message.tool_calls))
+    message, finish_reason, content = choice.message, choice.finish_reason, choice.message.content
+    if message.tool_calls and not (content and content.strip()):
+        content = _calls(message.tool_calls)
+    status, code, reason = _verdict(content, finish_reason)
     cached, prompt, completion = counts.cached_tokens, counts.prompt_tokens_details, counts.completion_tokens_details
     return Row(
         custom_id=custom_id,
         status=status,
-        content=message.content,
+        content=content,
         reasoning=message.reasoning_content or None,
         finish_reason=finish_reason or None,
         error_code=code,
@@ -143,15 +155,26 @@ def _answered(custom_id: str, choice: Choice, counts: TokenCounts, model: str | 
     )
 
 
-def _verdict(
-    content: str | None, finish_reason: str | None, has_calls: bool
-) -> tuple[RowStatus, str | None, str | None]:
+def _with_counts(row: Row, counts: TokenCounts, model: str | None) -> Row:
+    """A refused row that was billed all the same."""
+    billed = _answered("", Choice(Message()), counts, model)
+    fields = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "model")
+    return msgspec.structs.replace(row, **{name: getattr(billed, name) for name in fields})
+
+
+def _calls(calls: list[msgspec.Raw]) -> str | None:
+    """The JSON of tool calls, which are the whole of an answer without a text."""
+    held = [call for call in calls if bytes(call) != b"null"]
+    return msgspec.json.encode(held).decode() if held else None
+
+
+def _verdict(content: str | None, finish_reason: str | None) -> tuple[RowStatus, str | None, str | None]:
     """Judge an answer that came without an error: its status, and what keeps it from being one of success."""
     if finish_reason == "length":
         return "truncated", "length", "the answer reached max_completion_tokens and was cut off"
     if finish_reason == "content_filter":
         return "filtered", "content_filter", "the answer was stopped by the content filter"
-    if not has_calls and (not content or content.isspace()):
+    if not content or content.isspace():
         return "invalid", "empty_answer", "the answer has no content"
     return "succeeded", None, None
 
@@ -159,13 +182,19 @@ def _verdict(
 def _odd_choice(choice: Mapping[str, Any]) -> Choice:
     """Take of a choice what can be used, whatever else is wrong with it."""
     message = _mapping(choice.get("message"))
-    content = message.get("content")
+    content, calls = message.get("content"), message.get("tool_calls")
+    if isinstance(content, list):  # parts, as in a request
+        content = "".join(part["text"] for part in content if isinstance(_mapping(part).get("text"), str)) or None
     said = Message(
         _sound(content) if isinstance(content, str) else None,
         _text(message.get("reasoning_content")),
-        [msgspec.Raw(b"null")] if message.get("tool_calls") else None,
+        [_raw(call) for call in calls] if isinstance(calls, list) else None,
     )
     return Choice(said, _text(choice.get("finish_reason")))
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_sound(json.dumps(value, ensure_ascii=False, separators=(",", ":"))).encode())
 
 
 def _odd_counts(usage: Mapping[str, Any]) -> TokenCounts:
@@ -178,17 +207,23 @@ def _odd_counts(usage: Mapping[str, Any]) -> TokenCounts:
     )
 
 
-def _refused(custom_id: str, error: object, response: Mapping[str, Any]) -> Row:
+def _refused(custom_id: str, error: object, status_code: object, body: Mapping[str, Any]) -> Row:
     fields = _mapping(error)
-    code = _code(fields.get("code")) or _code(fields.get("type"))
-    message = _text(fields.get("message")) or _text(error)
-    if code is None and message is None:
-        code, message = (
-            "no_answer",
-            f"the line holds no answer and no error (status_code {response.get('status_code')!r})",
-        )
-    status = _STATUS_OF_ERROR.get(code or "", "failed")
-    return Row(custom_id=custom_id, status=status, error_code=code or "error", error_message=message)
+    code, kind, message = _code(fields.get("code")), _text(fields.get("type")), _text(fields.get("message"))
+    said = _text(error)
+    known = (_STATUS_OF_ERROR.get(word) for word in (code, kind, said) if word)
+    if code is None or code.isdigit():
+        code = kind or code
+    if code is None and message is None and said is None:
+        code, message = "no_answer", f"the line holds no answer and no error (status_code {status_code!r})"
+    row = Row(
+        custom_id=custom_id,
+        status=next(filter(None, known), "failed"),
+        error_code=code or "error",
+        error_message=message or said,
+    )
+    usage = body.get("usage")
+    return _with_counts(row, _odd_counts(usage), _text(body.get("model"))) if isinstance(usage, dict) else row
 
 
 def _body(value: object) -> Mapping[str, Any]:
@@ -219,4 +254,7 @@ def _code(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A number of tokens that a table can hold."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT else None

@@ -13,6 +13,27 @@ ROW_STATUSES: tuple[RowStatus, ...] = get_args(RowStatus)
 _STATUS_OF_ABSENT: dict[str, RowStatus] = {"expired": "expired", "cancelled": "cancelled", "failed": "failed"}
 
 
+#: The fields that all rows of a batch share.
+BATCH_FIELDS = ("batch_id", "round", "prompt_fingerprint")
+
+#: The fields of a results row, in order; an input column of the same name must not hide one.
+RESULT_FIELDS = (
+    "custom_id",
+    "status",
+    "content",
+    "parsed",
+    "reasoning",
+    "finish_reason",
+    "error_code",
+    "error_message",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "model",
+    *BATCH_FIELDS,
+)
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of one request. Tokens are None where the platform reported none.
 

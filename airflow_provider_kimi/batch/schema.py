@@ -11,12 +11,20 @@ from typing import Any
 #: A fenced block, as models put around JSON.
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")
+_BRACKET_OR_TEXT = re.compile(r'[{}\[\]]|"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 #: Places in a text at which JSON is looked for.
 MAX_OPENINGS = 20
 
 #: What models put around a label.
 _AROUND_LABELS = " \t\r\n\"'`*“”‘’「」.。!！"
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refused)
 
 
 class SchemaMismatch(ValueError):
@@ -71,12 +79,17 @@ def _labels(labels: list[Any] | tuple[Any, ...]) -> Callable[[str], Any]:
         folded.setdefault(label.strip(_AROUND_LABELS).casefold(), []).append(label)
 
     def read(text: str) -> str:
+        found: dict[str, None] = {}
         for candidate in _label_candidates(text):
             if candidate in exact:
-                return candidate
-            if len(alike := folded.get(candidate.strip(_AROUND_LABELS).casefold(), [])) == 1:
-                return alike[0]
-        raise SchemaMismatch("the answer is none of the labels")
+                found[candidate] = None
+            elif len(alike := folded.get(candidate.strip(_AROUND_LABELS).casefold(), [])) == 1:
+                found[alike[0]] = None
+        if len(found) > 1:
+            raise SchemaMismatch("the answer holds several labels")
+        if not found:
+            raise SchemaMismatch("the answer is none of the labels")
+        return next(iter(found))
 
     return read
 
@@ -84,7 +97,7 @@ def _labels(labels: list[Any] | tuple[Any, ...]) -> Callable[[str], Any]:
 def _label_candidates(text: str) -> Iterator[str]:
     """A label may come alone, in a fence, or as the only value of a JSON object."""
     yield text.strip()
-    for value in _values(text):
+    for value in (*_whole(text), *_among_words(text)):
         if isinstance(value, dict) and len(value) == 1:
             value = next(iter(value.values()))
         if isinstance(value, str):
@@ -104,12 +117,18 @@ def _of_json_schema(schema: Mapping[str, Any]) -> Callable[[str], Any]:
     validator = kind(schema)
 
     def check(value: Any) -> Any:
-        if (error := best_match(validator.iter_errors(value))) is not None:
+        try:
+            error = best_match(validator.iter_errors(value))
+        except RecursionError:
+            raise
+        except Exception as fault:  # a reference that leads nowhere, a pattern that is none
+            raise SchemaMismatch(f"output_schema raises {type(fault).__name__} for the answer") from None
+        if error is not None:
             rule = "/".join(map(str, error.absolute_schema_path))
             raise SchemaMismatch(f"the answer breaks the rule {rule} of output_schema")
         return value
 
-    return lambda text: _first_sound(text, check)
+    return lambda text: _only_sound(text, check)
 
 
 def _of_pydantic(model: Any) -> Callable[[str], Any]:
@@ -120,43 +139,69 @@ def _of_pydantic(model: Any) -> Callable[[str], Any]:
             return model.model_validate(value).model_dump(mode="json")
         except ValidationError as error:
             first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-            place = ".".join(map(str, first["loc"])) or "the whole"
+            # Deeper places may be keys that the model chose, and so a part of its answer.
+            place = next((str(part) for part in first["loc"][:1] if part in model.model_fields), "the whole")
             raise SchemaMismatch(f"the answer does not fit {model.__name__}: {place}: {first['type']}") from None
+        except Exception as error:  # whatever a validator of the user's raises
+            raise SchemaMismatch(f"{model.__name__} raises {type(error).__name__} for the answer") from None
 
-    return lambda text: _first_sound(text, check)
+    return lambda text: _only_sound(text, check)
 
 
-def _first_sound(text: str, check: Callable[[Any], Any]) -> Any:
-    """The first JSON value of a text that passes, or else what is wrong with the first one."""
+def _only_sound(text: str, check: Callable[[Any], Any]) -> Any:
+    """The value of the whole text, or of a block in a fence, or else the only one among other words that passes.
+
+    :raises SchemaMismatch: None passes, or several that differ do, and nobody can say which one is meant.
+    """
     fault: SchemaMismatch | None = None
-    for value in _values(text):
-        try:
-            return check(value)
-        except SchemaMismatch as error:
-            fault = fault or error
-        except RecursionError:
-            fault = fault or SchemaMismatch("the answer is nested too deeply")
+    for candidates in (_whole(text), _among_words(text)):
+        sound: list[Any] = []
+        for value in candidates:
+            try:
+                passed = check(value)
+            except SchemaMismatch as error:
+                fault = fault or error
+            except RecursionError:
+                fault = fault or SchemaMismatch("the answer is nested too deeply")
+            else:
+                sound += [passed] if passed not in sound else []
+        if len(sound) == 1:
+            return sound[0]
+        if sound:
+            raise SchemaMismatch("the answer holds several values that fit, and they differ")
     raise fault or SchemaMismatch("the answer holds no JSON")
 
 
-def _values(text: str) -> Iterator[Any]:
-    """JSON values of a text: the whole, what is fenced, then whatever stands among other words."""
-    decoder = json.JSONDecoder(parse_constant=_refused)
-    for whole in (text, *_FENCE.findall(text)):
+def _whole(text: str) -> Iterator[Any]:
+    """The value of a text that is JSON, or else those of its fenced blocks."""
+    for part in (text, *_FENCE.findall(text)):
         try:
-            yield decoder.decode(whole.strip())
+            yield _DECODER.decode(part.strip())
         except (ValueError, RecursionError):
             continue
+        if part is text:
+            return
+
+
+def _among_words(text: str) -> Iterator[Any]:
+    """JSON objects and arrays among other words; what stands inside a broken one is a part of it, and no answer."""
     end = tries = 0
     while tries < MAX_OPENINGS and (opening := _OPENING.search(text, end)):
         tries += 1
         try:
-            value, end = decoder.raw_decode(text, opening.start())
+            value, end = _DECODER.raw_decode(text, opening.start())
         except (ValueError, RecursionError):
-            end = opening.end()
+            if (end := _end_of_broken(text, opening.start())) < 0:
+                return
         else:
             yield value
 
 
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+def _end_of_broken(text: str, start: int) -> int:
+    """Where the bracket that opens at a place is closed, texts left aside; -1 if it is not."""
+    depth = 0
+    for piece in _BRACKET_OR_TEXT.finditer(text, start):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(piece[0], 0)
+        if not depth:
+            return piece.end()
+    return -1

@@ -4,6 +4,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+#: More tokens than anything has.
+MAX_COUNT = 1 << 53
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=MAX_COUNT)]
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """What the model said."""
@@ -23,21 +28,21 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
 class PromptDetails(msgspec.Struct, frozen=True, gc=False):
     """Of the prompt."""
 
-    cached_tokens: int | None = None
+    cached_tokens: Count | None = None
 
 
 class CompletionDetails(msgspec.Struct, frozen=True, gc=False):
     """Of the completion."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Count | None = None
 
 
 class TokenCounts(msgspec.Struct, frozen=True, gc=False):
     """What the platform counted for one answer; None where it said nothing."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    cached_tokens: Count | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 

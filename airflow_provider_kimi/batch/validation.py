@@ -9,7 +9,8 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
-from airflow_provider_kimi.batch.faults import RowProblem, listed
+from airflow_provider_kimi.batch.dead_letters import is_unsent, request_of
+from airflow_provider_kimi.batch.faults import NeverSent, RowProblem, listed
 from airflow_provider_kimi.batch.parameters import ParameterRules, Verdict
 
 #: Roles of messages (chat reference).
@@ -37,9 +38,6 @@ _QUOTE, _OPENING_BRACKET = b'"['
 
 #: What tells a request from a table row.
 REQUEST_KEYS = {"custom_id", "method", "url", "body"}
-
-#: What a dead letter notes beside a request.
-_NOTES = {"row", "error"}
 
 
 class _Request(msgspec.Struct):
@@ -108,7 +106,7 @@ class RequestCheck:
         if verdict.warnings or verdict.dropped:
             self._rows[verdict] += 1
         if request.row is not msgspec.UNSET or request.error is not msgspec.UNSET:
-            line = _request_of(line)
+            line = request_of(line)
         return request.custom_id, _without(line, verdict.dropped) if verdict.dropped else line
 
     @property
@@ -163,10 +161,11 @@ def _wrong_shape(request: object) -> RowProblem:
             f"is a table row (it has {listed(request)}), and nothing says how to ask about it: pass "
             "prompt='... {column} ...', messages or body"
         )
-    if request.keys() >= _NOTES and "body" not in request:
-        return RowProblem(
+    if is_unsent(request):
+        return NeverSent(
             "is a row that was never sent, as dead_letter.jsonl keeps it with the reason: correct it in the table that "
-            "it is from, and give that"
+            "it is from, and give that",
+            str(request.get("custom_id") or "") or None,
         )
     custom_id = request.get("custom_id")
     if not isinstance(custom_id, str) or not custom_id:
@@ -176,11 +175,6 @@ def _wrong_shape(request: object) -> RowProblem:
     if request.get("url") != BATCH_ENDPOINT:
         return RowProblem(f"must have url {BATCH_ENDPOINT!r}", custom_id)
     return RowProblem("has no body; it must be a chat completion request", custom_id)
-
-
-def _request_of(dead_letter: bytes) -> bytes:
-    parts = msgspec.json.decode(dead_letter, type=dict[str, msgspec.Raw])
-    return msgspec.json.encode({key: raw for key, raw in parts.items() if key not in _NOTES})
 
 
 def _without(line: bytes, dropped: Sequence[str]) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO, get_args
+from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.answers import AnswerCheck
@@ -21,18 +21,12 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.storage.formats import OutputFormat, check_format, convert
 from airflow_provider_kimi.storage.inputs import Input
 from airflow_provider_kimi.storage.landing import OutputDirectory
-from airflow_provider_kimi.storage.lines import CHUNK_BYTES
+from airflow_provider_kimi.storage.lines import new_file
 
 OUTPUT_NAME = "output.jsonl"
 ERROR_NAME = "error.jsonl"
 RESULTS_NAME = "results.jsonl"
 DEAD_LETTER_NAME = "dead_letter.jsonl"
-
-#: Every file that a landing may write before the manifest.
-FILE_NAMES = (
-    *(OUTPUT_NAME, ERROR_NAME, DEAD_LETTER_NAME),
-    *(f"results.{output_format}" for output_format in get_args(OutputFormat)),
-)
 
 
 @dataclass(frozen=True)
@@ -57,11 +51,15 @@ class Landing:
 
 @dataclass(frozen=True)
 class Collected:
-    """A landed result."""
+    """A landed result.
+
+    :param is_whole: Whether every file came as the platform promised it, and every line of them is some row's.
+    """
 
     manifest: dict[str, Any]
     tally: Tally
     batches: list[Batch]
+    is_whole: bool = True
 
     @property
     def output_file_ids(self) -> list[str]:
@@ -95,9 +93,10 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
         except KimiApiError as error:
             if earlier is None or error.status_code != 404:
                 raise
+            _check_kept(earlier, landing)
             log.warning("%s The result in %s, which was landed before, is kept as it is.", error, landing.output)
             return Collected(earlier, Tally.of_manifest(earlier), batches)
-        with _writer(workshop / RESULTS_NAME) as results, _writer(workshop / DEAD_LETTER_NAME) as dead_letters:
+        with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
             tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, log)
         files = _publish(directory, workshop, parts, _formatted(workshop / RESULTS_NAME, landing))
         manifest = build_manifest(batches, tally, prices=prices, files=files)
@@ -106,7 +105,19 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
         log.warning("%s answers held the model's thoughts, which were taken out.", tally.leaked)
     tell = log.warning if tally.unusable else log.info
     tell("Landed in %s: %s", landing.output, tally.summary())
-    return Collected(manifest, tally, batches)
+    is_whole = not tally.unclaimed and all(part.is_whole for part in parts)
+    return Collected(manifest, tally, batches, is_whole)
+
+
+def _check_kept(earlier: Mapping[str, Any], landing: Landing) -> None:
+    """Refuse to keep a result that is another table than the one that is wanted now."""
+    results = earlier["results_file"]
+    if results and not results.endswith(f".{landing.output_format}"):
+        raise KimiInputError(
+            f"The result in {landing.output} is {results.rsplit('/', 1)[-1]}, and cannot be landed again as "
+            f"{landing.output_format}, because files of its batches are not on the platform any more. It is kept as it "
+            "is. Convert the file that is there, or set output_format back."
+        )
 
 
 def _formatted(results: Path, landing: Landing) -> Path:
@@ -131,10 +142,6 @@ def _values(source: Any) -> Iterator[Any]:
         raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
 
 
-def _writer(path: Path) -> BinaryIO:
-    return path.open("wb", buffering=CHUNK_BYTES)
-
-
 def _publish(directory: OutputDirectory, workshop: Path, parts: Sequence[Part], results: Path) -> dict[str, str | None]:
     """Put every file that has content in, and take away what an earlier landing left of the others."""
     files: dict[str, tuple[str, Sequence[Path | None]]] = {
@@ -144,5 +151,7 @@ def _publish(directory: OutputDirectory, workshop: Path, parts: Sequence[Part], 
         "dead_letter_file": (DEAD_LETTER_NAME, [workshop / DEAD_LETTER_NAME]),
     }
     held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in files.values()}
-    directory.withdraw(*(name for name in FILE_NAMES if not held.get(name)))
+    directory.withdraw(
+        *(name for name in (OUTPUT_NAME, ERROR_NAME, RESULTS_NAME, DEAD_LETTER_NAME) if not held.get(name))
+    )
     return {field: directory.publish(name, *held[name]) if held[name] else None for field, (name, _) in files.items()}

@@ -4,14 +4,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from airflow_provider_kimi.api.limits import MAX_WINDOW_HOURS
 from airflow_provider_kimi.api.models import Batch, RemoteFile
 from airflow_provider_kimi.batch.orphans import LIVING_RUNS
+from airflow_provider_kimi.batch.polling import EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.batch.remote_files import FileUses, files_of_landed
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED, find_batches
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
+
+#: The longest window, and the hours that a batch was seen to need beyond it.
+LONGEST_WORK_SECONDS = MAX_WINDOW_HOURS * 3600 + EXPIRY_GRACE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class Deletion:
 
         Nothing that goes wrong here is an error: a file that stays takes room, and no more.
         """
-        since = min((batch.created_at for batch in batches if batch.created_at), default=None)
+        # An older batch may work on the same input: one that was created up to the longest window before.
+        created = [batch.created_at for batch in batches if batch.created_at]
+        since = min(created) - LONGEST_WORK_SECONDS if created else None
         try:
             uses = FileUses([*self._all_batches(since), *batches])
             return self._delete(uses, [RemoteFile(id=file_id) for file_id in files_of_landed(batches)])
@@ -69,7 +76,7 @@ class Deletion:
         if not search.whole:
             raise KimiBatchError(
                 f"The account has more than {most:,} batches, and one of the others may need a file. Nothing was "
-                "deleted. Raise max_batches_searched of KimiDeleteFilesOperator."
+                "deleted. KimiDeleteFilesOperator can look at more: raise its max_batches_searched."
             )
         return search.batches
 
@@ -89,10 +96,9 @@ class Deletion:
 
     def _is_deleted(self, file_id: str) -> bool:
         try:
-            read_patiently(lambda: self.hook.delete_file(file_id), self.log, self.sleep)
+            return read_patiently(lambda: self.hook.delete_file(file_id), self.log, self.sleep)
         except KimiApiError as error:
             if error.status_code not in (403, 404):
                 raise
             self.log.info("File %s is gone already, or another key's: %s", file_id, error)
             return False
-        return True

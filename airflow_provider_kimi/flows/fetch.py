@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_provider_kimi.batch.results import is_whole
@@ -11,7 +12,20 @@ from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import PAUSES_SECONDS
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.storage.answers import MAX_LINE_BYTES
-from airflow_provider_kimi.storage.lines import CHUNK_BYTES, count_lines
+from airflow_provider_kimi.storage.lines import count_lines, new_file
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file on this machine.
+
+    :param lines: How many lines it has that are not blank.
+    :param is_whole: Whether it is what the platform promised.
+    """
+
+    path: Path
+    lines: int
+    is_whole: bool = True
 
 
 def fetch_file(
@@ -22,8 +36,8 @@ def fetch_file(
     expected_lines: int,
     log: Log,
     sleep: Callable[[float], None] = time.sleep,
-) -> int:
-    """Download a JSONL file, judge whether it is whole, and return how many lines it has.
+) -> Fetched:
+    """Download a JSONL file, and judge whether it is whole.
 
     A download that broke off is repeated. One that seems complete but ends inside a line, or has fewer lines than
     the batch's counts promise, is repeated too; if the same bytes come again, the file is so, and is accepted with
@@ -37,7 +51,7 @@ def fetch_file(
     fault = ""
     for pause in (*PAUSES_SECONDS, None):
         try:
-            with path.open("wb", buffering=CHUNK_BYTES) as target:
+            with new_file(path) as target:
                 hook.download_file(file_id, target)
         except KimiError as error:
             if not error.retryable:
@@ -47,11 +61,11 @@ def fetch_file(
             count, last = count_lines(path, MAX_LINE_BYTES)
             fault = _shortage(count, last, expected_lines)
             if not fault:
-                return count
+                return Fetched(path, count)
             digest = _digest(path)
             if digest in seen:
                 log.warning("File %s %s; it came so twice, so it is taken as it is.", file_id, fault)
-                return count
+                return Fetched(path, count, is_whole=False)
             seen.add(digest)
         log.warning("Download of file %s: %s", file_id, fault)
         if pause is not None:

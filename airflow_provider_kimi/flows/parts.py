@@ -8,7 +8,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.identity import shard_number
 from airflow_provider_kimi.batch.skipped import SKIPPED_FILE_KEY, SkippedRow
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
-from airflow_provider_kimi.flows.fetch import fetch_file
+from airflow_provider_kimi.flows.fetch import Fetched, fetch_file
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -21,6 +21,7 @@ class Part:
 
     :param skipped: The rows that were left out of all batches of its job.
     :param answer_lines: How many lines the output and the error file have.
+    :param is_whole: Whether every file came, and as the platform promised it.
     """
 
     batch: Batch
@@ -29,6 +30,7 @@ class Part:
     error: Path | None
     skipped: Path | None
     answer_lines: int
+    is_whole: bool
 
     @property
     def skipped_rows(self) -> Iterator[SkippedRow]:
@@ -90,42 +92,53 @@ class PartFetcher:
 
     def _part(self, batch: Batch, folder: Path) -> Part:
         folder.mkdir()
-        requests, _ = self._optional(
+        requests = self._optional(
             batch.input_file_id,
             folder / "requests",
             batch.counts.total,
             f"The input file of batch {batch.id} cannot be read, so its rows come in the order of the answers and "
             "without columns of the table, and rows without an answer are counted but not named",
         )
-        output, answers = self._fetched(batch.output_file_id, folder / "output", batch.counts.completed)
-        error, errors = self._fetched(batch.error_file_id, folder / "error", batch.counts.failed)
-        return Part(batch, requests, output, error, self._skipped_of(batch), answers + errors)
+        output = self._fetched(batch.output_file_id, folder / "output", batch.counts.completed)
+        error = self._fetched(batch.error_file_id, folder / "error", batch.counts.failed)
+        answers = [file for file in (output, error) if file]
+        return Part(
+            batch,
+            requests=_path(requests),
+            output=_path(output),
+            error=_path(error),
+            skipped=self._skipped_of(batch),
+            answer_lines=sum(file.lines for file in answers),
+            is_whole=requests is not None and all(file.is_whole for file in (requests, *answers)),
+        )
 
     def _skipped_of(self, batch: Batch) -> Path | None:
         """Download the file of skipped rows that the batches of a job share, once."""
         file_id = (batch.metadata or {}).get(SKIPPED_FILE_KEY) or None
         if file_id and file_id not in self._skipped:
-            self._skipped[file_id], _ = self._optional(
+            skipped = self._optional(
                 file_id,
                 self.folder / f"skipped-{len(self._skipped)}",
                 0,
                 f"Rows were left out of batch {batch.id}, and which is not known any more",
             )
+            self._skipped[file_id] = _path(skipped)
         return self._skipped[file_id] if file_id else None
 
-    def _fetched(self, file_id: str | None, path: Path, expected_lines: int) -> tuple[Path | None, int]:
-        """Download a file, and return how many lines it has; None and 0 where there is none."""
+    def _fetched(self, file_id: str | None, path: Path, expected_lines: int) -> Fetched | None:
         if file_id is None:
-            return None, 0
-        return path, fetch_file(self.hook, file_id, path, expected_lines=expected_lines, log=self.log, sleep=self.sleep)
+            return None
+        return fetch_file(self.hook, file_id, path, expected_lines=expected_lines, log=self.log, sleep=self.sleep)
 
-    def _optional(
-        self, file_id: str | None, path: Path, expected_lines: int, without_it: str
-    ) -> tuple[Path | None, int]:
+    def _optional(self, file_id: str | None, path: Path, expected_lines: int, without_it: str) -> Fetched | None:
         try:
             return self._fetched(file_id, path, expected_lines)
         except KimiApiError as error:
             if error.retryable or (self.all_of_them and error.status_code == 404):
                 raise
             self.log.warning("%s: %s", without_it, error)
-            return None, 0
+            return None
+
+
+def _path(file: Fetched | None) -> Path | None:
+    return None if file is None else file.path

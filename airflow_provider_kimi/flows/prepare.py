@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
-from airflow_provider_kimi.batch.faults import Faults, RowProblem
+from airflow_provider_kimi.batch.faults import Faults, NeverSent, RowProblem
 from airflow_provider_kimi.batch.frames import encode
 from airflow_provider_kimi.batch.identity import digest_of
 from airflow_provider_kimi.batch.keys import custom_id_of
@@ -121,7 +121,8 @@ def prepare(order: Order, workshop: Path, log: Log) -> Prepared:
             f"then clear the task{others}."
         )
     if not spool.ends:
-        why = f"has no row that can be sent: {work.faults.describe()}" if work.faults.count else "is empty"
+        told = " and ".join(faults.describe() for faults in (work.faults, work.never_sent) if faults.count)
+        why = f"has no row that can be sent: {told}" if told else "is empty"
         raise KimiInputError(f"{source} {why}. Nothing was sent. A batch needs at least one row.")
     cuts = cut(spool.ends, max_bytes=MAX_FILE_BYTES, max_rows=order.max_rows_per_batch)
     if len(cuts) > MAX_BATCHES:
@@ -155,6 +156,7 @@ class _Preparation:
     def __init__(self, order: Order, workshop: Path, place: Callable[[int], str]) -> None:
         self.check = RequestCheck(order.model, order.recipe.rules)
         self.faults = Faults()
+        self.never_sent = Faults()
         self.shelf = MediaShelf(order.media_columns, order.media, workshop / "media")
         self._order = order
         self._workshop = workshop
@@ -200,7 +202,7 @@ class _Preparation:
 
     def _leave_out(self, number: int, fault: RowProblem) -> None:
         place = self._place(number)
-        self.faults.note(place, fault)
+        (self.never_sent if isinstance(fault, NeverSent) else self.faults).note(place, fault)
         self._skipped.add(number, place, fault)
 
     def _unique(self, spool: Spool) -> Spool:
@@ -239,22 +241,23 @@ class _Preparation:
             log.warning("%s", warning)
         for warning, rows in self.check.warnings.items():
             log.warning("%s rows: %s", rows, warning)
-        if self.faults.count:
-            log.warning("%s has %s. These rows are left out.", source, self.faults.describe())
+        for left_out in (self.faults, self.never_sent):
+            if left_out.count:
+                log.warning("%s has %s. These rows are left out.", source, left_out.describe())
 
     def write_skipped(self, cuts: list[range]) -> Path | None:
         """Write the rows that are left out, in order, as they are kept on the platform.
 
         :raises KimiInputError: They are too many.
         """
-        if not self.faults.count:
+        if not len(self._skipped.numbers):
             return None
         path = self._workshop / "skipped.jsonl"
         self._skipped.write(path, cuts)
         if path.stat().st_size > MAX_FILE_BYTES:
             raise KimiInputError(
-                f"{self.faults.count:,} rows would be left out, over {MAX_FILE_BYTES:,} bytes of them. Nothing was "
-                f"sent. That many are hardly meant to be: the input has {self.faults.describe()}."
+                f"{len(self._skipped.numbers):,} rows would be left out, over {MAX_FILE_BYTES:,} bytes of them. "
+                f"Nothing was sent. That many are hardly meant to be: the input has {self.faults.describe()}."
             )
         return path
 

@@ -1,5 +1,6 @@
 """Reconcile: join every row to its request, and write one result for each."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -8,11 +9,12 @@ import msgspec
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.answers import AnswerCheck
-from airflow_provider_kimi.batch.columns import ColumnSource, told_columns
+from airflow_provider_kimi.batch.columns import ColumnSource, told_columns, without_binary
+from airflow_provider_kimi.batch.dead_letters import dead_letter, letter_of_unsent
 from airflow_provider_kimi.batch.identity import PROMPT_FINGERPRINT_KEY
 from airflow_provider_kimi.batch.manifest import Tally
-from airflow_provider_kimi.batch.result_lines import ResultLines, columns_of, dead_letter, dead_letter_of_unsent
-from airflow_provider_kimi.batch.results import id_of
+from airflow_provider_kimi.batch.result_lines import ResultLines, columns_of
+from airflow_provider_kimi.batch.results import id_of, name_of_unreadable
 from airflow_provider_kimi.batch.rows import Row, absent_row, skipped_row
 from airflow_provider_kimi.batch.skipped import SkippedRow
 from airflow_provider_kimi.flows.log import Log
@@ -48,6 +50,7 @@ def write_rows(
                     dead_letters.write(letter)
             if part.requests is None:
                 tally.add_unnamed(part.batch.counts.total - answers.taken, part.batch.status)
+            tally.unclaimed += answers.unreadable + answers.left
             _report(part.batch, answers, log)
     return tally
 
@@ -57,6 +60,7 @@ def _rows(
 ) -> Iterator[tuple[Row, dict[str, Any], bytes | None]]:
     """Every row of one batch in input order, with its columns, and what is to be asked again."""
     told = told_columns(part.batch.metadata or {})
+    reason = answers.batch_error if part.batch.status == "failed" else None
     skipped = part.skipped_rows
     waiting = next(skipped, None)
     for sent, (custom_id, request) in enumerate(_requests(part, answers)):
@@ -64,9 +68,9 @@ def _rows(
             yield _left_out(waiting, table)
             waiting = next(skipped, None)
         found = answers.take(custom_id)
-        row = check.judge(found) if found else absent_row(custom_id, part.batch.status, answers.batch_error)
+        row = check.judge(found) if found else absent_row(custom_id, part.batch.status, reason)
         table_row = table.row_of(custom_id, request, told) if table and request else None
-        letter = dead_letter(row, request, table_row) if request and row.status != "succeeded" else None
+        letter = dead_letter(row, request, without_binary(table_row)) if request and row.status != "succeeded" else None
         yield row, columns_of(table_row), letter
     while waiting is not None:
         yield _left_out(waiting, table)
@@ -76,16 +80,19 @@ def _rows(
 def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> tuple[Row, dict[str, Any], bytes]:
     row = skipped_row(skipped.custom_id, skipped.place, skipped.reason)
     table_row = table.row_at(skipped.number) if table else None
-    return row, columns_of(table_row), dead_letter_of_unsent(row, table_row)
+    return row, columns_of(table_row), letter_of_unsent(row, table_row)
 
 
 def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | None]]:
     if part.requests is None:
         yield from ((custom_id, None) for custom_id in answers.left_ids())
         return
-    for _, line in lines_at(part.requests):
-        if (custom_id := id_of(line)) is not None:
-            yield custom_id, line
+    for offset, line in lines_at(part.requests):
+        request = line if offset else line.removeprefix(BOM_UTF8)
+        if (custom_id := id_of(request)) is not None:
+            yield custom_id, request
+        elif line.strip():
+            yield name_of_unreadable(request) or f"request-at-byte-{offset}", None
 
 
 def _report(batch: Batch, answers: AnswerFiles, log: Log) -> None:

@@ -129,13 +129,13 @@ class KimiBatchResultsOperator(BaseOperator):
         ti = context["ti"]
         with airflow_errors():
             landing = Landing(
-                read_batch_ids(self.batch_id),
-                as_uri(self.output_directory),
-                as_uri(given(self.input)),
-                self.key_column,
-                self.price_list,
-                AnswerCheck(read_schema(self.output_schema), self.reasoning),
-                self.output_format,
+                batch_ids=read_batch_ids(self.batch_id),
+                output=as_uri(self.output_directory),
+                input=as_uri(given(self.input)),
+                key_column=self.key_column,
+                price_list=self.price_list,
+                check=AnswerCheck(read_schema(self.output_schema), self.reasoning),
+                output_format=self.output_format,
             )
             hook = KimiHook(self.kimi_conn_id)
             collected = collect(hook, landing, self.log)
@@ -147,9 +147,20 @@ class KimiBatchResultsOperator(BaseOperator):
             ti.xcom_push("error_file_ids", collected.error_file_ids)
             self._judge(collected)
             if self.delete_remote_files:
-                OutputDirectory(landing.output).make_durable()
-                Deletion(hook, self.log).of_landed(collected.batches)
+                self._delete(hook, landing.output, collected)
         return collected.manifest
+
+    def _delete(self, hook: KimiHook, output: str, collected: Collected) -> None:
+        """Delete the batches' files, unless a later download may bring more than this one."""
+        if not collected.is_whole:
+            self.log.warning(
+                "Not every file of the batches came as the platform promised it, so they are kept there. Clear this "
+                "task to land them again, or delete them with KimiDeleteFilesOperator."
+            )
+            return
+        uris = [value for field, value in collected.manifest.items() if field.endswith("_file")]
+        OutputDirectory(output).make_durable(uris)
+        Deletion(hook, self.log).of_landed(collected.batches)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Tell OpenLineage what was landed, also where too many rows have no usable answer."""

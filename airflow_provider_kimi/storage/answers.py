@@ -22,8 +22,8 @@ LOOK_UP_BYTES = 1 << 12
 class AnswerFiles:
     """Finds the line of each answer in an output and an error file; the lines stay on disk.
 
-    Where an id stands twice, its first line counts, an output line before an error line, and one that can be read
-    before one that cannot.
+    Where an id stands twice, its first line with a usable answer counts; without one, an output line before an error
+    line, and one that can be read before one that cannot.
 
     :param output: Local output file; None where there is none.
     :param error: Local error file; None where there is none.
@@ -67,6 +67,9 @@ class AnswerFiles:
                 self.found += 1
             else:
                 self.duplicates += 1
+                kept = self._looked_at
+                if kept and kept.status != "succeeded" and read_row(line).status == "succeeded":
+                    self._index.move(custom_id, begin + offset)
         return lines
 
     def _add_broken(self, place: int) -> None:
@@ -82,7 +85,7 @@ class AnswerFiles:
 
     def take(self, custom_id: str) -> Row | None:
         """Return an id's row, once; None where there is no line for it."""
-        if self._index.take(custom_id) is None:
+        if not self._index.take(custom_id):
             return None
         self.taken += 1
         return self._looked_at

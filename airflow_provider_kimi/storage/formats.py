@@ -4,7 +4,6 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +13,12 @@ from airflow_provider_kimi.storage.lines import lines_at
 #: What `results` are written as.
 OutputFormat = Literal["jsonl", "csv", "parquet"]
 
-#: Rows of a row group, and so of the memory that one takes.
+#: Rows of a row group, and bytes of their lines, both at most: so much is in memory.
 ROWS_AT_ONCE = 5_000
+BYTES_AT_ONCE = 4 << 20
 
 #: Characters at whose sight a spreadsheet takes a cell for a formula, and what is a number in spite of them.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 #: Columns of a results row whose type does not depend on what is in them.
@@ -26,6 +26,9 @@ _COUNTS = frozenset({"prompt_tokens", "cached_tokens", "completion_tokens", "rou
 _TEXTS = frozenset({"custom_id", "status", "content", "reasoning", "finish_reason", "error_code", "error_message"})
 
 _INT64 = range(-(2**63), 2**63)
+
+#: Whole numbers that a floating point column holds exactly.
+_EXACT = range(-(2**53), 2**53 + 1)
 
 
 def check_format(wanted: OutputFormat) -> None:
@@ -77,8 +80,8 @@ def _kinds(lines: Path) -> dict[str, set[str]]:
 
 
 def _kind_of(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
-        return "big"
+    if isinstance(value, int) and not isinstance(value, bool) and value not in _EXACT:
+        return "long" if value in _INT64 else "big"
     return type(value).__name__
 
 
@@ -89,7 +92,7 @@ def _type_of(name: str, kinds: set[str]) -> str:
         return "int64"
     if name in _TEXTS or not held:
         return "string"
-    if held <= {"int"}:
+    if held <= {"int", "long"}:
         return "int64"
     if held <= {"int", "float"}:
         return "float64"
@@ -118,15 +121,28 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _groups(lines: Path) -> Iterator[list[dict[str, Any]]]:
+    """Rows in groups that take little memory, however long they are."""
+    group: list[dict[str, Any]] = []
+    size = 0
+    for _, line in lines_at(lines):
+        group.append(json.loads(line))
+        size += len(line)
+        if len(group) == ROWS_AT_ONCE or size > BYTES_AT_ONCE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
 def _write_parquet(lines: Path, target: Path, types: dict[str, str]) -> None:
     import pyarrow
     from pyarrow import parquet
 
     schema = pyarrow.schema([(name, pyarrow.type_for_alias(alias)) for name, alias in types.items()])
     texts = {name for name, alias in types.items() if alias == "string"}
-    rows = _rows(lines)
     with parquet.ParquetWriter(target, schema) as writer:
-        while group := list(islice(rows, ROWS_AT_ONCE)):
+        for group in _groups(lines):
             for row in group:
                 for name in texts & row.keys():
                     row[name] = None if row[name] is None else _text(row[name])

@@ -10,9 +10,6 @@ _TAG_BITS = 63 - _PLACE_BITS
 _TAG_MASK = ((1 << _TAG_BITS) - 1) << _PLACE_BITS
 _TAG_SHIFT = 64 - _TAG_BITS
 
-#: Places that can be told apart.
-MAX_PLACES = 1 << _PLACE_BITS
-
 
 class LineIndex:
     """Remembers where the line of an id begins, in 12 to 24 bytes of memory.
@@ -37,13 +34,18 @@ class LineIndex:
         self._slots[slot] = tag | (place + 1)
         return True
 
-    def take(self, custom_id: str) -> int | None:
-        """Return the place of an id's line, once; None where there is none. That line was the last one looked at."""
+    def move(self, custom_id: str, place: int) -> None:
+        """Remember another line of an id that has one."""
+        slot, tag, _ = self._find(custom_id)
+        self._slots[slot] = tag | (place + 1)
+
+    def take(self, custom_id: str) -> bool:
+        """Find an id's line, once; False where there is none. That line was the last one looked at."""
         slot, _, entry = self._find(custom_id)
         if not entry or entry & _TAKEN:
-            return None
+            return False
         self._slots[slot] = entry | _TAKEN
-        return (entry & _PLACE_MASK) - 1
+        return True
 
     def left(self) -> "array[int]":
         """The places that nobody took, in their order."""

@@ -17,6 +17,9 @@ from airflow_provider_kimi.storage.sources import LASTING_FAULTS, located, stora
 #: Without this file the directory is not a result.
 MANIFEST_NAME = "manifest.json"
 
+#: Bytes of one part of an upload to an object store.
+REMOTE_BLOCK_BYTES = 8 << 20
+
 
 class OutputDirectory:
     """The directory that a result is landed in.
@@ -30,6 +33,8 @@ class OutputDirectory:
             self._path = object_storage_path(located(uri))
             _ = self._path.fs  # Airflow 2.11 looks an unknown storage up only here
             self._is_local = self._path.protocol == "file"
+            # S3 holds two blocks in memory, of 50 MB each where nothing else is said.
+            self._block_bytes = None if self._is_local else REMOTE_BLOCK_BYTES
             if self._is_local:  # elsewhere it would create a bucket
                 self._path.mkdir(parents=True, exist_ok=True)
 
@@ -47,21 +52,33 @@ class OutputDirectory:
                 f"touched by this; their results stay on the platform. {storage_remedy(self._uri, error)}"
             ) from None
 
+    def _manifest(self) -> dict[str, Any]:
+        """Read the manifest; nothing where there is none, or another program's file of that name."""
+        text = b""
+        # S3 says "forbidden" of what is not there to those who may not list the bucket.
+        absent = (FileNotFoundError, PermissionError)
+        with self._writing(), suppress(*absent), open_binary(self._path / MANIFEST_NAME, "rb") as content:
+            text = content.read()
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(text, type=dict[str, Any])
+        return {}
+
     def manifest_of(self, batch_ids: Iterable[str]) -> dict[str, Any] | None:
         """Read the manifest of a result of these very batches; None where the directory holds none."""
-        text = b""
-        with self._writing(), suppress(FileNotFoundError), open_binary(self._path / MANIFEST_NAME, "rb") as content:
-            text = content.read()
-        try:
-            manifest = msgspec.json.decode(text)
+        manifest = self._manifest()
+        with suppress(KeyError, TypeError):
             return manifest if set(manifest["batch_ids"]) == set(batch_ids) else None
-        except (msgspec.DecodeError, KeyError, TypeError):  # another program's file of that name
-            return None
+        return None
 
     def withdraw(self, *names: str) -> None:
-        """Take the manifest away, so that the directory is no result while it changes, then the named files."""
+        """Take the manifest away, so that the directory is no result while it changes, then the named files and the
+        results that it named, which may be of another format.
+        """
+        manifest = self._manifest()
+        results = manifest.get("results_file") if "batch_ids" in manifest else None
+        former = [str(results).rsplit("/", 1)[-1]] if results else []
         with self._writing():
-            for name in (MANIFEST_NAME, *names):
+            for name in (MANIFEST_NAME, *names, *former):
                 (self._path / name).unlink(missing_ok=True)
 
     def publish(self, name: str, *sources: Path) -> str:
@@ -73,7 +90,7 @@ class OutputDirectory:
         staged = self._path / f".{name}.part" if self._is_local else target
         try:
             if not (self._is_local and len(sources) == 1 and _moved(sources[0], target)):
-                with self._writing(), open_binary(staged, "wb") as landed:
+                with self._writing(), open_binary(staged, "wb", self._block_bytes) as landed:
                     for source in sources:
                         _append(source, landed)
                 if self._is_local:
@@ -86,13 +103,17 @@ class OutputDirectory:
             staged.unlink(missing_ok=True)  # of an attempt that was killed
         return str(target)
 
-    def make_durable(self) -> None:
-        """Wait until what was published survives a power cut, which an object store promises by itself."""
+    def make_durable(self, uris: Iterable[str | None]) -> None:
+        """Wait until what was published survives a power cut, which an object store promises by itself.
+
+        :param uris: The files that were published; None is none.
+        """
         if not self._is_local:
             return
         folder = Path(self._path.path)
+        names = [uri.rsplit("/", 1)[-1] for uri in uris if uri]
         with self._writing():
-            for path in (*filter(Path.is_file, folder.iterdir()), folder):
+            for path in (*(folder / name for name in (*names, MANIFEST_NAME)), folder, folder.parent):
                 opened = os.open(path, os.O_RDONLY)
                 try:
                     os.fsync(opened)

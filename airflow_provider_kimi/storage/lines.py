@@ -94,6 +94,11 @@ def count_lines(path: Path, longest: int = -1) -> tuple[int, bytes]:
     return count, last
 
 
+def new_file(path: Path) -> BinaryIO:
+    """Open a local file to be written line by line, with a buffer that makes that few writes."""
+    return path.open("wb", buffering=CHUNK_BYTES)
+
+
 def ends_in_newline(path: Path) -> bool:
     """Whether another file may be put behind a local file as it is; one that is empty needs no newline."""
     with path.open("rb") as source:

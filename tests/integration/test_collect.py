@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError
 from airflow_provider_kimi.storage.formats import OutputFormat
 from tests.conftest import Connect
-from tests.support.landing import land, land_prompts
+from tests.support.landing import Landed, land, land_prompts
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, LABELS, TASK, order, request, spoiling, submit, submit_prompts, write_jsonl
 
@@ -466,3 +467,41 @@ class TestTheInputOfTheResults:
         sim.advance(60)
         (row,) = land(hook, tmp_path / "out", submission.batch_ids, input=lambda: rows).rows()
         assert (row["status"], row["file"]) == ("succeeded", "caf?")
+
+
+class TestRequestsThatCannotBeRead:
+    """The input file comes back otherwise than it was sent."""
+
+    def landed(self, sim: KimiSimulator, hook: KimiHook, folder: Path, change: Callable[[bytes], bytes]) -> Landed:
+        submission = submit_prompts(hook, 3)
+        sim.advance(60)
+        (file_id,) = submission.input_file_ids
+        sim.replace_content(file_id, change(sim.file_content(file_id)))
+        return land(hook, folder, submission.batch_ids)
+
+    def test_a_byte_order_mark_costs_no_row(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+        landed = self.landed(sim, hook, tmp_path, lambda content: b"\xef\xbb\xbf" + content)
+        assert landed.statuses == {"succeeded": 3}
+        assert landed.collected.is_whole
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            pytest.param(lambda content: content[:-20], id="the last one is cut"),
+            pytest.param(lambda content: content.replace(b'"row-00000003"', b"3"), id="one has no text as its id"),
+        ],
+    )
+    def test_one_is_a_row_all_the_same(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path, change: Callable[[bytes], bytes]
+    ) -> None:
+        landed = self.landed(sim, hook, tmp_path, change)
+        assert landed.manifest["counts"]["total"] == 3
+        assert landed.statuses["succeeded"] >= 2
+        assert not landed.collected.is_whole
+
+
+def test_a_table_that_somebody_made_of_the_results_stays(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("mine")
+    landed = land_prompts(sim, hook, tmp_path)
+    land(hook, tmp_path, landed.manifest["batch_ids"])
+    assert (tmp_path / "results.csv").read_text() == "mine"

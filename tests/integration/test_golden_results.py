@@ -124,6 +124,8 @@ class TestLinesThatBelongToNoRow:
         ("lines", "told"),
         [
             pytest.param([plain("a"), plain("a", "negative")], "1 repeated", id="the same id twice"),
+            pytest.param([plain("a", ""), plain("a")], "1 repeated", id="an empty answer in front"),
+            pytest.param([output_line("a", error="it broke"), plain("a")], "1 repeated", id="an error in front"),
             pytest.param([plain("a"), plain("foreign")], "1 foreign", id="a foreign id"),
             pytest.param([plain("a"), b"<html>504</html>"], "1 unreadable", id="no JSON"),
             pytest.param([plain("a"), b"[1,2]"], "1 unreadable", id="a list"),

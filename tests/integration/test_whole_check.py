@@ -1,17 +1,20 @@
 """The whole input is judged before the first call: what is wrong is told together, or left out and kept."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.batch.identity import Attempt
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
+from tests.conftest import Connect
 from tests.support.landing import land
 from tests.support.logs import LogRecord
-from tests.support.requests import ATTEMPT, order, request, submit, write_jsonl
+from tests.support.requests import ATTEMPT, TASK, order, request, spoiling, submit, write_jsonl
 
 
 class TestOneBadRow:
@@ -105,6 +108,30 @@ class TestSkippedRows:
         {"id": "a", "text": "again", "lang": "it"},
         {"id": "d", "text": "well", "lang": "es"},
     )
+
+    def test_are_left_out_again_where_their_dead_letters_go_back_in(self, connect: Connect, tmp_path: Path) -> None:
+        """The default refuses rows that cannot be sent, but these are known already, beside one to ask again."""
+        broken: dict[str, Answer | RowError | None] = {"c": RowError("server_error", "it broke")}
+        with KimiSimulator(speed=0, responder=lambda line: spoiling(broken)(line)) as sim:
+            hook = connect(sim)
+            table = write_jsonl(tmp_path / "rows.jsonl", self.ROWS)
+            wanted = order(table, prompt="{text}", key_column="id", on_invalid_row="skip")
+            first = submit(hook, wanted, ATTEMPT, LogRecord()).batch_ids
+            sim.advance(60)
+            land(hook, tmp_path / "out", first, input=table, key_column="id")
+            broken.clear()
+            letters, log = str(tmp_path / "out" / "dead_letter.jsonl"), LogRecord()
+            again = submit(hook, order(letters), Attempt(replace(TASK, task_id="repair")), log)
+            sim.advance(60)
+            landed = land(hook, tmp_path / "again", again.batch_ids, input=letters)
+        assert again.request_count == 1
+        assert any("has 3 faults" in line and "These rows are left out" in line for line in log.warnings)
+        assert [(row["custom_id"], row["status"], row["lang"]) for row in landed.rows()] == [
+            ("b", "invalid", "fr"),
+            ("row-00000003", "invalid", "de"),
+            ("c", "succeeded", "zh"),
+            ("a", "invalid", "it"),
+        ]
 
     @pytest.mark.parametrize("max_rows", [None, 1, 2])
     @pytest.mark.parametrize("with_input", [True, False])

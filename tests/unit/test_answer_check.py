@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.batch.answers import AnswerCheck, Reasoning
-from airflow_provider_kimi.batch.columns import RESULT_FIELDS
-from airflow_provider_kimi.batch.rows import ROW_STATUSES, Row, RowStatus
+from airflow_provider_kimi.batch.rows import RESULT_FIELDS, ROW_STATUSES, Row, RowStatus
 from airflow_provider_kimi.batch.schema import read_schema
 
 LABELS = read_schema(["positive", "negative"])
@@ -51,8 +50,19 @@ class TestThoughts:
         assert (row.content, row.leaked) == ("<think>hm</think>positive", False)
 
     def test_that_came_apart_stay_what_they_are(self) -> None:
-        row = AnswerCheck().judge(Row(custom_id="a", status="succeeded", content="hm</think>x", reasoning="apart"))
+        row = AnswerCheck().judge(
+            Row(custom_id="a", status="succeeded", content="<think>hm</think>x", reasoning="apart")
+        )
         assert (row.content, row.reasoning) == ("x", "apart")
+
+    @pytest.mark.parametrize("content", ['{"label": "the tag </think> ends it"}', '["</think>"]', "`</think>` ends it"])
+    def test_are_none_where_an_answer_speaks_of_the_tag(self, content: str) -> None:
+        row = judged(content, AnswerCheck())
+        assert (row.content, row.leaked) == (content, False)
+
+    def test_that_came_apart_leave_a_tag_in_the_answer_alone(self) -> None:
+        row = AnswerCheck().judge(Row(custom_id="a", status="succeeded", content="a </think> b", reasoning="apart"))
+        assert (row.content, row.reasoning) == ("a </think> b", "apart")
 
     def test_do_not_count_as_the_label(self) -> None:
         assert judged("<think>negative?</think>positive", AnswerCheck(LABELS)).parsed == "positive"

@@ -91,6 +91,12 @@ class TestWhereAnIdStandsTwice:
             assert answers.duplicates == 1
             assert content_of(answers, "a") == "first"
 
+    def test_an_answer_counts_before_what_failed_first(self, output: Path, tmp_path: Path) -> None:
+        lines = (error("a"), answer("a", ""), answer("a", "yes"), answer("a", "again"))
+        with AnswerFiles(written(output, *lines), written(tmp_path / "error", error("a"))) as answers:
+            assert answers.duplicates == 4
+            assert content_of(answers, "a") == "yes"
+
     def test_an_answer_counts_before_an_error(self, output: Path, tmp_path: Path) -> None:
         errors = written(tmp_path / "error", error("a"), error("a"))
         with AnswerFiles(written(output, answer("a", "yes")), errors) as answers:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.batch.columns import RESULT_FIELDS, ColumnSource, renamed, told_columns
+from airflow_provider_kimi.batch.columns import ColumnSource, renamed, told_columns
 from airflow_provider_kimi.batch.keys import custom_id_of
 from airflow_provider_kimi.batch.requests import Recipe
+from airflow_provider_kimi.batch.rows import RESULT_FIELDS
 from airflow_provider_kimi.exceptions import KimiInputError
 
 #: A results row as the contract has it; `parsed` needs an output schema.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet  # noqa: TID253  # it reads the files
 
 from airflow_provider_kimi.batch.answers import AnswerCheck
-from airflow_provider_kimi.storage.formats import OutputFormat, convert
+from airflow_provider_kimi.storage.formats import BYTES_AT_ONCE, OutputFormat, convert
 
 FIELDS = AnswerCheck().fields
 VALUES = st.one_of(
@@ -54,6 +54,9 @@ class TestCsv:
             ("@SUM(A1)", "'@SUM(A1)"),
             ("-2+3", "'-2+3"),
             ("\t=1", "'\t=1"),
+            ("\n=1", "'\n=1"),
+            ("＝1+1", "'＝1+1"),
+            ("＠SUM", "'＠SUM"),
             ("-2", "-2"),
             ("+1.50", "+1.50"),
             (["=1"], '["=1"]'),
@@ -84,6 +87,8 @@ class TestParquet:
             ([None, None], "string", [None, None]),
             (["a", 1, None, [1]], "string", ["a", "1", None, "[1]"]),
             ([2**64, 1], "string", [str(2**64), "1"]),
+            ([2**60 + 1, 1], "int64", [2**60 + 1, 1]),
+            ([2**60 + 1, 0.5], "string", [str(2**60 + 1), "0.5"]),
             ([True, 1], "string", ["true", "1"]),
         ],
     )
@@ -93,6 +98,13 @@ class TestParquet:
         rows = as_parquet(tmp_path, [{"column": value} for value in values])
         assert [row["column"] for row in rows] == read
         assert str(parquet.read_schema(tmp_path / "results.parquet").field("column").type) == type_
+
+    def test_long_rows_are_written_in_small_groups(self, tmp_path: Path) -> None:
+        """T51: a group of rows is in memory, so it may not grow with their length."""
+        rows = [{"content": "x" * (BYTES_AT_ONCE // 3)} for _ in range(12)]
+        assert len(as_parquet(tmp_path, rows)) == 12
+        groups = parquet.read_metadata(tmp_path / "results.parquet")
+        assert max(groups.row_group(at).num_rows for at in range(groups.num_row_groups)) <= 4
 
     def test_types_of_the_results_own_columns_do_not_depend_on_what_is_in_them(self, tmp_path: Path) -> None:
         written(tmp_path, [{}], "parquet")

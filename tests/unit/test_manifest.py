@@ -113,7 +113,6 @@ class TestSummary:
             tally.add(Row(custom_id="x", status="failed", error_code="b", error_message=message))
         for _ in range(2):
             tally.add(Row(custom_id="x", status="failed", error_code="a", error_message="same"))
-        assert tally.errors == {"a": 2, "b": 3}
         assert tally.summary() == "5 rows: 5 failed; the commonest error, 3 times: b: row 0 is too long"
 
     def test_the_commonest_reason_is_told_of_an_error_with_several(self) -> None:
@@ -131,7 +130,14 @@ class TestSummary:
             text = f"{number:x}".translate(str.maketrans("0123456789", "ghijklmnop"))
             tally.add(Row(custom_id="x", status="failed", error_code="b", error_message=text))
         assert len(tally.reasons) == len(tally.first_messages) == 1001
-        assert tally.errors == {"b": 5000}
+        assert "the commonest error, 5,000 times: b (of which 4,000 like the following)" in tally.summary()
+
+    def test_codes_without_end_are_too(self) -> None:
+        tally = Tally()
+        for number in range(5000):
+            tally.add(Row(custom_id="x", status="failed", error_code=f"code {number}", error_message="m"))
+        assert len(tally.reasons) == len(tally.first_messages) == 2001
+        assert "the commonest error, 3,000 times: other: m" in tally.summary()
 
     def test_an_error_without_a_message(self) -> None:
         tally = Tally()
@@ -147,7 +153,7 @@ class TestSummary:
 class TestManifest:
     def test_has_exactly_the_fields_of_the_contract(self) -> None:
         tally = tally_of(succeeded=2, expired=1)
-        tally.usage = {"kimi-k2.6": Usage(30, 16, 69, 3)}
+        tally.usage, tally.uncounted = {"kimi-k2.6": Usage(30, 16, 69, 3)}, 0
         metadata = {"kimi_input_fingerprint": "sha256:i", "kimi_prompt_fingerprint": "sha256:p"}
         batch = make_batch("completed", created_at=1_757_000_000, completed_at=1_757_003_661, metadata=metadata)
         manifest = build_manifest([batch], tally, prices=PRICE_LISTS["cn"], files=FILES)
@@ -186,6 +192,36 @@ class TestManifest:
             "completed_at": "2025-09-04T16:34:21+00:00",
         }
         assert len(json.dumps(manifest)) < 8192
+
+    @pytest.mark.parametrize(
+        ("row", "known"),
+        [
+            (Row(custom_id="a", status="succeeded", content="x"), False),
+            (Row(custom_id="a", status="succeeded", content="x", prompt_tokens=3), False),
+            (Row(custom_id="a", status="truncated", error_code="length"), False),
+            (Row(custom_id="a", status="invalid", error_code="empty_answer"), False),
+            (Row(custom_id="a", status="invalid", error_code="not_sent"), True),
+            (Row(custom_id="a", status="failed", error_code="server_error"), True),
+            (Row(custom_id="a", status="missing", error_code="batch_completed"), True),
+        ],
+    )
+    def test_has_no_cost_where_an_answers_tokens_are_not_known(self, row: Row, known: bool) -> None:
+        """T49: an unknown cost is no cost of 0."""
+        tally = Tally()
+        tally.add(
+            Row(custom_id="b", status="succeeded", content="x", prompt_tokens=3, completion_tokens=2), "kimi-k2.6"
+        )
+        tally.add(row, "kimi-k2.6")
+        manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES)
+        assert (manifest["cost"] is not None) is known
+
+    def test_has_one_fingerprint_of_all_inputs(self) -> None:
+        def of(*inputs: str) -> object:
+            batches = [make_batch("completed", name, metadata={"kimi_input_fingerprint": name}) for name in inputs]
+            return build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES)["input_fingerprint"]
+
+        assert of("a") == "a"
+        assert len({of("a", "b"), of("a", "c"), of("b", "a"), of("a")}) == 4
 
     def test_spans_all_batches(self) -> None:
         batches = [

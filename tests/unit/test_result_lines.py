@@ -9,15 +9,11 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.batch.answers import AnswerCheck
 from airflow_provider_kimi.batch.columns import renamed
-from airflow_provider_kimi.batch.parameters import ParameterRules
-from airflow_provider_kimi.batch.result_lines import ResultLines, dead_letter, dead_letter_of_unsent
+from airflow_provider_kimi.batch.result_lines import ResultLines
 from airflow_provider_kimi.batch.rows import Row
-from airflow_provider_kimi.batch.validation import RequestCheck
-from tests.unit.samples import request_line
 
 OF_BATCH = ("batch_1", 1, "sha256:p")
 ROW = Row(custom_id="a", status="succeeded", content="很好", prompt_tokens=3, model="kimi-k2.6")
-FAILED = Row(custom_id="a", status="failed", error_code="server_error", error_message="it broke")
 
 
 def written(row: Row = ROW, columns: dict[str, Any] | None = None, check: AnswerCheck | None = None) -> Any:
@@ -74,37 +70,3 @@ class TestALineOfTheResults:
     def test_is_written_though_a_column_is_odd(self, value: object, found: object) -> None:
         line = written(columns={"odd": value})
         assert (line["odd"], line["content"], list(line)[:2]) == (found, "很好", ["custom_id", "odd"])
-
-
-class TestADeadLetter:
-    @pytest.mark.parametrize("end", [b"", b"\r", b" "])
-    @pytest.mark.parametrize("spaces", [(",", ":"), (", ", ": ")])
-    def test_is_the_request_with_the_reason_and_the_row(self, spaces: tuple[str, str], end: bytes) -> None:
-        request = json.dumps(json.loads(request_line("a")), separators=spaces).encode() + end
-        letter = json.loads(dead_letter(FAILED, request, {"id": 7, "photo": b"\xff"}))
-        assert letter == {
-            **json.loads(request),
-            "error": {"status": "failed", "code": "server_error", "message": "it broke"},
-            "row": {"id": 7},
-        }
-
-    def test_of_no_table_has_no_row(self) -> None:
-        assert "row" not in json.loads(dead_letter(FAILED, request_line("a"), None))
-
-    @given(text=st.text())
-    def test_is_sent_as_the_request_that_it_was(self, text: str) -> None:
-        body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": f"x{text}"}]}
-        request = request_line("a", body=body).replace(b", ", b",").replace(b": ", b":")
-        letter = dead_letter(FAILED, request, {"text": text}).removesuffix(b"\n")
-        check = RequestCheck(None, ParameterRules())
-        assert json.loads(check.passed(letter)[1]) == json.loads(request)
-        assert check.passed(letter) == check.passed(dead_letter(FAILED, request, None).removesuffix(b"\n"))
-
-    def test_of_a_row_that_was_never_sent_has_no_request(self) -> None:
-        row = Row(custom_id="a", status="invalid", error_code="not_sent", error_message="why")
-        error = {"status": "invalid", "code": "not_sent", "message": "why"}
-        assert json.loads(dead_letter_of_unsent(row, {"text": None})) == {
-            "custom_id": "a",
-            "row": {"text": None},
-            "error": error,
-        }

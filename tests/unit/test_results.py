@@ -74,7 +74,22 @@ class TestARowThatWorked:
     def test_tool_calls_are_an_answer_without_content(self, content: str | None) -> None:
         body = answer_body(content, "tool_calls", tool_calls=[{"id": "t", "type": "function"}])
         row = read_row(output_line(body=body))
-        assert (row.status, row.content, row.finish_reason) == ("succeeded", content, "tool_calls")
+        assert (row.status, row.finish_reason) == ("succeeded", "tool_calls")
+        assert row.content is not None
+        assert json.loads(row.content) == [{"id": "t", "type": "function"}]
+
+    @pytest.mark.parametrize("calls", [[], [None], None])
+    def test_no_tool_call_is_no_answer(self, calls: list[None] | None) -> None:
+        row = read_row(output_line(body=answer_body("", "tool_calls", tool_calls=calls)))
+        assert (row.status, row.error_code) == ("invalid", "empty_answer")
+
+    def test_the_text_beside_tool_calls_is_the_answer(self) -> None:
+        assert read_row(output_line(body=answer_body("so", tool_calls=[{"id": "t"}]))).content == "so"
+
+    def test_parts_of_text_are_one_answer(self) -> None:
+        parts = [{"type": "text", "text": "posi"}, {"type": "other"}, {"type": "text", "text": "tive"}, None]
+        row = read_row(output_line(body=answer_body(parts)))
+        assert (row.status, row.content) == ("succeeded", "positive")
 
     @pytest.mark.parametrize("text", ["a\u2028b", "a\u0085b", "a\nb", "\x0b", "{{ x }}"])
     def test_the_answer_is_kept_as_it_is(self, text: str) -> None:
@@ -193,9 +208,26 @@ class TestEverySpellingOfAnError:
     def test_is_judged(self, fields: dict[str, Any], judgement: tuple[str, str | None, str | None]) -> None:
         assert judged(output_line(**fields)) == judgement
 
-    def test_an_error_row_has_no_content_and_no_tokens(self) -> None:
+    def test_an_error_row_has_no_content_and_the_tokens_that_were_billed(self) -> None:
         row = read_row(output_line("a", error={"code": "c", "message": "m"}))
-        assert row == Row(custom_id="a", status="failed", error_code="c", error_message="m")
+        assert (row.status, row.error_code, row.error_message, row.content) == ("failed", "c", "m", None)
+        assert (row.prompt_tokens, row.completion_tokens, row.model) == (20, 5, "kimi-k2.6")
+        bare = read_row(output_line("a", response=None, error={"code": "c", "message": "m"}))
+        assert bare == Row(custom_id="a", status="failed", error_code="c", error_message="m")
+
+    @pytest.mark.parametrize(
+        ("error", "status", "code"),
+        [
+            ({"code": 400, "type": "content_filter", "message": "m"}, "filtered", "content_filter"),
+            ({"code": "400", "type": "content_filter", "message": "m"}, "filtered", "content_filter"),
+            ("batch_expired", "expired", "error"),
+            ({"error": {"type": "content_filter", "message": "m"}}, "filtered", "content_filter"),
+            ({"code": 400, "message": "m"}, "failed", "400"),
+        ],
+    )
+    def test_its_status_is_that_of_any_word_that_is_known(self, error: object, status: str, code: str) -> None:
+        row = read_row(output_line("a", response=None, error=error))
+        assert (row.status, row.error_code) == (status, code)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from airflow_provider_kimi.batch.schema import MAX_OPENINGS, AnswerSchema, SchemaMismatch, read_schema
 
@@ -25,6 +25,21 @@ VALUE = {"label": "positive", "score": 0.5}
 class Review(BaseModel):
     label: Literal["positive", "negative"]
     score: float = 1.0
+
+
+class Nested(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    label: str
+    scores: dict[str, int] = {}
+    evidence: list["Nested"] = []
+
+
+class Breaking(BaseModel):
+    a: int
+
+    @model_validator(mode="after")
+    def broken(self) -> "Breaking":
+        raise KeyError("a user's own fault")
 
 
 def schema(given: Any) -> AnswerSchema:
@@ -67,6 +82,10 @@ class TestALabel:
         with pytest.raises(SchemaMismatch, match="^the answer is none of the labels$"):
             schema(LABELS).read(text)
 
+    def test_that_is_not_the_only_one_is_refused(self) -> None:
+        with pytest.raises(SchemaMismatch, match="several labels"):
+            schema(LABELS).read('Not {"label": "positive"} but {"label": "negative"}')
+
     def test_that_differs_in_case_only_is_taken_as_written(self) -> None:
         both = schema(["US", "us"])
         assert (both.read("US"), both.read(" us ")) == ("US", "us")
@@ -98,6 +117,7 @@ class TestJson:
             pytest.param("Sure! {} Anything else?", id="among words"),
             pytest.param("{}{}", id="twice"),
             pytest.param("{not json} [1] {}", id="behind other brackets"),
+            pytest.param('{"a" {"label": "negative"} "]"} {}', id="behind a broken one that holds another"),
             pytest.param('{{"label": "odd"}} {}', id="behind one that does not fit"),
         ],
     )
@@ -111,6 +131,12 @@ class TestJson:
             ("", "the answer holds no JSON"),
             ("positive", "the answer holds no JSON"),
             ('{"label": "positive"', "the answer holds no JSON"),
+            ('{"a": [{"label": "positive"},]}', "the answer holds no JSON"),
+            ('{"a": {"label": "positive"}', "the answer holds no JSON"),
+            (
+                'Not {"label": "positive"}. Answer: {"label": "negative"}',
+                "the answer holds several values that fit, and they differ",
+            ),
             ('{"label": "SECRET"}', "the answer breaks the rule properties/label/enum of output_schema"),
             ('{"score": 1}', "the answer breaks the rule required of output_schema"),
             ('{"label": "positive", "SECRET": 1}', "the answer breaks the rule additionalProperties of output_schema"),
@@ -126,6 +152,28 @@ class TestJson:
         with pytest.raises(SchemaMismatch) as refused:
             schema(SCHEMA).read(text)
         assert str(refused.value) == reason
+
+    def test_of_a_model_that_nests_itself_is_never_an_inner_one(self) -> None:
+        with pytest.raises(SchemaMismatch, match="holds no JSON"):
+            schema(Nested).read('{"label": "ham", "evidence": [{"label": "spam"},]}')
+
+    @pytest.mark.parametrize("text", ['{"label": "x", "scores": {"SECRET": "no"}}', '{"label": "x", "SECRET": 1}'])
+    def test_a_key_that_the_answer_chose_is_not_repeated(self, text: str) -> None:
+        with pytest.raises(SchemaMismatch) as refused:
+            schema(Nested).read(text)
+        assert "SECRET" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("given", "text"),
+        [
+            ({"$ref": "#/nowhere"}, "{}"),
+            (Breaking, '{"a": 1}'),
+        ],
+    )
+    def test_a_check_that_breaks_makes_its_row_invalid(self, given: Any, text: str) -> None:
+        """T42: one odd answer does not end the landing of all."""
+        with pytest.raises(SchemaMismatch, match="raises"):
+            schema(given).read(text)
 
     def test_that_does_not_fit_a_model_is_refused_by_its_field(self) -> None:
         with pytest.raises(SchemaMismatch) as refused:
