@@ -10,7 +10,7 @@ from typing import BinaryIO, Self
 from airflow_provider_kimi.batch.results import batch_error, id_of, name_of_unreadable, read_row
 from airflow_provider_kimi.batch.rows import Row
 from airflow_provider_kimi.storage.index import LineIndex
-from airflow_provider_kimi.storage.lines import count_lines, lines_at
+from airflow_provider_kimi.storage.lines import lines_at
 
 #: Bytes of one line that are held in memory; an answer of the longest context is a few megabytes.
 MAX_LINE_BYTES = 1 << 26
@@ -27,10 +27,10 @@ class AnswerFiles:
 
     :param output: Local output file; None where there is none.
     :param error: Local error file; None where there is none.
-    :param lines: How many lines both have at most; None counts them.
+    :param lines: How many lines both have at most.
     """
 
-    def __init__(self, output: Path | None, error: Path | None, lines: int | None = None) -> None:
+    def __init__(self, output: Path | None, error: Path | None, lines: int) -> None:
         self.lines = {"output": 0, "error": 0}
         self.duplicates = 0
         self.unreadable = 0
@@ -41,8 +41,6 @@ class AnswerFiles:
         self._looked_at: Row | None = None
         self._files: list[BinaryIO] = []
         self._begins = array("Q", [0])
-        if lines is None:
-            lines = sum(count_lines(path, MAX_LINE_BYTES)[0] for path in paths.values())
         self._index = LineIndex(lines, self._is_at)
         broken = array("Q")
         for kind, path in paths.items():

@@ -1,6 +1,7 @@
 """Values that many unit tests begin with."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.batch.manifest import Tally
 from airflow_provider_kimi.batch.rows import Row
+from airflow_provider_kimi.storage.answers import AnswerFiles
 
 #: Every documented status of a batch (kimi-api.md, section 5).
 ACTIVE = ("validating", "in_progress", "finalizing", "cancelling")
@@ -63,6 +65,11 @@ def output_line(custom_id: str = "a", *, body: object = None, **fields: object) 
     response = {"status_code": 200, "request_id": "", "body": answer_body() if body is None else body}
     line = {"id": custom_id, "custom_id": custom_id, "response": response, "error": None}
     return json.dumps(line | fields).encode()
+
+
+def answer_files(output: Path | None, error: Path | None = None) -> AnswerFiles:
+    """Open result files whose lines nobody has counted yet."""
+    return AnswerFiles(output, error, sum(path.read_bytes().count(b"\n") + 1 for path in (output, error) if path))
 
 
 def tally_of(**counts: int) -> Tally:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.batch.rows import Row
 from airflow_provider_kimi.storage.answers import AnswerFiles
-from tests.unit.samples import answer_body, output_line
+from tests.unit.samples import answer_body, answer_files, output_line
 
 
 def answer(custom_id: str, content: str) -> bytes:
@@ -48,7 +48,7 @@ def test_every_answer_belongs_to_its_own_question(
     path = written(
         tmp_path_factory.getbasetemp() / "shuffled", *(answer(one, f"to {one}") for one in shuffled), ending=ending
     )
-    with AnswerFiles(path, None) as answers:
+    with answer_files(path) as answers:
         assert list(answers.left_ids()) == shuffled
         assert [content_of(answers, one) for one in ids] == [f"to {one}" for one in ids]
         assert (answers.left, answers.duplicates, answers.unreadable) == (0, 0, 0)
@@ -58,14 +58,14 @@ def test_a_row_with_unicode_line_ends_is_whole(output: Path) -> None:
     """T41: the row behind it is found at its place, too."""
     text = "one\u2028two\u0085three"
     raw = answer("a", "TEXT").replace(b"TEXT", text.encode())
-    with AnswerFiles(written(output, raw, answer("b", "plain")), None) as answers:
+    with answer_files(written(output, raw, answer("b", "plain"))) as answers:
         assert content_of(answers, "b") == "plain"
         assert content_of(answers, "a") == text
 
 
 def test_answers_and_errors_come_from_two_files(output: Path, tmp_path: Path) -> None:
     errors = written(tmp_path / "error", error("b"))
-    with AnswerFiles(written(output, answer("a", "yes")), errors) as answers:
+    with answer_files(written(output, answer("a", "yes")), errors) as answers:
         assert list(answers.left_ids()) == ["a", "b"]
         assert answers.take("b") == Row(custom_id="b", status="failed", error_code="c", error_message="m")
         assert content_of(answers, "a") == "yes"
@@ -73,39 +73,39 @@ def test_answers_and_errors_come_from_two_files(output: Path, tmp_path: Path) ->
 
 def test_an_error_file_alone_is_enough(tmp_path: Path) -> None:
     """T37: completed, every row failed, no output file."""
-    with AnswerFiles(None, written(tmp_path / "error", error("a"))) as answers:
+    with answer_files(None, written(tmp_path / "error", error("a"))) as answers:
         row = answers.take("a")
         assert row is not None
         assert row.status == "failed"
 
 
 def test_without_files_there_are_no_answers() -> None:
-    with AnswerFiles(None, None) as answers:
+    with answer_files(None) as answers:
         assert answers.take("a") is None
         assert (answers.left, answers.duplicates, answers.unreadable) == (0, 0, 0)
 
 
 class TestWhereAnIdStandsTwice:
     def test_its_first_line_counts(self, output: Path) -> None:
-        with AnswerFiles(written(output, answer("a", "first"), answer("a", "second")), None) as answers:
+        with answer_files(written(output, answer("a", "first"), answer("a", "second"))) as answers:
             assert answers.duplicates == 1
             assert content_of(answers, "a") == "first"
 
     def test_an_answer_counts_before_what_failed_first(self, output: Path, tmp_path: Path) -> None:
         lines = (error("a"), answer("a", ""), answer("a", "yes"), answer("a", "again"))
-        with AnswerFiles(written(output, *lines), written(tmp_path / "error", error("a"))) as answers:
+        with answer_files(written(output, *lines), written(tmp_path / "error", error("a"))) as answers:
             assert answers.duplicates == 4
             assert content_of(answers, "a") == "yes"
 
     def test_an_answer_counts_before_an_error(self, output: Path, tmp_path: Path) -> None:
         errors = written(tmp_path / "error", error("a"), error("a"))
-        with AnswerFiles(written(output, answer("a", "yes")), errors) as answers:
+        with answer_files(written(output, answer("a", "yes")), errors) as answers:
             assert answers.duplicates == 2
             assert content_of(answers, "a") == "yes"
 
 
 def test_a_row_is_taken_once(output: Path) -> None:
-    with AnswerFiles(written(output, answer("a", "yes")), None) as answers:
+    with answer_files(written(output, answer("a", "yes"))) as answers:
         assert content_of(answers, "a") == "yes"
         assert answers.take("a") is None
         assert list(answers.left_ids()) == []
@@ -113,7 +113,7 @@ def test_a_row_is_taken_once(output: Path) -> None:
 
 def test_an_id_that_nobody_asked_for_is_left(output: Path) -> None:
     """T43: foreign rows are set aside."""
-    with AnswerFiles(written(output, answer("foreign", "x"), answer("a", "yes")), None) as answers:
+    with answer_files(written(output, answer("foreign", "x"), answer("a", "yes"))) as answers:
         assert answers.take("b") is None
         assert content_of(answers, "a") == "yes"
         assert list(answers.left_ids()) == ["foreign"]
@@ -131,7 +131,7 @@ def test_an_id_that_nobody_asked_for_is_left(output: Path) -> None:
 )
 def test_a_line_that_cannot_be_read_costs_no_other(line: bytes, output: Path) -> None:
     """T42: that row only."""
-    with AnswerFiles(written(output, answer("a", "before"), line, answer("c", "behind")), None) as answers:
+    with answer_files(written(output, answer("a", "before"), line, answer("c", "behind"))) as answers:
         assert answers.unreadable == 1
         assert content_of(answers, "c") == "behind"
         assert content_of(answers, "a") == "before"
@@ -144,44 +144,44 @@ class TestALineThatIsCutBehindItsName:
     @pytest.mark.parametrize("begin", [b'{"id":"b",', b'{ "id" : null, ', b"{"])
     def test_is_a_failed_row(self, begin: bytes, output: Path) -> None:
         cut = begin + b'"custom_id": "b", "response": {"sta'
-        with AnswerFiles(written(output, answer("a", "before"), cut, ending=b""), None) as answers:
+        with answer_files(written(output, answer("a", "before"), cut, ending=b"")) as answers:
             row = answers.take("b")
             assert row is not None
             assert (row.status, row.error_code, answers.unreadable) == ("failed", "unreadable_line", 0)
 
     def test_does_not_stand_in_the_way_of_a_whole_one(self, output: Path) -> None:
-        with AnswerFiles(written(output, answer("a", "x")[:-9], answer("a", "whole")), None) as answers:
+        with answer_files(written(output, answer("a", "x")[:-9], answer("a", "whole"))) as answers:
             assert content_of(answers, "a") == "whole"
             assert (answers.unreadable, answers.left) == (1, 0)
 
 
 def test_a_byte_order_mark_costs_no_row(output: Path) -> None:
-    with AnswerFiles(written(output, BOM_UTF8 + answer("a", "yes"), answer("b", "no")), None) as answers:
+    with answer_files(written(output, BOM_UTF8 + answer("a", "yes"), answer("b", "no"))) as answers:
         assert [content_of(answers, "b"), content_of(answers, "a")] == ["no", "yes"]
 
 
 @pytest.mark.parametrize("blank", [b"", b" ", b"\r", b"\t\r"])
 def test_a_blank_line_is_nothing(blank: bytes, output: Path) -> None:
-    with AnswerFiles(written(output, blank, answer("a", "yes"), blank), None) as answers:
+    with answer_files(written(output, blank, answer("a", "yes"), blank)) as answers:
         assert answers.unreadable == 0
         assert content_of(answers, "a") == "yes"
 
 
 def test_its_files_are_closed(output: Path) -> None:
-    with AnswerFiles(written(output, answer("a", "yes")), None) as answers:
+    with answer_files(written(output, answer("a", "yes"))) as answers:
         pass
     with pytest.raises(ValueError, match="closed file"):
         answers.take("a")
 
 
 def test_a_name_that_is_no_utf8_is_an_id_that_nobody_asked_for(output: Path) -> None:
-    with AnswerFiles(written(output, b'{"custom_id": "\xff"}', answer("a", "yes")), None) as answers:
+    with answer_files(written(output, b'{"custom_id": "\xff"}', answer("a", "yes"))) as answers:
         assert content_of(answers, "a") == "yes"
         assert (list(answers.left_ids()), answers.unreadable) == (["\ufffd"], 0)
 
 
 def test_only_rows_that_were_there_count_as_taken(output: Path) -> None:
-    with AnswerFiles(written(output, answer("a", "yes"), answer("b", "no")), None) as answers:
+    with answer_files(written(output, answer("a", "yes"), answer("b", "no"))) as answers:
         assert answers.taken == 0
         for custom_id in ("a", "a", "absent", "b"):
             answers.take(custom_id)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.batch.results import id_of, is_whole, read_row
 from airflow_provider_kimi.batch.rows import ROW_STATUSES
-from airflow_provider_kimi.storage.answers import AnswerFiles
-from tests.unit.samples import answer_body, output_line
+from tests.unit.samples import answer_body, answer_files, output_line
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -90,7 +89,7 @@ def test_no_broken_line_costs_another_row(
     mixed = data.draw(st.permutations([*lines, *whole.values()]))
     content = ending.join(mixed) + (ending if last else b"")
     (folder / "output").write_bytes(content)
-    with AnswerFiles(folder / "output", None) as answers:
+    with answer_files(folder / "output") as answers:
         for one in ids:
             row = answers.take(one)
             assert row is not None
@@ -104,7 +103,7 @@ def test_no_broken_line_costs_another_row(
 @given(content=st.binary())
 def test_no_bytes_raise(content: bytes, folder: Any) -> None:
     (folder / "any").write_bytes(content)
-    with AnswerFiles(folder / "any", folder / "any") as answers:
+    with answer_files(folder / "any", folder / "any") as answers:
         for name in answers.left_ids():
             assert answers.take(name) is not None
     assert is_whole(content) in (True, False)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.batch.results import id_of, is_whole, read_row
 from airflow_provider_kimi.batch.rows import Row
-from airflow_provider_kimi.storage.answers import AnswerFiles
-from tests.unit.samples import answer_body, output_line
+from tests.unit.samples import answer_body, answer_files, output_line
 
 #: Stands in a line where odd bytes will.
 MARK = "MARK"
@@ -57,7 +56,7 @@ class TestAnOddValueBesideAnAnswer:
     def test_costs_neither_its_row_nor_another(self, value: bytes, tmp_path: Path) -> None:
         odd = with_odd(value, output_line("a", x=MARK))
         (tmp_path / "output").write_bytes(b"\n".join([output_line("0"), odd, output_line("b")]))
-        with AnswerFiles(tmp_path / "output", None) as answers:
+        with answer_files(tmp_path / "output") as answers:
             assert answers.take("a") == GOOD
             row = answers.take("b")
             assert row is not None

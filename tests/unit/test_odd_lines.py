@@ -11,10 +11,9 @@ from airflow_provider_kimi.batch.requests import Recipe
 from airflow_provider_kimi.batch.results import id_of, is_whole, read_row
 from airflow_provider_kimi.batch.rows import Row
 from airflow_provider_kimi.batch.validation import RequestCheck
-from airflow_provider_kimi.storage.answers import AnswerFiles
 from airflow_provider_kimi.storage.inputs import Input
 from airflow_provider_kimi.storage.tables import Item
-from tests.unit.samples import answer_body, output_line, request_line
+from tests.unit.samples import answer_body, answer_files, output_line, request_line
 
 #: Deeper than any reader of JSON goes.
 DEPTH = 100_000
@@ -53,7 +52,7 @@ class TestALineOfWhichOnlyTheNameCanBeRead:
     def test_is_found_among_the_others(self, line: bytes, tmp_path: Path) -> None:
         before, behind = output_line("0"), output_line("b", body=answer_body("behind"))
         (tmp_path / "output").write_bytes(b"\n".join([before, line.rstrip(), behind]))
-        with AnswerFiles(tmp_path / "output", None) as answers:
+        with answer_files(tmp_path / "output") as answers:
             assert answers.take("a") == UNREADABLE_ROW
             row = answers.take("b")
             assert row is not None
@@ -73,7 +72,7 @@ class TestALineThatIsNestedTooDeeply:
     @pytest.mark.parametrize("line", NESTED)
     def test_among_answers_costs_no_other(self, line: bytes, tmp_path: Path) -> None:
         (tmp_path / "output").write_bytes(line + b"\n" + output_line("b"))
-        with AnswerFiles(tmp_path / "output", None) as answers:
+        with answer_files(tmp_path / "output") as answers:
             assert (list(answers.left_ids()), answers.unreadable) == (["b"], 1)
             row = answers.take("b")
             assert row is not None
@@ -81,7 +80,7 @@ class TestALineThatIsNestedTooDeeply:
 
     def test_behind_its_name_is_a_failed_row(self, tmp_path: Path) -> None:
         (tmp_path / "output").write_bytes(NESTED_BEHIND_A_NAME + b"\n" + output_line("b"))
-        with AnswerFiles(tmp_path / "output", None) as answers:
+        with answer_files(tmp_path / "output") as answers:
             assert answers.take("a") == UNREADABLE_ROW
             assert (list(answers.left_ids()), answers.unreadable) == (["b"], 0)
 
