@@ -24,7 +24,15 @@ def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refused)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that says two things under one name."""
+    value = dict(pairs)
+    if len(value) < len(pairs) and any(value[name] != said for name, said in pairs):
+        raise ValueError("a name stands twice")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refused, object_pairs_hook=_object)
 
 
 class SchemaMismatch(ValueError):

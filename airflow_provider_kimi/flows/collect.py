@@ -88,6 +88,11 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
         earlier = directory.manifest_of(landing.batch_ids)
+        if directory.earlier and earlier is None:
+            log.warning(
+                "%s holds the result of other batches, %s, which is replaced. Give each result a directory of its own.",
+                *(landing.output, ", ".join(map(str, directory.earlier["batch_ids"]))),
+            )
         try:
             parts = PartFetcher(hook, workshop, log, sleep, all_of_them=earlier is not None).fetch(batches)
         except KimiApiError as error:

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +29,11 @@ class OutputDirectory:
     """
 
     def __init__(self, uri: str) -> None:
+        if not uri or not str(uri).strip():  # rendered from nothing; blank would be the worker's own directory
+            raise KimiInputError(
+                f"output is {uri!r}; it is the URI of a directory. Nothing was landed; the results stay on the "
+                "platform. Check what it is rendered from."
+            )
         self._uri = uri
         with self._writing():
             self._path = object_storage_path(located(uri))
@@ -63,19 +69,21 @@ class OutputDirectory:
             return msgspec.json.decode(text, type=dict[str, Any])
         return {}
 
+    @cached_property
+    def earlier(self) -> dict[str, Any]:
+        """The manifest of the result that is there already; empty where there is none."""
+        manifest = self._manifest()
+        return manifest if isinstance(manifest.get("batch_ids"), list) else {}
+
     def manifest_of(self, batch_ids: Iterable[str]) -> dict[str, Any] | None:
         """Read the manifest of a result of these very batches; None where the directory holds none."""
-        manifest = self._manifest()
-        with suppress(KeyError, TypeError):
-            return manifest if set(manifest["batch_ids"]) == set(batch_ids) else None
-        return None
+        return self.earlier if sorted(map(str, self.earlier.get("batch_ids", []))) == sorted(batch_ids) else None
 
     def withdraw(self, *names: str) -> None:
         """Take the manifest away, so that the directory is no result while it changes, then the named files and the
         results that it named, which may be of another format.
         """
-        manifest = self._manifest()
-        results = manifest.get("results_file") if "batch_ids" in manifest else None
+        results = self.earlier.get("results_file")
         former = [str(results).rsplit("/", 1)[-1]] if results else []
         with self._writing():
             for name in (MANIFEST_NAME, *names, *former):

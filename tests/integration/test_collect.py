@@ -500,6 +500,16 @@ class TestRequestsThatCannotBeRead:
         assert not landed.collected.is_whole
 
 
+def test_a_result_of_other_batches_is_replaced_with_a_word(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    ids = [submit(hook, order([request(one)], reuse="never"), ATTEMPT, LogRecord()).batch_ids for one in ("a", "b")]
+    sim.advance(60)
+    land(hook, tmp_path, ids[0], output_format="csv")
+    landed = land(hook, tmp_path, ids[1])
+    assert any(f"holds the result of other batches, {ids[0][0]}" in line for line in landed.log.warnings)
+    assert not (tmp_path / "results.csv").exists()
+    assert not any("other batches" in line for line in land(hook, tmp_path, ids[1]).log.warnings)
+
+
 def test_a_table_that_somebody_made_of_the_results_stays(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("mine")
     landed = land_prompts(sim, hook, tmp_path)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -60,6 +61,11 @@ class TestTheDirectory:
         with pytest.raises(KimiInputError, match=r"cannot be written \(FileExistsError") as caught:
             OutputDirectory(str(out))
         assert "their results stay on the platform" in str(caught.value)
+
+    @pytest.mark.parametrize("nothing", ["", " ", None])
+    def test_that_is_rendered_from_nothing_is_refused(self, nothing: Any) -> None:
+        with pytest.raises(KimiInputError, match="it is the URI of a directory. Nothing was landed"):
+            OutputDirectory(nothing)
 
     def test_on_an_unknown_storage_is_refused(self) -> None:
         with pytest.raises(KimiInputError, match=r"^Output 'nope://bucket/x' cannot be written"):

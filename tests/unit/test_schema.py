@@ -133,6 +133,7 @@ class TestJson:
             ('{"label": "positive"', "the answer holds no JSON"),
             ('{"a": [{"label": "positive"},]}', "the answer holds no JSON"),
             ('{"a": {"label": "positive"}', "the answer holds no JSON"),
+            ('{"label": "positive", "label": "negative"}', "the answer holds no JSON"),
             (
                 'Not {"label": "positive"}. Answer: {"label": "negative"}',
                 "the answer holds several values that fit, and they differ",
