@@ -165,7 +165,7 @@ def _with_counts(row: Row, counts: TokenCounts, model: str | None) -> Row:
 def _calls(calls: list[msgspec.Raw]) -> str | None:
     """The JSON of tool calls, which are the whole of an answer without a text."""
     held = [call for call in calls if bytes(call) != b"null"]
-    return msgspec.json.encode(held).decode() if held else None
+    return msgspec.json.encode(held).decode("utf-8", "replace") if held else None
 
 
 def _verdict(content: str | None, finish_reason: str | None) -> tuple[RowStatus, str | None, str | None]:

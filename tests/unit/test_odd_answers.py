@@ -124,6 +124,15 @@ class TestAnOddCharacterInAnAnswer:
         assert row == Row(custom_id="a", status="failed", error_code="c", error_message="no \ufffd")
 
 
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_an_odd_value_in_tool_calls_costs_nothing(value: bytes) -> None:
+    line = output_line("a", body=answer_body(None, "tool_calls", tool_calls=[{"id": MARK}]))
+    row = read_row(with_odd(value, line))
+    assert (row.custom_id, row.status) == ("a", "succeeded")
+    assert row.content is not None
+    assert row.content.encode("utf-8").decode("utf-8") == row.content
+
+
 def test_an_error_code_with_half_a_character_can_be_written() -> None:
     line = b'{"custom_id":"a","error":{"code":"\\ud83d","message":"m"}}'
     assert read_row(line).error_code == "\ufffd"
