@@ -62,7 +62,9 @@ def test_every_line_that_names_a_row_gives_it_an_honest_status(line: dict[str, A
 @st.composite
 def broken_lines(draw: st.DrawFn) -> bytes:
     """An answer to `broken` in which bytes were cut out, put in, or written over; or any bytes."""
-    line = bytearray(output_line("broken", body=answer_body(draw(st.text(max_size=5)))))
+    text = draw(st.text(max_size=5))
+    body = draw(st.sampled_from([answer_body(text), answer_body(None, "tool_calls", tool_calls=[{"id": text}])]))
+    line = bytearray(output_line("broken", body=body))
     for _ in range(draw(st.integers(0, 4))):
         begin = draw(st.integers(0, len(line)))
         line[begin : begin + draw(st.integers(0, 30))] = draw(st.binary(max_size=4))
