@@ -22,6 +22,7 @@ from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -127,10 +128,12 @@ class KimiHook(BaseHook):
         return self._client
 
     async def aget_conn(self) -> AsyncOpenAI:
-        """Return the async client, looked up and built off the event loop."""
+        """Return the async client, looked up and built off the event loop.
+
+        All hooks of one connection share it within an event loop; it is closed when the last one calls `aclose`.
+        """
         if self._async_client is None:
-            settings = await self._asettings()
-            self._async_client = await asyncio.to_thread(self._build_async_client, settings)
+            self._async_client = await borrow(await self._asettings(), self._build_async_client)
         return self._async_client
 
     def _build_async_client(self, settings: ConnectionSettings) -> AsyncOpenAI:
@@ -139,10 +142,10 @@ class KimiHook(BaseHook):
         return AsyncOpenAI(**self._client_options(settings))
 
     async def aclose(self) -> None:
-        """Close the async client, if one was opened."""
+        """Leave the async client to the others, if one was opened."""
         if self._async_client is not None:
-            await self._async_client.close()
             self._async_client = None
+            give_back(self.settings)
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell in one sentence whether the key works on its host, by asking for the models."""
