@@ -37,6 +37,7 @@ class Landing:
     :param key_column: The column or columns that named its rows; None where their places did.
     :param check: What is asked of every answer.
     :param output_format: What the results are written as.
+    :param may_replace: Whether the result of other batches, if there is one in the directory, may be replaced.
     :param price_list: Prices that replace the published ones; None for those.
     """
 
@@ -47,6 +48,7 @@ class Landing:
     price_list: Mapping[str, Any] | None = None
     check: AnswerCheck = AnswerCheck()
     output_format: OutputFormat = "jsonl"
+    may_replace: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,7 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
         earlier = directory.manifest_of(landing.batch_ids)
-        if directory.earlier and earlier is None:
-            log.warning(
-                "%s holds the result of other batches, %s, which is replaced. Give each result a directory of its own.",
-                *(landing.output, ", ".join(map(str, directory.earlier["batch_ids"]))),
-            )
+        _check_replaced(directory, landing, log)
         try:
             parts = PartFetcher(hook, workshop, log, sleep, all_of_them=earlier is not None).fetch(batches)
         except KimiApiError as error:
@@ -103,6 +101,7 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
             return Collected(earlier, Tally.of_manifest(earlier), batches)
         with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
             tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, log)
+        _check_replaced(directory, landing, log)  # another task may have landed here meanwhile
         files = _publish(directory, workshop, parts, _formatted(workshop / RESULTS_NAME, landing))
         manifest = build_manifest(batches, tally, prices=prices, files=files)
         directory.publish_manifest(manifest, workshop)
@@ -112,6 +111,21 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     tell("Landed in %s: %s", landing.output, tally.summary())
     is_whole = not tally.unclaimed and all(part.is_whole for part in parts)
     return Collected(manifest, tally, batches, is_whole)
+
+
+def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> None:
+    """Tell that the result of other batches is replaced, or refuse it."""
+    earlier = directory.earlier
+    if not earlier or set(map(str, earlier["batch_ids"])) == set(landing.batch_ids):
+        return
+    held = f"{landing.output} holds the result of other batches, {', '.join(map(str, earlier['batch_ids']))}"
+    if not landing.may_replace:
+        raise KimiInputError(
+            f"{held}, whose files may be on the platform no more, so that it may be the only copy. It is kept, and "
+            "nothing was landed or deleted; the results of this task stay on the platform. Give each result, and each "
+            "mapped task, a directory of its own, such as one with {{ run_id }} and {{ ti.map_index }} in it."
+        )
+    log.warning("%s, which is replaced. Give each result a directory of its own.", held)
 
 
 def _check_kept(earlier: Mapping[str, Any], landing: Landing) -> None:

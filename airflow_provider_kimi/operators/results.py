@@ -64,7 +64,8 @@ class KimiBatchResultsOperator(BaseOperator):
         answer (``<think>``); ``column`` puts them into the column ``reasoning``; ``keep`` leaves answers as sent.
     :param delete_remote_files: Delete the batches' input, output and error files on the platform, which keeps 1,000
         files at most, once the result is landed for good and accepted. Only files of this provider's batches, and none
-        that a batch still needs. The results cannot be landed anywhere else after that; clearing the task keeps them.
+        that a batch still needs. A result of other batches in ``output`` is then not replaced: the task fails, because
+        that may be the only copy. The results cannot be landed anywhere else after that; clearing the task keeps them.
     :param price_list: Prices for the manifest's ``cost``, per million tokens: ``{"currency": "CNY", "date":
         "2026-09-01", "models": {"kimi-k2.6": {"input": 3.9, "cached": 0.66, "output": 16.2}}}``; None for the
         published batch prices of the connection's region. Templated.
@@ -136,6 +137,7 @@ class KimiBatchResultsOperator(BaseOperator):
                 price_list=self.price_list,
                 check=AnswerCheck(read_schema(self.output_schema), self.reasoning),
                 output_format=self.output_format,
+                may_replace=not self.delete_remote_files,
             )
             hook = KimiHook(self.kimi_conn_id)
             collected = collect(hook, landing, self.log)
@@ -158,8 +160,12 @@ class KimiBatchResultsOperator(BaseOperator):
                 "task to land them again, or delete them with KimiDeleteFilesOperator."
             )
             return
+        directory = OutputDirectory(output)
+        if directory.manifest_of(collected.manifest["batch_ids"]) is None:
+            self.log.warning("Another task has landed in %s meanwhile, so the batches' files stay there.", output)
+            return
         uris = [value for field, value in collected.manifest.items() if field.endswith("_file")]
-        OutputDirectory(output).make_durable(uris)
+        directory.make_durable(uris)
         Deletion(hook, self.log).of_landed(collected.batches)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,7 +68,7 @@ class OutputDirectory:
             return msgspec.json.decode(text, type=dict[str, Any])
         return {}
 
-    @cached_property
+    @property
     def earlier(self) -> dict[str, Any]:
         """The manifest of the result that is there already; empty where there is none."""
         manifest = self._manifest()
@@ -77,7 +76,8 @@ class OutputDirectory:
 
     def manifest_of(self, batch_ids: Iterable[str]) -> dict[str, Any] | None:
         """Read the manifest of a result of these very batches; None where the directory holds none."""
-        return self.earlier if sorted(map(str, self.earlier.get("batch_ids", []))) == sorted(batch_ids) else None
+        earlier = self.earlier
+        return earlier if sorted(map(str, earlier.get("batch_ids", []))) == sorted(batch_ids) else None
 
     def withdraw(self, *names: str) -> None:
         """Take the manifest away, so that the directory is no result while it changes, then the named files and the
@@ -90,17 +90,20 @@ class OutputDirectory:
                 (self._path / name).unlink(missing_ok=True)
 
     def publish(self, name: str, *sources: Path) -> str:
-        """Move finished local files in, as one, and return its URI; a last line without its newline gets one.
+        """Move finished local files in, as one, and return its URI.
+
+        In a file of lines, a last line without its newline gets one; any other file lands byte for byte.
 
         On a local disk readers see it only once it is whole; elsewhere the manifest alone is the mark.
         """
         target = self._path / name
         staged = self._path / f".{name}.part" if self._is_local else target
         try:
-            if not (self._is_local and len(sources) == 1 and _moved(sources[0], target)):
+            closes = [name.endswith(".jsonl") and not ends_in_newline(source) for source in sources]
+            if not (self._is_local and closes == [False] and _moved(sources[0], target)):
                 with self._writing(), open_binary(staged, "wb", self._block_bytes) as landed:
-                    for source in sources:
-                        _append(source, landed)
+                    for source, closed in zip(sources, closes, strict=True):
+                        _append(source, landed, b"\n" if closed else b"")
                 if self._is_local:
                     staged.replace(target)
         except BaseException:
@@ -135,17 +138,14 @@ class OutputDirectory:
         self.publish(MANIFEST_NAME, path)
 
 
-def _append(source: Path, target: BinaryIO) -> None:
+def _append(source: Path, target: BinaryIO, end: bytes) -> None:
     with source.open("rb", buffering=0) as content:
         shutil.copyfileobj(content, target, CHUNK_BYTES)
-    if not ends_in_newline(source):
-        target.write(b"\n")
+    target.write(end)
 
 
 def _moved(source: Path, target: Any) -> bool:
     """Rename a file, which writes nothing; False where it has to be copied."""
-    if not ends_in_newline(source):
-        return False
     try:
         source.replace(target.path)
     except OSError:  # another disk

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet  # noqa: TID253  # it reads the files
+from pyarrow.csv import read_csv  # noqa: TID253  # likewise
 
 from airflow_provider_kimi.batch.identity import Attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError, KimiResultError
@@ -69,9 +71,13 @@ class TestACompletedBatch:
         self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path, output_format: OutputFormat
     ) -> None:
         landed = land_prompts(sim, hook, tmp_path)
+        landed_rows = landed.rows()
         again = land(hook, tmp_path, landed.manifest["batch_ids"], output_format=output_format)
         assert again.manifest["results_file"] == f"file://{tmp_path}/results.{output_format}"
         assert [path.name for path in tmp_path.glob("results.*")] == [f"results.{output_format}"]
+        table = parquet.read_table if output_format == "parquet" else read_csv
+        ids = [row["custom_id"] for row in table(tmp_path / f"results.{output_format}").to_pylist()]
+        assert ids == [row["custom_id"] for row in landed_rows]
 
     def test_of_several_tasks_is_one_result(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
         ids = []

@@ -97,6 +97,21 @@ class TestALandedBatchLeavesNothingBehind:
         landed(submission.batch_ids, tmp_path)
         assert kept(hook) == before
 
+    def test_the_only_copy_of_another_result_is_not_replaced(
+        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+    ) -> None:
+        """Mapped tasks with one directory for all of them."""
+        wanted = order(["a", "b"], max_rows_per_batch=1)
+        one, two = submit(hook, wanted, ATTEMPT, LogRecord()).batch_ids
+        sim.advance(60)
+        manifest = landed([one], tmp_path)
+        before = kept(hook)
+        with pytest.raises(AirflowFailException, match=f"holds the result of other batches, {one}.*only copy"):
+            landed([two], tmp_path)
+        assert kept(hook) == before
+        assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
+        assert landed([two], tmp_path / "of its own")["counts"]["succeeded"] == 1
+
     def test_another_format_of_what_is_gone_is_refused(
         self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
     ) -> None:

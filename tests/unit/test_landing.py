@@ -87,6 +87,18 @@ class TestPublish:
         assert uri == f"file://{out}/output.jsonl"
         assert (out / "output.jsonl").read_bytes() == content + (b"" if content[-1:] in (b"", b"\n") else b"\n")
 
+    @pytest.mark.parametrize("copied", [False, True])
+    @pytest.mark.parametrize("name", ["results.parquet", "results.csv"])
+    def test_a_file_that_is_not_of_lines_gets_no_byte_more(
+        self, name: str, copied: bool, out: Path, workshop: Path
+    ) -> None:
+        sources = [source(workshop, b"PAR1...PAR1")]
+        if copied:
+            (workshop / "empty").write_bytes(b"")
+            sources.append(workshop / "empty")
+        OutputDirectory(str(out)).publish(name, *sources)
+        assert (out / name).read_bytes() == b"PAR1...PAR1"
+
     def test_an_older_file_is_replaced_and_nothing_else_stays(self, out: Path, workshop: Path) -> None:
         directory = OutputDirectory(str(out))
         directory.publish("output.jsonl", source(workshop, b"a long first content\n"))
