@@ -90,7 +90,6 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
         earlier = directory.manifest_of(landing.batch_ids)
-        _check_replaced(directory, landing, log)
         try:
             parts = PartFetcher(hook, workshop, log, sleep, all_of_them=earlier is not None).fetch(batches)
         except KimiApiError as error:
@@ -101,7 +100,7 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
             return Collected(earlier, Tally.of_manifest(earlier), batches)
         with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
             tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, log)
-        _check_replaced(directory, landing, log)  # another task may have landed here meanwhile
+        _check_replaced(directory, landing, log)
         files = _publish(directory, workshop, parts, _formatted(workshop / RESULTS_NAME, landing))
         manifest = build_manifest(batches, tally, prices=prices, files=files)
         directory.publish_manifest(manifest, workshop)

@@ -10,10 +10,12 @@ from airflow_provider_kimi.batch.orphans import LIVING_RUNS
 from airflow_provider_kimi.batch.polling import EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.batch.remote_files import FileUses, files_of_landed
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
+from airflow_provider_kimi.flows.collect import Collected
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED, find_batches
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.storage.landing import OutputDirectory
 
 #: The longest window, and the hours that a batch was seen to need beyond it.
 LONGEST_WORK_SECONDS = MAX_WINDOW_HOURS * 3600 + EXPIRY_GRACE_SECONDS
@@ -102,3 +104,26 @@ class Deletion:
                 raise
             self.log.info("File %s is gone already, or another key's: %s", file_id, error)
             return False
+
+
+def delete_landed(hook: KimiHook, output: str, collected: Collected, log: Log) -> None:
+    """Delete the files of batches whose result is landed, unless a later download may bring more than this one.
+
+    :param output: The directory of the result.
+    """
+    if not collected.is_whole:
+        log.warning(
+            "Not every file of the batches came as the platform promised it, so they are kept there. Clear this task "
+            "to land them again, or delete them with KimiDeleteFilesOperator."
+        )
+        return
+    directory = OutputDirectory(output)
+    if directory.manifest_of(collected.manifest["batch_ids"]) is None:
+        log.warning(
+            "Another task has landed in %s meanwhile, so the batches' files stay on the platform. Give each result a "
+            "directory of its own, then clear this task.",
+            output,
+        )
+        return
+    directory.make_durable(value for field, value in collected.manifest.items() if field.endswith("_file"))
+    Deletion(hook, log).of_landed(collected.batches)

@@ -145,7 +145,8 @@ class KimiHook(BaseHook):
         """Leave the async client to the others, if one was opened."""
         if self._async_client is not None:
             self._async_client = None
-            give_back(self.settings)
+            if (closing := give_back(self.settings)) is not None:
+                await asyncio.shield(closing)
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell in one sentence whether the key works on its host, by asking for the models."""

@@ -47,16 +47,18 @@ async def borrow(settings: ConnectionSettings, build: Callable[[ConnectionSettin
         raise
 
 
-def give_back(settings: ConnectionSettings) -> None:
-    """Leave a client to the others; without any it is closed, in the background of the loop."""
+def give_back(settings: ConnectionSettings) -> asyncio.Task[None] | None:
+    """Leave a client to the others; without any it is closed, by the returned task, which need not be waited for."""
     of_loop = _shared.get(asyncio.get_running_loop(), {})
     shared = of_loop[settings]
     shared.holders -= 1
-    if not shared.holders:
-        del of_loop[settings]
-        closing = asyncio.ensure_future(_close(shared))
-        _closing.add(closing)
-        closing.add_done_callback(_closing.discard)
+    if shared.holders:
+        return None
+    del of_loop[settings]
+    closing = asyncio.create_task(_close(shared))
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)
+    return closing
 
 
 async def _close(shared: _Shared) -> None:

@@ -23,12 +23,11 @@ from airflow_provider_kimi.compat import (
 )
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.collect import Collected, Landing, collect
-from airflow_provider_kimi.flows.delete import Deletion
+from airflow_provider_kimi.flows.delete import delete_landed
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.outlets import tell_outlets
 from airflow_provider_kimi.storage.formats import OutputFormat
-from airflow_provider_kimi.storage.landing import OutputDirectory
 
 
 class KimiBatchResultsOperator(BaseOperator):
@@ -149,24 +148,8 @@ class KimiBatchResultsOperator(BaseOperator):
             ti.xcom_push("error_file_ids", collected.error_file_ids)
             self._judge(collected)
             if self.delete_remote_files:
-                self._delete(hook, landing.output, collected)
+                delete_landed(hook, landing.output, collected, self.log)
         return collected.manifest
-
-    def _delete(self, hook: KimiHook, output: str, collected: Collected) -> None:
-        """Delete the batches' files, unless a later download may bring more than this one."""
-        if not collected.is_whole:
-            self.log.warning(
-                "Not every file of the batches came as the platform promised it, so they are kept there. Clear this "
-                "task to land them again, or delete them with KimiDeleteFilesOperator."
-            )
-            return
-        directory = OutputDirectory(output)
-        if directory.manifest_of(collected.manifest["batch_ids"]) is None:
-            self.log.warning("Another task has landed in %s meanwhile, so the batches' files stay there.", output)
-            return
-        uris = [value for field, value in collected.manifest.items() if field.endswith("_file")]
-        directory.make_durable(uris)
-        Deletion(hook, self.log).of_landed(collected.batches)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Tell OpenLineage what was landed, also where too many rows have no usable answer."""
