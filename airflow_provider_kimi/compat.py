@@ -1,5 +1,6 @@
 """The only module that knows where the Airflow versions keep things (2.11 to 3.3)."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -45,6 +46,7 @@ __all__ = [
     "object_storage_path",
     "open_binary",
     "own_xcom",
+    "push_xcom",
     "run_state",
     "task_state",
 ]
@@ -97,6 +99,18 @@ def own_xcom(ti: Any, key: str) -> Any:
 
     index = -1 if ti.map_index is None else ti.map_index
     return XCom.get_one(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=index, key=key)
+
+
+async def push_xcom(ti: Any, key: str, value: Any) -> None:
+    """Push an XCom for a task instance that is deferred."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    index = -1 if ti.map_index is None else ti.map_index
+    place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": index}
+    if hasattr(XCom, "aset"):
+        await XCom.aset(key=key, value=value, **place)
+    else:  # below Airflow 3.3
+        await asyncio.to_thread(lambda: XCom.set(key=key, value=value, **place))
 
 
 def never_rendered(value: Any) -> Any:

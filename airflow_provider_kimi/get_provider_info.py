@@ -19,6 +19,11 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Seconds per HTTP call. Empty: 120.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
+    "requests_per_minute": {
+        "label": "Requests a minute",
+        "description": "Most requests a minute that waits of one triggerer send. Empty: 3, as the lowest tier allows.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {

@@ -77,20 +77,23 @@ def redact(text: str) -> str:
 
 
 @contextmanager
-def translated(settings: ConnectionSettings, action: str, unanswered: str) -> Iterator[None]:
+def translated(
+    settings: ConnectionSettings, action: str, unanswered: str, timeout_seconds: float | None = None
+) -> Iterator[None]:
     """Turn what the SDK and its HTTP client raise inside the block into a `KimiError`.
 
     The original is not chained: its text repeats the answer unredacted.
 
     :param action: What was asked, as in "reading batch 'batch_1'".
     :param unanswered: What is true where no answer came or the platform failed.
+    :param timeout_seconds: How long the call may take; None for as long as the connection says.
     """
     try:
         yield
     except KimiError:
         raise
     except Exception as error:
-        known = _known(error, settings, action, unanswered)
+        known = _known(error, settings, action, unanswered, timeout_seconds or settings.timeout_seconds)
         if known is None:
             raise
         raise known from None
@@ -118,13 +121,15 @@ def not_kimi(settings: ConnectionSettings, action: str) -> KimiApiError:
     )
 
 
-def _known(error: Exception, settings: ConnectionSettings, action: str, unanswered: str) -> KimiError | None:
+def _known(
+    error: Exception, settings: ConnectionSettings, action: str, unanswered: str, timeout_seconds: float
+) -> KimiError | None:
     import openai
 
     if isinstance(error, openai.APIStatusError):
         return _from_status(error, settings, action, unanswered)
     if isinstance(error, openai.APITimeoutError) or type(error).__name__.endswith("Timeout"):
-        what = f"did not answer {action} within {settings.timeout_seconds:g} s"
+        what = f"did not answer {action} within {timeout_seconds:g} s"
     elif isinstance(error, (openai.APIConnectionError, _transport_errors())):
         what = f"could not be reached, or closed the connection, while {action}"
     else:

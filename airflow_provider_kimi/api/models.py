@@ -43,7 +43,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     error_file_id: str | None = None
     completion_window: str | None = None
     created_at: int | None = None
+    in_progress_at: int | None = None
     expires_at: int | None = None
+    finalizing_at: int | None = None
+    cancelling_at: int | None = None
     completed_at: int | None = None
     failed_at: int | None = None
     cancelled_at: int | None = None

@@ -30,6 +30,7 @@ class ConnectionSettings:
     :param model: Model used where an operator names none.
     :param timeout_seconds: Seconds per HTTP call.
     :param console_url: Template for links; None for the region's console.
+    :param requests_per_minute: Requests that waits may send; None where the connection says nothing.
     """
 
     conn_id: str
@@ -40,6 +41,7 @@ class ConnectionSettings:
     model: str
     timeout_seconds: float
     console_url: str | None
+    requests_per_minute: float | None = None
 
 
 def read_settings(
@@ -72,8 +74,12 @@ def read_settings(
         region=_region_of(base_url),
         billing_region=_region_of(base_url) or region,
         model=extra.get("model") or DEFAULT_MODEL,
-        timeout_seconds=_timeout(conn_id, extra.get("timeout")),
+        timeout_seconds=_positive(conn_id, "timeout", extra, "Give seconds per HTTP call, for example 120.")
+        or DEFAULT_TIMEOUT_SECONDS,
         console_url=extra.get("console_url") or None,
+        requests_per_minute=_positive(
+            conn_id, "requests_per_minute", extra, "Give how many requests waits may send in a minute, for example 60."
+        ),
     )
 
 
@@ -126,13 +132,15 @@ def _region_of(base_url: str) -> str | None:
     return next((region for region, url in REGION_BASE_URLS.items() if urlsplit(url).hostname == hostname), None)
 
 
-def _timeout(conn_id: str, value: object) -> float:
+def _positive(conn_id: str, name: str, extra: Mapping[str, Any], remedy: str) -> float | None:
+    """Read a number above zero; None where none is set."""
+    value = extra.get(name)
     if value is None or value == "":
-        return DEFAULT_TIMEOUT_SECONDS
+        return None
     try:
-        seconds = float(str(value))
+        number = float(str(value))
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise _wrong(conn_id, f"has timeout {value!r}", "Give seconds per HTTP call, for example 120.")
-    return seconds
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise _wrong(conn_id, f"has {name} {value!r}", remedy)
+    return number

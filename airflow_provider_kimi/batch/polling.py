@@ -1,18 +1,13 @@
 """What next? The one decision of every wait, sync or async: it takes what was seen and a time, and touches nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_kimi.api.models import ACTIVE_STATUSES, CANCELLABLE_STATUSES, Batch
 from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.exceptions import KimiApiError, KimiError
-
-#: Shortest time between deferring and the first check. An event that fires at once can overtake the end of the
-#: process that deferred, and the executor then takes the resumed task for a failed one.
-FIRST_CHECK_SECONDS = 5.0
-#: Longest pause that the platform can ask for; a wait must not sleep through the end of its batch.
-MAX_RETRY_AFTER_SECONDS = 900.0
+from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, Move, OnStall, stall_line, stalls_at
+from airflow_provider_kimi.exceptions import KimiError
 
 #: How long after its `expires_at` a batch is waited for by default. Its results are assembled then, which was seen to
 #: take hours.
@@ -20,6 +15,9 @@ EXPIRY_GRACE_SECONDS = 6 * 3600.0
 
 #: How long a batch is waited for that was cancelled because the time was over. A cancel was seen to take 25 minutes.
 CANCEL_GRACE_SECONDS = 3600.0
+
+#: When a cancel is asked for again that has changed nothing yet.
+CANCEL_AGAIN_SECONDS = 60.0
 
 #: What becomes of batches that have not ended in time: they go on, or they are cancelled and what was done is kept.
 OnTimeout = Literal["keep", "cancel"]
@@ -29,26 +27,54 @@ Seen = Batch | KimiError
 
 
 @dataclass(frozen=True)
-class Wait:
-    """Look again later.
+class Watch:
+    """A wait for batches.
 
-    :param seconds: How much later.
-    :param notes: What is worth a line in the log.
+    :param batch_ids: Each is waited for once, however often it is given.
+    :param poll_interval_seconds: Shortest time between two looks; None for a pace that fits the batches' age.
+    :param deadline: Unix seconds; absolute, so that a restarted triggerer does not begin anew. None for what the
+        batches' own expiry sets.
+    :param on_timeout: What becomes of batches that have not ended by then.
+    :param stall_seconds: How long a batch may stand still.
+    :param on_stall: What becomes of one that stands still for longer.
     """
 
-    seconds: float
+    batch_ids: tuple[str, ...]
+    poll_interval_seconds: float | None = None
+    deadline: float | None = None
+    on_timeout: OnTimeout = "keep"
+    stall_seconds: float = DEFAULT_STALL_SECONDS
+    on_stall: OnStall = "keep"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "batch_ids", tuple(dict.fromkeys(self.batch_ids)))
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait on.
+
+    :param until: Unix seconds at which the time alone changes the decision; None if it never does.
+    :param fault: Why batches could not be looked at; empty if they could.
+    :param notes: What else is worth a warning.
+    """
+
+    until: float | None = None
+    fault: str = ""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Cancel:
-    """Cancel these batches, then look again.
+    """Cancel batches, then wait on.
 
-    :param seconds: When to look again.
+    :param until: When to decide again, if nothing changes before, in unix seconds.
+    :param reason: Why, for the log.
     """
 
     batch_ids: tuple[str, ...]
-    seconds: float
+    until: float
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -62,78 +88,85 @@ class Finish:
 Step = Wait | Cancel | Finish
 
 
-def decide_next(
-    seen: Mapping[str, Seen],
-    *,
-    now: float,
-    deadline: float | None,
-    poll_interval_seconds: float,
-    on_timeout: OnTimeout = "keep",
-) -> Step:
-    """Decide after one look at every batch of a wait.
+def decide_next(watch: Watch, seen: Mapping[str, Seen], moves: Mapping[str, Move], now: float) -> Step:
+    """Decide after a look at the batches of a wait.
 
     A permanent fault ends the wait at once; a passing one, and a status that nobody knows, only delay it; the
     deadline ends it in any case. What runs is then cancelled if that is asked for, and its end is waited for once more.
+    The last expiry of the batches plus a grace is a deadline too. A batch that stands still is dealt with as asked.
 
-    :param seen: What was seen of each batch, by id.
+    :param seen: What was seen of each batch, by id; a batch that was not seen yet is missing.
+    :param moves: When each of them moved last.
     :param now: Unix seconds.
-    :param deadline: Unix seconds after which nobody waits any more. The last expiry of the batches plus a grace ends
-        the wait before it; None leaves only that.
-    :param poll_interval_seconds: Time between two looks.
     """
     errors = {batch_id: error for batch_id, error in seen.items() if isinstance(error, KimiError)}
     batches = {batch_id: batch for batch_id, batch in seen.items() if isinstance(batch, Batch)}
     for error in errors.values():
         if not error.retryable:
             return Finish(BatchEvent.failed(batches, str(error)))
-    end = _end_of_wait(seen, deadline)
+    end = _end_of_wait(watch, batches)
     is_over = end is not None and now >= end
-    was_cancelled = is_over and on_timeout == "cancel" and any(b.status == "cancelled" for b in batches.values())
-    if not errors and all(batch.is_terminal for batch in batches.values()) and not was_cancelled:
+    has_ended = len(batches) == len(watch.batch_ids) and all(batch.is_terminal for batch in batches.values())
+    was_cancelled = is_over and watch.on_timeout == "cancel" and any(b.status == "cancelled" for b in batches.values())
+    if has_ended and not was_cancelled:
         return Finish(BatchEvent.ended(batches))
     if end is not None and is_over:
-        left = end + CANCEL_GRACE_SECONDS - now if on_timeout == "cancel" else 0.0
-        running = [batch_id for batch_id, batch in batches.items() if batch.status in CANCELLABLE_STATUSES]
-        if running and left > 0:
-            return Cancel(tuple(running), min(poll_interval_seconds, left))
-        if left <= 0 or not any(_may_end(what) for what in seen.values()):
-            return Finish(BatchEvent.timed_out(batches, tuple(seen), [str(error) for error in errors.values()]))
-        end += CANCEL_GRACE_SECONDS
-    asked = [error.retry_after_seconds or 0.0 for error in errors.values() if isinstance(error, KimiApiError)]
-    seconds = max(poll_interval_seconds, min(max(asked, default=0.0), MAX_RETRY_AFTER_SECONDS))
-    if end is not None:
-        seconds = min(seconds, end - now)
-    return Wait(seconds, tuple(_notes(errors, batches)))
+        limit = end + CANCEL_GRACE_SECONDS if watch.on_timeout == "cancel" else now
+        running = _cancellable(batches.values())
+        if running and now < limit:
+            return Cancel(running, min(now + CANCEL_AGAIN_SECONDS, limit), "the time to wait is over (on_timeout)")
+        if now >= limit or has_ended:
+            return Finish(BatchEvent.timed_out(batches, watch.batch_ids, [str(error) for error in errors.values()]))
+        end = limit
+    return _wait_on(watch, batches, moves, now, end, _fault(errors, watch))
 
 
-def _end_of_wait(seen: Mapping[str, Seen], deadline: float | None) -> float | None:
+def _wait_on(
+    watch: Watch,
+    batches: Mapping[str, Batch],
+    moves: Mapping[str, Move],
+    now: float,
+    end: float | None,
+    fault: str,
+) -> Step:
+    """Wait, unless a batch stands still and something else is asked for that case."""
+    running = [batch for batch in batches.values() if not batch.is_terminal and batch.id in moves]
+    stalls = {batch.id: stalls_at(batch, moves[batch.id], watch.stall_seconds) for batch in running}
+    stalled = [batch for batch in running if stalls[batch.id] <= now]
+    lines = [stall_line(batch, moves[batch.id]) for batch in stalled]
+    if stalled and watch.on_stall == "fail":
+        return Finish(BatchEvent.failed(batches, f"{' '.join(lines)} The wait is given up, as on_stall='fail' asks."))
+    if watch.on_stall == "cancel" and (cancellable := _cancellable(stalled)):
+        until = now + CANCEL_AGAIN_SECONDS
+        return Cancel(cancellable, until if end is None else min(until, end), f"{' '.join(lines)} (on_stall)")
+    moments = [moment for moment in (end, *stalls.values()) if moment is not None and moment > now]
+    odd = [
+        f"Batch {batch.id} has the status {batch.status!r}, which is not documented."
+        for batch in running
+        if batch.status not in ACTIVE_STATUSES
+    ]
+    return Wait(min(moments, default=None), fault, (*odd, *lines))
+
+
+def _end_of_wait(watch: Watch, batches: Mapping[str, Batch]) -> float | None:
     """When the wait ends: at the deadline, or when every batch should have ended by itself, whichever is first.
 
     Both are the same however often it is asked, so the answer does not move while nothing new is seen.
     """
-    expiries = [what.expires_at for what in seen.values() if isinstance(what, Batch)]
-    known = [expiry for expiry in expiries if expiry is not None]
-    if not known or len(known) < len(seen):
-        return deadline
+    known = [batch.expires_at for batch in batches.values() if batch.expires_at is not None]
+    if not known or len(known) < len(watch.batch_ids):
+        return watch.deadline
     own = max(known) + EXPIRY_GRACE_SECONDS
-    return own if deadline is None else min(own, deadline)
+    return own if watch.deadline is None else min(own, watch.deadline)
 
 
-def _may_end(what: Seen) -> bool:
-    return not isinstance(what, Batch) or not what.is_terminal
+def _cancellable(batches: Iterable[Batch]) -> tuple[str, ...]:
+    return tuple(batch.id for batch in batches if batch.status in CANCELLABLE_STATUSES)
 
 
-def _notes(errors: Mapping[str, KimiError], batches: Mapping[str, Batch]) -> list[str]:
-    notes = [f"Could not look at batch {batch_id}: {error}" for batch_id, error in errors.items()]
-    for batch in batches.values():
-        if not batch.is_terminal and batch.status not in ACTIVE_STATUSES:
-            notes.append(f"Batch {batch.id} has the status {batch.status!r}, which is not documented.")
-    return notes
-
-
-def progress_line(batch: Batch) -> str:
-    """Say in one line where a batch stands."""
-    counts = batch.counts
-    rows = f", {counts.completed + counts.failed:,} of {counts.total:,} rows done" if counts.total else ""
-    failed = f" ({counts.failed:,} failed)" if counts.failed else ""
-    return f"Batch {batch.id}: {batch.status}{rows}{failed}"
+def _fault(errors: Mapping[str, KimiError], watch: Watch) -> str:
+    if not errors:
+        return ""
+    batch_id, error = list(errors.items())[-1]
+    which = f"batch {batch_id}" if len(watch.batch_ids) == 1 else f"{len(errors)} of {len(watch.batch_ids)} batches"
+    return f"Could not look at {which}: {error}"

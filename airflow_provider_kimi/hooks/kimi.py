@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: Seconds to wait for a TCP connection; a host that is up answers in milliseconds.
 CONNECT_TIMEOUT_SECONDS = 10.0
 
+#: Longest wait for the answer of a call that reads batches; each such call is repeated soon.
+READ_TIMEOUT_SECONDS = 30.0
+
 #: Bytes read at once while a file is downloaded.
 DOWNLOAD_CHUNK_BYTES = 1 << 18
 
@@ -54,7 +57,8 @@ class KimiHook(BaseHook):
     def __init__(self, kimi_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.kimi_conn_id = kimi_conn_id
-        self._async_client: AsyncOpenAI | None = None
+        self._built: tuple[ConnectionSettings, OpenAI] | None = None
+        self._borrowed: tuple[ConnectionSettings, AsyncOpenAI] | None = None
 
     # The connection
 
@@ -87,6 +91,16 @@ class KimiHook(BaseHook):
             extra=extra,
         )
 
+    @property
+    def requests_per_minute(self) -> float | None:
+        """What waits may send over this connection; None if it says nothing, or was not read yet."""
+        read: ConnectionSettings | None = self.__dict__.get("settings")
+        return read.requests_per_minute if read else None
+
+    def renew(self) -> None:
+        """Read the connection anew before the next call; if it was changed, that call gets a client of its own."""
+        self.__dict__.pop("settings", None)
+
     @contextmanager
     def _looking_up(self) -> Iterator[None]:
         try:
@@ -103,11 +117,13 @@ class KimiHook(BaseHook):
                 "sent; batches go on as they were. Check Airflow's API server and secrets backend if this lasts."
             ) from None
 
-    @cached_property
+    @property
     def _client(self) -> OpenAI:
         from openai import OpenAI
 
-        return OpenAI(**self._client_options(self.settings))
+        if self._built is None or self._built[0] != self.settings:
+            self._built = (self.settings, OpenAI(**self._client_options(self.settings)))
+        return self._built[1]
 
     @staticmethod
     def _client_options(settings: ConnectionSettings) -> dict[str, Any]:
@@ -132,9 +148,19 @@ class KimiHook(BaseHook):
 
         All hooks of one connection share it within an event loop; it is closed when the last one calls `aclose`.
         """
-        if self._async_client is None:
-            self._async_client = await borrow(await self._asettings(), self._build_async_client)
-        return self._async_client
+        settings = await self._asettings()
+        if self._borrowed is not None and self._borrowed[0] != settings:
+            await self.aclose()
+        if self._borrowed is None:
+            return self._keep(settings, await borrow(settings, self._build_async_client))
+        return self._borrowed[1]
+
+    def _keep(self, settings: ConnectionSettings, client: AsyncOpenAI) -> AsyncOpenAI:
+        if self._borrowed is None:
+            self._borrowed = (settings, client)
+        else:  # another call of this hook was faster
+            give_back(settings)
+        return self._borrowed[1]
 
     def _build_async_client(self, settings: ConnectionSettings) -> AsyncOpenAI:
         from openai import AsyncOpenAI
@@ -143,9 +169,9 @@ class KimiHook(BaseHook):
 
     async def aclose(self) -> None:
         """Leave the async client to the others, if one was opened."""
-        if self._async_client is not None:
-            self._async_client = None
-            if (closing := give_back(self.settings)) is not None:
+        if self._borrowed is not None:
+            settings, self._borrowed = self._borrowed[0], None
+            if (closing := give_back(settings)) is not None:
                 await asyncio.shield(closing)
 
     def test_connection(self) -> tuple[bool, str]:
@@ -234,17 +260,15 @@ class KimiHook(BaseHook):
 
     def get_batch(self, batch_id: str) -> models.Batch:
         """Read a batch."""
-        action = _reading(batch_id)
-        with translated(self.settings, action, _STILL_RUNNING):
-            reply = self._client.batches.with_raw_response.retrieve(checked_id(batch_id))
+        with self._reading(f"reading batch {batch_id!r}", _STILL_RUNNING) as (action, seconds):
+            reply = self._client.batches.with_raw_response.retrieve(checked_id(batch_id), timeout=seconds)
             return decode(self.settings, action, reply.content, models.Batch)
 
     async def aget_batch(self, batch_id: str) -> models.Batch:
         """Read a batch without blocking the event loop."""
         client = await self.aget_conn()
-        action = _reading(batch_id)
-        with translated(self.settings, action, _STILL_RUNNING):
-            reply = await client.batches.with_raw_response.retrieve(checked_id(batch_id))
+        with self._reading(f"reading batch {batch_id!r}", _STILL_RUNNING) as (action, seconds):
+            reply = await client.batches.with_raw_response.retrieve(checked_id(batch_id), timeout=seconds)
             return decode(self.settings, action, reply.content, models.Batch)
 
     def list_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
@@ -253,11 +277,22 @@ class KimiHook(BaseHook):
         :param after: Id of the last batch seen; None for the first page.
         :param limit: Batches a page.
         """
-        action = "listing batches"
-        query: dict[str, Any] = {"limit": limit} | ({"after": after} if after else {})
-        with translated(self.settings, action, _NOTHING):
-            reply = self._client.batches.with_raw_response.list(**query)
+        with self._reading("listing batches", _NOTHING) as (action, seconds):
+            reply = self._client.batches.with_raw_response.list(**_page(after, limit), timeout=seconds)
             return decode(self.settings, action, reply.content, models.BatchPage)
+
+    async def alist_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
+        """Read one page of batches without blocking the event loop; see `list_batches`."""
+        client = await self.aget_conn()
+        with self._reading("listing batches", _NOTHING) as (action, seconds):
+            reply = await client.batches.with_raw_response.list(**_page(after, limit), timeout=seconds)
+            return decode(self.settings, action, reply.content, models.BatchPage)
+
+    @contextmanager
+    def _reading(self, action: str, unanswered: str) -> Iterator[tuple[str, float]]:
+        seconds = min(self.settings.timeout_seconds, READ_TIMEOUT_SECONDS)
+        with translated(self.settings, action, unanswered, seconds):
+            yield action, seconds
 
     def cancel_batch(self, batch_id: str) -> models.Batch:
         """Ask for a cancel; rows already running still end, and are billed."""
@@ -331,8 +366,8 @@ class KimiHook(BaseHook):
 _STILL_RUNNING = "The batch is not touched by this: it goes on as it was."
 
 
-def _reading(batch_id: str) -> str:
-    return f"reading batch {batch_id!r}"
+def _page(after: str | None, limit: int) -> dict[str, Any]:
+    return {"limit": limit} | ({"after": after} if after else {})
 
 
 def _quieten_http_client() -> None:

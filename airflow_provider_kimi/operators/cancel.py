@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.identity import read_batch_ids
+from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.compat import (
     BaseOperator,
     Context,
@@ -17,7 +18,7 @@ from airflow_provider_kimi.compat import (
 )
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.cancel import request_cancels
-from airflow_provider_kimi.flows.wait import Watch, wait_here
+from airflow_provider_kimi.flows.wait import wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 
@@ -31,7 +32,7 @@ class KimiCancelBatchOperator(BaseOperator):
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param wait_for_termination: Wait until every batch is terminal; False returns each status as it then stands.
     :param deferrable: Wait in the triggerer; False waits in the worker.
-    :param poll_interval: Seconds between two looks.
+    :param poll_interval: Seconds between two looks; None for a pace that fits the batches' age.
     :param timeout: Seconds or timedelta after which the wait is given up.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The status of each batch, by id.
@@ -46,7 +47,7 @@ class KimiCancelBatchOperator(BaseOperator):
         batch_id: str | Sequence[str] | XComArg,
         wait_for_termination: bool = True,
         deferrable: bool = True,
-        poll_interval: float = 30.0,
+        poll_interval: float | None = None,
         timeout: timedelta | float = timedelta(hours=4),
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,

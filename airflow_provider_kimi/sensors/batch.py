@@ -12,7 +12,9 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.attempt import read_try_number
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.identity import read_batch_ids
-from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout
+from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OnStall
+from airflow_provider_kimi.batch.pace import LONGEST_PAUSE_SECONDS
+from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
 from airflow_provider_kimi.batch.submission import OnFinalFailure
 from airflow_provider_kimi.compat import (
     AirflowFailException,
@@ -29,7 +31,8 @@ from airflow_provider_kimi.compat import (
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.abandon import GIVEN_UP_STATES
 from airflow_provider_kimi.flows.cancel import leave_running, request_cancels
-from airflow_provider_kimi.flows.wait import Watch, check_completed, look, wait_here
+from airflow_provider_kimi.flows.verdict import check_completed
+from airflow_provider_kimi.flows.wait import look_once, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.triggers.batch import WAITING_TRY_KEY, KimiBatchTrigger
@@ -66,7 +69,9 @@ class KimiBatchSensor(BaseSensorOperator):
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :param deferrable: Wait in the triggerer. False waits in the worker, by ``mode`` (``poke`` or ``reschedule``).
-    :param poke_interval: Seconds between two looks, at least 10 by the platform's advice.
+    :param poke_interval: Seconds or timedelta between two looks, kept to whatever the platform's tier allows. None for
+        a pace that does: 10 seconds at first, growing with the batches' age to a minute (more for windows of days),
+        shorter again near their end, and never more requests than the connection's ``requests_per_minute``.
     :param timeout: Seconds or timedelta after which the wait is given up, counted from the first look of this try and
         kept when the triggerer restarts; None for as long as the platform may take.
     :param on_timeout: What becomes of batches that have not ended in time: ``keep`` lets them go on, and a clear waits
@@ -75,6 +80,10 @@ class KimiBatchSensor(BaseSensorOperator):
         task this needs Airflow 3.3 and a live triggerer; a task in ``mode="reschedule"`` cannot notice.
     :param on_final_failure: What becomes of batches that run when the task fails for good for another reason: ``keep``
         lets them go on, and the message names them; ``cancel`` cancels them.
+    :param stall_timeout: Seconds or timedelta without any movement after which a batch counts as stalled; it does too
+        half an hour after its ``expires_at``. In ``mode="reschedule"`` rows that no longer get done are not noticed.
+    :param on_stall: What becomes of such a batch, after a warning: ``keep`` waits on, ``cancel`` cancels it and waits
+        for its end, ``fail`` fails the task and does with it what ``on_final_failure`` says.
     :param on_incomplete: What a batch does that ended otherwise than ``completed``: ``fail`` the task, or
         ``continue``, so that a KimiBatchResultsOperator can land the rows that were done.
     :return: The ids, in the given order.
@@ -89,24 +98,27 @@ class KimiBatchSensor(BaseSensorOperator):
         batch_id: str | Sequence[str] | XComArg,
         kimi_conn_id: str = KimiHook.default_conn_name,
         deferrable: bool = True,
-        poke_interval: timedelta | float = 30.0,
+        poke_interval: timedelta | float | None = None,
         timeout: timedelta | float | None = None,
         on_timeout: OnTimeout = "keep",
         cancel_on_kill: bool = True,
         on_final_failure: OnFinalFailure = "keep",
+        stall_timeout: timedelta | float = DEFAULT_STALL_SECONDS,
+        on_stall: OnStall = "keep",
         on_incomplete: OnIncomplete = "fail",
         **kwargs: Any,
     ) -> None:
-        allowed = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        allowed = _seconds(timeout)
         # Airflow's own limit, which holds in a worker only, comes last: ours ends the wait in order.
         super().__init__(
-            poke_interval=poke_interval,
+            poke_interval=LONGEST_PAUSE_SECONDS if poke_interval is None else poke_interval,
             timeout=(LONGEST_WAIT_SECONDS if allowed is None else allowed) + CANCEL_GRACE_SECONDS,
             **kwargs,
         )
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
         check_choice("on_timeout", on_timeout, get_args(OnTimeout))
         check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
+        check_choice("on_stall", on_stall, get_args(OnStall))
         self.batch_id = batch_id
         self.kimi_conn_id = kimi_conn_id
         self.deferrable = deferrable
@@ -114,6 +126,9 @@ class KimiBatchSensor(BaseSensorOperator):
         self.on_timeout = on_timeout
         self.cancel_on_kill = cancel_on_kill
         self.on_final_failure = on_final_failure
+        self.on_stall = on_stall
+        self._poll_interval = _seconds(poke_interval)
+        self._stall_seconds = _seconds(stall_timeout) or DEFAULT_STALL_SECONDS
         self._allowed_seconds = allowed
         self._waiting_ti: Any = None
 
@@ -144,6 +159,8 @@ class KimiBatchSensor(BaseSensorOperator):
                 on_timeout=self.on_timeout,
                 cancel_on_kill=self.cancel_on_kill,
                 try_number=number,
+                stall_timeout=watch.stall_seconds,
+                on_stall=self.on_stall,
             ),
             method_name="execute_complete",
         )
@@ -190,12 +207,14 @@ class KimiBatchSensor(BaseSensorOperator):
             seconds = self.execution_timeout.total_seconds()
             ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
         with airflow_errors():
-            return Watch(tuple(self._ids()), self.poke_interval, min(ends), self.on_timeout)
+            return Watch(
+                tuple(self._ids()), self._poll_interval, min(ends), self.on_timeout, self._stall_seconds, self.on_stall
+            )
 
     def _look(self, context: Context, watch: Watch) -> list[str] | None:
         """Look once; the ids if the wait is over, None if it goes on."""
         with airflow_errors():
-            step = look(self.hook, watch, self.log)
+            step = look_once(self.hook, watch, self.log)
         return None if step is None else self._conclude(context, step.event)
 
     def _ids(self) -> list[str]:
@@ -226,3 +245,7 @@ class KimiBatchSensor(BaseSensorOperator):
     def _leave_running(self, event: BatchEvent) -> str:
         """Do with running batches what was asked for a final failure, and say so."""
         return leave_running(self.hook, event, cancel=self.on_final_failure == "cancel", log=self.log)
+
+
+def _seconds(value: timedelta | float | None) -> float | None:
+    return value.total_seconds() if isinstance(value, timedelta) else value

@@ -7,25 +7,38 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_kimi.batch.polling import OnTimeout
-from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, task_state
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OnStall
+from airflow_provider_kimi.batch.polling import OnTimeout, Watch
+from airflow_provider_kimi.batch.progress import Progress
+from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, push_xcom, task_state
 from airflow_provider_kimi.flows.abandon import cancel_all, is_given_up, to_the_end
-from airflow_provider_kimi.flows.wait import Watch, until_finished
+from airflow_provider_kimi.flows.wait import until_finished
+from airflow_provider_kimi.flows.watcher import subscribe
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 #: XCom key under which a waiting task notes its try, so that a trigger of an earlier one can tell.
 WAITING_TRY_KEY = "kimi_waiting_try"
+
+#: XCom key under which a wait shows how far its batches are.
+PROGRESS_KEY = "progress"
+
+#: Longest time that a wait spends on showing that.
+SHOW_SECONDS = 10.0
 
 
 class KimiBatchTrigger(BaseTrigger):
     """Wait until every batch is terminal, the deadline has passed, or waiting on makes no sense; then fire once.
 
     It may be stopped and started again anywhere: everything it needs is in its arguments, and a restart changes no
-    batch. Failed polls only delay it. The event is a :class:`~airflow_provider_kimi.batch.events.BatchEvent` as a dict.
+    batch. Failed polls only delay it. All triggers of one connection in a triggerer share their looks, so that a
+    thousand of them make a dozen requests. While it waits, the XCom ``progress`` of its task tells how many batches
+    have which status, how many rows are done, and when the last one is expected (from Airflow 3.0 on). The event is a
+    :class:`~airflow_provider_kimi.batch.events.BatchEvent` as a dict.
 
     :param batch_ids: Batches to wait for.
     :param kimi_conn_id: Airflow connection, looked up in the triggerer.
-    :param poll_interval: Seconds between two looks.
+    :param poll_interval: Seconds between two looks; None for 10 seconds at first to a minute or more later.
     :param deadline: Unix seconds; absolute, so that a restart does not begin the wait anew. None for six hours after
         the last batch's ``expires_at``, which ends the wait in any case.
     :param on_timeout: ``cancel`` cancels what has not ended by then, and waits up to an hour for the end; ``keep`` lets
@@ -33,17 +46,23 @@ class KimiBatchTrigger(BaseTrigger):
     :param cancel_on_kill: Cancel what runs when the waiting task is marked failed or success (Airflow 3.3 and newer).
         A clear, and a stop of the triggerer, never do.
     :param try_number: The try that waits; None where that is not known.
+    :param stall_timeout: Seconds without any movement after which a batch counts as stalled; it does too half an hour
+        after its ``expires_at``.
+    :param on_stall: What becomes of such a batch, after a warning: ``keep`` waits on, ``cancel`` cancels it and waits
+        for its end, ``fail`` ends the wait.
     """
 
     def __init__(
         self,
         batch_ids: Sequence[str],
         kimi_conn_id: str = KimiHook.default_conn_name,
-        poll_interval: float = 30.0,
+        poll_interval: float | None = None,
         deadline: float | None = None,
         on_timeout: OnTimeout = "keep",
         cancel_on_kill: bool = False,
         try_number: int | None = None,
+        stall_timeout: float = DEFAULT_STALL_SECONDS,
+        on_stall: OnStall = "keep",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.batch_ids = list(batch_ids)
@@ -53,6 +72,8 @@ class KimiBatchTrigger(BaseTrigger):
         self.on_timeout = on_timeout
         self.cancel_on_kill = cancel_on_kill
         self.try_number = try_number
+        self.stall_timeout = stall_timeout
+        self.on_stall = on_stall
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that a restart needs; no secret is in it."""
@@ -66,18 +87,43 @@ class KimiBatchTrigger(BaseTrigger):
                 "on_timeout": self.on_timeout,
                 "cancel_on_kill": self.cancel_on_kill,
                 "try_number": self.try_number,
+                "stall_timeout": self.stall_timeout,
+                "on_stall": self.on_stall,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
-        hook = KimiHook(self.kimi_conn_id)
-        watch = Watch(tuple(self.batch_ids), self.poll_interval, self.deadline, self.on_timeout)
+        watch = Watch(
+            tuple(self.batch_ids),
+            self.poll_interval,
+            self.deadline,
+            self.on_timeout,
+            self.stall_timeout,
+            self.on_stall,
+        )
+        subscription = subscribe(self.kimi_conn_id, watch, self.log)
         try:
-            event = await until_finished(hook.aget_batch, hook.acancel_batch, watch, self.log)
+            event = await until_finished(subscription, self._cancel, watch, self.log, show=self._show)
+        finally:
+            await subscription.leave()
+        yield TriggerEvent(replace(event, try_number=self.try_number).to_dict())  # type: ignore[no-untyped-call]
+
+    async def _cancel(self, batch_id: str) -> Batch:
+        hook = KimiHook(self.kimi_conn_id)
+        try:
+            return await hook.acancel_batch(batch_id)
         finally:
             await hook.aclose()
-        yield TriggerEvent(replace(event, try_number=self.try_number).to_dict())  # type: ignore[no-untyped-call]
+
+    async def _show(self, progress: Progress) -> None:
+        """Show how far the batches are; that this fails concerns nobody's batch."""
+        if self.task_instance is None:  # in dag.test
+            return
+        try:
+            await asyncio.wait_for(push_xcom(self.task_instance, PROGRESS_KEY, progress.to_dict()), SHOW_SECONDS)
+        except Exception as error:
+            self.log.debug("The XCom %s was not pushed: %s", PROGRESS_KEY, error)
 
     async def on_kill(self) -> None:
         """Cancel what runs, if a user has given the task up. Airflow 3.3 calls this, older versions do not."""

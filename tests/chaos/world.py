@@ -8,16 +8,17 @@ from random import Random
 from typing import Any
 
 from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
+from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.flows.abandon import cancel_all
 from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.flows.prepare import Order
 from airflow_provider_kimi.flows.submit import submit
-from airflow_provider_kimi.flows.wait import Watch, until_finished
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.crash.chain import Fate, MortalHook
 from tests.support.logs import LogRecord
 from tests.support.requests import order
+from tests.support.waiting import wait_in_worker
 
 
 class KilledError(BaseException):
@@ -90,17 +91,8 @@ class World:
         deadline = None if seconds is None else self.sim.now() + seconds
         watch = Watch(tuple(self.ids), 300.0, deadline, "cancel")
 
-        async def read(batch_id: str) -> Any:
-            return hook.get_batch(batch_id)
-
-        async def cancel(batch_id: str) -> Any:
-            return hook.cancel_batch(batch_id)
-
-        async def sleep(pause: float) -> None:
-            self.sim.advance(pause)
-
         try:
-            event = asyncio.run(until_finished(read, cancel, watch, self.log, clock=self.sim.now, sleep=sleep))
+            event = wait_in_worker(hook, self.sim, watch, self.log)
         except KilledError as death:
             self.note(f"triggerer killed {death}")
             return False

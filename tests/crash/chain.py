@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
+from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.batch.requests import Recipe
 from airflow_provider_kimi.flows.collect import Landing, collect
+from airflow_provider_kimi.flows.look import Alone, InWorker
 from airflow_provider_kimi.flows.prepare import Order
 from airflow_provider_kimi.flows.submit import submit
-from airflow_provider_kimi.flows.wait import Watch, until_finished
+from airflow_provider_kimi.flows.wait import until_finished
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from tests.support.logs import LogRecord
 
@@ -102,13 +104,14 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     attempt = Attempt(TaskIdentity("dag", "run", "task"), number=number)
     ids = submit(hook, order, attempt, log, pause).batch_ids
 
-    async def read(batch_id: str) -> Any:
-        return hook.get_batch(batch_id)
-
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / SPEED)
 
-    event = asyncio.run(until_finished(read, read, Watch(tuple(ids), 30.0, None), log, sleep=sleep))
+    async def cancel(batch_id: str) -> Any:
+        return hook.cancel_batch(batch_id)
+
+    watch = Watch(tuple(ids), 30.0)
+    event = asyncio.run(until_finished(Alone(InWorker(hook), watch, sleep=sleep), cancel, watch, log))
     assert event.outcome == "ended", event
     collect(hook, Landing(ids, str(folder / "out")), log, pause)
     return ids

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
 from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout
-from airflow_provider_kimi.flows.wait import Watch, until_finished
+from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
@@ -20,6 +18,7 @@ from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
 from tests.support.tasks import resume_task, run_task
+from tests.support.waiting import waited
 
 HOUR, DAY = 3600.0, 86_400.0
 NEVER = Timing(working_seconds=100 * DAY)
@@ -35,26 +34,7 @@ def wait_for(
     log: LogRecord | None = None,
 ) -> BatchEvent:
     """Wait on the simulated clock."""
-
-    async def wait() -> BatchEvent:
-        watch = Watch((batch_id,), INTERVAL, deadline, on_timeout)
-        try:
-            return await until_finished(
-                *(hook.aget_batch, hook.acancel_batch, watch, log or LogRecord()), clock=sim.now, sleep=moving(sim)
-            )
-        finally:
-            await hook.aclose()
-
-    return asyncio.run(wait())
-
-
-def moving(sim: KimiSimulator) -> Callable[[float], Awaitable[None]]:
-    """A sleep that moves the simulated clock instead of waiting."""
-
-    async def sleep(seconds: float) -> None:
-        sim.advance(seconds)
-
-    return sleep
+    return asyncio.run(waited(hook, sim, Watch((batch_id,), INTERVAL, deadline, on_timeout), log))
 
 
 class TestTheBatchesOwnExpiry:
@@ -217,4 +197,6 @@ def test_a_trigger_that_an_older_release_stored_starts_and_cancels_nothing_when_
         "on_timeout": "keep",
         "cancel_on_kill": False,
         "try_number": None,
+        "stall_timeout": 21_600.0,
+        "on_stall": "keep",
     }

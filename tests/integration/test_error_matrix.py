@@ -10,9 +10,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.flows.collect import Landing, collect
-from airflow_provider_kimi.flows.wait import Watch, until_finished
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, RowError
@@ -22,6 +22,7 @@ from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, spoiling, submit
 from tests.support.reviews import read_rows
 from tests.support.tasks import run_task
+from tests.support.waiting import waited
 
 IDS = "<org-0123456789abcdef><ak-fedcba9876543210>"
 
@@ -86,16 +87,7 @@ class Chain:
         asyncio.run(self._wait(batch_id.id))
 
     async def _wait(self, batch_id: str) -> None:
-        async def sleep(seconds: float) -> None:
-            self.sim.advance(seconds)
-
-        watch = Watch((batch_id,), 30.0, self.sim.now() + 3600)
-        try:
-            event = await until_finished(
-                *(self.hook.aget_batch, self.hook.acancel_batch, watch, LogRecord()), clock=self.sim.now, sleep=sleep
-            )
-        finally:
-            await self.hook.aclose()
+        event = await waited(self.hook, self.sim, Watch((batch_id,), 30.0, self.sim.now() + 3600))
         if event.outcome != "ended":
             raise WaitOverError(event.outcome, event.message)
 

@@ -1,21 +1,26 @@
 """The one decision of every wait."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from airflow_provider_kimi.api.models import RequestCounts
+from airflow_provider_kimi.api.models import Batch, RequestCounts
 from airflow_provider_kimi.batch.events import BatchEnd, BatchEvent
+from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OVERDUE_SECONDS, OnStall, moves_after
 from airflow_provider_kimi.batch.polling import (
+    CANCEL_AGAIN_SECONDS,
+    CANCEL_GRACE_SECONDS,
     EXPIRY_GRACE_SECONDS,
-    FIRST_CHECK_SECONDS,
-    MAX_RETRY_AFTER_SECONDS,
+    Cancel,
     Finish,
     Seen,
     Step,
     Wait,
+    Watch,
     decide_next,
-    progress_line,
 )
 from airflow_provider_kimi.exceptions import (
     KimiApiError,
@@ -36,9 +41,16 @@ def api_error(retryable: bool, retry_after_seconds: float | None = None) -> Kimi
     )
 
 
-def decide(*seen: Seen, deadline: float | None = None, interval: float = 60.0) -> Step:
-    named = {f"batch_{number}": what for number, what in enumerate(seen, 1)}
-    return decide_next(named, now=NOW, deadline=deadline, poll_interval_seconds=interval)
+def decide(*seen: Seen, deadline: float | None = None, **fields: Any) -> Step:
+    named = {
+        f"batch_{number}": replace(what, id=f"batch_{number}") if isinstance(what, Batch) else what
+        for number, what in enumerate(seen, 1)
+    }
+    return decide_on(named, deadline=deadline, **fields)
+
+
+def decide_on(seen: dict[str, Seen], now: float = NOW, **fields: Any) -> Step:
+    return decide_next(Watch(tuple(seen), **fields), seen, moves_after({}, seen, now), now)
 
 
 def event_of(step: Step) -> BatchEvent:
@@ -57,13 +69,13 @@ class TestOneBatch:
     @pytest.mark.parametrize("status", ACTIVE)
     def test_an_active_status_is_waited_on(self, status: str) -> None:
         """T40: `cancelling` is not the end."""
-        assert decide(make_batch(status)) == Wait(60.0)
+        assert decide(make_batch(status)) == Wait(NOW + DEFAULT_STALL_SECONDS)
 
     @pytest.mark.parametrize("status", UNKNOWN)
     def test_an_unknown_status_is_waited_on_and_noted(self, status: str) -> None:
         """T18: waiting on is safe, silence is not."""
         note = f"Batch batch_1 has the status {status!r}, which is not documented."
-        assert decide(make_batch(status)) == Wait(60.0, (note,))
+        assert decide(make_batch(status)) == Wait(NOW + DEFAULT_STALL_SECONDS, notes=(note,))
 
     @pytest.mark.parametrize("status", [*ACTIVE, *UNKNOWN])
     def test_the_deadline_ends_the_wait_for_any_other_status(self, status: str) -> None:
@@ -78,7 +90,7 @@ class TestAFaultOfOneLook:
     @pytest.mark.parametrize("error", [api_error(True), KimiNoAnswerError("no"), KimiResultError("no")])
     def test_that_passes_only_delays(self, error: KimiError) -> None:
         """T17: one bad poll is not the end of a batch."""
-        assert decide(error) == Wait(60.0, ("Could not look at batch batch_1: no",))
+        assert decide(error) == Wait(fault="Could not look at batch batch_1: no")
 
     @pytest.mark.parametrize("error", [api_error(True), KimiNoAnswerError("no")])
     def test_that_passes_does_not_outlast_the_deadline(self, error: KimiError) -> None:
@@ -99,56 +111,38 @@ class TestAFaultOfOneLook:
         assert event.message == "permanent"
 
 
-class TestHowLongToWait:
-    @pytest.mark.parametrize(
-        ("asked", "seconds"),
-        [
-            pytest.param(None, 60.0, id="nothing asked"),
-            pytest.param(0.0, 60.0, id="nothing to wait"),
-            pytest.param(59.0, 60.0, id="less than the interval"),
-            pytest.param(300.0, 300.0, id="more than the interval"),
-            pytest.param(900.0, 900.0, id="the longest"),
-            pytest.param(901.0, 900.0, id="a little longer than that"),
-            pytest.param(86_400.0, 900.0, id="a day, which would sleep through the end of the batch"),
-            pytest.param(float("inf"), 900.0, id="for ever"),
-        ],
-    )
-    def test_the_platform_may_ask_for_more_than_the_interval(self, asked: float | None, seconds: float) -> None:
-        step = decide(api_error(True, asked), make_batch("in_progress"))
-        assert isinstance(step, Wait)
-        assert step.seconds == seconds
-
-    def test_an_interval_that_is_longer_than_any_pause_is_kept(self) -> None:
-        step = decide(api_error(True, 86_400.0), interval=3600.0)
-        assert isinstance(step, Wait)
-        assert step.seconds == 3600.0
-        assert MAX_RETRY_AFTER_SECONDS == 900.0
-
-    def test_the_longest_that_is_asked_counts(self) -> None:
-        step = decide(api_error(True, 90.0), api_error(True, 300.0), api_error(True, 120.0))
-        assert isinstance(step, Wait)
-        assert step.seconds == 300.0
-
-    @pytest.mark.parametrize("left", [0.5, 59.0, 60.0])
-    def test_never_past_the_deadline(self, left: float) -> None:
+class TestWhenToDecideAgain:
+    def test_is_the_deadline_and_no_later(self) -> None:
         """T8: the event comes at the limit, not an interval later."""
-        assert decide(make_batch("in_progress"), deadline=NOW + left) == Wait(left)
-        step = decide(api_error(True, 600.0), deadline=NOW + left)
-        assert isinstance(step, Wait)
-        assert step.seconds == left
+        assert decide(make_batch("in_progress"), deadline=NOW + 7) == Wait(NOW + 7)
+        assert decide(make_batch("in_progress"), deadline=NOW + 9e9) == Wait(NOW + DEFAULT_STALL_SECONDS)
 
-    def test_the_first_check_leaves_time_for_the_deferring_process_to_end(self) -> None:
-        """T11: an event that fires at once overtakes it."""
-        assert FIRST_CHECK_SECONDS >= 5.0
+    def test_is_the_end_of_the_grace_of_a_cancel(self) -> None:
+        step = decide(make_batch("cancelling"), deadline=NOW - 60, on_timeout="cancel")
+        assert step == Wait(NOW - 60 + CANCEL_GRACE_SECONDS)
+
+    def test_comes_soon_after_a_cancel_that_may_have_failed(self) -> None:
+        step = decide(make_batch("in_progress"), deadline=NOW - 60, on_timeout="cancel")
+        assert isinstance(step, Cancel)
+        assert (step.batch_ids, step.until) == (("batch_1",), NOW + CANCEL_AGAIN_SECONDS)
 
 
 class TestSeveralBatches:
     def test_the_wait_goes_on_while_one_is_active(self) -> None:
-        assert decide(make_batch("completed"), make_batch("finalizing"), make_batch("failed")) == Wait(60.0)
+        step = decide(make_batch("completed"), make_batch("finalizing"), make_batch("failed"))
+        assert isinstance(step, Wait)
 
     def test_the_wait_goes_on_while_one_could_not_be_read(self) -> None:
         step = decide(make_batch("completed"), KimiNoAnswerError("no"))
-        assert step == Wait(60.0, ("Could not look at batch batch_2: no",))
+        assert step == Wait(fault="Could not look at 1 of 2 batches: no")
+
+    def test_the_wait_goes_on_while_one_was_not_seen_yet(self) -> None:
+        watch = Watch(("batch_1", "batch_2"))
+        assert decide_next(watch, {"batch_1": make_batch("completed")}, {}, NOW) == Wait()
+
+    def test_one_that_is_given_twice_is_waited_for_once(self) -> None:
+        watch = Watch(("batch_1", "batch_1"))
+        assert event_of(decide_next(watch, {"batch_1": make_batch("completed")}, {}, NOW)).outcome == "ended"
 
     def test_each_end_is_told_with_its_counts(self) -> None:
         counts = RequestCounts(total=10, completed=7, failed=3)
@@ -169,62 +163,44 @@ SEEN = st.dictionaries(
 )
 CLOCK = st.floats(1e9, 2e9)
 LEFT = st.one_of(st.none(), st.floats(-1e5, 1e5))
-INTERVAL = st.floats(1, 3600)
 
 
 class TestWhateverIsSeen:
-    @given(seen=SEEN, now=CLOCK, left=LEFT, interval=INTERVAL)
-    def test_a_wait_is_positive_and_ends_by_the_deadline(
-        self, seen: dict[str, Seen], now: float, left: float | None, interval: float
+    @given(seen=SEEN, now=CLOCK, left=LEFT)
+    def test_a_wait_is_decided_on_again_by_the_deadline(
+        self, seen: dict[str, Seen], now: float, left: float | None
     ) -> None:
         deadline = None if left is None else now + left
-        step = decide_next(seen, now=now, deadline=deadline, poll_interval_seconds=interval)
+        step = decide_on(seen, now, deadline=deadline)
         if isinstance(step, Wait):
-            assert step.seconds > 0
-            assert deadline is None or step.seconds <= deadline - now
+            assert step.until is None or step.until > now
+            assert deadline is None or (step.until is not None and step.until <= deadline)
         if deadline is not None and now >= deadline:
             assert isinstance(step, Finish)
 
-    @given(seen=SEEN, now=CLOCK, left=LEFT, interval=INTERVAL)
+    @given(seen=SEEN, now=CLOCK, left=LEFT)
     def test_ended_means_that_every_batch_was_seen_terminal(
-        self, seen: dict[str, Seen], now: float, left: float | None, interval: float
+        self, seen: dict[str, Seen], now: float, left: float | None
     ) -> None:
-        deadline = None if left is None else now + left
-        step = decide_next(seen, now=now, deadline=deadline, poll_interval_seconds=interval)
+        step = decide_on(seen, now, deadline=None if left is None else now + left)
         all_terminal = all(not isinstance(what, KimiError) and what.status in TERMINAL for what in seen.values())
         ended = isinstance(step, Finish) and step.event.outcome == "ended"
         assert ended is all_terminal
         if isinstance(step, Finish) and ended:
             assert list(step.event.batches) == list(seen)
 
-    @given(seen=SEEN, now=CLOCK, left=LEFT, interval=INTERVAL)
+    @given(seen=SEEN, now=CLOCK, left=LEFT)
     def test_failed_means_that_one_fault_is_permanent(
-        self, seen: dict[str, Seen], now: float, left: float | None, interval: float
+        self, seen: dict[str, Seen], now: float, left: float | None
     ) -> None:
-        deadline = None if left is None else now + left
-        step = decide_next(seen, now=now, deadline=deadline, poll_interval_seconds=interval)
+        step = decide_on(seen, now, deadline=None if left is None else now + left)
         permanent = any(isinstance(what, KimiError) and not what.retryable for what in seen.values())
         assert (isinstance(step, Finish) and step.event.outcome == "failed") is permanent
 
-    @given(seen=SEEN, now=CLOCK, interval=INTERVAL)
-    def test_without_a_deadline_nothing_times_out(self, seen: dict[str, Seen], now: float, interval: float) -> None:
-        step = decide_next(seen, now=now, deadline=None, poll_interval_seconds=interval)
+    @given(seen=SEEN, now=CLOCK)
+    def test_without_a_deadline_nothing_times_out(self, seen: dict[str, Seen], now: float) -> None:
+        step = decide_on(seen, now)
         assert not isinstance(step, Finish) or step.event.outcome != "timed_out"
-        assert isinstance(step, Finish) or step.seconds >= interval
-
-
-@pytest.mark.parametrize(
-    ("counts", "line"),
-    [
-        pytest.param(None, "Batch batch_1: in_progress", id="no counts"),
-        pytest.param(RequestCounts(), "Batch batch_1: in_progress", id="zeros while validating"),
-        pytest.param(RequestCounts(1234), "Batch batch_1: in_progress, 0 of 1,234 rows done", id="nothing done"),
-        pytest.param(RequestCounts(10, 4), "Batch batch_1: in_progress, 4 of 10 rows done", id="some done"),
-        pytest.param(RequestCounts(10, 4, 2), "Batch batch_1: in_progress, 6 of 10 rows done (2 failed)", id="failed"),
-    ],
-)
-def test_progress_is_told_in_one_line(counts: RequestCounts | None, line: str) -> None:
-    assert progress_line(make_batch("in_progress", request_counts=counts)) == line
 
 
 class TestTheEndOfAWait:
@@ -241,6 +217,57 @@ class TestTheEndOfAWait:
         assert isinstance(decide(self.LATE, api_error(retryable=True)), Wait)
 
     def test_is_never_slept_through(self) -> None:
-        step = decide(make_batch(expires_at=int(NOW - EXPIRY_GRACE_SECONDS + 7)), interval=60.0)
+        step = decide(make_batch(expires_at=int(NOW - EXPIRY_GRACE_SECONDS + 7)))
         assert isinstance(step, Wait)
-        assert step.seconds == pytest.approx(7, abs=1)
+        assert step.until == pytest.approx(NOW + 7, abs=1)
+
+
+class TestABatchThatStandsStill:
+    HALF = RequestCounts(10, 5)
+
+    def stalled(self, on_stall: OnStall, status: str = "in_progress") -> Step:
+        batch = make_batch(status, request_counts=self.HALF, expires_at=int(NOW + 86_400))
+        seen: dict[str, Seen] = {"batch_1": batch}
+        moves = moves_after(moves_after({}, seen, NOW), seen, NOW + 100)
+        return decide_next(Watch(("batch_1",), stall_seconds=100, on_stall=on_stall), seen, moves, NOW + 100)
+
+    def test_is_told_with_the_facts(self) -> None:
+        step = self.stalled("keep")
+        assert isinstance(step, Wait)
+        (note,) = step.notes
+        assert "batch_1: in_progress, 5 of 10 rows done, and has not moved since 2025-09-04 15:33 UTC" in note
+        assert "it was to end by 2025-09-05" in note
+
+    def test_is_cancelled_if_that_is_asked_for(self) -> None:
+        step = self.stalled("cancel")
+        assert isinstance(step, Cancel)
+        assert step.batch_ids == ("batch_1",)
+
+    @pytest.mark.parametrize("status", ["finalizing", "cancelling"])
+    def test_but_not_where_a_cancel_saves_nothing(self, status: str) -> None:
+        assert isinstance(self.stalled("cancel", status), Wait)
+
+    def test_ends_the_wait_if_that_is_asked_for(self) -> None:
+        event = event_of(self.stalled("fail"))
+        assert event.outcome == "failed"
+        assert "on_stall='fail'" in event.message
+
+    def test_is_no_longer_so_once_it_moves(self) -> None:
+        before: dict[str, Seen] = {"batch_1": make_batch(request_counts=self.HALF)}
+        after: dict[str, Seen] = {"batch_1": make_batch(request_counts=RequestCounts(10, 6))}
+        moves = moves_after(moves_after({}, before, NOW), after, NOW + 99)
+        assert decide_next(Watch(("batch_1",), stall_seconds=100), after, moves, NOW + 100) == Wait(NOW + 199)
+
+    def test_is_one_that_is_overdue_as_well(self) -> None:
+        step = decide(make_batch(expires_at=int(NOW - OVERDUE_SECONDS)))
+        assert isinstance(step, Wait)
+        assert "it was to end by" in step.notes[0]
+
+    def test_is_known_by_its_own_times_after_a_restart(self) -> None:
+        step = decide(make_batch("finalizing", finalizing_at=int(NOW - 101)), stall_seconds=100)
+        assert isinstance(step, Wait)
+        assert "has not moved since" in step.notes[0]
+
+    def test_a_batch_that_could_not_be_read_is_none(self) -> None:
+        seen: dict[str, Seen] = {"batch_1": KimiNoAnswerError("no")}
+        assert isinstance(decide_next(Watch(("batch_1",), stall_seconds=1), seen, {}, NOW), Wait)

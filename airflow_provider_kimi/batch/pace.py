@@ -1,0 +1,90 @@
+"""How soon to look again: soon while a batch is young or nearly done, seldom in between, seldom while looks fail."""
+
+from airflow_provider_kimi.api.models import Batch
+
+#: Shortest time between deferring and the first look. An event that fires at once can overtake the end of the
+#: process that deferred, and the executor then takes the resumed task for a failed one.
+FIRST_LOOK_SECONDS = 5.0
+
+#: Shortest pause that is chosen for a user; the platform advises 10 to 60 seconds (kimi-api.md, section 5).
+SHORTEST_PAUSE_SECONDS = 10.0
+
+#: Longest pause that is chosen for a batch with a window of a day; longer windows allow longer ones.
+LONGEST_PAUSE_SECONDS = 60.0
+
+#: A window without a known length.
+_DAY_SECONDS = 86_400.0
+
+#: Longest pause that failed looks lead to, unless the user's own interval is longer.
+MAX_FAULT_PAUSE_SECONDS = 300.0
+
+#: Longest pause that the platform can ask for; a wait must not sleep through the end of its batch.
+MAX_RETRY_AFTER_SECONDS = 900.0
+
+#: Requests a minute that waits may send over a connection which says nothing else: what the lowest tier allows
+#: (kimi-api.md, section 9; whether looks count is not documented).
+DEFAULT_REQUESTS_PER_MINUTE = 3.0
+
+
+def first_pause(poll_interval_seconds: float | None) -> float:
+    """Seconds from the begin of a wait to its first look.
+
+    :param poll_interval_seconds: The user's own interval; None for one of our choice.
+    """
+    return max(SHORTEST_PAUSE_SECONDS if poll_interval_seconds is None else poll_interval_seconds, FIRST_LOOK_SECONDS)
+
+
+def pause_between_looks(batch: Batch | None, now: float) -> float:
+    """Choose the seconds between two looks at a batch.
+
+    A thirtieth of its age, so that nobody waits for news much longer than the batch has run, from ten seconds to a
+    minute for each day of its window; shorter near the end, as its counts tell it, but at least a thousandth of its
+    age, so that a batch which never ends is not asked for ever faster.
+
+    :param batch: As it was last seen; None if it was not.
+    :param now: Unix seconds.
+    """
+    if batch is None or batch.created_at is None:
+        return SHORTEST_PAUSE_SECONDS
+    age = max(0.0, now - batch.created_at)
+    window = _DAY_SECONDS if batch.expires_at is None else batch.expires_at - batch.created_at
+    longest = LONGEST_PAUSE_SECONDS * max(1.0, window / _DAY_SECONDS)
+    pause = min(max(age / 30, SHORTEST_PAUSE_SECONDS), longest)
+    left = _seconds_left(batch, now)
+    return pause if left is None else min(pause, max(SHORTEST_PAUSE_SECONDS, age / 1000, left / 2))
+
+
+def _seconds_left(batch: Batch, now: float) -> float | None:
+    """Guess when a batch ends: by its counts, or, while results are assembled, by how long that has taken already."""
+    assembling = batch.finalizing_at if batch.status == "finalizing" else batch.cancelling_at
+    if batch.status in ("finalizing", "cancelling"):
+        return None if assembling is None else max(0.0, now - assembling) / 10
+    counts = batch.counts
+    done = counts.completed + counts.failed
+    begun = batch.in_progress_at or batch.created_at
+    if not done or begun is None:
+        return None
+    return max(0, counts.total - done) / done * max(0.0, now - begun)
+
+
+def pause_after_faults(pause_seconds: float, faults: int, asked_seconds: float | None) -> float:
+    """Lengthen a pause after looks that failed.
+
+    :param pause_seconds: The pause without faults; kept at least.
+    :param faults: Failed looks in a row.
+    :param asked_seconds: How long the platform asked to wait; None if it did not.
+    """
+    doubled = min(pause_seconds * 2.0 ** min(max(0, faults - 1), 30), MAX_FAULT_PAUSE_SECONDS)
+    return max(pause_seconds, doubled, min(asked_seconds or 0.0, MAX_RETRY_AFTER_SECONDS))
+
+
+def seconds_per_request(requests_per_minute: float | None, poll_interval_seconds: float | None) -> float:
+    """How much time a request of a wait must be given, for the connection's sake.
+
+    :param requests_per_minute: What the connection allows; None if it says nothing. The user's own interval then
+        stands, and an interval of our choice keeps to what the lowest tier allows.
+    :param poll_interval_seconds: The user's own interval; None for one of our choice.
+    """
+    if requests_per_minute is not None:
+        return 60.0 / requests_per_minute
+    return 60.0 / DEFAULT_REQUESTS_PER_MINUTE if poll_interval_seconds is None else 0.0

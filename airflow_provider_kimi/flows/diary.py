@@ -1,0 +1,77 @@
+"""Diary: what a wait writes into its task's log. Often at first, seldom later, each thing once."""
+
+from collections.abc import Mapping
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.batch.polling import Cancel, Seen, Step, Wait
+from airflow_provider_kimi.batch.progress import Progress, progress_of, summary_line
+from airflow_provider_kimi.flows.log import Log
+
+#: Longest silence about something new.
+MAX_SILENCE_SECONDS = 900.0
+
+
+class Diary:
+    """Keeps a day of waiting under two hundred lines.
+
+    A status that appears for the first time is told at once, as are warnings about a batch. Everything else waits until
+    the log has been silent for a tenth of the time waited so far, at most a quarter of an hour.
+
+    :param begun: When the wait began, in unix seconds.
+    """
+
+    def __init__(self, log: Log, begun: float) -> None:
+        self._log = log
+        self._begun = begun
+        self._told_at = begun
+        self._told: Progress | None = None
+        self._statuses: set[frozenset[str]] = set()
+        self._notes: set[str] = set()
+        self._is_out = False
+        self.again_at: float | None = None
+
+    def write(self, seen: Mapping[str, Seen], step: Step, now: float) -> Progress | None:
+        """Tell what is new; return the progress if a line about it was written.
+
+        What is held back is told by a call at `again_at`, or at any later one.
+        """
+        batches = {batch_id: what for batch_id, what in seen.items() if isinstance(what, Batch)}
+        fault = step.fault if isinstance(step, Wait) else ""
+        for note in step.notes if isinstance(step, Wait) else ():
+            if note not in self._notes:
+                self._notes.add(note)
+                self._log.warning("%s Waiting on.", note)
+        if isinstance(step, Cancel):
+            self._log.warning("Cancelling %s: %s", ", ".join(step.batch_ids), step.reason)
+        self.again_at = None
+        self._tell_fault(fault, now)
+        return self._tell_progress(batches, now) if batches else None
+
+    def _tell_fault(self, fault: str, now: float) -> None:
+        if self._is_out == bool(fault) or self._is_too_soon(now):
+            return
+        if fault:
+            self._log.warning("%s Waiting on.", fault)
+        else:
+            self._log.info("The batches can be looked at again.")
+        self._is_out = bool(fault)
+        self._told_at = now
+
+    def _tell_progress(self, batches: Mapping[str, Batch], now: float) -> Progress | None:
+        progress = progress_of(batches.values(), now)
+        if self._told is not None and progress.key == self._told.key:
+            return None
+        statuses = frozenset(progress.statuses)
+        if statuses in self._statuses and self._is_too_soon(now):
+            return None
+        self._log.info("%s", summary_line(batches, progress))
+        self._statuses.add(statuses)
+        self._told, self._told_at = progress, now
+        return progress
+
+    def _is_too_soon(self, now: float) -> bool:
+        silence = min((now - self._begun) / 10, MAX_SILENCE_SECONDS)
+        if now >= self._told_at + silence:
+            return False
+        self.again_at = self._told_at + silence
+        return True

@@ -1,0 +1,234 @@
+"""Look: one round of requests about batches, and the waiter that makes its rounds alone."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+from airflow_provider_kimi.api.models import Batch, BatchPage
+from airflow_provider_kimi.batch.pace import (
+    first_pause,
+    pause_after_faults,
+    pause_between_looks,
+    seconds_per_request,
+)
+from airflow_provider_kimi.batch.polling import Seen, Watch
+from airflow_provider_kimi.batch.rounds import PAGE_SIZE, Page, Shown, Single, requests_of_round
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError
+from airflow_provider_kimi.hooks.kimi import KimiHook
+
+#: Failed requests after which a round is given up.
+MAX_FAULTS_OF_A_ROUND = 2
+
+#: Longest pause before a fault that looks permanent is looked at again.
+CONFIRM_SECONDS = 10.0
+
+#: A shorter sleep may end before the clock has moved.
+SHORTEST_SLEEP_SECONDS = 0.01
+
+
+class Platform(Protocol):
+    """What a look needs of a hook."""
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """What the connection allows; None if it says nothing, or was not read yet."""
+
+    async def aget_batch(self, batch_id: str) -> Batch:
+        """Read a batch."""
+
+    async def alist_batches(self, *, after: str | None = None, limit: int = PAGE_SIZE) -> BatchPage:
+        """Read a page of batches."""
+
+    def renew(self) -> None:
+        """Read the connection anew before the next call."""
+
+
+class InWorker:
+    """The platform by calls that block, for waits that hold a worker slot."""
+
+    def __init__(self, hook: KimiHook) -> None:
+        self._hook = hook
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """What the connection allows."""
+        return self._hook.requests_per_minute
+
+    async def aget_batch(self, batch_id: str) -> Batch:
+        """Read a batch."""
+        return self._hook.get_batch(batch_id)
+
+    async def alist_batches(self, *, after: str | None = None, limit: int = PAGE_SIZE) -> BatchPage:
+        """Read a page of batches."""
+        return self._hook.list_batches(after=after, limit=limit)
+
+    def renew(self) -> None:
+        """Read the connection anew before the next call."""
+        self._hook.renew()
+
+
+class Round:
+    """One look at the batches that are due.
+
+    A fault that looks permanent is believed when the next round meets it again, after the connection was read anew:
+    a key may have been changed meanwhile, a fresh batch may be unknown for a moment.
+
+    :param due: Ids, in the order of `requests_of_round`.
+    :param from_top: Whether the top of the list showed any of them the last time.
+    :param doubted: Ids whose last answer looked permanently wrong; kept by the caller from round to round.
+    """
+
+    def __init__(self, platform: Platform, due: Sequence[str], doubted: set[str], *, from_top: bool = True) -> None:
+        self._platform = platform
+        self._due = due
+        self._doubted = doubted
+        self.from_top = from_top
+        self.newest_first: bool | None = None
+        self.requests = 0
+        self.answered = 0
+        self.faults: list[KimiError] = []
+
+    @property
+    def asked_seconds(self) -> float | None:
+        """How long the platform asked to wait; None if it did not."""
+        asked = [fault.retry_after_seconds for fault in self.faults if isinstance(fault, KimiApiError)]
+        return max((seconds for seconds in asked if seconds is not None), default=None)
+
+    async def answers(self) -> AsyncIterator[Mapping[str, Seen]]:
+        """Yield what each answer shows, also of batches that were not looked for."""
+        unseen = dict.fromkeys(self._due)
+        asks = requests_of_round(self._due, from_top=self.from_top)
+        ask = next(asks, None)
+        while ask is not None and len(self.faults) < MAX_FAULTS_OF_A_ROUND:
+            self.requests += 1
+            seen: Mapping[str, Seen] = {}
+            shown = Shown()
+            if isinstance(ask, Single):
+                seen = await self._read(ask)
+            elif (page := await self._list(ask)) is not None:
+                seen = {batch.id: batch for batch in page.data}
+                shown = Shown([batch.id for batch in page.data], page.has_more)
+                if ask.after is None:
+                    self.from_top = not unseen.keys().isdisjoint(seen)
+            for batch_id in seen:
+                unseen.pop(batch_id, None)
+            yield seen
+            try:
+                ask = asks.send(shown)
+            except StopIteration:
+                break
+        if self.faults and unseen:
+            yield dict.fromkeys(unseen, self.faults[-1])
+
+    async def _read(self, ask: Single) -> Mapping[str, Seen]:
+        batch_id = ask.batch_id
+        try:
+            batch = await self._platform.aget_batch(batch_id)
+        except KimiError as error:
+            if error.retryable:
+                self.faults.append(error)
+                return {batch_id: error}
+            if batch_id not in self._doubted:
+                self._doubted.add(batch_id)
+                return {}
+            if isinstance(error, KimiApiError) and error.status_code == 404:
+                return {batch_id: error}
+            return dict.fromkeys(self._due, error)  # of the key or the connection, and so of all
+        self.answered += 1
+        self._doubted.discard(batch_id)
+        return {batch_id: batch}
+
+    async def _list(self, ask: Page) -> BatchPage | None:
+        try:
+            page = await self._platform.alist_batches(after=ask.after, limit=PAGE_SIZE)
+        except KimiError as error:
+            if error.retryable:
+                self.faults.append(error)
+            return None  # proves nothing about a batch: they are asked for singly
+        self.answered += 1
+        times = [batch.created_at or 0 for batch in page.data]
+        if len(set(times)) > 1:
+            self.newest_first = all(a >= b for a, b in pairwise(times))
+        self._doubted.difference_update(batch.id for batch in page.data)
+        return page
+
+
+class Alone:
+    """A waiter that shares its looks with nobody: in a worker, or where the shared watcher has failed."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        watch: Watch,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._platform = platform
+        self._watch = watch
+        self._clock = clock
+        self._sleep = sleep
+        self._seen: dict[str, Seen] = {}
+        self._doubted: set[str] = set()
+        self._faults = 0
+        self._requests = 0
+        self._last: Round | None = None
+
+    async def look(self, until: float | None, speak_at: float | None = None) -> Mapping[str, Seen]:
+        """Pause as long as fits, then look at every batch that has not ended; return all that is known.
+
+        :param until: Unix seconds by which to look at the latest; None for no such time.
+        """
+        pause = self._pause()
+        if until is not None:
+            pause = min(pause, max(until - self._clock(), SHORTEST_SLEEP_SECONDS))
+        await self._sleep(pause)
+        return await self.look_now()
+
+    async def look_now(self) -> Mapping[str, Seen]:
+        """Look without a pause, in as many rounds as it takes."""
+        if self._faults or self._doubted:
+            self._platform.renew()
+        unread = [batch_id for batch_id in self._watch.batch_ids if not _has_ended(self._seen.get(batch_id))]
+        answered = self._requests = 0
+        goes_on = True
+        while unread and goes_on:
+            last = self._last
+            due = unread if last and last.newest_first is False else unread[::-1]
+            self._last = found = Round(self._platform, due, self._doubted, from_top=last.from_top if last else True)
+            async for seen in found.answers():
+                self._seen.update((batch_id, seen[batch_id]) for batch_id in due if batch_id in seen)
+                unread = [batch_id for batch_id in unread if batch_id not in seen]
+            unread = [batch_id for batch_id in unread if batch_id not in self._doubted]
+            self._requests += found.requests
+            answered += found.answered
+            goes_on = not found.faults
+        self._faults = 0 if answered or not self._requests else self._faults + 1
+        return self._seen
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether an answer looked permanently wrong, and has to be looked at again."""
+        return bool(self._doubted)
+
+    def _pause(self) -> float:
+        interval = self._watch.poll_interval_seconds
+        if self._last is None:
+            return first_pause(interval)
+        now = self._clock()
+        running = [self._known(batch_id) for batch_id in self._watch.batch_ids]
+        paces = [pause_between_looks(batch, now) for batch in running if batch is None or not batch.is_terminal]
+        pause = min(paces, default=CONFIRM_SECONDS) if interval is None else interval
+        spacing = self._requests * seconds_per_request(self._platform.requests_per_minute, interval)
+        pause = pause_after_faults(max(pause, spacing), self._faults, self._last.asked_seconds)
+        return min(pause, CONFIRM_SECONDS) if self._doubted else pause
+
+    def _known(self, batch_id: str) -> Batch | None:
+        seen = self._seen.get(batch_id)
+        return seen if isinstance(seen, Batch) else None
+
+
+def _has_ended(seen: Seen | None) -> bool:
+    return isinstance(seen, Batch) and seen.is_terminal

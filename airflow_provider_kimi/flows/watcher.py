@@ -1,0 +1,309 @@
+"""Watcher: looks at the batches of all triggers that share a connection and an event loop, and wakes whom it concerns.
+
+A trigger that only waits costs nothing then: no client, no thread, no request of its own, and no step of the loop until
+its batch has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.batch.pace import (
+    first_pause,
+    pause_after_faults,
+    pause_between_looks,
+    seconds_per_request,
+)
+from airflow_provider_kimi.batch.polling import Seen, Watch
+from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
+from airflow_provider_kimi.flows.log import Log
+from airflow_provider_kimi.flows.look import CONFIRM_SECONDS, Alone, Round
+from airflow_provider_kimi.hooks.kimi import KimiHook
+
+#: How many waits are woken before the loop gets its turn.
+SLICE = 20
+
+#: Share of a pause of our choice by which a round may come earlier, so that many triggerers do not move in step.
+JITTER = 0.1
+
+#: How long a wait that has something to decide is kept waiting for a fresh look.
+LATE_SECONDS = 30.0
+
+#: Shortest time between two readings of a connection while looks fail.
+RENEW_SECONDS = 60.0
+
+NEVER = float("inf")
+
+
+@dataclass(eq=False, slots=True)
+class _Watched:
+    """A batch that somebody waits for."""
+
+    batch_id: str
+    subscribers: list[Subscription] = field(default_factory=list)
+    batch: Batch | None = None
+    read_at: float = 0.0
+    pause: float = 0.0
+    due_at: float = NEVER
+
+    @property
+    def is_spaced(self) -> bool:
+        """Whether nobody has chosen an interval of his own."""
+        return all(subscriber.watch.poll_interval_seconds is None for subscriber in self.subscribers)
+
+    def schedule(self, start: float, jitter: float) -> None:
+        """Set when it is looked at next, after a look that began at `start`."""
+        if self.batch is not None and self.batch.is_terminal:
+            self.due_at = NEVER
+            return
+        chosen = pause_between_looks(self.batch, start) * jitter
+        paused = [
+            (one, chosen if (own := one.watch.poll_interval_seconds) is None else own) for one in self.subscribers
+        ]
+        self.pause = min((pause for _, pause in paused), default=NEVER)
+        moments = [max(start + pause, one.first_at) for one, pause in paused]
+        self.due_at = min([*moments, *(one.until for one in self.subscribers if one.until > start)], default=NEVER)
+
+
+class Subscription:
+    """One wait's share of a watcher; its `look` is the `Sight` of the wait."""
+
+    __slots__ = ("_alone", "_future", "_has_news", "_log", "_watcher", "first_at", "seen", "until", "watch")
+
+    def __init__(self, watcher: Watcher, watch: Watch, log: Log) -> None:
+        self._watcher = watcher
+        self._log = log
+        self._alone: Alone | None = None
+        self._future: asyncio.Future[None] | None = None
+        self._has_news = False
+        self.watch = watch
+        self.seen: dict[str, Seen] = {}
+        self.first_at = time.time() + first_pause(watch.poll_interval_seconds)
+        self.until = NEVER
+
+    async def look(self, until: float | None, speak_at: float | None) -> Mapping[str, Seen]:
+        """Return what is known of each batch once that has changed, or at one of these times."""
+        if self._alone is None:
+            if not self._has_news:
+                await self._news(NEVER if until is None else until, NEVER if speak_at is None else speak_at)
+            self._has_news = False
+            if not self._watcher.has_failed:
+                return self.seen
+            self._log.warning("The watcher that this wait shared with others has failed: it looks alone from now on.")
+            self._alone = Alone(self._watcher.hook, self.watch)
+        return await self._alone.look(until, speak_at)
+
+    async def _news(self, until: float, speak_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.until = until
+        self._watcher.look_by(self, until)
+        self._future = loop.create_future()
+        wake_at = min(until + LATE_SECONDS, speak_at)
+        timer = None if wake_at == NEVER else loop.call_later(max(0.0, wake_at - time.time()), self.wake)
+        try:
+            await self._future
+        finally:
+            self._future = None
+            if timer is not None:
+                timer.cancel()
+
+    def tell(self, batch_id: str, what: Seen, now: float) -> bool:
+        """Learn what a look has shown; whether that wakes the wait."""
+        if now < self.first_at and now < self.until:
+            return False
+        before = self.seen.get(batch_id)
+        self.seen[batch_id] = what
+        if _is_same(before, what) and now < self.until:
+            return False
+        self.wake()
+        return True
+
+    def wake(self) -> None:
+        """Let the wait go on."""
+        self._has_news = True
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    async def leave(self) -> None:
+        """End the subscription; with the last one the watcher ends."""
+        await self._watcher.remove(self)
+
+
+def _is_same(before: Seen | None, what: Seen) -> bool:
+    """Whether nothing has changed that anybody decides by: one fault is like another, unless it is permanent."""
+    if isinstance(before, KimiError) and isinstance(what, KimiError):
+        return before.retryable == what.retryable
+    return before == what
+
+
+class Watcher:
+    """Makes the rounds for everyone who waits over one connection in one event loop."""
+
+    def __init__(self, kimi_conn_id: str) -> None:
+        self.hook = KimiHook(kimi_conn_id)
+        self.has_failed = False
+        self._watched: dict[str, _Watched] = {}
+        self._subscribers: set[Subscription] = set()
+        self._doubted: set[str] = set()
+        self._faults = 0
+        self._not_before = 0.0
+        self._free_at = 0.0
+        self._next_at = NEVER
+        self._renewed_at = time.time()
+        self._from_top = True
+        self._newest_first = True
+        self._sooner = asyncio.Event()
+        self._task = asyncio.create_task(self._make_rounds(), name=f"kimi-watcher-{kimi_conn_id}")
+        self._task.add_done_callback(self._fail)
+
+    def add(self, watch: Watch, log: Log) -> Subscription:
+        """Wait for some more batches."""
+        subscription = Subscription(self, watch, log)
+        self._subscribers.add(subscription)
+        self._from_top = True
+        for batch_id in watch.batch_ids:
+            watched = self._watched.setdefault(batch_id, _Watched(batch_id))
+            watched.subscribers.append(subscription)
+        self.look_by(subscription, subscription.first_at)
+        return subscription
+
+    def look_by(self, subscription: Subscription, moment: float) -> None:
+        """See to it that the batches of a wait are looked at by then."""
+        for batch_id in subscription.watch.batch_ids:
+            watched = self._watched[batch_id]
+            if watched.batch is None or not watched.batch.is_terminal or watched.batch_id not in subscription.seen:
+                watched.due_at = min(watched.due_at, moment)
+        if moment < self._next_at:
+            self._sooner.set()
+
+    async def remove(self, subscription: Subscription) -> None:
+        """Let a wait go; the last one closes the client."""
+        self._subscribers.discard(subscription)
+        for batch_id in subscription.watch.batch_ids:
+            watched = self._watched[batch_id]
+            watched.subscribers.remove(subscription)
+            if not watched.subscribers:
+                del self._watched[batch_id]
+                self._doubted.discard(batch_id)
+        if not self._subscribers:
+            _forget(self)
+            self._task.cancel()
+            await self.hook.aclose()
+
+    def _fail(self, task: asyncio.Task[None]) -> None:
+        """Send everyone who still waits on alone."""
+        self.has_failed = True
+        _forget(self)
+        if not task.cancelled():
+            task.exception()
+        for subscription in self._subscribers:
+            subscription.wake()
+
+    async def _make_rounds(self) -> None:
+        while True:
+            self._sooner.clear()
+            self._next_at = min(map(self._may_be_read_at, self._watched.values()), default=NEVER)
+            pause = self._next_at - time.time()
+            if pause <= 0:
+                await self._make_round(time.time())
+                continue
+            try:
+                async with asyncio.timeout(None if pause == NEVER else pause):
+                    await self._sooner.wait()
+            except TimeoutError:
+                pass
+
+    def _may_be_read_at(self, watched: _Watched) -> float:
+        free_at = self._free_at if self._is_limited(watched) else 0.0
+        return max(watched.due_at, self._not_before, free_at)
+
+    def _is_limited(self, watched: _Watched) -> bool:
+        return self.hook.requests_per_minute is not None or watched.is_spaced
+
+    async def _make_round(self, start: float) -> None:
+        due = [watched for watched in self._watched.values() if self._is_taken_along(watched, start)]
+        sign = -1 if self._newest_first else 1
+        due.sort(key=lambda one: (one.read_at, sign * ((one.batch and one.batch.created_at) or 0)))
+        jitter = 1.0 - JITTER * random.random()
+        self._renew(start)
+        found = Round(self.hook, [one.batch_id for one in due], self._doubted, from_top=self._from_top)
+        try:
+            async for seen in found.answers():
+                await self._tell(seen, start, jitter)
+        except Exception as error:  # whatever it is, it must not end the wait for work that is paid
+            found.faults.append(_unexpected(error))
+            await self._tell(dict.fromkeys((one.batch_id for one in due), found.faults[-1]), start, jitter)
+        self._settle(found, due, start, jitter)
+
+    def _is_taken_along(self, watched: _Watched, start: float) -> bool:
+        """Whether a round includes a batch: it is due, or will be before half of its pause has passed."""
+        return watched.due_at <= start or (watched.read_at > 0 and watched.due_at - watched.pause / 2 <= start)
+
+    def _renew(self, start: float) -> None:
+        if self._doubted or (self._faults and start >= self._renewed_at + RENEW_SECONDS):
+            self._renewed_at = start
+            self.hook.renew()
+
+    async def _tell(self, seen: Mapping[str, Seen], start: float, jitter: float) -> None:
+        """Wake whom it concerns, a few at a time."""
+        woken = 0
+        now = time.time()
+        for batch_id, what in seen.items():
+            watched = self._watched.get(batch_id)
+            if watched is None:
+                continue
+            if isinstance(what, Batch):
+                watched.batch, watched.read_at = what, start
+            watched.schedule(start, jitter)
+            woken += sum(subscriber.tell(batch_id, what, now) for subscriber in watched.subscribers)
+            if woken >= SLICE:
+                woken = 0
+                await asyncio.sleep(0)
+
+    def _settle(self, found: Round, due: list[_Watched], start: float, jitter: float) -> None:
+        """Set when the next round may be, after one that is over."""
+        self._from_top = found.from_top
+        if found.newest_first is not None:
+            self._newest_first = found.newest_first
+        self._faults = 0 if found.answered else self._faults + 1
+        pause = min((one.pause for one in due), default=CONFIRM_SECONDS)
+        for one in due:
+            if one.due_at <= start:
+                one.schedule(start, jitter)
+            if one.batch_id in self._doubted:
+                one.due_at = min(one.due_at, start + CONFIRM_SECONDS)
+        if found.faults:
+            self._not_before = start + pause_after_faults(pause, self._faults, found.asked_seconds)
+        if any(map(self._is_limited, due)):
+            self._free_at = start + found.requests * seconds_per_request(self.hook.requests_per_minute, None)
+
+
+def _unexpected(error: Exception) -> KimiNoAnswerError:
+    return KimiNoAnswerError(
+        f"A look at the batches failed in an unforeseen way ({type(error).__name__}). The batches go on as they were."
+    )
+
+
+#: By the loop that they run in; a loop that is gone takes its watchers with it.
+_watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = WeakKeyDictionary()
+
+
+def subscribe(kimi_conn_id: str, watch: Watch, log: Log) -> Subscription:
+    """Wait for batches by looks that all waits of this connection and event loop share; call `leave` in the end."""
+    of_loop = _watchers.setdefault(asyncio.get_running_loop(), {})
+    if kimi_conn_id not in of_loop:
+        of_loop[kimi_conn_id] = Watcher(kimi_conn_id)
+    return of_loop[kimi_conn_id].add(watch, log)
+
+
+def _forget(watcher: Watcher) -> None:
+    of_loop = _watchers.get(asyncio.get_running_loop(), {})
+    for kimi_conn_id, known in list(of_loop.items()):
+        if known is watcher:
+            del of_loop[kimi_conn_id]
