@@ -1,7 +1,7 @@
 """The trigger's event: all that the resumed task needs, so that it depends on nothing else that was kept."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import msgspec
@@ -90,7 +90,7 @@ class BatchEvent:
 
     def to_dict(self) -> dict[str, Any]:
         """Write the event as plain JSON."""
-        return {"version": EVENT_VERSION, **asdict(self)}
+        return {"version": EVENT_VERSION, **msgspec.to_builtins(self)}
 
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> Self:

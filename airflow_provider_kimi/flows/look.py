@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -76,13 +76,23 @@ class Round:
     a key may have been changed meanwhile, a fresh batch may be unknown for a moment.
 
     :param due: Ids, in the order of `requests_of_round`.
-    :param from_top: Whether the top of the list showed any of them the last time.
+    :param ours: All batches that are waited for, due or not.
+    :param from_top: Whether the top of the list showed any of ours the last time.
     :param doubted: Ids whose last answer looked permanently wrong; kept by the caller from round to round.
     """
 
-    def __init__(self, platform: Platform, due: Sequence[str], doubted: set[str], *, from_top: bool = True) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        due: Sequence[str],
+        ours: Collection[str],
+        doubted: set[str],
+        *,
+        from_top: bool = True,
+    ) -> None:
         self._platform = platform
         self._due = due
+        self._ours = ours
         self._doubted = doubted
         self.from_top = from_top
         self.newest_first: bool | None = None
@@ -111,7 +121,7 @@ class Round:
                 seen = {batch.id: batch for batch in page.data}
                 shown = Shown([batch.id for batch in page.data], page.has_more)
                 if ask.after is None:
-                    self.from_top = not unseen.keys().isdisjoint(seen)
+                    self.from_top = any(batch_id in self._ours for batch_id in seen)
             for batch_id in seen:
                 unseen.pop(batch_id, None)
             yield seen
@@ -197,7 +207,8 @@ class Alone:
         while unread and goes_on:
             last = self._last
             due = unread if last and last.newest_first is False else unread[::-1]
-            self._last = found = Round(self._platform, due, self._doubted, from_top=last.from_top if last else True)
+            from_top = last.from_top if last else True
+            self._last = found = Round(self._platform, due, self._watch.batch_ids, self._doubted, from_top=from_top)
             async for seen in found.answers():
                 self._seen.update((batch_id, seen[batch_id]) for batch_id in due if batch_id in seen)
                 unread = [batch_id for batch_id in unread if batch_id not in seen]

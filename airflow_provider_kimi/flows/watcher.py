@@ -7,6 +7,7 @@ its batch has changed.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 #: How many waits are woken before the loop gets its turn.
 SLICE = 20
 
+#: First looks happen at multiples of this, so that waits which begin together are looked at together.
+GRID_SECONDS = 0.5
+
 #: Share of a pause of our choice by which a round may come earlier, so that many triggerers do not move in step.
 JITTER = 0.1
 
@@ -49,13 +53,10 @@ class _Watched:
     subscribers: list[Subscription] = field(default_factory=list)
     batch: Batch | None = None
     read_at: float = 0.0
+    place: float = field(default_factory=lambda: -random.random())
     pause: float = 0.0
     due_at: float = NEVER
-
-    @property
-    def is_spaced(self) -> bool:
-        """Whether nobody has chosen an interval of his own."""
-        return all(subscriber.watch.poll_interval_seconds is None for subscriber in self.subscribers)
+    has_own_interval: bool = False
 
     def schedule(self, start: float, jitter: float) -> None:
         """Set when it is looked at next, after a look that began at `start`."""
@@ -84,7 +85,9 @@ class Subscription:
         self._has_news = False
         self.watch = watch
         self.seen: dict[str, Seen] = {}
-        self.first_at = time.time() + first_pause(watch.poll_interval_seconds)
+        self.first_at = (
+            math.ceil((time.time() + first_pause(watch.poll_interval_seconds)) / GRID_SECONDS) * GRID_SECONDS
+        )
         self.until = NEVER
 
     async def look(self, until: float | None, speak_at: float | None) -> Mapping[str, Seen]:
@@ -158,6 +161,7 @@ class Watcher:
         self._renewed_at = time.time()
         self._from_top = True
         self._newest_first = True
+        self._places = 0
         self._sooner = asyncio.Event()
         self._task = asyncio.create_task(self._make_rounds(), name=f"kimi-watcher-{kimi_conn_id}")
         self._task.add_done_callback(self._fail)
@@ -170,6 +174,7 @@ class Watcher:
         for batch_id in watch.batch_ids:
             watched = self._watched.setdefault(batch_id, _Watched(batch_id))
             watched.subscribers.append(subscription)
+            watched.has_own_interval |= watch.poll_interval_seconds is not None
         self.look_by(subscription, subscription.first_at)
         return subscription
 
@@ -224,15 +229,16 @@ class Watcher:
         return max(watched.due_at, self._not_before, free_at)
 
     def _is_limited(self, watched: _Watched) -> bool:
-        return self.hook.requests_per_minute is not None or watched.is_spaced
+        return self.hook.requests_per_minute is not None or not watched.has_own_interval
 
     async def _make_round(self, start: float) -> None:
         due = [watched for watched in self._watched.values() if self._is_taken_along(watched, start)]
-        sign = -1 if self._newest_first else 1
-        due.sort(key=lambda one: (one.read_at, sign * ((one.batch and one.batch.created_at) or 0)))
+        due.sort(key=self._rank)
         jitter = 1.0 - JITTER * random.random()
         self._renew(start)
-        found = Round(self.hook, [one.batch_id for one in due], self._doubted, from_top=self._from_top)
+        found = Round(
+            self.hook, [one.batch_id for one in due], self._watched.keys(), self._doubted, from_top=self._from_top
+        )
         try:
             async for seen in found.answers():
                 await self._tell(seen, start, jitter)
@@ -240,6 +246,11 @@ class Watcher:
             found.faults.append(_unexpected(error))
             await self._tell(dict.fromkeys((one.batch_id for one in due), found.faults[-1]), start, jitter)
         self._settle(found, due, start, jitter)
+
+    def _rank(self, watched: _Watched) -> tuple[float, float, float]:
+        """Order of a round: the longest unread first, then as the list has them; any order where that is not known."""
+        created = watched.batch.created_at if watched.batch is not None else None
+        return watched.read_at, (created or 0) * (-1 if self._newest_first else 1), watched.place
 
     def _is_taken_along(self, watched: _Watched, start: float) -> bool:
         """Whether a round includes a batch: it is due, or will be before half of its pause has passed."""
@@ -259,7 +270,8 @@ class Watcher:
             if watched is None:
                 continue
             if isinstance(what, Batch):
-                watched.batch, watched.read_at = what, start
+                self._places += 1
+                watched.batch, watched.read_at, watched.place = what, start, self._places
             watched.schedule(start, jitter)
             woken += sum(subscriber.tell(batch_id, what, now) for subscriber in watched.subscribers)
             if woken >= SLICE:
