@@ -99,8 +99,9 @@ def decide_next(watch: Watch, seen: Mapping[str, Seen], moves: Mapping[str, Move
     :param moves: When each of them moved last.
     :param now: Unix seconds.
     """
-    errors = {batch_id: error for batch_id, error in seen.items() if isinstance(error, KimiError)}
-    batches = {batch_id: batch for batch_id, batch in seen.items() if isinstance(batch, Batch)}
+    known = {batch_id: seen[batch_id] for batch_id in watch.batch_ids if batch_id in seen}
+    errors = {batch_id: error for batch_id, error in known.items() if isinstance(error, KimiError)}
+    batches = {batch_id: batch for batch_id, batch in known.items() if isinstance(batch, Batch)}
     for error in errors.values():
         if not error.retryable:
             return Finish(BatchEvent.failed(batches, str(error)))

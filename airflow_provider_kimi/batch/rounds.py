@@ -68,6 +68,8 @@ def requests_of_round(due: Collection[str], *, from_top: bool = True) -> Generat
     tries = 2 if len(unseen) > FEW else 0
     page = Page(None) if from_top else None
     for _ in range(most_requests(len(unseen))):
+        if not unseen:
+            return
         if page is not None and tries and len(unseen) > 1:
             shown = yield page
             found = unseen.keys() & set(shown.batch_ids)
@@ -81,5 +83,3 @@ def requests_of_round(due: Collection[str], *, from_top: bool = True) -> Generat
             del unseen[batch_id]
             yield Single(batch_id)
             page = Page(batch_id)
-        if not unseen:
-            return

@@ -15,13 +15,17 @@ class Diary:
     """Keeps a day of waiting under two hundred lines.
 
     A status that appears for the first time is told at once, as are warnings about a batch. Everything else waits until
-    the log has been silent for a tenth of the time waited so far, at most a quarter of an hour.
+    the log has been silent for a tenth of the time waited before, at most a quarter of an hour.
 
+    :param count: How many batches are waited for.
     :param begun: When the wait began, in unix seconds.
+    :param is_first: Whether nobody has told how the batches stand; otherwise the first line is about the first change.
     """
 
-    def __init__(self, log: Log, begun: float) -> None:
+    def __init__(self, log: Log, count: int, begun: float, *, is_first: bool = False) -> None:
         self._log = log
+        self._count = count
+        self._is_first = is_first
         self._begun = begun
         self._told_at = begun
         self._told: Progress | None = None
@@ -31,7 +35,7 @@ class Diary:
         self.again_at: float | None = None
 
     def write(self, seen: Mapping[str, Seen], step: Step, now: float) -> Progress | None:
-        """Tell what is new; return the progress if a line about it was written.
+        """Tell what is new; return the progress of all batches when it is first known, and with each line about it.
 
         What is held back is told by a call at `again_at`, or at any later one.
         """
@@ -45,7 +49,7 @@ class Diary:
             self._log.warning("Cancelling %s: %s", ", ".join(step.batch_ids), step.reason)
         self.again_at = None
         self._tell_fault(fault, now)
-        return self._tell_progress(batches, now) if batches else None
+        return self._tell_progress(batches, now) if len(batches) == self._count else None
 
     def _tell_fault(self, fault: str, now: float) -> None:
         if self._is_out == bool(fault) or self._is_too_soon(now):
@@ -64,13 +68,15 @@ class Diary:
         statuses = frozenset(progress.statuses)
         if statuses in self._statuses and self._is_too_soon(now):
             return None
-        self._log.info("%s", summary_line(batches, progress))
+        has_ended = all(batch.is_terminal for batch in batches.values())
+        if self._told is not None or self._is_first or has_ended:
+            self._log.info("%s", summary_line(batches, progress))
         self._statuses.add(statuses)
         self._told, self._told_at = progress, now
         return progress
 
     def _is_too_soon(self, now: float) -> bool:
-        silence = min((now - self._begun) / 10, MAX_SILENCE_SECONDS)
+        silence = min((self._told_at - self._begun) / 10, MAX_SILENCE_SECONDS)
         if now >= self._told_at + silence:
             return False
         self.again_at = self._told_at + silence

@@ -51,7 +51,7 @@ async def until_finished(
     :param cancel: Cancels a batch.
     :param show: Shows progress where a user looks for it.
     """
-    diary = Diary(log, clock())
+    diary = Diary(log, len(watch.batch_ids), clock())
     moves: Mapping[str, Move] = {}
     until = watch.deadline
     while True:
@@ -97,7 +97,7 @@ def look_once(
             seen = await alone.look_now()
         now = clock()
         step = decide_next(watch, seen, moves_after({}, seen, now), now)
-        Diary(log, now).write(seen, step, now)
+        Diary(log, len(watch.batch_ids), now, is_first=True).write(seen, step, now)
         if isinstance(step, Cancel):
             await _cancel_all(cancel, step, log)
         return step if isinstance(step, Finish) else None

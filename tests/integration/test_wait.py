@@ -1,7 +1,9 @@
 """Waiting: the same decisions in every mode, through hours of faults, without ever blocking the event loop."""
 
 import asyncio
+import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +16,11 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.flows.collect import Landing, collect
-from airflow_provider_kimi.flows.wait import wait_here
+from airflow_provider_kimi.flows.look import Alone
+from airflow_provider_kimi.flows.wait import until_finished, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
-from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.conftest import Connect
 from tests.support import waiting
@@ -26,6 +29,20 @@ from tests.support.requests import ATTEMPT, order, request, submit, submit_promp
 from tests.support.tasks import resume_task, run_task
 
 INTERVAL = 30.0
+
+
+#: What goes wrong with one look, and passes.
+FAULTS: list[dict[str, Any]] = [
+    {"status": 500},
+    {"status": 502, "html": True},
+    {"status": 503, "error_type": "server_unavailable"},
+    {"status": 504, "html": True},
+    {"status": 429, "error_type": "rate_limit_reached_error", "retry_after": 60},
+    {"status": 429, "error_type": "engine_overloaded_error"},
+    {"status": 200, "html": True},
+    {"drop": True},
+    {"hang_seconds": 0.1},
+]
 
 
 @pytest.fixture
@@ -101,13 +118,31 @@ class TestFailedPollsOnlyDelay:
         assert event.batches[batch_id].status == "completed"
         assert len([call for call in sim.journal if call.name == "get_batch"]) == 21
 
-    async def test_six_hours_of_them(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T17."""
-        (batch_id,) = submit_prompts(hook, 2).batch_ids
-        sim.inject("get_batch", status=503, error_type="server_unavailable", times=6 * 120)
-        event = await waited(hook, sim, batch_id)
-        assert event.batches[batch_id].status == "completed"
-        assert [call.name for call in sim.journal].count("create_batch") == 1
+    async def test_six_hours_of_all_kinds_of_them(self, connect: Connect) -> None:
+        """T17: then one event, one resume, and nothing submitted again."""
+        with KimiSimulator(speed=0, timing=Timing(working_seconds=1800)) as sim:
+            hook = connect(sim, timeout=0.05)
+            (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
+            wait = await asyncio.to_thread(run_task, sensor(batch_id))
+            assert wait.deferred is not None
+            begun, source = sim.now(), random.Random(17)
+
+            async def sleep(seconds: float) -> None:
+                sim.advance(seconds)
+                if sim.now() < begun + 6 * 3600:
+                    sim.inject("get_batch", **source.choice(FAULTS))
+
+            watch = Watch((batch_id,), INTERVAL, wait.deferred.trigger.serialize()[1]["deadline"])
+            log = LogRecord()
+            alone = Alone(hook, watch, clock=sim.now, sleep=sleep)
+            event = await until_finished(alone, hook.acancel_batch, watch, log, clock=sim.now)
+            await hook.aclose()
+            assert 6 * 3600 <= sim.now() - begun <= 6.2 * 3600
+            assert (await asyncio.to_thread(resume_task, sensor(batch_id), event.to_dict())).value == [batch_id]
+            calls = Counter(call.name for call in sim.journal)
+        assert (calls["create_batch"], calls["cancel_batch"]) == (1, 0)
+        assert calls["get_batch"] < 6 * 60, "an outage is looked at less and less often"
+        assert len(log.warnings) + len(log.infos) < 100
 
     async def test_and_a_platform_that_asks_to_slow_down_is_obeyed(self, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids
@@ -164,9 +199,11 @@ class TestTheTrigger:
         assert [event.payload["outcome"] for event in events] == ["timed_out"]
         assert longest < 1.0
 
-    async def test_cancels_nothing_when_it_is_stopped(self, sim: KimiSimulator, hook: KimiHook) -> None:
+    async def test_cancels_nothing_when_it_is_stopped(
+        self, sim: KimiSimulator, hook: KimiHook, no_blocking: BlockBuster
+    ) -> None:
         """T5: a restart of the triggerer must not touch paid work."""
-        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
         for _ in range(10):
             running: asyncio.Future[Any] = asyncio.ensure_future(anext(KimiBatchTrigger([batch_id]).run()))
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Many waits in one triggerer, and a task that is killed around its wait."""
+"""A task that is killed around its wait."""
 
 import asyncio
 import time
@@ -9,38 +9,10 @@ from airflow_provider_kimi.flows.abandon import cancel_all, is_given_up, to_the_
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator
-from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
 from tests.support.tasks import resume_task
-
-COUNT = 500
-
-
-async def test_500_triggers_that_start_together_all_fire_and_do_not_hold_each_other_up(
-    connect: Connect,
-) -> None:
-    """T15: their connection lookups do not cross, and none of them blocks the loop."""
-    with KimiSimulator() as sim:
-        hook = connect(sim)
-        (batch_id,) = submit_prompts(hook, 2).batch_ids
-        sim.advance(60)
-        longest = 0.0
-
-        async def beat() -> None:
-            nonlocal longest
-            while True:
-                before = time.perf_counter()
-                await asyncio.sleep(0.05)
-                longest = max(longest, time.perf_counter() - before)
-
-        beating = asyncio.create_task(beat())
-        events = await asyncio.gather(*(anext(KimiBatchTrigger([batch_id]).run()) for _ in range(COUNT)))
-        beating.cancel()
-    assert {event.payload["outcome"] for event in events} == {"ended"}
-    assert len(events) == COUNT
-    assert longest < 5.0
 
 
 class TestWhoGaveTheTaskUp:

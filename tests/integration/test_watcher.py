@@ -1,0 +1,202 @@
+"""Triggers of one connection share their looks: few requests, nobody held up, nobody lost, the loop never blocked."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from contextlib import ExitStack
+
+import pytest
+
+from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.batch.polling import Watch
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
+from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.triggers import created, fired
+from tests.support.waiting import waited
+
+ENDED = BatchEvent.ended({}).outcome
+
+
+def looks(sim: KimiSimulator) -> Counter[str]:
+    """Requests of waits, by the method of the hook."""
+    return Counter(call.name for call in sim.journal if call.name in ("get_batch", "list_batches"))
+
+
+class Lag:
+    """Notes the longest time that a loop was held up."""
+
+    longest = 0.0
+
+    async def beat(self) -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.01)
+            self.longest = max(self.longest, time.perf_counter() - before)
+
+
+class TestManyWaits:
+    def test_500_that_start_together_take_a_request_for_100_of_them_and_hold_nobody_up(self, connect: Connect) -> None:
+        """T15: their connection lookups do not cross, and none of them blocks the loop."""
+        with KimiSimulator() as sim:
+            ids = created(connect(sim), 500)
+            sim.advance(60)
+            lag = Lag()
+            events = fired([KimiBatchTrigger([batch_id], poll_interval=5) for batch_id in ids], lag.beat)
+            assert looks(sim)["list_batches"] + looks(sim)["get_batch"] <= 5 + 2
+        assert [list(event.batches) for event in events] == [[batch_id] for batch_id in ids]
+        assert {event.outcome for event in events} == {ENDED}
+        assert lag.longest < 1.0
+
+    def test_none_is_lost_whatever_the_list_is_like(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        behaviours = {
+            "without them": Behaviour(list_lag_seconds=1e9),
+            "oldest first": Behaviour(newest_first=False),
+            "small pages": Behaviour(max_list_limit=3),
+            "both": Behaviour(max_list_limit=3, newest_first=False, unknown_after="refused"),
+            "no counts": Behaviour(null_request_counts=True),
+            "refused": Behaviour(),
+        }
+        triggers: dict[str, list[KimiBatchTrigger]] = {}
+        with ExitStack() as stack:
+            for number, (name, behaviour) in enumerate(behaviours.items()):
+                sim = stack.enter_context(KimiSimulator(behaviour=behaviour))
+                conn_id = f"kimi_{number}"
+                fields = {"conn_type": "kimi", "host": sim.base_url, "password": sim.api_key}
+                monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+                ids = created(KimiHook(conn_id), 8)
+                sim.advance(60)
+                if name == "refused":  # a gateway that passes on single batches only
+                    sim.inject("list_batches", status=404, times=None)
+                triggers[name] = [KimiBatchTrigger([batch_id], conn_id, poll_interval=0.1) for batch_id in ids]
+            events = fired([trigger for group in triggers.values() for trigger in group])
+        assert Counter(event.outcome for event in events) == {ENDED: 48}
+
+    def test_one_trigger_watches_all_shards_of_its_task(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            ids = created(connect(sim), 150)
+            sim.advance(60)
+            (event,) = fired([KimiBatchTrigger(ids, poll_interval=1)])
+            assert looks(sim).total() <= 3
+        assert list(event.batches) == ids
+
+    def test_two_tasks_may_wait_for_the_same_batch(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            (batch_id,) = created(connect(sim), 1)
+            sim.advance(60)
+            first, second = fired([KimiBatchTrigger([batch_id], poll_interval=1) for _ in range(2)])
+            assert looks(sim).total() == 1
+        assert first == second
+
+    def test_a_batch_that_is_gone_ends_its_own_wait_only(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            ids = created(connect(sim), 4)
+            sim.advance(60)
+            events = fired([KimiBatchTrigger([name], poll_interval=0.5) for name in (*ids, "batch_gone")])
+        assert [event.outcome for event in events] == [*[ENDED] * 4, "failed"]
+        assert "batch_gone" in events[-1].message
+
+
+class TestFaultsOfTheConnection:
+    def test_a_key_that_was_changed_is_read_before_the_old_one_is_given_up(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            (batch_id,) = created(connect(sim), 1)
+            sim.advance(60)
+            connect(sim, api_key="sk-revoked0123456789")
+
+            async def change_key() -> None:
+                await asyncio.sleep(6)
+                assert [call.authorized for call in sim.journal][-1] is False
+                connect(sim)
+
+            (event,) = fired([KimiBatchTrigger([batch_id], poll_interval=4)], change_key)
+        assert event.outcome == ENDED
+
+    def test_a_key_that_stays_wrong_ends_every_wait(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            ids = created(connect(sim), 5)
+            connect(sim, api_key="sk-revoked0123456789")
+            events = fired([KimiBatchTrigger([batch_id], poll_interval=0.5) for batch_id in ids])
+        assert {event.outcome for event in events} == {"failed"}
+        assert "the key of connection" in events[0].message.lower()
+
+    def test_a_connection_that_does_not_exist_ends_every_wait_in_words(self) -> None:
+        events = fired([KimiBatchTrigger([name], "kimi_nowhere", poll_interval=0.5) for name in ("a", "b", "c")])
+        assert {event.outcome for event in events} == {"failed"}
+        assert "There is no Airflow connection 'kimi_nowhere'" in events[0].message
+
+    def test_faults_of_every_kind_only_slow_it_down(self, connect: Connect) -> None:
+        """T16, T17: a server that fails or never answers neither ends the wait nor blocks the loop."""
+        with KimiSimulator() as sim:
+            ids = created(connect(sim, timeout=0.3), 5)
+            sim.advance(60)
+            for call in ("list_batches", "get_batch"):
+                sim.inject(call, status=502)
+                sim.inject(call, hang_seconds=1)
+                sim.inject(call, drop=True)
+                sim.inject(call, status=429, error_type="rate_limit_reached_error", retry_after=1)
+            lag = Lag()
+            events = fired([KimiBatchTrigger([batch_id], poll_interval=0.1) for batch_id in ids], lag.beat)
+        assert {event.outcome for event in events} == {ENDED}
+        assert lag.longest < 1.0
+
+
+class TestWhenTheWatcherFails:
+    def test_every_wait_goes_on_alone(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            ids = created(connect(sim), 3)
+            sim.advance(60)
+
+            async def end_it() -> None:
+                for task in asyncio.all_tasks():
+                    if task.get_name().startswith("kimi-watcher"):
+                        task.cancel()
+
+            events = fired([KimiBatchTrigger([batch_id], poll_interval=0.1) for batch_id in ids], end_it)
+        assert {event.outcome for event in events} == {ENDED}
+
+
+class TestTheRequestBudget:
+    def test_is_kept_to_by_waits_of_their_own_pace_too(self, connect: Connect) -> None:
+        with KimiSimulator(timing=Timing(working_seconds=4)) as sim:
+            hook = connect(sim, requests_per_minute=60)
+            (batch_id,) = created(hook, 1)
+            fired([KimiBatchTrigger([batch_id], poll_interval=0.1)])
+            times = [call.at for call in sim.journal if call.name == "get_batch"]
+        assert len(times) > 2
+        assert min(b - a for a, b in zip(times, times[1:], strict=False)) > 0.9
+
+    async def test_fits_the_lowest_tier_by_default(self, connect: Connect) -> None:
+        """Three requests a minute, for a day; nothing is refused, and a page serves all batches."""
+        timing = Timing(working_seconds=20 * 3600)
+        with KimiSimulator(speed=0, timing=timing, behaviour=Behaviour(calls_per_minute=3)) as sim:
+            hook = connect(sim)
+            ids = []
+            for _ in range(4):
+                ids += await asyncio.to_thread(created, hook, 1)
+                sim.advance(60)
+            event = await waited(hook, sim, Watch(tuple(ids)), log := LogRecord())
+            assert {call.status for call in sim.journal} == {200}
+            assert looks(sim)["get_batch"] <= 2 + 3 * 2  # near the end, one batch after the other
+        assert event.outcome == ENDED
+        assert len(log.infos) + len(log.warnings) < 200
+
+
+async def test_a_day_of_waiting_makes_at_most_a_look_a_minute(connect: Connect) -> None:
+    with KimiSimulator(speed=0, timing=Timing(working_seconds=20 * 3600)) as sim:
+        hook = connect(sim, requests_per_minute=1000)
+        (batch_id,) = await asyncio.to_thread(created, hook, 1)
+        begun = sim.now()
+        await waited(hook, sim, Watch((batch_id,)))
+        hours = (sim.now() - begun) / 3600
+        assert hours == pytest.approx(20, abs=0.1)
+        assert looks(sim).total() < 20 * 60 + 100
+
+
+def test_the_trigger_is_json_without_secrets() -> None:
+    path, arguments = KimiBatchTrigger(["batch_1"]).serialize()
+    assert json.loads(json.dumps(arguments)) == arguments
+    assert path == "airflow_provider_kimi.triggers.batch.KimiBatchTrigger"

@@ -1,0 +1,86 @@
+"""What a wait writes into its task's log."""
+
+import random
+
+from airflow_provider_kimi.api.models import RequestCounts
+from airflow_provider_kimi.batch.polling import Seen, Wait
+from airflow_provider_kimi.flows.diary import Diary
+from tests.support.logs import LogRecord
+from tests.unit.samples import make_batch
+
+NOW = 1_757_000_000.0
+DAY = 86_400
+
+
+def in_progress(done: int, total: int = 100_000) -> dict[str, Seen]:
+    return {"batch_1": make_batch(request_counts=RequestCounts(total, done))}
+
+
+def test_a_day_of_progress_and_faults_is_told_in_fewer_than_200_lines() -> None:
+    log, source = LogRecord(), random.Random(6)
+    diary = Diary(log, 1, NOW)
+    shown = 0
+    for second in range(10, DAY, 10):
+        fault = f"Could not look at batch batch_1: HTTP 503, request {second}" if source.random() < 0.3 else ""
+        shown += diary.write(in_progress(second), Wait(fault=fault), NOW + second) is not None
+    assert 100 < len(log.infos) + len(log.warnings) < 200
+    assert 20 < shown < 200
+
+
+def test_what_nobody_has_told_yet_is_told_at_once_and_then_only_changes() -> None:
+    log = LogRecord()
+    diary = Diary(log, 1, NOW, is_first=True)
+    assert diary.write(in_progress(0), Wait(), NOW) is not None
+    assert diary.write(in_progress(0), Wait(), NOW + 1000) is None
+    assert log.infos == ["Batch batch_1: in_progress, 0 of 100,000 rows done"]
+
+
+def test_a_trigger_begins_with_numbers_but_does_not_repeat_the_line_of_the_worker() -> None:
+    log = LogRecord()
+    assert Diary(log, 1, NOW).write(in_progress(0), Wait(), NOW) is not None
+    assert log.infos == []
+
+
+def test_a_new_status_is_told_at_once() -> None:
+    log = LogRecord()
+    diary = Diary(log, 1, NOW)
+    diary.write(in_progress(100), Wait(), NOW + 3600)
+    diary.write({"batch_1": make_batch("finalizing")}, Wait(), NOW + 3601)
+    assert log.infos == ["Batch batch_1: finalizing"]
+
+
+def test_what_is_held_back_is_told_when_the_time_has_come() -> None:
+    log = LogRecord()
+    diary = Diary(log, 1, NOW, is_first=True)
+    diary.write(in_progress(1), Wait(), NOW + 1000)
+    assert diary.write(in_progress(2), Wait(), NOW + 1001) is None
+    assert diary.again_at is not None
+    assert diary.write(in_progress(2), Wait(), diary.again_at) is not None
+    assert len(log.infos) == 2
+    assert diary.again_at is None
+
+
+def test_a_warning_about_a_batch_comes_once() -> None:
+    log = LogRecord()
+    diary = Diary(log, 1, NOW)
+    for second in range(100):
+        diary.write(in_progress(0), Wait(notes=("Batch batch_1 is odd.",)), NOW + second)
+    assert log.warnings == ["Batch batch_1 is odd. Waiting on."]
+
+
+def test_an_outage_is_told_when_it_begins_and_when_it_is_over() -> None:
+    log = LogRecord()
+    diary = Diary(log, 1, NOW)
+    for second, fault in ((10, ""), (100, "No answer, 1."), (110, "No answer, 2."), (5000, "")):
+        diary.write(in_progress(0), Wait(fault=fault), NOW + second)
+    assert log.warnings == ["No answer, 1. Waiting on."]
+    assert log.infos == ["The batches can be looked at again."]
+
+
+def test_several_batches_are_told_once_all_were_seen() -> None:
+    log = LogRecord()
+    diary = Diary(log, 2, NOW, is_first=True)
+    one = make_batch("completed", "batch_1")
+    assert diary.write({"batch_1": one}, Wait(), NOW) is None
+    assert diary.write({"batch_1": one, "batch_2": make_batch("failed", "batch_2")}, Wait(), NOW) is not None
+    assert log.infos == ["2 batches: 1 completed, 1 failed"]
