@@ -23,6 +23,11 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+try:
+    from airflow.triggers.base import BaseEventTrigger
+except ImportError:  # Airflow 2, which has no asset watchers
+    BaseEventTrigger = BaseTrigger  # type: ignore[assignment,misc]
+
 __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
@@ -30,6 +35,7 @@ __all__ = [
     "AirflowSkipException",
     "Asset",
     "AssetAlias",
+    "BaseEventTrigger",
     "BaseHook",
     "BaseOperator",
     "BaseSensorOperator",

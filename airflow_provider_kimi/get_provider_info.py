@@ -67,7 +67,12 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "sensors": [{"integration-name": "Kimi", "python-modules": [f"{package}.sensors.batch"]}],
-        "triggers": [{"integration-name": "Kimi", "python-modules": [f"{package}.triggers.batch"]}],
+        "triggers": [
+            {
+                "integration-name": "Kimi",
+                "python-modules": [f"{package}.triggers.batch", f"{package}.triggers.outside"],
+            }
+        ],
         "integrations": [
             {
                 "integration-name": "Kimi",

@@ -32,6 +32,7 @@ OPERATOR_MODULES = (
     "operators.orphans",
     "sensors.batch",
     "triggers.batch",
+    "triggers.outside",
     "hooks.kimi",
     "get_provider_info",
 )

@@ -202,11 +202,36 @@ class RealAirflow:
         """All that REST says of a task instance."""
         return self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}")
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
-        """Value of an XCom."""
-        run = urllib.parse.quote(run_id)
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
-        return self.call("GET", path)["value"]
+    def mapped_states(self, dag_id: str, run_id: str, task_id: str) -> list[str]:
+        """States of the instances of a mapped task."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}/listMapped"
+        states: list[str] = []
+        while True:
+            found = self.call("GET", f"{path}?limit=100&offset={len(states)}")
+            states += [ti["state"] or "-" for ti in found["task_instances"]]
+            if len(states) >= found["total_entries"]:
+                return states
+
+    def xcom(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        key: str = "return_value",
+        *,
+        map_index: int = -1,
+        wait_seconds: float = 0.0,
+    ) -> Any:
+        """Value of an XCom, as soon as there is one."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}/xcomEntries/{key}"
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                return self.call("GET", f"{path}?deserialize=true&map_index={map_index}")["value"]
+            except urllib.error.HTTPError as error:
+                if error.code != 404 or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
     def log_tail(self, component: str, characters: int = 3000) -> str:
         """The last that a component printed."""

@@ -1,0 +1,73 @@
+"""Batches that somebody else created: which of them have ended since they were last looked at."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_kimi.api.models import Batch
+
+#: How far the platform's clock may be off.
+CLOCK_MARGIN_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far the news has been told.
+
+    :param since: Unix seconds; what ended before is no news.
+    :param running: Batches that ran when they were last seen.
+    :param told: Batches that were told, and ended so late that `since` does not leave them out.
+    """
+
+    since: float
+    running: frozenset[str] = frozenset()
+    told: frozenset[str] = frozenset()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write it as plain JSON."""
+        return {"since": self.since, "running": sorted(self.running), "told": sorted(self.told)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Mark":
+        """Read it back."""
+        return cls(float(stored["since"]), frozenset(stored["running"]), frozenset(stored["told"]))
+
+
+def carries(batch: Batch, metadata: Mapping[str, str]) -> bool:
+    """Whether a batch has all these pairs in its metadata."""
+    own = batch.metadata or {}
+    return all(own.get(key) == value for key, value in metadata.items())
+
+
+def news_of(batches: Iterable[Batch], mark: Mark, now: float) -> tuple[list[Batch], Mark]:
+    """Tell which batches have ended since the mark, and the mark that follows.
+
+    :param batches: All that were seen at one look; what was not seen stays as it was.
+    :param now: Unix seconds at which the look began.
+    """
+    seen = list(batches)
+    ended = [batch for batch in seen if batch.is_terminal]
+    news = [batch for batch in ended if batch.id not in mark.told and _is_new(batch, mark)]
+    since = max(mark.since, now - CLOCK_MARGIN_SECONDS)
+    running = (mark.running - {batch.id for batch in ended}) | {batch.id for batch in seen if not batch.is_terminal}
+    late = {batch.id for batch in ended if (batch.ended_at or now) >= since}
+    return news, Mark(since, frozenset(running), frozenset(late & (mark.told | {batch.id for batch in news})))
+
+
+def _is_new(batch: Batch, mark: Mark) -> bool:
+    return batch.id in mark.running or (batch.ended_at or 0) >= mark.since
+
+
+def story(batch: Batch) -> dict[str, Any]:
+    """Write one batch that has ended as an event tells it."""
+    counts = batch.counts
+    return {
+        "batch_id": batch.id,
+        "status": batch.status,
+        "total": counts.total,
+        "completed": counts.completed,
+        "failed": counts.failed,
+        "output_file_id": batch.output_file_id,
+        "error_file_id": batch.error_file_id,
+        "metadata": batch.metadata or {},
+    }

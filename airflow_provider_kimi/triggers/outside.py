@@ -1,0 +1,70 @@
+"""The trigger of asset watchers: starts DAGs when a batch ends that somebody else created."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from airflow_provider_kimi.batch.outside import Mark, story
+from airflow_provider_kimi.compat import BaseEventTrigger, TriggerEvent
+from airflow_provider_kimi.flows.outside import ended_batches
+from airflow_provider_kimi.hooks.kimi import KimiHook
+
+#: Key of the asset's state under which the trigger notes how far it has told the news (Airflow 3.3).
+MARK_KEY = "kimi_ended_batches"
+
+
+class KimiBatchEndedTrigger(BaseEventTrigger):
+    """Fire whenever batches of the account end, whoever created them: another system, the console, a script.
+
+    For the ``trigger`` of an ``AssetWatcher`` (Airflow 3.0 and newer). Every look that finds batches which ended since
+    the one before fires one event: ``{"batches": [...]}``, each with ``batch_id``, ``status``, ``total``,
+    ``completed``, ``failed``, ``output_file_id``, ``error_file_id`` and ``metadata``. One event may start one run for
+    several batches, and Airflow may join events: expect a list, and land each batch by its id.
+
+    With Airflow 3.3 it is kept in the asset's state what was told, so that a restart of the triggerer loses nothing; a
+    batch may be told twice if the triggerer dies just then. Below 3.3, what ends while none runs is not told.
+
+    :param kimi_conn_id: Airflow connection, looked up in the triggerer.
+    :param metadata: Pairs that a batch must carry to be told; None for all batches of the account.
+    :param poll_interval: Seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        kimi_conn_id: str = KimiHook.default_conn_name,
+        metadata: Mapping[str, str] | None = None,
+        poll_interval: float = 60.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kimi_conn_id = kimi_conn_id
+        self.metadata = dict(metadata or {})
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return all that a restart needs; no secret is in it."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "kimi_conn_id": self.kimi_conn_id,
+                "metadata": self.metadata,
+                "poll_interval": self.poll_interval,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look for ever, and fire when there is news."""
+        store = getattr(self, "asset_state_store", None)
+        stored = None if store is None else await store.aget(MARK_KEY)
+        mark = Mark(time.time()) if stored is None else Mark.from_dict(stored)
+        hook = KimiHook(self.kimi_conn_id)
+        try:
+            async for news, after in ended_batches(hook, self.metadata, mark, self.poll_interval, self.log):
+                if news:
+                    yield TriggerEvent({"batches": [story(batch) for batch in news]})  # type: ignore[no-untyped-call]
+                if store is not None and (news or after.running != mark.running):
+                    await store.aset(MARK_KEY, after.to_dict())
+                mark = after
+        finally:
+            await hook.aclose()

@@ -1,0 +1,117 @@
+"""Batches that somebody else created are told when they end."""
+
+import asyncio
+from contextlib import aclosing
+from io import BytesIO
+from typing import Any
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from airflow_provider_kimi.batch.outside import Mark
+from airflow_provider_kimi.flows.outside import ended_batches
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
+from airflow_provider_kimi.triggers.outside import KimiBatchEndedTrigger
+from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.triggers import created
+
+TEAM = {"team": "reviews"}
+
+
+def tagged(hook: KimiHook, metadata: dict[str, str] | None = None) -> str:
+    """Create a batch as another system would."""
+    content = BytesIO(b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {}}\n')
+    file_id = hook.upload_file(content, "input.jsonl").id
+    return hook.create_batch(file_id, metadata=metadata or TEAM).id
+
+
+class Looks:
+    """Looks at the platform on its own clock until enough was told."""
+
+    def __init__(self, sim: KimiSimulator, hook: KimiHook, mark: Mark | None = None) -> None:
+        self.sim, self.hook, self.log = sim, hook, LogRecord()
+        self.mark = mark or Mark(sim.now())
+        self.told: list[list[str]] = []
+
+    async def look(self, times: int, *, meanwhile: Any = None) -> None:
+        async def sleep(seconds: float) -> None:
+            if meanwhile is not None:
+                await asyncio.to_thread(meanwhile)
+            self.sim.advance(seconds)
+
+        looks = ended_batches(self.hook, TEAM, self.mark, 60, self.log, clock=self.sim.now, sleep=sleep)
+        async with aclosing(looks) as found:  # type: ignore[type-var]
+            async for news, self.mark in found:
+                self.told.append([batch.id for batch in news])
+                if len(self.told) >= times:
+                    break
+        await self.hook.aclose()
+
+
+async def test_each_once_and_those_of_others_not_at_all(sim: KimiSimulator, hook: KimiHook) -> None:
+    first = await asyncio.to_thread(tagged, hook)
+    await asyncio.to_thread(tagged, hook, {"team": "another"})
+    looks = Looks(sim, hook)
+    await looks.look(4)
+    assert [batch_id for told in looks.told for batch_id in told] == [first]
+
+
+async def test_those_that_end_between_two_lives_of_the_triggerer(sim: KimiSimulator, hook: KimiHook) -> None:
+    first = await asyncio.to_thread(tagged, hook)
+    before = Looks(sim, hook)
+    await before.look(1)
+    sim.advance(3600)
+    second = await asyncio.to_thread(tagged, hook)
+    sim.advance(3600)
+    after = Looks(sim, hook, Mark.from_dict(before.mark.to_dict()))
+    await after.look(2)
+    assert sorted(after.told[0]) == sorted([first, second])
+    assert after.told[1] == []
+
+
+async def test_one_below_thousands_of_newer_ones(connect: Connect) -> None:
+    with KimiSimulator(speed=0, timing=Timing(working_seconds=3600), behaviour=Behaviour(max_list_limit=5)) as sim:
+        hook = connect(sim)
+        first = await asyncio.to_thread(tagged, hook)
+        looks = Looks(sim, hook)
+        await looks.look(1)
+        await looks.look(90, meanwhile=lambda: created(hook, 1))
+        assert [batch_id for told in looks.told for batch_id in told] == [first]
+
+
+async def test_faults_are_told_seldom_and_lose_nothing(sim: KimiSimulator, hook: KimiHook) -> None:
+    first = await asyncio.to_thread(tagged, hook)
+    looks = Looks(sim, hook)
+    await looks.look(1)
+    sim.inject("list_batches", status=503, times=20)
+    await looks.look(3)
+    assert [batch_id for told in looks.told for batch_id in told] == [first]
+    assert len(looks.log.warnings) == 5
+
+
+def test_the_trigger_fires_and_goes_on_and_never_blocks_the_loop(connect: Connect) -> None:
+    async def run() -> list[Any]:
+        with blockbuster_ctx():
+            async with aclosing(KimiBatchEndedTrigger(metadata=TEAM, poll_interval=0.2).run()) as events:  # type: ignore[type-var]
+                first = await anext(events)
+                await asyncio.to_thread(tagged, hook)
+                sim.advance(60)
+                return [first.payload, (await anext(events)).payload]
+
+    with KimiSimulator(speed=20) as sim:
+        hook = connect(sim)
+        batch_id = tagged(hook)
+        one, two = asyncio.run(asyncio.wait_for(run(), 30))
+    assert [batch["batch_id"] for batch in one["batches"]] == [batch_id]
+    assert one["batches"][0]["metadata"] == TEAM
+    assert one["batches"][0]["status"] in ("completed", "failed")
+    assert two["batches"][0]["batch_id"] != batch_id
+
+
+@pytest.mark.parametrize("metadata", [None, TEAM])
+def test_the_trigger_survives_serialization(metadata: dict[str, str] | None) -> None:
+    path, arguments = KimiBatchEndedTrigger("kimi_other", metadata, 30).serialize()
+    assert path == "airflow_provider_kimi.triggers.outside.KimiBatchEndedTrigger"
+    assert KimiBatchEndedTrigger(**arguments).serialize() == (path, arguments)

@@ -1,0 +1,67 @@
+"""Many waits in a real triggerer, which is killed in the middle; another one takes over."""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.conftest import Connect
+from tests.real_airflow.conftest import World
+from tests.support.real_airflow import wait_for
+from tests.support.triggers import created
+
+pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(1800)]
+
+#: `make test-waits` sets 500, which takes a worker of two processors several minutes.
+COUNT = int(os.environ.get("WAITS", "40"))
+
+#: Real seconds within which the batches end, at random.
+ENDING_SECONDS = 40.0
+
+#: How long a batch of a spare platform takes.
+BATCH_SECONDS = 7202.0
+
+
+def looks(platform: KimiSimulator) -> Counter[str]:
+    return Counter(call.name for call in list(platform.journal))
+
+
+def end_at_random(platform: KimiSimulator, seed: int) -> None:
+    """Let every batch end within the next seconds."""
+    source = random.Random(seed)
+    for batch in platform.batches.values():
+        batch.created_at = platform.now() - BATCH_SECONDS + source.uniform(2, ENDING_SECONDS)
+
+
+def test_all_are_resumed_none_twice_and_nothing_is_cancelled(world: World, connect: Connect, tmp_path: Path) -> None:
+    """T5, T15, and a triggerer that dies with no chance to tidy up."""
+    conn, platform = world.take_platform()
+    hook: KimiHook = connect(platform)
+    ids = created(hook, COUNT)
+    resumed = tmp_path / "resumed"
+    run = {"conn": conn, "ids": ids, "resumed": str(resumed)}
+    world.airflow.run_dag("many_waits", "run", run)
+
+    def states() -> Counter[str]:
+        return Counter(world.airflow.mapped_states("many_waits", "run", "wait"))
+
+    wait_for(lambda: states()["deferred"] == COUNT, 900, "not every task is deferred", pause=2)
+    progress = world.airflow.xcom("many_waits", "run", "wait", "progress", map_index=COUNT - 1, wait_seconds=60)
+    assert (progress["statuses"], progress["total"]) == ({"in_progress": 1}, 2)
+    end_at_random(platform, COUNT)
+    time.sleep(ENDING_SECONDS / 2)
+    world.airflow.kill("triggerer", signal.SIGKILL)
+    before = looks(platform)
+    world.airflow.start("triggerer")
+    wait_for(lambda: states()["success"] == COUNT, 900, f"not every task has succeeded: {states()}", pause=2)
+    after = looks(platform)
+    print(f"{COUNT} waits: {states()}, calls before the kill {before}, in all {after}")
+    assert sorted(resumed.read_text().split()) == sorted(ids)
+    assert after["cancel_batch"] == 0
+    assert world.airflow.run_state("many_waits", "run") == "success"
