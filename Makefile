@@ -44,17 +44,22 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
 	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos
 
+test-waits: $(READY) ## 500 waits in a real triggerer that is killed, in about 10 minutes
+	WAITS=500 $(BIN)/pytest -q -s tests/real_airflow/test_many_waits.py
+
 # What we are compared with has an environment of its own, so that it is nobody else's dependency.
 $(BENCH_READY): pyproject.toml
 	@echo "Installing into .venv-bench; this takes about a minute."
 	$(PYTHON) -m venv .venv-bench
-	$(BENCH_BIN)/pip install --quiet "$(AIRFLOW)" "apache-airflow-providers-common-ai==1.0.0" openai --editable .
+	$(BENCH_BIN)/pip install --quiet "$(AIRFLOW)" "apache-airflow-providers-common-ai==1.0.0" \
+		"apache-airflow-providers-openai==2.2.0" "apache-airflow-providers-anthropic==1.2.0" --editable .
 	@touch $(BENCH_READY)
 
-bench: $(READY) $(BENCH_READY) ## figures, measured side by side in one run, in about 5 minutes
+bench: $(READY) $(BENCH_READY) ## figures, measured side by side in one run, in about 12 minutes
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BENCH_BIN)/python -m tests.benchmarks.bench_submit
 	$(BENCH_BIN)/python -m tests.benchmarks.bench_land
+	$(BENCH_BIN)/python -m tests.benchmarks.bench_wait
 
 build: $(READY) ## wheel and sdist in dist/
 	$(BIN)/pip install --quiet build
@@ -63,4 +68,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-chaos bench build clean
+.PHONY: help setup demo sim fmt check test-unit test test-chaos test-waits bench build clean

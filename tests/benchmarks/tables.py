@@ -8,9 +8,13 @@ from pathlib import Path
 PACKAGES = ("airflow-provider-kimi", "apache-airflow", "apache-airflow-providers-common-ai", "openai", "msgspec")
 
 
-def machine() -> str:
-    """Say on what machine, and with what, was measured."""
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+def machine(*others: str) -> str:
+    """Say on what machine, and with what, was measured.
+
+    :param others: Packages that are measured beside the usual ones.
+    """
+    names = dict.fromkeys((*PACKAGES, *others))
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
     system = f"{cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return f"{_cpu()}, {system}; {packages}."
 
