@@ -59,20 +59,10 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
-        "hooks": [{"integration-name": "Kimi", "python-modules": [f"{package}.hooks.kimi"]}],
-        "operators": [
-            {
-                "integration-name": "Kimi",
-                "python-modules": [f"{package}.operators.{name}" for name in ("batch", "files", "orphans")],
-            }
-        ],
-        "sensors": [{"integration-name": "Kimi", "python-modules": [f"{package}.sensors.batch"]}],
-        "triggers": [
-            {
-                "integration-name": "Kimi",
-                "python-modules": [f"{package}.triggers.batch", f"{package}.triggers.outside"],
-            }
-        ],
+        "hooks": _listed("hooks.kimi"),
+        "operators": _listed("operators.batch", "operators.files", "operators.orphans"),
+        "sensors": _listed("sensors.batch"),
+        "triggers": _listed("triggers.batch", "triggers.outside"),
         "integrations": [
             {
                 "integration-name": "Kimi",
@@ -81,3 +71,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
     }
+
+
+def _listed(*modules: str) -> list[dict[str, Any]]:
+    return [{"integration-name": "Kimi", "python-modules": [f"airflow_provider_kimi.{name}" for name in modules]}]
