@@ -90,7 +90,13 @@ class BatchEvent:
 
     def to_dict(self) -> dict[str, Any]:
         """Write the event as plain JSON."""
-        return {"version": EVENT_VERSION, **msgspec.to_builtins(self)}
+        return {
+            "version": EVENT_VERSION,
+            "outcome": self.outcome,
+            "batches": msgspec.to_builtins(self.batches),
+            "message": self.message,
+            "try_number": self.try_number,
+        }
 
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> Self:

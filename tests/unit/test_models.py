@@ -131,6 +131,7 @@ def test_the_documented_object_is_read_whole_and_unknown_fields_are_ignored() ->
         completion_window="24h",
         created_at=1_757_000_000,
         expires_at=1_757_086_400,
+        in_progress_at=1_757_000_010,
         metadata={"who": "me"},
     )
 
