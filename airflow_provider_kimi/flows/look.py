@@ -92,6 +92,7 @@ class Round:
     ) -> None:
         self._platform = platform
         self._due = due
+        self._unseen = dict.fromkeys(due)
         self._ours = ours
         self._doubted = doubted
         self.from_top = from_top
@@ -108,7 +109,7 @@ class Round:
 
     async def answers(self) -> AsyncIterator[Mapping[str, Seen]]:
         """Yield what each answer shows, also of batches that were not looked for."""
-        unseen = dict.fromkeys(self._due)
+        unseen = self._unseen
         asks = requests_of_round(self._due, from_top=self.from_top)
         ask = next(asks, None)
         while ask is not None and len(self.faults) < MAX_FAULTS_OF_A_ROUND:
@@ -145,7 +146,7 @@ class Round:
                 return {}
             if isinstance(error, KimiApiError) and error.status_code == 404:
                 return {batch_id: error}
-            return dict.fromkeys(self._due, error)  # of the key or the connection, and so of all
+            return dict.fromkeys(self._unseen, error)  # of the key or the connection, and so of all
         self.answered += 1
         self._doubted.discard(batch_id)
         return {batch_id: batch}

@@ -60,16 +60,15 @@ class _Watched:
 
     def schedule(self, start: float, jitter: float) -> None:
         """Set when it is looked at next, after a look that began at `start`."""
+        firsts = [one.first_at for one in self.subscribers if one.first_at > start]
         if self.batch is not None and self.batch.is_terminal:
-            self.due_at = NEVER
+            self.due_at = min(firsts, default=NEVER)
             return
         chosen = pause_between_looks(self.batch, start) * jitter
-        paused = [
-            (one, chosen if (own := one.watch.poll_interval_seconds) is None else own) for one in self.subscribers
-        ]
-        self.pause = min((pause for _, pause in paused), default=NEVER)
-        moments = [max(start + pause, one.first_at) for one, pause in paused]
-        self.due_at = min([*moments, *(one.until for one in self.subscribers if one.until > start)], default=NEVER)
+        intervals = [one.watch.poll_interval_seconds for one in self.subscribers]
+        self.pause = min((chosen if own is None else own for own in intervals), default=CONFIRM_SECONDS)
+        untils = [one.until for one in self.subscribers if one.until > start]
+        self.due_at = min(start + self.pause if len(firsts) < len(intervals) else NEVER, *firsts, *untils, NEVER)
 
 
 class Subscription:
@@ -284,7 +283,7 @@ class Watcher:
         if found.newest_first is not None:
             self._newest_first = found.newest_first
         self._faults = 0 if found.answered else self._faults + 1
-        pause = min((one.pause for one in due), default=CONFIRM_SECONDS)
+        pause = min((one.pause for one in due if one.pause), default=CONFIRM_SECONDS)
         for one in due:
             if one.due_at <= start:
                 one.schedule(start, jitter)

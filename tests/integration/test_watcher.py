@@ -15,7 +15,7 @@ from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
-from tests.support.triggers import created, fired
+from tests.support.triggers import created, fire, fired
 from tests.support.waiting import waited
 
 ENDED = BatchEvent.ended({}).outcome
@@ -82,6 +82,20 @@ class TestManyWaits:
             (event,) = fired([KimiBatchTrigger(ids, poll_interval=1)])
             assert looks(sim).total() <= 3
         assert list(event.batches) == ids
+
+    def test_one_that_begins_later_is_told_what_the_others_looks_have_shown_before(self, connect: Connect) -> None:
+        """Its batch has ended, and is on every page, before its own first look."""
+        with KimiSimulator(timing=Timing(working_seconds=15)) as sim:
+            ids = created(connect(sim), 6)
+            sim.batches[ids[0]].created_at -= 100
+            early = [KimiBatchTrigger([batch_id], poll_interval=0.5) for batch_id in ids[1:]]
+
+            async def later() -> BatchEvent:
+                await asyncio.sleep(7)
+                return await asyncio.wait_for(fire(KimiBatchTrigger([ids[0]], poll_interval=0.5)), 15)
+
+            fired(early, later)
+            assert sim.status(ids[0]) == "completed"
 
     def test_two_tasks_may_wait_for_the_same_batch(self, connect: Connect) -> None:
         with KimiSimulator() as sim:

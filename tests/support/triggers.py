@@ -22,7 +22,7 @@ async def fire(trigger: KimiBatchTrigger) -> BatchEvent:
 
 
 def fired(
-    triggers: Sequence[KimiBatchTrigger], meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None
+    triggers: Sequence[KimiBatchTrigger], meanwhile: Callable[[], Coroutine[Any, Any, Any]] | None = None
 ) -> list[BatchEvent]:
     """Run triggers together in one event loop, beside something else; their events in the same order."""
 
@@ -30,8 +30,10 @@ def fired(
         with blockbuster_ctx():
             beside = asyncio.create_task(meanwhile()) if meanwhile else None
             events = await asyncio.gather(*map(fire, triggers))
-            if beside is not None:
+            if beside is not None and not beside.done():
                 beside.cancel()
+            elif beside is not None:
+                await beside
             return events
 
     return asyncio.run(run())
