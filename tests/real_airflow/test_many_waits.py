@@ -1,5 +1,6 @@
 """Many waits in a real triggerer, which is killed in the middle; another one takes over."""
 
+import json
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ from tests.support.triggers import created
 
 pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(1800)]
 
-#: `make test-waits` sets 500, which takes a worker of two processors several minutes.
+#: `make test-waits` sets 500, whose resumes take a machine of two processors several minutes.
 COUNT = int(os.environ.get("WAITS", "40"))
 
 #: Real seconds within which the batches end, at random.
@@ -45,23 +46,26 @@ def test_all_are_resumed_none_twice_and_nothing_is_cancelled(world: World, conne
     hook: KimiHook = connect(platform)
     ids = created(hook, COUNT)
     resumed = tmp_path / "resumed"
-    run = {"conn": conn, "ids": ids, "resumed": str(resumed)}
-    world.airflow.run_dag("many_waits", "run", run)
+    plan = {"conn": conn, "ids": ids, "resumed": str(resumed)}
+    (world.folder / "dags" / "many_waits.json").write_text(json.dumps(plan))
+    wait_for(lambda: world.airflow.task_count("many_waits") == COUNT, 120, "the DAG was not parsed again")
+    world.airflow.run_dag("many_waits", "run")
 
     def states() -> Counter[str]:
-        return Counter(world.airflow.mapped_states("many_waits", "run", "wait"))
+        return Counter(world.airflow.task_states("many_waits", "run").values())
 
-    wait_for(lambda: states()["deferred"] == COUNT, 900, "not every task is deferred", pause=2)
-    progress = world.airflow.xcom("many_waits", "run", "wait", "progress", map_index=COUNT - 1, wait_seconds=60)
+    wait_for(lambda: states()["deferred"] == COUNT, 300, "not every task is deferred", pause=2)
+    progress = world.airflow.xcom("many_waits", "run", "wait_7", "progress", wait_seconds=60)
     assert (progress["statuses"], progress["total"]) == ({"in_progress": 1}, 2)
     end_at_random(platform, COUNT)
     time.sleep(ENDING_SECONDS / 2)
     world.airflow.kill("triggerer", signal.SIGKILL)
-    before = looks(platform)
+    before, half = looks(platform), sum(platform.status(batch_id) == "completed" for batch_id in ids)
+    assert 0 < half < COUNT
     world.airflow.start("triggerer")
     wait_for(lambda: states()["success"] == COUNT, 900, f"not every task has succeeded: {states()}", pause=2)
     after = looks(platform)
-    print(f"{COUNT} waits: {states()}, calls before the kill {before}, in all {after}")
+    print(f"{COUNT} waits, {half} batches ended before the kill: {states()}; calls until then {before}, in all {after}")
     assert sorted(resumed.read_text().split()) == sorted(ids)
     assert after["cancel_batch"] == 0
     assert world.airflow.run_state("many_waits", "run") == "success"
