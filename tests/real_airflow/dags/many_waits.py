@@ -35,7 +35,7 @@ class CountedSensor(KimiBatchSensor):
         return super().execute_complete(context, event)
 
 
-plan = json.loads(PLAN.read_text()) if PLAN.exists() else {"conn": "", "ids": [], "resumed": ""}
+plan: dict[str, Any] = json.loads(PLAN.read_text()) if PLAN.exists() else {"conn": "", "ids": [], "resumed": ""}
 with DAG(dag_id="many_waits", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), max_active_tasks=1000):
     for number, batch_id in enumerate(plan["ids"]):
         CountedSensor(task_id=f"wait_{number}", batch_id=batch_id, kimi_conn_id=plan["conn"])
