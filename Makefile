@@ -44,7 +44,7 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
 	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos
 
-test-waits: $(READY) ## 500 waits in a real triggerer that is killed, in about 10 minutes
+test-waits: $(READY) ## 500 waits in a real triggerer that is killed, in about half an hour
 	WAITS=500 $(BIN)/pytest -q -s tests/real_airflow/test_many_waits.py
 
 # What we are compared with has an environment of its own, so that it is nobody else's dependency.

@@ -196,25 +196,21 @@ class RealAirflow:
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
         """State of every task instance of a run, by task id."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances"
-        states: dict[str, str] = {}
-        while True:
-            found = self.call("GET", f"{path}?limit=100&offset={len(states)}&order_by=id")
-            states |= {ti["task_id"]: ti["state"] or "-" for ti in found["task_instances"]}
-            if not found["task_instances"] or len(states) >= found["total_entries"]:
-                return states
+        return {ti["task_id"]: ti["state"] or "-" for ti in self.call("GET", path)["task_instances"]}
 
     def task_instance(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """All that REST says of a task instance."""
         return self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}")
 
-    def task_count(self, dag_id: str) -> int:
-        """How many tasks a DAG has, as far as it was parsed."""
-        try:
-            return int(self.call("GET", f"/api/v2/dags/{dag_id}/tasks")["total_entries"])
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return 0
-            raise
+    def mapped_states(self, dag_id: str, run_id: str, task_id: str) -> list[str]:
+        """States of the instances of a mapped task."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}/listMapped"
+        states: list[str] = []
+        while True:
+            found = self.call("GET", f"{path}?limit=100&offset={len(states)}")
+            states += [ti["state"] or "-" for ti in found["task_instances"]]
+            if len(states) >= found["total_entries"]:
+                return states
 
     def xcom(
         self,
@@ -223,6 +219,7 @@ class RealAirflow:
         task_id: str,
         key: str = "return_value",
         *,
+        map_index: int = -1,
         wait_seconds: float = 0.0,
     ) -> Any:
         """Value of an XCom, as soon as there is one."""
@@ -230,7 +227,7 @@ class RealAirflow:
         deadline = time.monotonic() + wait_seconds
         while True:
             try:
-                return self.call("GET", f"{path}?deserialize=true")["value"]
+                return self.call("GET", f"{path}?deserialize=true&map_index={map_index}")["value"]
             except urllib.error.HTTPError as error:
                 if error.code != 404 or time.monotonic() > deadline:
                     raise
