@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.batch.events import BatchEnd
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,16 @@ def progress_of(batches: Collection[Batch], now: float) -> Progress:
         failed=sum(count.failed for count in counts),
         rows_per_minute=sum(rates) * 60 or None,
         expected_end=max(ends) if ends and known else None,
+    )
+
+
+def progress_of_ends(ends: Collection[BatchEnd]) -> Progress:
+    """Add up how batches stood when a wait was over."""
+    return Progress(
+        statuses=Counter(end.status for end in ends),
+        total=sum(end.total for end in ends),
+        completed=sum(end.completed for end in ends),
+        failed=sum(end.failed for end in ends),
     )
 
 

@@ -33,7 +33,7 @@ class Sight(Protocol):
         """
 
 
-async def nobody(progress: Progress) -> None:
+def nobody(progress: Progress) -> None:
     """Show progress to nobody."""
 
 
@@ -43,7 +43,7 @@ async def until_finished(
     watch: Watch,
     log: Log,
     *,
-    show: Callable[[Progress], Awaitable[None]] = nobody,
+    show: Callable[[Progress], None] = nobody,
     clock: Callable[[], float] = time.time,
 ) -> BatchEvent:
     """Look until the decision says stop.
@@ -60,7 +60,7 @@ async def until_finished(
         moves = moves_after(moves, seen, now)
         step = decide_next(watch, seen, moves, now)
         if (progress := diary.write(seen, step, now)) is not None:
-            await show(progress)
+            show(progress)
         if isinstance(step, Finish):
             return step.event
         if isinstance(step, Cancel):

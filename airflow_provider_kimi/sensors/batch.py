@@ -15,6 +15,7 @@ from airflow_provider_kimi.batch.identity import read_batch_ids
 from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OnStall
 from airflow_provider_kimi.batch.pace import LONGEST_PAUSE_SECONDS
 from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
+from airflow_provider_kimi.batch.progress import progress_of_ends
 from airflow_provider_kimi.batch.submission import OnFinalFailure
 from airflow_provider_kimi.compat import (
     AirflowFailException,
@@ -35,7 +36,7 @@ from airflow_provider_kimi.flows.verdict import check_completed
 from airflow_provider_kimi.flows.wait import look_once, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
-from airflow_provider_kimi.triggers.batch import WAITING_TRY_KEY, KimiBatchTrigger
+from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, WAITING_TRY_KEY, KimiBatchTrigger
 
 #: The longest window is 7 days; a wait that no expiry ends, because none is told, ends after these and the grace.
 LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
@@ -222,6 +223,8 @@ class KimiBatchSensor(BaseSensorOperator):
 
     def _conclude(self, context: Context, event: BatchEvent) -> list[str]:
         """End the task as the event says; the same in every mode."""
+        if (ti := context.get("ti")) is not None:
+            ti.xcom_push(PROGRESS_KEY, progress_of_ends(event.batches.values()).to_dict())
         try:
             with airflow_errors():
                 self._judge(context, event)

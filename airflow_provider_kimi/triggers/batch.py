@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OnStall
@@ -23,8 +24,13 @@ WAITING_TRY_KEY = "kimi_waiting_try"
 #: XCom key under which a wait shows how far its batches are.
 PROGRESS_KEY = "progress"
 
-#: Longest time that a wait spends on showing that.
-SHOW_SECONDS = 10.0
+#: How many of a triggerer's waits show that at once: each push is a request that Airflow answers one after the other.
+PUSHES_AT_ONCE = 2
+
+#: Longest time that one push may take.
+PUSH_SECONDS = 30.0
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class KimiBatchTrigger(BaseTrigger):
@@ -74,6 +80,7 @@ class KimiBatchTrigger(BaseTrigger):
         self.try_number = try_number
         self.stall_timeout = stall_timeout
         self.on_stall = on_stall
+        self._showing: asyncio.Task[None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that a restart needs; no secret is in it."""
@@ -106,6 +113,7 @@ class KimiBatchTrigger(BaseTrigger):
         try:
             event = await until_finished(subscription, self._cancel, watch, self.log, show=self._show)
         finally:
+            self._stop_showing()
             await subscription.leave()
         yield TriggerEvent(replace(event, try_number=self.try_number).to_dict())  # type: ignore[no-untyped-call]
 
@@ -116,13 +124,22 @@ class KimiBatchTrigger(BaseTrigger):
         finally:
             await hook.aclose()
 
-    async def _show(self, progress: Progress) -> None:
-        """Show how far the batches are; that this fails concerns nobody's batch."""
-        if self.task_instance is None:  # in dag.test
-            return
+    def _show(self, progress: Progress) -> None:
+        """Show how far the batches are, beside the wait; what is not shown yet gives way to what is newer."""
+        if self.task_instance is not None:  # it is in dag.test
+            self._stop_showing()
+            self._showing = asyncio.create_task(self._push(progress.to_dict()))
+
+    def _stop_showing(self) -> None:
+        if self._showing is not None:
+            self._showing.cancel()
+
+    async def _push(self, value: dict[str, Any]) -> None:
+        turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(PUSHES_AT_ONCE))
         try:
-            await asyncio.wait_for(push_xcom(self.task_instance, PROGRESS_KEY, progress.to_dict()), SHOW_SECONDS)
-        except Exception as error:
+            async with turns:
+                await asyncio.wait_for(push_xcom(self.task_instance, PROGRESS_KEY, value), PUSH_SECONDS)
+        except Exception as error:  # that this fails concerns nobody's batch
             self.log.debug("The XCom %s was not pushed: %s", PROGRESS_KEY, error)
 
     async def on_kill(self) -> None:

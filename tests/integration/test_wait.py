@@ -298,7 +298,9 @@ class TestTheDeferredSensor:
         """T14."""
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         event = await waited(hook, sim, batch_id)
-        assert resume_task(sensor(batch_id), event.to_dict()).value == [batch_id]
+        resumed = resume_task(sensor(batch_id), event.to_dict())
+        assert resumed.value == [batch_id]
+        assert resumed.ti.xcoms["progress"]["statuses"] == {"completed": 1}
 
     def test_a_passed_deadline_is_a_sensor_timeout(self) -> None:
         event = BatchEvent("timed_out", {}, "The time to wait is over")
