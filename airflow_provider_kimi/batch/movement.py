@@ -63,9 +63,10 @@ def stalls_at(batch: Batch, move: Move, stall_seconds: float) -> float:
 
 def stall_line(batch: Batch, move: Move) -> str:
     """Say in one line how a batch stands still; the same however often it is asked."""
-    late = f"; it was to end by {_clock(batch.expires_at)}" if batch.expires_at is not None else ""
-    return f"{progress_line(batch)}, and has not moved since {_clock(move.since)}{late}."
+    window = f"; its window ends at {as_clock(batch.expires_at)}" if batch.expires_at is not None else ""
+    return f"{progress_line(batch)}, and has not moved since {as_clock(move.since)}{window}."
 
 
-def _clock(seconds: float) -> str:
+def as_clock(seconds: float) -> str:
+    """Write unix seconds as a reader wants them."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -16,6 +16,9 @@ EXPIRY_GRACE_SECONDS = 6 * 3600.0
 #: How long a batch is waited for that was cancelled because the time was over. A cancel was seen to take 25 minutes.
 CANCEL_GRACE_SECONDS = 3600.0
 
+#: Shortest time between two looks, whatever is asked for.
+SHORTEST_INTERVAL_SECONDS = 0.1
+
 #: When a cancel is asked for again that has changed nothing yet.
 CANCEL_AGAIN_SECONDS = 60.0
 
@@ -48,6 +51,9 @@ class Watch:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "batch_ids", tuple(dict.fromkeys(self.batch_ids)))
+        if self.poll_interval_seconds is not None:
+            interval = max(self.poll_interval_seconds, SHORTEST_INTERVAL_SECONDS)
+            object.__setattr__(self, "poll_interval_seconds", interval)
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,8 @@ def decide_next(watch: Watch, seen: Mapping[str, Seen], moves: Mapping[str, Move
         limit = end + CANCEL_GRACE_SECONDS if watch.on_timeout == "cancel" else now
         running = _cancellable(batches.values())
         if running and now < limit:
-            return Cancel(running, min(now + CANCEL_AGAIN_SECONDS, limit), "the time to wait is over (on_timeout)")
+            until = min(now + CANCEL_AGAIN_SECONDS, limit)
+            return Cancel(running, until, "The time to wait is over, and on_timeout is 'cancel'.")
         if now >= limit or has_ended:
             return Finish(BatchEvent.timed_out(batches, watch.batch_ids, [str(error) for error in errors.values()]))
         end = limit
@@ -138,8 +145,8 @@ def _wait_on(
     if stalled and watch.on_stall == "fail":
         return Finish(BatchEvent.failed(batches, f"{' '.join(lines)} The wait is given up, as on_stall='fail' asks."))
     if watch.on_stall == "cancel" and (cancellable := _cancellable(stalled)):
-        until = now + CANCEL_AGAIN_SECONDS
-        return Cancel(cancellable, until if end is None else min(until, end), f"{' '.join(lines)} (on_stall)")
+        until = now + CANCEL_AGAIN_SECONDS if end is None else min(now + CANCEL_AGAIN_SECONDS, end)
+        return Cancel(cancellable, until, f"{' '.join(lines)} on_stall is 'cancel'.")
     moments = [moment for moment in (end, *stalls.values()) if moment is not None and moment > now]
     odd = [
         f"Batch {batch.id} has the status {batch.status!r}, which is not documented."

@@ -1,6 +1,6 @@
 """Diary: what a wait writes into its task's log. Often at first, seldom later, each thing once."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.polling import Cancel, Seen, Step, Wait
@@ -19,17 +19,18 @@ class Diary:
 
     :param count: How many batches are waited for.
     :param begun: When the wait began, in unix seconds.
-    :param is_first: Whether nobody has told how the batches stand; otherwise the first line is about the first change.
+    :param told: Statuses that the log has told already: the first line is about another. None where that is not known,
+        as in a wait that begins again: the first line is then about the first change.
     """
 
-    def __init__(self, log: Log, count: int, begun: float, *, is_first: bool = False) -> None:
+    def __init__(self, log: Log, count: int, begun: float, told: Collection[str] | None = None) -> None:
         self._log = log
         self._count = count
-        self._is_first = is_first
         self._begun = begun
         self._told_at = begun
         self._told: Progress | None = None
         self._statuses: set[frozenset[str]] = set()
+        self._known = None if told is None else frozenset(told)
         self._notes: set[str] = set()
         self._is_out = False
         self.again_at: float | None = None
@@ -46,7 +47,7 @@ class Diary:
                 self._notes.add(note)
                 self._log.warning("%s Waiting on.", note)
         if isinstance(step, Cancel):
-            self._log.warning("Cancelling %s: %s", ", ".join(step.batch_ids), step.reason)
+            self._log.warning("%s Cancelling %s.", step.reason, ", ".join(step.batch_ids))
         self.again_at = None
         self._tell_fault(fault, now)
         return self._tell_progress(batches, now) if len(batches) == self._count else None
@@ -69,7 +70,8 @@ class Diary:
         if statuses in self._statuses and self._is_too_soon(now):
             return None
         has_ended = all(batch.is_terminal for batch in batches.values())
-        if self._told is not None or self._is_first or has_ended:
+        is_known = self._told is None and self._known in (None, statuses)
+        if not is_known or has_ended:
             self._log.info("%s", summary_line(batches, progress))
         self._statuses.add(statuses)
         self._told, self._told_at = progress, now

@@ -192,7 +192,7 @@ class Alone:
 
         :param until: Unix seconds by which to look at the latest; None for no such time.
         """
-        pause = self._pause()
+        pause = self.pause_seconds()
         if until is not None:
             pause = min(pause, max(until - self._clock(), SHORTEST_SLEEP_SECONDS))
         await self._sleep(pause)
@@ -225,7 +225,8 @@ class Alone:
         """Whether an answer looked permanently wrong, and has to be looked at again."""
         return bool(self._doubted)
 
-    def _pause(self) -> float:
+    def pause_seconds(self) -> float:
+        """How long to wait before the next look, after what the last one has shown."""
         interval = self._watch.poll_interval_seconds
         if self._last is None:
             return first_pause(interval)

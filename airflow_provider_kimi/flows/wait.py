@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import NamedTuple, Protocol
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.events import BatchEvent
@@ -33,6 +33,19 @@ class Sight(Protocol):
         """
 
 
+class Looked(NamedTuple):
+    """What a single look came to.
+
+    :param event: Why the wait is over; None where it goes on.
+    :param statuses: Statuses that batches have, as the log tells.
+    :param pause_seconds: How long to wait before the next look.
+    """
+
+    event: BatchEvent | None
+    statuses: frozenset[str]
+    pause_seconds: float
+
+
 def nobody(progress: Progress) -> None:
     """Show progress to nobody."""
 
@@ -43,15 +56,17 @@ async def until_finished(
     watch: Watch,
     log: Log,
     *,
+    told: Collection[str] | None = None,
     show: Callable[[Progress], None] = nobody,
     clock: Callable[[], float] = time.time,
 ) -> BatchEvent:
     """Look until the decision says stop.
 
     :param cancel: Cancels a batch.
+    :param told: Statuses that the log has told already; None where that is not known.
     :param show: Shows progress where a user looks for it.
     """
-    diary = Diary(log, len(watch.batch_ids), clock())
+    diary = Diary(log, len(watch.batch_ids), clock(), told)
     moves: Mapping[str, Move] = {}
     until = watch.deadline
     while True:
@@ -83,13 +98,13 @@ def look_once(
     log: Log,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
-) -> Finish | None:
-    """Look once at every batch, and cancel what is to be cancelled; None where the wait goes on."""
+) -> Looked:
+    """Look once at every batch, and cancel what is to be cancelled."""
 
     async def cancel(batch_id: str) -> Batch:
         return hook.cancel_batch(batch_id)
 
-    async def look() -> Finish | None:
+    async def look() -> Looked:
         alone = Alone(InWorker(hook), watch, clock=clock)
         seen = await alone.look_now()
         if alone.is_in_doubt:
@@ -97,18 +112,19 @@ def look_once(
             seen = await alone.look_now()
         now = clock()
         step = decide_next(watch, seen, moves_after({}, seen, now), now)
-        Diary(log, len(watch.batch_ids), now, is_first=True).write(seen, step, now)
+        Diary(log, len(watch.batch_ids), now, told=()).write(seen, step, now)
         if isinstance(step, Cancel):
             await _cancel_all(cancel, step, log)
-        return step if isinstance(step, Finish) else None
+        statuses = frozenset(what.status for what in seen.values() if isinstance(what, Batch))
+        return Looked(step.event if isinstance(step, Finish) else None, statuses, alone.pause_seconds())
 
     return asyncio.run(look())
 
 
-def wait_here(hook: KimiHook, watch: Watch, log: Log) -> BatchEvent:
+def wait_here(hook: KimiHook, watch: Watch, log: Log, told: Collection[str] | None = None) -> BatchEvent:
     """Wait in this process, with the very loop of the trigger."""
 
     async def cancel(batch_id: str) -> Batch:
         return hook.cancel_batch(batch_id)
 
-    return asyncio.run(until_finished(Alone(InWorker(hook), watch), cancel, watch, log))
+    return asyncio.run(until_finished(Alone(InWorker(hook), watch), cancel, watch, log, told=told))

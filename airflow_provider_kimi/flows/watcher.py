@@ -56,19 +56,21 @@ class _Watched:
     place: float = field(default_factory=lambda: -random.random())
     pause: float = 0.0
     due_at: float = NEVER
+    until: float = NEVER
     has_own_interval: bool = False
 
     def schedule(self, start: float, jitter: float) -> None:
         """Set when it is looked at next, after a look that began at `start`."""
         firsts = [one.first_at for one in self.subscribers if one.first_at > start]
+        self.until = NEVER
         if self.batch is not None and self.batch.is_terminal:
             self.due_at = min(firsts, default=NEVER)
             return
         chosen = pause_between_looks(self.batch, start) * jitter
         intervals = [one.watch.poll_interval_seconds for one in self.subscribers]
         self.pause = min((chosen if own is None else own for own in intervals), default=CONFIRM_SECONDS)
-        untils = [one.until for one in self.subscribers if one.until > start]
-        self.due_at = min(start + self.pause if len(firsts) < len(intervals) else NEVER, *firsts, *untils, NEVER)
+        self.until = min((one.until for one in self.subscribers if one.until > start), default=NEVER)
+        self.due_at = min(start + self.pause if len(firsts) < len(intervals) else NEVER, *firsts, NEVER)
 
 
 class Subscription:
@@ -104,7 +106,7 @@ class Subscription:
     async def _news(self, until: float, speak_at: float) -> None:
         loop = asyncio.get_running_loop()
         self.until = until
-        self._watcher.look_by(self, until)
+        self._watcher.look_until(self)
         self._future = loop.create_future()
         wake_at = min(until + LATE_SECONDS, speak_at)
         timer = None if wake_at == NEVER else loop.call_later(max(0.0, wake_at - time.time()), self.wake)
@@ -174,16 +176,18 @@ class Watcher:
             watched = self._watched.setdefault(batch_id, _Watched(batch_id))
             watched.subscribers.append(subscription)
             watched.has_own_interval |= watch.poll_interval_seconds is not None
-        self.look_by(subscription, subscription.first_at)
+            watched.due_at = min(watched.due_at, subscription.first_at)
+        if subscription.first_at < self._next_at:
+            self._sooner.set()
         return subscription
 
-    def look_by(self, subscription: Subscription, moment: float) -> None:
-        """See to it that the batches of a wait are looked at by then."""
+    def look_until(self, subscription: Subscription) -> None:
+        """See to it that the batches of a wait are looked at when the time alone changes its decision."""
         for batch_id in subscription.watch.batch_ids:
             watched = self._watched[batch_id]
-            if watched.batch is None or not watched.batch.is_terminal or watched.batch_id not in subscription.seen:
-                watched.due_at = min(watched.due_at, moment)
-        if moment < self._next_at:
+            if watched.batch is None or not watched.batch.is_terminal:
+                watched.until = min(watched.until, subscription.until)
+        if subscription.until < self._next_at:
             self._sooner.set()
 
     async def remove(self, subscription: Subscription) -> None:
@@ -225,7 +229,7 @@ class Watcher:
 
     def _may_be_read_at(self, watched: _Watched) -> float:
         free_at = self._free_at if self._is_limited(watched) else 0.0
-        return max(watched.due_at, self._not_before, free_at)
+        return max(min(max(watched.due_at, free_at), watched.until), self._not_before)
 
     def _is_limited(self, watched: _Watched) -> bool:
         return self.hook.requests_per_minute is not None or not watched.has_own_interval
@@ -253,7 +257,8 @@ class Watcher:
 
     def _is_taken_along(self, watched: _Watched, start: float) -> bool:
         """Whether a round includes a batch: it is due, or will be before half of its pause has passed."""
-        return watched.due_at <= start or (watched.read_at > 0 and watched.due_at - watched.pause / 2 <= start)
+        soon = watched.pause / 2 if watched.read_at > 0 else 0.0
+        return min(watched.due_at - soon, watched.until) <= start
 
     def _renew(self, start: float) -> None:
         if self._doubted or (self._faults and start >= self._renewed_at + RENEW_SECONDS):
@@ -285,7 +290,7 @@ class Watcher:
         self._faults = 0 if found.answered else self._faults + 1
         pause = min((one.pause for one in due if one.pause), default=CONFIRM_SECONDS)
         for one in due:
-            if one.due_at <= start:
+            if min(one.due_at, one.until) <= start:
                 one.schedule(start, jitter)
             if one.batch_id in self._doubted:
                 one.due_at = min(one.due_at, start + CONFIRM_SECONDS)

@@ -12,7 +12,7 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.attempt import read_try_number
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.identity import read_batch_ids
-from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OnStall
+from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OnStall, as_clock
 from airflow_provider_kimi.batch.pace import LONGEST_PAUSE_SECONDS
 from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
 from airflow_provider_kimi.batch.progress import progress_of_ends
@@ -83,8 +83,8 @@ class KimiBatchSensor(BaseSensorOperator):
         lets them go on, and the message names them; ``cancel`` cancels them.
     :param stall_timeout: Seconds or timedelta without any movement after which a batch counts as stalled; it does too
         half an hour after its ``expires_at``. In ``mode="reschedule"`` rows that no longer get done are not noticed.
-    :param on_stall: What becomes of such a batch, after a warning: ``keep`` waits on, ``cancel`` cancels it and waits
-        for its end, ``fail`` fails the task and does with it what ``on_final_failure`` says.
+    :param on_stall: What becomes of such a batch: ``keep`` warns and waits on, ``cancel`` cancels it and waits for its
+        end, ``fail`` fails the task and does with it what ``on_final_failure`` says.
     :param on_incomplete: What a batch does that ended otherwise than ``completed``: ``fail`` the task, or
         ``continue``, so that a KimiBatchResultsOperator can land the rows that were done.
     :return: The ids, in the given order.
@@ -129,9 +129,10 @@ class KimiBatchSensor(BaseSensorOperator):
         self.on_final_failure = on_final_failure
         self.on_stall = on_stall
         self._poll_interval = _seconds(poke_interval)
-        self._stall_seconds = _seconds(stall_timeout) or DEFAULT_STALL_SECONDS
+        self._stall_seconds = _positive_seconds("stall_timeout", stall_timeout)
         self._allowed_seconds = allowed
         self._waiting_ti: Any = None
+        self._pause_seconds = LONGEST_PAUSE_SECONDS
 
     @cached_property
     def hook(self) -> KimiHook:
@@ -143,11 +144,14 @@ class KimiBatchSensor(BaseSensorOperator):
         if self.mode == "reschedule" and not self.deferrable:
             return super().execute(context)
         watch = self._watch(context)
-        found = self._look(context, watch)
-        if found is not None:
-            return found
+        with airflow_errors():
+            found = look_once(self.hook, watch, self.log)
+        if found.event is not None:
+            return self._conclude(context, found.event)
+        if watch.deadline is not None:
+            self.log.info("Waiting until %s at the latest.", as_clock(watch.deadline))
         if not self.deferrable:
-            return self._conclude(context, wait_here(self.hook, watch, self.log))
+            return self._conclude(context, wait_here(self.hook, watch, self.log, found.statuses))
         number = read_try_number(context)
         if number is not None:
             context["ti"].xcom_push(WAITING_TRY_KEY, number)
@@ -162,14 +166,23 @@ class KimiBatchSensor(BaseSensorOperator):
                 try_number=number,
                 stall_timeout=watch.stall_seconds,
                 on_stall=self.on_stall,
+                told=tuple(found.statuses),
             ),
             method_name="execute_complete",
         )
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
-        found = self._look(context, self._watch(context))
-        return False if found is None else PokeReturnValue(True, found)
+        with airflow_errors():
+            found = look_once(self.hook, self._watch(context), self.log)
+        self._pause_seconds = found.pause_seconds
+        return False if found.event is None else PokeReturnValue(True, self._conclude(context, found.event))
+
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        """Tell Airflow when to poke again in ``mode="reschedule"``; it asks so in all its versions since 2.11."""
+        if self._poll_interval is None and not self.exponential_backoff:
+            return self._pause_seconds
+        return float(super()._get_next_poke_interval(*args, **kwargs))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Resume when the trigger has fired.
@@ -212,12 +225,6 @@ class KimiBatchSensor(BaseSensorOperator):
                 tuple(self._ids()), self._poll_interval, min(ends), self.on_timeout, self._stall_seconds, self.on_stall
             )
 
-    def _look(self, context: Context, watch: Watch) -> list[str] | None:
-        """Look once; the ids if the wait is over, None if it goes on."""
-        with airflow_errors():
-            step = look_once(self.hook, watch, self.log)
-        return None if step is None else self._conclude(context, step.event)
-
     def _ids(self) -> list[str]:
         return read_batch_ids(self.batch_id)
 
@@ -248,6 +255,13 @@ class KimiBatchSensor(BaseSensorOperator):
     def _leave_running(self, event: BatchEvent) -> str:
         """Do with running batches what was asked for a final failure, and say so."""
         return leave_running(self.hook, event, cancel=self.on_final_failure == "cancel", log=self.log)
+
+
+def _positive_seconds(name: str, value: timedelta | float) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not seconds > 0:
+        raise ValueError(f"{name} is {value!r}; give seconds or a timedelta above zero")
+    return seconds
 
 
 def _seconds(value: timedelta | float | None) -> float | None:

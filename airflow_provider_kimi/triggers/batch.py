@@ -56,6 +56,7 @@ class KimiBatchTrigger(BaseTrigger):
         after its ``expires_at``.
     :param on_stall: What becomes of such a batch, after a warning: ``keep`` waits on, ``cancel`` cancels it and waits
         for its end, ``fail`` ends the wait.
+    :param told: Statuses of the batches that the task's log has told already; None where that is not known.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class KimiBatchTrigger(BaseTrigger):
         try_number: int | None = None,
         stall_timeout: float = DEFAULT_STALL_SECONDS,
         on_stall: OnStall = "keep",
+        told: Sequence[str] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.batch_ids = list(batch_ids)
@@ -80,6 +82,7 @@ class KimiBatchTrigger(BaseTrigger):
         self.try_number = try_number
         self.stall_timeout = stall_timeout
         self.on_stall = on_stall
+        self.told = None if told is None else sorted(told)
         self._showing: asyncio.Task[None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -96,6 +99,7 @@ class KimiBatchTrigger(BaseTrigger):
                 "try_number": self.try_number,
                 "stall_timeout": self.stall_timeout,
                 "on_stall": self.on_stall,
+                "told": self.told,
             },
         )
 
@@ -111,7 +115,7 @@ class KimiBatchTrigger(BaseTrigger):
         )
         subscription = subscribe(self.kimi_conn_id, watch, self.log)
         try:
-            event = await until_finished(subscription, self._cancel, watch, self.log, show=self._show)
+            event = await until_finished(subscription, self._cancel, watch, self.log, told=self.told, show=self._show)
         finally:
             self._stop_showing()
             await subscription.leave()

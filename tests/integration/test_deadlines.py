@@ -199,4 +199,5 @@ def test_a_trigger_that_an_older_release_stored_starts_and_cancels_nothing_when_
         "try_number": None,
         "stall_timeout": 21_600.0,
         "on_stall": "keep",
+        "told": None,
     }

@@ -97,9 +97,9 @@ def events_of_triggers() -> Iterator[dict[tuple[str, str], BatchEvent]]:
 def from_poke_to_poke(world: World, watch: Watch) -> BatchEvent:
     """Wait as `mode="reschedule"` does: every look is a process of its own, which remembers nothing."""
     while True:
-        step = look_once(world.hook, watch, LogRecord(), clock=world.sim.now, sleep=world.sim.advance)
-        if step is not None:
-            return step.event
+        found = look_once(world.hook, watch, LogRecord(), clock=world.sim.now, sleep=world.sim.advance)
+        if found.event is not None:
+            return found.event
         world.sim.advance(watch.poll_interval_seconds or 0.0)
 
 

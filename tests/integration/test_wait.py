@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from blockbuster import BlockBuster, blockbuster_ctx
 
@@ -26,7 +27,7 @@ from tests.conftest import Connect
 from tests.support import waiting
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, request, submit, submit_prompts
-from tests.support.tasks import resume_task, run_task
+from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
 
 INTERVAL = 30.0
 
@@ -362,3 +363,21 @@ def test_a_wait_in_the_worker_is_the_same_loop(connect: Connect) -> None:
 def test_a_wrong_on_incomplete_is_refused_when_the_dag_is_parsed() -> None:
     with pytest.raises(ValueError, match="on_incomplete is 'ignore'"):
         sensor("batch_1", on_incomplete="ignore")
+
+
+def test_a_rescheduled_wait_keeps_to_the_pace_of_the_batch(sim: KimiSimulator, hook: KimiHook) -> None:
+    """Ten seconds at first would be six requests a minute; the connection says nothing, so there is time for three."""
+    (batch_id,) = submit_prompts(hook, 2).batch_ids
+    for parameters, seconds in (({}, 20), ({"poke_interval": 7}, 7), ({"poke_interval": timedelta(seconds=90)}, 90)):
+        task = KimiBatchSensor(task_id="wait", batch_id=batch_id, deferrable=False, mode="reschedule", **parameters)
+        begun = time.time()
+        with pytest.raises(AirflowRescheduleException) as caught:
+            run_task(task, Rescheduled())
+        assert caught.value.reschedule_date.timestamp() - begun == pytest.approx(seconds, abs=5)
+
+
+class Rescheduled(TaskInstanceRecord):
+    """A task instance that was never rescheduled before."""
+
+    def get_first_reschedule_date(self, context: Any) -> None:
+        """Tell that there was no such time."""

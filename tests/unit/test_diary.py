@@ -29,7 +29,7 @@ def test_a_day_of_progress_and_faults_is_told_in_fewer_than_200_lines() -> None:
 
 def test_what_nobody_has_told_yet_is_told_at_once_and_then_only_changes() -> None:
     log = LogRecord()
-    diary = Diary(log, 1, NOW, is_first=True)
+    diary = Diary(log, 1, NOW, told=())
     assert diary.write(in_progress(0), Wait(), NOW) is not None
     assert diary.write(in_progress(0), Wait(), NOW + 1000) is None
     assert log.infos == ["Batch batch_1: in_progress, 0 of 100,000 rows done"]
@@ -39,6 +39,14 @@ def test_a_trigger_begins_with_numbers_but_does_not_repeat_the_line_of_the_worke
     log = LogRecord()
     assert Diary(log, 1, NOW).write(in_progress(0), Wait(), NOW) is not None
     assert log.infos == []
+    Diary(log, 1, NOW, told=["in_progress"]).write(in_progress(0), Wait(), NOW)
+    assert log.infos == []
+
+
+def test_a_trigger_tells_what_has_changed_since_the_worker_looked() -> None:
+    log = LogRecord()
+    Diary(log, 1, NOW, told=["validating"]).write(in_progress(0), Wait(), NOW)
+    assert log.infos == ["Batch batch_1: in_progress, 0 of 100,000 rows done"]
 
 
 def test_a_new_status_is_told_at_once() -> None:
@@ -51,7 +59,7 @@ def test_a_new_status_is_told_at_once() -> None:
 
 def test_what_is_held_back_is_told_when_the_time_has_come() -> None:
     log = LogRecord()
-    diary = Diary(log, 1, NOW, is_first=True)
+    diary = Diary(log, 1, NOW, told=())
     diary.write(in_progress(1), Wait(), NOW + 1000)
     assert diary.write(in_progress(2), Wait(), NOW + 1001) is None
     assert diary.again_at is not None
@@ -79,7 +87,7 @@ def test_an_outage_is_told_when_it_begins_and_when_it_is_over() -> None:
 
 def test_several_batches_are_told_once_all_were_seen() -> None:
     log = LogRecord()
-    diary = Diary(log, 2, NOW, is_first=True)
+    diary = Diary(log, 2, NOW, told=())
     one = make_batch("completed", "batch_1")
     assert diary.write({"batch_1": one}, Wait(), NOW) is None
     assert diary.write({"batch_1": one, "batch_2": make_batch("failed", "batch_2")}, Wait(), NOW) is not None

@@ -236,7 +236,7 @@ class TestABatchThatStandsStill:
         assert isinstance(step, Wait)
         (note,) = step.notes
         assert "batch_1: in_progress, 5 of 10 rows done, and has not moved since 2025-09-04 15:33 UTC" in note
-        assert "it was to end by 2025-09-05" in note
+        assert "its window ends at 2025-09-05" in note
 
     def test_is_cancelled_if_that_is_asked_for(self) -> None:
         step = self.stalled("cancel")
@@ -261,7 +261,7 @@ class TestABatchThatStandsStill:
     def test_is_one_that_is_overdue_as_well(self) -> None:
         step = decide(make_batch(expires_at=int(NOW - OVERDUE_SECONDS)))
         assert isinstance(step, Wait)
-        assert "it was to end by" in step.notes[0]
+        assert "its window ends at" in step.notes[0]
 
     def test_is_known_by_its_own_times_after_a_restart(self) -> None:
         step = decide(make_batch("finalizing", finalizing_at=int(NOW - 101)), stall_seconds=100)
