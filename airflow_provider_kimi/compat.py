@@ -1,6 +1,5 @@
 """The only module that knows where the Airflow versions keep things (2.11 to 3.3)."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -22,6 +21,7 @@ from airflow.providers.common.compat.sdk import (
     literal,
 )
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -115,8 +115,8 @@ async def push_xcom(ti: Any, key: str, value: Any) -> None:
     place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": index}
     if hasattr(XCom, "aset"):
         await XCom.aset(key=key, value=value, **place)
-    else:  # below Airflow 3.3
-        await asyncio.to_thread(lambda: XCom.set(key=key, value=value, **place))
+    else:  # below Airflow 3.3, where calls from several threads at once would cross
+        await sync_to_async(XCom.set)(key=key, value=value, **place)
 
 
 def never_rendered(value: Any) -> Any:

@@ -68,5 +68,8 @@ def stall_line(batch: Batch, move: Move) -> str:
 
 
 def as_clock(seconds: float) -> str:
-    """Write unix seconds as a reader wants them."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    """Write unix seconds as a reader wants them; a platform's odd time as it came."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:g}"

@@ -37,7 +37,7 @@ def first_pause(poll_interval_seconds: float | None) -> float:
 def pause_between_looks(batch: Batch | None, now: float) -> float:
     """Choose the seconds between two looks at a batch.
 
-    A thirtieth of its age, so that nobody waits for news much longer than the batch has run, from ten seconds to a
+    A thirtieth of its age, so that news is late by a small part of what the batch has taken, from ten seconds to a
     minute for each day of its window; shorter near the end, as its counts tell it, but at least a thousandth of its
     age, so that a batch which never ends is not asked for ever faster.
 

@@ -9,6 +9,9 @@ from typing import Any
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.events import BatchEnd
 
+#: No window is longer than 7 days; what seems to take much longer is not worth a forecast.
+LONGEST_FORECAST_SECONDS = 30 * 86_400.0
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -51,7 +54,8 @@ def progress_of(batches: Collection[Batch], now: float) -> Progress:
     counts = [batch.counts for batch in batches]
     running = [batch for batch in batches if batch.status == "in_progress"]
     rates = [_rows_per_second(batch, now) for batch in running]
-    ends = [now + _rows_left(batch) / rate for batch, rate in zip(running, rates, strict=True) if rate]
+    left = [_rows_left(batch) / rate for batch, rate in zip(running, rates, strict=True) if rate]
+    ends = [now + seconds for seconds in left if seconds < LONGEST_FORECAST_SECONDS]
     known = len(ends) == len(batches) - sum(batch.is_terminal for batch in batches)
     return Progress(
         statuses=Counter(batch.status for batch in batches),

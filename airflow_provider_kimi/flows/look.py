@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.batch.pace import (
@@ -15,11 +14,21 @@ from airflow_provider_kimi.batch.pace import (
 )
 from airflow_provider_kimi.batch.polling import Seen, Watch
 from airflow_provider_kimi.batch.rounds import PAGE_SIZE, Page, Shown, Single, requests_of_round
-from airflow_provider_kimi.exceptions import KimiApiError, KimiError
+from airflow_provider_kimi.exceptions import (
+    KimiApiError,
+    KimiConnectionConfigError,
+    KimiError,
+    KimiNoAnswerError,
+)
 from airflow_provider_kimi.hooks.kimi import KimiHook
+
+T = TypeVar("T")
 
 #: Failed requests after which a round is given up.
 MAX_FAULTS_OF_A_ROUND = 2
+
+#: Longest time for one request of a look, the lookup of the connection included.
+MAX_CALL_SECONDS = 60.0
 
 #: Longest pause before a fault that looks permanent is looked at again.
 CONFIRM_SECONDS = 10.0
@@ -96,7 +105,6 @@ class Round:
         self._ours = ours
         self._doubted = doubted
         self.from_top = from_top
-        self.newest_first: bool | None = None
         self.requests = 0
         self.answered = 0
         self.faults: list[KimiError] = []
@@ -136,7 +144,7 @@ class Round:
     async def _read(self, ask: Single) -> Mapping[str, Seen]:
         batch_id = ask.batch_id
         try:
-            batch = await self._platform.aget_batch(batch_id)
+            batch = await in_time(self._platform.aget_batch(batch_id))
         except KimiError as error:
             if error.retryable:
                 self.faults.append(error)
@@ -144,26 +152,41 @@ class Round:
             if batch_id not in self._doubted:
                 self._doubted.add(batch_id)
                 return {}
-            if isinstance(error, KimiApiError) and error.status_code == 404:
-                return {batch_id: error}
-            return dict.fromkeys(self._unseen, error)  # of the key or the connection, and so of all
+            if _concerns_all(error):
+                return dict.fromkeys(self._unseen, error)
+            return {batch_id: error}
         self.answered += 1
         self._doubted.discard(batch_id)
         return {batch_id: batch}
 
     async def _list(self, ask: Page) -> BatchPage | None:
         try:
-            page = await self._platform.alist_batches(after=ask.after, limit=PAGE_SIZE)
+            page = await in_time(self._platform.alist_batches(after=ask.after, limit=PAGE_SIZE))
         except KimiError as error:
             if error.retryable:
                 self.faults.append(error)
             return None  # proves nothing about a batch: they are asked for singly
         self.answered += 1
-        times = [batch.created_at or 0 for batch in page.data]
-        if len(set(times)) > 1:
-            self.newest_first = all(a >= b for a, b in pairwise(times))
         self._doubted.difference_update(batch.id for batch in page.data)
         return page
+
+
+def _concerns_all(error: KimiError) -> bool:
+    """Whether a fault is one of the key, the account or the connection, and so the same for every batch."""
+    if isinstance(error, KimiApiError):
+        return error.status_code == 401 or error.error_type == "exceeded_current_quota_error"
+    return isinstance(error, KimiConnectionConfigError)
+
+
+async def in_time(call: Awaitable[T]) -> T:
+    """Bound a call as a whole: the client's own timeout starts anew with every byte, a lookup has none."""
+    try:
+        async with asyncio.timeout(MAX_CALL_SECONDS):
+            return await call
+    except TimeoutError:
+        raise KimiNoAnswerError(
+            f"A look at the batches took longer than {MAX_CALL_SECONDS:g} s. They go on as they were."
+        ) from None
 
 
 class Alone:
@@ -207,7 +230,7 @@ class Alone:
         goes_on = True
         while unread and goes_on:
             last = self._last
-            due = unread if last and last.newest_first is False else unread[::-1]
+            due = unread[::-1]  # the shards of a task are created in order, and the newest listed first
             from_top = last.from_top if last else True
             self._last = found = Round(self._platform, due, self._watch.batch_ids, self._doubted, from_top=from_top)
             async for seen in found.answers():

@@ -1,12 +1,13 @@
 """Watcher: looks at the batches of all triggers that share a connection and an event loop, and wakes whom it concerns.
 
-A trigger that only waits costs nothing then: no client, no thread, no request of its own, and no step of the loop until
-its batch has changed.
+A trigger that only waits costs next to nothing then: no client, no thread, no request of its own, and no step of the
+loop until its batch has changed, or there is something to decide or to write.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -24,7 +25,7 @@ from airflow_provider_kimi.batch.pace import (
 from airflow_provider_kimi.batch.polling import Seen, Watch
 from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
 from airflow_provider_kimi.flows.log import Log
-from airflow_provider_kimi.flows.look import CONFIRM_SECONDS, Alone, Round
+from airflow_provider_kimi.flows.look import CONFIRM_SECONDS, Round
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 #: How many waits are woken before the loop gets its turn.
@@ -37,12 +38,15 @@ GRID_SECONDS = 0.5
 JITTER = 0.1
 
 #: How long a wait that has something to decide is kept waiting for a fresh look.
-LATE_SECONDS = 30.0
+LATE_SECONDS = 60.0
 
-#: Shortest time between two readings of a connection while looks fail.
-RENEW_SECONDS = 60.0
+#: Time between two readings of a connection, which may have been changed; and while looks fail.
+RENEW_SECONDS = 600.0
+RENEW_AFTER_FAULTS_SECONDS = 60.0
 
 NEVER = float("inf")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
@@ -57,7 +61,11 @@ class _Watched:
     pause: float = 0.0
     due_at: float = NEVER
     until: float = NEVER
-    has_own_interval: bool = False
+
+    @property
+    def has_own_interval(self) -> bool:
+        """Whether a user has chosen how often to look."""
+        return any(one.watch.poll_interval_seconds is not None for one in self.subscribers)
 
     def schedule(self, start: float, jitter: float) -> None:
         """Set when it is looked at next, after a look that began at `start`."""
@@ -76,32 +84,33 @@ class _Watched:
 class Subscription:
     """One wait's share of a watcher; its `look` is the `Sight` of the wait."""
 
-    __slots__ = ("_alone", "_future", "_has_news", "_log", "_watcher", "first_at", "seen", "until", "watch")
+    __slots__ = ("_future", "_has_news", "_kimi_conn_id", "_log", "_watcher", "first_at", "seen", "until", "watch")
 
-    def __init__(self, watcher: Watcher, watch: Watch, log: Log) -> None:
-        self._watcher = watcher
+    def __init__(self, kimi_conn_id: str, watch: Watch, log: Log) -> None:
+        self._kimi_conn_id = kimi_conn_id
         self._log = log
-        self._alone: Alone | None = None
         self._future: asyncio.Future[None] | None = None
         self._has_news = False
         self.watch = watch
         self.seen: dict[str, Seen] = {}
-        self.first_at = (
-            math.ceil((time.time() + first_pause(watch.poll_interval_seconds)) / GRID_SECONDS) * GRID_SECONDS
-        )
         self.until = NEVER
+        self._join()
+
+    def _join(self) -> None:
+        pause = first_pause(self.watch.poll_interval_seconds)
+        self.first_at = math.ceil((time.time() + pause) / GRID_SECONDS) * GRID_SECONDS
+        self._watcher = _watcher_of(self._kimi_conn_id)
+        self._watcher.add(self)
 
     async def look(self, until: float | None, speak_at: float | None) -> Mapping[str, Seen]:
         """Return what is known of each batch once that has changed, or at one of these times."""
-        if self._alone is None:
-            if not self._has_news:
-                await self._news(NEVER if until is None else until, NEVER if speak_at is None else speak_at)
-            self._has_news = False
-            if not self._watcher.has_failed:
-                return self.seen
-            self._log.warning("The watcher that this wait shared with others has failed: it looks alone from now on.")
-            self._alone = Alone(self._watcher.hook, self.watch)
-        return await self._alone.look(until, speak_at)
+        if self._watcher.has_failed:
+            self._log.warning("The watcher of this connection ended unexpectedly. A new one takes over.")
+            self._join()
+        if not self._has_news:
+            await self._news(NEVER if until is None else until, NEVER if speak_at is None else speak_at)
+        self._has_news = False
+        return self.seen
 
     async def _news(self, until: float, speak_at: float) -> None:
         loop = asyncio.get_running_loop()
@@ -122,6 +131,8 @@ class Subscription:
         if now < self.first_at and now < self.until:
             return False
         before = self.seen.get(batch_id)
+        if isinstance(before, Batch) and before.is_terminal:
+            return False
         self.seen[batch_id] = what
         if _is_same(before, what) and now < self.until:
             return False
@@ -161,25 +172,22 @@ class Watcher:
         self._next_at = NEVER
         self._renewed_at = time.time()
         self._from_top = True
-        self._newest_first = True
+        self._has_joined = False
         self._places = 0
         self._sooner = asyncio.Event()
         self._task = asyncio.create_task(self._make_rounds(), name=f"kimi-watcher-{kimi_conn_id}")
         self._task.add_done_callback(self._fail)
 
-    def add(self, watch: Watch, log: Log) -> Subscription:
+    def add(self, subscription: Subscription) -> None:
         """Wait for some more batches."""
-        subscription = Subscription(self, watch, log)
         self._subscribers.add(subscription)
-        self._from_top = True
-        for batch_id in watch.batch_ids:
+        self._from_top = self._has_joined = True
+        for batch_id in subscription.watch.batch_ids:
             watched = self._watched.setdefault(batch_id, _Watched(batch_id))
             watched.subscribers.append(subscription)
-            watched.has_own_interval |= watch.poll_interval_seconds is not None
             watched.due_at = min(watched.due_at, subscription.first_at)
         if subscription.first_at < self._next_at:
             self._sooner.set()
-        return subscription
 
     def look_until(self, subscription: Subscription) -> None:
         """See to it that the batches of a wait are looked at when the time alone changes its decision."""
@@ -205,11 +213,11 @@ class Watcher:
             await self.hook.aclose()
 
     def _fail(self, task: asyncio.Task[None]) -> None:
-        """Send everyone who still waits on alone."""
+        """Let everyone who still waits join another watcher."""
         self.has_failed = True
         _forget(self)
-        if not task.cancelled():
-            task.exception()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("A watcher of batches ended", exc_info=error)
         for subscription in self._subscribers:
             subscription.wake()
 
@@ -238,35 +246,41 @@ class Watcher:
         due = [watched for watched in self._watched.values() if self._is_taken_along(watched, start)]
         due.sort(key=self._rank)
         jitter = 1.0 - JITTER * random.random()
+        told: set[str] = set()
+        self._has_joined = False
         self._renew(start)
         found = Round(
             self.hook, [one.batch_id for one in due], self._watched.keys(), self._doubted, from_top=self._from_top
         )
         try:
             async for seen in found.answers():
-                await self._tell(seen, start, jitter)
+                await self._tell(seen, start, jitter, told)
         except Exception as error:  # whatever it is, it must not end the wait for work that is paid
+            _log.exception("A look at the batches failed in an unforeseen way")
             found.faults.append(_unexpected(error))
-            await self._tell(dict.fromkeys((one.batch_id for one in due), found.faults[-1]), start, jitter)
-        self._settle(found, due, start, jitter)
+            await self._tell(dict.fromkeys((one.batch_id for one in due), found.faults[-1]), start, jitter, told)
+        self._settle(found, [one for one in due if one.subscribers], told, start)
 
-    def _rank(self, watched: _Watched) -> tuple[float, float, float]:
-        """Order of a round: the longest unread first, then as the list has them; any order where that is not known."""
-        created = watched.batch.created_at if watched.batch is not None else None
-        return watched.read_at, (created or 0) * (-1 if self._newest_first else 1), watched.place
+    @staticmethod
+    def _rank(watched: _Watched) -> tuple[float, float]:
+        """Order of a round: the longest unread first, then as the list had them; any order where that is not known."""
+        return watched.read_at, watched.place
 
     def _is_taken_along(self, watched: _Watched, start: float) -> bool:
         """Whether a round includes a batch: it is due, or will be before half of its pause has passed."""
+        if watched.until <= start:
+            return True
         soon = watched.pause / 2 if watched.read_at > 0 else 0.0
-        return min(watched.due_at - soon, watched.until) <= start
+        return watched.due_at - soon <= start and (self._free_at <= start or not self._is_limited(watched))
 
     def _renew(self, start: float) -> None:
-        if self._doubted or (self._faults and start >= self._renewed_at + RENEW_SECONDS):
+        pause = RENEW_AFTER_FAULTS_SECONDS if self._faults else RENEW_SECONDS
+        if self._doubted or start >= self._renewed_at + pause:
             self._renewed_at = start
             self.hook.renew()
 
-    async def _tell(self, seen: Mapping[str, Seen], start: float, jitter: float) -> None:
-        """Wake whom it concerns, a few at a time."""
+    async def _tell(self, seen: Mapping[str, Seen], start: float, jitter: float, told: set[str]) -> None:
+        """Wake whom it concerns, a few at a time; note of which batches something was told."""
         woken = 0
         now = time.time()
         for batch_id, what in seen.items():
@@ -276,25 +290,24 @@ class Watcher:
             if isinstance(what, Batch):
                 self._places += 1
                 watched.batch, watched.read_at, watched.place = what, start, self._places
+            elif watched.batch is not None and watched.batch.is_terminal:
+                what = watched.batch  # it ended for good, whatever happens to a later look
             watched.schedule(start, jitter)
+            told.add(batch_id)
             woken += sum(subscriber.tell(batch_id, what, now) for subscriber in watched.subscribers)
             if woken >= SLICE:
                 woken = 0
                 await asyncio.sleep(0)
 
-    def _settle(self, found: Round, due: list[_Watched], start: float, jitter: float) -> None:
+    def _settle(self, found: Round, due: list[_Watched], told: set[str], start: float) -> None:
         """Set when the next round may be, after one that is over."""
-        self._from_top = found.from_top
-        if found.newest_first is not None:
-            self._newest_first = found.newest_first
+        self._from_top = found.from_top or self._has_joined
         self._faults = 0 if found.answered else self._faults + 1
-        pause = min((one.pause for one in due if one.pause), default=CONFIRM_SECONDS)
         for one in due:
-            if min(one.due_at, one.until) <= start:
-                one.schedule(start, jitter)
-            if one.batch_id in self._doubted:
-                one.due_at = min(one.due_at, start + CONFIRM_SECONDS)
+            if one.batch_id not in told:  # there were not requests enough, or one that is in doubt
+                one.due_at, one.until = start + min(one.pause or CONFIRM_SECONDS, CONFIRM_SECONDS), NEVER
         if found.faults:
+            pause = min((one.pause for one in due if one.pause), default=CONFIRM_SECONDS)
             self._not_before = start + pause_after_faults(pause, self._faults, found.asked_seconds)
         if any(map(self._is_limited, due)):
             self._free_at = start + found.requests * seconds_per_request(self.hook.requests_per_minute, None)
@@ -306,16 +319,20 @@ def _unexpected(error: Exception) -> KimiNoAnswerError:
     )
 
 
-#: By the loop that they run in; a loop that is gone takes its watchers with it.
+#: By the loop that they run in. A watcher holds its loop by its task, so it has to be left for both to go.
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = WeakKeyDictionary()
 
 
 def subscribe(kimi_conn_id: str, watch: Watch, log: Log) -> Subscription:
     """Wait for batches by looks that all waits of this connection and event loop share; call `leave` in the end."""
+    return Subscription(kimi_conn_id, watch, log)
+
+
+def _watcher_of(kimi_conn_id: str) -> Watcher:
     of_loop = _watchers.setdefault(asyncio.get_running_loop(), {})
     if kimi_conn_id not in of_loop:
         of_loop[kimi_conn_id] = Watcher(kimi_conn_id)
-    return of_loop[kimi_conn_id].add(watch, log)
+    return of_loop[kimi_conn_id]
 
 
 def _forget(watcher: Watcher) -> None:

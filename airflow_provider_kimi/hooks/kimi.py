@@ -25,7 +25,7 @@ from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiErro
 from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAI
+    from openai import AsyncOpenAI, OpenAI, Timeout
 
 #: Seconds to wait for a TCP connection; a host that is up answers in milliseconds.
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -260,15 +260,15 @@ class KimiHook(BaseHook):
 
     def get_batch(self, batch_id: str) -> models.Batch:
         """Read a batch."""
-        with self._reading(f"reading batch {batch_id!r}", _STILL_RUNNING) as (action, seconds):
-            reply = self._client.batches.with_raw_response.retrieve(checked_id(batch_id), timeout=seconds)
+        with self._reading(f"reading batch {batch_id!r}", _STILL_RUNNING) as (action, timeout):
+            reply = self._client.batches.with_raw_response.retrieve(checked_id(batch_id), timeout=timeout)
             return decode(self.settings, action, reply.content, models.Batch)
 
     async def aget_batch(self, batch_id: str) -> models.Batch:
         """Read a batch without blocking the event loop."""
         client = await self.aget_conn()
-        with self._reading(f"reading batch {batch_id!r}", _STILL_RUNNING) as (action, seconds):
-            reply = await client.batches.with_raw_response.retrieve(checked_id(batch_id), timeout=seconds)
+        with self._reading(f"reading batch {batch_id!r}", _STILL_RUNNING) as (action, timeout):
+            reply = await client.batches.with_raw_response.retrieve(checked_id(batch_id), timeout=timeout)
             return decode(self.settings, action, reply.content, models.Batch)
 
     def list_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
@@ -277,22 +277,24 @@ class KimiHook(BaseHook):
         :param after: Id of the last batch seen; None for the first page.
         :param limit: Batches a page.
         """
-        with self._reading("listing batches", _NOTHING) as (action, seconds):
-            reply = self._client.batches.with_raw_response.list(**_page(after, limit), timeout=seconds)
+        with self._reading("listing batches", _NOTHING) as (action, timeout):
+            reply = self._client.batches.with_raw_response.list(**_page(after, limit), timeout=timeout)
             return decode(self.settings, action, reply.content, models.BatchPage)
 
     async def alist_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
         """Read one page of batches without blocking the event loop; see `list_batches`."""
         client = await self.aget_conn()
-        with self._reading("listing batches", _NOTHING) as (action, seconds):
-            reply = await client.batches.with_raw_response.list(**_page(after, limit), timeout=seconds)
+        with self._reading("listing batches", _NOTHING) as (action, timeout):
+            reply = await client.batches.with_raw_response.list(**_page(after, limit), timeout=timeout)
             return decode(self.settings, action, reply.content, models.BatchPage)
 
     @contextmanager
-    def _reading(self, action: str, unanswered: str) -> Iterator[tuple[str, float]]:
+    def _reading(self, action: str, unanswered: str) -> Iterator[tuple[str, Timeout]]:
+        from openai import Timeout
+
         seconds = min(self.settings.timeout_seconds, READ_TIMEOUT_SECONDS)
         with translated(self.settings, action, unanswered, seconds):
-            yield action, seconds
+            yield action, Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
 
     def cancel_batch(self, batch_id: str) -> models.Batch:
         """Ask for a cancel; rows already running still end, and are billed."""
