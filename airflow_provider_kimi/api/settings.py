@@ -78,7 +78,10 @@ def read_settings(
         or DEFAULT_TIMEOUT_SECONDS,
         console_url=extra.get("console_url") or None,
         requests_per_minute=_positive(
-            conn_id, "requests_per_minute", extra, "Give how many requests waits may send in a minute, for example 60."
+            conn_id,
+            "requests_per_minute",
+            extra,
+            "Give a number above 0: how many requests waits may send in a minute.",
         ),
     )
 

@@ -1,6 +1,6 @@
 """Batches that somebody else created: which of them have ended since they were last looked at."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,19 +39,21 @@ def carries(batch: Batch, metadata: Mapping[str, str]) -> bool:
     return all(own.get(key) == value for key, value in metadata.items())
 
 
-def news_of(batches: Iterable[Batch], mark: Mark, now: float) -> tuple[list[Batch], Mark]:
+def news_of(batches: Iterable[Batch], mark: Mark, now: float, gone: Collection[str] = ()) -> tuple[list[Batch], Mark]:
     """Tell which batches have ended since the mark, and the mark that follows.
 
     :param batches: All that were seen at one look; what was not seen stays as it was.
     :param now: Unix seconds at which the look began.
+    :param gone: Batches that the platform does not know any more.
     """
     seen = list(batches)
     ended = [batch for batch in seen if batch.is_terminal]
     news = [batch for batch in ended if batch.id not in mark.told and _is_new(batch, mark)]
     since = max(mark.since, now - CLOCK_MARGIN_SECONDS)
-    running = (mark.running - {batch.id for batch in ended}) | {batch.id for batch in seen if not batch.is_terminal}
+    over = {batch.id for batch in ended} | set(gone)
+    running = (mark.running | {batch.id for batch in seen}) - over
     late = {batch.id for batch in ended if (batch.ended_at or now) >= since}
-    return news, Mark(since, frozenset(running), frozenset(late & (mark.told | {batch.id for batch in news})))
+    return news, Mark(since, running, frozenset(late & (mark.told | {batch.id for batch in news})))
 
 
 def _is_new(batch: Batch, mark: Mark) -> bool:

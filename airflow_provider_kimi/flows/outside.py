@@ -3,14 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from itertools import pairwise
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.outside import Mark, carries, news_of
-from airflow_provider_kimi.batch.pace import pause_after_faults
+from airflow_provider_kimi.batch.pace import pause_after_faults, seconds_per_request
+from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.batch.rounds import PAGE_SIZE
-from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError
 from airflow_provider_kimi.flows.log import Log
-from airflow_provider_kimi.flows.look import Platform, Round
+from airflow_provider_kimi.flows.look import Alone, Platform, in_time
 
 #: Pages of one look; work beyond is found only while it was seen running before.
 MAX_PAGES = 50
@@ -32,38 +34,73 @@ async def ended_batches(
     """
     faults = 0
     known: set[str] = set()
+    look = _Look(platform, mark, known, clock())
     while True:
-        begun, asked = clock(), 0.0
+        asked = None
         try:
-            seen = await _look(platform, mark, known)
+            if await look.goes_on():
+                await sleep(seconds_per_request(platform.requests_per_minute, poll_interval_seconds))
+                continue
         except KimiError as error:
             faults += 1
-            asked = getattr(error, "retry_after_seconds", None) or 0.0
+            asked = error.retry_after_seconds if isinstance(error, KimiApiError) else None
             if faults & (faults - 1) == 0:  # the first, second, fourth, eighth, ... in a row
                 log.warning("%s Looking again; batches that end meanwhile are told then.", error)
             platform.renew()
         else:
             faults = 0
-            known.update(seen)
-            wanted = [batch for batch in seen.values() if carries(batch, metadata)]
-            news, mark = news_of(wanted, mark, begun)
+            known.update(look.seen)
+            wanted = [batch for batch in look.seen.values() if carries(batch, metadata)]
+            news, mark = news_of(wanted, mark, look.begun, gone=look.gone)
             yield news, mark
         await sleep(pause_after_faults(poll_interval_seconds, faults, asked))
+        if not faults:
+            look = _Look(platform, mark, known, clock())
 
 
-async def _look(platform: Platform, mark: Mark, known: set[str]) -> dict[str, Batch]:
-    """Read the list as far as it shows anything new, then whatever ran and was not in it."""
-    seen: dict[str, Batch] = {}
-    after: str | None = None
-    for _ in range(MAX_PAGES):
-        page = await platform.alist_batches(after=after, limit=PAGE_SIZE)
-        new = [batch.id for batch in page.data if batch.id not in known and batch.id not in seen]
-        seen.update((batch.id, batch) for batch in page.data)
-        if not new or page.has_more is False:
-            break
-        after = page.data[-1].id
-    rest = [batch_id for batch_id in mark.running if batch_id not in seen]
-    if rest:
-        async for answer in Round(platform, rest, rest, set(), from_top=False).answers():
-            seen.update((batch_id, what) for batch_id, what in answer.items() if isinstance(what, Batch))
-    return seen
+class _Look:
+    """One look at the list: as far as it shows anything new, then whatever ran and was not in it.
+
+    A fault in the middle takes nothing away: the next call goes on where it was.
+    """
+
+    def __init__(self, platform: Platform, mark: Mark, known: set[str], begun: float) -> None:
+        self._platform = platform
+        self._mark = mark
+        self._known = known
+        self._after: str | None = None
+        self._pages_left = MAX_PAGES
+        self.begun = begun
+        self.seen: dict[str, Batch] = {}
+        self.gone: frozenset[str] = frozenset()
+
+    async def goes_on(self) -> bool:
+        """Take one step; whether there is another."""
+        if self._pages_left:
+            page = await in_time(self._platform.alist_batches(after=self._after, limit=PAGE_SIZE))
+            new = [batch.id for batch in page.data if batch.id not in self._known and batch.id not in self.seen]
+            self.seen.update((batch.id, batch) for batch in page.data)
+            is_newest_first = all((a.created_at or 0) >= (b.created_at or 0) for a, b in pairwise(page.data))
+            is_last = not page.data or page.has_more is False or (is_newest_first and not new)
+            self._pages_left = 0 if is_last else self._pages_left - 1
+            self._after = page.data[-1].id if page.data else None
+            return True
+        await self._look_at_the_rest()
+        return False
+
+    async def _look_at_the_rest(self) -> None:
+        rest = [batch_id for batch_id in sorted(self._mark.running) if batch_id not in self.seen]
+        alone = Alone(self._platform, Watch(tuple(rest)))
+        found = await alone.look_now()
+        if alone.is_in_doubt:
+            found = await alone.look_now()
+        self.seen.update((batch_id, what) for batch_id, what in found.items() if isinstance(what, Batch))
+        faults = {batch_id: what for batch_id, what in found.items() if isinstance(what, KimiError)}
+        self.gone = frozenset(
+            batch_id
+            for batch_id, fault in faults.items()
+            if isinstance(fault, KimiApiError) and fault.status_code == 404
+        )
+        for batch_id, fault in faults.items():
+            if batch_id not in self.gone:
+                raise fault

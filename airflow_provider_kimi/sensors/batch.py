@@ -70,9 +70,9 @@ class KimiBatchSensor(BaseSensorOperator):
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :param deferrable: Wait in the triggerer. False waits in the worker, by ``mode`` (``poke`` or ``reschedule``).
-    :param poke_interval: Seconds or timedelta between two looks, kept to whatever the platform's tier allows. None for
-        a pace that does: 10 seconds at first, growing with the batches' age to a minute (more for windows of days),
-        shorter again near their end, and never more requests than the connection's ``requests_per_minute``.
+    :param poke_interval: Seconds or timedelta between two looks, whatever the platform's tier allows. None for a pace
+        that grows with the batches' age from 10 seconds to a minute (more for windows of days), is faster again near
+        their end, and keeps to the connection's ``requests_per_minute`` (3 if it says nothing).
     :param timeout: Seconds or timedelta after which the wait is given up, counted from the first look of this try and
         kept when the triggerer restarts; None for as long as the platform may take.
     :param on_timeout: What becomes of batches that have not ended in time: ``keep`` lets them go on, and a clear waits

@@ -53,7 +53,7 @@ class KimiBatchTrigger(BaseTrigger):
         A clear, and a stop of the triggerer, never do.
     :param try_number: The try that waits; None where that is not known.
     :param stall_timeout: Seconds without any movement after which a batch counts as stalled; it does too half an hour
-        after its ``expires_at``.
+        after its ``expires_at``. A restart of the triggerer counts them anew, from what the batch's own times tell.
     :param on_stall: What becomes of such a batch, after a warning: ``keep`` waits on, ``cancel`` cancels it and waits
         for its end, ``fail`` ends the wait.
     :param told: Statuses of the batches that the task's log has told already; None where that is not known.

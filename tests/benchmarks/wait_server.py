@@ -19,7 +19,6 @@ from urllib.parse import parse_qs, urlsplit
 LATENCY_SECONDS = 0.1
 FIRST_END_SECONDS = 20.0
 LAST_END_SECONDS = 25.0
-PAGE_SIZE = 100
 
 
 class Waiting:

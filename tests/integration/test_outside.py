@@ -30,8 +30,10 @@ def tagged(hook: KimiHook, metadata: dict[str, str] | None = None) -> str:
 class Looks:
     """Looks at the platform on its own clock until enough was told."""
 
-    def __init__(self, sim: KimiSimulator, hook: KimiHook, mark: Mark | None = None) -> None:
-        self.sim, self.hook, self.log = sim, hook, LogRecord()
+    def __init__(
+        self, sim: KimiSimulator, hook: KimiHook, mark: Mark | None = None, metadata: dict[str, str] = TEAM
+    ) -> None:
+        self.sim, self.hook, self.log, self.metadata = sim, hook, LogRecord(), metadata
         self.mark = mark or Mark(sim.now())
         self.told: list[list[str]] = []
 
@@ -41,7 +43,7 @@ class Looks:
                 await asyncio.to_thread(meanwhile)
             self.sim.advance(seconds)
 
-        looks = ended_batches(self.hook, TEAM, self.mark, 60, self.log, clock=self.sim.now, sleep=sleep)
+        looks = ended_batches(self.hook, self.metadata, self.mark, 60, self.log, clock=self.sim.now, sleep=sleep)
         async with aclosing(looks) as found:  # type: ignore[type-var]
             async for news, self.mark in found:
                 self.told.append([batch.id for batch in news])
@@ -71,14 +73,34 @@ async def test_those_that_end_between_two_lives_of_the_triggerer(sim: KimiSimula
     assert after.told[1] == []
 
 
-async def test_one_below_thousands_of_newer_ones(connect: Connect) -> None:
-    with KimiSimulator(speed=0, timing=Timing(working_seconds=3600), behaviour=Behaviour(max_list_limit=5)) as sim:
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_one_far_from_the_top_of_the_list(connect: Connect, newest_first: bool) -> None:
+    behaviour = Behaviour(max_list_limit=5, newest_first=newest_first)
+    with KimiSimulator(speed=0, timing=Timing(working_seconds=3600), behaviour=behaviour) as sim:
         hook = connect(sim)
         first = await asyncio.to_thread(tagged, hook)
         looks = Looks(sim, hook)
         await looks.look(1)
         await looks.look(90, meanwhile=lambda: created(hook, 1))
         assert [batch_id for told in looks.told for batch_id in told] == [first]
+
+
+async def test_a_long_list_is_read_through_though_the_platform_asks_to_slow_down(connect: Connect) -> None:
+    behaviour = Behaviour(max_list_limit=5, calls_per_minute=3)
+    with KimiSimulator(speed=0, timing=Timing(working_seconds=10**5), behaviour=behaviour) as sim:
+        hook, ids = connect(sim), set()
+        for _ in range(30):
+            ids.update(await asyncio.to_thread(created, hook, 1))
+            sim.advance(60)
+        looks = Looks(sim, hook, metadata={})
+        await looks.look(1)
+        assert looks.mark.running == ids
+
+
+async def test_one_that_is_gone_is_not_asked_for_for_ever(sim: KimiSimulator, hook: KimiHook) -> None:
+    looks = Looks(sim, hook, Mark(sim.now(), frozenset({"batch_gone"})))
+    await looks.look(1)
+    assert looks.mark.running == frozenset()
 
 
 async def test_faults_are_told_seldom_and_lose_nothing(sim: KimiSimulator, hook: KimiHook) -> None:

@@ -105,6 +105,34 @@ class TestManyWaits:
             assert looks(sim).total() == 1
         assert first == second
 
+    def test_a_fault_of_one_look_does_not_hide_an_end_that_is_known(self, connect: Connect) -> None:
+        """Somebody else looks at a batch again that has ended, and gets no answer."""
+        with KimiSimulator(timing=Timing(working_seconds=14)) as sim:
+            ended, running = created(connect(sim), 2)
+            sim.batches[ended].created_at -= 100
+
+            async def later() -> BatchEvent:
+                await asyncio.sleep(6)
+                sim.inject("get_batch", status=502, times=3)
+                return await asyncio.wait_for(fire(KimiBatchTrigger([ended], poll_interval=0.5)), 20)
+
+            (event,) = fired([KimiBatchTrigger([ended, running], poll_interval=2)], later)
+        assert event.outcome == ENDED
+
+    def test_by_default_all_are_looked_at_together_after_ten_seconds(self, connect: Connect) -> None:
+        with KimiSimulator(timing=Timing(1, 4, 1)) as sim:
+            ids = created(connect(sim), 5)
+            events = fired([KimiBatchTrigger([batch_id]) for batch_id in ids])
+            assert looks(sim).total() == 1
+        assert {event.outcome for event in events} == {ENDED}
+
+    def test_a_fault_of_one_batch_is_its_own(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            good = created(connect(sim), 2)
+            sim.advance(60)
+            events = fired([KimiBatchTrigger([name], poll_interval=0.5) for name in ("not/an/id", *good)])
+        assert [event.outcome for event in events] == ["failed", ENDED, ENDED]
+
     def test_a_batch_that_is_gone_ends_its_own_wait_only(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             ids = created(connect(sim), 4)
@@ -159,15 +187,17 @@ class TestFaultsOfTheConnection:
 
 
 class TestWhenTheWatcherFails:
-    def test_every_wait_goes_on_alone(self, connect: Connect) -> None:
+    def test_another_takes_over(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             ids = created(connect(sim), 3)
             sim.advance(60)
 
             async def end_it() -> None:
-                for task in asyncio.all_tasks():
-                    if task.get_name().startswith("kimi-watcher"):
-                        task.cancel()
+                await asyncio.sleep(1)
+                found = [task for task in asyncio.all_tasks() if task.get_name().startswith("kimi-watcher")]
+                assert len(found) == 1
+                for task in found:
+                    task.cancel()
 
             events = fired([KimiBatchTrigger([batch_id], poll_interval=0.1) for batch_id in ids], end_it)
         assert {event.outcome for event in events} == {ENDED}
