@@ -21,7 +21,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "requests_per_minute": {
         "label": "Requests a minute",
-        "description": "Most that the waits of one triggerer send. Empty: 3, as the lowest tier allows, if no poke_interval is given.",
+        "description": "Most that waits of one triggerer send. Empty: 3, if no poke_interval is given.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
 }

@@ -81,7 +81,7 @@ def read_settings(
             conn_id,
             "requests_per_minute",
             extra,
-            "Give a number above 0: how many requests waits may send in a minute.",
+            "Give a number above 0: requests of waits in a minute.",
         ),
     )
 
