@@ -8,153 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.pace import (
-    first_pause,
     pause_after_faults,
-    pause_between_looks,
     seconds_per_request,
 )
 from airflow_provider_kimi.batch.polling import Seen, Watch
-from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
+from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.look import CONFIRM_SECONDS, Round
+from airflow_provider_kimi.flows.subscription import NEVER, Subscription, Watched
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 #: How many waits are woken before the loop gets its turn.
 SLICE = 20
 
-#: First looks happen at multiples of this, so that waits which begin together are looked at together.
-GRID_SECONDS = 0.5
-
 #: Share of a pause of our choice by which a round may come earlier, so that many triggerers do not move in step.
 JITTER = 0.1
-
-#: How long a wait that has something to decide is kept waiting for a fresh look.
-LATE_SECONDS = 60.0
 
 #: Time between two readings of a connection, which may have been changed; and while looks fail.
 RENEW_SECONDS = 600.0
 RENEW_AFTER_FAULTS_SECONDS = 60.0
 
-NEVER = float("inf")
-
 _log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Watched:
-    """A batch that somebody waits for."""
-
-    batch_id: str
-    subscribers: list[Subscription] = field(default_factory=list)
-    batch: Batch | None = None
-    read_at: float = 0.0
-    place: float = field(default_factory=lambda: -random.random())
-    pause: float = 0.0
-    due_at: float = NEVER
-    until: float = NEVER
-
-    @property
-    def has_own_interval(self) -> bool:
-        """Whether a user has chosen how often to look."""
-        return any(one.watch.poll_interval_seconds is not None for one in self.subscribers)
-
-    def schedule(self, start: float, jitter: float) -> None:
-        """Set when it is looked at next, after a look that began at `start`."""
-        firsts = [one.first_at for one in self.subscribers if one.first_at > start]
-        self.until = NEVER
-        if self.batch is not None and self.batch.is_terminal:
-            self.due_at = min(firsts, default=NEVER)
-            return
-        chosen = pause_between_looks(self.batch, start) * jitter
-        intervals = [one.watch.poll_interval_seconds for one in self.subscribers]
-        self.pause = min((chosen if own is None else own for own in intervals), default=CONFIRM_SECONDS)
-        self.until = min((one.until for one in self.subscribers if one.until > start), default=NEVER)
-        self.due_at = min(start + self.pause if len(firsts) < len(intervals) else NEVER, *firsts, NEVER)
-
-
-class Subscription:
-    """One wait's share of a watcher; its `look` is the `Sight` of the wait."""
-
-    __slots__ = ("_future", "_has_news", "_kimi_conn_id", "_log", "_watcher", "first_at", "seen", "until", "watch")
-
-    def __init__(self, kimi_conn_id: str, watch: Watch, log: Log) -> None:
-        self._kimi_conn_id = kimi_conn_id
-        self._log = log
-        self._future: asyncio.Future[None] | None = None
-        self._has_news = False
-        self.watch = watch
-        self.seen: dict[str, Seen] = {}
-        self.until = NEVER
-        self._join()
-
-    def _join(self) -> None:
-        pause = first_pause(self.watch.poll_interval_seconds)
-        self.first_at = math.ceil((time.time() + pause) / GRID_SECONDS) * GRID_SECONDS
-        self._watcher = _watcher_of(self._kimi_conn_id)
-        self._watcher.add(self)
-
-    async def look(self, until: float | None, speak_at: float | None) -> Mapping[str, Seen]:
-        """Return what is known of each batch once that has changed, or at one of these times."""
-        if self._watcher.has_failed:
-            self._log.warning("The watcher of this connection ended unexpectedly. A new one takes over.")
-            self._join()
-        if not self._has_news:
-            await self._news(NEVER if until is None else until, NEVER if speak_at is None else speak_at)
-        self._has_news = False
-        return self.seen
-
-    async def _news(self, until: float, speak_at: float) -> None:
-        loop = asyncio.get_running_loop()
-        self.until = until
-        self._watcher.look_until(self)
-        self._future = loop.create_future()
-        wake_at = min(until + LATE_SECONDS, speak_at)
-        timer = None if wake_at == NEVER else loop.call_later(max(0.0, wake_at - time.time()), self.wake)
-        try:
-            await self._future
-        finally:
-            self._future = None
-            if timer is not None:
-                timer.cancel()
-
-    def tell(self, batch_id: str, what: Seen, now: float) -> bool:
-        """Learn what a look has shown; whether that wakes the wait."""
-        if now < self.first_at and now < self.until:
-            return False
-        before = self.seen.get(batch_id)
-        if isinstance(before, Batch) and before.is_terminal:
-            return False
-        self.seen[batch_id] = what
-        if _is_same(before, what) and now < self.until:
-            return False
-        self.wake()
-        return True
-
-    def wake(self) -> None:
-        """Let the wait go on."""
-        self._has_news = True
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-    async def leave(self) -> None:
-        """End the subscription; with the last one the watcher ends."""
-        await self._watcher.remove(self)
-
-
-def _is_same(before: Seen | None, what: Seen) -> bool:
-    """Whether nothing has changed that anybody decides by: one fault is like another, unless it is permanent."""
-    if isinstance(before, KimiError) and isinstance(what, KimiError):
-        return before.retryable == what.retryable
-    return before == what
 
 
 class Watcher:
@@ -163,7 +44,7 @@ class Watcher:
     def __init__(self, kimi_conn_id: str) -> None:
         self.hook = KimiHook(kimi_conn_id)
         self.has_failed = False
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, Watched] = {}
         self._subscribers: set[Subscription] = set()
         self._doubted: set[str] = set()
         self._faults = 0
@@ -175,19 +56,21 @@ class Watcher:
         self._has_joined = False
         self._places = 0
         self._sooner = asyncio.Event()
+        self._closing: asyncio.Future[None] | None = None
         self._task = asyncio.create_task(self._make_rounds(), name=f"kimi-watcher-{kimi_conn_id}")
         self._task.add_done_callback(self._fail)
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: Subscription) -> Watcher:
         """Wait for some more batches."""
         self._subscribers.add(subscription)
         self._from_top = self._has_joined = True
         for batch_id in subscription.watch.batch_ids:
-            watched = self._watched.setdefault(batch_id, _Watched(batch_id))
+            watched = self._watched.setdefault(batch_id, Watched(batch_id))
             watched.subscribers.append(subscription)
             watched.due_at = min(watched.due_at, subscription.first_at)
         if subscription.first_at < self._next_at:
             self._sooner.set()
+        return self
 
     def look_until(self, subscription: Subscription) -> None:
         """See to it that the batches of a wait are looked at when the time alone changes its decision."""
@@ -218,6 +101,8 @@ class Watcher:
         _forget(self)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("A watcher of batches ended", exc_info=error)
+        if self._subscribers:
+            self._closing = asyncio.ensure_future(self.hook.aclose())
         for subscription in self._subscribers:
             subscription.wake()
 
@@ -235,11 +120,11 @@ class Watcher:
             except TimeoutError:
                 pass
 
-    def _may_be_read_at(self, watched: _Watched) -> float:
+    def _may_be_read_at(self, watched: Watched) -> float:
         free_at = self._free_at if self._is_limited(watched) else 0.0
         return max(min(max(watched.due_at, free_at), watched.until), self._not_before)
 
-    def _is_limited(self, watched: _Watched) -> bool:
+    def _is_limited(self, watched: Watched) -> bool:
         return self.hook.requests_per_minute is not None or not watched.has_own_interval
 
     async def _make_round(self, start: float) -> None:
@@ -262,11 +147,11 @@ class Watcher:
         self._settle(found, [one for one in due if one.subscribers], told, start)
 
     @staticmethod
-    def _rank(watched: _Watched) -> tuple[float, float]:
+    def _rank(watched: Watched) -> tuple[float, float]:
         """Order of a round: the longest unread first, then as the list had them; any order where that is not known."""
         return watched.read_at, watched.place
 
-    def _is_taken_along(self, watched: _Watched, start: float) -> bool:
+    def _is_taken_along(self, watched: Watched, start: float) -> bool:
         """Whether a round includes a batch: it is due, or will be before half of its pause has passed."""
         if watched.until <= start:
             return True
@@ -299,7 +184,7 @@ class Watcher:
                 woken = 0
                 await asyncio.sleep(0)
 
-    def _settle(self, found: Round, due: list[_Watched], told: set[str], start: float) -> None:
+    def _settle(self, found: Round, due: list[Watched], told: set[str], start: float) -> None:
         """Set when the next round may be, after one that is over."""
         self._from_top = found.from_top or self._has_joined
         self._faults = 0 if found.answered else self._faults + 1
@@ -325,7 +210,7 @@ _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = We
 
 def subscribe(kimi_conn_id: str, watch: Watch, log: Log) -> Subscription:
     """Wait for batches by looks that all waits of this connection and event loop share; call `leave` in the end."""
-    return Subscription(kimi_conn_id, watch, log)
+    return Subscription(watch, log, lambda subscription: _watcher_of(kimi_conn_id).add(subscription))
 
 
 def _watcher_of(kimi_conn_id: str) -> Watcher:
