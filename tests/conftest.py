@@ -18,6 +18,7 @@ os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parent.parent / "e
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
+from blockbuster import blockbuster_ctx  # noqa: E402
 
 from airflow_provider_kimi.hooks.kimi import KimiHook  # noqa: E402
 from airflow_provider_kimi.simulator import KimiSimulator  # noqa: E402
@@ -33,6 +34,13 @@ class Connect(Protocol):
 def pytest_report_header() -> str:
     """Say what the main job labels."""
     return f"main job: {origin()}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_trigger_blocks_its_loop() -> Iterator[None]:
+    """Fail every test in which a trigger, or the watcher that triggers share, blocks the event loop."""
+    with blockbuster_ctx(["airflow_provider_kimi.triggers", "airflow_provider_kimi.flows.watcher"]):
+        yield
 
 
 @pytest.fixture

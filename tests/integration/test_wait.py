@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.polling import Watch
+from airflow_provider_kimi.batch.progress import Progress
 from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.flows.look import Alone
 from airflow_provider_kimi.flows.wait import until_finished, wait_here
@@ -212,6 +213,21 @@ class TestTheTrigger:
             with pytest.raises(asyncio.CancelledError):
                 await running
         assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+class BlockingTrigger(KimiBatchTrigger):
+    """Shows its progress in a blocking way."""
+
+    def _show(self, progress: Progress) -> None:
+        time.sleep(0.01)
+
+
+async def test_a_trigger_that_blocks_its_loop_fails_the_test(sim: KimiSimulator, hook: KimiHook) -> None:
+    """The alarm that watches over all tests works."""
+    (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
+    sim.advance(60)
+    with pytest.raises(BlockingError):
+        await anext(BlockingTrigger([batch_id], poll_interval=0.1).run())
 
 
 def sensor(batch_id: Any, **parameters: Any) -> KimiBatchSensor:
