@@ -15,7 +15,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 #: A window without a known length.
 _DAY_SECONDS = 86_400.0
 
-#: Longest pause that failed looks lead to, unless the user's own interval is longer.
+#: How many times longer failed looks make a pause, and how long at most, unless the user's own interval is longer.
+MAX_FAULT_FACTOR = 5.0
 MAX_FAULT_PAUSE_SECONDS = 300.0
 
 #: Longest pause that the platform can ask for; a wait must not sleep through the end of its batch.
@@ -74,7 +75,7 @@ def pause_after_faults(pause_seconds: float, faults: int, asked_seconds: float |
     :param faults: Failed looks in a row.
     :param asked_seconds: How long the platform asked to wait; None if it did not.
     """
-    doubled = min(pause_seconds * 2.0 ** min(max(0, faults - 1), 30), MAX_FAULT_PAUSE_SECONDS)
+    doubled = min(pause_seconds * min(2.0 ** min(max(0, faults - 1), 30), MAX_FAULT_FACTOR), MAX_FAULT_PAUSE_SECONDS)
     return max(pause_seconds, doubled, min(asked_seconds or 0.0, MAX_RETRY_AFTER_SECONDS))
 
 
