@@ -172,4 +172,4 @@ def test_a_result_is_whole_or_none_whenever_its_landing_is_killed(scene: Scene, 
         left_nothing += status != 0 and "manifest.json" not in found
         assert land(place, batch_id, f"retried-{number}")[0] == 0, seen
         assert place.files() == expected, seen
-    assert left_nothing > KILLS / 4, f"{left_nothing} kills came before there was a result"
+    assert left_nothing > KILLS / 10, f"only {left_nothing} kills came before there was a result"
