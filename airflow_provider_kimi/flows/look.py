@@ -185,12 +185,13 @@ async def in_time(call: Awaitable[T]) -> T:
             return await call
     except TimeoutError:
         raise KimiNoAnswerError(
-            f"A look at the batches took longer than {MAX_CALL_SECONDS:g} s. They go on as they were."
+            f"A look at the batches took longer than {MAX_CALL_SECONDS:g} s. They go on as they were. "
+            "Check the network, and Airflow's API server, if this lasts."
         ) from None
 
 
 class Alone:
-    """A waiter that shares its looks with nobody: in a worker, or where the shared watcher has failed."""
+    """A waiter that shares its looks with nobody: in a worker, or for batches of others."""
 
     def __init__(
         self,

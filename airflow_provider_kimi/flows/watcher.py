@@ -200,7 +200,8 @@ class Watcher:
 
 def _unexpected(error: Exception) -> KimiNoAnswerError:
     return KimiNoAnswerError(
-        f"A look at the batches failed in an unforeseen way ({type(error).__name__}). The batches go on as they were."
+        f"A look at the batches failed in an unforeseen way ({type(error).__name__}). The batches go on as they were. "
+        "The triggerer's own log has the details; report them if this lasts."
     )
 
 
