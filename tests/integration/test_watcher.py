@@ -84,8 +84,8 @@ class TestManyWaits:
         assert list(event.batches) == ids
 
     def test_one_that_begins_later_is_told_what_the_others_looks_have_shown_before(self, connect: Connect) -> None:
-        """Its batch has ended, and is on every page, before its own first look."""
-        with KimiSimulator(timing=Timing(working_seconds=15)) as sim:
+        """Its batch has ended, and is on every page until the others leave, before its own first look."""
+        with KimiSimulator(timing=Timing(1, 8, 1)) as sim:
             ids = created(connect(sim), 6)
             sim.batches[ids[0]].created_at -= 100
             early = [KimiBatchTrigger([batch_id], poll_interval=0.5) for batch_id in ids[1:]]
