@@ -1,7 +1,7 @@
 """The trigger's event: all that the resumed task needs, so that it depends on nothing else that was kept."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import msgspec
@@ -38,7 +38,7 @@ class BatchEvent:
     :param outcome: `ended`: every batch is terminal. `timed_out`: the deadline passed. `failed`: waiting on makes
         no sense, and `message` says why.
     :param batches: How each batch stood, by id; on `failed` and `timed_out`, those that could be read.
-    :param message: For a reader; empty on `ended`.
+    :param message: For a reader; on `ended`, why the wait cancelled batches, empty if it did not.
     :param try_number: Which try of the task waited; None where that is not known. A later try that is resumed with
         the event of an earlier one can tell.
     """
@@ -78,11 +78,11 @@ class BatchEvent:
         if late:
             told.append("Clear this task to wait on, or give it a longer timeout;")
             told.append("KimiCancelBatchOperator ends a batch that does not assemble its results yet.")
-        else:
-            told.append(
-                "Land what there is with KimiBatchResultsOperator; on_incomplete='continue' here goes on to it."
-            )
         return cls("timed_out", _ends(batches), " ".join(told))
+
+    def after_cancels(self, reasons: Iterable[str]) -> Self:
+        """Tell why batches were cancelled meanwhile, where the event does not say so itself."""
+        return self if self.message else replace(self, message=" ".join(reasons))
 
     def has_ended(self, batch_ids: Iterable[str]) -> bool:
         """Whether each of these batches was seen to have ended."""

@@ -22,6 +22,9 @@ MAX_FAULT_PAUSE_SECONDS = 300.0
 #: Longest pause that the platform can ask for; a wait must not sleep through the end of its batch.
 MAX_RETRY_AFTER_SECONDS = 900.0
 
+#: Longest pause before a fault that looks permanent is looked at again.
+CONFIRM_SECONDS = 10.0
+
 #: Requests a minute that waits may send over a connection which says nothing else: what the lowest tier allows
 #: (kimi-api.md, section 9; whether looks count is not documented).
 DEFAULT_REQUESTS_PER_MINUTE = 3.0

@@ -49,6 +49,22 @@ class Shown:
     has_more: bool | None = None
 
 
+@dataclass(frozen=True)
+class Tally:
+    """What a round took and met.
+
+    :param requests: How many were sent.
+    :param answered: How many the platform answered properly.
+    :param faults: How many met a fault that passes.
+    :param asked_seconds: How long the platform asked to wait; None if it did not.
+    """
+
+    requests: int = 0
+    answered: int = 0
+    faults: int = 0
+    asked_seconds: float | None = None
+
+
 def most_requests(batches: int) -> int:
     """Upper bound of the requests of one round."""
     return batches // PAGE_SIZE + EXTRA_REQUESTS

@@ -7,13 +7,14 @@ from typing import Protocol, TypeVar
 
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.batch.pace import (
+    CONFIRM_SECONDS,
     first_pause,
     pause_after_faults,
     pause_between_looks,
     seconds_per_request,
 )
 from airflow_provider_kimi.batch.polling import Seen, Watch
-from airflow_provider_kimi.batch.rounds import PAGE_SIZE, Page, Shown, Single, requests_of_round
+from airflow_provider_kimi.batch.rounds import PAGE_SIZE, Page, Shown, Single, Tally, requests_of_round
 from airflow_provider_kimi.exceptions import (
     KimiApiError,
     KimiConnectionConfigError,
@@ -29,9 +30,6 @@ MAX_FAULTS_OF_A_ROUND = 2
 
 #: Longest time for one request of a look, the lookup of the connection included.
 MAX_CALL_SECONDS = 60.0
-
-#: Longest pause before a fault that looks permanent is looked at again.
-CONFIRM_SECONDS = 10.0
 
 #: A shorter sleep may end before the clock has moved.
 SHORTEST_SLEEP_SECONDS = 0.01
@@ -105,15 +103,16 @@ class Round:
         self._ours = ours
         self._doubted = doubted
         self.from_top = from_top
-        self.requests = 0
-        self.answered = 0
+        self._requests = 0
+        self._answered = 0
         self.faults: list[KimiError] = []
 
     @property
-    def asked_seconds(self) -> float | None:
-        """How long the platform asked to wait; None if it did not."""
+    def tally(self) -> Tally:
+        """What it took and met, once it is over."""
         asked = [fault.retry_after_seconds for fault in self.faults if isinstance(fault, KimiApiError)]
-        return max((seconds for seconds in asked if seconds is not None), default=None)
+        longest = max((seconds for seconds in asked if seconds is not None), default=None)
+        return Tally(self._requests, self._answered, len(self.faults), longest)
 
     async def answers(self) -> AsyncIterator[Mapping[str, Seen]]:
         """Yield what each answer shows, also of batches that were not looked for."""
@@ -121,7 +120,7 @@ class Round:
         asks = requests_of_round(self._due, from_top=self.from_top)
         ask = next(asks, None)
         while ask is not None and len(self.faults) < MAX_FAULTS_OF_A_ROUND:
-            self.requests += 1
+            self._requests += 1
             seen: Mapping[str, Seen] = {}
             shown = Shown()
             if isinstance(ask, Single):
@@ -155,7 +154,7 @@ class Round:
             if _concerns_all(error):
                 return dict.fromkeys(self._unseen, error)
             return {batch_id: error}
-        self.answered += 1
+        self._answered += 1
         self._doubted.discard(batch_id)
         return {batch_id: batch}
 
@@ -166,7 +165,7 @@ class Round:
             if error.retryable:
                 self.faults.append(error)
             return None  # proves nothing about a batch: they are asked for singly
-        self.answered += 1
+        self._answered += 1
         self._doubted.difference_update(batch.id for batch in page.data)
         return page
 
@@ -238,8 +237,8 @@ class Alone:
                 self._seen.update((batch_id, seen[batch_id]) for batch_id in due if batch_id in seen)
                 unread = [batch_id for batch_id in unread if batch_id not in seen]
             unread = [batch_id for batch_id in unread if batch_id not in self._doubted]
-            self._requests += found.requests
-            answered += found.answered
+            self._requests += found.tally.requests
+            answered += found.tally.answered
             goes_on = not found.faults
         self._faults = 0 if answered or not self._requests else self._faults + 1
         return self._seen
@@ -259,7 +258,7 @@ class Alone:
         paces = [pause_between_looks(batch, now) for batch in running if batch is None or not batch.is_terminal]
         pause = min(paces, default=CONFIRM_SECONDS) if interval is None else interval
         spacing = self._requests * seconds_per_request(self._platform.requests_per_minute, interval)
-        pause = pause_after_faults(max(pause, spacing), self._faults, self._last.asked_seconds)
+        pause = pause_after_faults(max(pause, spacing), self._faults, self._last.tally.asked_seconds)
         return min(pause, CONFIRM_SECONDS) if self._doubted else pause
 
     def _known(self, batch_id: str) -> Batch | None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.pace import first_pause, pause_between_looks
+from airflow_provider_kimi.batch.pace import first_pause
 from airflow_provider_kimi.batch.polling import Seen, Watch
+from airflow_provider_kimi.batch.schedule import NEVER
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.flows.log import Log
-from airflow_provider_kimi.flows.look import CONFIRM_SECONDS
 
 if TYPE_CHECKING:
     from airflow_provider_kimi.flows.watcher import Watcher
@@ -25,40 +23,6 @@ GRID_SECONDS = 0.5
 
 #: How long a wait that has something to decide is kept waiting for a fresh look.
 LATE_SECONDS = 60.0
-
-NEVER = float("inf")
-
-
-@dataclass(eq=False, slots=True)
-class Watched:
-    """A batch that somebody waits for."""
-
-    batch_id: str
-    subscribers: list[Subscription] = field(default_factory=list)
-    batch: Batch | None = None
-    read_at: float = 0.0
-    place: float = field(default_factory=lambda: -random.random())
-    pause: float = 0.0
-    due_at: float = NEVER
-    until: float = NEVER
-
-    @property
-    def has_own_interval(self) -> bool:
-        """Whether a user has chosen how often to look."""
-        return any(one.watch.poll_interval_seconds is not None for one in self.subscribers)
-
-    def schedule(self, start: float, jitter: float) -> None:
-        """Set when it is looked at next, after a look that began at `start`."""
-        firsts = [one.first_at for one in self.subscribers if one.first_at > start]
-        self.until = NEVER
-        if self.batch is not None and self.batch.is_terminal:
-            self.due_at = min(firsts, default=NEVER)
-            return
-        chosen = pause_between_looks(self.batch, start) * jitter
-        intervals = [one.watch.poll_interval_seconds for one in self.subscribers]
-        self.pause = min((chosen if own is None else own for own in intervals), default=CONFIRM_SECONDS)
-        self.until = min((one.until for one in self.subscribers if one.until > start), default=NEVER)
-        self.due_at = min(start + self.pause if len(firsts) < len(intervals) else NEVER, *firsts, NEVER)
 
 
 class Subscription:

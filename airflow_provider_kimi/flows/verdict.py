@@ -1,10 +1,10 @@
 """Verdict: whether batches that have ended did so well, and if not, why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from tempfile import TemporaryFile
 
 from airflow_provider_kimi.api.errors import redact
-from airflow_provider_kimi.batch.events import BatchEnd
+from airflow_provider_kimi.batch.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.batch.results import batch_error, id_of, read_row
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.flows.log import Log
@@ -16,18 +16,20 @@ from airflow_provider_kimi.storage.lines import read_lines
 REPORTED_ERRORS = 3
 
 
-def check_completed(hook: KimiHook, batches: Mapping[str, BatchEnd], log: Log) -> None:
+def check_completed(hook: KimiHook, event: BatchEvent, log: Log) -> None:
     """Accept a wait's end only if every batch completed.
 
     :raises KimiBatchError: Says for each other batch how it ended, what was done and paid, and why if known.
     """
+    ends = event.batches
     faults = [
-        f"{batch_id} {_why(hook, batch_id, end, log)}" for batch_id, end in batches.items() if end.status != "completed"
+        f"{batch_id} {_why(hook, batch_id, end, log)}" for batch_id, end in ends.items() if end.status != "completed"
     ]
     if faults:
+        cancelled = f" {event.message}" if event.message else ""
         raise KimiBatchError(
-            f"{len(faults)} of {len(batches)} batches did not complete: {'; '.join(faults)}. None of these runs "
-            "any more; rows that were done are billed. Land what there is with KimiBatchResultsOperator (set "
+            f"{len(faults)} of {len(ends)} batches did not complete: {'; '.join(faults)}.{cancelled} None of these "
+            "runs any more; rows that were done are billed. Land what there is with KimiBatchResultsOperator (set "
             "on_incomplete='continue' here to go on in such cases), and submit the rest again."
         )
 

@@ -68,6 +68,7 @@ async def until_finished(
     """
     diary = Diary(log, len(watch.batch_ids), clock(), told)
     moves: Mapping[str, Move] = {}
+    reasons: dict[str, None] = {}
     until = watch.deadline
     while True:
         seen = await sight.look(until, diary.again_at)
@@ -77,8 +78,9 @@ async def until_finished(
         if (progress := diary.write(seen, step, now)) is not None:
             show(progress)
         if isinstance(step, Finish):
-            return step.event
+            return step.event.after_cancels(reasons)
         if isinstance(step, Cancel):
+            reasons[step.reason] = None
             await _cancel_all(cancel, step, log)
         until = step.until
 

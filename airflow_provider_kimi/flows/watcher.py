@@ -13,16 +13,12 @@ import time
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
-from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.pace import (
-    pause_after_faults,
-    seconds_per_request,
-)
 from airflow_provider_kimi.batch.polling import Seen, Watch
+from airflow_provider_kimi.batch.schedule import NEVER, Schedule
 from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.flows.log import Log
-from airflow_provider_kimi.flows.look import CONFIRM_SECONDS, Round
-from airflow_provider_kimi.flows.subscription import NEVER, Subscription, Watched
+from airflow_provider_kimi.flows.look import Round
+from airflow_provider_kimi.flows.subscription import Subscription
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 #: How many waits are woken before the loop gets its turn.
@@ -44,17 +40,13 @@ class Watcher:
     def __init__(self, kimi_conn_id: str) -> None:
         self.hook = KimiHook(kimi_conn_id)
         self.has_failed = False
-        self._watched: dict[str, Watched] = {}
+        self._schedule = Schedule()
         self._subscribers: set[Subscription] = set()
         self._doubted: set[str] = set()
-        self._faults = 0
-        self._not_before = 0.0
-        self._free_at = 0.0
         self._next_at = NEVER
         self._renewed_at = time.time()
         self._from_top = True
         self._has_joined = False
-        self._places = 0
         self._sooner = asyncio.Event()
         self._closing: asyncio.Future[None] | None = None
         self._task = asyncio.create_task(self._make_rounds(), name=f"kimi-watcher-{kimi_conn_id}")
@@ -64,32 +56,21 @@ class Watcher:
         """Wait for some more batches."""
         self._subscribers.add(subscription)
         self._from_top = self._has_joined = True
-        for batch_id in subscription.watch.batch_ids:
-            watched = self._watched.setdefault(batch_id, Watched(batch_id))
-            watched.subscribers.append(subscription)
-            watched.due_at = min(watched.due_at, subscription.first_at)
+        self._schedule.add(subscription, place=-random.random())
         if subscription.first_at < self._next_at:
             self._sooner.set()
         return self
 
     def look_until(self, subscription: Subscription) -> None:
         """See to it that the batches of a wait are looked at when the time alone changes its decision."""
-        for batch_id in subscription.watch.batch_ids:
-            watched = self._watched[batch_id]
-            if watched.batch is None or not watched.batch.is_terminal:
-                watched.until = min(watched.until, subscription.until)
+        self._schedule.look_until(subscription)
         if subscription.until < self._next_at:
             self._sooner.set()
 
     async def remove(self, subscription: Subscription) -> None:
         """Let a wait go; the last one closes the client."""
         self._subscribers.discard(subscription)
-        for batch_id in subscription.watch.batch_ids:
-            watched = self._watched[batch_id]
-            watched.subscribers.remove(subscription)
-            if not watched.subscribers:
-                del self._watched[batch_id]
-                self._doubted.discard(batch_id)
+        self._schedule.remove(subscription)
         if not self._subscribers:
             _forget(self)
             self._task.cancel()
@@ -109,7 +90,7 @@ class Watcher:
     async def _make_rounds(self) -> None:
         while True:
             self._sooner.clear()
-            self._next_at = min(map(self._may_be_read_at, self._watched.values()), default=NEVER)
+            self._next_at = self._schedule.next_at()
             pause = self._next_at - time.time()
             if pause <= 0:
                 await self._make_round(time.time())
@@ -120,46 +101,29 @@ class Watcher:
             except TimeoutError:
                 pass
 
-    def _may_be_read_at(self, watched: Watched) -> float:
-        free_at = self._free_at if self._is_limited(watched) else 0.0
-        return max(min(max(watched.due_at, free_at), watched.until), self._not_before)
-
-    def _is_limited(self, watched: Watched) -> bool:
-        return self.hook.requests_per_minute is not None or not watched.has_own_interval
-
     async def _make_round(self, start: float) -> None:
-        due = [watched for watched in self._watched.values() if self._is_taken_along(watched, start)]
-        due.sort(key=self._rank)
+        schedule = self._schedule
+        due = schedule.due(start)
+        ids = [watched.batch_id for watched in due]
         jitter = 1.0 - JITTER * random.random()
         told: set[str] = set()
         self._has_joined = False
+        self._doubted &= schedule.watched.keys()
         self._renew(start)
-        found = Round(
-            self.hook, [one.batch_id for one in due], self._watched.keys(), self._doubted, from_top=self._from_top
-        )
+        found = Round(self.hook, ids, schedule.watched.keys(), self._doubted, from_top=self._from_top)
         try:
             async for seen in found.answers():
                 await self._tell(seen, start, jitter, told)
         except Exception as error:  # whatever it is, it must not end the wait for work that is paid
             _log.exception("A look at the batches failed in an unforeseen way")
             found.faults.append(_unexpected(error))
-            await self._tell(dict.fromkeys((one.batch_id for one in due), found.faults[-1]), start, jitter, told)
-        self._settle(found, [one for one in due if one.subscribers], told, start)
-
-    @staticmethod
-    def _rank(watched: Watched) -> tuple[float, float]:
-        """Order of a round: the longest unread first, then as the list had them; any order where that is not known."""
-        return watched.read_at, watched.place
-
-    def _is_taken_along(self, watched: Watched, start: float) -> bool:
-        """Whether a round includes a batch: it is due, or will be before half of its pause has passed."""
-        if watched.until <= start:
-            return True
-        soon = watched.pause / 2 if watched.read_at > 0 else 0.0
-        return watched.due_at - soon <= start and (self._free_at <= start or not self._is_limited(watched))
+            await self._tell(dict.fromkeys(ids, found.faults[-1]), start, jitter, told)
+        self._from_top = found.from_top or self._has_joined
+        schedule.requests_per_minute = self.hook.requests_per_minute
+        schedule.settle(start, due, told, found.tally)
 
     def _renew(self, start: float) -> None:
-        pause = RENEW_AFTER_FAULTS_SECONDS if self._faults else RENEW_SECONDS
+        pause = RENEW_AFTER_FAULTS_SECONDS if self._schedule.faults else RENEW_SECONDS
         if self._doubted or start >= self._renewed_at + pause:
             self._renewed_at = start
             self.hook.renew()
@@ -169,33 +133,15 @@ class Watcher:
         woken = 0
         now = time.time()
         for batch_id, what in seen.items():
-            watched = self._watched.get(batch_id)
+            watched = self._schedule.watched.get(batch_id)
             if watched is None:
                 continue
-            if isinstance(what, Batch):
-                self._places += 1
-                watched.batch, watched.read_at, watched.place = what, start, self._places
-            elif watched.batch is not None and watched.batch.is_terminal:
-                what = watched.batch  # it ended for good, whatever happens to a later look
-            watched.schedule(start, jitter)
+            news = self._schedule.note(watched, what, start, jitter)
             told.add(batch_id)
-            woken += sum(subscriber.tell(batch_id, what, now) for subscriber in watched.subscribers)
+            woken += sum(waiter.tell(batch_id, news, now) for waiter in watched.waiters)
             if woken >= SLICE:
                 woken = 0
                 await asyncio.sleep(0)
-
-    def _settle(self, found: Round, due: list[Watched], told: set[str], start: float) -> None:
-        """Set when the next round may be, after one that is over."""
-        self._from_top = found.from_top or self._has_joined
-        self._faults = 0 if found.answered else self._faults + 1
-        for one in due:
-            if one.batch_id not in told:  # there were not requests enough, or one that is in doubt
-                one.due_at, one.until = start + min(one.pause or CONFIRM_SECONDS, CONFIRM_SECONDS), NEVER
-        if found.faults:
-            pause = min((one.pause for one in due if one.pause), default=CONFIRM_SECONDS)
-            self._not_before = start + pause_after_faults(pause, self._faults, found.asked_seconds)
-        if any(map(self._is_limited, due)):
-            self._free_at = start + found.requests * seconds_per_request(self.hook.requests_per_minute, None)
 
 
 def _unexpected(error: Exception) -> KimiNoAnswerError:

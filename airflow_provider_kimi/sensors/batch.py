@@ -44,6 +44,9 @@ LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
 #: How long before an `execution_timeout` the wait ends by itself.
 EVENT_MARGIN_SECONDS = 30.0
 
+#: What to do where nothing runs any more.
+LAND_IT = "Land what there is with KimiBatchResultsOperator; on_incomplete='continue' here goes on to it."
+
 #: What a batch does that ended otherwise than completed.
 OnIncomplete = Literal["fail", "continue"]
 
@@ -243,14 +246,15 @@ class KimiBatchSensor(BaseSensorOperator):
 
     def _judge(self, context: Context, event: BatchEvent) -> None:
         if event.outcome == "timed_out":
-            if self.on_incomplete == "continue" and event.has_ended(self._ids()):
+            has_ended = event.has_ended(self._ids())
+            if has_ended and self.on_incomplete == "continue":
                 self.log.warning("%s", event.message)
                 return
-            raise AirflowSensorTimeout(event.message)
+            raise AirflowSensorTimeout(f"{event.message} {LAND_IT}" if has_ended else event.message)
         if event.outcome == "failed":
             raise KimiBatchError(f"{event.message} {self._leave_running(event)}".strip())
         if self.on_incomplete == "fail":
-            check_completed(self.hook, event.batches, self.log)
+            check_completed(self.hook, event, self.log)
 
     def _leave_running(self, event: BatchEvent) -> str:
         """Do with running batches what was asked for a final failure, and say so."""

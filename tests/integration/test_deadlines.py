@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
@@ -32,9 +32,10 @@ def wait_for(
     deadline: float | None = None,
     on_timeout: OnTimeout = "keep",
     log: LogRecord | None = None,
+    **stall: Any,
 ) -> BatchEvent:
     """Wait on the simulated clock."""
-    return asyncio.run(waited(hook, sim, Watch((batch_id,), INTERVAL, deadline, on_timeout), log))
+    return asyncio.run(waited(hook, sim, Watch((batch_id,), INTERVAL, deadline, on_timeout, **stall), log))
 
 
 class TestTheBatchesOwnExpiry:
@@ -161,8 +162,33 @@ class TestOnTimeout:
             event = wait_for(hook, sim, batch_id, deadline=sim.now() + 2 * HOUR, on_timeout="cancel").to_dict()
             go_on = KimiBatchSensor(task_id="wait", batch_id=batch_id, on_timeout="cancel", on_incomplete="continue")
             assert resume_task(go_on, event).value == [batch_id]
+            assert "on_incomplete" not in event["message"], "it is set already"
             with pytest.raises(AirflowSensorTimeout, match="Land what there is"):
                 resume_task(KimiBatchSensor(task_id="wait", batch_id=batch_id, on_timeout="cancel"), event)
+
+
+class TestAStallThatIsCancelled:
+    def test_is_named_by_the_error_of_the_deferred_task(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            event = wait_for(hook, sim, batch_id, stall_seconds=HOUR, on_stall="cancel").to_dict()
+            with pytest.raises(AirflowFailException, match="is cancelled.*has not moved since.*None of these runs"):
+                resume_task(KimiBatchSensor(task_id="wait", batch_id=batch_id, on_stall="cancel"), event)
+
+    def test_is_named_by_the_error_of_a_task_that_waits_in_its_worker(self, connect: Connect) -> None:
+        with KimiSimulator(timing=NEVER) as sim:
+            (batch_id,) = submit_prompts(connect(sim), 2).batch_ids
+            task = KimiBatchSensor(
+                task_id="wait",
+                batch_id=batch_id,
+                deferrable=False,
+                poke_interval=0.2,
+                stall_timeout=3,
+                on_stall="cancel",
+            )
+            with pytest.raises(AirflowFailException, match="has not moved since"):
+                run_task(task)
 
 
 class TestAnEventOfAnotherTry:

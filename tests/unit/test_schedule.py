@@ -1,0 +1,318 @@
+"""The schedule on simulated time: how often a platform is asked, and that nobody is forgotten."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.batch.pace import MAX_FAULT_PAUSE_SECONDS, MAX_RETRY_AFTER_SECONDS
+from airflow_provider_kimi.batch.polling import Seen, Watch
+from airflow_provider_kimi.batch.rounds import PAGE_SIZE, Shown, Single, Tally, most_requests, requests_of_round
+from airflow_provider_kimi.batch.schedule import NEVER, Schedule
+from airflow_provider_kimi.exceptions import KimiNoAnswerError
+from tests.unit.samples import make_batch
+
+NOW, MINUTE, HOUR = 1_000_000.0, 60.0, 3600.0
+
+
+@dataclass(eq=False)
+class Wait:
+    """A wait that notes when it was told of its batches, and what last."""
+
+    watch: Watch
+    first_at: float = NOW
+    until: float = NEVER
+    told: dict[str, list[float]] = field(default_factory=dict)
+    known: dict[str, Seen] = field(default_factory=dict)
+
+    def tell(self, batch_id: str, what: Seen, now: float) -> bool:
+        self.told.setdefault(batch_id, []).append(now)
+        self.known[batch_id] = what
+        return True
+
+
+@dataclass
+class Days:
+    """A platform whose batches run on, and the time that passes there."""
+
+    schedule: Schedule = field(default_factory=Schedule)
+    now: float = NOW
+    newest_first: list[str] = field(default_factory=list)
+    calls: list[float] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
+    is_out: bool = False
+    asked_seconds: float | None = None
+
+    def wait(self, *batch_ids: str, every: float | None = None, first_at: float = NOW, until: float = NEVER) -> Wait:
+        self.newest_first[:0] = batch_ids
+        wait = Wait(Watch(batch_ids, every), first_at, until)
+        self.schedule.add(wait, place=-1.0)
+        self.schedule.look_until(wait)
+        return wait
+
+    def pass_by(self, seconds: float) -> None:
+        """Make every round that is due meanwhile."""
+        end = self.now + seconds
+        while (at := self.schedule.next_at()) <= end:
+            self.now = max(self.now, at)
+            self.make_round()
+        self.now = end
+
+    def make_round(self) -> None:
+        due = self.schedule.due(self.now)
+        assert due, "a round that looks at nothing would never end"
+        told: set[str] = set()
+        requests = 0
+        asks = requests_of_round([watched.batch_id for watched in due])
+        ask = next(asks, None)
+        while ask is not None and not (self.is_out and requests == 2):
+            requests += 1
+            self.calls.append(self.now)
+            start = 0 if isinstance(ask, Single) or ask.after is None else self.newest_first.index(ask.after) + 1
+            page = [ask.batch_id] if isinstance(ask, Single) else self.newest_first[start : start + PAGE_SIZE]
+            for batch_id in [] if self.is_out else page:
+                self.tell(batch_id, self.look_at(batch_id))
+                told.add(batch_id)
+            try:
+                ask = asks.send(Shown() if self.is_out else Shown(page, start + PAGE_SIZE < len(self.newest_first)))
+            except StopIteration:
+                break
+        if self.is_out:
+            told.update(watched.batch_id for watched in due)
+            for watched in due:
+                self.tell(watched.batch_id, KimiNoAnswerError("No answer."))
+        faults = requests if self.is_out else 0
+        self.schedule.settle(self.now, due, told, Tally(requests, requests - faults, faults, self.asked_seconds))
+
+    def look_at(self, batch_id: str) -> Batch:
+        status = "completed" if batch_id in self.ended else "in_progress"
+        return make_batch(status, batch_id, created_at=int(NOW), expires_at=int(NOW + 24 * HOUR))
+
+    def tell(self, batch_id: str, what: Seen) -> None:
+        if (watched := self.schedule.watched.get(batch_id)) is not None:
+            news = self.schedule.note(watched, what, self.now, 1.0)
+            for waiter in watched.waiters:
+                waiter.tell(batch_id, news, self.now)
+
+    def most_calls_in(self, seconds: float) -> int:
+        return max(sum(begin <= call < begin + seconds for call in self.calls) for begin in self.calls)
+
+
+def names(count: int, prefix: str = "batch") -> list[str]:
+    return [f"{prefix}_{number}" for number in range(count)]
+
+
+def longest_gap(times: list[float]) -> float:
+    return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+
+
+class TestTheDefaultPace:
+    def test_of_one_batch_begins_with_the_tier_and_ends_at_a_look_a_minute(self) -> None:
+        days = Days()
+        wait = days.wait("batch_0")
+        days.pass_by(10 * HOUR)
+        times = wait.told["batch_0"]
+        assert times[1] - times[0] == 20, "three a minute"
+        assert longest_gap(times[-10:]) == MINUTE
+
+    def test_of_a_thousand_waits_is_what_the_lowest_tier_allows(self) -> None:
+        days = Days()
+        waits = [days.wait(name) for name in names(1000)]
+        days.pass_by(6 * HOUR)
+        assert len(days.calls) <= 6 * 60 * 3 + most_requests(1000)
+        gaps = [longest_gap([NOW, *times]) for wait in waits for times in wait.told.values()]
+        assert len(gaps) == 1000
+        assert max(gaps) <= 4 * MINUTE + 1, "a round of twelve requests takes four minutes of the budget"
+
+    def test_fills_a_budget_that_is_given_and_keeps_to_it(self) -> None:
+        days = Days()
+        days.schedule.requests_per_minute = 30
+        for name in names(1000):
+            days.wait(name, every=5)
+        days.pass_by(HOUR)
+        assert 0.9 * 60 * 30 <= len(days.calls) <= 60 * 30 + most_requests(1000)
+
+
+class TestAnIntervalOfTheUser:
+    def test_is_kept_to_with_a_request_for_a_hundred_waits(self) -> None:
+        days = Days()
+        waits = [days.wait(name, every=5) for name in names(1000)]
+        days.pass_by(MINUTE)
+        assert max(Counter(days.calls).values()) <= 12
+        assert all(longest_gap(times) == 5 for wait in waits for times in wait.told.values())
+
+    def test_does_not_speed_up_the_looks_for_others_beyond_the_tier(self) -> None:
+        """The one with an interval pays for its own looks; the rest keeps to three requests a minute."""
+        days = Days()
+        own = days.wait("own", every=5)
+        days.newest_first = [*names(300, "someone_elses"), "own"]
+        others = [days.wait(name) for name in names(300)]
+        days.pass_by(HOUR)
+        assert longest_gap(own.told["own"]) == 5
+        assert len(days.calls) <= 3600 / 5 + 60 * 3 + most_requests(301)
+        assert max(longest_gap(times) for wait in others for times in wait.told.values()) <= 3 * MINUTE
+
+    def test_is_shared_by_turns_where_the_list_does_not_show_them(self) -> None:
+        days = Days()
+        waits = [days.wait(name, every=20) for name in names(9)]
+        days.newest_first = names(1000, "someone_elses")
+        days.pass_by(10 * MINUTE)
+        looks = [len(times) for wait in waits for times in wait.told.values()]
+        assert len(looks) == 9
+        assert max(looks) - min(looks) <= 1
+
+    def test_brings_those_together_that_began_apart(self) -> None:
+        days = Days()
+        days.wait("batch_0", every=10)
+        days.wait("batch_1", every=10, first_at=NOW + 4)
+        days.pass_by(MINUTE)
+        days.calls.clear()
+        days.pass_by(MINUTE)
+        assert len(set(days.calls)) == 6
+
+    def test_of_two_who_wait_for_one_batch_the_shorter_counts(self) -> None:
+        days = Days()
+        days.wait("batch_0", every=60)
+        days.newest_first.clear()
+        eager = days.wait("batch_0", every=7)
+        days.pass_by(10 * MINUTE)
+        assert longest_gap(eager.told["batch_0"]) == 7
+
+
+class TestMoments:
+    def test_at_which_the_time_alone_decides_are_looked_at_though_the_budget_is_spent(self) -> None:
+        days = Days()
+        for name in names(1000):
+            days.wait(name)
+        late = days.wait("late", until=NOW + 100)
+        days.pass_by(101)
+        assert NOW + 100 in late.told["late"]
+
+    def test_are_not_forgotten_by_a_round_that_showed_nothing_of_the_batch(self) -> None:
+        """The list shows none of them, and a round has requests for one or two only."""
+        days = Days()
+        for name in names(8):
+            days.wait(name, every=20)
+        last = days.wait("last", every=20, until=NOW + 33)
+        days.newest_first = names(1000, "someone_elses")
+        days.pass_by(32)
+        assert last.told == {}, "or this would show nothing"
+        days.pass_by(1)
+        assert NOW + 33 in days.calls
+
+    def test_before_its_first_look_a_wait_is_left_alone(self) -> None:
+        days = Days()
+        days.wait("early")
+        later = days.wait("later", first_at=NOW + 500)
+        days.newest_first.remove("later")
+        days.pass_by(499)
+        assert later.told == {}
+        days.pass_by(30)
+        assert later.told["later"][0] >= NOW + 500
+
+    def test_before_it_makes_no_round_though_a_page_has_shown_its_batch(self) -> None:
+        days = Days()
+        for name in names(5):
+            days.wait(name, every=300)
+        days.wait("later", every=5, first_at=NOW + 500)
+        days.pass_by(499)
+        assert set(days.calls) == {NOW, NOW + 300}
+
+    def test_of_one_wait_postpone_nobody_elses(self) -> None:
+        days = Days()
+        wait = days.wait("batch_0", every=5)
+        days.newest_first.clear()
+        days.wait("batch_0", every=5, first_at=NOW + 500)
+        days.pass_by(MINUTE)
+        assert longest_gap(wait.told["batch_0"]) == 5
+
+
+class TestFaults:
+    def test_hours_of_them_are_asked_seldom_and_the_first_answer_ends_them(self) -> None:
+        days = Days()
+        wait = days.wait("batch_0", every=5)
+        days.pass_by(MINUTE)
+        days.is_out = True
+        before = len(days.calls)
+        days.pass_by(6 * HOUR)
+        assert len(days.calls) - before <= 6 * 3600 / 25 + 10
+        days.is_out = False
+        healed = days.now
+        days.pass_by(MAX_FAULT_PAUSE_SECONDS)
+        assert any(time >= healed for time in wait.told["batch_0"])
+        assert longest_gap([time for time in wait.told["batch_0"] if time > healed]) == 5
+
+    @pytest.mark.parametrize(("asked", "pause"), [(120.0, 120.0), (86_400.0, MAX_RETRY_AFTER_SECONDS)])
+    def test_a_pause_that_is_asked_for_holds_for_everybody(self, asked: float, pause: float) -> None:
+        days = Days()
+        for name in names(10):
+            days.wait(name, every=5, until=NOW + 30)
+        days.is_out, days.asked_seconds = True, asked
+        days.pass_by(1)
+        refused = days.calls[-1]
+        days.pass_by(pause + 1)
+        assert [call for call in days.calls if refused < call < refused + pause] == []
+        assert refused + pause in days.calls
+
+
+def test_a_batch_that_has_ended_is_not_asked_for_again_unless_somebody_new_waits_for_it() -> None:
+    days = Days()
+    days.wait("batch_0", every=5)
+    days.ended.add("batch_0")
+    days.pass_by(HOUR)
+    assert len(days.calls) == 1
+    new = days.wait("batch_0", every=5, first_at=days.now)
+    days.pass_by(1)
+    assert new.told == {"batch_0": [NOW + HOUR]}
+    days.is_out = True
+    newer = days.wait("batch_0", every=5, first_at=days.now)
+    days.pass_by(1)
+    assert newer.known == {"batch_0": days.look_at("batch_0")}, "it has ended, whatever happens to a later look"
+
+
+def test_who_leaves_is_looked_at_no_more() -> None:
+    days = Days()
+    gone, stays = days.wait("gone", every=5), days.wait("stays", every=5)
+    days.pass_by(6)
+    days.schedule.remove(gone)
+    days.pass_by(10)
+    assert len(gone.told["gone"]) == 2
+    assert len(stays.told["stays"]) == 4
+    days.schedule.remove(stays)
+    assert days.schedule.next_at() == NEVER
+
+
+@given(
+    waits=st.lists(
+        st.tuples(
+            st.sets(st.integers(0, 150), min_size=1, max_size=40),
+            st.none() | st.floats(5, 600),
+            st.floats(0, 900),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    requests_per_minute=st.none() | st.floats(1, 200),
+)
+@settings(max_examples=30)
+def test_whoever_waits_the_budget_holds_and_everybody_is_told(
+    waits: list[tuple[set[int], float | None, float]], requests_per_minute: float | None
+) -> None:
+    days = Days()
+    days.schedule.requests_per_minute = requests_per_minute
+    begun = [
+        days.wait(*(f"batch_{number}" for number in sorted(numbers)), every=every, first_at=NOW + late)
+        for numbers, every, late in waits
+    ]
+    days.newest_first = sorted(days.schedule.watched, reverse=True)
+    days.pass_by(HOUR)
+    for wait in begun:
+        assert wait.told.keys() == set(wait.watch.batch_ids)
+    if requests_per_minute is not None or all(every is None for _, every, _ in waits):
+        allowed = requests_per_minute or 3
+        assert days.most_calls_in(10 * MINUTE) <= 10 * allowed + most_requests(len(days.schedule.watched)) + 1
