@@ -17,6 +17,9 @@ from tests.support.reviews import read_rows, reviews_file
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "example_dags"
 
+#: Batches that run until the clock of their platform is moved.
+SLOW = Timing(1, 7200, 1)
+
 #: Platforms for tests that want one of their own.
 SPARES = 32
 
@@ -34,6 +37,7 @@ class World:
     airflow: RealAirflow
     platform: KimiSimulator
     faulty_platform: KimiSimulator
+    outside_platform: KimiSimulator
     reviews: Path
     folder: Path
     spare_platforms: dict[str, KimiSimulator] = field(default_factory=dict)
@@ -57,6 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with (
         ExitStack() as spares,
         KimiSimulator() as platform,
+        KimiSimulator(timing=SLOW) as outside,
         KimiSimulator(timing=Timing(1, 15, 1), responder=spoiling(spoilt)) as faulty,
     ):
         faulty.inject("get_batch", skip=1, times=12, status=500)
@@ -70,10 +75,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 "password": faulty.api_key,
                 "extra": {"timeout": 2},
             },
+            "kimi_outside": {"conn_type": "kimi", "host": outside.base_url, "password": outside.api_key},
         }
-        slow = {f"kimi_{n}": spares.enter_context(KimiSimulator(timing=Timing(1, 7200, 1))) for n in range(SPARES)}
+        slow = {f"kimi_{n}": spares.enter_context(KimiSimulator(timing=SLOW)) for n in range(SPARES)}
         for conn_id, spare in slow.items():
             fields = {"conn_type": "kimi", "host": spare.base_url, "password": spare.api_key}
             connections[conn_id] = {**fields, "extra": {"timeout": 120}}
         with RealAirflow(folder / "home", folder / "dags", connections) as airflow:
-            yield World(airflow, platform, faulty, reviews, folder, slow)
+            yield World(airflow, platform, faulty, outside, reviews, folder, slow)

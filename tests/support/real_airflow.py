@@ -154,11 +154,15 @@ class RealAirflow:
             return json.loads(reply.read() or b"null")
 
     def run_dag(self, dag_id: str, run_id: str, conf: Mapping[str, Any] | None = None) -> None:
-        """Unpause a DAG, once it is parsed, and trigger a run."""
-        wait_for(lambda: self._is_known(dag_id), 60, f"{dag_id} was not parsed")
-        self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+        """Unpause a DAG and trigger a run."""
+        self.unpause(dag_id)
         run = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
         self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", run)
+
+    def unpause(self, dag_id: str) -> None:
+        """Unpause a DAG, once it is parsed."""
+        wait_for(lambda: self._is_known(dag_id), 60, f"{dag_id} was not parsed")
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
 
     def _is_known(self, dag_id: str) -> bool:
         try:

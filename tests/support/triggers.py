@@ -39,8 +39,8 @@ def fired(
     return asyncio.run(run())
 
 
-def created(hook: KimiHook, count: int) -> list[str]:
+def created(hook: KimiHook, count: int, metadata: dict[str, str] | None = None) -> list[str]:
     """Create many batches of one input file, straight through the API."""
     lines = [json.dumps(request(custom_id)) + "\n" for custom_id in ("a", "b")]
     file_id = hook.upload_file(BytesIO("".join(lines).encode()), "input.jsonl").id
-    return [hook.create_batch(file_id).id for _ in range(count)]
+    return [hook.create_batch(file_id, metadata=metadata).id for _ in range(count)]

@@ -33,5 +33,5 @@ with DAG(
         return list(params["ids"])
 
     CountedSensor.partial(task_id="wait", kimi_conn_id="{{ params.conn }}", poke_interval=2).expand(
-        batch_id=batch_ids()  # type: ignore[call-arg]
+        batch_id=batch_ids()  # type: ignore[call-arg,misc]
     )
