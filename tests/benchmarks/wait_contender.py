@@ -79,8 +79,12 @@ class Pulse:
             self.lags.append(time.perf_counter() - before - BEAT_SECONDS)
             count += 1
             if count % 50 == 0:
-                self.most_threads = max(self.most_threads, threading.active_count())
-                self.most_memory = max(self.most_memory, resident())
+                self.feel()
+
+    def feel(self) -> None:
+        """Note threads and memory; once more at the end, for one that has blocked every beat."""
+        self.most_threads = max(self.most_threads, threading.active_count())
+        self.most_memory = max(self.most_memory, resident())
 
 
 def resident() -> int:
@@ -118,6 +122,7 @@ async def measure(case: str, count: int, interval: float, control: str) -> dict[
     ends: list[list[float]] = [[] for _ in range(count)]
     await asyncio.gather(*(fire(make(number), ends[number]) for number in range(count)))
     cpu = time.process_time() - cpu
+    pulse.feel()
     beating.cancel()
     span = LAST_END_SECONDS - FIRST_END_SECONDS
     due = [begun + stretch * (FIRST_END_SECONDS + number / max(1, count - 1) * span) for number in range(count)]
