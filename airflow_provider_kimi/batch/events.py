@@ -37,7 +37,8 @@ class BatchEvent:
 
     :param outcome: `ended`: every batch is terminal. `timed_out`: the deadline passed. `failed`: waiting on makes
         no sense, and `message` says why.
-    :param batches: How each batch stood, by id; on `failed` and `timed_out`, those that could be read.
+    :param batches: How each batch stood when it was last read, by id; on `failed` and `timed_out`, those that could be
+        read.
     :param message: For a reader; on `ended`, why the wait cancelled batches, empty if it did not.
     :param try_number: Which try of the task waited; None where that is not known. A later try that is resumed with
         the event of an earlier one can tell.
@@ -54,9 +55,12 @@ class BatchEvent:
         return cls("ended", _ends(batches))
 
     @classmethod
-    def failed(cls, batches: Mapping[str, Batch], message: str) -> Self:
-        """Waiting on makes no sense."""
-        return cls("failed", _ends(batches), message)
+    def failed(cls, batches: Mapping[str, Batch], message: str, unread: Mapping[str, BatchEnd] | None = None) -> Self:
+        """Waiting on makes no sense.
+
+        :param unread: How batches stood that could be read before, but not now.
+        """
+        return cls("failed", {**(unread or {}), **_ends(batches)}, message)
 
     @classmethod
     def timed_out(cls, batches: Mapping[str, Batch], batch_ids: Sequence[str], errors: Sequence[str]) -> Self:

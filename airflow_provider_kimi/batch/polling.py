@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_kimi.api.models import ACTIVE_STATUSES, CANCELLABLE_STATUSES, Batch
-from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.batch.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, Move, OnStall, stall_line, stalls_at
 from airflow_provider_kimi.exceptions import KimiError
 
@@ -110,7 +110,7 @@ def decide_next(watch: Watch, seen: Mapping[str, Seen], moves: Mapping[str, Move
     batches = {batch_id: batch for batch_id, batch in known.items() if isinstance(batch, Batch)}
     for error in errors.values():
         if not error.retryable:
-            return Finish(BatchEvent.failed(batches, str(error)))
+            return Finish(BatchEvent.failed(batches, str(error), _last_read(errors, moves)))
     end = _end_of_wait(watch, batches)
     is_over = end is not None and now >= end
     has_ended = len(batches) == len(watch.batch_ids) and all(batch.is_terminal for batch in batches.values())
@@ -126,16 +126,16 @@ def decide_next(watch: Watch, seen: Mapping[str, Seen], moves: Mapping[str, Move
         if now >= limit or has_ended:
             return Finish(BatchEvent.timed_out(batches, watch.batch_ids, [str(error) for error in errors.values()]))
         end = limit
-    return _wait_on(watch, batches, moves, now, end, _fault(errors, watch))
+    return _wait_on(watch, batches, errors, moves, now, end)
 
 
 def _wait_on(
     watch: Watch,
     batches: Mapping[str, Batch],
+    errors: Mapping[str, KimiError],
     moves: Mapping[str, Move],
     now: float,
     end: float | None,
-    fault: str,
 ) -> Step:
     """Wait, unless a batch stands still and something else is asked for that case."""
     running = [batch for batch in batches.values() if not batch.is_terminal and batch.id in moves]
@@ -143,7 +143,8 @@ def _wait_on(
     stalled = [batch for batch in running if stalls[batch.id] <= now]
     lines = [stall_line(batch, moves[batch.id]) for batch in stalled]
     if stalled and watch.on_stall == "fail":
-        return Finish(BatchEvent.failed(batches, f"{' '.join(lines)} The wait is given up, as on_stall='fail' asks."))
+        told = f"{' '.join(lines)} The wait is given up, as on_stall='fail' asks."
+        return Finish(BatchEvent.failed(batches, told, _last_read(errors, moves)))
     if watch.on_stall == "cancel" and (cancellable := _cancellable(stalled)):
         until = now + CANCEL_AGAIN_SECONDS if end is None else min(now + CANCEL_AGAIN_SECONDS, end)
         return Cancel(cancellable, until, f"{' '.join(lines)} on_stall is 'cancel'.")
@@ -153,7 +154,7 @@ def _wait_on(
         for batch in running
         if batch.status not in ACTIVE_STATUSES
     ]
-    return Wait(min(moments, default=None), fault, (*odd, *lines))
+    return Wait(min(moments, default=None), _fault(errors, watch), (*odd, *lines))
 
 
 def _end_of_wait(watch: Watch, batches: Mapping[str, Batch]) -> float | None:
@@ -166,6 +167,10 @@ def _end_of_wait(watch: Watch, batches: Mapping[str, Batch]) -> float | None:
         return watch.deadline
     own = max(known) + EXPIRY_GRACE_SECONDS
     return own if watch.deadline is None else min(own, watch.deadline)
+
+
+def _last_read(batch_ids: Iterable[str], moves: Mapping[str, Move]) -> dict[str, BatchEnd]:
+    return {batch_id: BatchEnd(*moves[batch_id].standing) for batch_id in batch_ids if batch_id in moves}
 
 
 def _cancellable(batches: Iterable[Batch]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Protocol
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.pace import (
     CONFIRM_SECONDS,
+    MAX_FAULT_PAUSE_SECONDS,
     pause_after_faults,
     pause_between_looks,
     seconds_per_request,
@@ -173,7 +174,9 @@ class Schedule:
             if watched.batch_id not in told:  # there were not requests enough, or its fault is in doubt
                 watched.set_again(start)
         if tally.faults:
-            pause = min((watched.pause for watched in due if watched.pause), default=CONFIRM_SECONDS)
+            pauses = [watched.pause for watched in self.watched.values() if watched.pause]
+            pause = min([*pauses, MAX_FAULT_PAUSE_SECONDS]) if pauses else CONFIRM_SECONDS
             self._not_before = start + pause_after_faults(pause, self.faults, tally.asked_seconds)
         if any(map(self._is_limited, due)):
-            self._free_at = start + tally.requests * seconds_per_request(self.requests_per_minute, None)
+            taken = tally.requests * seconds_per_request(self.requests_per_minute, None)
+            self._free_at = max(self._free_at, start + taken)

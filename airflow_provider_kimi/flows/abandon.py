@@ -12,6 +12,9 @@ from airflow_provider_kimi.flows.log import Log
 #: States that a user gives to a waiting task to be rid of it. After a clear it has none of them.
 GIVEN_UP_STATES = frozenset({"failed", "success", "skipped"})
 
+#: Pauses before a cancel that met a passing fault is asked for again.
+AGAIN_SECONDS = (2.0, 4.0, 8.0)
+
 #: Longest time that the cancels may take altogether.
 MAX_SECONDS = 60.0
 
@@ -29,14 +32,27 @@ def is_given_up(state: str | None, try_number: int | None, newest_try: int | Non
 async def cancel_all(
     cancel: Callable[[str], Awaitable[Batch]], batch_ids: Sequence[str], log: Log, reason: str
 ) -> None:
-    """Ask for the cancel of every batch once, whatever becomes of the others."""
-    for batch_id in batch_ids:
-        try:
-            batch = await cancel(batch_id)
-        except KimiError as error:
-            log.warning("Batch %s was not cancelled (%s): %s", batch_id, reason, error)
-        else:
-            log.info("Batch %s is %s: %s.", batch_id, batch.status, reason)
+    """Ask for the cancel of every batch, whatever becomes of the others; again after a fault that passes."""
+    left: Sequence[str] = batch_ids
+    for pause in AGAIN_SECONDS:
+        left = [batch_id for batch_id in left if await _is_to_be_asked_again(cancel, batch_id, log, reason)]
+        if not left:
+            return
+        await asyncio.sleep(pause)
+    for batch_id in left:
+        await _is_to_be_asked_again(cancel, batch_id, log, reason)
+
+
+async def _is_to_be_asked_again(
+    cancel: Callable[[str], Awaitable[Batch]], batch_id: str, log: Log, reason: str
+) -> bool:
+    try:
+        batch = await cancel(batch_id)
+    except KimiError as error:
+        log.warning("Batch %s was not cancelled (%s): %s", batch_id, reason, error)
+        return error.retryable
+    log.info("Batch %s is %s: %s.", batch_id, batch.status, reason)
+    return False
 
 
 async def to_the_end(work: Coroutine[Any, Any, None], log: Log, seconds: float = MAX_SECONDS) -> None:

@@ -8,6 +8,7 @@ from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.identity import Attempt, is_of_instance
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 from airflow_provider_kimi.flows.log import Log
+from airflow_provider_kimi.flows.look import in_time
 from airflow_provider_kimi.flows.lookup import find_batches
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -69,7 +70,7 @@ def request_cancel(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[flo
     was seen to lose them.
     """
     batch = read_patiently(lambda: hook.get_batch(batch_id), log, sleep)
-    if batch.is_terminal or batch.status in UNCANCELLABLE_STATUSES:
+    if not _can_help(batch):
         log.info("Batch %s is %s: there is nothing to cancel.", batch_id, batch.status)
         return batch
     try:
@@ -80,3 +81,13 @@ def request_cancel(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[flo
             raise
         log.info("The cancel of batch %s came too late: %s", batch_id, error)
         return read_patiently(lambda: hook.get_batch(batch_id), log, sleep)
+
+
+async def request_cancel_in_time(hook: KimiHook, batch_id: str) -> Batch:
+    """Ask for a cancel if the batch's status allows one, once, for waits in an event loop."""
+    batch = await in_time(hook.aget_batch(batch_id))
+    return await in_time(hook.acancel_batch(batch_id)) if _can_help(batch) else batch
+
+
+def _can_help(batch: Batch) -> bool:
+    return not (batch.is_terminal or batch.status in UNCANCELLABLE_STATUSES)

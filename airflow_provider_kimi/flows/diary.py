@@ -31,7 +31,7 @@ class Diary:
         self._told: Progress | None = None
         self._statuses: set[frozenset[str]] = set()
         self._known = None if told is None else frozenset(told)
-        self._notes: set[str] = set()
+        self._warned: set[str] = set()
         self._is_out = False
         self.again_at: float | None = None
 
@@ -43,14 +43,21 @@ class Diary:
         batches = {batch_id: what for batch_id, what in seen.items() if isinstance(what, Batch)}
         fault = step.fault if isinstance(step, Wait) else ""
         for note in step.notes if isinstance(step, Wait) else ():
-            if note not in self._notes:
-                self._notes.add(note)
-                self._log.warning("%s Waiting on.", note)
+            self.warn(f"{note} Waiting on.")
         if isinstance(step, Cancel):
-            self._log.warning("%s Cancelling %s.", step.reason, ", ".join(step.batch_ids))
+            self.warn(f"{step.reason} Cancelling {', '.join(step.batch_ids)}.")
         self.again_at = None
         self._tell_fault(fault, now)
         return self._tell_progress(batches, now) if len(batches) == self._count else None
+
+    def warn(self, line: str, subject: str | None = None) -> None:
+        """Tell a warning, unless it was told before.
+
+        :param subject: Of what no second one is told; None for the line itself.
+        """
+        if (subject or line) not in self._warned:
+            self._warned.add(subject or line)
+            self._log.warning("%s", line)
 
     def _tell_fault(self, fault: str, now: float) -> None:
         if self._is_out == bool(fault) or self._is_too_soon(now):

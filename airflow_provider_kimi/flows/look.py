@@ -190,7 +190,10 @@ async def in_time(call: Awaitable[T]) -> T:
 
 
 class Alone:
-    """A waiter that shares its looks with nobody: in a worker, or for batches of others."""
+    """A waiter that shares its looks with nobody: in a worker, or for batches of others.
+
+    `requests` is how many the last look took.
+    """
 
     def __init__(
         self,
@@ -207,7 +210,7 @@ class Alone:
         self._seen: dict[str, Seen] = {}
         self._doubted: set[str] = set()
         self._faults = 0
-        self._requests = 0
+        self.requests = 0
         self._last: Round | None = None
 
     async def look(self, until: float | None, speak_at: float | None = None) -> Mapping[str, Seen]:
@@ -226,7 +229,7 @@ class Alone:
         if self._faults or self._doubted:
             self._platform.renew()
         unread = [batch_id for batch_id in self._watch.batch_ids if not _has_ended(self._seen.get(batch_id))]
-        answered = self._requests = 0
+        answered = self.requests = 0
         goes_on = True
         while unread and goes_on:
             last = self._last
@@ -237,10 +240,10 @@ class Alone:
                 self._seen.update((batch_id, seen[batch_id]) for batch_id in due if batch_id in seen)
                 unread = [batch_id for batch_id in unread if batch_id not in seen]
             unread = [batch_id for batch_id in unread if batch_id not in self._doubted]
-            self._requests += found.tally.requests
+            self.requests += found.tally.requests
             answered += found.tally.answered
             goes_on = not found.faults
-        self._faults = 0 if answered or not self._requests else self._faults + 1
+        self._faults = 0 if answered or not self.requests else self._faults + 1
         return self._seen
 
     @property
@@ -257,7 +260,7 @@ class Alone:
         running = [self._known(batch_id) for batch_id in self._watch.batch_ids]
         paces = [pause_between_looks(batch, now) for batch in running if batch is None or not batch.is_terminal]
         pause = min(paces, default=CONFIRM_SECONDS) if interval is None else interval
-        spacing = self._requests * seconds_per_request(self._platform.requests_per_minute, interval)
+        spacing = self.requests * seconds_per_request(self._platform.requests_per_minute, interval)
         pause = pause_after_faults(max(pause, spacing), self._faults, self._last.tally.asked_seconds)
         return min(pause, CONFIRM_SECONDS) if self._doubted else pause
 

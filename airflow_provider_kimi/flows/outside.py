@@ -1,6 +1,7 @@
 """Outside: look through the account's list for batches that have ended, whoever created them."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from itertools import pairwise
@@ -34,6 +35,7 @@ async def ended_batches(
     """
     faults = 0
     known: set[str] = set()
+    warned: set[str] = set()
     look = _Look(platform, mark, known, clock())
     while True:
         asked = None
@@ -47,13 +49,19 @@ async def ended_batches(
             if faults & (faults - 1) == 0:  # the first, second, fourth, eighth, ... in a row
                 log.warning("%s Looking again; batches that end meanwhile are told then.", error)
             platform.renew()
+            if not error.retryable:  # it may be the place in the list where it would go on
+                look = _Look(platform, mark, known, clock())
         else:
             faults = 0
+            for batch_id in look.unread.keys() - warned:
+                log.warning("%s It is looked at again, and told when it has ended.", look.unread[batch_id])
+            warned = set(look.unread)
             known.update(look.seen)
             wanted = [batch for batch in look.seen.values() if carries(batch, metadata)]
             news, mark = news_of(wanted, mark, look.begun, gone=look.gone)
             yield news, mark
-        await sleep(pause_after_faults(poll_interval_seconds, faults, asked))
+        spacing = look.requests_of_rest * seconds_per_request(platform.requests_per_minute, poll_interval_seconds)
+        await sleep(max(spacing, pause_after_faults(poll_interval_seconds, faults, asked)))
         if not faults:
             look = _Look(platform, mark, known, clock())
 
@@ -73,6 +81,8 @@ class _Look:
         self.begun = begun
         self.seen: dict[str, Batch] = {}
         self.gone: frozenset[str] = frozenset()
+        self.unread: dict[str, KimiError] = {}
+        self.requests_of_rest = 0
 
     async def goes_on(self) -> bool:
         """Take one step; whether there is another."""
@@ -89,11 +99,14 @@ class _Look:
         return False
 
     async def _look_at_the_rest(self) -> None:
-        rest = [batch_id for batch_id in sorted(self._mark.running) if batch_id not in self.seen]
+        rest = [batch_id for batch_id in self._mark.running if batch_id not in self.seen]
+        random.shuffle(rest)  # where not all can be read, it is the turn of others the next time
         alone = Alone(self._platform, Watch(tuple(rest)))
         found = await alone.look_now()
+        self.requests_of_rest = alone.requests
         if alone.is_in_doubt:
             found = await alone.look_now()
+            self.requests_of_rest += alone.requests
         self.seen.update((batch_id, what) for batch_id, what in found.items() if isinstance(what, Batch))
         faults = {batch_id: what for batch_id, what in found.items() if isinstance(what, KimiError)}
         self.gone = frozenset(
@@ -101,6 +114,4 @@ class _Look:
             for batch_id, fault in faults.items()
             if isinstance(fault, KimiApiError) and fault.status_code == 404
         )
-        for batch_id, fault in faults.items():
-            if batch_id not in self.gone:
-                raise fault
+        self.unread = {batch_id: fault for batch_id, fault in faults.items() if batch_id not in self.gone}

@@ -12,7 +12,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.pace import first_pause
 from airflow_provider_kimi.batch.polling import Seen, Watch
 from airflow_provider_kimi.batch.schedule import NEVER
-from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
 from airflow_provider_kimi.flows.log import Log
 
 if TYPE_CHECKING:
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 #: First looks happen at multiples of this, so that waits which begin together are looked at together.
 GRID_SECONDS = 0.5
 
-#: How long a wait that has something to decide is kept waiting for a fresh look.
+#: How long a wait that has something to decide by the time is kept waiting for a look at all its batches.
 LATE_SECONDS = 60.0
 
 
 class Subscription:
     """One wait's share of a watcher; its `look` is the `Sight` of the wait."""
 
-    __slots__ = ("_future", "_has_news", "_join", "_log", "_watcher", "first_at", "seen", "until", "watch")
+    __slots__ = ("_future", "_has_news", "_join", "_log", "_unread", "_watcher", "first_at", "seen", "until", "watch")
 
     def __init__(self, watch: Watch, log: Log, join: Callable[[Subscription], Watcher]) -> None:
         self._log = log
         self._join = join
         self._future: asyncio.Future[None] | None = None
         self._has_news = False
+        self._unread: set[str] = set()
         self.watch = watch
         self.seen: dict[str, Seen] = {}
         self.until = NEVER
@@ -44,23 +45,37 @@ class Subscription:
         pause = first_pause(self.watch.poll_interval_seconds)
         self.first_at = math.ceil((time.time() + pause) / GRID_SECONDS) * GRID_SECONDS
         self._watcher = self._join(self)
+        self._watcher.look_until(self)
 
     async def look(self, until: float | None, speak_at: float | None) -> Mapping[str, Seen]:
-        """Return what is known of each batch once that has changed, or at one of these times."""
-        if self._watcher.has_failed:
-            self._log.warning("The watcher of this connection ended unexpectedly. A new one takes over.")
-            self._begin()
-        if not self._has_news:
-            await self._news(NEVER if until is None else until, NEVER if speak_at is None else speak_at)
-        self._has_news = False
-        return self.seen
+        """Return what is known of each batch once that has changed, or at one of these times.
 
-    async def _news(self, until: float, speak_at: float) -> None:
-        loop = asyncio.get_running_loop()
-        self.until = until
+        From `until` on, all batches have been looked at since then, or take longer than a minute for it; those count as
+        unread.
+        """
+        self.until = NEVER if until is None else until
+        self._unread = {batch_id for batch_id in self.watch.batch_ids if not self._has_ended(batch_id)}
         self._watcher.look_until(self)
+        late_at = max(self.until, time.time()) + LATE_SECONDS
+        wake_at = min(late_at, NEVER if speak_at is None else speak_at)
+        while True:
+            if self._watcher.has_failed:
+                self._log.warning("The watcher of this connection ended unexpectedly. A new one takes over.")
+                self._begin()
+            if not self._has_news:
+                await self._news(wake_at)
+            self._has_news = False
+            now = time.time()
+            if now >= late_at:
+                self.seen |= dict.fromkeys(self._unread, _no_look())
+                return self.seen
+            if now < self.until or not self._unread:
+                return self.seen
+            wake_at = late_at
+
+    async def _news(self, wake_at: float) -> None:
+        loop = asyncio.get_running_loop()
         self._future = loop.create_future()
-        wake_at = min(until + LATE_SECONDS, speak_at)
         timer = None if wake_at == NEVER else loop.call_later(max(0.0, wake_at - time.time()), self.wake)
         try:
             await self._future
@@ -74,13 +89,21 @@ class Subscription:
         if now < self.first_at and now < self.until:
             return False
         before = self.seen.get(batch_id)
-        if isinstance(before, Batch) and before.is_terminal:
+        if self._has_ended(batch_id):
             return False
         self.seen[batch_id] = what
-        if _is_same(before, what) and now < self.until:
-            return False
-        self.wake()
-        return True
+        if now >= self.until:
+            self._unread.discard(batch_id)
+            has_news = not self._unread
+        else:
+            has_news = not _is_same(before, what)
+        if has_news:
+            self.wake()
+        return has_news
+
+    def _has_ended(self, batch_id: str) -> bool:
+        seen = self.seen.get(batch_id)
+        return isinstance(seen, Batch) and seen.is_terminal
 
     def wake(self) -> None:
         """Let the wait go on."""
@@ -91,6 +114,13 @@ class Subscription:
     async def leave(self) -> None:
         """End the subscription; with the last one the watcher ends."""
         await self._watcher.remove(self)
+
+
+def _no_look() -> KimiNoAnswerError:
+    return KimiNoAnswerError(
+        f"No look was to be had for {LATE_SECONDS:g} s, because the platform does not answer or asked for a pause. "
+        "Batches go on as they were."
+    )
 
 
 def _is_same(before: Seen | None, what: Seen) -> bool:

@@ -13,7 +13,7 @@ from airflow_provider_kimi.batch.progress import Progress
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.flows.diary import Diary
 from airflow_provider_kimi.flows.log import Log
-from airflow_provider_kimi.flows.look import Alone, InWorker
+from airflow_provider_kimi.flows.look import MAX_FAULTS_OF_A_ROUND, Alone, InWorker
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 #: Seconds after which a task that has just started believes a fault that looks permanent.
@@ -81,17 +81,21 @@ async def until_finished(
             return step.event.after_cancels(reasons)
         if isinstance(step, Cancel):
             reasons[step.reason] = None
-            await _cancel_all(cancel, step, log)
+            await _cancel_all(cancel, step, diary)
         until = step.until
 
 
-async def _cancel_all(cancel: CancelCall, step: Cancel, log: Log) -> None:
-    """Ask for cancels; one that fails is asked for again after a later look."""
+async def _cancel_all(cancel: CancelCall, step: Cancel, diary: Diary) -> None:
+    """Ask for cancels; one that fails is asked for again after a later look, and so are all after a few faults."""
+    faults = 0
     for batch_id in step.batch_ids:
         try:
             await cancel(batch_id)
         except KimiError as error:
-            log.warning("%s", error)
+            diary.warn(str(error), subject=f"cancel of {batch_id}")
+            faults += error.retryable
+        if faults == MAX_FAULTS_OF_A_ROUND:
+            return
 
 
 def look_once(
@@ -114,9 +118,10 @@ def look_once(
             seen = await alone.look_now()
         now = clock()
         step = decide_next(watch, seen, moves_after({}, seen, now), now)
-        Diary(log, len(watch.batch_ids), now, told=()).write(seen, step, now)
+        diary = Diary(log, len(watch.batch_ids), now, told=())
+        diary.write(seen, step, now)
         if isinstance(step, Cancel):
-            await _cancel_all(cancel, step, log)
+            await _cancel_all(cancel, step, diary)
         statuses = frozenset(what.status for what in seen.values() if isinstance(what, Batch))
         return Looked(step.event if isinstance(step, Finish) else None, statuses, alone.pause_seconds())
 

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from contextvars import Context
 from weakref import WeakKeyDictionary
 
 from airflow_provider_kimi.batch.polling import Seen, Watch
@@ -49,8 +50,10 @@ class Watcher:
         self._has_joined = False
         self._sooner = asyncio.Event()
         self._closing: asyncio.Future[None] | None = None
-        self._task = asyncio.create_task(self._make_rounds(), name=f"kimi-watcher-{kimi_conn_id}")
-        self._task.add_done_callback(self._fail)
+        context = Context()  # of nobody, or it would write into the log of the task that happened to come first
+        name = f"kimi-watcher-{kimi_conn_id}"
+        self._task = asyncio.create_task(self._make_rounds(), name=name, context=context)
+        self._task.add_done_callback(self._fail, context=context)
 
     def add(self, subscription: Subscription) -> Watcher:
         """Wait for some more batches."""

@@ -77,7 +77,8 @@ class KimiBatchSensor(BaseSensorOperator):
         that grows with the batches' age from 10 seconds to a minute (more for windows of days), is faster again near
         their end, and keeps to the connection's ``requests_per_minute`` (3 if it says nothing).
     :param timeout: Seconds or timedelta after which the wait is given up, counted from the first look of this try and
-        kept when the triggerer restarts; None for as long as the platform may take.
+        kept when the triggerer restarts; None for as long as the platform may take. On Airflow 2 a task in
+        ``mode="reschedule"`` keeps to Airflow's own limit, an hour later, and cancels nothing then.
     :param on_timeout: What becomes of batches that have not ended in time: ``keep`` lets them go on, and a clear waits
         on; ``cancel`` cancels them and waits up to an hour for their end, so that rows that were done can be landed.
     :param cancel_on_kill: Cancel what runs when the task is marked failed or success while it waits. For a deferred
@@ -196,7 +197,8 @@ class KimiBatchSensor(BaseSensorOperator):
             read = BatchEvent.from_dict(event)
             own = self._ids()
         is_late = read.try_number is not None and read.try_number != (read_try_number(context) or read.try_number)
-        if is_late or not read.batches.keys() <= set(own):
+        is_of_others = not read.batches.keys() <= set(own) or (read.outcome == "ended" and not read.has_ended(own))
+        if is_late or is_of_others:
             self.log.warning("This task was resumed by an event that is not its own; waiting anew.")
             return self.execute(context)
         return self._conclude(context, read)

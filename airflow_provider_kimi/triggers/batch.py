@@ -14,6 +14,7 @@ from airflow_provider_kimi.batch.polling import OnTimeout, Watch
 from airflow_provider_kimi.batch.progress import Progress
 from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, push_xcom, task_state
 from airflow_provider_kimi.flows.abandon import cancel_all, is_given_up, to_the_end
+from airflow_provider_kimi.flows.cancel import request_cancel_in_time
 from airflow_provider_kimi.flows.wait import until_finished
 from airflow_provider_kimi.flows.watcher import subscribe
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -45,8 +46,8 @@ class KimiBatchTrigger(BaseTrigger):
     :param batch_ids: Batches to wait for.
     :param kimi_conn_id: Airflow connection, looked up in the triggerer.
     :param poll_interval: Seconds between two looks; None for 10 seconds at first to a minute or more later.
-    :param deadline: Unix seconds; absolute, so that a restart does not begin the wait anew. None for six hours after
-        the last batch's ``expires_at``, which ends the wait in any case.
+    :param deadline: Unix seconds; absolute, so that a restart does not begin the wait anew. Six hours after the last
+        batch's ``expires_at`` the wait ends too, if that is earlier and known; None for no other end.
     :param on_timeout: ``cancel`` cancels what has not ended by then, and waits up to an hour for the end; ``keep`` lets
         it go on.
     :param cancel_on_kill: Cancel what runs when the waiting task is marked failed or success (Airflow 3.3 and newer).
@@ -124,7 +125,7 @@ class KimiBatchTrigger(BaseTrigger):
     async def _cancel(self, batch_id: str) -> Batch:
         hook = KimiHook(self.kimi_conn_id)
         try:
-            return await hook.acancel_batch(batch_id)
+            return await request_cancel_in_time(hook, batch_id)
         finally:
             await hook.aclose()
 
@@ -158,8 +159,4 @@ class KimiBatchTrigger(BaseTrigger):
         if not is_given_up(state, self.try_number, newest_try):
             self.log.info("The task is %s now: its batches go on.", state)
             return
-        hook = KimiHook(self.kimi_conn_id)
-        try:
-            await cancel_all(hook.acancel_batch, self.batch_ids, self.log, f"the task was marked {state}")
-        finally:
-            await hook.aclose()
+        await cancel_all(self._cancel, self.batch_ids, self.log, f"the task was marked {state}")

@@ -63,8 +63,9 @@ class KimiBatchEndedTrigger(BaseEventTrigger):
             async for news, after in ended_batches(hook, self.metadata, mark, self.poll_interval, self.log):
                 if news:
                     yield TriggerEvent({"batches": [story(batch) for batch in news]})  # type: ignore[no-untyped-call]
-                if store is not None and (news or after.running != mark.running):
-                    await store.aset(MARK_KEY, after.to_dict())
+                if store is not None and (stored is None or news or after.running != mark.running):
+                    stored = after.to_dict()
+                    await store.aset(MARK_KEY, stored)
                 mark = after
         finally:
             await hook.aclose()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
 from tests.support.tasks import resume_task, run_task
+from tests.support.triggers import created
 from tests.support.waiting import waited
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -137,6 +139,17 @@ class TestOnTimeout:
             event = wait_for(hook, sim, batch_id, deadline=sim.now() + HOUR, on_timeout="cancel")
         assert event.batches[batch_id].status == "cancelled"
 
+    def test_cancels_that_are_refused_for_a_day_are_told_once_and_not_for_every_shard(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            hook, log = connect(sim), LogRecord()
+            ids = created(hook, 5)
+            sim.inject("cancel_batch", status=503, times=10**6)
+            watch = Watch(tuple(ids), INTERVAL, sim.now() + DAY, stall_seconds=HOUR, on_stall="cancel")
+            asyncio.run(waited(hook, sim, watch, log))
+            calls = Counter(call.name for call in sim.journal)
+        assert calls["cancel_batch"] <= 2 * calls["list_batches"]
+        assert len(log.warnings) + len(log.infos) < 200
+
     def test_is_given_up_where_the_cancel_never_ends(self, connect: Connect) -> None:
         with KimiSimulator(speed=0, timing=Timing(working_seconds=100 * DAY, cancelling_seconds=100 * DAY)) as sim:
             hook = connect(sim)
@@ -203,6 +216,16 @@ class TestAnEventOfAnotherTry:
                 resume_task(task, stale, try_number=1)
             sim.advance(60)
             assert resume_task(task, stale, try_number=2).value == [batch_id]
+
+    def test_about_fewer_batches_decides_nothing(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0) as sim:
+            hook = connect(sim)
+            ids = created(hook, 2)
+            sim.advance(60)
+            fewer = BatchEvent.ended({ids[0]: hook.get_batch(ids[0])})
+            before = len(sim.journal)
+            assert resume_task(KimiBatchSensor(task_id="wait", batch_id=ids), fewer.to_dict()).value == ids
+            assert len(sim.journal) > before, "it looked at both"
 
     def test_about_other_batches_decides_nothing(self, connect: Connect) -> None:
         with KimiSimulator(speed=0) as sim:

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.flows.abandon import cancel_all, is_given_up, to_the_end
+from airflow_provider_kimi.flows.cancel import request_cancel_in_time
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
-from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
@@ -73,6 +75,26 @@ class TestTheCancelOfAKilledTask:
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
         assert "batch_gone was not cancelled" in log.warnings[0]
+
+    async def test_is_not_asked_for_while_results_are_assembled(self, connect: Connect) -> None:
+        """The rows are paid by then, and a cancel was seen to lose them."""
+        with KimiSimulator(speed=0, timing=Timing(working_seconds=10, finalizing_seconds=1000)) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            sim.advance(60)
+            assert (await request_cancel_in_time(hook, batch_id)).status == "finalizing"
+            await hook.aclose()
+            assert "cancel_batch" not in [call.name for call in sim.journal]
+
+    async def test_is_asked_for_again_after_a_fault_that_passes(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0) as sim:
+            hook, log = connect(sim), LogRecord()
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            sim.inject("cancel_batch", status=502)
+            await cancel_all(partial(request_cancel_in_time, hook), [batch_id], log, "marked failed")
+            await hook.aclose()
+            assert sim.status(batch_id) == "cancelling"
+        assert len(log.warnings) == 1
 
 
 def test_a_resumed_task_that_is_killed_knows_its_batches(connect: Connect) -> None:

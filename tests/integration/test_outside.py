@@ -103,6 +103,23 @@ async def test_one_that_is_gone_is_not_asked_for_for_ever(sim: KimiSimulator, ho
     assert looks.mark.running == frozenset()
 
 
+async def test_one_that_cannot_be_read_holds_no_news_back(connect: Connect) -> None:
+    behaviour = Behaviour(max_list_limit=5)
+    with KimiSimulator(speed=0, timing=Timing(working_seconds=3600), behaviour=behaviour) as sim:
+        hook = connect(sim)
+        (odd,) = await asyncio.to_thread(created, hook, 1, TEAM)
+        sim.advance(60)
+        await asyncio.to_thread(created, hook, 10)
+        (first,) = await asyncio.to_thread(created, hook, 1, TEAM)
+        looks = Looks(sim, hook)
+        await looks.look(1)
+        sim.inject("get_batch", status=403, times=10**6)
+        await looks.look(70)
+        assert first in [batch_id for told in looks.told for batch_id in told]
+        assert looks.mark.running == {odd}
+        assert len(looks.log.warnings) == 1
+
+
 async def test_faults_are_told_seldom_and_lose_nothing(sim: KimiSimulator, hook: KimiHook) -> None:
     first = await asyncio.to_thread(tagged, hook)
     looks = Looks(sim, hook)
@@ -111,6 +128,41 @@ async def test_faults_are_told_seldom_and_lose_nothing(sim: KimiSimulator, hook:
     await looks.look(3)
     assert [batch_id for told in looks.told for batch_id in told] == [first]
     assert len(looks.log.warnings) == 5
+
+
+class Store:
+    """The state of an asset, as Airflow 3.3 gives it to a trigger."""
+
+    def __init__(self) -> None:
+        self.kept: Any = None
+        self.was_written = asyncio.Event()
+
+    async def aget(self, key: str) -> Any:
+        return self.kept
+
+    async def aset(self, key: str, value: Any) -> None:
+        self.kept = value
+        self.was_written.set()
+
+
+async def test_the_trigger_notes_its_first_look_so_that_a_restart_goes_on_from_there(connect: Connect) -> None:
+    def events_of(store: Store) -> Any:
+        trigger: Any = KimiBatchEndedTrigger(metadata=TEAM, poll_interval=0.2)
+        trigger.asset_state_store = store
+        return aclosing(trigger.run())
+
+    with KimiSimulator() as sim:
+        hook, store = connect(sim), Store()
+        async with events_of(store) as events:
+            run = asyncio.ensure_future(anext(events))
+            await asyncio.wait_for(store.was_written.wait(), 20)
+            run.cancel()
+            await asyncio.wait({run})
+        batch_id = await asyncio.to_thread(tagged, hook)
+        sim.advance(60)
+        async with events_of(store) as events:
+            told = await asyncio.wait_for(anext(events), 20)
+    assert [batch["batch_id"] for batch in told.payload["batches"]] == [batch_id]
 
 
 def test_the_trigger_fires_and_goes_on_and_never_blocks_the_loop(connect: Connect) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import ExitStack
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -151,6 +153,81 @@ class TestManyWaits:
             events = fired([KimiBatchTrigger([name], poll_interval=0.5) for name in (*ids, "batch_gone")])
         assert [event.outcome for event in events] == [*[ENDED] * 4, "failed"]
         assert "batch_gone" in events[-1].message
+
+
+class TestDeadlines:
+    """What a wait decides by the time it decides by a look at all its batches, however little time is left for it."""
+
+    def test_that_passed_while_no_triggerer_ran_are_decided_by_a_look(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            (batch_id,) = created(connect(sim), 1)
+            sim.advance(60)
+            (event,) = fired([KimiBatchTrigger([batch_id], poll_interval=5, deadline=time.time() - 600)])
+        assert event.outcome == ENDED
+
+    def test_are_decided_when_every_batch_was_looked_at(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            ids = created(connect(sim), 2)
+
+            async def end_them() -> None:
+                await asyncio.sleep(0.5)
+                sim.advance(60)
+
+            trigger = KimiBatchTrigger(ids, poll_interval=3600, deadline=time.time() + 2)
+            (event,) = fired([trigger], end_them)
+        assert event.outcome == ENDED
+
+    def test_cancel_nothing_that_assembles_its_results_by_then(self, connect: Connect) -> None:
+        """A cancel was seen to lose rows then."""
+        with KimiSimulator(timing=Timing(working_seconds=100, finalizing_seconds=500)) as sim:
+            ids = created(connect(sim), 2)
+
+            async def finalize() -> None:
+                await asyncio.sleep(6)
+                sim.advance(200)
+                await asyncio.sleep(2)
+                sim.advance(500)
+
+            trigger = KimiBatchTrigger(ids, poll_interval=5, deadline=time.time() + 7, on_timeout="cancel")
+            fired([trigger], finalize)
+            assert "cancel_batch" not in [call.name for call in sim.journal]
+
+    def test_are_kept_though_the_platform_answers_no_look(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            (batch_id,) = created(connect(sim), 1)
+            sim.inject("get_batch", status=429, retry_after=900, times=100)
+            begun = time.monotonic()
+            (event,) = fired([KimiBatchTrigger([batch_id], poll_interval=5, deadline=time.time() + 1)])
+        assert event.outcome == "timed_out"
+        assert "429" in event.message
+        assert time.monotonic() - begun < 10
+
+
+def test_the_looks_are_logged_as_nobodys(connect: Connect) -> None:
+    """Airflow writes what a task's context logs into the log of that task."""
+    logs_of = ContextVar("logs_of", default="nobody")
+    found: set[str] = set()
+
+    class Witness(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.add(logs_of.get())
+
+    sdk, witness = logging.getLogger("openai"), Witness()
+    level = sdk.level
+    sdk.addHandler(witness)
+    token = logs_of.set("the first task")
+    try:
+        with KimiSimulator() as sim:
+            ids = created(connect(sim), 3)
+            sdk.setLevel(logging.DEBUG)
+            sim.advance(60)
+            found.clear()
+            fired([KimiBatchTrigger(ids, poll_interval=5)])
+    finally:
+        logs_of.reset(token)
+        sdk.removeHandler(witness)
+        sdk.setLevel(level)
+    assert found == {"nobody"}
 
 
 class TestFaultsOfTheConnection:

@@ -106,6 +106,13 @@ class TestAFaultOfOneLook:
         event = event_of(decide(make_batch("completed"), error, deadline=deadline))
         assert event == BatchEvent("failed", {"batch_1": BatchEnd("completed")}, "no")
 
+    def test_that_is_permanent_names_what_ran_when_it_was_read_last(self) -> None:
+        """Or nobody would cancel it, nor know that it is billed."""
+        before: dict[str, Seen] = {"b1": make_batch(batch_id="b1", request_counts=RequestCounts(10, 5))}
+        seen: dict[str, Seen] = {"b1": api_error(True), "b2": api_error(False)}
+        event = event_of(decide_next(Watch(("b1", "b2")), seen, moves_after({}, before, NOW), NOW))
+        assert event.batches == {"b1": BatchEnd("in_progress", 10, 5)}
+
     def test_the_permanent_one_of_several_is_told(self) -> None:
         event = event_of(decide(KimiNoAnswerError("passing"), KimiConnectionConfigError("permanent")))
         assert event.message == "permanent"

@@ -193,6 +193,13 @@ class TestMoments:
         days.pass_by(101)
         assert NOW + 100 in late.told["late"]
 
+    def test_leave_the_budget_of_the_others_as_it_is(self) -> None:
+        days = Days()
+        for number, name in enumerate(names(1000)):
+            days.wait(name, until=NOW + MINUTE * number if number < 60 else NEVER)
+        days.pass_by(HOUR)
+        assert len(days.calls) <= 60 * 3 + most_requests(1000) + 60
+
     def test_are_not_forgotten_by_a_round_that_showed_nothing_of_the_batch(self) -> None:
         """The list shows none of them, and a round has requests for one or two only."""
         days = Days()
@@ -247,6 +254,16 @@ class TestFaults:
         assert any(time >= healed for time in wait.told["batch_0"])
         assert longest_gap([time for time in wait.told["batch_0"] if time > healed]) == 5
 
+    def test_of_a_wait_that_looks_seldom_hold_nobody_else_up(self) -> None:
+        days = Days()
+        days.wait("seldom", every=3600)
+        days.is_out = True
+        days.pass_by(1)
+        days.is_out = False
+        often = days.wait("often", every=5, first_at=days.now)
+        days.pass_by(2 * MAX_FAULT_PAUSE_SECONDS)
+        assert longest_gap([NOW, *often.told["often"]]) <= MAX_FAULT_PAUSE_SECONDS
+
     @pytest.mark.parametrize(("asked", "pause"), [(120.0, 120.0), (86_400.0, MAX_RETRY_AFTER_SECONDS)])
     def test_a_pause_that_is_asked_for_holds_for_everybody(self, asked: float, pause: float) -> None:
         days = Days()
@@ -293,6 +310,7 @@ def test_who_leaves_is_looked_at_no_more() -> None:
             st.sets(st.integers(0, 150), min_size=1, max_size=40),
             st.none() | st.floats(5, 600),
             st.floats(0, 900),
+            st.floats(0, 2000),
         ),
         min_size=1,
         max_size=12,
@@ -301,18 +319,19 @@ def test_who_leaves_is_looked_at_no_more() -> None:
 )
 @settings(max_examples=30)
 def test_whoever_waits_the_budget_holds_and_everybody_is_told(
-    waits: list[tuple[set[int], float | None, float]], requests_per_minute: float | None
+    waits: list[tuple[set[int], float | None, float, float]], requests_per_minute: float | None
 ) -> None:
     days = Days()
     days.schedule.requests_per_minute = requests_per_minute
     begun = [
-        days.wait(*(f"batch_{number}" for number in sorted(numbers)), every=every, first_at=NOW + late)
-        for numbers, every, late in waits
+        days.wait(*(f"batch_{number}" for number in sorted(numbers)), every=every, first_at=NOW + late, until=NOW + end)
+        for numbers, every, late, end in waits
     ]
     days.newest_first = sorted(days.schedule.watched, reverse=True)
     days.pass_by(HOUR)
     for wait in begun:
         assert wait.told.keys() == set(wait.watch.batch_ids)
-    if requests_per_minute is not None or all(every is None for _, every, _ in waits):
+    if requests_per_minute is not None or all(every is None for _, every, _, _ in waits):
         allowed = requests_per_minute or 3
-        assert days.most_calls_in(10 * MINUTE) <= 10 * allowed + most_requests(len(days.schedule.watched)) + 1
+        round_, moments = most_requests(len(days.schedule.watched)), len(waits)
+        assert days.most_calls_in(10 * MINUTE) <= 10 * allowed + round_ * (1 + moments) + 1
