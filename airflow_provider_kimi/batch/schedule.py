@@ -70,16 +70,19 @@ class Watched:
         if self.has_ended:
             self.due_at, self.until = min(firsts, default=NEVER), NEVER
             return
-        chosen = pause_between_looks(self.batch, start) * jitter
-        intervals = [waiter.watch.poll_interval_seconds for waiter in self.waiters]
-        self.pause = min((chosen if own is None else own for own in intervals), default=CONFIRM_SECONDS)
+        self.pause = self._shortest(pause_between_looks(self.batch, start) * jitter)
         self.until = self._next_until(start)
-        self.due_at = min(start + self.pause if len(firsts) < len(intervals) else NEVER, *firsts, NEVER)
+        self.due_at = min(start + self.pause if len(firsts) < len(self.waiters) else NEVER, *firsts, NEVER)
 
     def set_again(self, start: float) -> None:
         """Set when it is looked at after a look that showed nothing of it."""
-        self.due_at = start + min(self.pause or CONFIRM_SECONDS, CONFIRM_SECONDS)
+        self.due_at = start + min(self._shortest(CONFIRM_SECONDS), CONFIRM_SECONDS)
         self.until = self._next_until(start)
+
+    def _shortest(self, chosen: float) -> float:
+        """The shortest interval of all who wait for it, `chosen` for those who leave that to us."""
+        intervals = [waiter.watch.poll_interval_seconds for waiter in self.waiters]
+        return min((chosen if own is None else own for own in intervals), default=CONFIRM_SECONDS)
 
     def _next_until(self, start: float) -> float:
         return min((waiter.until for waiter in self.waiters if waiter.until > start), default=NEVER)

@@ -132,13 +132,6 @@ class TestManyWaits:
             events = together(later(), fire(KimiBatchTrigger([ended, running], poll_interval=2)))
         assert {event.outcome for event in events} == {ENDED}
 
-    def test_by_default_all_are_looked_at_together_after_ten_seconds(self, connect: Connect) -> None:
-        with KimiSimulator(timing=Timing(1, 4, 1)) as sim:
-            ids = created(connect(sim), 5)
-            events = fired([KimiBatchTrigger([batch_id]) for batch_id in ids])
-            assert looks(sim).total() == 1
-        assert {event.outcome for event in events} == {ENDED}
-
     def test_a_fault_of_one_batch_is_its_own(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             good = created(connect(sim), 2)
