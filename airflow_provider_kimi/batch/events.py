@@ -39,7 +39,7 @@ class BatchEvent:
         no sense, and `message` says why.
     :param batches: How each batch stood when it was last read, by id; on `failed` and `timed_out`, those that could be
         read.
-    :param message: For a reader; on `ended`, why the wait cancelled batches, empty if it did not.
+    :param message: For a reader; on `ended`, why batches were cancelled, as far as this wait knows.
     :param try_number: Which try of the task waited; None where that is not known. A later try that is resumed with
         the event of an earlier one can tell.
     """

@@ -17,6 +17,9 @@ from airflow_provider_kimi.batch.pace import (
 from airflow_provider_kimi.batch.polling import Seen, Watch
 from airflow_provider_kimi.batch.rounds import Tally
 
+#: When a look that could not wait is tried again after a round that did not get to it.
+AGAIN_SECONDS = 1.0
+
 NEVER = float("inf")
 
 
@@ -25,11 +28,13 @@ class Waiter(Protocol):
 
     :param first_at: Before this it wants no look.
     :param until: At this the time alone changes its decision, so it wants to know how things stand.
+    :param unread: Batches that it wants to know that of.
     """
 
     watch: Watch
     first_at: float
     until: float
+    unread: set[str]
 
     def tell(self, batch_id: str, what: Seen, now: float) -> bool:
         """Learn what a look has shown; whether that wakes the wait."""
@@ -66,33 +71,33 @@ class Watched:
 
     def set_next(self, start: float, jitter: float) -> None:
         """Set when it is looked at after a look that began at `start`."""
-        firsts = [waiter.first_at for waiter in self.waiters if waiter.first_at > start]
-        if self.has_ended:
-            self.due_at, self.until = min(firsts, default=NEVER), NEVER
-            return
-        self.pause = self._shortest(pause_between_looks(self.batch, start) * jitter)
-        self.until = self._next_until(start)
-        self.due_at = min(start + self.pause if len(firsts) < len(self.waiters) else NEVER, *firsts, NEVER)
+        later = [waiter for waiter in self.waiters if waiter.first_at > start]
+        waiting = later if self.has_ended else self.waiters
+        self.until = min((waiter.until for waiter in waiting if waiter.until > start), default=NEVER)
+        self.due_at = min((waiter.first_at for waiter in later), default=NEVER)
+        if not self.has_ended:
+            self.pause = self._shortest(pause_between_looks(self.batch, start) * jitter)
+            if len(later) < len(self.waiters):
+                self.due_at = min(self.due_at, start + self.pause)
 
     def set_again(self, start: float) -> None:
         """Set when it is looked at after a look that showed nothing of it."""
         self.due_at = start + min(self._shortest(CONFIRM_SECONDS), CONFIRM_SECONDS)
-        self.until = self._next_until(start)
+        if self.until <= start:
+            self.until = start + AGAIN_SECONDS
 
     def _shortest(self, chosen: float) -> float:
         """The shortest interval of all who wait for it, `chosen` for those who leave that to us."""
         intervals = [waiter.watch.poll_interval_seconds for waiter in self.waiters]
-        return min((chosen if own is None else own for own in intervals), default=CONFIRM_SECONDS)
-
-    def _next_until(self, start: float) -> float:
-        return min((waiter.until for waiter in self.waiters if waiter.until > start), default=NEVER)
+        return min(chosen if own is None else own for own in intervals)
 
 
 class Schedule:
     """What is due, by what was seen, asked for and refused so far.
 
     A batch whose users chose no interval waits until the connection has requests to spare; so does every batch where
-    the connection says how many. A moment at which the time alone decides waits for nobody but a platform in trouble.
+    the connection says how many. A moment at which the time alone decides waits for nobody but a platform in trouble,
+    and takes nothing from the others.
 
     :param requests_per_minute: What the connection allows; None if it says nothing.
     """
@@ -125,10 +130,9 @@ class Schedule:
 
     def look_until(self, waiter: Waiter) -> None:
         """See to it that the batches of a waiter are looked at when the time alone changes its decision."""
-        for batch_id in waiter.watch.batch_ids:
+        for batch_id in waiter.unread:
             watched = self.watched[batch_id]
-            if not watched.has_ended:
-                watched.until = min(watched.until, waiter.until)
+            watched.until = min(watched.until, waiter.until)
 
     def next_at(self) -> float:
         """When the next round is, as things stand."""
@@ -180,6 +184,5 @@ class Schedule:
             pauses = [watched.pause for watched in self.watched.values() if watched.pause]
             pause = min([*pauses, MAX_FAULT_PAUSE_SECONDS]) if pauses else CONFIRM_SECONDS
             self._not_before = start + pause_after_faults(pause, self.faults, tally.asked_seconds)
-        if any(map(self._is_limited, due)):
-            taken = tally.requests * seconds_per_request(self.requests_per_minute, None)
-            self._free_at = max(self._free_at, start + taken)
+        if self._free_at <= start and any(map(self._is_limited, due)):
+            self._free_at = start + tally.requests * seconds_per_request(self.requests_per_minute, None)

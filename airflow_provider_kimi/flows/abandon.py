@@ -30,17 +30,19 @@ def is_given_up(state: str | None, try_number: int | None, newest_try: int | Non
 
 
 async def cancel_all(
-    cancel: Callable[[str], Awaitable[Batch]], batch_ids: Sequence[str], log: Log, reason: str
+    cancel: Callable[[str], Awaitable[Batch]],
+    batch_ids: Sequence[str],
+    log: Log,
+    reason: str,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Ask for the cancel of every batch, whatever becomes of the others; again after a fault that passes."""
-    left: Sequence[str] = batch_ids
-    for pause in AGAIN_SECONDS:
+    left = batch_ids
+    for pause in (0.0, *AGAIN_SECONDS):
+        await sleep(pause)
         left = [batch_id for batch_id in left if await _is_to_be_asked_again(cancel, batch_id, log, reason)]
         if not left:
             return
-        await asyncio.sleep(pause)
-    for batch_id in left:
-        await _is_to_be_asked_again(cancel, batch_id, log, reason)
 
 
 async def _is_to_be_asked_again(

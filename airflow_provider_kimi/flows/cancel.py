@@ -86,7 +86,9 @@ def request_cancel(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[flo
 async def request_cancel_in_time(hook: KimiHook, batch_id: str) -> Batch:
     """Ask for a cancel if the batch's status allows one, once, for waits in an event loop."""
     batch = await in_time(hook.aget_batch(batch_id))
-    return await in_time(hook.acancel_batch(batch_id)) if _can_help(batch) else batch
+    if not _can_help(batch):
+        return batch
+    return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
 
 
 def _can_help(batch: Batch) -> bool:

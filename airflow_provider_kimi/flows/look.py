@@ -177,14 +177,17 @@ def _concerns_all(error: KimiError) -> bool:
     return isinstance(error, KimiConnectionConfigError)
 
 
-async def in_time(call: Awaitable[T]) -> T:
-    """Bound a call as a whole: the client's own timeout starts anew with every byte, a lookup has none."""
+async def in_time(call: Awaitable[T], otherwise: str = "They go on as they were.") -> T:
+    """Bound a call as a whole: the client's own timeout starts anew with every byte, a lookup has none.
+
+    :param otherwise: What is true of the batches if that is over.
+    """
     try:
         async with asyncio.timeout(MAX_CALL_SECONDS):
             return await call
     except TimeoutError:
         raise KimiNoAnswerError(
-            f"A look at the batches took longer than {MAX_CALL_SECONDS:g} s. They go on as they were. "
+            f"A call about batches took longer than {MAX_CALL_SECONDS:g} s. {otherwise} "
             "Check the network, and Airflow's API server, if this lasts."
         ) from None
 

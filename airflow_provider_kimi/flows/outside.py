@@ -35,7 +35,7 @@ async def ended_batches(
     """
     faults = 0
     known: set[str] = set()
-    warned: set[str] = set()
+    had_unread = False
     look = _Look(platform, mark, known, clock())
     while True:
         asked = None
@@ -45,7 +45,7 @@ async def ended_batches(
                 continue
         except KimiError as error:
             faults += 1
-            asked = error.retry_after_seconds if isinstance(error, KimiApiError) else None
+            asked = _asked_seconds(error)
             if faults & (faults - 1) == 0:  # the first, second, fourth, eighth, ... in a row
                 log.warning("%s Looking again; batches that end meanwhile are told then.", error)
             platform.renew()
@@ -53,9 +53,11 @@ async def ended_batches(
                 look = _Look(platform, mark, known, clock())
         else:
             faults = 0
-            for batch_id in look.unread.keys() - warned:
-                log.warning("%s It is looked at again, and told when it has ended.", look.unread[batch_id])
-            warned = set(look.unread)
+            if look.unread and not had_unread:
+                told = "%d batches could not be read, and are told when they can be and have ended. The last fault: %s"
+                log.warning(told, len(look.unread), look.unread[-1])
+            had_unread = bool(look.unread)
+            asked = max(map(_asked_seconds, look.unread), default=None)
             known.update(look.seen)
             wanted = [batch for batch in look.seen.values() if carries(batch, metadata)]
             news, mark = news_of(wanted, mark, look.begun, gone=look.gone)
@@ -64,6 +66,11 @@ async def ended_batches(
         await sleep(max(spacing, pause_after_faults(poll_interval_seconds, faults, asked)))
         if not faults:
             look = _Look(platform, mark, known, clock())
+
+
+def _asked_seconds(error: KimiError) -> float:
+    """How long the platform asked to wait."""
+    return (error.retry_after_seconds or 0.0) if isinstance(error, KimiApiError) else 0.0
 
 
 class _Look:
@@ -81,7 +88,7 @@ class _Look:
         self.begun = begun
         self.seen: dict[str, Batch] = {}
         self.gone: frozenset[str] = frozenset()
-        self.unread: dict[str, KimiError] = {}
+        self.unread: list[KimiError] = []
         self.requests_of_rest = 0
 
     async def goes_on(self) -> bool:
@@ -114,4 +121,4 @@ class _Look:
             for batch_id, fault in faults.items()
             if isinstance(fault, KimiApiError) and fault.status_code == 404
         )
-        self.unread = {batch_id: fault for batch_id, fault in faults.items() if batch_id not in self.gone}
+        self.unread = [fault for batch_id, fault in faults.items() if batch_id not in self.gone]

@@ -28,14 +28,29 @@ LATE_SECONDS = 60.0
 class Subscription:
     """One wait's share of a watcher; its `look` is the `Sight` of the wait."""
 
-    __slots__ = ("_future", "_has_news", "_join", "_log", "_unread", "_watcher", "first_at", "seen", "until", "watch")
+    __slots__ = (
+        "_future",
+        "_has_news",
+        "_join",
+        "_late_seconds",
+        "_log",
+        "_watcher",
+        "first_at",
+        "seen",
+        "unread",
+        "until",
+        "watch",
+    )
 
-    def __init__(self, watch: Watch, log: Log, join: Callable[[Subscription], Watcher]) -> None:
+    def __init__(
+        self, watch: Watch, log: Log, join: Callable[[Subscription], Watcher], late_seconds: float = LATE_SECONDS
+    ) -> None:
         self._log = log
+        self._late_seconds = late_seconds
         self._join = join
         self._future: asyncio.Future[None] | None = None
         self._has_news = False
-        self._unread: set[str] = set()
+        self.unread: set[str] = set()
         self.watch = watch
         self.seen: dict[str, Seen] = {}
         self.until = NEVER
@@ -50,13 +65,12 @@ class Subscription:
     async def look(self, until: float | None, speak_at: float | None) -> Mapping[str, Seen]:
         """Return what is known of each batch once that has changed, or at one of these times.
 
-        From `until` on, all batches have been looked at since then, or take longer than a minute for it; those count as
-        unread.
+        At `until` it returns only once each batch was looked at again; after a minute, the rest count as unread.
         """
         self.until = NEVER if until is None else until
-        self._unread = {batch_id for batch_id in self.watch.batch_ids if not self._has_ended(batch_id)}
+        self.unread = {batch_id for batch_id in self.watch.batch_ids if not self._has_ended(batch_id)}
         self._watcher.look_until(self)
-        late_at = max(self.until, time.time()) + LATE_SECONDS
+        late_at = max(self.until, time.time()) + self._late_seconds
         wake_at = min(late_at, NEVER if speak_at is None else speak_at)
         while True:
             if self._watcher.has_failed:
@@ -67,9 +81,8 @@ class Subscription:
             self._has_news = False
             now = time.time()
             if now >= late_at:
-                self.seen |= dict.fromkeys(self._unread, _no_look())
-                return self.seen
-            if now < self.until or not self._unread:
+                self.seen |= dict.fromkeys(self.unread, _no_look())
+            if now >= late_at or now < self.until or not self.unread:
                 return self.seen
             wake_at = late_at
 
@@ -92,11 +105,9 @@ class Subscription:
         if self._has_ended(batch_id):
             return False
         self.seen[batch_id] = what
-        if now >= self.until:
-            self._unread.discard(batch_id)
-            has_news = not self._unread
-        else:
-            has_news = not _is_same(before, what)
+        if now >= self.until or self._has_ended(batch_id):
+            self.unread.discard(batch_id)
+        has_news = not self.unread if now >= self.until else not _is_same(before, what)
         if has_news:
             self.wake()
         return has_news
@@ -118,8 +129,8 @@ class Subscription:
 
 def _no_look() -> KimiNoAnswerError:
     return KimiNoAnswerError(
-        f"No look was to be had for {LATE_SECONDS:g} s, because the platform does not answer or asked for a pause. "
-        "Batches go on as they were."
+        "No look was to be had in time, because the platform does not answer or asked for a pause. "
+        "The batch goes on as it was."
     )
 
 

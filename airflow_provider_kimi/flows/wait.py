@@ -1,6 +1,7 @@
 """Wait: look at batches again and again until the decision says stop."""
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
@@ -86,9 +87,9 @@ async def until_finished(
 
 
 async def _cancel_all(cancel: CancelCall, step: Cancel, diary: Diary) -> None:
-    """Ask for cancels; one that fails is asked for again after a later look, and so are all after a few faults."""
+    """Ask for cancels; one that fails is asked for again after a later look, and after two the rest is left for it."""
     faults = 0
-    for batch_id in step.batch_ids:
+    for batch_id in random.sample(step.batch_ids, len(step.batch_ids)):
         try:
             await cancel(batch_id)
         except KimiError as error:

@@ -19,7 +19,7 @@ from airflow_provider_kimi.batch.schedule import NEVER, Schedule
 from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.look import Round
-from airflow_provider_kimi.flows.subscription import Subscription
+from airflow_provider_kimi.flows.subscription import LATE_SECONDS, Subscription
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 #: How many waits are woken before the loop gets its turn.
@@ -158,9 +158,9 @@ def _unexpected(error: Exception) -> KimiNoAnswerError:
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = WeakKeyDictionary()
 
 
-def subscribe(kimi_conn_id: str, watch: Watch, log: Log) -> Subscription:
+def subscribe(kimi_conn_id: str, watch: Watch, log: Log, late_seconds: float = LATE_SECONDS) -> Subscription:
     """Wait for batches by looks that all waits of this connection and event loop share; call `leave` in the end."""
-    return Subscription(watch, log, lambda subscription: _watcher_of(kimi_conn_id).add(subscription))
+    return Subscription(watch, log, lambda subscription: _watcher_of(kimi_conn_id).add(subscription), late_seconds)
 
 
 def _watcher_of(kimi_conn_id: str) -> Watcher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -159,4 +160,9 @@ class KimiBatchTrigger(BaseTrigger):
         if not is_given_up(state, self.try_number, newest_try):
             self.log.info("The task is %s now: its batches go on.", state)
             return
-        await cancel_all(self._cancel, self.batch_ids, self.log, f"the task was marked {state}")
+        hook = KimiHook(self.kimi_conn_id)
+        try:
+            cancel = partial(request_cancel_in_time, hook)
+            await cancel_all(cancel, self.batch_ids, self.log, f"the task was marked {state}")
+        finally:
+            await hook.aclose()

@@ -107,7 +107,10 @@ class World:
         async def cancel(batch_id: str) -> Any:
             return hook.cancel_batch(batch_id)
 
-        asyncio.run(cancel_all(cancel, self.ids, self.log, "the task was marked failed"))
+        async def sleep(seconds: float) -> None:
+            self.sim.advance(seconds)
+
+        asyncio.run(cancel_all(cancel, self.ids, self.log, "the task was marked failed", sleep))
 
     def land(self, doom: Doom) -> bool:
         """One try of the results task; whether it succeeded."""

@@ -151,15 +151,16 @@ async def test_the_trigger_notes_its_first_look_so_that_a_restart_goes_on_from_t
         trigger.asset_state_store = store
         return aclosing(trigger.run())
 
-    with KimiSimulator() as sim:
+    with KimiSimulator(timing=Timing(0, 1, 0)) as sim:
         hook, store = connect(sim), Store()
         async with events_of(store) as events:
             run = asyncio.ensure_future(anext(events))
             await asyncio.wait_for(store.was_written.wait(), 20)
             run.cancel()
             await asyncio.wait({run})
-        batch_id = await asyncio.to_thread(tagged, hook)
-        sim.advance(60)
+        (batch_id,) = await asyncio.to_thread(created, hook, 1, TEAM)
+        await asyncio.sleep(3)
+        assert sim.status(batch_id) == "completed", "or it would end while the next one looks"
         async with events_of(store) as events:
             told = await asyncio.wait_for(anext(events), 20)
     assert [batch["batch_id"] for batch in told.payload["batches"]] == [batch_id]

@@ -14,6 +14,8 @@ import pytest
 
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.polling import Watch
+from airflow_provider_kimi.flows.wait import until_finished
+from airflow_provider_kimi.flows.watcher import subscribe
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
@@ -28,6 +30,12 @@ ENDED = BatchEvent.ended({}).outcome
 def looks(sim: KimiSimulator) -> Counter[str]:
     """Requests of waits, by the method of the hook."""
     return Counter(call.name for call in sim.journal if call.name in ("get_batch", "list_batches"))
+
+
+async def looked(sim: KimiSimulator, times: int) -> None:
+    """Wait until batches have been read so often."""
+    while looks(sim)["get_batch"] < times:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
 
 
 def together(*waits: Coroutine[Any, Any, BatchEvent]) -> list[BatchEvent]:
@@ -176,24 +184,43 @@ class TestDeadlines:
             ids = created(connect(sim), 2)
 
             async def finalize() -> None:
-                await asyncio.sleep(6)
+                await looked(sim, 2)
                 sim.advance(200)
-                await asyncio.sleep(2)
+                await looked(sim, 4)
                 sim.advance(500)
 
-            trigger = KimiBatchTrigger(ids, poll_interval=5, deadline=time.time() + 7, on_timeout="cancel")
-            fired([trigger], finalize)
-            assert "cancel_batch" not in [call.name for call in sim.journal]
+            async def wait() -> BatchEvent:
+                watch = Watch(tuple(ids), 5, time.time() + 8, "cancel")
+                subscription = subscribe("kimi_default", watch, log)
+                event = await until_finished(subscription, no_cancel, watch, log)
+                await subscription.leave()
+                return event
 
-    def test_are_kept_though_the_platform_answers_no_look(self, connect: Connect) -> None:
-        with KimiSimulator() as sim:
-            (batch_id,) = created(connect(sim), 1)
-            sim.inject("get_batch", status=429, retry_after=900, times=100)
+            async def no_cancel(batch_id: str) -> Any:
+                raise AssertionError(batch_id)
+
+            async def run() -> BatchEvent:
+                event, _ = await asyncio.gather(wait(), finalize())
+                return event
+
+            log = LogRecord()
+            event = asyncio.run(run())
+        assert event.outcome == ENDED
+
+    async def test_are_kept_though_no_look_is_to_be_had(self, connect: Connect) -> None:
+        """The platform asked for a quarter of an hour just before; what is known by then is too old to decide by."""
+        with KimiSimulator(timing=Timing(working_seconds=1000)) as sim:
+            hook = connect(sim)
+            ids = await asyncio.to_thread(created, hook, 2)
+            sim.inject("get_batch", status=429, retry_after=900, skip=1)
+            watch = Watch(tuple(ids), 5, time.time() + 7)
+            subscription = subscribe(hook.kimi_conn_id, watch, log := LogRecord(), late_seconds=1)
             begun = time.monotonic()
-            (event,) = fired([KimiBatchTrigger([batch_id], poll_interval=5, deadline=time.time() + 1)])
+            event = await until_finished(subscription, hook.acancel_batch, watch, log)
+            await subscription.leave()
         assert event.outcome == "timed_out"
-        assert "429" in event.message
-        assert time.monotonic() - begun < 10
+        assert all(f"{batch_id} could not be read" in event.message for batch_id in ids)
+        assert 7 < time.monotonic() - begun < 60
 
 
 def test_the_looks_are_logged_as_nobodys(connect: Connect) -> None:

@@ -29,6 +29,7 @@ class Wait:
     until: float = NEVER
     told: dict[str, list[float]] = field(default_factory=dict)
     known: dict[str, Seen] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
 
     def tell(self, batch_id: str, what: Seen, now: float) -> bool:
         self.told.setdefault(batch_id, []).append(now)
@@ -50,7 +51,7 @@ class Days:
 
     def wait(self, *batch_ids: str, every: float | None = None, first_at: float = NOW, until: float = NEVER) -> Wait:
         self.newest_first[:0] = batch_ids
-        wait = Wait(Watch(batch_ids, every), first_at, until)
+        wait = Wait(Watch(batch_ids, every), first_at, until, unread=set(batch_ids))
         self.schedule.add(wait, place=-1.0)
         self.schedule.look_until(wait)
         return wait
@@ -195,10 +196,13 @@ class TestMoments:
 
     def test_leave_the_budget_of_the_others_as_it_is(self) -> None:
         days = Days()
-        for number, name in enumerate(names(1000)):
-            days.wait(name, until=NOW + MINUTE * number if number < 60 else NEVER)
+        waits = [
+            days.wait(name, until=NOW + 10 * number if number < 120 else NEVER)
+            for number, name in enumerate(names(1000))
+        ]
         days.pass_by(HOUR)
-        assert len(days.calls) <= 60 * 3 + most_requests(1000) + 60
+        assert len(days.calls) <= 60 * 3 + most_requests(1000) + 120
+        assert max(longest_gap(times) for wait in waits for times in wait.told.values()) <= 4 * MINUTE + 20
 
     def test_are_not_forgotten_by_a_round_that_showed_nothing_of_the_batch(self) -> None:
         """The list shows none of them, and a round has requests for one or two only."""
@@ -211,6 +215,31 @@ class TestMoments:
         assert last.told == {}, "or this would show nothing"
         days.pass_by(1)
         assert NOW + 33 in days.calls
+        days.pass_by(10)
+        assert last.told
+
+    def test_of_many_batches_are_kept_for_all_of_them(self) -> None:
+        """They are on no first page, and a round has two requests for ten of them."""
+        days = Days()
+        late = days.wait(*names(10, "late"), first_at=NOW + HOUR, until=NOW + 100)
+        for name in names(1000):
+            days.wait(name)
+        days.pass_by(99)
+        days.pass_by(20)
+        assert all(times[-1] >= NOW + 100 for times in late.told.values())
+        assert len(late.told) == 10
+
+    def test_of_a_wait_that_was_not_told_of_an_end_are_kept(self) -> None:
+        days = Days()
+        first = days.wait("batch_0", every=5)
+        days.newest_first.clear()
+        seldom = days.wait("batch_0", every=3600, first_at=NOW + HOUR, until=NOW + 100)
+        days.ended.add("batch_0")
+        days.pass_by(50)
+        days.schedule.remove(first)
+        seldom.told.clear()
+        days.pass_by(51)
+        assert seldom.told == {"batch_0": [NOW + 100]}
 
     def test_before_its_first_look_a_wait_is_left_alone(self) -> None:
         days = Days()
