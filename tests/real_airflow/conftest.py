@@ -37,7 +37,6 @@ class World:
     airflow: RealAirflow
     platform: KimiSimulator
     faulty_platform: KimiSimulator
-    outside_platform: KimiSimulator
     reviews: Path
     folder: Path
     spare_platforms: dict[str, KimiSimulator] = field(default_factory=dict)
@@ -61,7 +60,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with (
         ExitStack() as spares,
         KimiSimulator() as platform,
-        KimiSimulator(timing=SLOW) as outside,
         KimiSimulator(timing=Timing(1, 15, 1), responder=spoiling(spoilt)) as faulty,
     ):
         faulty.inject("get_batch", skip=1, times=12, status=500)
@@ -75,11 +73,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 "password": faulty.api_key,
                 "extra": {"timeout": 2},
             },
-            "kimi_outside": {"conn_type": "kimi", "host": outside.base_url, "password": outside.api_key},
         }
         slow = {f"kimi_{n}": spares.enter_context(KimiSimulator(timing=SLOW)) for n in range(SPARES)}
         for conn_id, spare in slow.items():
             fields = {"conn_type": "kimi", "host": spare.base_url, "password": spare.api_key}
             connections[conn_id] = {**fields, "extra": {"timeout": 120}}
         with RealAirflow(folder / "home", folder / "dags", connections) as airflow:
-            yield World(airflow, platform, faulty, outside, reviews, folder, slow)
+            yield World(airflow, platform, faulty, reviews, folder, slow)

@@ -19,7 +19,7 @@ from tests.support.triggers import created
 pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(5000)]
 
 #: `make test-waits` sets 500, which a machine of two processors takes half an hour for: each is a task of its own.
-COUNT = int(os.environ.get("WAITS", "40"))
+COUNT = int(os.environ.get("WAITS", "24"))
 
 #: Real seconds within which the batches end, at random.
 ENDING_SECONDS = 40.0

@@ -1,12 +1,14 @@
 """Batches that no DAG has created start a DAG, through a real asset watcher."""
 
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
-from tests.real_airflow.conftest import World
+from tests.real_airflow.conftest import SLOW
 from tests.support.real_airflow import RealAirflow, wait_for
 from tests.support.triggers import created
 
@@ -28,19 +30,26 @@ def is_looked_at(platform: KimiSimulator) -> None:
     wait_for(lambda: len(platform.journal) > before, 90, "nobody looks at the list of batches")
 
 
-def test_each_starts_one_run_also_those_that_end_while_no_triggerer_lives(world: World, connect: Connect) -> None:
-    airflow, platform = world.airflow, world.outside_platform
-    hook = connect(platform)
-    airflow.unpause(DAG_ID)
-    is_looked_at(platform)
-    created(hook, 1)
-    (first,) = created(hook, 1, METADATA)
-    platform.advance(8000)
-    wait_for(lambda: told(airflow) == [first], 60, "no run was started")
-    airflow.kill("triggerer", signal.SIGKILL)
-    (second,) = created(hook, 1, METADATA)
-    platform.advance(8000)
-    airflow.start("triggerer")
-    wait_for(lambda: told(airflow) == [first, second], 90, "no run was started")
-    is_looked_at(platform)
-    assert told(airflow) == [first, second]
+def test_each_starts_one_run_also_those_that_end_while_no_triggerer_lives(connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "dags").mkdir()
+    shutil.copy(Path(__file__).parent / "dags" / f"{DAG_ID}.py", tmp_path / "dags")
+    with KimiSimulator(timing=SLOW) as platform:
+        hook = connect(platform)
+        connection = {"conn_type": "kimi", "host": platform.base_url, "password": platform.api_key}
+        with RealAirflow(
+            tmp_path / "home", tmp_path / "dags", {"kimi_outside": connection}, starts_runs=True
+        ) as airflow:
+            airflow.unpause(DAG_ID)
+            is_looked_at(platform)
+            created(hook, 1)
+            (first,) = created(hook, 1, METADATA)
+            platform.advance(8000)
+            wait_for(lambda: told(airflow) == [first], 60, "no run was started")
+            airflow.kill("triggerer", signal.SIGKILL)
+            (second,) = created(hook, 1, METADATA)
+            platform.advance(8000)
+            airflow.start("triggerer")
+            wait_for(lambda: told(airflow) == [first, second], 90, "no run was started")
+            is_looked_at(platform)
+            assert told(airflow) == [first, second]

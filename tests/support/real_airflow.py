@@ -32,9 +32,13 @@ class RealAirflow:
     :param home: An empty directory of its own.
     :param dags: Directory of DAG files.
     :param connections: Airflow connections by id, as the fields of their JSON form.
+    :param starts_runs: Whether schedules and assets start runs. Unpausing a @daily DAG would start one beside the one
+        that is triggered.
     """
 
-    def __init__(self, home: Path, dags: Path, connections: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, home: Path, dags: Path, connections: Mapping[str, Mapping[str, Any]], *, starts_runs: bool = False
+    ) -> None:
         self.home = home
         self.port, worker_log_port, trigger_log_port = free_ports(3)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -55,8 +59,7 @@ class RealAirflow:
             "API__WORKERS": 1,
             "API__SECRET_KEY": secrets.token_hex(32),
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
-            # Unpausing a @daily DAG would start a run of its own beside the one that is triggered.
-            "SCHEDULER__USE_JOB_SCHEDULE": False,
+            "SCHEDULER__USE_JOB_SCHEDULE": starts_runs,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
             "LOGGING__WORKER_LOG_SERVER_PORT": worker_log_port,
