@@ -74,11 +74,11 @@ def requests_of_round(due: Collection[str], *, from_top: bool = True) -> Generat
     """Say what to ask for, one request after the other; send back what each answer showed.
 
     Paging begins at the top of the list, or behind a batch of our own that was just read, and goes on while pages show
-    what is looked for. After two ends of that, the rest is read singly. At most `most_requests` are made; who was not
-    seen then comes first in the next round.
+    what is looked for. After two ends of that, the rest is read singly. At most `most_requests` are made, so some may
+    be left out: see `Turns`.
 
-    :param due: Batches to look at: the longest unseen first, then in the order of the list.
-    :param from_top: Whether the top of the list showed any of them the last time.
+    :param due: Batches to look at, in the order in which they are read singly.
+    :param from_top: Where paging begins.
     """
     unseen = dict.fromkeys(due)
     tries = 2 if len(unseen) > FEW else 0

@@ -9,7 +9,6 @@ from typing import Protocol
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.pace import (
     CONFIRM_SECONDS,
-    MAX_FAULT_PAUSE_SECONDS,
     pause_after_faults,
     pause_between_looks,
     seconds_per_request,
@@ -44,15 +43,12 @@ class Waiter(Protocol):
 class Watched:
     """A batch that somebody waits for.
 
-    :param place: Where it comes in a round: the longest unread first, then as the list had them. Below zero while it
-        was not read.
     :param pause: Seconds between two looks, as last chosen.
     :param due_at: When it is looked at next, as far as requests are to be had.
     :param until: When it is looked at in any case.
     """
 
     batch_id: str
-    place: float
     waiters: list[Waiter] = field(default_factory=list)
     batch: Batch | None = None
     pause: float = 0.0
@@ -108,25 +104,24 @@ class Schedule:
         self.faults = 0
         self._not_before = 0.0
         self._free_at = 0.0
-        self._places = 0
 
-    def add(self, waiter: Waiter, place: float) -> None:
-        """Look at the batches of a waiter too.
-
-        :param place: Where they come among those that were not read; below zero.
-        """
+    def add(self, waiter: Waiter) -> None:
+        """Look at the batches of a waiter too."""
         for batch_id in waiter.watch.batch_ids:
-            watched = self.watched.setdefault(batch_id, Watched(batch_id, place))
+            watched = self.watched.setdefault(batch_id, Watched(batch_id))
             watched.waiters.append(waiter)
             watched.due_at = min(watched.due_at, waiter.first_at)
 
-    def remove(self, waiter: Waiter) -> None:
-        """Look no longer at batches that only this waiter waits for."""
+    def remove(self, waiter: Waiter) -> list[str]:
+        """Look no longer at batches that only this waiter waits for; return them."""
+        gone = []
         for batch_id in waiter.watch.batch_ids:
             watched = self.watched[batch_id]
             watched.waiters.remove(waiter)
             if not watched.waiters:
                 del self.watched[batch_id]
+                gone.append(batch_id)
+        return gone
 
     def look_until(self, waiter: Waiter) -> None:
         """See to it that the batches of a waiter are looked at when the time alone changes its decision."""
@@ -146,9 +141,8 @@ class Schedule:
         return self.requests_per_minute is not None or not watched.has_own_interval
 
     def due(self, start: float) -> list[Watched]:
-        """Choose what a round looks at, in order."""
-        due = [watched for watched in self.watched.values() if self._is_taken_along(watched, start)]
-        return sorted(due, key=lambda watched: watched.place)
+        """Choose what a round looks at."""
+        return [watched for watched in self.watched.values() if self._is_taken_along(watched, start)]
 
     def _is_taken_along(self, watched: Watched, start: float) -> bool:
         """Whether a batch is due, or will be before half of its pause has passed."""
@@ -161,12 +155,14 @@ class Schedule:
 
         :param jitter: Factor of a pause of our choice.
         """
+        is_missed = watched.until <= start and not isinstance(what, Batch)
         if isinstance(what, Batch):
-            self._places += 1
-            watched.batch, watched.place = what, self._places
+            watched.batch = what
         elif watched.batch is not None and watched.has_ended:
             what = watched.batch  # it ended for good, whatever happens to a later look
         watched.set_next(start, jitter)
+        if is_missed:
+            watched.until = min(watched.until, start + AGAIN_SECONDS)
         return what
 
     def settle(self, start: float, due: Iterable[Watched], told: Collection[str], tally: Tally) -> None:
@@ -180,9 +176,11 @@ class Schedule:
         for watched in due:
             if watched.batch_id not in told:  # there were not requests enough, or its fault is in doubt
                 watched.set_again(start)
+            elif self.faults:
+                watched.due_at = max(watched.due_at, start + pause_after_faults(watched.pause, self.faults, None))
         if tally.faults:
-            pauses = [watched.pause for watched in self.watched.values() if watched.pause]
-            pause = min([*pauses, MAX_FAULT_PAUSE_SECONDS]) if pauses else CONFIRM_SECONDS
+            pauses = (watched.pause for watched in self.watched.values() if not watched.has_ended)
+            pause = min([CONFIRM_SECONDS, *pauses])
             self._not_before = start + pause_after_faults(pause, self.faults, tally.asked_seconds)
         if self._free_at <= start and any(map(self._is_limited, due)):
             self._free_at = start + tally.requests * seconds_per_request(self.requests_per_minute, None)

@@ -15,6 +15,7 @@ from airflow_provider_kimi.batch.pace import (
 )
 from airflow_provider_kimi.batch.polling import Seen, Watch
 from airflow_provider_kimi.batch.rounds import PAGE_SIZE, Page, Shown, Single, Tally, requests_of_round
+from airflow_provider_kimi.batch.turns import Turns
 from airflow_provider_kimi.exceptions import (
     KimiApiError,
     KimiConnectionConfigError,
@@ -82,10 +83,10 @@ class Round:
     A fault that looks permanent is believed when the next round meets it again, after the connection was read anew:
     a key may have been changed meanwhile, a fresh batch may be unknown for a moment.
 
-    :param due: Ids, in the order of `requests_of_round`.
+    :param due: What to look at, the oldest first.
     :param ours: All batches that are waited for, due or not.
-    :param from_top: Whether the top of the list showed any of ours the last time.
     :param doubted: Ids whose last answer looked permanently wrong; kept by the caller from round to round.
+    :param turns: Whose turn it is; kept likewise.
     """
 
     def __init__(
@@ -94,15 +95,14 @@ class Round:
         due: Sequence[str],
         ours: Collection[str],
         doubted: set[str],
-        *,
-        from_top: bool = True,
+        turns: Turns,
     ) -> None:
         self._platform = platform
-        self._due = due
-        self._unseen = dict.fromkeys(due)
+        self._unseen = dict.fromkeys(turns.ordered(due))
+        self._unread = set(due)
         self._ours = ours
         self._doubted = doubted
-        self.from_top = from_top
+        self._turns = turns
         self._requests = 0
         self._answered = 0
         self.faults: list[KimiError] = []
@@ -117,7 +117,7 @@ class Round:
     async def answers(self) -> AsyncIterator[Mapping[str, Seen]]:
         """Yield what each answer shows, also of batches that were not looked for."""
         unseen = self._unseen
-        asks = requests_of_round(self._due, from_top=self.from_top)
+        asks = requests_of_round(list(unseen), from_top=self._turns.from_top)
         ask = next(asks, None)
         while ask is not None and len(self.faults) < MAX_FAULTS_OF_A_ROUND:
             self._requests += 1
@@ -129,22 +129,30 @@ class Round:
                 seen = {batch.id: batch for batch in page.data}
                 shown = Shown([batch.id for batch in page.data], page.has_more)
                 if ask.after is None:
-                    self.from_top = any(batch_id in self._ours for batch_id in seen)
-            for batch_id in seen:
-                unseen.pop(batch_id, None)
+                    self._turns.top_shows(ours=any(batch_id in self._ours for batch_id in seen))
+            self._note(seen)
             yield seen
             try:
                 ask = asks.send(shown)
             except StopIteration:
                 break
+        self._turns.leave_out(self._unread)
         if self.faults and unseen:
             yield dict.fromkeys(unseen, self.faults[-1])
+
+    def _note(self, seen: Mapping[str, Seen]) -> None:
+        for batch_id, what in seen.items():
+            self._unseen.pop(batch_id, None)
+            if isinstance(what, Batch) and batch_id in self._ours:
+                self._unread.discard(batch_id)
+                self._turns.was_read(batch_id)
 
     async def _read(self, ask: Single) -> Mapping[str, Seen]:
         batch_id = ask.batch_id
         try:
             batch = await in_time(self._platform.aget_batch(batch_id))
         except KimiError as error:
+            self._turns.has_failed(batch_id)
             if error.retryable:
                 self.faults.append(error)
                 return {batch_id: error}
@@ -212,6 +220,7 @@ class Alone:
         self._sleep = sleep
         self._seen: dict[str, Seen] = {}
         self._doubted: set[str] = set()
+        self._turns = Turns()
         self._faults = 0
         self.requests = 0
         self._last: Round | None = None
@@ -235,10 +244,8 @@ class Alone:
         answered = self.requests = 0
         goes_on = True
         while unread and goes_on:
-            last = self._last
-            due = unread[::-1]  # the shards of a task are created in order, and the newest listed first
-            from_top = last.from_top if last else True
-            self._last = found = Round(self._platform, due, self._watch.batch_ids, self._doubted, from_top=from_top)
+            due = unread
+            self._last = found = Round(self._platform, due, self._watch.batch_ids, self._doubted, self._turns)
             async for seen in found.answers():
                 self._seen.update((batch_id, seen[batch_id]) for batch_id in due if batch_id in seen)
                 unread = [batch_id for batch_id in unread if batch_id not in seen]

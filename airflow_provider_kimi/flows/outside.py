@@ -41,6 +41,7 @@ async def ended_batches(
         asked = None
         try:
             if await look.goes_on():
+                faults = 0
                 await sleep(seconds_per_request(platform.requests_per_minute, poll_interval_seconds))
                 continue
         except KimiError as error:
@@ -49,8 +50,6 @@ async def ended_batches(
             if faults & (faults - 1) == 0:  # the first, second, fourth, eighth, ... in a row
                 log.warning("%s Looking again; batches that end meanwhile are told then.", error)
             platform.renew()
-            if not error.retryable:  # it may be the place in the list where it would go on
-                look = _Look(platform, mark, known, clock())
         else:
             faults = 0
             if look.unread and not had_unread:
@@ -94,7 +93,13 @@ class _Look:
     async def goes_on(self) -> bool:
         """Take one step; whether there is another."""
         if self._pages_left:
-            page = await in_time(self._platform.alist_batches(after=self._after, limit=PAGE_SIZE))
+            try:
+                page = await in_time(self._platform.alist_batches(after=self._after, limit=PAGE_SIZE))
+            except KimiError as error:
+                if error.retryable or self._after is None:
+                    raise
+                self._pages_left = 0  # a place in the list that the platform refuses is its end
+                return True
             new = [batch.id for batch in page.data if batch.id not in self._known and batch.id not in self.seen]
             self.seen.update((batch.id, batch) for batch in page.data)
             is_newest_first = all((a.created_at or 0) >= (b.created_at or 0) for a, b in pairwise(page.data))

@@ -65,7 +65,7 @@ class Subscription:
     async def look(self, until: float | None, speak_at: float | None) -> Mapping[str, Seen]:
         """Return what is known of each batch once that has changed, or at one of these times.
 
-        At `until` it returns only once each batch was looked at again; after a minute, the rest count as unread.
+        At `until` it returns only once each batch was read again; after a minute, the rest count as unread.
         """
         self.until = NEVER if until is None else until
         self.unread = {batch_id for batch_id in self.watch.batch_ids if not self._has_ended(batch_id)}
@@ -81,7 +81,8 @@ class Subscription:
             self._has_news = False
             now = time.time()
             if now >= late_at:
-                self.seen |= dict.fromkeys(self.unread, _no_look())
+                unknown = {batch_id for batch_id in self.unread if not isinstance(self.seen.get(batch_id), KimiError)}
+                self.seen |= dict.fromkeys(unknown, _no_look())
             if now >= late_at or now < self.until or not self.unread:
                 return self.seen
             wake_at = late_at
@@ -105,7 +106,7 @@ class Subscription:
         if self._has_ended(batch_id):
             return False
         self.seen[batch_id] = what
-        if now >= self.until or self._has_ended(batch_id):
+        if self._has_ended(batch_id) or (now >= self.until and not _passes(what)):
             self.unread.discard(batch_id)
         has_news = not self.unread if now >= self.until else not _is_same(before, what)
         if has_news:
@@ -129,9 +130,13 @@ class Subscription:
 
 def _no_look() -> KimiNoAnswerError:
     return KimiNoAnswerError(
-        "No look was to be had in time, because the platform does not answer or asked for a pause. "
-        "The batch goes on as it was."
+        "No look was to be had in time: the platform does not answer, asked for a pause, or there were too many looks "
+        "to make. The batch goes on as it was."
     )
+
+
+def _passes(what: Seen) -> bool:
+    return isinstance(what, KimiError) and what.retryable
 
 
 def _is_same(before: Seen | None, what: Seen) -> bool:

@@ -70,7 +70,7 @@ async def until_finished(
     diary = Diary(log, len(watch.batch_ids), clock(), told)
     moves: Mapping[str, Move] = {}
     reasons: dict[str, None] = {}
-    until = watch.deadline
+    until, cancel_at = watch.deadline, 0.0
     while True:
         seen = await sight.look(until, diary.again_at)
         now = clock()
@@ -80,9 +80,10 @@ async def until_finished(
             show(progress)
         if isinstance(step, Finish):
             return step.event.after_cancels(reasons)
-        if isinstance(step, Cancel):
+        if isinstance(step, Cancel) and now >= cancel_at:  # what was just read; between two, a batch may have gone on
             reasons[step.reason] = None
             await _cancel_all(cancel, step, diary)
+            cancel_at = step.until
         until = step.until
 
 

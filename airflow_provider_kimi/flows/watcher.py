@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_kimi.batch.polling import Seen, Watch
 from airflow_provider_kimi.batch.schedule import NEVER, Schedule
+from airflow_provider_kimi.batch.turns import Turns
 from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.look import Round
@@ -46,8 +47,7 @@ class Watcher:
         self._doubted: set[str] = set()
         self._next_at = NEVER
         self._renewed_at = time.time()
-        self._from_top = True
-        self._has_joined = False
+        self._turns = Turns()
         self._sooner = asyncio.Event()
         self._closing: asyncio.Future[None] | None = None
         context = Context()  # of nobody, or it would write into the log of the task that happened to come first
@@ -58,8 +58,8 @@ class Watcher:
     def add(self, subscription: Subscription) -> Watcher:
         """Wait for some more batches."""
         self._subscribers.add(subscription)
-        self._from_top = self._has_joined = True
-        self._schedule.add(subscription, place=-random.random())
+        self._turns.top_shows(ours=True)
+        self._schedule.add(subscription)
         if subscription.first_at < self._next_at:
             self._sooner.set()
         return self
@@ -73,7 +73,9 @@ class Watcher:
     async def remove(self, subscription: Subscription) -> None:
         """Let a wait go; the last one closes the client."""
         self._subscribers.discard(subscription)
-        self._schedule.remove(subscription)
+        for batch_id in self._schedule.remove(subscription):
+            self._turns.forget(batch_id)
+            self._doubted.discard(batch_id)
         if not self._subscribers:
             _forget(self)
             self._task.cancel()
@@ -110,10 +112,8 @@ class Watcher:
         ids = [watched.batch_id for watched in due]
         jitter = 1.0 - JITTER * random.random()
         told: set[str] = set()
-        self._has_joined = False
-        self._doubted &= schedule.watched.keys()
         self._renew(start)
-        found = Round(self.hook, ids, schedule.watched.keys(), self._doubted, from_top=self._from_top)
+        found = Round(self.hook, ids, schedule.watched.keys(), self._doubted, self._turns)
         try:
             async for seen in found.answers():
                 await self._tell(seen, start, jitter, told)
@@ -121,7 +121,6 @@ class Watcher:
             _log.exception("A look at the batches failed in an unforeseen way")
             found.faults.append(_unexpected(error))
             await self._tell(dict.fromkeys(ids, found.faults[-1]), start, jitter, told)
-        self._from_top = found.from_top or self._has_joined
         schedule.requests_per_minute = self.hook.requests_per_minute
         schedule.settle(start, due, told, found.tally)
 

@@ -16,6 +16,7 @@ from airflow_provider_kimi.batch.progress import Progress
 from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, push_xcom, task_state
 from airflow_provider_kimi.flows.abandon import cancel_all, is_given_up, to_the_end
 from airflow_provider_kimi.flows.cancel import request_cancel_in_time
+from airflow_provider_kimi.flows.look import in_time
 from airflow_provider_kimi.flows.wait import until_finished
 from airflow_provider_kimi.flows.watcher import subscribe
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -126,7 +127,7 @@ class KimiBatchTrigger(BaseTrigger):
     async def _cancel(self, batch_id: str) -> Batch:
         hook = KimiHook(self.kimi_conn_id)
         try:
-            return await request_cancel_in_time(hook, batch_id)
+            return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
         finally:
             await hook.aclose()
 

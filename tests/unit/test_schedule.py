@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.pace import MAX_FAULT_PAUSE_SECONDS, MAX_RETRY_AFTER_SECONDS
 from airflow_provider_kimi.batch.polling import Seen, Watch
-from airflow_provider_kimi.batch.rounds import PAGE_SIZE, Shown, Single, Tally, most_requests, requests_of_round
+from airflow_provider_kimi.batch.rounds import (
+    PAGE_SIZE,
+    Ask,
+    Page,
+    Shown,
+    Single,
+    Tally,
+    most_requests,
+    requests_of_round,
+)
 from airflow_provider_kimi.batch.schedule import NEVER, Schedule
+from airflow_provider_kimi.batch.turns import Turns
 from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from tests.unit.samples import make_batch
 
@@ -22,7 +32,7 @@ NOW, MINUTE, HOUR = 1_000_000.0, 60.0, 3600.0
 
 @dataclass(eq=False)
 class Wait:
-    """A wait that notes when it was told of its batches, and what last."""
+    """A wait that notes when it learned how its batches stand, and what it was told last."""
 
     watch: Watch
     first_at: float = NOW
@@ -32,7 +42,8 @@ class Wait:
     unread: set[str] = field(default_factory=set)
 
     def tell(self, batch_id: str, what: Seen, now: float) -> bool:
-        self.told.setdefault(batch_id, []).append(now)
+        if isinstance(what, Batch):
+            self.told.setdefault(batch_id, []).append(now)
         self.known[batch_id] = what
         return True
 
@@ -45,14 +56,18 @@ class Days:
     now: float = NOW
     newest_first: list[str] = field(default_factory=list)
     calls: list[float] = field(default_factory=list)
+    answered: list[float] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    limit: int | None = None
     is_out: bool = False
     asked_seconds: float | None = None
+    turns: Turns = field(default_factory=Turns)
 
     def wait(self, *batch_ids: str, every: float | None = None, first_at: float = NOW, until: float = NEVER) -> Wait:
         self.newest_first[:0] = batch_ids
         wait = Wait(Watch(batch_ids, every), first_at, until, unread=set(batch_ids))
-        self.schedule.add(wait, place=-1.0)
+        self.schedule.add(wait)
         self.schedule.look_until(wait)
         return wait
 
@@ -67,28 +82,51 @@ class Days:
     def make_round(self) -> None:
         due = self.schedule.due(self.now)
         assert due, "a round that looks at nothing would never end"
+        ids = [watched.batch_id for watched in due]
         told: set[str] = set()
-        requests = 0
-        asks = requests_of_round([watched.batch_id for watched in due])
+        requests = faults = 0
+        asks = requests_of_round(self.turns.ordered(ids), from_top=self.turns.from_top)
         ask = next(asks, None)
-        while ask is not None and not (self.is_out and requests == 2):
+        while ask is not None and faults < 2:
             requests += 1
             self.calls.append(self.now)
-            start = 0 if isinstance(ask, Single) or ask.after is None else self.newest_first.index(ask.after) + 1
-            page = [ask.batch_id] if isinstance(ask, Single) else self.newest_first[start : start + PAGE_SIZE]
-            for batch_id in [] if self.is_out else page:
-                self.tell(batch_id, self.look_at(batch_id))
-                told.add(batch_id)
+            page = self.page(ask)
+            faults += page is None
+            if isinstance(ask, Single) and page is None:
+                self.turns.has_failed(ask.batch_id)
+            if page and isinstance(ask, Page) and ask.after is None:
+                self.turns.top_shows(ours=any(batch_id in self.schedule.watched for batch_id in page))
+            for batch_id in page or ():
+                if batch_id in self.schedule.watched:
+                    self.turns.was_read(batch_id)
+                    self.tell(batch_id, self.look_at(batch_id))
+                    told.add(batch_id)
             try:
-                ask = asks.send(Shown() if self.is_out else Shown(page, start + PAGE_SIZE < len(self.newest_first)))
+                ask = asks.send(Shown(page or ()))
             except StopIteration:
                 break
-        if self.is_out:
-            told.update(watched.batch_id for watched in due)
-            for watched in due:
-                self.tell(watched.batch_id, KimiNoAnswerError("No answer."))
-        faults = requests if self.is_out else 0
-        self.schedule.settle(self.now, due, told, Tally(requests, requests - faults, faults, self.asked_seconds))
+        self.turns.leave_out(set(ids) - told)
+        for batch_id in set(ids) - told if faults else ():
+            self.tell(batch_id, KimiNoAnswerError("No answer."))
+            told.add(batch_id)
+        asked = self.asked_seconds if faults else None
+        self.schedule.settle(self.now, due, told, Tally(requests, requests - faults, faults, asked))
+
+    def page(self, ask: Ask) -> list[str] | None:
+        """What an answer shows; None where there is none."""
+        if self.is_out or (isinstance(ask, Single) and ask.batch_id in self.broken):
+            return None
+        if self.limit is not None and sum(call > self.now - MINUTE for call in self.answered) >= self.limit:
+            return None
+        self.answered.append(self.now)
+        if isinstance(ask, Single):
+            return [ask.batch_id]
+        start = 0
+        if ask.after is not None:
+            if ask.after not in self.newest_first:
+                return []
+            start = self.newest_first.index(ask.after) + 1
+        return self.newest_first[start : start + PAGE_SIZE]
 
     def look_at(self, batch_id: str) -> Batch:
         status = "completed" if batch_id in self.ended else "in_progress"
@@ -185,6 +223,40 @@ class TestAnIntervalOfTheUser:
         assert longest_gap(eager.told["batch_0"]) == 7
 
 
+class TestNobodyIsForgotten:
+    """Whatever the list shows, and whatever fails: every wait has its turn."""
+
+    def gaps(self, days: Days, waits: list[Wait]) -> list[float]:
+        assert all(wait.told for wait in waits), "each was told something"
+        return [longest_gap([NOW, *times]) for wait in waits for times in wait.told.values()]
+
+    @pytest.mark.parametrize("every", [None, 60.0])
+    def test_among_batches_of_others_of_which_a_round_shows_a_few(self, every: float | None) -> None:
+        days = Days()
+        waits = [days.wait(f"batch_{number}", every=every) for number in range(91)]
+        days.newest_first = [
+            f"batch_{90 - number // 11}" if number % 11 == 0 else f"other_{number}" for number in range(91 * 11)
+        ]
+        days.pass_by(2 * HOUR)
+        assert max(self.gaps(days, waits)) <= 15 * MINUTE
+
+    def test_by_a_platform_that_refuses_the_fourth_request_of_a_minute(self) -> None:
+        days = Days(limit=3)
+        waits = [days.wait(name) for name in names(400)]
+        days.pass_by(2 * HOUR)
+        assert max(self.gaps(days, waits)) <= 15 * MINUTE
+
+    @pytest.mark.parametrize("every", [None, 20.0])
+    @pytest.mark.parametrize("is_listed", [True, False])
+    def test_behind_one_that_always_fails(self, every: float | None, *, is_listed: bool) -> None:
+        days = Days(broken={"broken"})
+        waits = [days.wait(name, every=every) for name in names(8)]
+        days.wait("broken", every=every)
+        days.newest_first = ["broken", *names(8)] if is_listed else names(1000, "someone_elses")
+        days.pass_by(HOUR)
+        assert max(self.gaps(days, waits)) <= 10 * MINUTE
+
+
 class TestMoments:
     def test_at_which_the_time_alone_decides_are_looked_at_though_the_budget_is_spent(self) -> None:
         days = Days()
@@ -207,9 +279,9 @@ class TestMoments:
     def test_are_not_forgotten_by_a_round_that_showed_nothing_of_the_batch(self) -> None:
         """The list shows none of them, and a round has requests for one or two only."""
         days = Days()
+        last = days.wait("last", every=20, until=NOW + 33)
         for name in names(8):
             days.wait(name, every=20)
-        last = days.wait("last", every=20, until=NOW + 33)
         days.newest_first = names(1000, "someone_elses")
         days.pass_by(32)
         assert last.told == {}, "or this would show nothing"
@@ -282,6 +354,25 @@ class TestFaults:
         days.pass_by(MAX_FAULT_PAUSE_SECONDS)
         assert any(time >= healed for time in wait.told["batch_0"])
         assert longest_gap([time for time in wait.told["batch_0"] if time > healed]) == 5
+
+    def test_hours_of_them_make_our_own_pace_slower_too(self) -> None:
+        days = Days()
+        days.wait("batch_0")
+        days.pass_by(HOUR)
+        days.is_out = True
+        days.calls.clear()
+        days.pass_by(6 * HOUR)
+        assert len(days.calls) <= 6 * HOUR / MAX_FAULT_PAUSE_SECONDS + 6
+
+    def test_at_a_moment_are_followed_by_another_look_before_it_is_too_late(self) -> None:
+        days = Days()
+        wait = days.wait("batch_0", every=3600, until=NOW + 1000)
+        days.pass_by(999)
+        days.is_out = True
+        days.pass_by(5)
+        days.is_out = False
+        days.pass_by(55)
+        assert wait.told["batch_0"][-1] > NOW + 1000
 
     def test_of_a_wait_that_looks_seldom_hold_nobody_else_up(self) -> None:
         days = Days()
