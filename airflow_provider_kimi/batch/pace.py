@@ -22,7 +22,8 @@ MAX_FAULT_PAUSE_SECONDS = 300.0
 #: Longest pause that the platform can ask for; a wait must not sleep through the end of its batch.
 MAX_RETRY_AFTER_SECONDS = 900.0
 
-#: Longest pause before a fault that looks permanent is looked at again.
+#: Longest pause before a batch is tried again that a look showed nothing of: the look did not get to it, or its fault
+#: looks permanent and is in doubt.
 CONFIRM_SECONDS = 10.0
 
 #: Requests a minute that waits may send over a connection which says nothing else: what the lowest tier allows

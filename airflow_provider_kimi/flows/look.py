@@ -136,7 +136,7 @@ class Round:
                 ask = asks.send(shown)
             except StopIteration:
                 break
-        self._turns.leave_out(self._unread)
+        self._turns.leave_out(batch_id for batch_id in self._unread if batch_id in self._ours)
         if self.faults and unseen:
             yield dict.fromkeys(unseen, self.faults[-1])
 
@@ -152,7 +152,8 @@ class Round:
         try:
             batch = await in_time(self._platform.aget_batch(batch_id))
         except KimiError as error:
-            self._turns.has_failed(batch_id)
+            if batch_id in self._ours:  # or its wait has left meanwhile
+                self._turns.has_failed(batch_id)
             if error.retryable:
                 self.faults.append(error)
                 return {batch_id: error}
@@ -244,10 +245,9 @@ class Alone:
         answered = self.requests = 0
         goes_on = True
         while unread and goes_on:
-            due = unread
-            self._last = found = Round(self._platform, due, self._watch.batch_ids, self._doubted, self._turns)
+            self._last = found = Round(self._platform, unread, self._watch.batch_ids, self._doubted, self._turns)
             async for seen in found.answers():
-                self._seen.update((batch_id, seen[batch_id]) for batch_id in due if batch_id in seen)
+                self._seen.update((batch_id, seen[batch_id]) for batch_id in unread if batch_id in seen)
                 unread = [batch_id for batch_id in unread if batch_id not in seen]
             unread = [batch_id for batch_id in unread if batch_id not in self._doubted]
             self.requests += found.tally.requests

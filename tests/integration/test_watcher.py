@@ -14,6 +14,8 @@ import pytest
 
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.polling import Watch
+from airflow_provider_kimi.batch.turns import Turns
+from airflow_provider_kimi.flows.look import Round
 from airflow_provider_kimi.flows.wait import until_finished
 from airflow_provider_kimi.flows.watcher import subscribe
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -154,6 +156,19 @@ class TestManyWaits:
             events = fired([KimiBatchTrigger([name], poll_interval=0.5) for name in (*ids, "batch_gone")])
         assert [event.outcome for event in events] == [*[ENDED] * 4, "failed"]
         assert "batch_gone" in events[-1].message
+
+
+async def test_a_wait_that_leaves_in_the_middle_of_a_round_is_not_missed_for_ever(connect: Connect) -> None:
+    with KimiSimulator() as sim:
+        hook, turns = connect(sim), Turns()
+        ids = [*await asyncio.to_thread(created, hook, 5), "batch_gone"]
+        ours = dict.fromkeys(ids)
+        async for seen in Round(hook, ids, ours.keys(), set(), turns).answers():
+            if seen:
+                ours.pop("batch_gone", None)
+                turns.forget("batch_gone")
+        await hook.aclose()
+    assert turns.from_top
 
 
 class TestDeadlines:
