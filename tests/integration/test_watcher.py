@@ -193,6 +193,14 @@ class TestDeadlines:
             (event,) = fired([trigger], end_them)
         assert event.outcome == ENDED
 
+    def test_are_decided_by_another_look_where_one_fails(self, connect: Connect) -> None:
+        with KimiSimulator() as sim:
+            (batch_id,) = created(connect(sim), 1)
+            sim.advance(60)
+            sim.inject("get_batch", status=502)
+            (event,) = fired([KimiBatchTrigger([batch_id], poll_interval=1, deadline=time.time() + 1)])
+        assert event.outcome == ENDED
+
     def test_cancel_nothing_that_assembles_its_results_by_then(self, connect: Connect) -> None:
         """A cancel was seen to lose rows then."""
         with KimiSimulator(timing=Timing(working_seconds=100, finalizing_seconds=500)) as sim:
