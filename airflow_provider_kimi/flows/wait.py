@@ -80,11 +80,11 @@ async def until_finished(
             show(progress)
         if isinstance(step, Finish):
             return step.event.after_cancels(reasons)
-        if isinstance(step, Cancel) and now >= cancel_at:  # what was just read; between two, a batch may have gone on
+        if isinstance(step, Cancel) and now >= cancel_at:  # all was just read; between two, a batch may have gone on
             reasons[step.reason] = None
             await _cancel_all(cancel, step, diary)
             cancel_at = step.until
-        until = step.until
+        until = cancel_at if isinstance(step, Cancel) else step.until
 
 
 async def _cancel_all(cancel: CancelCall, step: Cancel, diary: Diary) -> None:

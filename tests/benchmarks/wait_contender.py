@@ -27,7 +27,7 @@ BEAT_SECONDS = 0.01
 
 
 class EmptyTrigger:
-    """What any trigger costs: it waits for as long as its batch, and asks nobody."""
+    """What any trigger costs: it waits for as long as its batch and one interval, and asks nobody."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -43,7 +43,7 @@ def make_triggers(case: str, interval: float, stretch: float) -> Callable[[int],
     later = time.time() + 86_400
     match case:
         case "empty":
-            return lambda number: EmptyTrigger(stretch * FIRST_END_SECONDS)
+            return lambda number: EmptyTrigger(stretch * LAST_END_SECONDS + interval)
         case "ours":
             ours = importlib.import_module("airflow_provider_kimi.triggers.batch").KimiBatchTrigger
             return lambda number: ours(batch_ids=[f"batch_{number}"], poll_interval=interval)
