@@ -129,6 +129,7 @@ async def measure(case: str, count: int, interval: float, control: str) -> dict[
     lags = sorted(pulse.lags)
     return {
         "cpu": cpu,
+        "beats": len(lags),
         "lag_p99": lags[math.ceil(len(lags) * 0.99) - 1],
         "lag_max": lags[-1],
         "memory": max(0, pulse.most_memory - before) / count,
