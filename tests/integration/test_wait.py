@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,21 +16,18 @@ from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.batch.progress import Progress
-from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.flows.look import Alone
 from airflow_provider_kimi.flows.wait import until_finished, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
-from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
+from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.conftest import Connect
 from tests.support import waiting
 from tests.support.logs import LogRecord
-from tests.support.requests import ATTEMPT, order, request, submit, submit_prompts
+from tests.support.requests import submit_prompts
 from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
-
-INTERVAL = 30.0
-
+from tests.support.waiting import INTERVAL, batch_that_ends_as, first_look, sensor
 
 #: What goes wrong with one look, and passes.
 FAULTS: list[dict[str, Any]] = [
@@ -57,21 +53,6 @@ def no_blocking() -> Iterator[BlockBuster]:
 async def waited(hook: KimiHook, sim: KimiSimulator, *batch_ids: str, deadline: float | None = None) -> BatchEvent:
     """Wait on the simulated clock."""
     return await waiting.waited(hook, sim, Watch(batch_ids, INTERVAL, deadline))
-
-
-def batch_that_ends_as(status: str, sim: KimiSimulator, hook: KimiHook) -> str:
-    """Create a batch and bring it to a terminal status."""
-    (batch_id,) = submit_prompts(hook, 3).batch_ids
-    if status == "cancelled":
-        sim.advance(10)
-        hook.cancel_batch(batch_id)
-    if status == "failed":
-        sim.batches[batch_id].balance_failure = True
-    if status == "expired":
-        sim.batches[batch_id].expires_at = sim.batches[batch_id].created_at + 10
-    sim.advance(60)
-    assert sim.status(batch_id) == status
-    return batch_id
 
 
 class TestHowAWaitEnds:
@@ -232,10 +213,6 @@ async def test_a_trigger_that_blocks_its_loop_fails_the_test(sim: KimiSimulator,
         await anext(BlockingTrigger([batch_id], poll_interval=0.1).run())
 
 
-def sensor(batch_id: Any, **parameters: Any) -> KimiBatchSensor:
-    return KimiBatchSensor(task_id="wait", batch_id=batch_id, poke_interval=INTERVAL, **parameters)
-
-
 MODES = [
     pytest.param({}, id="deferrable"),
     pytest.param({"deferrable": False, "mode": "poke"}, id="poke"),
@@ -279,16 +256,6 @@ class TestTheSensorIsTheSameInEveryMode:
             first_look(sensor("batch_gone", **mode))
 
 
-def first_look(task: KimiBatchSensor) -> Any:
-    """What the first execution comes to, in a batch that needs no second one."""
-    if task.mode == "reschedule":
-        found = task.poke({})
-        return getattr(found, "xcom_value", found)
-    attempt = run_task(task)
-    assert attempt.deferred is None
-    return attempt.value
-
-
 class TestTheDeferredSensor:
     def test_defers_while_the_batch_runs(self, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids
@@ -330,44 +297,6 @@ class TestTheDeferredSensor:
         """T32."""
         with pytest.raises(AirflowFailException, match="same version of airflow-provider-kimi"):
             resume_task(sensor("batch_1"), {"version": 99, "outcome": "ended", "batches": {}})
-
-
-class TestTheReasonOfAFailedBatch:
-    def test_comes_from_its_error_file(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T33: accepted, then refused."""
-        body = {"model": "kimi-k3", "messages": [{"role": "user", "content": "hi"}]}
-        submission = submit(hook, order([request("x", body=body)]), ATTEMPT, LogRecord())
-        sim.advance(60)
-        with pytest.raises(AirflowFailException) as caught:
-            first_look(sensor(submission.batch_ids))
-        assert "custom_id 'x': invalid_request_error: line 1: model 'kimi-k3' not found" in str(caught.value)
-
-    def test_is_told_though_it_names_no_row(self, connect: Connect, tmp_path: Path) -> None:
-        """T33: a fault of the whole file; its line in the error file has no custom_id."""
-        with KimiSimulator(speed=0, behaviour=Behaviour(max_lines=2)) as sim:
-            hook = connect(sim)
-            submission = submit_prompts(hook, 3)
-            sim.advance(60)
-            with pytest.raises(
-                AirflowFailException, match="failed with 0 of 3 rows done: invalid_request_error: the file"
-            ):
-                first_look(sensor(submission.batch_ids))
-            landed = collect(hook, Landing(submission.batch_ids, str(tmp_path)), LogRecord())
-        assert "invalid_request_error: the file has 3 lines" in landed.tally.summary()
-
-    def test_is_guessed_in_words_where_there_is_no_error_file(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        batch_id = batch_that_ends_as("failed", sim, hook)
-        with pytest.raises(AirflowFailException, match="left no error file. The commonest cause is the balance"):
-            first_look(sensor(batch_id))
-
-    def test_an_error_file_id_of_nothing_asks_for_nothing(self, connect: Connect) -> None:
-        """T37: no request to /files//content."""
-        with KimiSimulator(speed=0, behaviour=Behaviour(empty_file_id="empty")) as sim:
-            hook = connect(sim)
-            batch_id = batch_that_ends_as("failed", sim, hook)
-            with pytest.raises(AirflowFailException, match="left no error file"):
-                first_look(sensor(batch_id))
-            assert "download_file" not in [call.name for call in sim.journal]
 
 
 def test_a_wait_in_the_worker_is_the_same_loop(connect: Connect) -> None:

@@ -1,6 +1,7 @@
-"""Waits on the simulated clock, by the very loop of the trigger."""
+"""Waits on the simulated clock, by the very loop of the trigger; and sensors that find how it stands at once."""
 
 import asyncio
+from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.events import BatchEvent
@@ -9,8 +10,14 @@ from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.look import Alone, InWorker
 from airflow_provider_kimi.flows.wait import until_finished
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.logs import LogRecord
+from tests.support.requests import submit_prompts
+from tests.support.tasks import run_task
+
+#: Seconds between two looks.
+INTERVAL = 30.0
 
 
 async def waited(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: Log | None = None) -> BatchEvent:
@@ -37,3 +44,32 @@ def wait_in_worker(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: Log | 
 
     alone = Alone(InWorker(hook), watch, clock=sim.now, sleep=sleep)
     return asyncio.run(until_finished(alone, cancel, watch, log or LogRecord(), clock=sim.now))
+
+
+def batch_that_ends_as(status: str, sim: KimiSimulator, hook: KimiHook) -> str:
+    """Create a batch and bring it to a terminal status."""
+    (batch_id,) = submit_prompts(hook, 3).batch_ids
+    if status == "cancelled":
+        sim.advance(10)
+        hook.cancel_batch(batch_id)
+    if status == "failed":
+        sim.batches[batch_id].balance_failure = True
+    if status == "expired":
+        sim.batches[batch_id].expires_at = sim.batches[batch_id].created_at + 10
+    sim.advance(60)
+    assert sim.status(batch_id) == status
+    return batch_id
+
+
+def sensor(batch_id: Any, **parameters: Any) -> KimiBatchSensor:
+    return KimiBatchSensor(task_id="wait", batch_id=batch_id, poke_interval=INTERVAL, **parameters)
+
+
+def first_look(task: KimiBatchSensor) -> Any:
+    """What the first execution comes to, in a batch that needs no second one."""
+    if task.mode == "reschedule":
+        found = task.poke({})
+        return getattr(found, "xcom_value", found)
+    attempt = run_task(task)
+    assert attempt.deferred is None
+    return attempt.value
