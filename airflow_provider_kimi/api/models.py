@@ -10,9 +10,6 @@ TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 #: Statuses in which a batch may still change. A status in neither set is waited on, with a warning.
 ACTIVE_STATUSES = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
-#: Statuses in which a cancel can save money.
-CANCELLABLE_STATUSES = frozenset({"validating", "in_progress"})
-
 #: Statuses in which a batch goes on, but a cancel is refused, or would lose rows that are billed.
 UNCANCELLABLE_STATUSES = frozenset({"finalizing", "cancelling"})
 
@@ -62,6 +59,11 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     def is_terminal(self) -> bool:
         """Whether nothing changes any more."""
         return self.status in TERMINAL_STATUSES
+
+    @property
+    def is_cancellable(self) -> bool:
+        """Whether a cancel can help: the batch goes on, also with a status that nobody knows, and it loses no rows."""
+        return not self.is_terminal and self.status not in UNCANCELLABLE_STATUSES
 
     @property
     def counts(self) -> RequestCounts:

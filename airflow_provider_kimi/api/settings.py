@@ -54,6 +54,12 @@ def read_settings(
     api_key = (password or "").strip()
     if not api_key:
         raise _wrong(conn_id, "has no API key", "Put the key (it starts with 'sk-') into its Password field.")
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise _wrong(
+            conn_id,
+            "has an API key with a character that no key has, often an invisible one that was pasted with it",
+            "Type or copy the key (it starts with 'sk-') into the Password field anew.",
+        )
     if api_key.startswith("sk-kimi-"):
         raise _wrong(
             conn_id,

@@ -1,6 +1,6 @@
 """The trigger's event: all that the resumed task needs, so that it depends on nothing else that was kept."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -63,8 +63,17 @@ class BatchEvent:
         return cls("failed", {**(unread or {}), **_ends(batches)}, message)
 
     @classmethod
-    def timed_out(cls, batches: Mapping[str, Batch], batch_ids: Sequence[str], errors: Sequence[str]) -> Self:
-        """The deadline passed."""
+    def timed_out(
+        cls,
+        batches: Mapping[str, Batch],
+        batch_ids: Sequence[str],
+        errors: Sequence[str],
+        cancels: Collection[str] = (),
+    ) -> Self:
+        """The deadline passed.
+
+        :param cancels: Batches whose cancel is asked for now.
+        """
         late = [batch_id for batch_id in batch_ids if batch_id not in batches or not batches[batch_id].is_terminal]
         cancelled = [batch_id for batch_id, batch in batches.items() if batch.status == "cancelled"]
         told = ["The time to wait is over"]
@@ -75,7 +84,9 @@ class BatchEvent:
         if cancelled:
             stand = "; ".join(_standing(batch_id, batches[batch_id]) for batch_id in cancelled)
             told.append(f"What ran was cancelled: {stand}. Rows that were done are billed.")
-        if late:
+        if cancels:
+            told.append("What can be cancelled is asked to stop now, for the last time, and is billed until it does.")
+        elif late:
             told.append("What runs goes on and is billed.")
         if errors:
             told.append(f"The last fault: {errors[-1]}")

@@ -1,6 +1,6 @@
 """Whether batches still move, and since when they do not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -14,8 +14,22 @@ DEFAULT_STALL_SECONDS = 6 * 3600.0
 #: How long after its `expires_at` a batch may go on before that is worth one.
 OVERDUE_SECONDS = 1800.0
 
+#: How many batches a warning describes.
+MAX_NOTES = 3
+
 #: What becomes of batches that stand still: they are waited for, or cancelled, or the wait ends.
 OnStall = Literal["keep", "cancel", "fail"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that is worth a warning.
+
+    :param subject: Of what no second one is told.
+    """
+
+    subject: str
+    line: str
 
 
 @dataclass(frozen=True)
@@ -61,10 +75,22 @@ def stalls_at(batch: Batch, move: Move, stall_seconds: float) -> float:
     return silent if batch.expires_at is None else min(silent, batch.expires_at + OVERDUE_SECONDS)
 
 
-def stall_line(batch: Batch, move: Move) -> str:
-    """Say in one line how a batch stands still; the same however often it is asked."""
-    window = f"; its window ends at {as_clock(batch.expires_at)}" if batch.expires_at is not None else ""
-    return f"{progress_line(batch)}, and has not moved since {as_clock(move.since)}{window}."
+def stall_note(batch: Batch, move: Move, stall_seconds: float, now: float) -> Note:
+    """Say in one line how a batch stands that counts as stalled."""
+    told = progress_line(batch)
+    window = None if batch.expires_at is None else as_clock(batch.expires_at)
+    if now < move.since + stall_seconds:
+        return Note(f"{batch.id} is overdue", f"{told}, and its window ended at {window}.")
+    told += f", and has not moved since {as_clock(move.since)}{f'; its window ends at {window}' if window else ''}."
+    return Note(f"{batch.id} stands still since {move.since}", told)
+
+
+def in_short(notes: Sequence[Note]) -> str:
+    """Join the lines of notes; of many the first few."""
+    told = [note.line for note in notes[:MAX_NOTES]]
+    if len(notes) > MAX_NOTES:
+        told.append(f"And {len(notes) - MAX_NOTES} more like this.")
+    return " ".join(told)
 
 
 def as_clock(seconds: float) -> str:

@@ -1,13 +1,11 @@
 """Batches that somebody else created: which of them have ended since they were last looked at."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
-
-#: How far the platform's clock may be off.
-CLOCK_MARGIN_SECONDS = 300.0
+from airflow_provider_kimi.batch.polling import CLOCK_MARGIN_SECONDS
 
 
 @dataclass(frozen=True)
@@ -16,21 +14,21 @@ class Mark:
 
     :param since: Unix seconds; what ended before is no news.
     :param running: Batches that ran when they were last seen.
-    :param told: Batches that were told, and ended so late that `since` does not leave them out.
+    :param told: Batches that were told and ended so late that `since` does not leave them out, by their end.
     """
 
     since: float
     running: frozenset[str] = frozenset()
-    told: frozenset[str] = frozenset()
+    told: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""
-        return {"since": self.since, "running": sorted(self.running), "told": sorted(self.told)}
+        return {"since": self.since, "running": sorted(self.running), "told": dict(self.told)}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Mark":
         """Read it back."""
-        return cls(float(stored["since"]), frozenset(stored["running"]), frozenset(stored["told"]))
+        return cls(float(stored["since"]), frozenset(stored["running"]), stored["told"])
 
 
 def carries(batch: Batch, metadata: Mapping[str, str]) -> bool:
@@ -52,8 +50,8 @@ def news_of(batches: Iterable[Batch], mark: Mark, now: float, gone: Collection[s
     since = max(mark.since, now - CLOCK_MARGIN_SECONDS)
     over = {batch.id for batch in ended} | set(gone)
     running = (mark.running | {batch.id for batch in seen}) - over
-    late = {batch.id for batch in ended if (batch.ended_at or now) >= since}
-    return news, Mark(since, running, frozenset(late & (mark.told | {batch.id for batch in news})))
+    told = {**mark.told, **{batch.id: batch.ended_at or now for batch in news}}
+    return news, Mark(since, running, {batch_id: at for batch_id, at in told.items() if at >= since})
 
 
 def _is_new(batch: Batch, mark: Mark) -> bool:

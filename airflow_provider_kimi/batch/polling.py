@@ -1,12 +1,21 @@
 """What next? The one decision of every wait, sync or async: it takes what was seen and a time, and touches nothing."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from airflow_provider_kimi.api.models import ACTIVE_STATUSES, CANCELLABLE_STATUSES, Batch
+from airflow_provider_kimi.api.models import ACTIVE_STATUSES, Batch
 from airflow_provider_kimi.batch.events import BatchEnd, BatchEvent
-from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, Move, OnStall, stall_line, stalls_at
+from airflow_provider_kimi.batch.movement import (
+    DEFAULT_STALL_SECONDS,
+    Move,
+    Note,
+    OnStall,
+    in_short,
+    stall_note,
+    stalls_at,
+)
 from airflow_provider_kimi.exceptions import KimiError
 
 #: How long after its `expires_at` a batch is waited for by default. Its results are assembled then, which was seen to
@@ -21,6 +30,12 @@ SHORTEST_INTERVAL_SECONDS = 0.1
 
 #: When a cancel is asked for again that has changed nothing yet.
 CANCEL_AGAIN_SECONDS = 60.0
+
+#: How far the platform's clock may be off.
+CLOCK_MARGIN_SECONDS = 300.0
+
+#: Why batches are cancelled when the time is over.
+TIME_IS_OVER = "The time to wait is over, and on_timeout is 'cancel'."
 
 #: What becomes of batches that have not ended in time: they go on, or they are cancelled and what was done is kept.
 OnTimeout = Literal["keep", "cancel"]
@@ -67,7 +82,7 @@ class Wait:
 
     until: float | None = None
     fault: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,9 +100,13 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Finish:
-    """Stop waiting."""
+    """Stop waiting.
+
+    :param cancels: Batches to cancel before, of which nobody will see what comes of it.
+    """
 
     event: BatchEvent
+    cancels: tuple[str, ...] = ()
 
 
 #: What a wait does next.
@@ -112,19 +131,19 @@ def decide_next(watch: Watch, seen: Mapping[str, Seen], moves: Mapping[str, Move
         if not error.retryable:
             return Finish(BatchEvent.failed(batches, str(error), _last_read(errors, moves)))
     end = _end_of_wait(watch, batches)
-    is_over = end is not None and now >= end
+    is_over = now >= end
+    cancels = is_over and watch.on_timeout == "cancel"
     has_ended = len(batches) == len(watch.batch_ids) and all(batch.is_terminal for batch in batches.values())
-    was_cancelled = is_over and watch.on_timeout == "cancel" and any(b.status == "cancelled" for b in batches.values())
-    if has_ended and not was_cancelled:
+    if has_ended and not (cancels and any(_was_cancelled_after(batch, end) for batch in batches.values())):
         return Finish(BatchEvent.ended(batches))
-    if end is not None and is_over:
-        limit = end + CANCEL_GRACE_SECONDS if watch.on_timeout == "cancel" else now
-        running = _cancellable(batches.values())
+    if is_over:
+        limit = end + CANCEL_GRACE_SECONDS if cancels else now
+        running = _cancellable(batches.values()) if cancels else ()
         if running and now < limit:
-            until = min(now + CANCEL_AGAIN_SECONDS, limit)
-            return Cancel(running, until, "The time to wait is over, and on_timeout is 'cancel'.")
+            return Cancel(running, min(now + CANCEL_AGAIN_SECONDS, limit), TIME_IS_OVER)
         if now >= limit or has_ended:
-            return Finish(BatchEvent.timed_out(batches, watch.batch_ids, [str(error) for error in errors.values()]))
+            told = [str(error) for error in errors.values()]
+            return Finish(BatchEvent.timed_out(batches, watch.batch_ids, told, running), running)
         end = limit
     return _wait_on(watch, batches, errors, moves, now, end)
 
@@ -135,38 +154,37 @@ def _wait_on(
     errors: Mapping[str, KimiError],
     moves: Mapping[str, Move],
     now: float,
-    end: float | None,
+    end: float,
 ) -> Step:
     """Wait, unless a batch stands still and something else is asked for that case."""
     running = [batch for batch in batches.values() if not batch.is_terminal and batch.id in moves]
     stalls = {batch.id: stalls_at(batch, moves[batch.id], watch.stall_seconds) for batch in running}
     stalled = [batch for batch in running if stalls[batch.id] <= now]
-    lines = [stall_line(batch, moves[batch.id]) for batch in stalled]
+    notes = [stall_note(batch, moves[batch.id], watch.stall_seconds, now) for batch in stalled]
     if stalled and watch.on_stall == "fail":
-        told = f"{' '.join(lines)} The wait is given up, as on_stall='fail' asks."
+        told = f"{in_short(notes)} The wait is given up, as on_stall='fail' asks."
         return Finish(BatchEvent.failed(batches, told, _last_read(errors, moves)))
     if watch.on_stall == "cancel" and (cancellable := _cancellable(stalled)):
-        until = now + CANCEL_AGAIN_SECONDS if end is None else min(now + CANCEL_AGAIN_SECONDS, end)
-        return Cancel(cancellable, until, f"{' '.join(lines)} on_stall is 'cancel'.")
-    moments = [moment for moment in (end, *stalls.values()) if moment is not None and moment > now]
+        return Cancel(cancellable, min(now + CANCEL_AGAIN_SECONDS, end), f"{in_short(notes)} on_stall is 'cancel'.")
+    moments = [moment for moment in (end, *stalls.values()) if now < moment < math.inf]
     odd = [
         f"Batch {batch.id} has the status {batch.status!r}, which is not documented."
         for batch in running
         if batch.status not in ACTIVE_STATUSES
     ]
-    return Wait(min(moments, default=None), _fault(errors, watch), (*odd, *lines))
+    return Wait(min(moments, default=None), _fault(errors, watch), (*(Note(line, line) for line in odd), *notes))
 
 
-def _end_of_wait(watch: Watch, batches: Mapping[str, Batch]) -> float | None:
+def _end_of_wait(watch: Watch, batches: Mapping[str, Batch]) -> float:
     """When the wait ends: at the deadline, or when every batch should have ended by itself, whichever is first.
 
     Both are the same however often it is asked, so the answer does not move while nothing new is seen.
     """
+    deadline = math.inf if watch.deadline is None else watch.deadline
     known = [batch.expires_at for batch in batches.values() if batch.expires_at is not None]
     if not known or len(known) < len(watch.batch_ids):
-        return watch.deadline
-    own = max(known) + EXPIRY_GRACE_SECONDS
-    return own if watch.deadline is None else min(own, watch.deadline)
+        return deadline
+    return min(max(known) + EXPIRY_GRACE_SECONDS, deadline)
 
 
 def _last_read(batch_ids: Iterable[str], moves: Mapping[str, Move]) -> dict[str, BatchEnd]:
@@ -174,7 +192,13 @@ def _last_read(batch_ids: Iterable[str], moves: Mapping[str, Move]) -> dict[str,
 
 
 def _cancellable(batches: Iterable[Batch]) -> tuple[str, ...]:
-    return tuple(batch.id for batch in batches if batch.status in CANCELLABLE_STATUSES)
+    return tuple(batch.id for batch in batches if batch.is_cancellable)
+
+
+def _was_cancelled_after(batch: Batch, end: float) -> bool:
+    """Whether a batch was cancelled because the time to wait was over, as far as its own times tell."""
+    asked_at = batch.cancelling_at or batch.cancelled_at
+    return batch.status == "cancelled" and (asked_at is None or asked_at >= end - CLOCK_MARGIN_SECONDS)
 
 
 def _fault(errors: Mapping[str, KimiError], watch: Watch) -> str:

@@ -41,7 +41,7 @@ Ask = Single | Page
 class Shown:
     """What an answer showed.
 
-    :param batch_ids: In the order of the page; empty where the request failed.
+    :param batch_ids: In the order of the page.
     :param has_more: Whether the list goes on behind it; None where the platform does not say.
     """
 
@@ -70,12 +70,12 @@ def most_requests(batches: int) -> int:
     return batches // PAGE_SIZE + EXTRA_REQUESTS
 
 
-def requests_of_round(due: Collection[str], *, from_top: bool = True) -> Generator[Ask, Shown, None]:
-    """Say what to ask for, one request after the other; send back what each answer showed.
+def requests_of_round(due: Collection[str], *, from_top: bool = True) -> Generator[Ask, Shown | None, None]:
+    """Say what to ask for, one request after the other; send back what each answer showed, None where there was none.
 
     Paging begins at the top of the list, or behind a batch of our own that was just read, and goes on while pages show
-    what is looked for. After two ends of that, the rest is read singly. At most `most_requests` are made, so some may
-    be left out: see `Turns`.
+    what is looked for. After two ends of that, or a page that could not be had, the rest is read singly. At most
+    `most_requests` are made, so some may be left out: see `Turns`.
 
     :param due: Batches to look at, in the order in which they are read singly.
     :param from_top: Where paging begins.
@@ -88,6 +88,9 @@ def requests_of_round(due: Collection[str], *, from_top: bool = True) -> Generat
             return
         if page is not None and tries and len(unseen) > 1:
             shown = yield page
+            if shown is None:
+                tries = 0
+                continue
             found = unseen.keys() & set(shown.batch_ids)
             for batch_id in found:
                 del unseen[batch_id]

@@ -62,8 +62,10 @@ class Watched:
 
     @property
     def has_own_interval(self) -> bool:
-        """Whether a user has chosen how often to look."""
-        return any(waiter.watch.poll_interval_seconds is not None for waiter in self.waiters)
+        """Whether it is a user's choice how often to look: everybody's, or one that is shorter than ours."""
+        own = [waiter.watch.poll_interval_seconds for waiter in self.waiters]
+        given = [seconds for seconds in own if seconds is not None]
+        return bool(given) and (len(given) == len(own) or min(given) <= self.pause)
 
     def set_next(self, start: float, jitter: float) -> None:
         """Set when it is looked at after a look that began at `start`."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from airflow_provider_kimi.api.models import ACTIVE_STATUSES, CANCELLABLE_STATUSES, Batch
+from airflow_provider_kimi.api.models import ACTIVE_STATUSES, Batch
 from airflow_provider_kimi.batch.identity import ATTEMPT_KEY, TaskIdentity, is_of_instance
 from airflow_provider_kimi.exceptions import KimiInputError
 
@@ -71,7 +71,7 @@ def earlier_work(
     chosen = {label: max(by_mark.values(), key=lambda racing: _by_age(racing[0])) for label, by_mark in races.items()}
     return EarlierWork(
         {label: racing[0] for label, racing in chosen.items()},
-        tuple(batch for racing in chosen.values() for batch in racing[1:] if batch.status in CANCELLABLE_STATUSES),
+        tuple(batch for racing in chosen.values() for batch in racing[1:] if batch.is_cancellable),
         tuple(other),
     )
 

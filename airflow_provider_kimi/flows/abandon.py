@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from itertools import compress
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
@@ -13,7 +14,7 @@ from airflow_provider_kimi.flows.log import Log
 GIVEN_UP_STATES = frozenset({"failed", "success", "skipped"})
 
 #: Pauses before a cancel that met a passing fault is asked for again.
-AGAIN_SECONDS = (2.0, 4.0, 8.0)
+PAUSES_SECONDS = (2.0, 4.0, 8.0)
 
 #: Longest time that the cancels may take altogether.
 MAX_SECONDS = 60.0
@@ -29,7 +30,7 @@ def is_given_up(state: str | None, try_number: int | None, newest_try: int | Non
     return state in GIVEN_UP_STATES and newest_try == try_number
 
 
-async def cancel_all(
+async def cancel_with_retries(
     cancel: Callable[[str], Awaitable[Batch]],
     batch_ids: Sequence[str],
     log: Log,
@@ -37,10 +38,11 @@ async def cancel_all(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Ask for the cancel of every batch, whatever becomes of the others; again after a fault that passes."""
-    left = batch_ids
-    for pause in (0.0, *AGAIN_SECONDS):
+    left = list(batch_ids)
+    for pause in (0.0, *PAUSES_SECONDS):
         await sleep(pause)
-        left = [batch_id for batch_id in left if await _is_to_be_asked_again(cancel, batch_id, log, reason)]
+        again = await asyncio.gather(*(_is_to_be_asked_again(cancel, batch_id, log, reason) for batch_id in left))
+        left = list(compress(left, again))
         if not left:
             return
 

@@ -3,15 +3,19 @@
 import time
 from collections.abc import Callable, Sequence
 
-from airflow_provider_kimi.api.models import CANCELLABLE_STATUSES, UNCANCELLABLE_STATUSES, Batch
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.identity import Attempt, is_of_instance
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
+from airflow_provider_kimi.flows.at_once import AtOnce
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.look import in_time
 from airflow_provider_kimi.flows.lookup import find_batches
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
+
+#: Cancels of all waits of a triggerer: many may have the same deadline.
+CANCELS = AtOnce(3)
 
 
 def request_cancels(
@@ -43,7 +47,7 @@ def cancel_work_of(hook: KimiHook, attempt: Attempt, log: Log) -> list[Batch]:
     """Ask for the cancel of everything that a task instance has submitted in its run."""
 
     def runs_for_it(batch: Batch) -> bool:
-        return batch.status in CANCELLABLE_STATUSES and is_of_instance(batch.metadata or {}, attempt.task)
+        return batch.is_cancellable and is_of_instance(batch.metadata or {}, attempt.task)
 
     found = find_batches(hook, runs_for_it, log, since=attempt.run_after).batches
     return request_cancels(hook, [batch.id for batch in found], log)
@@ -70,7 +74,7 @@ def request_cancel(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[flo
     was seen to lose them.
     """
     batch = read_patiently(lambda: hook.get_batch(batch_id), log, sleep)
-    if not _can_help(batch):
+    if not batch.is_cancellable:
         log.info("Batch %s is %s: there is nothing to cancel.", batch_id, batch.status)
         return batch
     try:
@@ -85,11 +89,12 @@ def request_cancel(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[flo
 
 async def request_cancel_in_time(hook: KimiHook, batch_id: str) -> Batch:
     """Ask for a cancel if the batch's status allows one, once, for waits in an event loop."""
-    batch = await in_time(hook.aget_batch(batch_id))
-    if not _can_help(batch):
-        return batch
-    return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
+    async with CANCELS.turn():
+        batch = await in_time(hook.aget_batch(batch_id))
+    return await cancel_in_time(hook, batch_id) if batch.is_cancellable else batch
 
 
-def _can_help(batch: Batch) -> bool:
-    return not (batch.is_terminal or batch.status in UNCANCELLABLE_STATUSES)
+async def cancel_in_time(hook: KimiHook, batch_id: str) -> Batch:
+    """Cancel a batch that was just read, once, for waits in an event loop."""
+    async with CANCELS.turn():
+        return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")

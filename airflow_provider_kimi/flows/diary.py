@@ -1,9 +1,10 @@
 """Diary: what a wait writes into its task's log. Often at first, seldom later, each thing once."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.polling import Cancel, Seen, Step, Wait
+from airflow_provider_kimi.batch.movement import Note, in_short
+from airflow_provider_kimi.batch.polling import Seen, Step, Wait
 from airflow_provider_kimi.batch.progress import Progress, progress_of, summary_line
 from airflow_provider_kimi.flows.log import Log
 
@@ -42,11 +43,8 @@ class Diary:
         """
         batches = {batch_id: what for batch_id, what in seen.items() if isinstance(what, Batch)}
         fault = step.fault if isinstance(step, Wait) else ""
-        for note in step.notes if isinstance(step, Wait) else ():
-            self.warn(f"{note} Waiting on.")
-        if isinstance(step, Cancel):
-            self.warn(f"{step.reason} Cancelling {', '.join(step.batch_ids)}.")
         self.again_at = None
+        self._tell_notes(step.notes if isinstance(step, Wait) else (), now)
         self._tell_fault(fault, now)
         return self._tell_progress(batches, now) if len(batches) == self._count else None
 
@@ -58,6 +56,13 @@ class Diary:
         if (subject or line) not in self._warned:
             self._warned.add(subject or line)
             self._log.warning("%s", line)
+
+    def _tell_notes(self, notes: Iterable[Note], now: float) -> None:
+        new = [note for note in notes if note.subject not in self._warned]
+        if new and not self._is_too_soon(now):
+            self._warned.update(note.subject for note in new)
+            self._log.warning("%s Waiting on.", in_short(new))
+            self._told_at = now
 
     def _tell_fault(self, fault: str, now: float) -> None:
         if self._is_out == bool(fault) or self._is_too_soon(now):

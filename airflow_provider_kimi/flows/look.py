@@ -1,8 +1,9 @@
 """Look: one round of requests about batches, and the waiter that makes its rounds alone."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from airflow_provider_kimi.api.models import Batch, BatchPage
@@ -14,7 +15,7 @@ from airflow_provider_kimi.batch.pace import (
     seconds_per_request,
 )
 from airflow_provider_kimi.batch.polling import Seen, Watch
-from airflow_provider_kimi.batch.rounds import PAGE_SIZE, Page, Shown, Single, Tally, requests_of_round
+from airflow_provider_kimi.batch.rounds import PAGE_SIZE, Ask, Page, Shown, Single, Tally, requests_of_round
 from airflow_provider_kimi.batch.turns import Turns
 from airflow_provider_kimi.exceptions import (
     KimiApiError,
@@ -25,6 +26,8 @@ from airflow_provider_kimi.exceptions import (
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 #: Failed requests after which a round is given up.
 MAX_FAULTS_OF_A_ROUND = 2
@@ -114,31 +117,42 @@ class Round:
         longest = max((seconds for seconds in asked if seconds is not None), default=None)
         return Tally(self._requests, self._answered, len(self.faults), longest)
 
-    async def answers(self) -> AsyncIterator[Mapping[str, Seen]]:
-        """Yield what each answer shows, also of batches that were not looked for."""
-        unseen = self._unseen
-        asks = requests_of_round(list(unseen), from_top=self._turns.from_top)
-        ask = next(asks, None)
-        while ask is not None and len(self.faults) < MAX_FAULTS_OF_A_ROUND:
-            self._requests += 1
-            seen: Mapping[str, Seen] = {}
-            shown = Shown()
-            if isinstance(ask, Single):
-                seen = await self._read(ask)
-            elif (page := await self._list(ask)) is not None:
-                seen = {batch.id: batch for batch in page.data}
-                shown = Shown([batch.id for batch in page.data], page.has_more)
-                if ask.after is None:
-                    self._turns.top_shows(ours=any(batch_id in self._ours for batch_id in seen))
-            self._note(seen)
-            yield seen
-            try:
-                ask = asks.send(shown)
-            except StopIteration:
-                break
+    async def answers(self) -> AsyncGenerator[Mapping[str, Seen], None]:
+        """Yield what each answer shows, also of batches that were not looked for.
+
+        The next request is under way meanwhile, so that whoever is told something holds up nobody whose turn is later.
+        """
+        asks = requests_of_round(list(self._unseen), from_top=self._turns.from_top)
+        asking = self._begin(next(asks, None))
+        try:
+            while asking is not None:
+                seen, shown = await asking
+                self._note(seen)
+                asking = self._begin(_following(asks, shown)) if len(self.faults) < MAX_FAULTS_OF_A_ROUND else None
+                yield seen
+        finally:
+            if asking is not None:
+                asking.cancel()
         self._turns.leave_out(batch_id for batch_id in self._unread if batch_id in self._ours)
-        if self.faults and unseen:
-            yield dict.fromkeys(unseen, self.faults[-1])
+        if self.faults and self._unseen:
+            yield dict.fromkeys(self._unseen, self.faults[-1])
+
+    def _begin(self, ask: Ask | None) -> asyncio.Task[tuple[Mapping[str, Seen], Shown | None]] | None:
+        if ask is None:
+            return None
+        self._requests += 1
+        return asyncio.create_task(self._answer(ask))
+
+    async def _answer(self, ask: Ask) -> tuple[Mapping[str, Seen], Shown | None]:
+        if isinstance(ask, Single):
+            return await self._read(ask), Shown()
+        page = await self._list(ask)
+        if page is None:
+            return {}, None
+        seen = {batch.id: batch for batch in page.data}
+        if ask.after is None:
+            self._turns.top_shows(ours=any(batch_id in self._ours for batch_id in seen))
+        return seen, Shown(list(seen), page.has_more)
 
     def _note(self, seen: Mapping[str, Seen]) -> None:
         for batch_id, what in seen.items():
@@ -152,9 +166,10 @@ class Round:
         try:
             batch = await in_time(self._platform.aget_batch(batch_id))
         except KimiError as error:
-            if batch_id in self._ours:  # or its wait has left meanwhile
-                self._turns.has_failed(batch_id)
+            if batch_id not in self._ours:  # its wait has left meanwhile
+                return {}
             if error.retryable:
+                self._turns.has_failed(batch_id)
                 self.faults.append(error)
                 return {batch_id: error}
             if batch_id not in self._doubted:
@@ -179,6 +194,13 @@ class Round:
         return page
 
 
+def _following(asks: Generator[Ask, Shown | None, None], shown: Shown | None) -> Ask | None:
+    try:
+        return asks.send(shown)
+    except StopIteration:
+        return None
+
+
 def _concerns_all(error: KimiError) -> bool:
     """Whether a fault is one of the key, the account or the connection, and so the same for every batch."""
     if isinstance(error, KimiApiError):
@@ -189,6 +211,8 @@ def _concerns_all(error: KimiError) -> bool:
 async def in_time(call: Awaitable[T], otherwise: str = "They go on as they were.") -> T:
     """Bound a call as a whole: the client's own timeout starts anew with every byte, a lookup has none.
 
+    Whatever else goes wrong with it is an answer that did not come, and passes.
+
     :param otherwise: What is true of the batches if that is over.
     """
     try:
@@ -198,6 +222,14 @@ async def in_time(call: Awaitable[T], otherwise: str = "They go on as they were.
         raise KimiNoAnswerError(
             f"A call about batches took longer than {MAX_CALL_SECONDS:g} s. {otherwise} "
             "Check the network, and Airflow's API server, if this lasts."
+        ) from None
+    except KimiError:
+        raise
+    except Exception as error:  # whatever it is, it must not end a wait for work that is paid
+        _log.exception("A call about batches failed in an unforeseen way")
+        raise KimiNoAnswerError(
+            f"A call about batches failed in an unforeseen way ({type(error).__name__}). {otherwise} The log of this "
+            "process has the details; report them if this lasts."
         ) from None
 
 
@@ -243,13 +275,14 @@ class Alone:
             self._platform.renew()
         unread = [batch_id for batch_id in self._watch.batch_ids if not _has_ended(self._seen.get(batch_id))]
         answered = self.requests = 0
+        doubted_before = frozenset(self._doubted)
         goes_on = True
         while unread and goes_on:
             self._last = found = Round(self._platform, unread, self._watch.batch_ids, self._doubted, self._turns)
             async for seen in found.answers():
                 self._seen.update((batch_id, seen[batch_id]) for batch_id in unread if batch_id in seen)
                 unread = [batch_id for batch_id in unread if batch_id not in seen]
-            unread = [batch_id for batch_id in unread if batch_id not in self._doubted]
+            unread = [batch_id for batch_id in unread if batch_id not in self._doubted - doubted_before]
             self.requests += found.tally.requests
             answered += found.tally.answered
             goes_on = not found.faults
@@ -271,8 +304,9 @@ class Alone:
         paces = [pause_between_looks(batch, now) for batch in running if batch is None or not batch.is_terminal]
         pause = min(paces, default=CONFIRM_SECONDS) if interval is None else interval
         spacing = self.requests * seconds_per_request(self._platform.requests_per_minute, interval)
-        pause = pause_after_faults(max(pause, spacing), self._faults, self._last.tally.asked_seconds)
-        return min(pause, CONFIRM_SECONDS) if self._doubted else pause
+        if self._doubted:
+            pause = min(pause, CONFIRM_SECONDS)
+        return pause_after_faults(max(pause, spacing), self._faults, self._last.tally.asked_seconds)
 
     def _known(self, batch_id: str) -> Batch | None:
         seen = self._seen.get(batch_id)

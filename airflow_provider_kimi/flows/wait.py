@@ -3,13 +3,13 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.movement import Move, moves_after
-from airflow_provider_kimi.batch.polling import Cancel, Finish, Seen, Watch, decide_next
+from airflow_provider_kimi.batch.polling import TIME_IS_OVER, Cancel, Finish, Seen, Watch, decide_next
 from airflow_provider_kimi.batch.progress import Progress
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.flows.diary import Diary
@@ -69,7 +69,7 @@ async def until_finished(
     """
     diary = Diary(log, len(watch.batch_ids), clock(), told)
     moves: Mapping[str, Move] = {}
-    reasons: dict[str, None] = {}
+    reasons: dict[tuple[str, ...], str] = {}
     until, cancel_at = watch.deadline, 0.0
     while True:
         seen = await sight.look(until, diary.again_at)
@@ -79,18 +79,22 @@ async def until_finished(
         if (progress := diary.write(seen, step, now)) is not None:
             show(progress)
         if isinstance(step, Finish):
-            return step.event.after_cancels(reasons)
+            await _ask_for_cancels(cancel, step.cancels, TIME_IS_OVER, diary)
+            return step.event.after_cancels(reasons.values())
         if isinstance(step, Cancel) and now >= cancel_at:  # all was just read; between two, a batch may have gone on
-            reasons[step.reason] = None
-            await _cancel_all(cancel, step, diary)
+            reasons.setdefault(step.batch_ids, step.reason)
+            await _ask_for_cancels(cancel, step.batch_ids, step.reason, diary)
             cancel_at = step.until
         until = cancel_at if isinstance(step, Cancel) else step.until
 
 
-async def _cancel_all(cancel: CancelCall, step: Cancel, diary: Diary) -> None:
+async def _ask_for_cancels(cancel: CancelCall, batch_ids: Sequence[str], reason: str, diary: Diary) -> None:
     """Ask for cancels; one that fails is asked for again after a later look, and after two the rest is left for it."""
+    if batch_ids:
+        ids = ", ".join(batch_ids)
+        diary.warn(f"{reason} Cancelling {ids}.", subject=f"cancels of {ids}")
     faults = 0
-    for batch_id in random.sample(step.batch_ids, len(step.batch_ids)):
+    for batch_id in random.sample(batch_ids, len(batch_ids)):
         try:
             await cancel(batch_id)
         except KimiError as error:
@@ -122,10 +126,14 @@ def look_once(
         step = decide_next(watch, seen, moves_after({}, seen, now), now)
         diary = Diary(log, len(watch.batch_ids), now, told=())
         diary.write(seen, step, now)
-        if isinstance(step, Cancel):
-            await _cancel_all(cancel, step, diary)
         statuses = frozenset(what.status for what in seen.values() if isinstance(what, Batch))
-        return Looked(step.event if isinstance(step, Finish) else None, statuses, alone.pause_seconds())
+        if isinstance(step, Finish):
+            await _ask_for_cancels(cancel, step.cancels, TIME_IS_OVER, diary)
+            return Looked(step.event, statuses, 0.0)
+        if isinstance(step, Cancel):
+            await _ask_for_cancels(cancel, step.batch_ids, step.reason, diary)
+        pause = alone.pause_seconds()
+        return Looked(None, statuses, pause if step.until is None else min(pause, step.until - now))
 
     return asyncio.run(look())
 

@@ -11,13 +11,13 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from contextvars import Context
 from weakref import WeakKeyDictionary
 
 from airflow_provider_kimi.batch.polling import Seen, Watch
 from airflow_provider_kimi.batch.schedule import NEVER, Schedule
 from airflow_provider_kimi.batch.turns import Turns
-from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.look import Round
 from airflow_provider_kimi.flows.subscription import LATE_SECONDS, Subscription
@@ -114,13 +114,9 @@ class Watcher:
         told: set[str] = set()
         self._renew(start)
         found = Round(self.hook, ids, schedule.watched.keys(), self._doubted, self._turns)
-        try:
-            async for seen in found.answers():
+        async with aclosing(found.answers()) as answers:
+            async for seen in answers:
                 await self._tell(seen, start, jitter, told)
-        except Exception as error:  # whatever it is, it must not end the wait for work that is paid
-            _log.exception("A look at the batches failed in an unforeseen way")
-            found.faults.append(_unexpected(error))
-            await self._tell(dict.fromkeys(ids, found.faults[-1]), start, jitter, told)
         schedule.requests_per_minute = self.hook.requests_per_minute
         schedule.settle(start, due, told, found.tally)
 
@@ -133,24 +129,16 @@ class Watcher:
     async def _tell(self, seen: Mapping[str, Seen], start: float, jitter: float, told: set[str]) -> None:
         """Wake whom it concerns, a few at a time; note of which batches something was told."""
         woken = 0
-        now = time.time()
         for batch_id, what in seen.items():
             watched = self._schedule.watched.get(batch_id)
             if watched is None:
                 continue
             news = self._schedule.note(watched, what, start, jitter)
             told.add(batch_id)
-            woken += sum(waiter.tell(batch_id, news, now) for waiter in watched.waiters)
+            woken += sum(waiter.tell(batch_id, news, start) for waiter in watched.waiters)
             if woken >= SLICE:
                 woken = 0
                 await asyncio.sleep(0)
-
-
-def _unexpected(error: Exception) -> KimiNoAnswerError:
-    return KimiNoAnswerError(
-        f"A look at the batches failed in an unforeseen way ({type(error).__name__}). The batches go on as they were. "
-        "The triggerer's own log has the details; report them if this lasts."
-    )
 
 
 #: By the loop that they run in. A watcher holds its loop by its task, so it has to be left for both to go.

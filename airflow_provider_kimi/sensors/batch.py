@@ -184,9 +184,8 @@ class KimiBatchSensor(BaseSensorOperator):
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         """Tell Airflow when to poke again in ``mode="reschedule"``; it asks so in all its versions since 2.11."""
-        if self._poll_interval is None and not self.exponential_backoff:
-            return self._pause_seconds
-        return float(super()._get_next_poke_interval(*args, **kwargs))
+        asked = super()._get_next_poke_interval(*args, **kwargs) if self.exponential_backoff else 0.0
+        return max(float(asked), self._pause_seconds)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Resume when the trigger has fired.

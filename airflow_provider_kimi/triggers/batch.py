@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OnStall
 from airflow_provider_kimi.batch.polling import OnTimeout, Watch
 from airflow_provider_kimi.batch.progress import Progress
 from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, push_xcom, task_state
-from airflow_provider_kimi.flows.abandon import cancel_all, is_given_up, to_the_end
-from airflow_provider_kimi.flows.cancel import request_cancel_in_time
-from airflow_provider_kimi.flows.look import in_time
+from airflow_provider_kimi.flows.abandon import cancel_with_retries, is_given_up, to_the_end
+from airflow_provider_kimi.flows.at_once import AtOnce
+from airflow_provider_kimi.flows.cancel import cancel_in_time, request_cancel_in_time
 from airflow_provider_kimi.flows.wait import until_finished
 from airflow_provider_kimi.flows.watcher import subscribe
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -27,13 +26,11 @@ WAITING_TRY_KEY = "kimi_waiting_try"
 #: XCom key under which a wait shows how far its batches are.
 PROGRESS_KEY = "progress"
 
-#: How many of a triggerer's waits show that at once: each push is a request that Airflow answers one after the other.
-PUSHES_AT_ONCE = 2
+#: Waits of a triggerer that show that at once: each push is a request that Airflow answers one after the other.
+PUSHES = AtOnce(2)
 
 #: Longest time that one push may take.
 PUSH_SECONDS = 30.0
-
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class KimiBatchTrigger(BaseTrigger):
@@ -47,7 +44,8 @@ class KimiBatchTrigger(BaseTrigger):
 
     :param batch_ids: Batches to wait for.
     :param kimi_conn_id: Airflow connection, looked up in the triggerer.
-    :param poll_interval: Seconds between two looks; None for 10 seconds at first to a minute or more later.
+    :param poll_interval: Seconds between two looks, and from a start of the triggerer to the first one; None for 10
+        seconds at first to a minute or more later.
     :param deadline: Unix seconds; absolute, so that a restart does not begin the wait anew. Six hours after the last
         batch's ``expires_at`` the wait ends too, if that is earlier and known; None for no other end.
     :param on_timeout: ``cancel`` cancels what has not ended by then, and waits up to an hour for the end; ``keep`` lets
@@ -127,7 +125,7 @@ class KimiBatchTrigger(BaseTrigger):
     async def _cancel(self, batch_id: str) -> Batch:
         hook = KimiHook(self.kimi_conn_id)
         try:
-            return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
+            return await cancel_in_time(hook, batch_id)
         finally:
             await hook.aclose()
 
@@ -142,9 +140,8 @@ class KimiBatchTrigger(BaseTrigger):
             self._showing.cancel()
 
     async def _push(self, value: dict[str, Any]) -> None:
-        turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(PUSHES_AT_ONCE))
         try:
-            async with turns:
+            async with PUSHES.turn():
                 await asyncio.wait_for(push_xcom(self.task_instance, PROGRESS_KEY, value), PUSH_SECONDS)
         except Exception as error:  # that this fails concerns nobody's batch
             self.log.debug("The XCom %s was not pushed: %s", PROGRESS_KEY, error)
@@ -164,6 +161,6 @@ class KimiBatchTrigger(BaseTrigger):
         hook = KimiHook(self.kimi_conn_id)
         try:
             cancel = partial(request_cancel_in_time, hook)
-            await cancel_all(cancel, self.batch_ids, self.log, f"the task was marked {state}")
+            await cancel_with_retries(cancel, self.batch_ids, self.log, f"the task was marked {state}")
         finally:
             await hook.aclose()

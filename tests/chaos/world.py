@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
 from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.exceptions import KimiError
-from airflow_provider_kimi.flows.abandon import cancel_all
+from airflow_provider_kimi.flows.abandon import cancel_with_retries
 from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.flows.prepare import Order
 from airflow_provider_kimi.flows.submit import submit
@@ -110,7 +110,7 @@ class World:
         async def sleep(seconds: float) -> None:
             self.sim.advance(seconds)
 
-        asyncio.run(cancel_all(cancel, self.ids, self.log, "the task was marked failed", sleep))
+        asyncio.run(cancel_with_retries(cancel, self.ids, self.log, "the task was marked failed", sleep))
 
     def land(self, doom: Doom) -> bool:
         """One try of the results task; whether it succeeded."""

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
+from airflow_provider_kimi.flows.wait import look_once
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
@@ -19,7 +20,7 @@ from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
 from tests.support.tasks import resume_task, run_task
-from tests.support.triggers import created
+from tests.support.triggers import created, fired
 from tests.support.waiting import waited
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -158,6 +159,44 @@ class TestOnTimeout:
             event = wait_for(hook, sim, batch_id, deadline=begun + HOUR, on_timeout="cancel")
         assert f"{batch_id} is cancelling" in event.message
         assert sim.now() - begun == pytest.approx(HOUR + CANCEL_GRACE_SECONDS, abs=2)
+
+    def test_cancels_though_the_triggerer_was_away_for_longer_than_a_cancel_may_take(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            (batch_id,) = created(connect(sim), 1)
+            deadline = time.time() - CANCEL_GRACE_SECONDS - 60
+            (event,) = fired([KimiBatchTrigger([batch_id], poll_interval=5, deadline=deadline, on_timeout="cancel")])
+            assert sim.status(batch_id) == "cancelling"
+        assert event.outcome == "timed_out"
+
+    def test_cancels_in_a_task_that_is_rescheduled_more_seldom_than_that(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            hook = connect(sim)
+            (batch_id,) = created(hook, 1)
+            watch = Watch((batch_id,), 2 * HOUR, sim.now() + 2.5 * HOUR, "cancel")
+            pauses = []
+            while (found := look_once(hook, watch, LogRecord(), clock=sim.now)).event is None:
+                pauses.append(found.pause_seconds)
+                sim.advance(found.pause_seconds)
+            assert sim.status(batch_id) == "cancelled"
+        assert pauses[:3] == pytest.approx([2 * HOUR, 0.5 * HOUR, 60], abs=2)
+
+    def test_of_many_waits_at_once_opens_few_connections(self, connect: Connect) -> None:
+        with KimiSimulator(timing=NEVER) as sim:
+            ids = created(connect(sim), 40)
+            sim.inject("cancel_batch", hang_seconds=0.5, times=None)
+            at_once = 0
+
+            async def count() -> None:
+                nonlocal at_once
+                while True:
+                    at_once = max(
+                        at_once, sum(call.name == "cancel_batch" and call.status is None for call in sim.journal)
+                    )
+                    await asyncio.sleep(0.05)
+
+            options: dict[str, Any] = {"poll_interval": 1, "deadline": time.time() - 1, "on_timeout": "cancel"}
+            fired([KimiBatchTrigger([batch_id], **options) for batch_id in ids], count)
+        assert at_once <= 3
 
     def test_lets_results_being_assembled_be(self, connect: Connect) -> None:
         with KimiSimulator(speed=0, timing=Timing(working_seconds=1, finalizing_seconds=1.5 * HOUR)) as sim:

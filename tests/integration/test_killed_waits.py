@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.flows.abandon import cancel_all, is_given_up, to_the_end
+from airflow_provider_kimi.flows.abandon import cancel_with_retries, is_given_up, to_the_end
 from airflow_provider_kimi.flows.cancel import request_cancel_in_time
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
@@ -44,7 +44,9 @@ class TestTheCancelOfAKilledTask:
             ids = submit_prompts(hook, 2).batch_ids
             sim.inject("cancel_batch", hang_seconds=2)
             log = LogRecord()
-            killed = asyncio.create_task(to_the_end(cancel_all(hook.acancel_batch, ids, log, "marked failed"), log))
+            killed = asyncio.create_task(
+                to_the_end(cancel_with_retries(hook.acancel_batch, ids, log, "marked failed"), log)
+            )
             for _ in range(10):
                 await asyncio.sleep(0.2)
                 killed.cancel()
@@ -71,7 +73,7 @@ class TestTheCancelOfAKilledTask:
             hook = connect(sim)
             log = LogRecord()
             (batch_id,) = submit_prompts(hook, 2).batch_ids
-            await cancel_all(hook.acancel_batch, ["batch_gone", batch_id], log, "marked failed")
+            await cancel_with_retries(hook.acancel_batch, ["batch_gone", batch_id], log, "marked failed")
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
         assert "batch_gone was not cancelled" in log.warnings[0]
@@ -91,7 +93,7 @@ class TestTheCancelOfAKilledTask:
             hook, log = connect(sim), LogRecord()
             (batch_id,) = submit_prompts(hook, 2).batch_ids
             sim.inject("cancel_batch", status=502)
-            await cancel_all(partial(request_cancel_in_time, hook), [batch_id], log, "marked failed")
+            await cancel_with_retries(partial(request_cancel_in_time, hook), [batch_id], log, "marked failed")
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
         assert len(log.warnings) == 1

@@ -60,6 +60,15 @@ async def test_each_once_and_those_of_others_not_at_all(sim: KimiSimulator, hook
     assert [batch_id for told in looks.told for batch_id in told] == [first]
 
 
+async def test_those_that_the_platform_does_not_know_any_more_are_forgotten_by_one_look(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    looks = Looks(sim, hook, Mark(sim.now(), frozenset(f"batch_gone_{number}" for number in range(40))))
+    await looks.look(1)
+    assert looks.mark.running == frozenset()
+    assert len(sim.journal) <= 40 * 4, "for each, two looks at it and two at the list behind it"
+
+
 async def test_those_that_end_between_two_lives_of_the_triggerer(sim: KimiSimulator, hook: KimiHook) -> None:
     first = await asyncio.to_thread(tagged, hook)
     before = Looks(sim, hook)

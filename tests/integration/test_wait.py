@@ -312,15 +312,46 @@ def test_a_wrong_on_incomplete_is_refused_when_the_dag_is_parsed() -> None:
         sensor("batch_1", on_incomplete="ignore")
 
 
+def next_poke(task: KimiBatchSensor) -> float:
+    """In how many seconds a task that is rescheduled looks again."""
+    begun = time.time()
+    with pytest.raises(AirflowRescheduleException) as caught:
+        run_task(task, Rescheduled())
+    return float(caught.value.reschedule_date.timestamp() - begun)
+
+
+def rescheduled(batch_id: Any, **parameters: Any) -> KimiBatchSensor:
+    return KimiBatchSensor(task_id="wait", batch_id=batch_id, deferrable=False, mode="reschedule", **parameters)
+
+
 def test_a_rescheduled_wait_keeps_to_the_pace_of_the_batch(sim: KimiSimulator, hook: KimiHook) -> None:
     """Ten seconds at first would be six requests a minute; the connection says nothing, so there is time for three."""
     (batch_id,) = submit_prompts(hook, 2).batch_ids
     for parameters, seconds in (({}, 20), ({"poke_interval": 7}, 7), ({"poke_interval": timedelta(seconds=90)}, 90)):
-        task = KimiBatchSensor(task_id="wait", batch_id=batch_id, deferrable=False, mode="reschedule", **parameters)
-        begun = time.time()
-        with pytest.raises(AirflowRescheduleException) as caught:
-            run_task(task, Rescheduled())
-        assert caught.value.reschedule_date.timestamp() - begun == pytest.approx(seconds, abs=5)
+        assert next_poke(rescheduled(batch_id, **parameters)) == pytest.approx(seconds, abs=5)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"poke_interval": 7}])
+def test_a_rescheduled_wait_keeps_to_what_the_platform_and_the_connection_ask_for(
+    sim: KimiSimulator, connect: Connect, parameters: dict[str, Any]
+) -> None:
+    (batch_id,) = submit_prompts(connect(sim, requests_per_minute=1), 2).batch_ids
+    assert next_poke(rescheduled(batch_id, **parameters)) == pytest.approx(60, abs=5)
+    sim.inject("get_batch", status=429, error_type="rate_limit_reached_error", retry_after=300)
+    assert next_poke(rescheduled(batch_id, **parameters)) == pytest.approx(300, abs=5)
+
+
+async def test_an_id_in_doubt_does_not_shorten_a_pause_that_the_platform_asks_for(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
+    sim.inject("get_batch", status=404, error_type="resource_not_found_error")
+    sim.inject("get_batch", status=429, error_type="rate_limit_reached_error", retry_after=300)
+    alone = Alone(hook, Watch(("batch_gone", batch_id)), clock=sim.now)
+    await alone.look_now()
+    await hook.aclose()
+    assert alone.is_in_doubt
+    assert alone.pause_seconds() == 300
 
 
 class Rescheduled(TaskInstanceRecord):

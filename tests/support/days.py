@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
-from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.batch.polling import Seen, Watch
-from airflow_provider_kimi.batch.rounds import (
-    PAGE_SIZE,
-    Ask,
-    Page,
-    Shown,
-    Single,
-    Tally,
-    requests_of_round,
-)
-from airflow_provider_kimi.batch.schedule import NEVER, Schedule
+from airflow_provider_kimi.batch.rounds import PAGE_SIZE
+from airflow_provider_kimi.batch.schedule import NEVER, Schedule, Watched
 from airflow_provider_kimi.batch.turns import Turns
-from airflow_provider_kimi.exceptions import KimiNoAnswerError
+from airflow_provider_kimi.exceptions import KimiApiError
+from airflow_provider_kimi.flows.look import Round
 from tests.unit.samples import make_batch
 
 NOW, MINUTE, HOUR = 1_000_000.0, 60.0, 3600.0
+
+_LOOP = asyncio.Runner()
 
 
 @dataclass(eq=False)
@@ -54,8 +50,13 @@ class Days:
     broken: set[str] = field(default_factory=set)
     limit: int | None = None
     is_out: bool = False
+    is_key_refused: bool = False
+    has_no_list: bool = False
+    odd: set[str] = field(default_factory=set)
     asked_seconds: float | None = None
+    doubted: set[str] = field(default_factory=set)
     turns: Turns = field(default_factory=Turns)
+    requests_per_minute: float | None = None
 
     def wait(self, *batch_ids: str, every: float | None = None, first_at: float = NOW, until: float = NEVER) -> Wait:
         self.newest_first[:0] = batch_ids
@@ -75,51 +76,45 @@ class Days:
     def make_round(self) -> None:
         due = self.schedule.due(self.now)
         assert due, "a round that looks at nothing would never end"
-        ids = [watched.batch_id for watched in due]
-        told: set[str] = set()
-        requests = faults = 0
-        asks = requests_of_round(self.turns.ordered(ids), from_top=self.turns.from_top)
-        ask = next(asks, None)
-        while ask is not None and faults < 2:
-            requests += 1
-            self.calls.append(self.now)
-            page = self.page(ask)
-            faults += page is None
-            if isinstance(ask, Single) and page is None:
-                self.turns.has_failed(ask.batch_id)
-            if page and isinstance(ask, Page) and ask.after is None:
-                self.turns.top_shows(ours=any(batch_id in self.schedule.watched for batch_id in page))
-            for batch_id in page or ():
-                if batch_id in self.schedule.watched:
-                    self.turns.was_read(batch_id)
-                    self.tell(batch_id, self.look_at(batch_id))
-                    told.add(batch_id)
-            try:
-                ask = asks.send(Shown(page or ()))
-            except StopIteration:
-                break
-        self.turns.leave_out(set(ids) - told)
-        for batch_id in set(ids) - told if faults else ():
-            self.tell(batch_id, KimiNoAnswerError("No answer."))
-            told.add(batch_id)
-        asked = self.asked_seconds if faults else None
-        self.schedule.settle(self.now, due, told, Tally(requests, requests - faults, faults, asked))
+        _LOOP.run(self._look_at(due))
 
-    def page(self, ask: Ask) -> list[str] | None:
-        """What an answer shows; None where there is none."""
-        if self.is_out or (isinstance(ask, Single) and ask.batch_id in self.broken):
-            return None
-        if self.limit is not None and sum(call > self.now - MINUTE for call in self.answered) >= self.limit:
-            return None
-        self.answered.append(self.now)
-        if isinstance(ask, Single):
-            return [ask.batch_id]
+    async def _look_at(self, due: list[Watched]) -> None:
+        told: set[str] = set()
+        ids = [watched.batch_id for watched in due]
+        found = Round(self, ids, self.schedule.watched.keys(), self.doubted, self.turns)
+        async for seen in found.answers():
+            for batch_id in seen.keys() & self.schedule.watched.keys():
+                self.tell(batch_id, seen[batch_id])
+                told.add(batch_id)
+        self.schedule.settle(self.now, due, told, found.tally)
+
+    async def aget_batch(self, batch_id: str) -> Batch:
+        self._answer(is_broken=batch_id in self.broken)
+        if batch_id in self.odd:
+            raise RuntimeError("a fault of a library that nobody has seen fail")
+        return self.look_at(batch_id)
+
+    async def alist_batches(self, *, after: str | None = None, limit: int = PAGE_SIZE) -> BatchPage:
+        self._answer(is_broken=self.has_no_list)
         start = 0
-        if ask.after is not None:
-            if ask.after not in self.newest_first:
-                return []
-            start = self.newest_first.index(ask.after) + 1
-        return self.newest_first[start : start + PAGE_SIZE]
+        if after is not None:
+            if after not in self.newest_first:
+                return BatchPage([])
+            start = self.newest_first.index(after) + 1
+        return BatchPage([self.look_at(batch_id) for batch_id in self.newest_first[start : start + limit]])
+
+    def renew(self) -> None:
+        """There is nothing to read anew."""
+
+    def _answer(self, *, is_broken: bool) -> None:
+        self.calls.append(self.now)
+        if self.is_key_refused:
+            raise KimiApiError("The key is refused.", status_code=401)
+        is_over_limit = self.limit is not None and sum(call > self.now - MINUTE for call in self.answered) >= self.limit
+        if self.is_out or is_broken or is_over_limit:
+            asked = self.asked_seconds
+            raise KimiApiError("Not now.", status_code=503, retryable=True, retry_after_seconds=asked)
+        self.answered.append(self.now)
 
     def look_at(self, batch_id: str) -> Batch:
         status = "completed" if batch_id in self.ended else "in_progress"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.polling import CANCEL_AGAIN_SECONDS, Seen, Watch
+from airflow_provider_kimi.batch.polling import CANCEL_AGAIN_SECONDS, TIME_IS_OVER, Seen, Watch
 from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.flows.wait import until_finished
 from tests.support.logs import LogRecord
@@ -47,7 +47,11 @@ async def test_one_that_failed_is_asked_for_again_by_a_fresh_look_though_others_
         return make_batch("cancelling", batch_id)
 
     watch = Watch(("a", "b"), 5.0, DEADLINE, "cancel")
-    event = await until_finished(told, cancel, watch, LogRecord(), clock=lambda: told.now)
+    event = await until_finished(told, cancel, watch, log := LogRecord(), clock=lambda: told.now)
     assert event.outcome == "timed_out"
+    assert [line for line in log.warnings if "Cancelling" in line] == [
+        f"{TIME_IS_OVER} Cancelling a, b.",
+        f"{TIME_IS_OVER} Cancelling b.",
+    ]
     assert sorted(cancels) == [(DEADLINE, "a"), (DEADLINE, "b"), (AGAIN, "b")]
     assert told.asked == [DEADLINE, AGAIN, AGAIN, AGAIN, AGAIN + CANCEL_AGAIN_SECONDS]

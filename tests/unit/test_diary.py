@@ -1,9 +1,11 @@
 """What a wait writes into its task's log."""
 
 import random
+from collections.abc import Callable
 
 from airflow_provider_kimi.api.models import RequestCounts
-from airflow_provider_kimi.batch.polling import Seen, Wait
+from airflow_provider_kimi.batch.movement import Move, Note, moves_after
+from airflow_provider_kimi.batch.polling import Seen, Wait, Watch, decide_next
 from airflow_provider_kimi.flows.diary import Diary
 from tests.support.logs import LogRecord
 from tests.unit.samples import make_batch
@@ -68,12 +70,48 @@ def test_what_is_held_back_is_told_when_the_time_has_come() -> None:
     assert diary.again_at is None
 
 
+def told_of(watch: Watch, seen_at: Callable[[int], dict[str, Seen]], seconds: int) -> list[str]:
+    """What a day of such looks writes, one a minute."""
+    log, moves = LogRecord(), dict[str, Move]()
+    diary = Diary(log, len(watch.batch_ids), NOW)
+    for second in range(0, seconds, 60):
+        now, seen = NOW + second, seen_at(second)
+        moves = moves_after(moves, seen, now)
+        diary.write(seen, decide_next(watch, seen, moves, now), now)
+    return log.warnings
+
+
+def test_300_batches_that_stand_still_one_after_the_other_are_told_in_fewer_than_100_lines() -> None:
+    watch = Watch(tuple(f"batch_{number}" for number in range(300)), stall_seconds=3600)
+
+    def stuck(second: int) -> dict[str, Seen]:
+        return {
+            batch_id: make_batch(batch_id=batch_id, request_counts=RequestCounts(10**6, min(second, 200 * number)))
+            for number, batch_id in enumerate(watch.batch_ids)
+        }
+
+    warnings = told_of(watch, stuck, DAY)
+    assert 10 < len(warnings) < 100
+    assert all(any(batch_id in line or "more like this" in line for line in warnings) for batch_id in watch.batch_ids)
+    assert max(map(len, warnings)) < 1000
+
+
+def test_a_batch_that_works_on_behind_its_window_is_told_once_and_not_to_stand_still() -> None:
+    def late(second: int) -> dict[str, Seen]:
+        return {"batch_1": make_batch(expires_at=int(NOW), request_counts=RequestCounts(100_000, 50_000 + second))}
+
+    (warning,) = told_of(Watch(("batch_1",)), late, 6 * 3600)
+    assert "rows done, and its window ended at" in warning
+    assert "has not moved" not in warning
+
+
 def test_a_warning_about_a_batch_comes_once() -> None:
     log = LogRecord()
     diary = Diary(log, 1, NOW)
     for second in range(100):
-        diary.write(in_progress(0), Wait(notes=("Batch batch_1 is odd.",)), NOW + second)
-    assert log.warnings == ["Batch batch_1 is odd. Waiting on."]
+        note = Note("batch_1 is odd", f"Batch batch_1 is odd, with {second} rows done.")
+        diary.write(in_progress(0), Wait(notes=(note,)), NOW + second)
+    assert log.warnings == ["Batch batch_1 is odd, with 0 rows done. Waiting on."]
 
 
 def test_an_outage_is_told_when_it_begins_and_when_it_is_over() -> None:

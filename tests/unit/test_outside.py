@@ -1,7 +1,8 @@
 """Which batches of other people have ended since the last look."""
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.outside import CLOCK_MARGIN_SECONDS, Mark, carries, news_of
+from airflow_provider_kimi.batch.outside import Mark, carries, news_of
+from airflow_provider_kimi.batch.polling import CLOCK_MARGIN_SECONDS
 from tests.unit.samples import make_batch
 
 NOW = 1_757_000_000
@@ -18,6 +19,11 @@ def told(mark: Mark, *looks: list[Batch]) -> list[list[str]]:
 
 def completed(batch_id: str, at: int | None) -> Batch:
     return make_batch("completed", batch_id, completed_at=at)
+
+
+def test_one_that_was_told_and_is_on_no_page_for_a_while_is_not_told_again() -> None:
+    running, ended = make_batch("in_progress", "a"), completed("a", NOW + 30)
+    assert told(Mark(NOW), [running], [ended], [], [ended]) == [[], ["a"], [], []]
 
 
 def test_one_that_ran_before_is_told_once() -> None:

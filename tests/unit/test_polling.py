@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch, RequestCounts
 from airflow_provider_kimi.batch.events import BatchEnd, BatchEvent
-from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OVERDUE_SECONDS, OnStall, moves_after
+from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OVERDUE_SECONDS, Note, OnStall, moves_after
 from airflow_provider_kimi.batch.polling import (
     CANCEL_AGAIN_SECONDS,
     CANCEL_GRACE_SECONDS,
@@ -74,8 +74,8 @@ class TestOneBatch:
     @pytest.mark.parametrize("status", UNKNOWN)
     def test_an_unknown_status_is_waited_on_and_noted(self, status: str) -> None:
         """T18: waiting on is safe, silence is not."""
-        note = f"Batch batch_1 has the status {status!r}, which is not documented."
-        assert decide(make_batch(status)) == Wait(NOW + DEFAULT_STALL_SECONDS, notes=(note,))
+        line = f"Batch batch_1 has the status {status!r}, which is not documented."
+        assert decide(make_batch(status)) == Wait(NOW + DEFAULT_STALL_SECONDS, notes=(Note(line, line),))
 
     @pytest.mark.parametrize("status", [*ACTIVE, *UNKNOWN])
     def test_the_deadline_ends_the_wait_for_any_other_status(self, status: str) -> None:
@@ -229,6 +229,27 @@ class TestTheEndOfAWait:
         assert step.until == pytest.approx(NOW + 7, abs=1)
 
 
+class TestOnTimeoutCancel:
+    def test_cancels_a_status_that_nobody_knows_too(self) -> None:
+        step = decide(make_batch("queued"), deadline=NOW, on_timeout="cancel")
+        assert isinstance(step, Cancel)
+        assert step.batch_ids == ("batch_1",)
+
+    def test_cancels_at_last_where_nobody_looked_in_the_hour_after_the_deadline(self) -> None:
+        deadline = NOW - CANCEL_GRACE_SECONDS - 60
+        seen = [make_batch(status) for status in ("in_progress", "finalizing", "completed")]
+        step = decide(*seen, deadline=deadline, on_timeout="cancel")
+        assert isinstance(step, Finish)
+        assert step.cancels == ("batch_1",)
+        assert "asked to stop now" in step.event.message
+        assert "goes on and is billed" not in step.event.message
+
+    def test_is_not_said_of_one_that_somebody_cancelled_long_before(self) -> None:
+        """Everything had ended by then, though that was seen later only."""
+        batch = make_batch("cancelled", cancelling_at=int(NOW - 7200), cancelled_at=int(NOW - 7000))
+        assert event_of(decide(batch, deadline=NOW - 60, on_timeout="cancel")).outcome == "ended"
+
+
 class TestABatchThatStandsStill:
     HALF = RequestCounts(10, 5)
 
@@ -242,8 +263,8 @@ class TestABatchThatStandsStill:
         step = self.stalled("keep")
         assert isinstance(step, Wait)
         (note,) = step.notes
-        assert "batch_1: in_progress, 5 of 10 rows done, and has not moved since 2025-09-04 15:33 UTC" in note
-        assert "its window ends at 2025-09-05" in note
+        assert "batch_1: in_progress, 5 of 10 rows done, and has not moved since 2025-09-04 15:33 UTC" in note.line
+        assert "its window ends at 2025-09-05" in note.line
 
     def test_is_cancelled_if_that_is_asked_for(self) -> None:
         step = self.stalled("cancel")
@@ -266,14 +287,16 @@ class TestABatchThatStandsStill:
         assert decide_next(Watch(("batch_1",), stall_seconds=100), after, moves, NOW + 100) == Wait(NOW + 199)
 
     def test_is_one_that_is_overdue_as_well(self) -> None:
-        step = decide(make_batch(expires_at=int(NOW - OVERDUE_SECONDS)))
+        step = decide(make_batch(expires_at=int(NOW - OVERDUE_SECONDS), request_counts=self.HALF))
         assert isinstance(step, Wait)
-        assert "its window ends at" in step.notes[0]
+        (note,) = step.notes
+        assert "5 of 10 rows done, and its window ended at 2025-09-04 15:03 UTC." in note.line
+        assert "has not moved" not in note.line, "its rows may get done"
 
     def test_is_known_by_its_own_times_after_a_restart(self) -> None:
         step = decide(make_batch("finalizing", finalizing_at=int(NOW - 101)), stall_seconds=100)
         assert isinstance(step, Wait)
-        assert "has not moved since" in step.notes[0]
+        assert "has not moved since" in step.notes[0].line
 
     def test_a_batch_that_could_not_be_read_is_none(self) -> None:
         seen: dict[str, Seen] = {"batch_1": KimiNoAnswerError("no")}

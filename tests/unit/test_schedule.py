@@ -13,6 +13,7 @@ from airflow_provider_kimi.batch.rounds import (
     most_requests,
 )
 from airflow_provider_kimi.batch.schedule import NEVER
+from airflow_provider_kimi.exceptions import KimiApiError, KimiNoAnswerError
 from tests.support.days import HOUR, MINUTE, NOW, Days, Wait
 
 
@@ -88,6 +89,14 @@ class TestAnIntervalOfTheUser:
         days.pass_by(MINUTE)
         assert len(set(days.calls)) == 6
 
+    def test_that_is_longer_than_ours_does_not_lift_the_tier_s_limit_for_a_batch_that_two_wait_for(self) -> None:
+        days = Days()
+        days.wait("batch_0", every=3600)
+        days.newest_first.clear()
+        days.wait("batch_0")
+        days.pass_by(HOUR)
+        assert days.most_calls_in(MINUTE) <= 4
+
     def test_of_two_who_wait_for_one_batch_the_shorter_counts(self) -> None:
         days = Days()
         days.wait("batch_0", every=60)
@@ -129,6 +138,25 @@ class TestNobodyIsForgotten:
         days.newest_first = ["broken", *names(8)] if is_listed else names(1000, "someone_elses")
         days.pass_by(HOUR)
         assert max(self.gaps(days, waits)) <= 10 * MINUTE
+
+    def test_behind_one_whose_answer_fails_in_an_unforeseen_way(self) -> None:
+        days = Days(odd={"odd"})
+        good, odd = days.wait("good", every=5), days.wait("odd", every=5)
+        days.pass_by(HOUR)
+        assert max(self.gaps(days, [good])) <= 10
+        assert isinstance(odd.known["odd"], KimiNoAnswerError)
+        assert "RuntimeError" in str(odd.known["odd"])
+
+    @pytest.mark.parametrize("every", [None, 20.0])
+    @pytest.mark.parametrize("count", [12, 1000])
+    def test_by_a_platform_that_has_no_list(self, count: int, every: float | None) -> None:
+        """Then each is read singly, a round's requests at a time."""
+        days = Days(has_no_list=True)
+        waits = [days.wait(name, every=every) for name in names(count)]
+        requests = most_requests(count)
+        rounds = count / (requests - 1)  # one request each for the list
+        days.pass_by(1.2 * rounds * (every or 20 * requests) + MINUTE)
+        assert all(wait.told for wait in waits)
 
 
 class TestMoments:
@@ -269,6 +297,20 @@ class TestFaults:
         days.pass_by(pause + 1)
         assert [call for call in days.calls if refused < call < refused + pause] == []
         assert refused + pause in days.calls
+
+
+@pytest.mark.parametrize("every", [None, 20.0])
+@pytest.mark.parametrize("count", [1, 2, 5, 99, 1000])
+def test_a_refused_key_is_believed_by_the_second_round_however_many_wait(count: int, every: float | None) -> None:
+    days = Days(is_key_refused=True)
+    waits = [days.wait(name, every=every) for name in names(count)]
+    first = days.schedule.next_at()
+    while not any(wait.known for wait in waits):
+        days.now = max(days.now, days.schedule.next_at())
+        days.make_round()
+    assert all(isinstance(wait.known.get(name), KimiApiError) for wait, name in zip(waits, names(count), strict=True))
+    assert len(set(days.calls)) == 2
+    assert days.now - first <= 20 * most_requests(count)
 
 
 def test_a_batch_that_has_ended_is_not_asked_for_again_unless_somebody_new_waits_for_it() -> None:

@@ -141,6 +141,8 @@ def test_a_host_that_must_not_be_called_is_refused(host: str, fault: str) -> Non
         pytest.param(None, "has no API key", id="none"),
         pytest.param("", "has no API key", id="empty"),
         pytest.param(" \n", "has no API key", id="blank"),
+        pytest.param("sk-abc0123456789\u200b", "a character that no key has", id="invisible character"),
+        pytest.param("sk-abc0123456789\nx", "a character that no key has", id="two lines"),
         pytest.param("sk-kimi-abc0123456789", "a key of a Kimi Code subscription", id="subscription key"),
     ],
 )
