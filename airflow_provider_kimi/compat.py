@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, Self
 
@@ -46,6 +47,7 @@ __all__ = [
     "XComArg",
     "as_uri",
     "check_choice",
+    "check_seconds",
     "first_poke",
     "given",
     "never_rendered",
@@ -62,6 +64,15 @@ def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
     """Refuse a parameter's value while the DAG file is parsed."""
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; it may be one of {', '.join(map(repr, allowed))}")
+
+
+def check_seconds(name: str, value: timedelta | float) -> float:
+    """Read a duration in seconds, and refuse one that is none while the DAG file is parsed."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not (is_number and 0 < seconds < float("inf")):
+        raise ValueError(f"{name} is {value!r}; give seconds or a timedelta above zero")
+    return float(seconds)
 
 
 def first_poke(context: Context) -> float | None:

@@ -69,14 +69,19 @@ class BatchEvent:
         batch_ids: Sequence[str],
         errors: Sequence[str],
         cancels: Collection[str] = (),
+        *,
+        is_expiry: bool = False,
     ) -> Self:
         """The deadline passed.
 
         :param cancels: Batches whose cancel is asked for now.
+        :param is_expiry: Whether it was not the task's own time, but the one that the batches' windows leave.
         """
         late = [batch_id for batch_id in batch_ids if batch_id not in batches or not batches[batch_id].is_terminal]
         cancelled = [batch_id for batch_id, batch in batches.items() if batch.status == "cancelled"]
         told = ["The time to wait is over"]
+        if is_expiry:
+            told[0] += " six hours after the last of its batches should have ended (expires_at)"
         if late:
             stand = "; ".join(_standing(batch_id, batches.get(batch_id)) for batch_id in late)
             told[0] += f" and {len(late)} of {len(batch_ids)} batches have not ended: {stand}"
@@ -91,7 +96,11 @@ class BatchEvent:
         if errors:
             told.append(f"The last fault: {errors[-1]}")
         if late:
-            told.append("Clear this task to wait on, or give it a longer timeout;")
+            told.append(
+                "Ask the platform's support about them;"
+                if is_expiry
+                else "Clear this task to wait on, or give it a longer timeout;"
+            )
             told.append("KimiCancelBatchOperator ends a batch that does not assemble its results yet.")
         return cls("timed_out", _ends(batches), " ".join(told))
 

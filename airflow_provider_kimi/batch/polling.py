@@ -127,10 +127,13 @@ def decide_next(watch: Watch, seen: Mapping[str, Seen], moves: Mapping[str, Move
     known = {batch_id: seen[batch_id] for batch_id in watch.batch_ids if batch_id in seen}
     errors = {batch_id: error for batch_id, error in known.items() if isinstance(error, KimiError)}
     batches = {batch_id: batch for batch_id, batch in known.items() if isinstance(batch, Batch)}
-    for error in errors.values():
+    for batch_id, error in errors.items():
         if not error.retryable:
-            return Finish(BatchEvent.failed(batches, str(error), _last_read(errors, moves)))
-    end = _end_of_wait(watch, batches)
+            told = str(error)
+            if batch_id not in told:  # it was met at a batch of another wait, and concerns all
+                told = f"Could not look at batch {batch_id}: {told}"
+            return Finish(BatchEvent.failed(batches, told, _last_read(errors, moves)))
+    end = end_of_wait(watch, batches)
     is_over = now >= end
     cancels = is_over and watch.on_timeout == "cancel"
     has_ended = len(batches) == len(watch.batch_ids) and all(batch.is_terminal for batch in batches.values())
@@ -142,8 +145,10 @@ def decide_next(watch: Watch, seen: Mapping[str, Seen], moves: Mapping[str, Move
         if running and now < limit:
             return Cancel(running, min(now + CANCEL_AGAIN_SECONDS, limit), TIME_IS_OVER)
         if now >= limit or has_ended:
-            told = [str(error) for error in errors.values()]
-            return Finish(BatchEvent.timed_out(batches, watch.batch_ids, told, running), running)
+            faults = [str(error) for error in errors.values()]
+            is_expiry = watch.deadline is None or end < watch.deadline
+            event = BatchEvent.timed_out(batches, watch.batch_ids, faults, running, is_expiry=is_expiry)
+            return Finish(event, running)
         end = limit
     return _wait_on(watch, batches, errors, moves, now, end)
 
@@ -175,7 +180,7 @@ def _wait_on(
     return Wait(min(moments, default=None), _fault(errors, watch), (*(Note(line, line) for line in odd), *notes))
 
 
-def _end_of_wait(watch: Watch, batches: Mapping[str, Batch]) -> float:
+def end_of_wait(watch: Watch, batches: Mapping[str, Batch]) -> float:
     """When the wait ends: at the deadline, or when every batch should have ended by itself, whichever is first.
 
     Both are the same however often it is asked, so the answer does not move while nothing new is seen.

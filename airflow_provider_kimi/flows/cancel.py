@@ -53,18 +53,25 @@ def cancel_work_of(hook: KimiHook, attempt: Attempt, log: Log) -> list[Batch]:
     return request_cancels(hook, [batch.id for batch in found], log)
 
 
-def leave_running(hook: KimiHook, event: BatchEvent, *, cancel: bool, log: Log) -> str:
-    """Decide about batches that run while their task fails for good, and say what becomes of them."""
+def leave_running(hook: KimiHook, event: BatchEvent, batch_ids: Sequence[str], *, cancel: bool, log: Log) -> str:
+    """Decide about batches that run while their task fails for good, and say what becomes of them.
+
+    :param batch_ids: All that the task waits for.
+    """
+    unread = [batch_id for batch_id in batch_ids if batch_id not in event.batches]
+    told = f"Not read, so perhaps running and billed: {', '.join(unread)}." if unread else ""
     running = [batch_id for batch_id, end in event.batches.items() if not end.is_terminal]
     if not running:
-        return ""
+        return told
     if not cancel:
-        return f"Still running and billed: {', '.join(running)}. A clear of this task waits for them again."
+        left = f"Still running and billed: {', '.join(running)}. A clear of this task waits for them again."
+        return f"{left} {told}".strip()
     try:
         ended = request_cancels(hook, running, log)
     except KimiError as error:
         return str(error)
-    return f"Cancelled, as on_final_failure asks: {', '.join(f'{batch.id} is {batch.status}' for batch in ended)}."
+    stand = ", ".join(f"{batch.id} is {batch.status}" for batch in ended)
+    return f"Cancelled, as on_final_failure asks: {stand}. {told}".strip()
 
 
 def request_cancel(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], None] = time.sleep) -> Batch:

@@ -42,10 +42,10 @@ class Diary:
         What is held back is told by a call at `again_at`, or at any later one.
         """
         batches = {batch_id: what for batch_id, what in seen.items() if isinstance(what, Batch)}
-        fault = step.fault if isinstance(step, Wait) else ""
         self.again_at = None
-        self._tell_notes(step.notes if isinstance(step, Wait) else (), now)
-        self._tell_fault(fault, now)
+        if isinstance(step, Wait):
+            self._tell_notes(step.notes, now)
+            self._tell_fault(step.fault, now)
         return self._tell_progress(batches, now) if len(batches) == self._count else None
 
     def warn(self, line: str, subject: str | None = None) -> None:

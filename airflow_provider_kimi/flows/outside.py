@@ -9,7 +9,7 @@ from itertools import pairwise
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.outside import Mark, carries, news_of
 from airflow_provider_kimi.batch.pace import pause_after_faults, seconds_per_request
-from airflow_provider_kimi.batch.polling import SHORTEST_INTERVAL_SECONDS, Watch
+from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.batch.rounds import PAGE_SIZE
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError
 from airflow_provider_kimi.flows.log import Log
@@ -33,7 +33,6 @@ async def ended_batches(
 
     :param mark: How far the news has been told; each look yields the one that follows, with or without news.
     """
-    interval = max(poll_interval_seconds, SHORTEST_INTERVAL_SECONDS)
     faults = 0
     known: set[str] = set()
     had_unread = False
@@ -43,7 +42,7 @@ async def ended_batches(
         try:
             if await look.goes_on():
                 faults = 0
-                await sleep(seconds_per_request(platform.requests_per_minute, interval))
+                await sleep(seconds_per_request(platform.requests_per_minute, poll_interval_seconds))
                 continue
         except KimiError as error:
             faults += 1
@@ -62,8 +61,8 @@ async def ended_batches(
             wanted = [batch for batch in look.seen.values() if carries(batch, metadata)]
             news, mark = news_of(wanted, mark, look.begun, gone=look.gone)
             yield news, mark
-        spacing = look.requests_of_rest * seconds_per_request(platform.requests_per_minute, interval)
-        await sleep(max(spacing, pause_after_faults(interval, faults, asked)))
+        spacing = look.requests_of_rest * seconds_per_request(platform.requests_per_minute, poll_interval_seconds)
+        await sleep(max(spacing, pause_after_faults(poll_interval_seconds, faults, asked)))
         if not faults:
             look = _Look(platform, mark, known, clock())
 

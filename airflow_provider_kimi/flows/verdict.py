@@ -6,7 +6,7 @@ from tempfile import TemporaryFile
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.batch.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.batch.results import batch_error, id_of, read_row
-from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
+from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.flows.log import Log
 from airflow_provider_kimi.flows.patience import read_patiently
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -16,22 +16,22 @@ from airflow_provider_kimi.storage.lines import read_lines
 REPORTED_ERRORS = 3
 
 
-def check_completed(hook: KimiHook, event: BatchEvent, log: Log) -> None:
-    """Accept a wait's end only if every batch completed.
+def shortfall(hook: KimiHook, event: BatchEvent, log: Log) -> str:
+    """Say of each batch that did not complete how it ended, what was done and why, as far as is known.
 
-    :raises KimiBatchError: Says for each other batch how it ended, what was done and paid, and why if known.
+    It is empty where all completed.
     """
     ends = event.batches
     faults = [
         f"{batch_id} {_why(hook, batch_id, end, log)}" for batch_id, end in ends.items() if end.status != "completed"
     ]
-    if faults:
-        cancelled = f" {event.message}" if event.message else ""
-        raise KimiBatchError(
-            f"{len(faults)} of {len(ends)} batches did not complete: {'; '.join(faults)}.{cancelled} None of these "
-            "runs any more; rows that were done are billed. Land what there is with KimiBatchResultsOperator (set "
-            "on_incomplete='continue' here to go on in such cases), and submit the rest again."
-        )
+    if not faults:
+        return ""
+    cancelled = f" {event.message}" if event.message else ""
+    return (
+        f"{len(faults)} of {len(ends)} batches did not complete: {'; '.join(faults)}.{cancelled} None of these runs "
+        "any more; rows that were done are billed."
+    )
 
 
 def _why(hook: KimiHook, batch_id: str, end: BatchEnd, log: Log) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.movement import Move, moves_after
-from airflow_provider_kimi.batch.polling import TIME_IS_OVER, Cancel, Finish, Seen, Watch, decide_next
+from airflow_provider_kimi.batch.polling import TIME_IS_OVER, Cancel, Finish, Seen, Watch, decide_next, end_of_wait
 from airflow_provider_kimi.batch.progress import Progress
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.flows.diary import Diary
@@ -38,11 +38,13 @@ class Looked(NamedTuple):
     """What a single look came to.
 
     :param event: Why the wait is over; None where it goes on.
+    :param ends_at: Unix seconds at which it is over at the latest, without the hour for cancels.
     :param statuses: Statuses that batches have, as the log tells.
     :param pause_seconds: How long to wait before the next look.
     """
 
     event: BatchEvent | None
+    ends_at: float
     statuses: frozenset[str]
     pause_seconds: float
 
@@ -126,14 +128,16 @@ def look_once(
         step = decide_next(watch, seen, moves_after({}, seen, now), now)
         diary = Diary(log, len(watch.batch_ids), now, told=())
         diary.write(seen, step, now)
-        statuses = frozenset(what.status for what in seen.values() if isinstance(what, Batch))
+        batches = {batch_id: what for batch_id, what in seen.items() if isinstance(what, Batch)}
+        ends_at = end_of_wait(watch, batches)
+        statuses = frozenset(batch.status for batch in batches.values())
         if isinstance(step, Finish):
             await _ask_for_cancels(cancel, step.cancels, TIME_IS_OVER, diary)
-            return Looked(step.event, statuses, 0.0)
+            return Looked(step.event, ends_at, statuses, 0.0)
         if isinstance(step, Cancel):
             await _ask_for_cancels(cancel, step.batch_ids, step.reason, diary)
         pause = alone.pause_seconds()
-        return Looked(None, statuses, pause if step.until is None else min(pause, step.until - now))
+        return Looked(None, ends_at, statuses, pause if step.until is None else min(pause, step.until - now))
 
     return asyncio.run(look())
 

@@ -26,13 +26,14 @@ from airflow_provider_kimi.compat import (
     PokeReturnValue,
     XComArg,
     check_choice,
+    check_seconds,
     first_poke,
     task_state,
 )
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.flows.abandon import GIVEN_UP_STATES
 from airflow_provider_kimi.flows.cancel import leave_running, request_cancels
-from airflow_provider_kimi.flows.verdict import check_completed
+from airflow_provider_kimi.flows.verdict import shortfall
 from airflow_provider_kimi.flows.wait import look_once, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
@@ -113,10 +114,11 @@ class KimiBatchSensor(BaseSensorOperator):
         on_incomplete: OnIncomplete = "fail",
         **kwargs: Any,
     ) -> None:
-        allowed = _seconds(timeout)
+        allowed = None if timeout is None else check_seconds("timeout", timeout)
+        interval = None if poke_interval is None else check_seconds("poke_interval", poke_interval)
         # Airflow's own limit, which holds in a worker only, comes last: ours ends the wait in order.
         super().__init__(
-            poke_interval=LONGEST_PAUSE_SECONDS if poke_interval is None else poke_interval,
+            poke_interval=LONGEST_PAUSE_SECONDS if interval is None else interval,
             timeout=(LONGEST_WAIT_SECONDS if allowed is None else allowed) + CANCEL_GRACE_SECONDS,
             **kwargs,
         )
@@ -124,6 +126,8 @@ class KimiBatchSensor(BaseSensorOperator):
         check_choice("on_timeout", on_timeout, get_args(OnTimeout))
         check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
         check_choice("on_stall", on_stall, get_args(OnStall))
+        check_choice("cancel_on_kill", cancel_on_kill, (True, False))
+        check_choice("deferrable", deferrable, (True, False))
         self.batch_id = batch_id
         self.kimi_conn_id = kimi_conn_id
         self.deferrable = deferrable
@@ -132,8 +136,8 @@ class KimiBatchSensor(BaseSensorOperator):
         self.cancel_on_kill = cancel_on_kill
         self.on_final_failure = on_final_failure
         self.on_stall = on_stall
-        self._poll_interval = _seconds(poke_interval)
-        self._stall_seconds = _positive_seconds("stall_timeout", stall_timeout)
+        self._poll_interval = interval
+        self._stall_seconds = check_seconds("stall_timeout", stall_timeout)
         self._allowed_seconds = allowed
         self._waiting_ti: Any = None
         self._pause_seconds = LONGEST_PAUSE_SECONDS
@@ -152,8 +156,7 @@ class KimiBatchSensor(BaseSensorOperator):
             found = look_once(self.hook, watch, self.log)
         if found.event is not None:
             return self._conclude(context, found.event)
-        if watch.deadline is not None:
-            self.log.info("Waiting until %s at the latest.", as_clock(watch.deadline))
+        self.log.info("Waiting until %s at the latest.", as_clock(found.ends_at))
         if not self.deferrable:
             return self._conclude(context, wait_here(self.hook, watch, self.log, found.statuses))
         number = read_try_number(context)
@@ -234,13 +237,14 @@ class KimiBatchSensor(BaseSensorOperator):
 
     def _conclude(self, context: Context, event: BatchEvent) -> list[str]:
         """End the task as the event says; the same in every mode."""
-        if (ti := context.get("ti")) is not None:
+        if event.batches and (ti := context.get("ti")) is not None:
             ti.xcom_push(PROGRESS_KEY, progress_of_ends(event.batches.values()).to_dict())
         try:
             with airflow_errors():
                 self._judge(context, event)
         except (AirflowFailException, AirflowSensorTimeout) as error:
             if self.soft_fail or getattr(self, "never_fail", False):
+                self.log.warning("%s", error)  # Airflow does not tell why a task was skipped
                 raise AirflowSkipException(str(error)) from None
             raise
         return self._ids()
@@ -253,21 +257,11 @@ class KimiBatchSensor(BaseSensorOperator):
                 return
             raise AirflowSensorTimeout(f"{event.message} {LAND_IT}" if has_ended else event.message)
         if event.outcome == "failed":
-            raise KimiBatchError(f"{event.message} {self._leave_running(event)}".strip())
-        if self.on_incomplete == "fail":
-            check_completed(self.hook, event, self.log)
-
-    def _leave_running(self, event: BatchEvent) -> str:
-        """Do with running batches what was asked for a final failure, and say so."""
-        return leave_running(self.hook, event, cancel=self.on_final_failure == "cancel", log=self.log)
-
-
-def _positive_seconds(name: str, value: timedelta | float) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not seconds > 0:
-        raise ValueError(f"{name} is {value!r}; give seconds or a timedelta above zero")
-    return seconds
-
-
-def _seconds(value: timedelta | float | None) -> float | None:
-    return value.total_seconds() if isinstance(value, timedelta) else value
+            cancel = self.on_final_failure == "cancel"
+            left = leave_running(self.hook, event, self._ids(), cancel=cancel, log=self.log)
+            raise KimiBatchError(f"{event.message} {left}".strip())
+        told = shortfall(self.hook, event, self.log)
+        if told and self.on_incomplete == "fail":
+            raise KimiBatchError(f"{told} {LAND_IT} Then submit the rest again.")
+        if told:
+            self.log.warning("%s Going on, as on_incomplete='continue' asks.", told)

@@ -148,7 +148,9 @@ class KimiBatchTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Cancel what runs, if a user has given the task up. Airflow 3.3 calls this, older versions do not."""
-        if self.cancel_on_kill and self.task_instance is not None:
+        if not self.cancel_on_kill:
+            self.log.info("cancel_on_kill is False: what runs goes on and is billed.")
+        elif self.task_instance is not None:
             await to_the_end(self._abandon(), self.log)
 
     async def _abandon(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from airflow_provider_kimi.batch.outside import Mark, story
-from airflow_provider_kimi.compat import BaseEventTrigger, TriggerEvent
+from airflow_provider_kimi.compat import BaseEventTrigger, TriggerEvent, check_seconds
 from airflow_provider_kimi.flows.outside import ended_batches
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
@@ -28,19 +29,19 @@ class KimiBatchEndedTrigger(BaseEventTrigger):
 
     :param kimi_conn_id: Airflow connection, looked up in the triggerer.
     :param metadata: Pairs that a batch must carry to be told; None for all batches of the account.
-    :param poll_interval: Seconds between two looks.
+    :param poll_interval: Seconds or timedelta between two looks.
     """
 
     def __init__(
         self,
         kimi_conn_id: str = KimiHook.default_conn_name,
         metadata: Mapping[str, str] | None = None,
-        poll_interval: float = 60.0,
+        poll_interval: timedelta | float = 60.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kimi_conn_id = kimi_conn_id
         self.metadata = dict(metadata or {})
-        self.poll_interval = poll_interval
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that a restart needs; no secret is in it."""

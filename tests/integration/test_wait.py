@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 
 from airflow_provider_kimi.batch.events import BatchEvent
+from airflow_provider_kimi.batch.movement import as_clock
 from airflow_provider_kimi.batch.polling import Watch
 from airflow_provider_kimi.batch.progress import Progress
 from airflow_provider_kimi.flows.look import Alone
@@ -22,11 +23,13 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from airflow_provider_kimi.triggers.outside import KimiBatchEndedTrigger
 from tests.conftest import Connect
 from tests.support import waiting
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
 from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
+from tests.support.triggers import created
 from tests.support.waiting import INTERVAL, batch_that_ends_as, first_look, sensor
 
 #: What goes wrong with one look, and passes.
@@ -242,14 +245,34 @@ class TestTheSensorIsTheSameInEveryMode:
         assert "billed" in str(caught.value)
 
     @pytest.mark.parametrize("status", ["failed", "expired", "cancelled"])
-    def test_or_goes_on_if_told_to(self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any], status: str) -> None:
+    def test_or_goes_on_if_told_to_and_says_so(
+        self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any], status: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         batch_id = batch_that_ends_as(status, sim, hook)
-        assert first_look(sensor(batch_id, on_incomplete="continue", **mode)) == [batch_id]
+        task = sensor(batch_id, on_incomplete="continue", **mode)
+        assert first_look(task) == [batch_id]
+        told = capsys.readouterr().out
+        assert "did not complete" in told
+        assert "Going on, as on_incomplete='continue' asks." in told
 
-    def test_soft_fail_skips(self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any]) -> None:
+    def test_soft_fail_skips_and_says_why(
+        self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Airflow writes of a skip only that there was one."""
         batch_id = batch_that_ends_as("cancelled", sim, hook)
+        task = sensor(batch_id, soft_fail=True, **mode)
         with pytest.raises(AirflowSkipException, match="cancelled"):
-            first_look(sensor(batch_id, soft_fail=True, **mode))
+            first_look(task)
+        assert f"{batch_id} is cancelled" in capsys.readouterr().out
+
+    def test_a_refused_key_names_what_was_not_read(
+        self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any]
+    ) -> None:
+        ids = created(hook, 3)
+        sim.inject("get_batch", status=401, error_type="invalid_authentication_error", times=None)
+        sim.inject("list_batches", status=401, error_type="invalid_authentication_error", times=None)
+        with pytest.raises(AirflowFailException, match=f"perhaps running and billed: {', '.join(ids)}"):
+            first_look(sensor(ids, **mode))
 
     def test_an_unknown_batch_fails_for_good(self, hook: KimiHook, mode: dict[str, Any]) -> None:
         with pytest.raises(AirflowFailException, match="reading batch 'batch_gone'"):
@@ -267,6 +290,15 @@ class TestTheDeferredSensor:
         assert trigger.batch_ids == [batch_id]
         assert trigger.poll_interval == INTERVAL
         assert trigger.deadline == pytest.approx(time.time() + 3600, abs=60)
+
+    def test_tells_until_when_it_waits_at_the_latest(
+        self, sim: KimiSimulator, hook: KimiHook, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Six hours after the end of the batch's window, though the task itself has no limit so near."""
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        run_task(sensor(batch_id))
+        latest = as_clock(sim.batches[batch_id].expires_at + 6 * 3600)
+        assert f"Waiting until {latest} at the latest." in capsys.readouterr().out
 
     def test_keeps_to_a_shorter_execution_timeout(self, sim: KimiSimulator, hook: KimiHook) -> None:
         """T8: Airflow does not enforce it while a task is deferred."""
@@ -307,9 +339,35 @@ def test_a_wait_in_the_worker_is_the_same_loop(connect: Connect) -> None:
     assert event.batches[batch_id].status == "completed"
 
 
-def test_a_wrong_on_incomplete_is_refused_when_the_dag_is_parsed() -> None:
-    with pytest.raises(ValueError, match="on_incomplete is 'ignore'"):
-        sensor("batch_1", on_incomplete="ignore")
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"on_incomplete": "ignore"}, "on_incomplete is 'ignore'"),
+        ({"timeout": 0}, "timeout is 0; give seconds or a timedelta above zero"),
+        ({"timeout": -1, "on_timeout": "cancel"}, "timeout is -1"),
+        ({"timeout": "3600"}, "timeout is '3600'"),
+        ({"timeout": float("inf")}, "timeout is inf"),
+        ({"poke_interval": 0}, "poke_interval is 0"),
+        ({"poke_interval": timedelta(0)}, "poke_interval is datetime.timedelta"),
+        ({"stall_timeout": None}, "stall_timeout is None"),
+        ({"cancel_on_kill": "False"}, "cancel_on_kill is 'False'; it may be one of True, False"),
+        ({"deferrable": "false"}, "deferrable is 'false'"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_when_the_dag_is_parsed(parameters: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        KimiBatchSensor(task_id="wait", batch_id="batch_1", **parameters)
+
+
+@pytest.mark.parametrize("poll_interval", [0, -1, "10", True])
+def test_so_is_one_of_the_asset_watcher(poll_interval: Any) -> None:
+    """It would fail in the triggerer, again and again, where nobody sees it."""
+    with pytest.raises(ValueError, match="poll_interval is"):
+        KimiBatchEndedTrigger(poll_interval=poll_interval)
+
+
+def test_an_interval_of_the_asset_watcher_may_be_a_timedelta() -> None:
+    assert KimiBatchEndedTrigger(poll_interval=timedelta(minutes=1)).serialize()[1]["poll_interval"] == 60
 
 
 def next_poke(task: KimiBatchSensor) -> float:

@@ -4,8 +4,9 @@ import random
 from collections.abc import Callable
 
 from airflow_provider_kimi.api.models import RequestCounts
+from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.batch.movement import Move, Note, moves_after
-from airflow_provider_kimi.batch.polling import Seen, Wait, Watch, decide_next
+from airflow_provider_kimi.batch.polling import Finish, Seen, Wait, Watch, decide_next
 from airflow_provider_kimi.flows.diary import Diary
 from tests.support.logs import LogRecord
 from tests.unit.samples import make_batch
@@ -121,6 +122,14 @@ def test_an_outage_is_told_when_it_begins_and_when_it_is_over() -> None:
         diary.write(in_progress(0), Wait(fault=fault), NOW + second)
     assert log.warnings == ["No answer, 1. Waiting on."]
     assert log.infos == ["The batches can be looked at again."]
+
+
+def test_an_outage_is_not_told_to_be_over_where_the_wait_is() -> None:
+    log = LogRecord()
+    diary = Diary(log, 1, NOW)
+    diary.write({}, Wait(fault="No answer."), NOW + 10)
+    diary.write({}, Finish(BatchEvent("timed_out", {}, "The time is over.")), NOW + 5000)
+    assert log.infos == []
 
 
 def test_several_batches_are_told_once_all_were_seen() -> None:

@@ -104,7 +104,7 @@ class TestAFaultOfOneLook:
     @pytest.mark.parametrize("deadline", [None, NOW - 1], ids=["no deadline", "after it"])
     def test_that_is_permanent_ends_the_wait(self, error: KimiError, deadline: float | None) -> None:
         event = event_of(decide(make_batch("completed"), error, deadline=deadline))
-        assert event == BatchEvent("failed", {"batch_1": BatchEnd("completed")}, "no")
+        assert event == BatchEvent("failed", {"batch_1": BatchEnd("completed")}, "Could not look at batch batch_2: no")
 
     def test_that_is_permanent_names_what_ran_when_it_was_read_last(self) -> None:
         """Or nobody would cancel it, nor know that it is billed."""
@@ -115,7 +115,7 @@ class TestAFaultOfOneLook:
 
     def test_the_permanent_one_of_several_is_told(self) -> None:
         event = event_of(decide(KimiNoAnswerError("passing"), KimiConnectionConfigError("permanent")))
-        assert event.message == "permanent"
+        assert event.message == "Could not look at batch batch_2: permanent"
 
 
 class TestWhenToDecideAgain:
