@@ -15,8 +15,8 @@ MAX_SILENCE_SECONDS = 900.0
 class Diary:
     """Keeps a day of waiting under two hundred lines.
 
-    A status that appears for the first time is told at once, as are warnings about a batch. Everything else waits until
-    the log has been silent for a tenth of the time waited before, at most a quarter of an hour.
+    A status that appears for the first time is told at once, as are cancels. Everything else waits until the log has
+    been silent for a tenth of the time waited before, at most a quarter of an hour.
 
     :param count: How many batches are waited for.
     :param begun: When the wait began, in unix seconds.

@@ -73,3 +73,10 @@ def test_metadata_selects() -> None:
     assert carries(batch, {"team": "reviews"})
     assert not carries(batch, {"team": "other"})
     assert not carries(make_batch(), {"team": "reviews"})
+
+
+def test_a_mark_that_a_development_version_stored_is_read() -> None:
+    """T32."""
+    mark = Mark.from_dict({"since": NOW, "running": ["b"], "told": ["a"]})
+    assert told(mark, [completed("a", NOW + 10)], [completed("b", NOW + 20)]) == [[], ["b"]]
+    assert Mark.from_dict(mark.to_dict()) == mark
