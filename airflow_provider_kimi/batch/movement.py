@@ -78,10 +78,12 @@ def stalls_at(batch: Batch, move: Move, stall_seconds: float) -> float:
 def stall_note(batch: Batch, move: Move, stall_seconds: float, now: float) -> Note:
     """Say in one line how a batch stands that counts as stalled."""
     told = progress_line(batch)
-    window = None if batch.expires_at is None else as_clock(batch.expires_at)
+    window = ""
+    if batch.expires_at is not None:
+        window = f"its window {'ended' if batch.expires_at <= now else 'ends'} at {as_clock(batch.expires_at)}"
     if now < move.since + stall_seconds:
-        return Note(f"{batch.id} is overdue", f"{told}, and its window ended at {window}.")
-    told += f", and has not moved since {as_clock(move.since)}{f'; its window ends at {window}' if window else ''}."
+        return Note(f"{batch.id} is overdue", f"{told}, and {window}.")
+    told += f", and has not moved since {as_clock(move.since)}{f'; {window}' if window else ''}."
     return Note(f"{batch.id} stands still since {move.since}", told)
 
 

@@ -23,7 +23,6 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
-from airflow_provider_kimi.triggers.outside import KimiBatchEndedTrigger
 from tests.conftest import Connect
 from tests.support import waiting
 from tests.support.logs import LogRecord
@@ -337,37 +336,6 @@ def test_a_wait_in_the_worker_is_the_same_loop(connect: Connect) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         event = wait_here(hook, Watch((batch_id,), 0.1, time.time() + 30), LogRecord())
     assert event.batches[batch_id].status == "completed"
-
-
-@pytest.mark.parametrize(
-    ("parameters", "told"),
-    [
-        ({"on_incomplete": "ignore"}, "on_incomplete is 'ignore'"),
-        ({"timeout": 0}, "timeout is 0; give seconds or a timedelta above zero"),
-        ({"timeout": -1, "on_timeout": "cancel"}, "timeout is -1"),
-        ({"timeout": "3600"}, "timeout is '3600'"),
-        ({"timeout": float("inf")}, "timeout is inf"),
-        ({"poke_interval": 0}, "poke_interval is 0"),
-        ({"poke_interval": timedelta(0)}, "poke_interval is datetime.timedelta"),
-        ({"stall_timeout": None}, "stall_timeout is None"),
-        ({"cancel_on_kill": "False"}, "cancel_on_kill is 'False'; it may be one of True, False"),
-        ({"deferrable": "false"}, "deferrable is 'false'"),
-    ],
-)
-def test_a_wrong_parameter_is_refused_when_the_dag_is_parsed(parameters: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        KimiBatchSensor(task_id="wait", batch_id="batch_1", **parameters)
-
-
-@pytest.mark.parametrize("poll_interval", [0, -1, "10", True])
-def test_so_is_one_of_the_asset_watcher(poll_interval: Any) -> None:
-    """It would fail in the triggerer, again and again, where nobody sees it."""
-    with pytest.raises(ValueError, match="poll_interval is"):
-        KimiBatchEndedTrigger(poll_interval=poll_interval)
-
-
-def test_an_interval_of_the_asset_watcher_may_be_a_timedelta() -> None:
-    assert KimiBatchEndedTrigger(poll_interval=timedelta(minutes=1)).serialize()[1]["poll_interval"] == 60
 
 
 def next_poke(task: KimiBatchSensor) -> float:

@@ -83,9 +83,10 @@ class Days:
         ids = [watched.batch_id for watched in due]
         found = Round(self, ids, self.schedule.watched.keys(), self.doubted, self.turns)
         async for seen in found.answers():
-            for batch_id in seen.keys() & self.schedule.watched.keys():
-                self.tell(batch_id, seen[batch_id])
-                told.add(batch_id)
+            for batch_id, what in seen.items():
+                if batch_id in self.schedule.watched:
+                    self.tell(batch_id, what)
+                    told.add(batch_id)
         self.schedule.settle(self.now, due, told, found.tally)
 
     async def aget_batch(self, batch_id: str) -> Batch:
@@ -121,10 +122,10 @@ class Days:
         return make_batch(status, batch_id, created_at=int(NOW), expires_at=int(NOW + 24 * HOUR))
 
     def tell(self, batch_id: str, what: Seen) -> None:
-        if (watched := self.schedule.watched.get(batch_id)) is not None:
-            news = self.schedule.note(watched, what, self.now, 1.0)
-            for waiter in watched.waiters:
-                waiter.tell(batch_id, news, self.now)
+        watched = self.schedule.watched[batch_id]
+        news = self.schedule.note(watched, what, self.now, 1.0)
+        for waiter in watched.waiters:
+            waiter.tell(batch_id, news, self.now)
 
     def most_calls_in(self, seconds: float) -> int:
         return max(sum(begin <= call < begin + seconds for call in self.calls) for begin in self.calls)

@@ -293,6 +293,13 @@ class TestABatchThatStandsStill:
         assert "5 of 10 rows done, and its window ended at 2025-09-04 15:03 UTC." in note.line
         assert "has not moved" not in note.line, "its rows may get done"
 
+    def test_says_so_where_its_window_has_ended_as_well(self) -> None:
+        step = decide(
+            make_batch("finalizing", finalizing_at=int(NOW - 101), expires_at=int(NOW - 50)), stall_seconds=100
+        )
+        assert isinstance(step, Wait)
+        assert "; its window ended at" in step.notes[0].line
+
     def test_is_known_by_its_own_times_after_a_restart(self) -> None:
         step = decide(make_batch("finalizing", finalizing_at=int(NOW - 101)), stall_seconds=100)
         assert isinstance(step, Wait)
