@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from airflow_provider_kimi.batch.manifest import event_summary
 from airflow_provider_kimi.compat import Asset, AssetAlias, Context
+from airflow_provider_kimi.results.tally import event_summary
 
 
 def tell_outlets(outlets: Iterable[Any], context: Context, manifest: Mapping[str, Any]) -> None:

@@ -19,10 +19,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 from blockbuster import blockbuster_ctx  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from airflow_provider_kimi.hooks.kimi import KimiHook  # noqa: E402
 from airflow_provider_kimi.simulator import KimiSimulator  # noqa: E402
 from tests.support.reviews import origin  # noqa: E402
+
+# Enough examples to matter, few enough to stay fast; no deadline, since imports may be lazy.
+settings.register_profile("tests", max_examples=150, deadline=None)
+settings.load_profile("tests")
 
 
 class Connect(Protocol):
@@ -39,7 +44,7 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session", autouse=True)
 def no_trigger_blocks_its_loop() -> Iterator[None]:
     """Fail every test in which a trigger, or the watcher that triggers share, blocks the event loop."""
-    with blockbuster_ctx(["airflow_provider_kimi.triggers", "airflow_provider_kimi.flows.watcher"]):
+    with blockbuster_ctx(["airflow_provider_kimi.triggers", "airflow_provider_kimi.waiting.watcher"]):
         yield
 
 

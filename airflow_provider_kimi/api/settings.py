@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow_provider_kimi.api.catalogue import DEFAULT_MODEL
 from airflow_provider_kimi.api.limits import REGION_BASE_URLS
-from airflow_provider_kimi.api.model_rules import DEFAULT_MODEL
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError
 
 #: Seconds per HTTP call. The SDK's 600 would hold a poll for ten minutes on a dead line.

@@ -8,19 +8,19 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.batch.identity import read_batch_ids
-from airflow_provider_kimi.batch.polling import Watch
+from airflow_provider_kimi.calls.cancel import request_cancels
 from airflow_provider_kimi.compat import (
     BaseOperator,
     Context,
     XComArg,
 )
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.flows.cancel import request_cancels
-from airflow_provider_kimi.flows.wait import wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.tags import read_batch_ids
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from airflow_provider_kimi.waiting.decision import Watch
+from airflow_provider_kimi.waiting.wait import wait_here
 
 
 class KimiCancelBatchOperator(BaseOperator):

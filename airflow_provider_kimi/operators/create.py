@@ -7,14 +7,9 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.attempt import read_attempt, wants_fresh
-from airflow_provider_kimi.batch.identity import Attempt
-from airflow_provider_kimi.batch.keys import KeyColumns
-from airflow_provider_kimi.batch.media import MediaTransport, media_columns
-from airflow_provider_kimi.batch.parameters import ParameterCheck, ParameterRules, RuleOverrides
-from airflow_provider_kimi.batch.requests import Recipe, RowFunction, Thinking
-from airflow_provider_kimi.batch.schema import read_schema
-from airflow_provider_kimi.batch.submission import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
+from airflow_provider_kimi.calls.abandon import GIVEN_UP_STATES
+from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
+from airflow_provider_kimi.calls.cancel import cancel_work_of
 from airflow_provider_kimi.compat import (
     BaseOperator,
     Context,
@@ -24,13 +19,18 @@ from airflow_provider_kimi.compat import (
     never_rendered,
     task_state,
 )
-from airflow_provider_kimi.flows.abandon import GIVEN_UP_STATES
-from airflow_provider_kimi.flows.cancel import cancel_work_of
-from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED
-from airflow_provider_kimi.flows.prepare import Order
-from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.context import read_attempt, wants_fresh
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
+from airflow_provider_kimi.records.tags import Attempt
+from airflow_provider_kimi.requests.keys import KeyColumns
+from airflow_provider_kimi.requests.media import MediaTransport, media_columns
+from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules, RuleOverrides
+from airflow_provider_kimi.requests.prepare import Order
+from airflow_provider_kimi.requests.recipe import Recipe, RowFunction, Thinking
+from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.submission.earlier_work import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
+from airflow_provider_kimi.submission.submit import submit
 
 
 class KimiCreateBatchOperator(BaseOperator):

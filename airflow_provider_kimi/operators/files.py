@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from airflow_provider_kimi.account.delete import Deletion
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.batch.identity import read_file_ids
+from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, run_state
-from airflow_provider_kimi.flows.delete import Deletion
-from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import read_file_ids
 
 
 class KimiDeleteFilesOperator(BaseOperator):

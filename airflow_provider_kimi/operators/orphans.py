@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, get_args
 
+from airflow_provider_kimi.account.orphans import Orphan, OrphanAction, find_orphans, owner_of
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.batch.identity import read_batch_ids
-from airflow_provider_kimi.batch.orphans import Orphan, OrphanAction, find_orphans, owner_of
+from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
+from airflow_provider_kimi.calls.cancel import request_cancel
 from airflow_provider_kimi.compat import BaseOperator, Context, check_choice, run_state
 from airflow_provider_kimi.exceptions import KimiError
-from airflow_provider_kimi.flows.cancel import request_cancel
-from airflow_provider_kimi.flows.collect import Landing, collect
-from airflow_provider_kimi.flows.lookup import MAX_BATCHES_SEARCHED, find_batches
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import read_batch_ids
+from airflow_provider_kimi.results.collect import Landing, collect
 
 
 class KimiOrphanBatchesOperator(BaseOperator):

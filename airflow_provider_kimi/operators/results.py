@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.batch.answers import AnswerCheck, Reasoning
-from airflow_provider_kimi.batch.failures import FailureLimits, OnTooManyFailed, too_many_failed
-from airflow_provider_kimi.batch.identity import read_batch_ids
-from airflow_provider_kimi.batch.keys import KeyColumns
-from airflow_provider_kimi.batch.schema import read_schema
 from airflow_provider_kimi.compat import (
     AirflowSkipException,
     BaseOperator,
@@ -22,12 +18,16 @@ from airflow_provider_kimi.compat import (
     never_rendered,
 )
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.flows.collect import Collected, Landing, collect
-from airflow_provider_kimi.flows.delete import delete_landed
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.outlets import tell_outlets
-from airflow_provider_kimi.storage.formats import OutputFormat
+from airflow_provider_kimi.records.tags import read_batch_ids
+from airflow_provider_kimi.requests.keys import KeyColumns
+from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
+from airflow_provider_kimi.results.collect import Collected, Landing, collect
+from airflow_provider_kimi.results.failure_limits import FailureLimits, OnTooManyFailed, too_many_failed
+from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.schema import read_schema
 
 
 class KimiBatchResultsOperator(BaseOperator):

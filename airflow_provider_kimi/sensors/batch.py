@@ -9,14 +9,8 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.attempt import read_try_number
-from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.batch.identity import read_batch_ids
-from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OnStall, as_clock
-from airflow_provider_kimi.batch.pace import LONGEST_PAUSE_SECONDS
-from airflow_provider_kimi.batch.polling import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
-from airflow_provider_kimi.batch.progress import progress_of_ends
-from airflow_provider_kimi.batch.submission import OnFinalFailure
+from airflow_provider_kimi.calls.abandon import GIVEN_UP_STATES
+from airflow_provider_kimi.calls.cancel import leave_running, request_cancels
 from airflow_provider_kimi.compat import (
     AirflowFailException,
     AirflowSensorTimeout,
@@ -30,14 +24,20 @@ from airflow_provider_kimi.compat import (
     first_poke,
     task_state,
 )
+from airflow_provider_kimi.context import read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.flows.abandon import GIVEN_UP_STATES
-from airflow_provider_kimi.flows.cancel import leave_running, request_cancels
-from airflow_provider_kimi.flows.verdict import shortfall
-from airflow_provider_kimi.flows.wait import look_once, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
+from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.tags import read_batch_ids
+from airflow_provider_kimi.results.shortfall import shortfall
+from airflow_provider_kimi.submission.earlier_work import OnFinalFailure
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, WAITING_TRY_KEY, KimiBatchTrigger
+from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
+from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
+from airflow_provider_kimi.waiting.progress import progress_of_ends
+from airflow_provider_kimi.waiting.stalls import DEFAULT_STALL_SECONDS, OnStall, as_clock
+from airflow_provider_kimi.waiting.wait import look_once, wait_here
 
 #: The longest window is 7 days; a wait that no expiry ends, because none is told, ends after these and the grace.
 LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS

@@ -9,16 +9,16 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.movement import DEFAULT_STALL_SECONDS, OnStall
-from airflow_provider_kimi.batch.polling import OnTimeout, Watch
-from airflow_provider_kimi.batch.progress import Progress
+from airflow_provider_kimi.calls.abandon import cancel_with_retries, is_given_up, to_the_end
+from airflow_provider_kimi.calls.at_once import AtOnce
+from airflow_provider_kimi.calls.cancel import cancel_in_time, request_cancel_in_time
 from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, push_xcom, task_state
-from airflow_provider_kimi.flows.abandon import cancel_with_retries, is_given_up, to_the_end
-from airflow_provider_kimi.flows.at_once import AtOnce
-from airflow_provider_kimi.flows.cancel import cancel_in_time, request_cancel_in_time
-from airflow_provider_kimi.flows.wait import until_finished
-from airflow_provider_kimi.flows.watcher import subscribe
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.waiting.decision import OnTimeout, Watch
+from airflow_provider_kimi.waiting.progress import Progress
+from airflow_provider_kimi.waiting.stalls import DEFAULT_STALL_SECONDS, OnStall
+from airflow_provider_kimi.waiting.wait import until_finished
+from airflow_provider_kimi.waiting.watcher import subscribe
 
 #: XCom key under which a waiting task notes its try, so that a trigger of an earlier one can tell.
 WAITING_TRY_KEY = "kimi_waiting_try"
@@ -40,7 +40,7 @@ class KimiBatchTrigger(BaseTrigger):
     batch. Failed polls only delay it. All triggers of one connection in a triggerer share their looks, so that a
     thousand of them make a dozen requests. While it waits, the XCom ``progress`` of its task tells how many batches
     have which status, how many rows are done, and when the last one is expected (from Airflow 3.0 on). The event is a
-    :class:`~airflow_provider_kimi.batch.events.BatchEvent` as a dict.
+    :class:`~airflow_provider_kimi.records.events.BatchEvent` as a dict.
 
     :param batch_ids: Batches to wait for.
     :param kimi_conn_id: Airflow connection, looked up in the triggerer.

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_kimi.batch.outside import Mark, story
+from airflow_provider_kimi.account.ended_batches import ended_batches
+from airflow_provider_kimi.account.news import Mark, story
 from airflow_provider_kimi.compat import BaseEventTrigger, TriggerEvent, check_seconds
-from airflow_provider_kimi.flows.outside import ended_batches
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 #: Key of the asset's state under which the trigger notes how far it has told the news (Airflow 3.3).

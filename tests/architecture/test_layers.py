@@ -13,7 +13,8 @@ TESTS = PACKAGE.parent / "tests"
 
 #: Each layer may import itself and the layers before it.
 LAYERS = (
-    *("__init__", "exceptions", "api", "batch", "compat", "storage", "hooks", "flows", "airflow_errors", "attempt"),
+    *("__init__", "exceptions", "api", "records", "compat", "files", "hooks", "calls", "requests", "submission"),
+    *("waiting", "results", "account", "airflow_errors", "context"),
     *("lineage", "outlets", "triggers", "sensors", "operators", "get_provider_info"),
 )
 
@@ -75,7 +76,7 @@ def test_nothing_of_the_provider_imports_the_simulator(module: str) -> None:
     assert not [name for name, _ in imports_of(module) if name.startswith("airflow_provider_kimi.simulator")]
 
 
-@pytest.mark.parametrize("module", [name for name in OWN_MODULES if layer_of(name) in ("api", "batch", "exceptions")])
+@pytest.mark.parametrize("module", [name for name in OWN_MODULES if layer_of(name) in ("api", "exceptions")])
 def test_the_core_knows_no_airflow_and_no_clock(module: str) -> None:
     roots = {name.split(".")[0] for name, _ in imports_of(module)}
     assert not roots & {"airflow", "time", "random", "os", "asyncio", "socket", "logging"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import airflow_provider_kimi
-from airflow_provider_kimi.api import limits, model_rules, models
+from airflow_provider_kimi.api import catalogue, limits, models
 from airflow_provider_kimi.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import (
@@ -118,8 +118,8 @@ def test_the_simulators_limits_and_ours_agree() -> None:
     assert {name: getattr(limits, name) for name in shared} == {name: getattr(simulated, name) for name in shared}
     assert set(simulated.TERMINAL_STATUSES) == models.TERMINAL_STATUSES
     assert set(simulated.BATCH_STATUSES) == models.TERMINAL_STATUSES | models.ACTIVE_STATUSES
-    assert set(Behaviour().batch_models) == set(model_rules.BATCH_MODELS)
-    fixed = {key for key, rule in model_rules.PARAMETER_RULES["*"].items() if rule and rule.fixed}
+    assert set(Behaviour().batch_models) == set(catalogue.BATCH_MODELS)
+    fixed = {key for key, rule in catalogue.PARAMETER_RULES["*"].items() if rule and rule.fixed}
     assert fixed == set(simulated.FORBIDDEN_BODY_KEYS)
 
 

@@ -64,7 +64,7 @@ SHOWN_BY = {
     "`wait` or its run was marked": "tests/real_airflow/test_user_actions.py::test_by_marking_it_cancels_the_batch",
     "the triggerer was restarted": "tests/real_airflow/test_user_actions.py::test_goes_on_waiting_and_cancels_nothing",
     "`results` was retried": "tests/integration/test_collect.py::test_landed_twice_is_the_same",
-    "`airflow tasks test`": "tests/unit/test_identity.py::test_other_work_has_another",
+    "`airflow tasks test`": "tests/submission/test_identity.py::test_other_work_has_another",
 }
 
 

@@ -6,9 +6,9 @@ Run as `python -m tests.benchmarks.land_measured BATCH_IDS OUTPUT BASE_URL`, the
 import json
 import sys
 
-from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.storage.landing import OutputDirectory
+from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.output_directory import OutputDirectory
 from tests.benchmarks.peak_memory import measure
 from tests.support.logs import LogRecord
 

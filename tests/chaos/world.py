@@ -7,14 +7,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
-from airflow_provider_kimi.batch.polling import Watch
+from airflow_provider_kimi.calls.abandon import cancel_with_retries
 from airflow_provider_kimi.exceptions import KimiError
-from airflow_provider_kimi.flows.abandon import cancel_with_retries
-from airflow_provider_kimi.flows.collect import Landing, collect
-from airflow_provider_kimi.flows.prepare import Order
-from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
+from airflow_provider_kimi.requests.prepare import Order
+from airflow_provider_kimi.results.collect import Landing, collect
 from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.submission.submit import submit
+from airflow_provider_kimi.waiting.decision import Watch
 from tests.crash.chain import Fate, MortalHook
 from tests.support.logs import LogRecord
 from tests.support.requests import order

@@ -16,15 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
-from airflow_provider_kimi.batch.polling import Watch
-from airflow_provider_kimi.batch.requests import Recipe
-from airflow_provider_kimi.flows.collect import Landing, collect
-from airflow_provider_kimi.flows.look import Alone, InWorker
-from airflow_provider_kimi.flows.prepare import Order
-from airflow_provider_kimi.flows.submit import submit
-from airflow_provider_kimi.flows.wait import until_finished
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
+from airflow_provider_kimi.requests.prepare import Order
+from airflow_provider_kimi.requests.recipe import Recipe
+from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.submission.submit import submit
+from airflow_provider_kimi.waiting.decision import Watch
+from airflow_provider_kimi.waiting.poll import Alone, InWorker
+from airflow_provider_kimi.waiting.wait import until_finished
 from tests.support.logs import LogRecord
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ import tempfile
 import time
 from typing import Any
 
-from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.storage.landing import OutputDirectory
+from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.output_directory import OutputDirectory
 from tests.support.logs import LogRecord
 
 

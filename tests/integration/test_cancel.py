@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCancelBatchOperator
+from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.conftest import Connect

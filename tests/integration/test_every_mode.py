@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.batch.polling import Watch
-from airflow_provider_kimi.flows.wait import look_once
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from airflow_provider_kimi.waiting.decision import Watch
+from airflow_provider_kimi.waiting.wait import look_once
 from tests.support.logs import LogRecord
 from tests.support.triggers import created, fired
 from tests.support.waiting import wait_in_worker, waited

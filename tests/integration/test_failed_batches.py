@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_kimi.flows.collect import Landing, collect
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.results.collect import Landing, collect
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.logs import LogRecord

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_kimi.batch.rows import ROW_STATUSES
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.rows import ROW_STATUSES
+from airflow_provider_kimi.results.answer_files import MAX_LINE_BYTES
 from airflow_provider_kimi.simulator import KimiSimulator, RowError
-from airflow_provider_kimi.storage.answers import MAX_LINE_BYTES
 from tests.conftest import Connect
 from tests.support.landing import Landed, land
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, request, spoiling, submit
-from tests.unit.samples import answer_body, output_line
+from tests.support.samples import answer_body, output_line
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED: dict[str, list[str | None]] = json.loads((GOLDEN / "shapes.expected.json").read_text())

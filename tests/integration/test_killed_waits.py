@@ -5,10 +5,10 @@ import time
 from functools import partial
 from typing import Any
 
-from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.flows.abandon import cancel_with_retries, is_given_up, to_the_end
-from airflow_provider_kimi.flows.cancel import request_cancel_in_time
+from airflow_provider_kimi.calls.abandon import cancel_with_retries, is_given_up, to_the_end
+from airflow_provider_kimi.calls.cancel import request_cancel_in_time
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from tests.conftest import Connect

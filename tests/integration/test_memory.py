@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.flows import submit as flow
-from airflow_provider_kimi.flows.job import Memory
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.submission import submit as flow
+from airflow_provider_kimi.submission.job import Memory
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, no_pause, order

@@ -7,13 +7,13 @@ import pytest
 from tests.support.missing import AMAZON, PYARROW, S3FS, run_without
 
 PROGRAM = """
-from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
-from airflow_provider_kimi.batch.requests import Recipe
+from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
+from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.flows.prepare import Order
-from airflow_provider_kimi.flows.submit import submit
+from airflow_provider_kimi.requests.prepare import Order
+from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.storage.landing import OutputDirectory
+from airflow_provider_kimi.results.output_directory import OutputDirectory
 from tests.support.logs import LogRecord
 
 def attempt(source, **changes):

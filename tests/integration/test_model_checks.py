@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_kimi.batch.parameters import ParameterRules
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
+from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, request, submit, write_jsonl

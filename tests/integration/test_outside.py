@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-from airflow_provider_kimi.batch.outside import Mark
-from airflow_provider_kimi.flows.outside import ended_batches
+from airflow_provider_kimi.account.ended_batches import ended_batches
+from airflow_provider_kimi.account.news import Mark
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.triggers.outside import KimiBatchEndedTrigger

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_kimi.batch.identity import Attempt
+from airflow_provider_kimi.calls.cancel import cancel_work_of
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiInputError
-from airflow_provider_kimi.flows.cancel import cancel_work_of
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
+from airflow_provider_kimi.records.tags import Attempt
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
@@ -188,7 +188,7 @@ class TestASubmitThatIsGivenUp:
 
 
 def test_a_task_instance_says_which_try_it_is_and_whether_it_is_the_last() -> None:
-    from airflow_provider_kimi.attempt import read_attempt
+    from airflow_provider_kimi.context import read_attempt
 
     def read(**fields: Any) -> Attempt:
         ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=None, **fields)

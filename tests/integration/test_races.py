@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from tests.conftest import Connect
 from tests.support.logs import LogRecord

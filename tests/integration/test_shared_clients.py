@@ -11,7 +11,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
-from tests.unit.samples import make_settings
+from tests.support.samples import make_settings
 
 SETTINGS = make_settings()
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from airflow_provider_kimi.batch.answers import AnswerCheck
-from airflow_provider_kimi.batch.schema import read_schema
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator, KimiCreateBatchOperator
+from airflow_provider_kimi.results.answer_check import AnswerCheck
+from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from tests.conftest import Connect
 from tests.support.landing import land

@@ -13,16 +13,16 @@ from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 
-from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.batch.movement import as_clock
-from airflow_provider_kimi.batch.polling import Watch
-from airflow_provider_kimi.batch.progress import Progress
-from airflow_provider_kimi.flows.look import Alone
-from airflow_provider_kimi.flows.wait import until_finished, wait_here
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from airflow_provider_kimi.waiting.decision import Watch
+from airflow_provider_kimi.waiting.poll import Alone
+from airflow_provider_kimi.waiting.progress import Progress
+from airflow_provider_kimi.waiting.stalls import as_clock
+from airflow_provider_kimi.waiting.wait import until_finished, wait_here
 from tests.conftest import Connect
 from tests.support import waiting
 from tests.support.logs import LogRecord

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.batch.polling import Watch
-from airflow_provider_kimi.batch.turns import Turns
-from airflow_provider_kimi.flows.look import Round
-from airflow_provider_kimi.flows.wait import until_finished
-from airflow_provider_kimi.flows.watcher import subscribe
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from airflow_provider_kimi.waiting.decision import Watch
+from airflow_provider_kimi.waiting.poll import Round
+from airflow_provider_kimi.waiting.turns import Turns
+from airflow_provider_kimi.waiting.wait import until_finished
+from airflow_provider_kimi.waiting.watcher import subscribe
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.triggers import created, fire, fired

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.batch.identity import Attempt
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import Attempt
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
 from tests.conftest import Connect
 from tests.support.landing import land

@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import dataclass, field
 
 from airflow_provider_kimi.api.models import Batch, BatchPage
-from airflow_provider_kimi.batch.polling import Seen, Watch
-from airflow_provider_kimi.batch.rounds import PAGE_SIZE
-from airflow_provider_kimi.batch.schedule import NEVER, Schedule, Watched
-from airflow_provider_kimi.batch.turns import Turns
 from airflow_provider_kimi.exceptions import KimiApiError
-from airflow_provider_kimi.flows.look import Round
-from tests.unit.samples import make_batch
+from airflow_provider_kimi.waiting.decision import Seen, Watch
+from airflow_provider_kimi.waiting.poll import Round
+from airflow_provider_kimi.waiting.schedule import NEVER, Schedule, Watched
+from airflow_provider_kimi.waiting.sweep import PAGE_SIZE
+from airflow_provider_kimi.waiting.turns import Turns
+from tests.support.samples import make_batch
 
 NOW, MINUTE, HOUR = 1_000_000.0, 60.0, 3600.0
 

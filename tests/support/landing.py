@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_kimi.flows.collect import Collected, Landing, collect
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.results.collect import Collected, Landing, collect
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts

@@ -6,13 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_kimi.batch.identity import Attempt, TaskIdentity
-from airflow_provider_kimi.batch.requests import Recipe
-from airflow_provider_kimi.flows import submit as flow
-from airflow_provider_kimi.flows.prepare import Order
-from airflow_provider_kimi.flows.submit import Submission
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
+from airflow_provider_kimi.requests.prepare import Order
+from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.simulator import Answer, Responder, RowError, label_answer
+from airflow_provider_kimi.submission import submit as flow
+from airflow_provider_kimi.submission.submit import Submission
 from tests.support.logs import LogRecord
 
 LABELS = "Answer with exactly one of: positive, negative"

@@ -8,8 +8,8 @@ from typing import Any
 
 from blockbuster import blockbuster_ctx
 
-from airflow_provider_kimi.batch.events import BatchEvent
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.support.requests import request
 

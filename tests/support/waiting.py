@@ -4,14 +4,14 @@ import asyncio
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.batch.events import BatchEvent
-from airflow_provider_kimi.batch.polling import Watch
-from airflow_provider_kimi.flows.log import Log
-from airflow_provider_kimi.flows.look import Alone, InWorker
-from airflow_provider_kimi.flows.wait import until_finished
+from airflow_provider_kimi.calls.log import Log
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.waiting.decision import Watch
+from airflow_provider_kimi.waiting.poll import Alone, InWorker
+from airflow_provider_kimi.waiting.wait import until_finished
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
 from tests.support.tasks import run_task

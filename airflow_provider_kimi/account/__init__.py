@@ -1,0 +1,1 @@
+"""Housekeeping: batches and files of the account that no run takes care of."""

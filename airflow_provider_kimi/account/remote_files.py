@@ -1,0 +1,90 @@
+"""Files on the platform: whose they are, and which of them may go."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence, Set
+from datetime import timedelta
+
+from airflow_provider_kimi.account.orphans import Owner, owner_of
+from airflow_provider_kimi.api.models import Batch, RemoteFile
+from airflow_provider_kimi.records.skipped import SKIPPED_FILE_KEY
+from airflow_provider_kimi.records.tags import shard_count, shard_number
+from airflow_provider_kimi.requests.media import PLACEHOLDER
+
+#: How long an upload without a batch is left alone: its task may be about to create one.
+UNUSED_FILE_AGE_SECONDS = timedelta(days=1).total_seconds()
+
+#: Names that this provider gives, with the mark that the platform adds where a name was taken.
+_MARK = r"(?: ?\(\d+\))?"
+_MEDIA_NAME = re.compile(rf"{PLACEHOLDER}[0-9a-f]{{64}}{_MARK}\.\w+{_MARK}")
+_JOB_NAME = re.compile(rf"[0-9a-f]{{32}}-(?:[1-9][0-9]*-[0-9a-f]{{12}}|skipped){_MARK}\.jsonl{_MARK}")
+
+
+def files_of(batch: Batch) -> list[str]:
+    """Name a batch's files, what can be landed again the least first, as they are to be deleted."""
+    skipped = (batch.metadata or {}).get(SKIPPED_FILE_KEY)
+    ids = (batch.output_file_id, batch.error_file_id, batch.input_file_id, skipped)
+    return [str(file_id) for file_id in ids if file_id]
+
+
+def files_of_landed(batches: Sequence[Batch]) -> list[str]:
+    """Name the files that nobody needs once these batches of ours are landed.
+
+    The file of skipped rows is shared by the batches of a job, and needed until the last of them is landed.
+    """
+    ours = [batch for batch in batches if owner_of(batch) is not None]
+    shards: dict[str, set[int]] = defaultdict(set)
+    for batch in ours:
+        tags = batch.metadata or {}
+        shards[tags["kimi_job_key"]].add(shard_number(tags.get("kimi_shard")) or 0)
+    found: list[str] = []
+    for batch in ours:
+        tags = batch.metadata or {}
+        whole = len(shards[tags["kimi_job_key"]]) == shard_count(tags.get("kimi_shard"))
+        found += [file_id for file_id in files_of(batch) if whole or file_id != tags.get(SKIPPED_FILE_KEY)]
+    return list(dict.fromkeys(found))
+
+
+class FileUses:
+    """Knows what each file is used for.
+
+    :param batches: Every batch of the account.
+    :param busy: Runs that are queued or running, whose results may still have to be landed.
+    """
+
+    def __init__(self, batches: Iterable[Batch], busy: Set[Owner] = frozenset()) -> None:
+        self._users: dict[str, list[Batch]] = defaultdict(list)
+        self._busy = busy
+        self._live_batch: str | None = None
+        for batch in batches:
+            for file_id in files_of(batch):
+                self._users[file_id].append(batch)
+            if not batch.is_terminal and owner_of(batch) is not None:
+                self._live_batch = batch.id
+
+    def owners(self, file_id: str) -> set[Owner]:
+        """Name the runs whose batches use a file."""
+        return {owner for batch in self._users[file_id] if (owner := owner_of(batch)) is not None}
+
+    def unused_since(self, file: RemoteFile) -> float | None:
+        """Since when a file is needed no more: its upload or the end of its last batch; None if that is not known."""
+        times = [file.created_at, *(batch.ended_at for batch in self._users[file.id])]
+        return None if file.created_at is None else max(time for time in times if time is not None)
+
+    def reason_to_keep(self, file: RemoteFile, now: float) -> str | None:
+        """Say why a file must stay; None where it may go."""
+        is_media = bool(_MEDIA_NAME.fullmatch(file.filename or ""))
+        users = self._users[file.id]
+        owners = self.owners(file.id)
+        if not (owners or is_media or _JOB_NAME.fullmatch(file.filename or "")):
+            return "it is gone, or neither this provider nor a batch of it has made it"
+        if live := [batch for batch in users if not batch.is_terminal]:
+            return f"batch {live[0].id} is {live[0].status} and needs it"
+        if is_media and self._live_batch:
+            return f"batch {self._live_batch} is running, and may need it"
+        if not users and (file.created_at is None or now - file.created_at < UNUSED_FILE_AGE_SECONDS):
+            return "no batch uses it yet, and it was uploaded within a day"
+        if busy := owners & self._busy:
+            owner = next(iter(busy))
+            return f"run {owner.run_id} of {owner.dag_id} goes on, and may need it"
+        return None

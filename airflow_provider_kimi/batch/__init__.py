@@ -1,1 +1,0 @@
-"""The subject itself, pure: values in, values out; no clock, no network, no Airflow."""

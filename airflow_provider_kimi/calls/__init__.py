@@ -1,0 +1,1 @@
+"""Calls to the platform: how patiently, the list of batches, cancels."""

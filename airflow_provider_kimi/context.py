@@ -1,0 +1,47 @@
+"""The attempt: what a running task says of itself, read from Airflow's context."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_kimi.compat import Context
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
+
+#: Key of a run's conf that makes its tasks pay for fresh work.
+FORCE_FRESH_KEY = "kimi_force_fresh"
+
+
+def read_attempt(context: Context) -> Attempt:
+    """Read which try of which task instance this is."""
+    ti: Any = context["ti"]
+    number = getattr(ti, "try_number", None) or 1
+    last = getattr(ti, "max_tries", None)
+    run_after = getattr(context.get("dag_run"), "run_after", None)
+    return Attempt(
+        TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
+        number=number,
+        mark=str(getattr(ti, "id", None) or f"{ti.run_id} try {number}"),
+        is_last=last is None or number > last,
+        run_after=run_after.timestamp() if run_after is not None else None,
+    )
+
+
+def read_try_number(context: Context) -> int | None:
+    """Read which try this is; None where there is no task instance."""
+    number = getattr(context.get("ti"), "try_number", None)
+    return number if isinstance(number, int) else None
+
+
+def wants_fresh(context: Context) -> bool:
+    """Whether the run was started to pay for fresh work.
+
+    :raises KimiInputError: Its conf says neither yes nor no.
+    """
+    conf = getattr(context.get("dag_run"), "conf", None) or {}
+    value = conf.get(FORCE_FRESH_KEY, False)
+    if not isinstance(value, bool):
+        raise KimiInputError(
+            f"{FORCE_FRESH_KEY} in the conf of this run is {value!r}. Nothing was sent. Start a run with true or false."
+        )
+    return value

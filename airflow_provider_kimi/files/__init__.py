@@ -1,0 +1,1 @@
+"""Bytes and places: lines, the ids in them, and where files lie."""

@@ -1,0 +1,52 @@
+"""Dead letters: requests without a usable answer, each with the reason and the row that it was made from.
+
+They go back in as input, and are then sent as the requests that they were.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from airflow_provider_kimi.records.rows import Row
+
+_encode = msgspec.json.encode
+
+#: What is noted beside a request.
+NOTES = {"row", "error"}
+
+
+def dead_letter(row: Row, request: bytes, table_row: Any) -> bytes:
+    """Encode a request that has no usable answer.
+
+    :param request: The line that was sent.
+    :param table_row: Where it came from, as far as JSON can hold it; None where that is not known.
+    """
+    notes = _reason(row) if table_row is None else {**_reason(row), "row": table_row}
+    return b"".join((request.rstrip()[:-1], b",", _encode(notes)[1:], b"\n"))
+
+
+def letter_of_unsent(row: Row, table_row: Any) -> bytes:
+    """Encode a row that was never sent."""
+    return _encode({"custom_id": row.custom_id, "row": table_row, **_reason(row)}) + b"\n"
+
+
+def _reason(row: Row) -> dict[str, Any]:
+    return {"error": {"status": row.status, "code": row.error_code, "message": row.error_message}}
+
+
+def request_of(dead_letter: bytes) -> bytes:
+    """Take the notes out again."""
+    parts = msgspec.json.decode(dead_letter, type=dict[str, msgspec.Raw])
+    return _encode({key: raw for key, raw in parts.items() if key not in NOTES})
+
+
+def is_unsent(line: Mapping[str, Any]) -> bool:
+    """Whether a line is a row that was never sent."""
+    return line.keys() == {"custom_id", *NOTES}
+
+
+def table_row_of(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row that a dead letter was made from; one without columns where none is noted."""
+    row = request.get("row")
+    return row if isinstance(row, Mapping) else {}

@@ -1,0 +1,1 @@
+"""First chapter: from an input to checked request files."""

@@ -1,0 +1,101 @@
+"""The name of a row: its key as the `custom_id` where that is safe, else a short name made from the key.
+
+The platform documents neither a length nor a charset of `custom_id`. A key that any service would accept is sent as it
+is; any other is mapped the same way on every run, so that results find their rows again.
+"""
+
+import hashlib
+import re
+import reprlib
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests.problems import RowProblem, listed
+
+#: One column, or several whose values make the key together.
+KeyColumns = str | Sequence[str]
+
+MAX_PLAIN_CHARS = 64
+
+_PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_PLAIN_CHARS - 1}}}")
+_PLAIN_PART = re.compile(r"[A-Za-z0-9._-]+")
+_ODD = re.compile(r"[^A-Za-z0-9._:-]+")
+
+#: Readable beginning, and hexadecimal digits of the digest, of a mapped key. `~` is in no plain key.
+_STEM_CHARS = 24
+_DIGEST_CHARS = 32
+
+#: Types that make a key; what else a table may hold has no one way to be written.
+_KEY_TYPES = (str, int, float, Decimal, datetime, date, time, UUID)
+
+
+def check_key_column(key_column: object) -> None:
+    """Refuse what names no column.
+
+    :raises KimiInputError: It is neither a name, a list of names, nor None.
+    """
+    names = [key_column] if isinstance(key_column, str) else key_column
+    if names is None or (
+        isinstance(names, Sequence) and names and all(isinstance(name, str) and name for name in names)
+    ):
+        return
+    raise KimiInputError(
+        f"key_column is {reprlib.repr(key_column)}. Nothing was sent. It is the name of a column, or a list of names; "
+        "leave it out to number the rows."
+    )
+
+
+def custom_id_of(item: object, number: int, key_column: KeyColumns | None) -> str:
+    """Name a row.
+
+    :param number: Its place in the input, from 1, which names it where there is no key column.
+    :raises RowProblem: A key is missing, empty, or of a type that makes no key.
+    """
+    if key_column is None:
+        return f"row-{number:08d}"
+    if isinstance(key_column, str):
+        key = item.get(key_column) if isinstance(item, dict) else None
+        if type(key) is str and _PLAIN.fullmatch(key):
+            return key
+        return _named(_key(item, key_column))
+    parts = [_key(item, column) for column in key_column]
+    if len(parts) == 1:
+        return _named(parts[0])
+    joined = ":".join(parts)
+    if all(map(_PLAIN_PART.fullmatch, parts)) and _PLAIN.fullmatch(joined):
+        return joined
+    return _mapped(joined, msgspec.json.encode(parts))
+
+
+def _key(item: object, column: str) -> str:
+    if not isinstance(item, Mapping) or column not in item:
+        columns = f"; it has {listed(item)}" if isinstance(item, Mapping) else ""
+        raise RowProblem(f"has no key column {column!r}{columns}")
+    key: Any = item[column]
+    if key is None or key != key or (isinstance(key, str) and not key.strip()):  # NaN is not itself
+        raise RowProblem(f"has an empty key in column {column!r}")
+    if isinstance(key, bool) or not isinstance(key, _KEY_TYPES):
+        raise RowProblem(
+            f"has a {type(key).__name__} as its key in column {column!r}; a key is text, a number, a date or a UUID"
+        )
+    text = key.isoformat() if isinstance(key, date | time) else str(key)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RowProblem(f"has half a character (a lone surrogate) in its key in column {column!r}") from None
+    return text
+
+
+def _named(key: str) -> str:
+    return key if _PLAIN.fullmatch(key) else _mapped(key, key.encode())
+
+
+def _mapped(key: str, whole: bytes) -> str:
+    stem = _ODD.sub("-", key)[:_STEM_CHARS].strip("-.:_") or "key"
+    return f"{stem}~{hashlib.sha256(whole).hexdigest()[:_DIGEST_CHARS]}"

@@ -1,0 +1,225 @@
+"""The parameters of a request body, judged by the rules of its model before anything is paid for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any, Literal
+
+import msgspec
+
+from airflow_provider_kimi.api.catalogue import (
+    BATCH_MODELS,
+    OUTPUT_CAP_KEYS,
+    PARAMETER_RULES,
+    PARAMETER_TYPES,
+    RETIRED_MODELS,
+    THINKING_FLOOR_TOKENS,
+    ParameterRule,
+)
+from airflow_provider_kimi.exceptions import KimiInputError
+
+#: `fail` refuses a body that breaks a rule, `drop` takes the key out, `off` sends it.
+ParameterCheck = Literal["fail", "drop", "off"]
+
+#: As users write them: pattern of models -> key -> fields of a rule, or None to lift one.
+RuleOverrides = Mapping[str, Mapping[str, Mapping[str, Any] | None]]
+
+#: Bounds of `stop`, and of the tools (chat reference).
+MAX_STOPS = 5
+MAX_STOP_BYTES = 32
+MAX_TOOLS = 128
+
+#: What `response_format` may be (chat reference).
+RESPONSE_FORMATS = ("text", "json_object", "json_schema")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rules say of one body.
+
+    :param faults: Why it may not be sent; none where the check drops keys or is off.
+    :param dropped: Keys to take out.
+    :param warnings: What is allowed, and likely to be a mistake.
+    """
+
+    faults: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ParameterRules:
+    """The rules for request bodies.
+
+    :param mode: What becomes of a body that breaks one.
+    :param overrides: Rules of the user, which count before the published ones.
+    """
+
+    mode: ParameterCheck = "fail"
+    overrides: RuleOverrides = field(default_factory=dict)
+    _of_model: dict[str, dict[str, ParameterRule | None]] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def _own(self) -> dict[str, dict[str, ParameterRule | None]]:
+        try:
+            return msgspec.convert(self.overrides, dict[str, dict[str, ParameterRule | None]])
+        except msgspec.ValidationError as error:
+            raise KimiInputError(
+                f"parameter_rules cannot be read: {error}. Nothing was sent. It maps a pattern of models to keys, and "
+                "each key to one of {'fixed': 'to what'}, {'forbidden': 'why'}, {'conflicts': ['key']}, with "
+                "'values': [...] where only these are meant, or to None to lift a rule."
+            ) from None
+
+    def of_model(self, model: str) -> dict[str, ParameterRule | None]:
+        """The rules that hold for a model, with None for a key that the user has lifted all rules from.
+
+        :raises KimiInputError: The user's rules cannot be read.
+        """
+        if model not in self._of_model:
+            merged: dict[str, ParameterRule | None] = {}
+            for pattern, rules in (*PARAMETER_RULES.items(), *self._own.items()):
+                if fnmatchcase(model, pattern):
+                    merged |= rules
+            self._of_model[model] = merged
+        return self._of_model[model]
+
+    def judge(self, model: str, parameters: Mapping[str, Any]) -> Verdict:
+        """Judge a body's keys other than its model and messages."""
+        if self.mode == "off":
+            return Verdict()
+        broken: dict[str, str] = {}
+        rules = self.of_model(model)
+        for key, rule in rules.items():
+            if rule is not None and key in parameters and (fault := _broken(key, rule, parameters)):
+                broken[key] = fault
+        if broken and self.mode == "drop":  # what is left may break a rule only now
+            rest = self.judge(model, {key: value for key, value in parameters.items() if key not in broken})
+            return Verdict(rest.faults, (*broken, *rest.dropped), rest.warnings)
+        lifted = {key for key, rule in rules.items() if rule is None}
+        judged = {key: value for key, value in parameters.items() if key not in lifted and key not in broken}
+        return Verdict((*broken.values(), *_malformed(judged)), (), _warnings(parameters))
+
+
+def _broken(key: str, rule: ParameterRule, parameters: Mapping[str, Any]) -> str | None:
+    value = parameters[key]
+    if rule.values is not None and value not in rule.values:
+        return None
+    if rule.fixed is not None:
+        return f"sets {key!r}, which the model fixes ({rule.fixed}) and Kimi refuses in a batch; leave it out"
+    if rule.forbidden is not None:
+        return f"sets {key!r}{_shown(rule, value)}, which Kimi refuses in a batch: {rule.forbidden}; leave it out"
+    thinking = f"thinking:{'enabled' if thinks(parameters) else 'disabled'}"
+    other = next((name for name in rule.conflicts if name in parameters or name == thinking), None)
+    if other is None:
+        return None
+    remedy = "turn thinking off or leave the other out" if other == thinking else "keep one of them"
+    return f"sets {key!r}{_shown(rule, value)} beside {other.replace(':', ' ')!r}, which the model refuses; {remedy}"
+
+
+def _shown(rule: ParameterRule, value: object) -> str:
+    """A value is repeated only where a rule names it, so that it is nobody's data."""
+    return "" if rule.values is None else f" to {value!r}"
+
+
+def thinks(parameters: Mapping[str, Any]) -> bool:
+    """Whether the model thinks before it answers; it does unless it is told not to."""
+    thinking = parameters.get("thinking")
+    return not (isinstance(thinking, Mapping) and thinking.get("type") == "disabled")
+
+
+def _malformed(parameters: Mapping[str, Any]) -> list[str]:
+    """What the chat reference refuses whatever the model is."""
+    faults = []
+    for key, (kind, described) in PARAMETER_TYPES.items():
+        if parameters.get(key) is not None and not _is_a(kind, parameters[key]):
+            faults.append(f"has a {key!r} that is not {described}")
+    stops = parameters.get("stop")
+    if isinstance(stops, list) and len(stops) > MAX_STOPS:
+        faults.append(f"has {len(stops)} stop texts; {MAX_STOPS} are allowed")
+    listed = [stops] if isinstance(stops, str) else stops if isinstance(stops, list) else []
+    if any(isinstance(stop, str) and len(stop.encode("utf-8", "replace")) > MAX_STOP_BYTES for stop in listed):
+        faults.append(f"has a stop text over {MAX_STOP_BYTES} bytes")
+    tools = parameters.get("tools")
+    if isinstance(tools, list) and len(tools) > MAX_TOOLS:
+        faults.append(f"has {len(tools)} tools; {MAX_TOOLS} are allowed")
+    wanted = parameters.get("response_format")
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    if isinstance(wanted, Mapping) and kind not in RESPONSE_FORMATS:
+        faults.append(f"has a response_format whose type is none of {', '.join(RESPONSE_FORMATS)}")
+    return faults
+
+
+def _is_a(kind: Any, value: object) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _warnings(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    warnings = []
+    for key in OUTPUT_CAP_KEYS:
+        cap = parameters.get(key)
+        if isinstance(cap, int) and cap < THINKING_FLOOR_TOKENS and thinks(parameters):
+            warnings.append(
+                f"{key} covers thinking as well as the answer, and is below {THINKING_FLOOR_TOKENS:,}: the answer may "
+                "come out empty, and is billed all the same; raise it, or turn thinking off"
+            )
+    for key in sorted(parameters.keys() - PARAMETER_TYPES.keys()):
+        if near := get_close_matches(key, PARAMETER_TYPES, n=1, cutoff=0.85):
+            warnings.append(f"{key!r} is not a known parameter; is {near[0]!r} meant? It is sent as it is")
+    if _has_array_root(parameters):
+        warnings.append(
+            "the JSON schema of response_format has an array as its root, which comes back unreliably: wrap it in an "
+            "object with one key"
+        )
+    return tuple(warnings)
+
+
+def _has_array_root(parameters: Mapping[str, Any]) -> bool:
+    schema: Any = parameters.get("response_format")
+    for key in ("json_schema", "schema"):
+        schema = schema.get(key) if isinstance(schema, Mapping) else None
+    return isinstance(schema, Mapping) and schema.get("type") == "array"
+
+
+def wants_json(parameters: Mapping[str, Any]) -> bool:
+    """Whether a body asks for JSON mode, which the model follows only if a message says so too."""
+    wanted = parameters.get("response_format")
+    return isinstance(wanted, Mapping) and wanted.get("type") == "json_object"
+
+
+def check_model(model: str) -> str | None:
+    """Refuse a model that is known to answer no more; return a warning for one that is not known to be batchable.
+
+    :raises KimiInputError: It is retired.
+    """
+    for pattern, since in RETIRED_MODELS.items():
+        if fnmatchcase(model, pattern):
+            raise KimiInputError(
+                f"Model {model!r} was retired on {since} and answers no more. Nothing was sent. Models that can be "
+                f"batched: {', '.join(BATCH_MODELS)}."
+            )
+    if model not in BATCH_MODELS:
+        return (
+            f"Model {model!r} is not on the published list of batch models ({', '.join(BATCH_MODELS)}); the platform "
+            "may fail the batch."
+        )
+    return None
+
+
+def check_offered(model: str, offered: list[str]) -> None:
+    """Refuse a model that the platform does not offer to this key.
+
+    :raises KimiInputError: Names the nearest ones that it does offer.
+    """
+    if offered and model not in offered:
+        near = get_close_matches(model, offered, n=3, cutoff=0.4) or offered[:3]
+        raise KimiInputError(
+            f"Model {model!r} is not among the {len(offered)} models that the platform offers to this key; a batch of "
+            f"it would fail. Nothing was sent. The nearest: {', '.join(near)}. Batches are known to run on "
+            f"{', '.join(BATCH_MODELS)}."
+        )

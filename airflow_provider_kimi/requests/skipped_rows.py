@@ -1,0 +1,72 @@
+"""Skipped rows on this machine's disk, on their way to the platform and back."""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import msgspec
+
+from airflow_provider_kimi.records.skipped import SkippedRow
+from airflow_provider_kimi.requests.problems import RowProblem
+
+
+class SkippedRows:
+    """Collects rows that are left out, in any order.
+
+    :param folder: Where on this machine.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.numbers = array("q")
+        self._offsets = array("q")
+        self._size = 0
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - gone with this object
+
+    def add(self, number: int, place: str, problem: RowProblem) -> None:
+        """Keep one.
+
+        :param number: Its place among all rows of the input, from 1.
+        """
+        row = SkippedRow(
+            shard=0,
+            position=0,
+            custom_id=problem.custom_id or f"row-{number:08d}",
+            place=place,
+            number=number,
+            reason=problem.detail,
+        )
+        self.numbers.append(number)
+        self._offsets.append(self._size)
+        self._size += self._file.write(msgspec.json.encode(row) + b"\n")
+
+    def write(self, path: Path, shards: Sequence[range]) -> None:
+        """Write them in the order of the input, each with its place among the requests that were sent.
+
+        :param shards: The rows of each shard, among those that were sent.
+        """
+        firsts = [rows.start for rows in shards]
+        order = sorted(range(len(self.numbers)), key=self.numbers.__getitem__)
+        with path.open("wb") as target:
+            for before, index in enumerate(order):
+                self._file.seek(self._offsets[index])
+                row = msgspec.json.decode(self._file.readline(), type=SkippedRow)
+                sent = self.numbers[index] - 1 - before
+                shard = bisect_right(firsts, sent)
+                placed = msgspec.structs.replace(row, shard=shard, position=sent - firsts[shard - 1])
+                target.write(msgspec.json.encode(placed) + b"\n")
+
+
+def read_skipped(path: Path | None, shard: int) -> Iterator[SkippedRow]:
+    """The rows that one shard left out, in order.
+
+    :param path: What `SkippedRows.write` wrote; None where nothing was left out.
+    """
+    if path is None:
+        return
+    with path.open("rb") as source:
+        for line in source:
+            row = msgspec.json.decode(line, type=SkippedRow)
+            if row.shard == shard:
+                yield row

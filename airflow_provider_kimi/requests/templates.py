@@ -1,0 +1,168 @@
+"""`str.format` texts over the columns of a row: one text, or the texts of a whole conversation."""
+
+import re
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests.problems import RowProblem, listed
+
+#: What a template of Airflow would hold, and a `str.format` text hardly ever means: `{{ ds }}`, `{{ params.day }}`.
+_JINJA = re.compile(
+    r"(?<!\{)\{\{(?!\{)-?\s*(?:ds|ds_nodash|ts|ts_nodash|run_id|dag_run|logical_date|data_interval_(?:start|end)|params|var|conn|macros"
+    r"|dag|task|ti|task_instance|prev_\w+|inlets|outlets|triggering_\w+)\b[^{}]*\}\}|\{%.*?%\}"
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A `str.format` text over columns.
+
+    Only plain column names are fields: `{text.attribute}` names a column called "text.attribute", so that neither
+    the template nor the row can reach into Python objects. A row's text is inserted as it is, never read again.
+    """
+
+    text: str
+
+    @cached_property
+    def _parts(self) -> list[tuple[str, str | None, str | None, str | None]]:
+        if jinja := _JINJA.search(self.text):
+            raise KimiInputError(
+                f"The prompt template has {jinja[0][:80]!r}, which looks like Jinja; prompts are never rendered by it. "
+                "Nothing was sent. Put the value into a column, or take the whole text from another task "
+                "(prompt=write_prompt.output)."
+            )
+        try:
+            parts = list(string.Formatter().parse(self.text))
+        except ValueError as error:
+            raise KimiInputError(
+                f"The prompt template is not valid: {error}. Nothing was sent. Write a column as {{name}}, and a "
+                "literal brace twice: {{ or }}."
+            ) from None
+        for _, column, spec, conversion in parts:
+            if column == "" or (column and column.isdigit()):
+                raise KimiInputError(
+                    f"The prompt template has the field {{{column}}}, which names no column. Nothing was sent. Write "
+                    "the column's name into it, as in {text}, or double the braces if they are literal."
+                )
+            if conversion or (spec and "{" in spec):
+                raise KimiInputError(
+                    f"The prompt template's field {{{column}}} uses a conversion or a nested field, which is not "
+                    "supported. Nothing was sent. Write plain {column} fields, with a format at most: {price:.2f}."
+                )
+        return parts
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The columns it needs, each once, in order."""
+        return list(dict.fromkeys(column for _, column, _, _ in self._parts if column is not None))
+
+    @cached_property
+    def verbatim_columns(self) -> list[str]:
+        """The columns whose text stands in the result as it is, each once."""
+        formatted = {column for _, column, spec, _ in self._parts if spec}
+        return [column for column in self.columns if column not in formatted]
+
+    @cached_property
+    def fixed_chars(self) -> int:
+        """Characters that every row shares."""
+        return sum(len(text) for text, *_ in self._parts)
+
+    @cached_property
+    def _plain(self) -> list[tuple[str, str | None]] | None:
+        if any(spec for _, _, spec, _ in self._parts):
+            return None
+        return [(text, column) for text, column, _, _ in self._parts]
+
+    def fill(self, row: Mapping[str, Any]) -> str:
+        """Insert a row's values.
+
+        :raises RowProblem: A column is missing or null, or its value does not fit the format.
+        """
+        if self._plain is None:
+            return self._fill_carefully(row)
+        try:
+            return "".join([text if column is None else text + row[column] for text, column in self._plain])
+        except (KeyError, TypeError):  # a column is missing, or holds something else than text
+            return self._fill_carefully(row)
+
+    def _fill_carefully(self, row: Mapping[str, Any]) -> str:
+        if missing := [column for column in self.columns if column not in row]:
+            names = ", ".join(map(repr, missing))
+            hint = "" if all(name.isidentifier() for name in missing) else "; in a prompt, a literal brace is doubled"
+            raise RowProblem(f"has no column {names}, which the prompt uses; it has {listed(row)}{hint}")
+        pieces: list[str] = []
+        for literal, column, spec, _ in self._parts:
+            pieces.append(literal)
+            if column is not None:
+                pieces.append(_value(row, column, spec or ""))
+        return "".join(pieces)
+
+
+def _value(row: Mapping[str, Any], column: str, spec: str) -> str:
+    value = row[column]
+    if isinstance(value, str) and not spec:
+        return value
+    if value is None or value != value:  # NaN, which is how a missing number comes out of many tables
+        raise RowProblem(f"has null in column {column!r}, which the prompt uses")
+    if isinstance(value, bytes | bytearray):
+        raise RowProblem(f"has bytes in column {column!r}, which the prompt uses as text")
+    try:
+        return format(value, spec)
+    except (ValueError, TypeError, OverflowError, MemoryError):
+        raise RowProblem(f"has a value in column {column!r} that does not fit the format {spec!r}") from None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages in which every text is a template: the given ones, with each text replaced by its filled form."""
+
+    messages: Sequence[Mapping[str, Any]]
+
+    @cached_property
+    def _compiled(self) -> Any:
+        return _compile(list(self.messages))
+
+    @cached_property
+    def templates(self) -> list[Template]:
+        """Every text that has columns.
+
+        :raises KimiInputError: One is not valid.
+        """
+        return list(_templates(self._compiled))
+
+    def fill(self, row: Mapping[str, Any]) -> list[Any]:
+        """Insert a row's values into every text.
+
+        :raises RowProblem: A column is missing or null, or its value does not fit the format.
+        """
+        filled: list[Any] = _filled(self._compiled, row)
+        return filled
+
+
+def _compile(value: Any) -> Any:
+    if isinstance(value, str):
+        template = Template(value)
+        return template if template.columns else template.fill({})
+    if isinstance(value, Mapping):
+        return {key: _compile(part) for key, part in value.items()}
+    return [_compile(part) for part in value] if isinstance(value, Sequence) else value
+
+
+def _templates(value: Any) -> Iterator[Template]:
+    if isinstance(value, Template):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _templates(part)
+
+
+def _filled(value: Any, row: Mapping[str, Any]) -> Any:
+    if isinstance(value, Template):
+        return value.fill(row)
+    if isinstance(value, dict):
+        return {key: _filled(part, row) for key, part in value.items()}
+    return [_filled(part, row) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""Fourth chapter: from result files to one row for each request, and a manifest."""

@@ -1,0 +1,68 @@
+"""Answers: whether what the model said can be used, beyond that it said something."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from airflow_provider_kimi.records.rows import RESULT_FIELDS, Row
+from airflow_provider_kimi.results.schema import AnswerSchema, SchemaMismatch
+
+#: What becomes of the model's thoughts: `drop` leaves them out, and takes them out of an answer that they leaked into;
+#: `column` puts them beside it; `keep` leaves the answer as it was sent.
+Reasoning = Literal["drop", "column", "keep"]
+
+#: Thoughts in front of an answer.
+_LEAKED = re.compile(r"\s*<think>(?P<thoughts>.*?)</think>\s*", re.DOTALL)
+_UNCLOSED = re.compile(r"\s*<think>(?P<thoughts>.*)", re.DOTALL)
+
+#: Likewise where the opening tag stayed in the prompt; an answer that is JSON may speak of the closing one.
+_HALF_LEAKED = re.compile(r"""(?!\s*[\[{"`])(?P<thoughts>.*?)</think>\s*""", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class AnswerCheck:
+    """What is asked of every answer.
+
+    :param schema: What it has to be; None for any text.
+    :param reasoning: What becomes of the model's thoughts.
+    """
+
+    schema: AnswerSchema | None = None
+    reasoning: Reasoning = "drop"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a results row, in order."""
+        unused = {"parsed": self.schema is None, "reasoning": self.reasoning != "column"}
+        return tuple(name for name in RESULT_FIELDS if not unused.get(name))
+
+    def judge(self, row: Row) -> Row:
+        """Take out thoughts that leaked, then hold the answer against the schema."""
+        if self.reasoning != "keep" and row.content and "think>" in row.content:
+            row = _without_thoughts(row)
+        if self.schema is None or row.status != "succeeded":
+            return row
+        try:
+            parsed = self.schema.read(row.content or "")
+        except SchemaMismatch as error:
+            return msgspec.structs.replace(
+                row, status="invalid", error_code="schema_mismatch", error_message=str(error)
+            )
+        return msgspec.structs.replace(row, parsed=parsed)
+
+
+def _without_thoughts(row: Row) -> Row:
+    text = row.content or ""
+    found = _LEAKED.match(text) or _UNCLOSED.match(text) or (None if row.reasoning else _HALF_LEAKED.match(text))
+    if found is None:
+        return row
+    answer = text[found.end() :]
+    row = msgspec.structs.replace(
+        row, content=answer, reasoning=row.reasoning or found["thoughts"].strip(), leaked=True
+    )
+    if row.status == "succeeded" and not answer.strip():
+        reason = "the answer has no content but the model's thoughts"
+        return msgspec.structs.replace(row, status="invalid", error_code="empty_answer", error_message=reason)
+    return row

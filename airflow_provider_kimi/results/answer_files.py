@@ -1,0 +1,122 @@
+"""The answers of one batch, found by `custom_id` in files on this machine's disk."""
+
+import os
+from array import array
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from airflow_provider_kimi.files.lines import lines_at
+from airflow_provider_kimi.records.rows import Row
+from airflow_provider_kimi.results.answer_lines import batch_error, id_of, name_of_unreadable, read_row
+from airflow_provider_kimi.results.line_index import LineIndex
+
+#: Bytes of one line that are held in memory; an answer of the longest context is a few megabytes.
+MAX_LINE_BYTES = 1 << 26
+
+#: Bytes that are read at a time where a line is looked up; most lines are shorter.
+LOOK_UP_BYTES = 1 << 12
+
+
+class AnswerFiles:
+    """Finds the line of each answer in an output and an error file; the lines stay on disk.
+
+    Where an id stands twice, its first line with a usable answer counts; without one, an output line before an error
+    line, and one that can be read before one that cannot.
+
+    :param output: Local output file; None where there is none.
+    :param error: Local error file; None where there is none.
+    :param lines: How many lines both have at most.
+    """
+
+    def __init__(self, output: Path | None, error: Path | None, lines: int) -> None:
+        self.lines = {"output": 0, "error": 0}
+        self.duplicates = 0
+        self.unreadable = 0
+        self.found = 0
+        self.taken = 0
+        self.batch_error: Row | None = None
+        paths = {kind: path for kind, path in (("output", output), ("error", error)) if path is not None}
+        self._looked_at: Row | None = None
+        self._files: list[BinaryIO] = []
+        self._begins = array("Q", [0])
+        self._index = LineIndex(lines, self._is_at)
+        broken = array("Q")
+        for kind, path in paths.items():
+            self.lines[kind] = self._add(path, broken)
+        for place in broken:
+            self._add_broken(place)
+
+    def _add(self, path: Path, broken: "array[int]") -> int:
+        """Index a file, whose places follow those of the file before it, and return how many lines it has."""
+        begin = self._begins[-1]
+        self._files.append(path.open("rb", buffering=0))
+        self._begins.append(begin + path.stat().st_size)
+        lines = 0
+        for offset, line in lines_at(path, MAX_LINE_BYTES):
+            if not line or line.isspace():
+                continue
+            lines += 1
+            custom_id = id_of(line if offset else line.removeprefix(BOM_UTF8))
+            if custom_id is None:
+                broken.append(begin + offset)
+            elif self._index.add(custom_id, begin + offset):
+                self.found += 1
+            else:
+                self.duplicates += 1
+                kept = self._looked_at
+                if kept and kept.status != "succeeded" and read_row(line).status == "succeeded":
+                    self._index.move(custom_id, begin + offset)
+        return lines
+
+    def _add_broken(self, place: int) -> None:
+        """Index a line that cannot be read but names a request that no other line answers."""
+        line = self._line_at(place)
+        custom_id = name_of_unreadable(line)
+        if custom_id is not None and self._index.add(custom_id, place):
+            self.found += 1
+            return
+        error = batch_error(line)
+        self.batch_error = self.batch_error or error
+        self.unreadable += error is None
+
+    def take(self, custom_id: str) -> Row | None:
+        """Return an id's row, once; None where there is no line for it."""
+        if not self._index.take(custom_id):
+            return None
+        self.taken += 1
+        return self._looked_at
+
+    @property
+    def left(self) -> int:
+        """How many ids nobody took."""
+        return self.found - self.taken
+
+    def left_ids(self) -> Iterator[str]:
+        """The ids that nobody took, in file order."""
+        for place in self._index.left():
+            yield read_row(self._line_at(place)).custom_id
+
+    def _is_at(self, place: int, custom_id: str) -> bool:
+        """Whether a line is that of an id; its row is kept for who asked."""
+        self._looked_at = row = read_row(self._line_at(place))
+        return row.custom_id == custom_id
+
+    def _line_at(self, place: int) -> bytes:
+        number = 1 if len(self._files) > 1 and place >= self._begins[1] else 0
+        file, at = self._files[number].fileno(), place - self._begins[number]
+        line = os.pread(file, LOOK_UP_BYTES, at)
+        while (end := line.find(b"\n")) < 0 and len(line) < MAX_LINE_BYTES:
+            if not (more := os.pread(file, min(len(line), MAX_LINE_BYTES - len(line)), at + len(line))):
+                break
+            line += more
+        line = line if end < 0 else line[:end]
+        return line if at else line.removeprefix(BOM_UTF8)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()

@@ -1,0 +1,260 @@
+"""From a line of an output or error file to one row with an honest status. Positions mean nothing; ids do."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from airflow_provider_kimi.records.rows import Row, RowStatus
+from airflow_provider_kimi.results.usual_lines import (
+    MAX_COUNT,
+    Choice,
+    CompletionDetails,
+    Message,
+    PromptDetails,
+    TokenCounts,
+    decode_usual,
+)
+
+#: `response.status_code` of a row that worked: 200 as documented, 0 and nothing as clients have seen it.
+_SUCCESS_STATUS_CODES = (200, 0, None)
+
+_STATUS_OF_ERROR: dict[str, RowStatus] = {
+    "batch_expired": "expired",
+    "batch_cancelled": "cancelled",
+    "content_filter": "filtered",
+}
+
+
+#: How the lines of the platform begin.
+_NAME_FIRST = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*(?:"[^"\\]*"|null)\s*,\s*)?"custom_id"\s*:\s*"(?P<name>[^"\\]+)"')
+
+
+class _Id(msgspec.Struct, gc=False):
+    custom_id: str
+
+
+_decode_id = msgspec.json.Decoder(_Id).decode
+
+_NO_COUNTS = TokenCounts()
+
+#: What decoding a line may raise: it is no JSON, or nested too deeply.
+_UNREADABLE = (ValueError, RecursionError)
+
+
+def _decoded(line: bytes | str) -> Any:
+    """Decode JSON, leniently where it must be: half characters, NaN and stray bytes occur in paid answers."""
+    try:
+        return msgspec.json.decode(line)
+    except ValueError:
+        text = line if isinstance(line, str) else line.decode("utf-8", "replace")
+        return json.loads(text, strict=False)
+
+
+def id_of(line: bytes) -> str | None:
+    """Read a line's `custom_id`; None where the line cannot be read or names none."""
+    try:
+        return _decode_id(line).custom_id or None
+    except _UNREADABLE:
+        pass
+    try:
+        fields = _decoded(line)
+    except _UNREADABLE:
+        return None
+    return _text(fields.get("custom_id")) if isinstance(fields, dict) else None
+
+
+def name_of_unreadable(line: bytes) -> str | None:
+    """Read the `custom_id` with which a line begins that is no JSON, because it was cut or is nested too deeply."""
+    named = _NAME_FIRST.match(line)
+    return None if named is None else named["name"].decode("utf-8", "replace")
+
+
+def is_whole(line: bytes) -> bool:
+    """Whether a line is complete JSON; a file that was cut ends in one that is not."""
+    try:
+        _decoded(line)
+    except ValueError:
+        return False
+    except RecursionError:
+        return True
+    return True
+
+
+def read_row(line: bytes) -> Row:
+    """Judge one line that names its request.
+
+    A row succeeded if there is no error, the status code is one of success, and there is an answer with content.
+    """
+    try:
+        found = decode_usual(line)
+        choice = found.response.body.choices[0]
+    except (*_UNREADABLE, IndexError):
+        return _read_odd(line)
+    return _answered(found.custom_id, choice, found.response.body.usage or _NO_COUNTS, found.response.body.model)
+
+
+def _read_odd(line: bytes) -> Row:
+    try:
+        fields = _decoded(line)
+    except _UNREADABLE:
+        reason = "the line of this request is cut, nested too deeply or no JSON for another reason"
+        name = id_of(line) or name_of_unreadable(line) or ""
+        return Row(custom_id=name, status="failed", error_code="unreadable_line", error_message=reason)
+    custom_id = _text(fields["custom_id"]) or ""
+    status_code, body, error = _parts(fields)
+    choices = body.get("choices")
+    if error or status_code not in _SUCCESS_STATUS_CODES or not choices:
+        return _refused(custom_id, error, status_code, body)
+    choice = _mapping(choices[0] if isinstance(choices, list) else None)
+    return _answered(custom_id, _odd_choice(choice), _odd_counts(_mapping(body.get("usage"))), _text(body.get("model")))
+
+
+def _parts(fields: Mapping[str, Any]) -> tuple[object, Mapping[str, Any], object]:
+    """The status code, the body, and the error, wherever it stands."""
+    response = _mapping(fields.get("response"))
+    body = _body(response.get("body"))
+    error = fields.get("error") or body.get("error")
+    while isinstance(error, dict) and isinstance(error.get("error"), dict):
+        error = error["error"]
+    return response.get("status_code"), body, error
+
+
+def batch_error(line: bytes) -> Row | None:
+    """Read a line that names no request but says why the whole batch failed; None if it says nothing."""
+    try:
+        fields = _decoded(line)
+    except _UNREADABLE:
+        return None
+    status_code, body, error = _parts(_mapping(fields))
+    row = _refused("", error, status_code, body)
+    return None if row.error_code == "no_answer" else row
+
+
+def _answered(custom_id: str, choice: Choice, counts: TokenCounts, model: str | None) -> Row:
+    message, finish_reason, content = choice.message, choice.finish_reason, choice.message.content
+    if message.tool_calls and not (content and content.strip()):
+        content = _calls(message.tool_calls)
+    status, code, reason = _verdict(content, finish_reason)
+    cached, prompt, completion = counts.cached_tokens, counts.prompt_tokens_details, counts.completion_tokens_details
+    return Row(
+        custom_id=custom_id,
+        status=status,
+        content=content,
+        reasoning=message.reasoning_content or None,
+        finish_reason=finish_reason or None,
+        error_code=code,
+        error_message=reason,
+        prompt_tokens=counts.prompt_tokens,
+        cached_tokens=prompt.cached_tokens if cached is None and prompt else cached,
+        completion_tokens=counts.completion_tokens,
+        reasoning_tokens=completion.reasoning_tokens if completion else None,
+        model=model or None,
+    )
+
+
+def _with_counts(row: Row, counts: TokenCounts, model: str | None) -> Row:
+    """A refused row that was billed all the same."""
+    billed = _answered("", Choice(Message()), counts, model)
+    fields = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "model")
+    return msgspec.structs.replace(row, **{name: getattr(billed, name) for name in fields})
+
+
+def _calls(calls: list[msgspec.Raw]) -> str | None:
+    """The JSON of tool calls, which are the whole of an answer without a text."""
+    held = [call for call in calls if bytes(call) != b"null"]
+    return msgspec.json.encode(held).decode("utf-8", "replace") if held else None
+
+
+def _verdict(content: str | None, finish_reason: str | None) -> tuple[RowStatus, str | None, str | None]:
+    """Judge an answer that came without an error: its status, and what keeps it from being one of success."""
+    if finish_reason == "length":
+        return "truncated", "length", "the answer reached max_completion_tokens and was cut off"
+    if finish_reason == "content_filter":
+        return "filtered", "content_filter", "the answer was stopped by the content filter"
+    if not content or content.isspace():
+        return "invalid", "empty_answer", "the answer has no content"
+    return "succeeded", None, None
+
+
+def _odd_choice(choice: Mapping[str, Any]) -> Choice:
+    """Take of a choice what can be used, whatever else is wrong with it."""
+    message = _mapping(choice.get("message"))
+    content, calls = message.get("content"), message.get("tool_calls")
+    if isinstance(content, list):  # parts, as in a request
+        content = "".join(part["text"] for part in content if isinstance(_mapping(part).get("text"), str)) or None
+    said = Message(
+        _sound(content) if isinstance(content, str) else None,
+        _text(message.get("reasoning_content")),
+        [_raw(call) for call in calls] if isinstance(calls, list) else None,
+    )
+    return Choice(said, _text(choice.get("finish_reason")))
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_sound(json.dumps(value, ensure_ascii=False, separators=(",", ":"))).encode())
+
+
+def _odd_counts(usage: Mapping[str, Any]) -> TokenCounts:
+    return TokenCounts(
+        _count(usage.get("prompt_tokens")),
+        _count(usage.get("completion_tokens")),
+        _count(usage.get("cached_tokens")),
+        PromptDetails(_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))),
+        CompletionDetails(_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"))),
+    )
+
+
+def _refused(custom_id: str, error: object, status_code: object, body: Mapping[str, Any]) -> Row:
+    fields = _mapping(error)
+    code, kind, message = _code(fields.get("code")), _text(fields.get("type")), _text(fields.get("message"))
+    said = _text(error)
+    known = (_STATUS_OF_ERROR.get(word) for word in (code, kind, said) if word)
+    if code is None or code.isdigit():
+        code = kind or code
+    if code is None and message is None and said is None:
+        code, message = "no_answer", f"the line holds no answer and no error (status_code {status_code!r})"
+    row = Row(
+        custom_id=custom_id,
+        status=next(filter(None, known), "failed"),
+        error_code=code or "error",
+        error_message=message or said,
+    )
+    usage = body.get("usage")
+    return _with_counts(row, _odd_counts(usage), _text(body.get("model"))) if isinstance(usage, dict) else row
+
+
+def _body(value: object) -> Mapping[str, Any]:
+    """A body may come as the text of a JSON object."""
+    if isinstance(value, str):
+        try:
+            value = _decoded(value)
+        except _UNREADABLE:
+            return {}
+    return _mapping(value)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return _sound(value) if isinstance(value, str) and value else None
+
+
+def _sound(text: str) -> str:
+    """Replace half characters, which no file in UTF-8 can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _code(value: object) -> str | None:
+    return _sound(str(value)) if isinstance(value, str | int) and value and value is not True else None
+
+
+def _count(value: object) -> int | None:
+    """A number of tokens that a table can hold."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT else None

@@ -1,0 +1,175 @@
+"""Collect: land the output and error files, reconcile them with the input, write the result, the manifest last."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
+from airflow_provider_kimi.files.lines import new_file
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.requests.inputs import Input
+from airflow_provider_kimi.requests.keys import KeyColumns
+from airflow_provider_kimi.results.answer_check import AnswerCheck
+from airflow_provider_kimi.results.batch_files import Part, PartFetcher, ended_batches
+from airflow_provider_kimi.results.columns import ColumnSource
+from airflow_provider_kimi.results.cost import read_price_list
+from airflow_provider_kimi.results.formats import OutputFormat, check_format, convert
+from airflow_provider_kimi.results.output_directory import OutputDirectory
+from airflow_provider_kimi.results.reconcile import write_rows
+from airflow_provider_kimi.results.tally import Tally, build_manifest
+
+OUTPUT_NAME = "output.jsonl"
+ERROR_NAME = "error.jsonl"
+RESULTS_NAME = "results.jsonl"
+DEAD_LETTER_NAME = "dead_letter.jsonl"
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What is to be landed, and where.
+
+    :param input: The table that the batches were made from, for its columns; None for none.
+    :param key_column: The column or columns that named its rows; None where their places did.
+    :param check: What is asked of every answer.
+    :param output_format: What the results are written as.
+    :param may_replace: Whether the result of other batches, if there is one in the directory, may be replaced.
+    :param price_list: Prices that replace the published ones; None for those.
+    """
+
+    batch_ids: Sequence[str]
+    output: str
+    input: Any = None
+    key_column: KeyColumns | None = None
+    price_list: Mapping[str, Any] | None = None
+    check: AnswerCheck = AnswerCheck()
+    output_format: OutputFormat = "jsonl"
+    may_replace: bool = True
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A landed result.
+
+    :param is_whole: Whether every file came as the platform promised it, and every line of them is some row's.
+    """
+
+    manifest: dict[str, Any]
+    tally: Tally
+    batches: list[Batch]
+    is_whole: bool = True
+
+    @property
+    def output_file_ids(self) -> list[str]:
+        """Ids of the output files on the platform."""
+        return [batch.output_file_id for batch in self.batches if batch.output_file_id]
+
+    @property
+    def error_file_ids(self) -> list[str]:
+        """Ids of the error files on the platform."""
+        return [batch.error_file_id for batch in self.batches if batch.error_file_id]
+
+
+def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float], None] = time.sleep) -> Collected:
+    """Land the result of batches that have ended, whatever they ended as.
+
+    A result that is there is replaced by an equal or better one: it is kept where a file that it was made from is on
+    the platform no more.
+
+    :raises KimiBatchError: One has not ended yet.
+    :raises KimiResultError: A file could not be downloaded whole.
+    """
+    check_format(landing.output_format)
+    prices = read_price_list(landing.price_list, hook.settings.billing_region)
+    directory = OutputDirectory(landing.output)
+    batches = ended_batches(hook, landing.batch_ids, log, sleep)
+    with TemporaryDirectory(prefix="kimi-collect-") as folder:
+        workshop = Path(folder)
+        earlier = directory.manifest_of(landing.batch_ids)
+        try:
+            parts = PartFetcher(hook, workshop, log, sleep, all_of_them=earlier is not None).fetch(batches)
+        except KimiApiError as error:
+            if earlier is None or error.status_code != 404:
+                raise
+            _check_kept(earlier, landing)
+            log.warning("%s The result in %s, which was landed before, is kept as it is.", error, landing.output)
+            return Collected(earlier, Tally.of_manifest(earlier), batches)
+        with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
+            tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, log)
+        _check_replaced(directory, landing, log)
+        files = _publish(directory, workshop, parts, _formatted(workshop / RESULTS_NAME, landing))
+        manifest = build_manifest(batches, tally, prices=prices, files=files)
+        directory.publish_manifest(manifest, workshop)
+    if tally.leaked:
+        log.warning("%s answers held the model's thoughts, which were taken out.", tally.leaked)
+    tell = log.warning if tally.unusable else log.info
+    tell("Landed in %s: %s", landing.output, tally.summary())
+    is_whole = not tally.unclaimed and all(part.is_whole for part in parts)
+    return Collected(manifest, tally, batches, is_whole)
+
+
+def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> None:
+    """Tell that the result of other batches is replaced, or refuse it."""
+    earlier = directory.earlier
+    if not earlier or set(map(str, earlier["batch_ids"])) == set(landing.batch_ids):
+        return
+    held = f"{landing.output} holds the result of other batches, {', '.join(map(str, earlier['batch_ids']))}"
+    if not landing.may_replace:
+        raise KimiInputError(
+            f"{held}, whose files may be on the platform no more, so that it may be the only copy. It is kept, and "
+            "nothing was landed or deleted; the results of this task stay on the platform. Give each result, and each "
+            "mapped task, a directory of its own, such as one with {{ run_id }} and {{ ti.map_index }} in it."
+        )
+    log.warning("%s, which is replaced. Give each result a directory of its own.", held)
+
+
+def _check_kept(earlier: Mapping[str, Any], landing: Landing) -> None:
+    """Refuse to keep a result that is another table than the one that is wanted now."""
+    results = earlier["results_file"]
+    if results and not results.endswith(f".{landing.output_format}"):
+        raise KimiInputError(
+            f"The result in {landing.output} is {results.rsplit('/', 1)[-1]}, and cannot be landed again as "
+            f"{landing.output_format}, because files of its batches are not on the platform any more. It is kept as it "
+            "is. Convert the file that is there, or set output_format back."
+        )
+
+
+def _formatted(results: Path, landing: Landing) -> Path:
+    if landing.output_format == "jsonl":
+        return results
+    target = results.with_suffix(f".{landing.output_format}")
+    convert(results, target, landing.output_format, landing.check.fields)
+    return target
+
+
+def _table(landing: Landing) -> ColumnSource | None:
+    return None if landing.input is None else ColumnSource(_values(landing.input), landing.key_column)
+
+
+def _values(source: Any) -> Iterator[Any]:
+    """The elements of the input; what is wrong with it by now is told as what it is: a fault behind the payment."""
+    try:
+        for item in Input(source):
+            yield item.value
+    except KimiInputError as error:
+        now = "The batches have ended and are billed as far as they ran; their results stay on the platform."
+        raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
+
+
+def _publish(directory: OutputDirectory, workshop: Path, parts: Sequence[Part], results: Path) -> dict[str, str | None]:
+    """Put every file that has content in, and take away what an earlier landing left of the others."""
+    files: dict[str, tuple[str, Sequence[Path | None]]] = {
+        "output_file": (OUTPUT_NAME, [part.output for part in parts]),
+        "error_file": (ERROR_NAME, [part.error for part in parts]),
+        "results_file": (results.name, [results]),
+        "dead_letter_file": (DEAD_LETTER_NAME, [workshop / DEAD_LETTER_NAME]),
+    }
+    held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in files.values()}
+    directory.withdraw(
+        *(name for name in (OUTPUT_NAME, ERROR_NAME, RESULTS_NAME, DEAD_LETTER_NAME) if not held.get(name))
+    )
+    return {field: directory.publish(name, *held[name]) if held[name] else None for field, (name, _) in files.items()}

@@ -1,0 +1,146 @@
+"""What a batch costs: tokens times a dated price list. The platform tells no prices over its API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.rows import Row
+
+_MILLION = 1_000_000
+
+#: Digits behind the point of an amount: one token of the cheapest kind still counts.
+_PLACES = Decimal("0.00000001")
+
+
+@dataclass
+class Usage:
+    """Tokens of answered rows. Cached tokens are among the prompt's, reasoning tokens among the completion's."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """What was read and written."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def add(self, tokens: Usage | Row) -> None:
+        """Add the tokens of a row, which may report none, or of other rows."""
+        self.prompt_tokens += tokens.prompt_tokens or 0
+        self.cached_tokens += tokens.cached_tokens or 0
+        self.completion_tokens += tokens.completion_tokens or 0
+        self.reasoning_tokens += tokens.reasoning_tokens or 0
+
+    def to_dict(self) -> dict[str, int]:
+        """Write it as plain JSON."""
+        return {**asdict(self), "total_tokens": self.total_tokens}
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Price of a million tokens of one model at batch rate.
+
+    :param input: Of prompt tokens that were not cached.
+    :param cached: Of prompt tokens that were; None where it is not known.
+    :param output: Of completion tokens, reasoning among them.
+    """
+
+    input: Decimal
+    output: Decimal
+    cached: Decimal | None = None
+
+
+class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Prices of one region.
+
+    :param currency: `CNY` or `USD`; a list of one's own may have any.
+    :param date: When the prices were seen, as in `2026-09-01`.
+    :param models: By the exact name of the model.
+    """
+
+    currency: str
+    date: str
+    models: dict[str, Price]
+
+
+def _price(cached: str | None, uncached: str, output: str) -> Price:
+    return Price(Decimal(uncached), Decimal(output), None if cached is None else Decimal(cached))
+
+
+#: Published batch prices, 60 % of the standard ones, by region (batch price page, seen in September 2026). Taxes are
+#: not in the dollar prices.
+PRICE_LISTS: Mapping[str, PriceList] = {
+    "cn": PriceList(
+        "CNY",
+        "2026-09-01",
+        {
+            "kimi-k2.7-code": _price("0.78", "3.90", "16.20"),
+            "kimi-k2.6": _price("0.66", "3.90", "16.20"),
+            "kimi-k2.5": _price(None, "2.40", "12.60"),
+        },
+    ),
+    "intl": PriceList(
+        "USD",
+        "2026-09-01",
+        {
+            "kimi-k2.7-code": _price("0.114", "0.57", "2.40"),
+            "kimi-k2.6": _price("0.10", "0.57", "2.40"),
+            "kimi-k2.5": _price("0.06", "0.36", "1.80"),
+        },
+    ),
+}
+
+
+def read_price_list(given: Mapping[str, Any] | None, region: str) -> PriceList:
+    """Read a price list that a user gave; None takes the published one of the region.
+
+    :raises KimiInputError: It is none.
+    """
+    if given is None:
+        return PRICE_LISTS[region]
+    try:
+        return msgspec.convert(given, PriceList, strict=False)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise KimiInputError(
+            f"price_list is no price list: {error}. Nothing was landed, and no batch is touched by this. Give "
+            "{'currency': 'CNY', 'date': '2026-09-01', 'models': {'kimi-k2.6': {'input': 3.9, 'cached': 0.66, "
+            "'output': 16.2}}}: prices of a million tokens."
+        ) from None
+
+
+def cost_of(usage: Mapping[str | None, Usage], prices: PriceList) -> dict[str, Any] | None:
+    """Say what the tokens cost; None where the price of any of them is not known.
+
+    :param usage: By model; None for tokens whose model is not known.
+    """
+    used = {model: tokens for model, tokens in usage.items() if model or tokens.total_tokens}
+    if not used:
+        return None
+    amount = Decimal(0)
+    for model, tokens in used.items():
+        price = prices.models.get(model or "")
+        if price is None or (tokens.cached_tokens and price.cached is None):
+            return None
+        amount += _amount(tokens, price)
+    return {
+        "currency": prices.currency,
+        "amount": float(amount.quantize(_PLACES)),
+        "price_list_date": prices.date,
+    }
+
+
+def _amount(tokens: Usage, price: Price) -> Decimal:
+    uncached = max(tokens.prompt_tokens - tokens.cached_tokens, 0)
+    parts = (
+        uncached * price.input,
+        tokens.cached_tokens * (price.cached or Decimal(0)),
+        tokens.completion_tokens * price.output,
+    )
+    return sum(parts, Decimal(0)) / _MILLION

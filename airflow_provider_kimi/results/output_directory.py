@@ -1,0 +1,153 @@
+"""Result files on their way into the output directory: each appears whole, the manifest last."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from airflow_provider_kimi.compat import object_storage_path, open_binary
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.lines import CHUNK_BYTES, ends_in_newline
+from airflow_provider_kimi.requests.sources import LASTING_FAULTS, located, storage_remedy
+
+#: Without this file the directory is not a result.
+MANIFEST_NAME = "manifest.json"
+
+#: Bytes of one part of an upload to an object store.
+REMOTE_BLOCK_BYTES = 8 << 20
+
+
+class OutputDirectory:
+    """The directory that a result is landed in.
+
+    :param uri: Where; created if absent. A result that is there already is replaced.
+    """
+
+    def __init__(self, uri: str) -> None:
+        if not uri or not str(uri).strip():  # rendered from nothing; blank would be the worker's own directory
+            raise KimiInputError(
+                f"output is {uri!r}; it is the URI of a directory. Nothing was landed; the results stay on the "
+                "platform. Check what it is rendered from."
+            )
+        self._uri = uri
+        with self._writing():
+            self._path = object_storage_path(located(uri))
+            _ = self._path.fs  # Airflow 2.11 looks an unknown storage up only here
+            self._is_local = self._path.protocol == "file"
+            # S3 holds two blocks in memory, of 50 MB each where nothing else is said.
+            self._block_bytes = None if self._is_local else REMOTE_BLOCK_BYTES
+            if self._is_local:  # elsewhere it would create a bucket
+                self._path.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Translate what writing may raise, such as a bucket that is not there.
+
+        :raises KimiInputError: A retry cannot change it.
+        """
+        try:
+            yield
+        except (FileExistsError, FileNotFoundError, *LASTING_FAULTS) as error:
+            raise KimiInputError(
+                f"Output {self._uri!r} cannot be written ({type(error).__name__}: {error}). The batches are not "
+                f"touched by this; their results stay on the platform. {storage_remedy(self._uri, error)}"
+            ) from None
+
+    def _manifest(self) -> dict[str, Any]:
+        """Read the manifest; nothing where there is none, or another program's file of that name."""
+        text = b""
+        # S3 says "forbidden" of what is not there to those who may not list the bucket.
+        absent = (FileNotFoundError, PermissionError)
+        with self._writing(), suppress(*absent), open_binary(self._path / MANIFEST_NAME, "rb") as content:
+            text = content.read()
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(text, type=dict[str, Any])
+        return {}
+
+    @property
+    def earlier(self) -> dict[str, Any]:
+        """The manifest of the result that is there already; empty where there is none."""
+        manifest = self._manifest()
+        return manifest if isinstance(manifest.get("batch_ids"), list) else {}
+
+    def manifest_of(self, batch_ids: Iterable[str]) -> dict[str, Any] | None:
+        """Read the manifest of a result of these very batches; None where the directory holds none."""
+        earlier = self.earlier
+        return earlier if sorted(map(str, earlier.get("batch_ids", []))) == sorted(batch_ids) else None
+
+    def withdraw(self, *names: str) -> None:
+        """Take the manifest away, so that the directory is no result while it changes, then the named files and the
+        results that it named, which may be of another format.
+        """
+        results = self.earlier.get("results_file")
+        former = [str(results).rsplit("/", 1)[-1]] if results else []
+        with self._writing():
+            for name in (MANIFEST_NAME, *names, *former):
+                (self._path / name).unlink(missing_ok=True)
+
+    def publish(self, name: str, *sources: Path) -> str:
+        """Move finished local files in, as one, and return its URI.
+
+        In a file of lines, a last line without its newline gets one; any other file lands byte for byte.
+
+        On a local disk readers see it only once it is whole; elsewhere the manifest alone is the mark.
+        """
+        target = self._path / name
+        staged = self._path / f".{name}.part" if self._is_local else target
+        try:
+            closes = [name.endswith(".jsonl") and not ends_in_newline(source) for source in sources]
+            if not (self._is_local and closes == [False] and _moved(sources[0], target)):
+                with self._writing(), open_binary(staged, "wb", self._block_bytes) as landed:
+                    for source, closed in zip(sources, closes, strict=True):
+                        _append(source, landed, b"\n" if closed else b"")
+                if self._is_local:
+                    staged.replace(target)
+        except BaseException:
+            with suppress(OSError):  # it must not hide what went wrong
+                staged.unlink(missing_ok=True)
+            raise
+        if self._is_local:
+            staged.unlink(missing_ok=True)  # of an attempt that was killed
+        return str(target)
+
+    def make_durable(self, uris: Iterable[str | None]) -> None:
+        """Wait until what was published survives a power cut, which an object store promises by itself.
+
+        :param uris: The files that were published; None is none.
+        """
+        if not self._is_local:
+            return
+        folder = Path(self._path.path)
+        names = [uri.rsplit("/", 1)[-1] for uri in uris if uri]
+        with self._writing():
+            for path in (*(folder / name for name in (*names, MANIFEST_NAME)), folder, folder.parent):
+                opened = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(opened)
+                finally:
+                    os.close(opened)
+
+    def publish_manifest(self, manifest: dict[str, Any], workshop: Path) -> None:
+        """Make the directory a result."""
+        path = workshop / MANIFEST_NAME
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        self.publish(MANIFEST_NAME, path)
+
+
+def _append(source: Path, target: BinaryIO, end: bytes) -> None:
+    with source.open("rb", buffering=0) as content:
+        shutil.copyfileobj(content, target, CHUNK_BYTES)
+    target.write(end)
+
+
+def _moved(source: Path, target: Any) -> bool:
+    """Rename a file, which writes nothing; False where it has to be copied."""
+    try:
+        source.replace(target.path)
+    except OSError:  # another disk
+        return False
+    return True

@@ -1,0 +1,77 @@
+"""Verdict: whether batches that have ended did so well, and if not, why."""
+
+from collections.abc import Iterable
+from tempfile import TemporaryFile
+
+from airflow_provider_kimi.api.errors import redact
+from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import read_patiently
+from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.files.lines import read_lines
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
+from airflow_provider_kimi.results.answer_lines import batch_error, id_of, read_row
+
+#: Rows of an error file that a message repeats.
+REPORTED_ERRORS = 3
+
+
+def shortfall(hook: KimiHook, event: BatchEvent, log: Log) -> str:
+    """Say of each batch that did not complete how it ended, what was done and why, as far as is known.
+
+    It is empty where all completed.
+    """
+    ends = event.batches
+    faults = [
+        f"{batch_id} {_why(hook, batch_id, end, log)}" for batch_id, end in ends.items() if end.status != "completed"
+    ]
+    if not faults:
+        return ""
+    cancelled = f" {event.message}" if event.message else ""
+    return (
+        f"{len(faults)} of {len(ends)} batches did not complete: {'; '.join(faults)}.{cancelled} None of these runs "
+        "any more; rows that were done are billed."
+    )
+
+
+def _why(hook: KimiHook, batch_id: str, end: BatchEnd, log: Log) -> str:
+    done = f"with {end.completed:,} of {end.total:,} rows done" if end.total else "with no row done"
+    if end.status != "failed":
+        return f"is {end.status} {done}"
+    if end.error_file_id is None:
+        return (
+            f"failed {done}, and the platform left no error file. The commonest cause is the balance: before a start "
+            "the platform reserves rows x max_completion_tokens x output price. Check the balance, set a realistic "
+            "max_completion_tokens in request_params, or submit smaller batches"
+        )
+    try:
+        reasons = _first_errors(hook, end.error_file_id, log)
+    except KimiError as error:
+        return f"failed {done}; its error file {end.error_file_id} could not be read: {error}"
+    return f"failed {done}: {reasons or f'its error file {end.error_file_id} names no reason'}"
+
+
+def _first_errors(hook: KimiHook, file_id: str, log: Log) -> str:
+    with TemporaryFile() as content:
+
+        def download() -> None:
+            content.seek(0)
+            content.truncate()
+            hook.download_file(file_id, content)
+
+        read_patiently(download, log)
+        content.seek(0)
+        return "; ".join(_reasons(read_lines(content)))
+
+
+def _reasons(lines: Iterable[bytes]) -> list[str]:
+    reasons: dict[str, None] = {}
+    for line in lines:
+        custom_id = id_of(line)
+        row = batch_error(line) if custom_id is None else read_row(line)
+        if row is not None:
+            place = f"custom_id {custom_id[:80]!r}: " if custom_id else ""
+            reasons[f"{place}{row.error_code}: {redact(row.error_message or '')}"] = None
+        if len(reasons) == REPORTED_ERRORS:
+            break
+    return list(reasons)

@@ -1,0 +1,179 @@
+"""The manifest: what a run of batches came to, as plain JSON for XCom and for `manifest.json`."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from airflow_provider_kimi.api.errors import redact
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.records.rows import ROW_STATUSES, Row, absent_status
+from airflow_provider_kimi.records.tags import PROMPT_FINGERPRINT_KEY, digest_of
+from airflow_provider_kimi.results.cost import PriceList, Usage, cost_of
+
+#: Version of the manifest's shape.
+SCHEMA_VERSION = 1
+
+#: Reasons for a row without an answer that are told apart, by their code and first characters; the rest are one.
+MAX_REASONS = 1000
+MAX_REASON_CHARS = 200
+
+#: A code and a message in which numbers, such as a line's, do not count.
+_Reason = tuple[str, str]
+_NUMBER = re.compile(r"\d+")
+_OTHER: _Reason = ("other", "")
+
+#: What rows that were answered, and so are billed, end as beside `succeeded`.
+_BILLED_ERRORS = ("length", "empty_answer", "schema_mismatch")
+
+#: What the event of an asset repeats of it: what its consumers decide by, and where the rest is.
+_IN_EVENTS = (
+    *("schema_version", "status", "model", "counts", "usage", "cost", "rounds", "results_file", "dead_letter_file"),
+    *("input_fingerprint", "prompt_fingerprint", "completed_at"),
+)
+
+ManifestStatus = Literal["completed", "partial", "failed"]
+
+
+@dataclass
+class Tally:
+    """Adds rows up as they go by.
+
+    :param leaked: Answers that held the model's thoughts.
+    :param uncounted: Answers of which the platform did not say how many tokens they took, so that their cost is not
+        known.
+    :param unclaimed: Lines of result files that can be no row's: unreadable, or of an id that nobody asked for.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[_Reason] = field(default_factory=Counter)
+    first_messages: dict[_Reason, str] = field(default_factory=dict)
+    usage: dict[str | None, Usage] = field(default_factory=dict)
+    leaked: int = 0
+    uncounted: int = 0
+    unclaimed: int = 0
+
+    @classmethod
+    def of_manifest(cls, manifest: Mapping[str, Any]) -> "Tally":
+        """Take the counts of a result that was landed before; why rows failed is not in them."""
+        return cls(Counter({status: manifest["counts"].get(status, 0) for status in ROW_STATUSES}))
+
+    def add(self, row: Row, model: str | None = None) -> None:
+        """Count one row and its tokens; a row that was cut or refused after an answer is billed too.
+
+        :param model: The model that was asked, which sets the price; None takes the one that answered.
+        """
+        self.counts[row.status] += 1
+        self.leaked += row.leaked
+        if row.error_code:
+            self._add_reason(row.error_code, row.error_message or "")
+        is_billed = row.status == "succeeded" or row.error_code in _BILLED_ERRORS
+        self.uncounted += is_billed and (row.prompt_tokens is None or row.completion_tokens is None)
+        named = model or row.model
+        if named not in self.usage:
+            self.usage[named] = Usage()
+        self.usage[named].add(row)
+
+    def _add_reason(self, code: str, message: str) -> None:
+        reason = (code[:MAX_REASON_CHARS], _NUMBER.sub("#", message[: 2 * MAX_REASON_CHARS])[:MAX_REASON_CHARS])
+        if reason not in self.first_messages:
+            if len(self.first_messages) >= MAX_REASONS:
+                reason = (reason[0], "")  # its code still counts
+            if len(self.first_messages) >= 2 * MAX_REASONS and reason not in self.first_messages:
+                reason = _OTHER
+            self.first_messages.setdefault(reason, redact(message))
+        self.reasons[reason] += 1
+
+    def add_unnamed(self, rows: int, batch_status: str) -> None:
+        """Count rows that a batch had but that are known by number only, because its input file is gone."""
+        if rows > 0:
+            self.counts[absent_status(batch_status)] += rows
+
+    @property
+    def model(self) -> str | None:
+        """The model, the first one where there are several; None where none is known."""
+        return next(filter(None, self.usage), None)
+
+    @property
+    def total_usage(self) -> Usage:
+        """Tokens of all models."""
+        total = Usage()
+        for tokens in self.usage.values():
+            total.add(tokens)
+        return total
+
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return sum(self.counts.values())
+
+    @property
+    def unusable(self) -> int:
+        """Rows without a usable answer."""
+        return self.total - self.counts["succeeded"]
+
+    @property
+    def status(self) -> ManifestStatus:
+        """The whole in one word."""
+        if not self.counts["succeeded"]:
+            return "failed"
+        return "partial" if self.unusable else "completed"
+
+    def summary(self) -> str:
+        """Say the counts, the commonest error, and its commonest reason, in one line."""
+        counts = ", ".join(f"{self.counts[status]:,} {status}" for status in ROW_STATUSES if self.counts[status])
+        return f"{self.total:,} row{'' if self.total == 1 else 's'}: {counts}{self._commonest()}"
+
+    def _commonest(self) -> str:
+        """Say the commonest error, and its commonest reason; nothing where there is none."""
+        errors: Counter[str] = Counter()
+        for (code, _), times in self.reasons.items():
+            errors[code] += times
+        if not errors:
+            return ""
+        code, times = errors.most_common(1)[0]
+        reason = max((reason for reason in self.reasons if reason[0] == code), key=self.reasons.__getitem__)
+        alike = "" if self.reasons[reason] == times else f" (of which {self.reasons[reason]:,} like the following)"
+        often = "once" if times == 1 else f"{times:,} times"
+        return f"; the commonest error, {often}: {code}{alike}: {self.first_messages[reason]}"
+
+
+def build_manifest(
+    batches: Sequence[Batch],
+    tally: Tally,
+    *,
+    prices: PriceList,
+    files: Mapping[str, str | None],
+) -> dict[str, Any]:
+    """Describe the result.
+
+    :param files: URIs of `output_file`, `error_file`, `results_file`, `dead_letter_file`; None where there is none.
+    """
+    metadata = batches[0].metadata or {}
+    inputs = [(batch.metadata or {}).get("kimi_input_fingerprint") for batch in batches]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "batch_ids": [batch.id for batch in batches],
+        "status": tally.status,
+        "model": tally.model,
+        "counts": {"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
+        "usage": tally.total_usage.to_dict(),
+        "cost": None if tally.uncounted else cost_of(tally.usage, prices),
+        "rounds": 1,
+        **files,
+        "input_fingerprint": inputs[0] if len(inputs) == 1 else digest_of(*inputs),
+        "prompt_fingerprint": metadata.get(PROMPT_FINGERPRINT_KEY),
+        "created_at": _iso(min((b.created_at for b in batches if b.created_at), default=None)),
+        "completed_at": _iso(max((b.ended_at for b in batches if b.ended_at), default=None)),
+    }
+
+
+def event_summary(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the event of an asset says of a result, whatever the number of its batches."""
+    return {key: manifest[key] for key in _IN_EVENTS}
+
+
+def _iso(epoch_seconds: int | None) -> str | None:
+    return None if epoch_seconds is None else datetime.fromtimestamp(epoch_seconds, UTC).isoformat()

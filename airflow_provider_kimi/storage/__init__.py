@@ -1,1 +1,0 @@
-"""Rows in and result files out, as streams."""

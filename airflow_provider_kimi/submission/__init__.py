@@ -1,0 +1,1 @@
+"""Second chapter: what exists already is found, and only what does not is uploaded and created."""

@@ -1,0 +1,170 @@
+"""Claim: attach to what earlier attempts submitted, and agree with those that submit at the same time."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.cancel import request_cancel, request_cancels
+from airflow_provider_kimi.calls.patience import read_patiently
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
+from airflow_provider_kimi.submission.earlier_work import (
+    EarlierWork,
+    changed_input,
+    earlier_work,
+    live,
+    named,
+    what_changed,
+)
+from airflow_provider_kimi.submission.job import Job
+
+#: Key and version of what is noted in Airflow's task state store.
+MEMORY_KEY = "kimi_job"
+MEMORY_VERSION = 1
+
+#: Pause between the creates and the look for others of the same work. A second tells two creates of one second apart.
+SETTLE_SECONDS = 1.0
+
+#: How long a batch may be missing from the list after its create. The platform promises nothing; a later try, whose
+#: predecessor may have died a moment ago, looks again after this time before it creates anything.
+LIST_LAG_SECONDS = 12.0
+
+#: The pause after the creates of a later try, whose predecessor may still be alive: more than twice the lag, so that
+#: one of any two attempts sees the batches of both.
+RETRY_SETTLE_SECONDS = 25.0
+
+
+def attach(job: Job) -> dict[str, Batch]:
+    """Find the batches that need not be submitted, by their `kimi_shard`.
+
+    :raises KimiBatchError: It cannot be told whether there are any.
+    :raises KimiInputError: The task submitted another input before, and is to stop then.
+    """
+    noted = _recalled(job)
+    if noted is not None and noted.keys() == set(job.labels):
+        _tell(job, noted.values())
+        return noted
+    search = job.find(job.concerns)
+    earlier = _sorted(job, search.batches)
+    if job.attempt.number > 1 and job.fresh is None and len(earlier.batches) < len(job.labels):
+        job.sleep(LIST_LAG_SECONDS)
+        search = job.find(job.concerns)
+        earlier = _sorted(job, search.batches)
+    missing = len(job.labels) - len(earlier.batches)
+    if missing and not search.whole:
+        raise KimiBatchError(
+            f"The account has more than {job.order.max_batches_searched:,} batches; {missing} of this task's "
+            f"{len(job.labels)} were not among those. Nothing was sent, because older ones may hold them. Raise "
+            "max_batches_searched, then clear the task."
+        )
+    _tell(job, earlier.batches.values())
+    _cancel_duplicates(job, earlier)
+    _pass_over(job, earlier)
+    return dict(earlier.batches)
+
+
+def _tell(job: Job, batches: Iterable[Batch]) -> None:
+    for batch in batches:
+        job.log.info("Batch %s (%s) is this very work, submitted before: attached to it.", batch.id, batch.status)
+
+
+def _sorted(job: Job, batches: Iterable[Batch]) -> EarlierWork:
+    return earlier_work(batches, job.attempt.task, job.key, job.labels, job.fresh)
+
+
+def _pass_over(job: Job, earlier: EarlierWork) -> None:
+    """Decide about work of this task instance that is not wanted now."""
+    if job.fresh:
+        if running := live(earlier.other):
+            job.log.warning("Fresh work was asked for; of earlier attempts go on and are billed: %s.", named(running))
+        return
+    if not earlier.replaced:
+        return
+    task = job.attempt.task
+    tags = job.metadata(job.prepared.shards[0], None)
+    changes = what_changed(earlier.replaced, tags, len(job.labels), job.prepared.request_count)
+    if job.order.on_changed_input == "fail":
+        raise changed_input(earlier.replaced, task, changes)
+    job.log.warning("The input has changed since an earlier attempt (%s): %s.", changes, named(earlier.replaced))
+    if job.order.on_changed_input == "fresh":
+        return
+    if task.map_index >= 0:
+        job.log.warning("They go on: where a mapped task's index has moved, they are a sibling's.")
+        return
+    request_cancels(job.hook, [batch.id for batch in live(earlier.replaced)], job.log, job.sleep)
+
+
+def settle(job: Job, batches: Mapping[str, Batch]) -> dict[str, Batch]:
+    """Look again after creating, and keep one batch for each shard where several attempts have made one.
+
+    All attempts choose the same one; whoever sees another cancels it.
+    """
+    job.sleep(SETTLE_SECONDS if job.attempt.number == 1 else RETRY_SETTLE_SECONDS)
+    try:
+        listed = {batch.id: batch for batch in job.find(job.concerns).batches}
+    except KimiError as error:
+        job.log.warning("Whether another attempt has submitted the same could not be asked: %s", error)
+        return dict(batches)
+    own = {batch.id: batch for batch in batches.values()}
+    earlier = _sorted(job, {**own, **listed}.values())
+    _cancel_duplicates(job, earlier)
+    return {**batches, **earlier.batches}
+
+
+def _cancel_duplicates(job: Job, earlier: EarlierWork) -> None:
+    for batch in earlier.duplicates:
+        job.log.warning(
+            "Batch %s is the same work as an older one, of an attempt at the same time: cancelled.", batch.id
+        )
+        try:
+            request_cancel(job.hook, batch.id, job.log, job.sleep)
+        except KimiError as error:
+            job.log.warning("It could not be cancelled, and is billed: %s", error)
+
+
+def remember(job: Job, batches: Mapping[str, Batch]) -> None:
+    """Note the ids where later attempts find them fastest. The platform remains the record."""
+    if job.memory is None:
+        return
+    ids = {label: batch.id for label, batch in batches.items()}
+    note = {"version": MEMORY_VERSION, "job": job.key, "fresh": job.fresh, "batches": ids}
+    try:
+        job.memory.set(MEMORY_KEY, note)
+    except Exception as error:  # whatever Airflow's store raises: it only saves time
+        job.log.warning("The batch ids could not be noted in the task state store: %s", error)
+
+
+def _recalled(job: Job) -> dict[str, Batch] | None:
+    """Read the noted batches, if they are this job's and need not be submitted again.
+
+    :raises KimiBatchError: The platform does not know one of them.
+    """
+    note = _note(job)
+    if note.get("version") != MEMORY_VERSION or note.get("job") != job.key or job.fresh not in (None, note["fresh"]):
+        return None
+    ids = note["batches"].values()
+    return dict(_sorted(job, [_known(job, batch_id) for batch_id in ids]).batches)
+
+
+def _note(job: Job) -> Mapping[str, Any]:
+    if job.memory is None:
+        return {}
+    try:
+        note = job.memory.get(MEMORY_KEY)
+    except Exception as error:  # whatever Airflow's store raises: it only saves time
+        job.log.warning("The task state store could not be read: %s", error)
+        return {}
+    return note if isinstance(note, dict) and isinstance(note.get("batches"), dict) and "fresh" in note else {}
+
+
+def _known(job: Job, batch_id: str) -> Batch:
+    try:
+        return read_patiently(lambda: job.hook.get_batch(batch_id), job.log, job.sleep)
+    except KimiApiError as error:
+        if error.status_code != 404:
+            raise
+        raise KimiBatchError(
+            f"Batch {batch_id}, which an earlier attempt of this task submitted, is unknown to the account of "
+            f"connection {job.hook.kimi_conn_id!r} at {job.hook.settings.base_url}. It is most likely alive, and "
+            "billed, under another key or region. Nothing was sent now. Give the connection the key it had, then clear "
+            "this task; or set reuse='never' to pay for the work again."
+        ) from None

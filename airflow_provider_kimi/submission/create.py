@@ -1,0 +1,118 @@
+"""Create: upload one input file and make its batch, each once, whatever becomes of the answers."""
+
+from collections.abc import Mapping
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, pause_after
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.requests.prepare import Shard
+from airflow_provider_kimi.requests.spool import Slice
+from airflow_provider_kimi.submission.job import Job
+
+#: Pauses before each look for a batch whose create was not answered; the list may lag behind.
+LOOKUP_PAUSES_SECONDS = (2.0, 10.0, 30.0)
+
+
+def upload_input(job: Job, shard: Shard, content: Slice) -> str:
+    """Upload an input file, unless an earlier attempt did, and return its id.
+
+    An upload costs nothing but room, so one that failed is repeated if the file is not there.
+    """
+    name = job.file_name(shard)
+    asked_before = job.attempt.number > 1
+    for pause in (*PAUSES_SECONDS, None):
+        if asked_before and content is shard.content and (known := job.kept_files().get((name, content.size))):
+            job.log.info("Input file %s (%s) is on the platform from before.", known, name)
+            return known
+        try:
+            with content.open() as lines:
+                return job.hook.upload_file(lines, name).id
+        except KimiError as error:
+            if not error.retryable or pause is None:
+                raise
+            pause_after(error, pause, job.log, job.sleep)
+        asked_before = True
+    raise AssertionError("unreachable")
+
+
+def create_batch(job: Job, file_id: str, metadata: Mapping[str, str]) -> Batch:
+    """Create a batch from an uploaded file.
+
+    A create is sent once. Where its answer is lost, a batch of this very file is looked for; only if it has not turned
+    up long after is the create sent a second time, and `settle` then keeps one, should both exist. A create that was refused for the time being exists nowhere, and is sent again.
+
+    :raises KimiError: It was refused, or its fate is unknown.
+    """
+    pauses = iter(PAUSES_SECONDS)
+    lost: KimiError | None = None
+    while True:
+        try:
+            return job.hook.create_batch(file_id, completion_window=job.order.completion_window, metadata=metadata)
+        except (KimiApiError, KimiNoAnswerError) as error:
+            if error.outcome_unknown:
+                if (found := _look_for(job, file_id, error)) is not None:
+                    return found
+                if lost is not None:
+                    raise _unknown(job, file_id, error) from None
+                lost = error
+                job.log.warning("No such batch has turned up: the create is sent once more.")
+                continue
+            pause = next(pauses, None) if error.retryable or _is_file_unknown(error) else None
+            if pause is None:
+                if not error.retryable:
+                    _remove_input(job, file_id)
+                raise
+            pause_after(error, pause, job.log, job.sleep)
+
+
+def _is_file_unknown(error: KimiError) -> bool:
+    """Whether the platform does not know a file yet that it has just taken."""
+    return isinstance(error, KimiApiError) and error.status_code in (400, 404) and "not found" in str(error).lower()
+
+
+def _look_for(job: Job, file_id: str, lost: KimiError) -> Batch | None:
+    """Look for a batch of this file until it can be taken for not made.
+
+    :raises KimiError: The last look failed, so nothing is known.
+    """
+    job.log.warning("%s Looking for it.", lost)
+    failed: KimiError | None = None
+    for pause in LOOKUP_PAUSES_SECONDS:
+        job.sleep(pause)
+        try:
+            search = job.find(lambda batch: batch.input_file_id == file_id)
+        except KimiError as error:
+            job.log.warning("%s", error)
+            failed = error
+            continue
+        failed = None if search.whole else lost
+        if search.batches:
+            return min(search.batches, key=lambda batch: (batch.created_at or 0, batch.id))
+    if failed is not None:
+        raise _unknown(job, file_id, lost)
+    return None
+
+
+def _unknown(job: Job, file_id: str, lost: KimiError) -> KimiBatchError:
+    how = f"HTTP {lost.status_code}" if isinstance(lost, KimiApiError) else "no answer"
+    fresh = job.order.reuse == "never"
+    again = (
+        "With reuse='never' another attempt would pay again, so the task is not retried. Set reuse='auto' and clear "
+        "it: then it attaches to the batch if there is one."
+        if fresh
+        else "A retry or a clear of this task looks for it first, attaches if it is there, and submits it if not."
+    )
+    return KimiBatchError(
+        f"The create of a batch from file {file_id!r} was answered by {how}, and no such batch was found in the "
+        f"following {sum(LOOKUP_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown: it would have "
+        f"kimi_job_key={job.key} in its metadata. {again}",
+        retryable=not fresh,
+    )
+
+
+def _remove_input(job: Job, file_id: str) -> None:
+    """A refused create leaves its input behind, which counts towards the account's 1000 files."""
+    try:
+        job.hook.delete_file(file_id)
+    except KimiError as error:
+        job.log.warning("The input file %s of the refused batch stays on the platform: %s", file_id, error)

@@ -1,0 +1,125 @@
+"""Whether to pay: what earlier attempts of the same work left on the platform decides."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from airflow_provider_kimi.api.models import ACTIVE_STATUSES, Batch
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.tags import ATTEMPT_KEY, TaskIdentity, is_of_instance
+
+#: `auto` attaches to live or completed work of the same job; `never` always submits anew.
+Reuse = Literal["auto", "never"]
+
+#: What becomes of work from another input of the same task instance: nothing is sent, or the new input is submitted
+#: as well, or the old work is cancelled first.
+OnChangedInput = Literal["fail", "fresh", "cancel_and_fresh"]
+
+#: What becomes of batches that run while the task fails for good.
+OnFinalFailure = Literal["keep", "cancel"]
+
+#: `fail` sends nothing where a row cannot be sent; `skip` leaves it out.
+OnInvalidRow = Literal["fail", "skip"]
+
+#: Ends after which the work has to be done again. Any other status, known or not, is work that lives or is done.
+_LOST_STATUSES = frozenset({"failed", "expired", "cancelled", "cancelling"})
+
+
+@dataclass(frozen=True)
+class EarlierWork:
+    """What earlier attempts left on the platform.
+
+    :param batches: The batch of each shard that need not be submitted again, by its `kimi_shard`.
+    :param duplicates: Batches that race with one of these and can still be cancelled: the same rows, paid twice.
+    :param other: Live or completed work of this very task instance that is not wanted now.
+    """
+
+    batches: Mapping[str, Batch] = field(default_factory=dict)
+    duplicates: tuple[Batch, ...] = ()
+    other: tuple[Batch, ...] = ()
+
+    @property
+    def replaced(self) -> tuple[Batch, ...]:
+        """Work from another input, where nothing tells yet that this one is wanted as well."""
+        return () if self.batches else self.other
+
+
+def earlier_work(
+    found: Iterable[Batch], task: TaskIdentity, job: str, labels: Collection[str], fresh: str | None = None
+) -> EarlierWork:
+    """Sort the batches of one account.
+
+    Batches of one shard that were made by attempts which should have attached to each other race: every attempt
+    chooses the same of them, the oldest, then the smallest id, and the others are duplicates. Batches that an attempt
+    paid for anew on purpose (`reuse="never"`) do not race with those it passed over; of all, the newest work counts.
+
+    :param job: Key of the job that is wanted now.
+    :param labels: The `kimi_shard` of each of its batches.
+    :param fresh: Mark of this attempt where it pays for fresh work: only what it made itself is then its own.
+    """
+    races: dict[str, dict[str | None, list[Batch]]] = {}
+    other: list[Batch] = []
+    for batch in sorted(found, key=_by_age):
+        metadata = batch.metadata or {}
+        if batch.status in _LOST_STATUSES:
+            continue
+        mark, label = metadata.get(ATTEMPT_KEY), metadata.get("kimi_shard")
+        if metadata.get("kimi_job_key") == job and label in labels and fresh in (None, mark):
+            races.setdefault(str(label), {}).setdefault(mark, []).append(batch)
+        elif is_of_instance(metadata, task):
+            other.append(batch)
+    chosen = {label: max(by_mark.values(), key=lambda racing: _by_age(racing[0])) for label, by_mark in races.items()}
+    return EarlierWork(
+        {label: racing[0] for label, racing in chosen.items()},
+        tuple(batch for racing in chosen.values() for batch in racing[1:] if batch.is_cancellable),
+        tuple(other),
+    )
+
+
+def _by_age(batch: Batch) -> tuple[int, str]:
+    return batch.created_at or 0, batch.id
+
+
+def live(batches: Iterable[Batch]) -> list[Batch]:
+    """Those that go on and will be billed."""
+    return [batch for batch in batches if batch.status in ACTIVE_STATUSES]
+
+
+def what_changed(old: Iterable[Batch], new: Mapping[str, str], shards: int, requests: int) -> str:
+    """Name the differences between the work that was found and the one that is wanted, as far as tags tell.
+
+    :param new: The tags that the new work's first batch would carry.
+    """
+    tags = [batch.metadata or {} for batch in old]
+    total = sum(batch.counts.total for batch in old)
+    known = {"kimi_prompt_fingerprint": "the prompt", "kimi_model": "the model", "kimi_params": "request parameters"}
+    changes = [what for key, what in known.items() if _differs(key, tags, new)]
+    if total and total != requests:
+        changes.append(f"the number of requests ({total:,} then, {requests:,} now)")
+    if len(tags) != shards:
+        changes.append(f"the number of batches ({len(tags)} then, {shards} now)")
+    if not changes:
+        changes.append("what the rows hold, or how they are cut into batches")
+    return ", ".join(changes)
+
+
+def _differs(key: str, tags: Iterable[Mapping[str, Any]], new: Mapping[str, str]) -> bool:
+    then = {str(tag[key]) for tag in tags if key in tag}
+    return bool(then) and new.get(key) not in then
+
+
+def changed_input(other: Iterable[Batch], task: TaskIdentity, changes: str) -> KimiInputError:
+    """Refuse to pay for a second input of one task instance without being told to."""
+    return KimiInputError(
+        f"An earlier attempt of task {task.task_id} in run {task.run_id} submitted other requests than this would. "
+        f"Changed: {changes}. Its batches go on or are done, and are billed: {named(other)}. Nothing was sent now. "
+        "Give the earlier input to attach to them; or set on_changed_input='fresh' to pay for the new one as well, or "
+        "'cancel_and_fresh' to cancel first what still runs."
+    )
+
+
+def named(batches: Iterable[Batch], most: int = 5) -> str:
+    """List batches with their statuses, the first ones only where they are many."""
+    texts = [f"{batch.id} ({batch.status})" for batch in batches]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more

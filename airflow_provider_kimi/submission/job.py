@@ -1,0 +1,123 @@
+"""A job: one checked input on its way to the platform, and all that its steps share."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import msgspec
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.batch_list import Search, find_batches
+from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import read_patiently
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import (
+    PROMPT_FINGERPRINT_KEY,
+    Attempt,
+    batch_metadata,
+    digest_of,
+    is_of_instance,
+    job_key,
+    shard_label,
+)
+from airflow_provider_kimi.requests.prepare import Order, Prepared, Shard
+from airflow_provider_kimi.requests.recipe import Recipe
+from airflow_provider_kimi.results.columns import COLUMNS_KEY
+
+
+class Memory(Protocol):
+    """What Airflow keeps for a task instance between its attempts (its task state store, from 3.3 on)."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what was kept."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a JSON value."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job on its way to the platform.
+
+    :param memory: A place to note ids for later attempts; None where Airflow has none.
+    """
+
+    hook: KimiHook
+    order: Order
+    attempt: Attempt
+    prepared: Prepared
+    memory: Memory | None
+    log: Log
+    sleep: Callable[[float], None]
+
+    @cached_property
+    def key(self) -> str:
+        """Name of the work; the same for every attempt."""
+        return job_key(self.attempt.task, self.prepared.fingerprint)
+
+    @property
+    def fresh(self) -> str | None:
+        """Mark of an attempt that pays for fresh work; None for one that attaches to what is there."""
+        return self.attempt.mark if self.order.reuse == "never" else None
+
+    @property
+    def labels(self) -> list[str]:
+        """The `kimi_shard` of each shard, in order."""
+        return [self.label(shard) for shard in self.prepared.shards]
+
+    def label(self, shard: Shard) -> str:
+        """Return the `kimi_shard` of a shard."""
+        return shard_label(shard.number, len(self.prepared.shards))
+
+    def file_name(self, shard: Shard) -> str:
+        """Name an input file so that a later attempt knows it again: by the job, and by what is in it."""
+        return f"{self.key}-{shard.number}-{shard.fingerprint[-12:]}.jsonl"
+
+    def metadata(self, shard: Shard, skipped_file_id: str | None) -> dict[str, str]:
+        """Return the tags of a shard's batch."""
+        return batch_metadata(
+            self.attempt.task,
+            job=self.key,
+            input_fingerprint=shard.fingerprint,
+            shard=self.label(shard),
+            extra=self.order.metadata,
+            skipped_file_id=skipped_file_id,
+            attempt_mark=self.fresh,
+            notes=dict(self._notes()),
+        )
+
+    def _notes(self) -> Iterator[tuple[str, str]]:
+        recipe = self.order.recipe
+        if (prompt := _prompt_fingerprint(recipe)) is not None:
+            yield PROMPT_FINGERPRINT_KEY, prompt
+        if recipe.verbatim_columns:
+            yield COLUMNS_KEY, msgspec.json.encode(recipe.verbatim_columns).decode()
+        yield "kimi_model", self.prepared.model
+        parameters = msgspec.json.encode(
+            [recipe.request_params, recipe.thinking, recipe.response_format], order="deterministic"
+        )
+        yield "kimi_params", digest_of(parameters.decode())
+
+    def concerns(self, batch: Batch) -> bool:
+        """Whether a batch is of this job, or of this task instance."""
+        metadata = batch.metadata or {}
+        return metadata.get("kimi_job_key") == self.key or is_of_instance(metadata, self.attempt.task)
+
+    def find(self, matches: Callable[[Batch], bool]) -> Search:
+        """Search the account's batches as far as this run's can be."""
+        since, most = self.attempt.run_after, self.order.max_batches_searched
+        return find_batches(self.hook, matches, self.log, self.sleep, since=since, most=most)
+
+    def kept_files(self) -> Mapping[tuple[str, int | None], str]:
+        """Return the ids of the account's files, by their names, which hold a digest of what is in them, and sizes."""
+        files = read_patiently(self.hook.list_files, self.log, self.sleep)
+        return {(file.filename, file.bytes): file.id for file in files if file.filename}
+
+
+def _prompt_fingerprint(recipe: Recipe) -> str | None:
+    templates = [None if callable(given) else given for given in (recipe.messages, recipe.body)]
+    if all(given is None for given in (recipe.prompt, recipe.system_prompt, *templates)):
+        return None
+    further = (msgspec.json.encode(given).decode() for given in templates if given is not None)
+    return digest_of(recipe.prompt, recipe.system_prompt, *further)

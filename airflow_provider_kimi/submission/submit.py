@@ -1,0 +1,196 @@
+"""Submit: upload what was prepared and create its batches, each of them once."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from airflow_provider_kimi.api.limits import MAX_FILES
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.cancel import request_cancels
+from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.skipped import SKIPPED_FILE_KEY
+from airflow_provider_kimi.records.tags import Attempt, check_window
+from airflow_provider_kimi.requests.media import PLACEHOLDER, with_file_ids
+from airflow_provider_kimi.requests.parameters import check_model, check_offered
+from airflow_provider_kimi.requests.prepare import Order, prepare
+from airflow_provider_kimi.submission.attach import attach, remember, settle
+from airflow_provider_kimi.submission.create import create_batch, upload_input
+from airflow_provider_kimi.submission.earlier_work import live, named
+from airflow_provider_kimi.submission.job import Job, Memory
+
+#: Share of the files that an account may keep from which on each submit warns.
+NEARLY_FULL = 0.9
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was submitted: a batch for each shard, in order."""
+
+    batch_ids: list[str]
+    input_file_ids: list[str]
+    request_count: int
+
+
+def submit(
+    hook: KimiHook,
+    order: Order,
+    attempt: Attempt,
+    log: Log,
+    sleep: Callable[[float], None] = time.sleep,
+    memory: Memory | None = None,
+) -> Submission:
+    """Check, look for the same work of an earlier attempt, and only what is not there upload and create.
+
+    Nothing is sent before the whole input is known to be sendable.
+
+    :param memory: Where ids are noted for later attempts; None where there is no such place.
+    :raises KimiInputError: The input or a parameter is wrong.
+    :raises KimiError: The platform refused, or did not answer.
+    """
+    check_window(order.completion_window)
+    order.recipe.check(order.media_columns)
+    with TemporaryDirectory(prefix="kimi-submit-") as folder:
+        workshop = Path(folder)
+        prepared = prepare(order, workshop, log)
+        job = Job(hook, order, attempt, prepared, memory, log, sleep)
+        job.metadata(prepared.shards[0], "" if prepared.skipped else None)  # refused before anything is sent
+        size = sum(shard.content.size for shard in prepared.shards)
+        shards = f"{len(prepared.shards)} batch{'' if len(prepared.shards) == 1 else 'es'}"
+        log.info("Checked %s requests (%s bytes, %s).", prepared.request_count, size, shards)
+        if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
+            log.warning("%s", warning)
+        batches = attach(job)
+        if len(batches) < len(prepared.shards):
+            try:
+                _preflight(job)
+                _check_room(job, len(prepared.shards) - len(batches))
+                _submit_missing(job, batches, workshop)
+            except KimiError as error:
+                raise _with_batches(error, batches, job) from None
+            batches = settle(job, batches)
+    remember(job, batches)
+    in_order = [batches[label] for label in job.labels]
+    return Submission(
+        [batch.id for batch in in_order],
+        [batch.input_file_id for batch in in_order if batch.input_file_id],
+        prepared.request_count,
+    )
+
+
+def _preflight(job: Job) -> None:
+    """Ask the platform whether it has the model at all, since it would tell only by failing the batch.
+
+    :raises KimiInputError: It has not.
+    """
+    if job.order.recipe.rules.mode == "off":
+        return
+    model = job.prepared.model
+    try:
+        offered = [offer.id for offer in job.hook.list_models()]
+    except KimiError as error:
+        job.log.warning("Whether the platform has model %r could not be asked: %s", model, error)
+        return
+    check_offered(model, offered)
+
+
+def _check_room(job: Job, missing: int) -> None:
+    """Say in time that the account keeps nearly as many files as it may, at which every upload is refused."""
+    uploads = missing + len(job.prepared.media) + (job.prepared.skipped is not None)
+    try:
+        kept = len(job.hook.list_files())
+    except KimiError as error:
+        job.log.warning("How many files the account keeps could not be asked: %s", error)
+        return
+    if kept + uploads > MAX_FILES * NEARLY_FULL:
+        job.log.warning(
+            "The account keeps %s files, and this task uploads up to %s more; at %s every upload is refused, of every "
+            "DAG. Delete files with KimiDeleteFilesOperator, or with delete_remote_files=True where results are "
+            "landed.",
+            f"{kept:,}",
+            f"{uploads:,}",
+            f"{MAX_FILES:,}",
+        )
+
+
+def _submit_missing(job: Job, batches: dict[str, Batch], workshop: Path) -> None:
+    """Upload and create, one after another, what has no batch yet."""
+    skipped_file_id = _skipped_file(job, batches)
+    file_ids = _uploaded_media(job)
+    for shard in job.prepared.shards:
+        label = job.label(shard)
+        if label in batches:
+            continue
+        content = shard.content
+        if file_ids:
+            content = content.rewritten(
+                workshop / f"shard-{shard.number}.jsonl", partial(with_file_ids, file_ids=file_ids)
+            )
+        file_id = upload_input(job, shard, content)
+        if file_ids:
+            content.path.unlink()
+        batches[label] = create_batch(job, file_id, job.metadata(shard, skipped_file_id))
+        remember(job, batches)
+        job.log.info(
+            "Created batch %s (%s) from file %s: %s requests.", batches[label].id, label, file_id, shard.content.rows
+        )
+
+
+def _with_batches(error: KimiError, batches: Mapping[str, Batch], job: Job) -> KimiError:
+    """Add to an error which batches of the job exist by now, and do with them what was asked for a final failure."""
+    if not batches:
+        return error
+    exist = f"{error} {len(batches)} of the {len(job.prepared.shards)} batches of this task exist"
+    final = not error.retryable or job.attempt.is_last or job.fresh is not None
+    if final and job.order.on_final_failure == "cancel" and (running := live(batches.values())):
+        try:
+            ended = request_cancels(job.hook, [batch.id for batch in running], job.log, job.sleep)
+        except KimiError as fault:
+            return KimiBatchError(f"{exist}: {named(batches.values())}. {fault}")
+        return KimiBatchError(
+            f"{exist}; what ran was cancelled, as on_final_failure asks: {named(ended)}. Rows that were done are "
+            "billed. Clear this task to submit again."
+        )
+    ids = ", ".join(batch.id for batch in batches.values())
+    if job.fresh is not None:
+        return KimiBatchError(
+            f"{exist} and go on: {ids}. They are billed, and with reuse='never' another attempt would pay for them "
+            "again, so the task is not retried. Set reuse='auto' and clear it: then it attaches to them and submits "
+            "the rest only."
+        )
+    error.args = (f"{exist} and go on: {ids}. A retry or a clear of this task attaches to them and submits the rest.",)
+    return error
+
+
+def _skipped_file(job: Job, batches: Mapping[str, Batch]) -> str | None:
+    """Keep the rows that are left out on the platform, beside the batches that lack them."""
+    if job.prepared.skipped is None:
+        return None
+    for batch in batches.values():
+        if known := (batch.metadata or {}).get(SKIPPED_FILE_KEY):
+            return str(known)
+    name = f"{job.key}-skipped.jsonl"  # an attempt whose creates were all refused has left it there
+    if known := job.kept_files().get((name, job.prepared.skipped.stat().st_size)):
+        return known
+    with job.prepared.skipped.open("rb") as rows:
+        return job.hook.upload_file(rows, name).id
+
+
+def _uploaded_media(job: Job) -> dict[bytes, bytes]:
+    """Upload each image and video once; one that an earlier attempt uploaded is found by its name."""
+    if not job.prepared.media:
+        return {}
+    known = job.kept_files()
+    ids: dict[bytes, bytes] = {}
+    for placeholder, (kind, path) in job.prepared.media.items():
+        file_id = known.get((path.name, path.stat().st_size))
+        if file_id is None:
+            with path.open("rb") as content:
+                file_id = job.hook.upload_file(content, path.name, kind).id
+        ids[placeholder.removeprefix(PLACEHOLDER).encode()] = file_id.encode()
+    job.log.info("%s images and videos are on the platform.", len(ids))
+    return ids

@@ -1,0 +1,1 @@
+"""Third chapter: until every batch has ended."""

@@ -1,0 +1,259 @@
+"""Parameters of every request: what is refused before anything is sent, what is warned of, and what is passed on."""
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules
+from airflow_provider_kimi.requests.problems import RowProblem
+from airflow_provider_kimi.requests.recipe import Recipe, Thinking
+
+TALK = [{"role": "user", "content": "{a}"}]
+JSON_MODE = {"response_format": {"type": "json_object"}}
+
+
+def refusal(recipe: Recipe) -> str:
+    with pytest.raises(KimiInputError) as caught:
+        recipe.check()
+    assert "Nothing was sent." in str(caught.value)
+    return str(caught.value)
+
+
+class TestRequestParams:
+    @pytest.mark.parametrize("key", ["temperature", "top_p", "n", "presence_penalty", "frequency_penalty"])
+    def test_what_the_model_fixes_is_refused_before_anything_is_sent(self, key: str) -> None:
+        """T53: a temperature makes every row of the batch fail."""
+        message = refusal(Recipe("kimi-k2.6", request_params={key: 1}))
+        assert message.startswith(f"request_params sets '{key}', which the model fixes (")
+
+    def test_streaming_is_refused(self) -> None:
+        message = refusal(Recipe("m", request_params={"stream": True}))
+        assert message.startswith("request_params sets 'stream' to True, which Kimi refuses in a batch: a batch cannot")
+
+    def test_reasoning_effort_beside_thinking_is_refused(self) -> None:
+        """T54: both together make every row fail."""
+        told = " sets 'reasoning_effort' beside 'thinking', which the model refuses; keep one of them."
+        params = {"reasoning_effort": "low", "thinking": {"type": "enabled"}}
+        assert refusal(Recipe("m", request_params=params)).startswith(f"request_params{told}")
+        params = {"reasoning_effort": "low"}
+        message = refusal(Recipe("m", request_params=params, thinking="enabled"))
+        assert message.startswith(f"request_params with thinking{told}")
+
+    def test_all_faults_are_told_at_once(self) -> None:
+        message = refusal(Recipe("m", request_params={"temperature": 0, "top_p": 1}))
+        assert "sets 'temperature'" in message
+        assert " and sets 'top_p'" in message
+
+    @pytest.mark.parametrize("key", ["model", "messages"])
+    def test_what_comes_from_elsewhere_is_refused(self, key: str) -> None:
+        assert f"has '{key}', which is set from elsewhere" in refusal(Recipe("m", request_params={key: "x"}))
+
+    def test_all_else_is_passed_on(self) -> None:
+        params = {"max_completion_tokens": 64, "thinking": {"type": "disabled"}, "stream": False}
+        recipe = Recipe("m", system_prompt="{", request_params=params)
+        recipe.check()
+        assert json.loads(recipe.line("u", "a"))["body"] == {
+            "model": "m",
+            "messages": [{"role": "system", "content": "{"}, {"role": "user", "content": "u"}],
+            **params,
+        }
+
+    @pytest.mark.parametrize(
+        ("mode", "sent"),
+        [
+            pytest.param("drop", {"max_completion_tokens": 64}, id="dropped"),
+            pytest.param("off", {"temperature": 0, "max_completion_tokens": 64}, id="sent all the same"),
+        ],
+    )
+    def test_that_break_a_rule_are_dropped_or_sent_where_the_user_says_so(
+        self, mode: ParameterCheck, sent: dict[str, object]
+    ) -> None:
+        """T53."""
+        params = {"temperature": 0, "max_completion_tokens": 64}
+        recipe = Recipe("m", request_params=params, rules=ParameterRules(mode))
+        recipe.check()
+        body = json.loads(recipe.line("u", "a"))["body"]
+        assert {key: value for key, value in body.items() if key not in ("model", "messages")} == sent
+
+
+class TestATemplateThatIsNotValid:
+    @pytest.mark.parametrize(
+        "recipe",
+        [
+            pytest.param(Recipe("m", prompt="{"), id="prompt"),
+            pytest.param(Recipe("m", prompt="{a}", system_prompt="{}"), id="system prompt"),
+            pytest.param(Recipe("m", messages=TALK, system_prompt="{}"), id="system prompt of messages"),
+            pytest.param(Recipe("m", messages=[{"role": "user", "content": "{"}]), id="messages"),
+            pytest.param(Recipe("m", body={"messages": [{"role": "user", "content": "{"}]}), id="messages of a body"),
+        ],
+    )
+    def test_is_refused(self, recipe: Recipe) -> None:
+        assert refusal(recipe).startswith("The prompt template")
+
+    @pytest.mark.parametrize(
+        "recipe",
+        [
+            pytest.param(Recipe("m", system_prompt="{"), id="system prompt of prompts and chats"),
+            pytest.param(Recipe("m", messages=lambda row: "u", system_prompt="{"), id="and of a function"),
+        ],
+    )
+    def test_is_none_where_the_text_stands_for_itself(self, recipe: Recipe) -> None:
+        recipe.check()
+
+
+class TestParametersThatExcludeEachOther:
+    @pytest.mark.parametrize(
+        ("parameters", "names"),
+        [
+            pytest.param({"prompt": "{a}", "messages": TALK}, "prompt and messages", id="prompt, messages"),
+            pytest.param({"prompt": "", "body": {}}, "prompt and body", id="though both are empty"),
+            pytest.param({"messages": lambda row: "u", "body": lambda row: {}}, "messages and body", id="functions"),
+            pytest.param({"prompt": "x", "messages": TALK, "body": {}}, "prompt and messages and body", id="all"),
+        ],
+    )
+    def test_because_each_says_what_to_ask(self, parameters: dict[str, Any], names: str) -> None:
+        assert refusal(Recipe("m", **parameters)).startswith(f"{names} are given; each of them says what to ask.")
+
+    def test_a_system_prompt_beside_a_body(self) -> None:
+        assert refusal(Recipe("m", body={}, system_prompt="S")).startswith("system_prompt is given beside body.")
+
+    def test_thinking_that_is_given_twice(self) -> None:
+        recipe = Recipe("m", thinking="disabled", request_params={"thinking": {"type": "enabled"}})
+        assert refusal(recipe).startswith("thinking is given, and request_params has it too.")
+
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            pytest.param({"messages": "{a}"}, id="messages as text"),
+            pytest.param({"messages": b"{a}"}, id="messages as bytes"),
+            pytest.param({"messages": TALK[0]}, id="one message"),
+            pytest.param({"body": "{a}"}, id="body as text"),
+            pytest.param({"body": TALK}, id="messages as body"),
+        ],
+    )
+    def test_what_is_neither_data_nor_a_function(self, parameters: dict[str, Any]) -> None:
+        assert refusal(Recipe("m", **parameters)).startswith("messages is a list of messages and body is a mapping, or")
+
+
+class TestThinking:
+    @pytest.mark.parametrize("thinking", ["enabled", "disabled"])
+    def test_is_part_of_every_body(self, thinking: Thinking) -> None:
+        recipe = Recipe("m", thinking=thinking, request_params={"user": "x"})
+        recipe.check()
+        body = json.loads(recipe.line("u", "a"))["body"]
+        assert (body["thinking"], body["user"]) == ({"type": thinking}, "x")
+
+    def test_is_left_to_the_model_where_nobody_says(self) -> None:
+        assert "thinking" not in json.loads(Recipe("m").line("u", "a"))["body"]
+
+    def test_cannot_be_turned_off_where_the_model_always_thinks(self) -> None:
+        message = refusal(Recipe("kimi-k2.7-code", thinking="disabled"))
+        assert "sets 'thinking' to {'type': 'disabled'}, which Kimi refuses in a batch: this model always" in message
+
+
+class TestLint:
+    @pytest.mark.parametrize(
+        ("parameters", "warned"),
+        [
+            pytest.param({"prompt": "Label {a}"}, True, id="prompt without the word"),
+            pytest.param({"prompt": "Label {a} as JSON"}, False, id="prompt"),
+            pytest.param({"prompt": "{a}", "system_prompt": "Answer in json."}, False, id="system prompt"),
+            pytest.param({"prompt": "{a}", "system_prompt": "Be brief."}, True, id="neither of them"),
+            pytest.param({"messages": TALK}, True, id="messages without the word"),
+            pytest.param({"messages": [{"role": "user", "content": "{a} as Json"}]}, False, id="messages"),
+            pytest.param({"body": {"messages": TALK}}, True, id="body without the word"),
+            pytest.param({"messages": lambda row: "u"}, False, id="nobody knows what a function says"),
+            pytest.param({}, False, id="nobody knows what prompts say"),
+        ],
+    )
+    def test_warns_of_json_mode_that_no_message_mentions(self, parameters: dict[str, Any], warned: bool) -> None:
+        """T59."""
+        warnings = Recipe("m", request_params=JSON_MODE, **parameters).lint()
+        assert any("no message says so" in warning for warning in warnings) is warned
+
+    def test_knows_json_mode_in_a_body(self) -> None:
+        """T59."""
+        assert Recipe("m", body={"messages": TALK, **JSON_MODE}).lint()
+        assert not Recipe("m", body={"messages": TALK}).lint()
+
+    def test_is_silent_without_json_mode(self) -> None:
+        assert Recipe("m", prompt="{a}", request_params={"response_format": {"type": "text"}}).lint() == []
+
+    def test_tells_what_the_rules_warn_of(self) -> None:
+        """T55: a cap that thinking may use up."""
+        (warning,) = Recipe("m", prompt="{a}", request_params={"max_completion_tokens": 1024}).lint()
+        assert warning.startswith("max_completion_tokens covers thinking as well as the answer")
+        params = {"max_completion_tokens": 1024}
+        assert Recipe("m", prompt="{a}", request_params=params, thinking="disabled").lint() == []
+
+
+@pytest.mark.parametrize("beside", [{"thinking": "disabled"}, {"request_params": {"stop": ["x"]}}])
+def test_what_body_sets_may_not_be_set_beside_it(beside: dict[str, Any]) -> None:
+    body = {"messages": [{"role": "user", "content": "{a}"}], "thinking": {"type": "enabled"}, "stop": ["y"]}
+    with pytest.raises(KimiInputError, match="Keep one"):
+        Recipe("kimi-k2.6", body=body, **beside).check()
+
+
+def test_a_function_that_makes_one_message_is_told_so() -> None:
+    recipe = Recipe("kimi-k2.6", messages=lambda row: {"role": "user", "content": "hi"})
+    with pytest.raises(RowProblem, match="makes messages return a dict; it must be a list of messages"):
+        recipe.line({}, "a")
+
+
+@pytest.mark.parametrize("none", ["", [], 1, [1], ["a", ""], {"a": 1}])
+def test_a_key_of_no_column_is_refused(none: Any) -> None:
+    with pytest.raises(KimiInputError, match="^key_column is "):
+        Recipe("kimi-k2.6", prompt="{a}", key_column=none).check()
+
+
+def test_parameters_are_judged_with_the_body_that_they_join() -> None:
+    body = {"messages": [{"role": "user", "content": "{a}"}], "thinking": {"type": "disabled"}}
+    Recipe("kimi-k2.6", body=body, request_params={"tool_choice": "required"}).check()
+
+
+def test_media_columns_are_refused_beside_ready_requests() -> None:
+    with pytest.raises(KimiInputError, match="image_column or video_column would have no effect"):
+        Recipe("kimi-k2.6").check_unused({"photo": "image"})
+
+
+class TestTextsWithoutAColumn:
+    @pytest.mark.parametrize(
+        "ways",
+        [
+            {"prompt": "Classify the text."},
+            {"prompt": "Classify.", "system_prompt": "Be brief."},
+            {"messages": [{"role": "user", "content": "Classify {{a}}."}]},
+            {"body": {"messages": [{"role": "user", "content": "Classify."}]}},
+        ],
+        ids=["prompt", "system prompt", "messages", "body"],
+    )
+    def test_are_refused_because_every_row_would_ask_the_same(self, ways: dict[str, Any]) -> None:
+        message = refusal(Recipe("kimi-k2.6", **ways))
+        assert message.startswith(f"{next(iter(ways))} names no column, so that every row would be paid for")
+
+    @pytest.mark.parametrize(
+        "ways", [{"prompt": "Sort.", "system_prompt": "About {a}."}, {"messages": lambda row: "Sort."}, {"body": dict}]
+    )
+    def test_are_not_where_another_text_or_a_function_may_tell_rows_apart(self, ways: dict[str, Any]) -> None:
+        Recipe("kimi-k2.6", **ways).check()
+
+    def test_are_not_where_a_picture_tells_rows_apart(self) -> None:
+        Recipe("kimi-k2.6", prompt="Describe the picture.").check(["photo"])
+
+
+@pytest.mark.parametrize("params", ["max_completion_tokens", [("a", 1)]], ids=["text", "list"])
+def test_request_params_that_are_no_mapping_are_refused(params: Any) -> None:
+    assert refusal(Recipe("kimi-k2.6", request_params=params)).startswith("request_params is a ")
+
+
+def test_the_parameter_that_is_at_fault_is_named() -> None:
+    assert refusal(Recipe("kimi-k2.7-code", prompt="{a}", thinking="disabled")).startswith(
+        "thinking sets 'thinking' to"
+    )
+
+
+def test_what_is_taken_out_of_every_request_is_told() -> None:
+    recipe = Recipe("kimi-k2.6", prompt="{a}", request_params={"top_p": 1}, rules=ParameterRules("drop"))
+    assert recipe.lint() == ["'top_p' is taken out of every request, because the model does not take it"]

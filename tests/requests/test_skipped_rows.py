@@ -1,0 +1,106 @@
+"""Rows that were left out: none is lost, and each one's place among the answers is known."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from airflow_provider_kimi.records.skipped import SkippedRow
+from airflow_provider_kimi.requests.problems import RowProblem
+from airflow_provider_kimi.requests.skipped_rows import SkippedRows, read_skipped
+
+PROBLEM = RowProblem("is blank")
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def fresh(folder: Path) -> SkippedRows:
+    (folder / "unsorted").unlink(missing_ok=True)
+    return SkippedRows(folder)
+
+
+@st.composite
+def inputs(draw: st.DrawFn) -> tuple[list[bool], list[range], list[int]]:
+    """Which rows are sent, how these are cut, and in which order the others are found."""
+    sent = draw(st.lists(st.booleans(), min_size=1, max_size=30).filter(any))
+    total = sum(sent)
+    cuts = draw(st.sets(st.integers(1, total - 1))) if total > 1 else set()
+    edges = [0, *sorted(cuts), total]
+    shards = [range(first, stop) for first, stop in zip(edges, edges[1:], strict=False)]
+    left_out = [number for number, is_sent in enumerate(sent, 1) if not is_sent]
+    return sent, shards, draw(st.permutations(left_out))
+
+
+class TestTheInputsOrder:
+    @given(made=inputs())
+    @example(made=([False, True, False, False, True, False], [range(1), range(1, 2)], [6, 1, 4, 3]))
+    def test_is_rebuilt_from_what_was_sent_and_what_was_not(
+        self, made: tuple[list[bool], list[range], list[int]], folder: Path
+    ) -> None:
+        sent, shards, found = made
+        rows = fresh(folder)
+        for number in found:
+            rows.add(number, f"row {number}", PROBLEM)
+        rows.write(folder / "skipped.jsonl", shards)
+        numbers = [number for number, is_sent in enumerate(sent, 1) if is_sent]
+        rebuilt: list[int] = []
+        for shard, part in enumerate(shards, 1):
+            answers = numbers[part.start : part.stop]
+            at = 0
+            for row in read_skipped(folder / "skipped.jsonl", shard):
+                rebuilt += [*answers[at : row.position], row.number]
+                at = row.position
+            rebuilt += answers[at:]
+        assert rebuilt == list(range(1, len(sent) + 1))
+
+    def test_puts_a_row_between_two_shards_before_the_second(self, tmp_path: Path) -> None:
+        rows = SkippedRows(tmp_path)
+        rows.add(3, "row 3", PROBLEM)
+        rows.add(6, "row 6", PROBLEM)
+        rows.write(tmp_path / "skipped.jsonl", [range(2), range(2, 4)])
+        assert list(read_skipped(tmp_path / "skipped.jsonl", 1)) == []
+        found = [(row.shard, row.position, row.number) for row in read_skipped(tmp_path / "skipped.jsonl", 2)]
+        assert found == [(2, 0, 3), (2, 2, 6)]
+
+    def test_has_nothing_where_no_row_was_left_out(self, tmp_path: Path) -> None:
+        assert list(read_skipped(None, 1)) == []
+        SkippedRows(tmp_path).write(tmp_path / "skipped.jsonl", [range(2)])
+        assert (tmp_path / "skipped.jsonl").read_bytes() == b""
+
+
+class TestARowThatIsLeftOut:
+    def test_is_told_with_its_place_reason_and_name(self, tmp_path: Path) -> None:
+        rows = SkippedRows(tmp_path)
+        rows.add(2, "line 2 of b.jsonl", RowProblem("has no messages", "r2"))
+        rows.add(1, "line 1", RowProblem("is blank"))
+        assert list(rows.numbers) == [2, 1]
+        rows.write(tmp_path / "skipped.jsonl", [range(1)])
+        common: dict[str, Any] = {"shard": 1, "position": 0}
+        assert list(read_skipped(tmp_path / "skipped.jsonl", 1)) == [
+            SkippedRow(**common, custom_id="row-00000001", place="line 1", number=1, reason="is blank"),
+            SkippedRow(
+                **common,
+                custom_id="r2",
+                place="line 2 of b.jsonl",
+                number=2,
+                reason="has no messages",
+            ),
+        ]
+
+
+def test_a_text_cannot_break_the_file(tmp_path: Path) -> None:
+    """T41: line ends of every kind stay within their row."""
+    rows = SkippedRows(tmp_path)
+    texts = ["a\nb", "a\r\nb", "a\u2028b\u2029\x85c", "\x00\x0b\x0c\x1c"]
+    for number, text in enumerate(texts, 1):
+        rows.add(number, "row\n1", RowProblem("has\ntext", text))
+    rows.write(tmp_path / "skipped.jsonl", [range(1)])
+    assert [row.custom_id for row in read_skipped(tmp_path / "skipped.jsonl", 1)] == texts

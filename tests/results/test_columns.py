@@ -1,0 +1,217 @@
+"""A table's columns find their way back to its rows."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.rows import RESULT_FIELDS
+from airflow_provider_kimi.requests.keys import custom_id_of
+from airflow_provider_kimi.requests.recipe import Recipe
+from airflow_provider_kimi.results.columns import ColumnSource, renamed, told_columns
+
+#: A results row as the contract has it; `parsed` needs an output schema.
+CONTRACT = (
+    *("custom_id", "status", "content", "finish_reason", "error_code", "error_message"),
+    *("prompt_tokens", "cached_tokens", "completion_tokens", "model", "batch_id", "round"),
+)
+
+#: What makes a row a request, beside its custom_id.
+REQUEST = {"method": "POST", "url": "/v1/chat/completions", "body": {}}
+
+ROWS = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": "z"}]
+
+
+def columns_of(source: ColumnSource, custom_id: str, *sent: Any) -> dict[str, Any]:
+    """The columns of a request's row as results name them."""
+    return renamed(source.row_of(custom_id, *sent))
+
+
+def test_rows_are_found_by_their_place() -> None:
+    source = ColumnSource(ROWS, None)
+    assert [columns_of(source, f"row-0000000{number}") for number in (1, 2, 3)] == ROWS
+
+
+def test_rows_are_found_by_their_key() -> None:
+    """T43: joined by name, never by position."""
+    source = ColumnSource(ROWS, "id")
+    assert columns_of(source, "a") == ROWS[0]
+    assert columns_of(source, "c") == ROWS[2]
+
+
+def test_a_numeric_key_is_found_by_its_text() -> None:
+    assert columns_of(ColumnSource([{"id": 7}], "id"), "7") == {"id": 7}
+
+
+@pytest.mark.parametrize("key_column", ["id", ["id"], ("id", "part")])
+@pytest.mark.parametrize("keys", [("a", "b"), ("a key that is sent under another name", "客户"), (1.5, 10**30)])
+def test_rows_are_found_by_the_name_that_was_made_from_their_key(keys: tuple[Any, Any], key_column: Any) -> None:
+    """T43."""
+    rows = [{"id": keys[0], "part": 1}, {"id": keys[1], "part": 2}]
+    source = ColumnSource(rows, key_column)
+    assert columns_of(source, custom_id_of(rows[1], 2, key_column)) == rows[1]
+
+
+def test_the_table_is_read_no_further_than_asked() -> None:
+    read = []
+
+    def rows() -> Iterator[dict[str, str]]:
+        for row in ROWS:
+            read.append(row["id"])
+            yield row
+
+    source = ColumnSource(rows(), "id")
+    assert read == []
+    columns_of(source, "b")
+    assert read == ["a", "b"]
+
+
+def test_every_field_of_a_result_is_guarded() -> None:
+    assert set(CONTRACT) <= set(RESULT_FIELDS)
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_a_column_does_not_hide_a_field_of_the_result(name: str) -> None:
+    source = ColumnSource([{"key": "k", name: "mine"}], "key")
+    assert columns_of(source, "k") == {"key": "k", f"input_{name}": "mine"}
+
+
+def test_a_column_of_another_name_keeps_it() -> None:
+    source = ColumnSource([{"key": "k", "Status": 1, "input_x": 2}], "key")
+    assert columns_of(source, "k") == {"key": "k", "Status": 1, "input_x": 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "custom_id"),
+    [
+        pytest.param(["a prompt"], "row-00000001", id="prompt"),
+        pytest.param([[{"role": "user", "content": "u"}]], "row-00000001", id="chat"),
+        pytest.param([{"custom_id": "k", **REQUEST}], "k", id="request"),
+        pytest.param([{"custom_id": "k", **REQUEST, "note": "x"}], "k", id="request with a key more"),
+        pytest.param([{"custom_id": 7, **REQUEST}], "7", id="request with a number as its id"),
+    ],
+)
+def test_what_is_no_table_row_has_no_columns(values: list[object], custom_id: str) -> None:
+    assert columns_of(ColumnSource(values, None), custom_id) == {}
+
+
+@pytest.mark.parametrize("left_out", ["custom_id", "method", "url", "body"])
+def test_a_row_with_some_keys_of_a_request_is_a_table_row(left_out: str) -> None:
+    request = {"custom_id": "k", **REQUEST}
+    row = {"id": "a", **{name: value for name, value in request.items() if name != left_out}}
+    expected = {f"input_{name}" if name == "custom_id" else name: value for name, value in row.items()}
+    assert columns_of(ColumnSource([row], None), "row-00000001") == expected
+    assert columns_of(ColumnSource([row], "id"), "a") == expected
+
+
+def test_a_table_with_the_columns_custom_id_and_body_keeps_them() -> None:
+    source = ColumnSource([{"custom_id": "k", "body": "text of a mail"}], "custom_id")
+    assert columns_of(source, "k") == {"input_custom_id": "k", "body": "text of a mail"}
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        pytest.param(
+            {"status": 1, "input_status": 2}, {"input_input_status": 1, "input_status": 2}, id="the taken name first"
+        ),
+        pytest.param(
+            {"input_status": 2, "status": 1}, {"input_input_status": 1, "input_status": 2}, id="the taken name last"
+        ),
+        pytest.param(
+            {"status": 1, "input_status": 2, "input_input_status": 3},
+            {"input_input_input_status": 1, "input_status": 2, "input_input_status": 3},
+            id="both taken",
+        ),
+    ],
+)
+def test_a_column_that_gives_way_takes_no_others_name(row: dict[str, int], columns: dict[str, int]) -> None:
+    assert columns_of(ColumnSource([row], None), "row-00000001") == columns
+
+
+@given(
+    row=st.dictionaries(st.sampled_from([f"{'input_' * n}{name}" for n in range(4) for name in CONTRACT]), st.text())
+)
+def test_no_value_of_a_row_is_lost(row: dict[str, str]) -> None:
+    columns = columns_of(ColumnSource([row], None), "row-00000001")
+    assert sorted(columns.values()) == sorted(row.values())
+    assert not set(columns) & set(CONTRACT)
+    assert all(columns[name] == value for name, value in row.items() if name not in CONTRACT)
+
+
+@pytest.mark.parametrize("name", ["image", "status"])
+def test_a_column_of_bytes_is_not_repeated_with_the_answer(name: str) -> None:
+    source = ColumnSource([{"id": "a", name: b"GIF8", "text": "x"}], "id")
+    assert columns_of(source, "a") == {"id": "a", "text": "x"}
+
+
+def test_a_row_without_a_key_was_never_sent_and_is_passed_over() -> None:
+    assert columns_of(ColumnSource([{"id": None}, "text", {"id": "b"}], "id"), "b") == {"id": "b"}
+
+
+class TestAnotherTableIsRefused:
+    def assert_refused(self, source: ColumnSource, custom_id: str) -> None:
+        with pytest.raises(KimiInputError, match="The batch has a request '.*' that the given input has not"):
+            columns_of(source, custom_id)
+
+    def test_one_that_lacks_the_row(self) -> None:
+        self.assert_refused(ColumnSource(ROWS, "id"), "d")
+
+    def test_one_that_is_empty(self) -> None:
+        self.assert_refused(ColumnSource([], None), "row-00000001")
+
+    def test_one_in_another_order(self) -> None:
+        source = ColumnSource(ROWS, "id")
+        columns_of(source, "b")
+        self.assert_refused(source, "a")
+
+    def test_one_of_requests_that_have_other_names(self) -> None:
+        self.assert_refused(ColumnSource([{"custom_id": "k", **REQUEST}], None), "row-00000002")
+
+    def test_one_named_by_another_column(self) -> None:
+        self.assert_refused(ColumnSource(ROWS, "text"), "a")
+
+    def test_with_a_short_message(self) -> None:
+        with pytest.raises(KimiInputError) as caught:
+            columns_of(ColumnSource([], None), "x" * 500)
+        assert f"{'x' * 80!r}" in str(caught.value)
+        assert "x" * 81 not in str(caught.value)
+        assert "nothing was landed" in str(caught.value)
+
+
+def test_bytes_and_lists_of_bytes_are_no_columns_of_a_result() -> None:
+    assert renamed({"id": 1, "photo": b"GIF8", "photos": [b"GIF8"], "tags": ["a"]}) == {"id": 1, "tags": ["a"]}
+
+
+class TestARowWhoseTextHasChangedSince:
+    """Its answer belongs to the earlier text."""
+
+    @staticmethod
+    def sent(text: str) -> bytes:
+        return Recipe("m", prompt="On {text}!").line({"text": text}, "a")
+
+    @pytest.mark.parametrize("now", ["new", "old and more", "OLD", "<old>"])
+    def test_is_refused_by_name(self, now: str) -> None:
+        source = ColumnSource([{"id": "a", "text": now}], "id")
+        with pytest.raises(KimiInputError, match=r"^The row 'a' of the given input has another text in column 'text'"):
+            columns_of(source, "a", self.sent("old"), ["text"])
+
+    @given(text=st.text(st.characters(codec="utf-8")).filter(str.strip))
+    def test_is_told_from_one_that_has_not(self, text: str) -> None:
+        row = {"id": "a", "text": text}
+        for line in (self.sent(text), json.dumps(json.loads(self.sent(text))).encode()):
+            assert columns_of(ColumnSource([row], "id"), "a", line, ["text"]) == row
+
+    @pytest.mark.parametrize("value", [7, None, 1.5], ids=str)
+    def test_is_not_known_where_it_is_no_text(self, value: object) -> None:
+        row = {"id": "a", "text": value}
+        assert columns_of(ColumnSource([row], "id"), "a", self.sent("old"), ["text", "gone"]) == row
+
+
+@pytest.mark.parametrize("noted", [{}, {"kimi_columns": "x"}, {"kimi_columns": "{}"}])
+def test_a_batch_that_does_not_say_its_columns_has_none(noted: dict[str, str]) -> None:
+    assert told_columns(noted) == []
