@@ -6,7 +6,8 @@ from typing import Any
 
 from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
+from airflow_provider_kimi.records.tags import TaskIdentity
+from airflow_provider_kimi.submission.identity import Attempt
 
 #: Key of a run's conf that makes its tasks pay for fresh work.
 FORCE_FRESH_KEY = "kimi_force_fresh"

@@ -23,6 +23,9 @@ class KimiError(Exception):
 
     retryable = False
 
+    #: How long the platform asked to wait; None if it did not say.
+    retry_after_seconds: float | None = None
+
 
 class KimiConnectionConfigError(KimiError, ValueError):
     """The Airflow connection cannot be used as it is. Nothing was sent."""

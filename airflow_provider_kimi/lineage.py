@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_kimi.api.ids import read_batch_ids
+from airflow_provider_kimi.files.locations import located
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.tags import read_batch_ids
-from airflow_provider_kimi.requests.sources import located
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage

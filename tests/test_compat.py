@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.compat import Given, as_uri, given, never_rendered, object_storage_path
+from airflow_provider_kimi.compat import object_storage_path
+from airflow_provider_kimi.fields import Given, given, never_rendered
+from airflow_provider_kimi.files.locations import as_uri
 
 
 class Reference:

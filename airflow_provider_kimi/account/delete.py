@@ -9,10 +9,8 @@ from airflow_provider_kimi.account.remote_files import FileUses, files_of_landed
 from airflow_provider_kimi.api.limits import MAX_WINDOW_HOURS
 from airflow_provider_kimi.api.models import Batch, RemoteFile
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
-from airflow_provider_kimi.calls.log import Log
-from airflow_provider_kimi.calls.patience import read_patiently
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
-from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.results.collect import Collected
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
@@ -28,9 +26,7 @@ class Deletion:
     :param dry_run: Only name what would go.
     """
 
-    hook: KimiHook
-    log: Log
-    sleep: Callable[[float], None] = time.sleep
+    calls: Calls
     dry_run: bool = False
     max_batches_searched: int = MAX_BATCHES_SEARCHED
 
@@ -46,7 +42,7 @@ class Deletion:
             uses = FileUses([*self._all_batches(since), *batches])
             return self._delete(uses, [RemoteFile(id=file_id) for file_id in files_of_landed(batches)])
         except KimiError as error:
-            self.log.warning("The result is landed; files of its batches stay on the platform: %s", error)
+            self.calls.log.warning("The result is landed; files of its batches stay on the platform: %s", error)
             return []
 
     def named(self, file_ids: Iterable[str]) -> list[str]:
@@ -74,8 +70,8 @@ class Deletion:
 
     def _all_batches(self, since: float | None = None) -> list[Batch]:
         most = self.max_batches_searched
-        search = find_batches(self.hook, lambda batch: True, self.log, self.sleep, since=since, most=most)
-        if not search.whole:
+        search = find_batches(self.calls, lambda batch: True, since=since, most=most)
+        if not search.is_whole:
             raise KimiBatchError(
                 f"The account has more than {most:,} batches, and one of the others may need a file. Nothing was "
                 "deleted. KimiDeleteFilesOperator can look at more: raise its max_batches_searched."
@@ -83,47 +79,47 @@ class Deletion:
         return search.batches
 
     def _all_files(self) -> list[RemoteFile]:
-        return read_patiently(self.hook.list_files, self.log, self.sleep)
+        return self.calls.read(self.calls.hook.list_files)
 
     def _delete(self, uses: FileUses, files: Iterable[RemoteFile]) -> list[str]:
         deleted = []
         for file in files:
             name = f"{file.id} ({file.filename})" if file.filename else file.id
             if (reason := uses.reason_to_keep(file, time.time())) is not None:
-                self.log.info("File %s stays: %s.", name, reason)
+                self.calls.log.info("File %s stays: %s.", name, reason)
             elif self.dry_run or self._is_deleted(file.id):
-                self.log.info("File %s %s.", name, "would be deleted" if self.dry_run else "is deleted")
+                self.calls.log.info("File %s %s.", name, "would be deleted" if self.dry_run else "is deleted")
                 deleted.append(file.id)
         return deleted
 
     def _is_deleted(self, file_id: str) -> bool:
         try:
-            return read_patiently(lambda: self.hook.delete_file(file_id), self.log, self.sleep)
+            return self.calls.read(lambda: self.calls.hook.delete_file(file_id))
         except KimiApiError as error:
             if error.status_code not in (403, 404):
                 raise
-            self.log.info("File %s is gone already, or another key's: %s", file_id, error)
+            self.calls.log.info("File %s is gone already, or another key's: %s", file_id, error)
             return False
 
 
-def delete_landed(hook: KimiHook, output: str, collected: Collected, log: Log) -> None:
+def delete_landed(calls: Calls, output: str, collected: Collected) -> None:
     """Delete the files of batches whose result is landed, unless a later download may bring more than this one.
 
     :param output: The directory of the result.
     """
     if not collected.is_whole:
-        log.warning(
+        calls.log.warning(
             "Not every file of the batches came as the platform promised it, so they are kept there. Clear this task "
             "to land them again, or delete them with KimiDeleteFilesOperator."
         )
         return
     directory = OutputDirectory(output)
     if directory.manifest_of(collected.manifest["batch_ids"]) is None:
-        log.warning(
+        calls.log.warning(
             "Another task has landed in %s meanwhile, so the batches' files stay on the platform. Give each result a "
             "directory of its own, then clear this task.",
             output,
         )
         return
     directory.make_durable(value for field, value in collected.manifest.items() if field.endswith("_file"))
-    Deletion(hook, log).of_landed(collected.batches)
+    Deletion(calls).of_landed(collected.batches)

@@ -8,11 +8,11 @@ from itertools import pairwise
 
 from airflow_provider_kimi.account.news import Mark, carries, news_of
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import Log, in_time
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError
 from airflow_provider_kimi.waiting.decision import Watch
 from airflow_provider_kimi.waiting.pace import pause_after_faults, seconds_per_request
-from airflow_provider_kimi.waiting.poll import Alone, Platform, in_time
+from airflow_provider_kimi.waiting.poll import Alone, Platform
 from airflow_provider_kimi.waiting.sweep import PAGE_SIZE
 
 #: Pages of one look; work beyond is found only while it was seen running before.

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.records.tags import Tags
 
 #: What is done about an orphan: one that runs is cancelled, or one that has ended is landed.
 OrphanAction = Literal["cancel", "harvest"]
@@ -57,10 +58,8 @@ class Orphan:
 
 def owner_of(batch: Batch) -> Owner | None:
     """Read which run made a batch; None where this provider did not make it."""
-    tags = batch.metadata or {}
-    if "kimi_job_key" not in tags or not tags.get("airflow_dag_id") or not tags.get("airflow_run_id"):
-        return None
-    return Owner(str(tags["airflow_dag_id"]), str(tags["airflow_run_id"]))
+    tags = Tags.of(batch)
+    return Owner(str(tags.dag_id), str(tags.run_id)) if tags.is_ours else None
 
 
 def find_orphans(batches: Iterable[Batch], run_states: Mapping[Owner, str | None]) -> list[Orphan]:
@@ -76,14 +75,14 @@ def find_orphans(batches: Iterable[Batch], run_states: Mapping[Owner, str | None
         unread = batch.output_file_id is not None and state != "success"
         if batch.is_terminal and not unread:
             continue
-        tags, counts = batch.metadata or {}, batch.counts
+        counts = batch.counts
         orphans.append(
             Orphan(
                 batch.id,
                 batch.status,
                 owner.dag_id,
                 owner.run_id,
-                str(tags.get("airflow_task_id", "")),
+                Tags.of(batch).task_id or "",
                 state,
                 not batch.is_terminal,
                 counts.completed,

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 from airflow_provider_kimi.account.orphans import Owner, owner_of
 from airflow_provider_kimi.api.models import Batch, RemoteFile
-from airflow_provider_kimi.records.skipped import SKIPPED_FILE_KEY
-from airflow_provider_kimi.records.tags import shard_count, shard_number
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER
 
 #: How long an upload without a batch is left alone: its task may be about to create one.
@@ -22,9 +21,8 @@ _JOB_NAME = re.compile(rf"[0-9a-f]{{32}}-(?:[1-9][0-9]*-[0-9a-f]{{12}}|skipped){
 
 def files_of(batch: Batch) -> list[str]:
     """Name a batch's files, what can be landed again the least first, as they are to be deleted."""
-    skipped = (batch.metadata or {}).get(SKIPPED_FILE_KEY)
-    ids = (batch.output_file_id, batch.error_file_id, batch.input_file_id, skipped)
-    return [str(file_id) for file_id in ids if file_id]
+    ids = (batch.output_file_id, batch.error_file_id, batch.input_file_id, Tags.of(batch).skipped_file)
+    return [file_id for file_id in ids if file_id]
 
 
 def files_of_landed(batches: Sequence[Batch]) -> list[str]:
@@ -32,16 +30,14 @@ def files_of_landed(batches: Sequence[Batch]) -> list[str]:
 
     The file of skipped rows is shared by the batches of a job, and needed until the last of them is landed.
     """
-    ours = [batch for batch in batches if owner_of(batch) is not None]
-    shards: dict[str, set[int]] = defaultdict(set)
-    for batch in ours:
-        tags = batch.metadata or {}
-        shards[tags["kimi_job_key"]].add(shard_number(tags.get("kimi_shard")) or 0)
+    ours = [(batch, tags) for batch in batches if (tags := Tags.of(batch)).is_ours]
+    shards: dict[str | None, set[int]] = defaultdict(set)
+    for _, tags in ours:
+        shards[tags.job_key].add(tags.shard_number or 0)
     found: list[str] = []
-    for batch in ours:
-        tags = batch.metadata or {}
-        whole = len(shards[tags["kimi_job_key"]]) == shard_count(tags.get("kimi_shard"))
-        found += [file_id for file_id in files_of(batch) if whole or file_id != tags.get(SKIPPED_FILE_KEY)]
+    for batch, tags in ours:
+        is_whole = len(shards[tags.job_key]) == tags.shard_count
+        found += [file_id for file_id in files_of(batch) if is_whole or file_id != tags.skipped_file]
     return list(dict.fromkeys(found))
 
 

@@ -3,6 +3,10 @@
 Sources: the platform's model overview, chat reference, batch guide and batch price page, August to October 2026.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -96,4 +100,58 @@ PARAMETER_RULES: dict[str, dict[str, ParameterRule | None]] = {
             forbidden="this model always thinks", values=({"type": "disabled"}, {"type": "disabled", "keep": None})
         ),
     },
+}
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Price of a million tokens of one model at batch rate.
+
+    :param input: Of prompt tokens that were not cached.
+    :param cached: Of prompt tokens that were; None where it is not known.
+    :param output: Of completion tokens, reasoning among them.
+    """
+
+    input: Decimal
+    output: Decimal
+    cached: Decimal | None = None
+
+
+class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Prices of one region.
+
+    :param currency: `CNY` or `USD`; a list of one's own may have any.
+    :param date: When the prices were seen, as in `2026-09-01`.
+    :param models: By the exact name of the model.
+    """
+
+    currency: str
+    date: str
+    models: dict[str, Price]
+
+
+def _price(cached: str | None, uncached: str, output: str) -> Price:
+    return Price(Decimal(uncached), Decimal(output), None if cached is None else Decimal(cached))
+
+
+#: Published batch prices, 60 % of the standard ones, by region (batch price page, seen in September 2026). Taxes are
+#: not in the dollar prices.
+PRICE_LISTS: Mapping[str, PriceList] = {
+    "cn": PriceList(
+        "CNY",
+        "2026-09-01",
+        {
+            "kimi-k2.7-code": _price("0.78", "3.90", "16.20"),
+            "kimi-k2.6": _price("0.66", "3.90", "16.20"),
+            "kimi-k2.5": _price(None, "2.40", "12.60"),
+        },
+    ),
+    "intl": PriceList(
+        "USD",
+        "2026-09-01",
+        {
+            "kimi-k2.7-code": _price("0.114", "0.57", "2.40"),
+            "kimi-k2.6": _price("0.10", "0.57", "2.40"),
+            "kimi-k2.5": _price("0.06", "0.36", "1.80"),
+        },
+    ),
 }

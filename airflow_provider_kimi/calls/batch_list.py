@@ -1,73 +1,103 @@
-"""Look batches up on the platform, which is the record of what was submitted."""
+"""The account's batches, page by page: the platform is the record of what was submitted.
 
-import time
-from collections.abc import Callable
+Nothing is promised about the list: neither its order, nor its end mark, nor that a fresh batch is in it. So a walk
+says what it has seen, and whether that was everything.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.log import Log
-from airflow_provider_kimi.calls.patience import read_patiently
-from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.api.models import Batch, BatchPage
+from airflow_provider_kimi.calls.patience import Calls
 
 #: Batches a page; the largest page that any source shows.
 PAGE_SIZE = 100
 
-#: Batches looked at by default before a search gives up.
+#: Batches read by default before a search gives up.
 MAX_BATCHES_SEARCHED = 5000
 
 #: How far the platform's clock may be off when pages are left out because they are too old.
 CLOCK_MARGIN_SECONDS = 86_400.0
 
 
+class Walk:
+    """One walk through the list: where the next page begins, and whether everything was seen. It makes no call.
+
+    :param since: Unix seconds; a list that came newest first so far may end before what is older. None for no such
+        time.
+    :param most: How many batches are read before the walk gives up.
+    """
+
+    def __init__(self, *, since: float | None = None, most: int = MAX_BATCHES_SEARCHED) -> None:
+        self._since = since
+        self._most = most
+        self._is_newest_first = True
+        self._last: Batch | None = None
+        self.seen: dict[str, Batch] = {}
+        self.after: str | None = None
+        self.is_whole = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no further page to ask for."""
+        return self.is_whole or len(self.seen) >= self._most
+
+    def take(self, page: BatchPage) -> list[Batch]:
+        """Take in a page, and return what no earlier page of this walk had shown."""
+        new = [batch for batch in page.data if batch.id not in self.seen]
+        self.seen.update((batch.id, batch) for batch in page.data)
+        before = [] if self._last is None else [self._last]
+        self._is_newest_first = self._is_newest_first and is_newest_first([*before, *page.data])
+        self._last = page.data[-1] if page.data else self._last
+        self.after = None if self._last is None else self._last.id
+        self.is_whole = not new or page.has_more is False or self._is_past(self._last)
+        return new
+
+    def _is_past(self, last: Batch | None) -> bool:
+        """Whether the list has come newest first so far and has passed the time in question."""
+        if self._since is None or last is None or not self._is_newest_first:
+            return False
+        return (last.created_at or 0) < self._since - CLOCK_MARGIN_SECONDS
+
+
+def is_newest_first(batches: Sequence[Batch]) -> bool:
+    """Whether batches are listed by age, the newest first."""
+    return all((one.created_at or 0) >= (other.created_at or 0) for one, other in pairwise(batches))
+
+
 class Search(NamedTuple):
     """What a search brought.
 
     :param batches: Those that match, in the order of the list.
-    :param whole: Whether every batch that could match was looked at.
+    :param is_whole: Whether every batch that could match was seen.
     """
 
     batches: list[Batch]
-    whole: bool
+    is_whole: bool
 
 
 def find_batches(
-    hook: KimiHook,
+    calls: Calls,
     matches: Callable[[Batch], bool],
-    log: Log,
-    sleep: Callable[[float], None] = time.sleep,
     *,
     since: float | None = None,
     most: int = MAX_BATCHES_SEARCHED,
 ) -> Search:
     """Page through the account's batches and return those that match.
 
-    Trusts neither the order of the list nor its end mark: it stops where a page says that it is the last, or
-    brings nothing new, or where the batches have come newest first all along and are older than any match can be.
-
     :param since: Unix seconds before which no match was created; None if that is not known.
-    :param most: How many batches are looked at.
+    :param most: How many batches are read.
     :raises KimiError: The list could not be read, so nothing is known.
     """
-    seen: dict[str, Batch] = {}
-    after: str | None = None
-    while len(seen) < most:
-        page = read_patiently(partial(hook.list_batches, after=after, limit=PAGE_SIZE), log, sleep)
-        new = {batch.id: batch for batch in page.data if batch.id not in seen}
-        seen.update(new)
-        if not new or page.has_more is False or _are_older(list(seen.values()), since):
-            return Search(list(filter(matches, seen.values())), whole=True)
-        after = page.data[-1].id
-    log.warning(
-        "The account has more than %s batches, and the search ends there: work beyond is not seen. "
-        "max_batches_searched sets how far it goes.",
-        len(seen),
-    )
-    return Search(list(filter(matches, seen.values())), whole=False)
-
-
-def _are_older(listed: list[Batch], since: float | None) -> bool:
-    """Whether the list has come newest first so far and has passed the time in question."""
-    times = [batch.created_at or 0 for batch in listed]
-    return since is not None and times[-1] < since - CLOCK_MARGIN_SECONDS and all(a >= b for a, b in pairwise(times))
+    walk = Walk(since=since, most=most)
+    while not walk.is_over:
+        walk.take(calls.read(partial(calls.hook.list_batches, after=walk.after, limit=PAGE_SIZE)))
+    if not walk.is_whole:
+        calls.log.warning(
+            "The account has more than %s batches. The search ends there, and older work is not seen. Raise "
+            "max_batches_searched to go on.",
+            len(walk.seen),
+        )
+    return Search(list(filter(matches, walk.seen.values())), walk.is_whole)

@@ -1,107 +1,171 @@
-"""Cancel: ask where it can help; a batch that ended first is a result, not an error."""
+"""Cancel: ask where it can help. A batch that ended first is a result, not an error."""
 
-import time
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import suppress
+from itertools import compress
+from typing import Any, Literal
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.at_once import AtOnce
-from airflow_provider_kimi.calls.batch_list import find_batches
-from airflow_provider_kimi.calls.log import Log
-from airflow_provider_kimi.calls.patience import read_patiently
+from airflow_provider_kimi.calls.patience import AtOnce, Calls, Log, in_time
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.events import BatchEvent
-from airflow_provider_kimi.records.tags import Attempt, is_of_instance
-from airflow_provider_kimi.waiting.poll import in_time
 
-#: Cancels of all waits of a triggerer: many may have the same deadline.
+#: What becomes of batches that run while their task fails for good.
+OnFinalFailure = Literal["keep", "cancel"]
+
+#: States that a user gives to a waiting task to be rid of it. After a clear it has none of them.
+GIVEN_UP_STATES = frozenset({"failed", "success", "skipped"})
+
+#: Cancels of all waits of a triggerer at a time: many may have the same deadline.
 CANCELS = AtOnce(3)
 
+#: Pauses before the cancels of a killed task that met a passing fault are asked for again, and the time for all.
+KILL_PAUSES_SECONDS = (2.0, 4.0, 8.0)
+KILL_SECONDS = 60.0
 
-def request_cancels(
-    hook: KimiHook, batch_ids: Sequence[str], log: Log, sleep: Callable[[float], None] = time.sleep
-) -> list[Batch]:
-    """Ask for the cancel of every batch, whatever becomes of the others.
-
-    :raises KimiError: One could not be asked; the message says which, and how the others stand.
-    """
-    batches: list[Batch] = []
-    faults: dict[str, KimiError] = {}
-    for batch_id in batch_ids:
-        try:
-            batches.append(request_cancel(hook, batch_id, log, sleep))
-        except KimiError as error:
-            faults[batch_id] = error
-    if not faults:
-        return batches
-    told = " ".join(str(error) for error in faults.values())
-    others = f" The others: {', '.join(f'{batch.id} is {batch.status}' for batch in batches)}." if batches else ""
-    raise KimiBatchError(
-        f"{len(faults)} of {len(batch_ids)} batches could not be cancelled. {told}{others} "
-        "Clear this task to ask again.",
-        retryable=any(error.retryable for error in faults.values()),
-    )
+Call = Literal["get_batch", "cancel_batch"]
 
 
-def cancel_work_of(hook: KimiHook, attempt: Attempt, log: Log) -> list[Batch]:
-    """Ask for the cancel of everything that a task instance has submitted in its run."""
-
-    def runs_for_it(batch: Batch) -> bool:
-        return batch.is_cancellable and is_of_instance(batch.metadata or {}, attempt.task)
-
-    found = find_batches(hook, runs_for_it, log, since=attempt.run_after).batches
-    return request_cancels(hook, [batch.id for batch in found], log)
-
-
-def leave_running(hook: KimiHook, event: BatchEvent, batch_ids: Sequence[str], *, cancel: bool, log: Log) -> str:
-    """Decide about batches that run while their task fails for good, and say what becomes of them.
-
-    :param batch_ids: All that the task waits for.
-    """
-    unread = [batch_id for batch_id in batch_ids if batch_id not in event.batches]
-    told = f"Not read, so perhaps running and billed: {', '.join(unread)}." if unread else ""
-    running = [batch_id for batch_id, end in event.batches.items() if not end.is_terminal]
-    if not running:
-        return told
-    if not cancel:
-        left = f"Still running and billed: {', '.join(running)}. A clear of this task waits for them again."
-        return f"{left} {told}".strip()
-    try:
-        ended = request_cancels(hook, running, log)
-    except KimiError as error:
-        return str(error)
-    stand = ", ".join(f"{batch.id} is {batch.status}" for batch in ended)
-    return f"Cancelled, as on_final_failure asks: {stand}. {told}".strip()
-
-
-def request_cancel(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], None] = time.sleep) -> Batch:
-    """Ask for a cancel if the batch's status allows one, and return the batch as it then stands.
+def cancelling(seen: Batch | None = None) -> Generator[Call, Batch, Batch]:
+    """Say what to ask the platform, one call after the other, and return the batch as it then stands.
 
     While results are assembled (`finalizing`) nothing is asked: the rows are done and billed by then, and a cancel
     was seen to lose them.
+
+    :param seen: The batch, if it was just read.
     """
-    batch = read_patiently(lambda: hook.get_batch(batch_id), log, sleep)
+    batch = seen or (yield "get_batch")
     if not batch.is_cancellable:
-        log.info("Batch %s is %s: there is nothing to cancel.", batch_id, batch.status)
         return batch
     try:
-        # Asking twice does no harm, so a cancel may be repeated like a read.
-        return read_patiently(lambda: hook.cancel_batch(batch_id), log, sleep)
+        return (yield "cancel_batch")
     except KimiApiError as error:
-        if error.status_code != 400:
+        if error.status_code != 400:  # 400: it came too late, or once more
             raise
-        log.info("The cancel of batch %s came too late: %s", batch_id, error)
-        return read_patiently(lambda: hook.get_batch(batch_id), log, sleep)
+    return (yield "get_batch")
 
 
-async def request_cancel_in_time(hook: KimiHook, batch_id: str) -> Batch:
-    """Ask for a cancel if the batch's status allows one, once, for waits in an event loop."""
-    async with CANCELS.turn():
-        batch = await in_time(hook.aget_batch(batch_id))
-    return await cancel_in_time(hook, batch_id) if batch.is_cancellable else batch
+def cancel_batch(calls: Calls, batch_id: str) -> Batch:
+    """Cancel one batch, patiently."""
+    steps = cancelling()
+    try:
+        call = next(steps)
+        while True:
+            try:
+                batch = calls.read(lambda call=call: getattr(calls.hook, call)(batch_id))  # type: ignore[misc]
+            except KimiError as error:
+                call = steps.throw(error)
+            else:
+                call = steps.send(batch)
+    except StopIteration as end:
+        ended: Batch = end.value
+    if ended.status not in ("cancelling", "cancelled"):
+        calls.log.info("Batch %s is %s: there is nothing to cancel.", batch_id, ended.status)
+    return ended
 
 
-async def cancel_in_time(hook: KimiHook, batch_id: str) -> Batch:
-    """Cancel a batch that was just read, once, for waits in an event loop."""
-    async with CANCELS.turn():
-        return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
+def cancel_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
+    """Cancel every batch, whatever becomes of the others.
+
+    :raises KimiError: The cancel of one failed; the message says which, and how the others stand.
+    """
+    batches: list[Batch] = []
+    faults: list[KimiError] = []
+    for batch_id in batch_ids:
+        try:
+            batches.append(cancel_batch(calls, batch_id))
+        except KimiError as error:
+            faults.append(error)
+    if not faults:
+        return batches
+    others = f" The others: {', '.join(f'{batch.id} is {batch.status}' for batch in batches)}." if batches else ""
+    raise KimiBatchError(
+        f"{len(faults)} of {len(batch_ids)} batches could not be cancelled. {' '.join(map(str, faults))}{others} "
+        "Clear this task to ask again.",
+        retryable=any(error.retryable for error in faults),
+    )
+
+
+async def acancel_batch(hook: KimiHook, batch_id: str, seen: Batch | None = None) -> Batch:
+    """Cancel one batch from an event loop, each call once.
+
+    :param seen: The batch, if it was just read.
+    """
+
+    async def ask(call: Call) -> Batch:
+        async with CANCELS.turn():
+            if call == "get_batch":
+                return await in_time(hook.aget_batch(batch_id))
+            return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
+
+    steps = cancelling(seen)
+    try:
+        call = next(steps)
+        while True:
+            try:
+                batch = await ask(call)
+            except KimiError as error:
+                call = steps.throw(error)
+            else:
+                call = steps.send(batch)
+    except StopIteration as end:
+        ended: Batch = end.value
+    return ended
+
+
+def is_given_up(state: str | None, try_number: int | None, newest_try: int | None) -> bool:
+    """Whether nobody waits for the task's batches any more.
+
+    :param state: State of the task instance now; None where it is not known.
+    :param try_number: The try that waited.
+    :param newest_try: The try that waits, or waited last, as far as is known.
+    """
+    return state in GIVEN_UP_STATES and newest_try == try_number
+
+
+async def acancel_batches(
+    cancel: Callable[[str], Awaitable[Batch]],
+    batch_ids: Sequence[str],
+    log: Log,
+    reason: str,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Cancel every batch of a killed task, whatever becomes of the others; again after a fault that passes."""
+    left = list(batch_ids)
+    for pause in (0.0, *KILL_PAUSES_SECONDS):
+        await sleep(pause)
+        again = await asyncio.gather(*(_has_to_be_repeated(cancel, batch_id, log, reason) for batch_id in left))
+        left = list(compress(left, again))
+        if not left:
+            return
+
+
+async def _has_to_be_repeated(cancel: Callable[[str], Awaitable[Batch]], batch_id: str, log: Log, reason: str) -> bool:
+    try:
+        batch = await cancel(batch_id)
+    except KimiError as error:
+        log.warning("Batch %s was not cancelled (%s): %s", batch_id, reason, error)
+        return error.retryable
+    log.info("Batch %s is %s: %s.", batch_id, batch.status, reason)
+    return False
+
+
+async def to_the_end(work: Coroutine[Any, Any, None], log: Log, seconds: float = KILL_SECONDS) -> None:
+    """Run to its end what must not be cut off, and log where it does not get there.
+
+    The triggerer cancels a trigger that is being killed once a second, and with it whatever `on_kill` awaits.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    end = loop.time() + seconds
+    while not task.done() and loop.time() < end:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task}, timeout=end - loop.time())
+    if not task.done():
+        task.cancel()
+        fault: object = f"it took longer than {seconds:g} s"
+    else:
+        fault = task.exception()
+    if fault:
+        log.warning("Not all batches of this task were dealt with; what runs goes on and is billed: %s", fault)

@@ -8,16 +8,18 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.calls.cancel import request_cancels
+from airflow_provider_kimi.api.ids import read_batch_ids
+from airflow_provider_kimi.calls.cancel import cancel_batches
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import (
     BaseOperator,
     Context,
     XComArg,
 )
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.fields import check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
-from airflow_provider_kimi.records.tags import read_batch_ids
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from airflow_provider_kimi.waiting.decision import Watch
 from airflow_provider_kimi.waiting.wait import wait_here
@@ -32,7 +34,7 @@ class KimiCancelBatchOperator(BaseOperator):
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param wait_for_termination: Wait until every batch is terminal; False returns each status as it then stands.
     :param deferrable: Wait in the triggerer; False waits in the worker.
-    :param poll_interval: Seconds between two looks; None for a pace that fits the batches' age.
+    :param poll_interval: Seconds or timedelta between two looks; None for a pace that fits the batches' age.
     :param timeout: Seconds or timedelta after which the wait is given up.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The status of each batch, by id.
@@ -47,24 +49,26 @@ class KimiCancelBatchOperator(BaseOperator):
         batch_id: str | Sequence[str] | XComArg,
         wait_for_termination: bool = True,
         deferrable: bool = True,
-        poll_interval: float | None = None,
+        poll_interval: timedelta | float | None = None,
         timeout: timedelta | float = timedelta(hours=4),
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flag("wait_for_termination", wait_for_termination)
+        check_flag("deferrable", deferrable)
         self.batch_id = batch_id
         self.wait_for_termination = wait_for_termination
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        self.poll_interval = None if poll_interval is None else check_seconds("poll_interval", poll_interval)
+        self.timeout = check_seconds("timeout", timeout)
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> dict[str, str] | None:
         """Ask for the cancels, then wait."""
         with airflow_errors():
             hook = KimiHook(self.kimi_conn_id)
-            batches = request_cancels(hook, read_batch_ids(self.batch_id), self.log)
+            batches = cancel_batches(Calls(hook, self.log), read_batch_ids(self.batch_id))
             if not self.wait_for_termination or all(batch.is_terminal for batch in batches):
                 return {batch.id: batch.status for batch in batches}
             watch = Watch(tuple(batch.id for batch in batches), self.poll_interval, time.time() + self.timeout)

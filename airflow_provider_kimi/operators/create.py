@@ -7,29 +7,23 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.calls.abandon import GIVEN_UP_STATES
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
-from airflow_provider_kimi.calls.cancel import cancel_work_of
-from airflow_provider_kimi.compat import (
-    BaseOperator,
-    Context,
-    as_uri,
-    check_choice,
-    given,
-    never_rendered,
-    task_state,
-)
+from airflow_provider_kimi.calls.cancel import GIVEN_UP_STATES, OnFinalFailure
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.compat import BaseOperator, Context, task_state
 from airflow_provider_kimi.context import read_attempt, wants_fresh
+from airflow_provider_kimi.fields import check_choice, check_flag, check_whole_number, given, never_rendered
+from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
-from airflow_provider_kimi.records.tags import Attempt
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.media import MediaTransport, media_columns
+from airflow_provider_kimi.requests.order import OnChangedInput, OnInvalidRow, Order, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules, RuleOverrides
-from airflow_provider_kimi.requests.prepare import Order
 from airflow_provider_kimi.requests.recipe import Recipe, RowFunction, Thinking
 from airflow_provider_kimi.results.schema import read_schema
-from airflow_provider_kimi.submission.earlier_work import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
+from airflow_provider_kimi.submission.attach import cancel_work_of
+from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
 
 
@@ -153,10 +147,10 @@ class KimiCreateBatchOperator(BaseOperator):
         check_choice("reuse", reuse, get_args(Reuse))
         check_choice("on_changed_input", on_changed_input, get_args(OnChangedInput))
         check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
-        if max_rows_per_batch is not None and not (type(max_rows_per_batch) is int and max_rows_per_batch > 0):
-            raise ValueError(f"max_rows_per_batch is {max_rows_per_batch!r}; it is a whole number of rows, or None")
-        if not (type(max_batches_searched) is int and max_batches_searched > 0):
-            raise ValueError(f"max_batches_searched is {max_batches_searched!r}; it is a whole number of batches")
+        if max_rows_per_batch is not None:
+            check_whole_number("max_rows_per_batch", max_rows_per_batch)
+        check_whole_number("max_batches_searched", max_batches_searched)
+        check_flag("cancel_on_kill", cancel_on_kill)
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.model = model
         self.prompt = never_rendered(prompt)
@@ -195,7 +189,7 @@ class KimiCreateBatchOperator(BaseOperator):
                 order = replace(order, reuse="never")
             attempt = read_attempt(context)
             self._submitting = (ti, hook, attempt)
-            submission = submit(hook, order, attempt, self.log, memory=context.get("task_state_store"))
+            submission = submit(Calls(hook, self.log), order, attempt, memory=context.get("task_state_store"))
         self._batch_ids = submission.batch_ids
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
@@ -216,7 +210,7 @@ class KimiCreateBatchOperator(BaseOperator):
         ti, hook, attempt = self._submitting
         if task_state(ti) in GIVEN_UP_STATES:
             with airflow_errors():
-                cancel_work_of(hook, attempt, self.log)
+                cancel_work_of(Calls(hook, self.log), attempt)
 
     def _order(self, default_model: str) -> Order:
         schema = read_schema(self.output_schema)

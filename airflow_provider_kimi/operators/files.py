@@ -8,10 +8,12 @@ from typing import Any
 
 from airflow_provider_kimi.account.delete import Deletion
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.api.ids import read_file_ids
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, run_state
+from airflow_provider_kimi.fields import check_flag, check_seconds, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.tags import read_file_ids
 
 
 class KimiDeleteFilesOperator(BaseOperator):
@@ -51,9 +53,9 @@ class KimiDeleteFilesOperator(BaseOperator):
         if (file_id is None) == (older_than is None):
             raise ValueError("give either file_id, the files to delete, or older_than, their age")
         self.file_id = file_id
-        self.older_than = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-        if self.older_than is not None and self.older_than < 0:
-            raise ValueError(f"older_than is {older_than}; it is an age")
+        check_flag("dry_run", dry_run)
+        check_whole_number("max_batches_searched", max_batches_searched)
+        self.older_than = None if older_than is None else check_seconds("older_than", older_than, may_be_zero=True)
         self.only_list = dry_run  # BaseOperator.dry_run is a method
         self.max_batches_searched = max_batches_searched
         self.kimi_conn_id = kimi_conn_id
@@ -62,8 +64,7 @@ class KimiDeleteFilesOperator(BaseOperator):
         """Look, then delete."""
         with airflow_errors():
             deletion = Deletion(
-                KimiHook(self.kimi_conn_id),
-                self.log,
+                Calls(KimiHook(self.kimi_conn_id), self.log),
                 dry_run=self.only_list,
                 max_batches_searched=self.max_batches_searched,
             )

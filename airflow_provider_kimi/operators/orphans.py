@@ -9,12 +9,14 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.orphans import Orphan, OrphanAction, find_orphans, owner_of
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
-from airflow_provider_kimi.calls.cancel import request_cancel
-from airflow_provider_kimi.compat import BaseOperator, Context, check_choice, run_state
+from airflow_provider_kimi.calls.cancel import cancel_batch
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.compat import BaseOperator, Context, run_state
 from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.tags import read_batch_ids
 from airflow_provider_kimi.results.collect import Landing, collect
 
 
@@ -59,13 +61,16 @@ class KimiOrphanBatchesOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_choice("action", action, get_args(OrphanAction))
+        check_flag("dry_run", dry_run)
+        check_flag("unknown_runs", unknown_runs)
+        check_whole_number("max_batches_searched", max_batches_searched)
         if action == "harvest" and not dry_run and output is None:
             raise ValueError("action='harvest' needs output, the directory to land in")
         self.action = action
         self.only_list = dry_run  # BaseOperator.dry_run is a method
         self.output_directory = output
         self.dag_ids = dag_ids
-        self.max_age = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+        self.max_age = check_seconds("max_age", max_age)
         self.unknown_runs = unknown_runs
         self.max_batches_searched = max_batches_searched
         self.kimi_conn_id = kimi_conn_id
@@ -73,17 +78,16 @@ class KimiOrphanBatchesOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Look, then act."""
         with airflow_errors():
-            hook = KimiHook(self.kimi_conn_id)
-            orphans = self._find(hook)
+            calls = Calls(KimiHook(self.kimi_conn_id), self.log)
+            orphans = self._find(calls)
             self.log.info("%s batches have no owner.", len(orphans))
-            return [{**orphan.to_dict(), "outcome": self._treat(hook, orphan)} for orphan in orphans]
+            return [{**orphan.to_dict(), "outcome": self._treat(calls, orphan)} for orphan in orphans]
 
-    def _find(self, hook: KimiHook) -> list[Orphan]:
+    def _find(self, calls: Calls) -> list[Orphan]:
         since = time.time() - self.max_age
         search = find_batches(
-            hook,
+            calls,
             lambda batch: (batch.created_at or 0) >= since and owner_of(batch) is not None,
-            self.log,
             since=since,
             most=self.max_batches_searched,
         )
@@ -92,16 +96,16 @@ class KimiOrphanBatchesOperator(BaseOperator):
         states = {owner: run_state(owner.dag_id, owner.run_id) for owner in wanted}
         return find_orphans([batch for batch in search.batches if owner_of(batch) in wanted], states)
 
-    def _treat(self, hook: KimiHook, orphan: Orphan) -> str:
+    def _treat(self, calls: Calls, orphan: Orphan) -> str:
         self.log.warning("%s", orphan.describe())
         if self.only_list or not orphan.takes(self.action, self.unknown_runs):
             return ""
         try:
             if self.action == "cancel":
-                return request_cancel(hook, orphan.batch_id, self.log).status
+                return cancel_batch(calls, orphan.batch_id).status
             (batch_id,) = read_batch_ids(orphan.batch_id)
             output = f"{str(self.output_directory).rstrip('/')}/{batch_id}"
-            collect(hook, Landing([batch_id], output), self.log)
+            collect(calls, Landing([batch_id], output))
         except KimiError as error:
             self.log.warning("%s", error)
             return f"not done: {error}"

@@ -7,21 +7,15 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.compat import (
-    AirflowSkipException,
-    BaseOperator,
-    Context,
-    XComArg,
-    as_uri,
-    check_choice,
-    given,
-    never_rendered,
-)
+from airflow_provider_kimi.api.ids import read_batch_ids
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context, XComArg
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.fields import check_choice, check_flag, given, never_rendered
+from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.outlets import tell_outlets
-from airflow_provider_kimi.records.tags import read_batch_ids
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
 from airflow_provider_kimi.results.collect import Collected, Landing, collect
@@ -109,6 +103,7 @@ class KimiBatchResultsOperator(BaseOperator):
         read_schema(output_schema)
         check_choice("output_format", output_format, get_args(OutputFormat))
         check_choice("reasoning", reasoning, get_args(Reasoning))
+        check_flag("delete_remote_files", delete_remote_files)
         self.batch_id = batch_id
         self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
         self.input = input if isinstance(input, str) else never_rendered(input)
@@ -138,8 +133,8 @@ class KimiBatchResultsOperator(BaseOperator):
                 output_format=self.output_format,
                 may_replace=not self.delete_remote_files,
             )
-            hook = KimiHook(self.kimi_conn_id)
-            collected = collect(hook, landing, self.log)
+            calls = Calls(KimiHook(self.kimi_conn_id), self.log)
+            collected = collect(calls, landing)
             self._manifest = collected.manifest
             tell_outlets(self.outlets, context, collected.manifest)
             ti.xcom_push("output_file", collected.manifest["output_file"])
@@ -148,7 +143,7 @@ class KimiBatchResultsOperator(BaseOperator):
             ti.xcom_push("error_file_ids", collected.error_file_ids)
             self._judge(collected)
             if self.delete_remote_files:
-                delete_landed(hook, landing.output, collected, self.log)
+                delete_landed(calls, landing.output, collected)
         return collected.manifest
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

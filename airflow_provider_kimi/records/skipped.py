@@ -5,9 +5,6 @@ What they hold never leaves the worker: a row may have columns that no prompt us
 
 import msgspec
 
-#: Metadata of a batch whose input had such rows: id of the file on the platform that holds them.
-SKIPPED_FILE_KEY = "kimi_skipped_file"
-
 
 class SkippedRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row that was not sent.

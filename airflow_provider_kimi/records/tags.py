@@ -1,38 +1,23 @@
-"""Names that survive a retry: fingerprints, the job key, and the metadata that every batch carries."""
+"""Tags: the metadata of our batches, as one typed value. Every key stands here once.
 
-import ast
+The platform keeps them as pairs of text. `kimi_provider_version` says who wrote them. A key that is absent, or is not
+text, is None; keys that this version does not know are left alone.
+"""
+
 import hashlib
 import re
-import reprlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from typing import Self
 
 import msgspec
 
 from airflow_provider_kimi import __version__
-from airflow_provider_kimi.api.ids import is_id
-from airflow_provider_kimi.api.limits import (
-    MAX_METADATA_KEY_CHARS,
-    MAX_METADATA_PAIRS,
-    MAX_METADATA_VALUE_CHARS,
-    MAX_WINDOW_HOURS,
-    MIN_WINDOW_HOURS,
-)
+from airflow_provider_kimi.api.limits import MAX_METADATA_KEY_CHARS, MAX_METADATA_PAIRS, MAX_METADATA_VALUE_CHARS
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.records.skipped import SKIPPED_FILE_KEY
-from airflow_provider_kimi.results.columns import COLUMNS_KEY
 
-#: Marks a batch of an attempt that paid for fresh work, so that other attempts' batches do not race with it.
-ATTEMPT_KEY = "kimi_attempt"
-
-#: Digest of the texts that say what to ask about a row.
-PROMPT_FINGERPRINT_KEY = "kimi_prompt_fingerprint"
-_RESERVED = (PROMPT_FINGERPRINT_KEY, "kimi_model", "kimi_params", ATTEMPT_KEY, SKIPPED_FILE_KEY, COLUMNS_KEY)
 _SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
-_WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
 
 @dataclass(frozen=True)
@@ -45,31 +30,111 @@ class TaskIdentity:
     map_index: int = -1
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One try of a task instance. Nothing of it but `task` decides which work is the same.
+class Tags(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch of ours says of itself.
 
-    :param number: Airflow's try number, from 1.
-    :param mark: Differs between any two tries, also of runs that bear the same id.
-    :param is_last: Whether the task fails for good if this try fails.
-    :param run_after: Unix seconds before which its run cannot have submitted anything; None if that is not known.
+    :param job_key: Name of the work; the same for every attempt.
+    :param input_fingerprint: Of this batch's own input file.
+    :param shard: Its label among the job's batches, as in `2/3`.
+    :param skipped_file: File of the rows that were left out; None where there are none.
+    :param attempt: Mark of an attempt that paid for fresh work; None for one that attaches to what is there.
+    :param prompt_fingerprint: Of the texts that say what to ask about a row.
+    :param columns: JSON list of the columns whose texts stand in the requests as they are.
+    :param model: The model of every request.
+    :param params: Digest of the parameters of every request.
     """
 
-    task: TaskIdentity
-    number: int = 1
-    mark: str = "1"
-    is_last: bool = True
-    run_after: float | None = None
+    dag_id: str | None = msgspec.field(default=None, name="airflow_dag_id")
+    run_id: str | None = msgspec.field(default=None, name="airflow_run_id")
+    task_id: str | None = msgspec.field(default=None, name="airflow_task_id")
+    map_index: str | None = msgspec.field(default=None, name="airflow_map_index")
+    job_key: str | None = msgspec.field(default=None, name="kimi_job_key")
+    input_fingerprint: str | None = msgspec.field(default=None, name="kimi_input_fingerprint")
+    shard: str | None = msgspec.field(default=None, name="kimi_shard")
+    provider_version: str | None = msgspec.field(default=None, name="kimi_provider_version")
+    skipped_file: str | None = msgspec.field(default=None, name="kimi_skipped_file")
+    attempt: str | None = msgspec.field(default=None, name="kimi_attempt")
+    prompt_fingerprint: str | None = msgspec.field(default=None, name="kimi_prompt_fingerprint")
+    columns: str | None = msgspec.field(default=None, name="kimi_columns")
+    model: str | None = msgspec.field(default=None, name="kimi_model")
+    params: str | None = msgspec.field(default=None, name="kimi_params")
+
+    @classmethod
+    def of(cls, batch: Batch) -> Self:
+        """Read the tags of any batch."""
+        sent = batch.metadata or {}
+        known = {field: sent[key] for field, key in _KEYS.items() if isinstance(sent.get(key), str)}
+        return cls(**known)
+
+    @classmethod
+    def of_task(cls, task: TaskIdentity, **others: str | None) -> Self:
+        """Tag the work of a task instance.
+
+        :param others: The other fields.
+        """
+        return cls(**_instance(task), provider_version=__version__, **others)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this provider made the batch, for a run that it names."""
+        return self.job_key is not None and bool(self.dag_id) and bool(self.run_id)
+
+    def is_of(self, task: TaskIdentity) -> bool:
+        """Whether an attempt of this very task instance made the batch."""
+        return all(getattr(self, field) == value for field, value in _instance(task).items())
+
+    @property
+    def shard_number(self) -> int | None:
+        """Its number among the job's batches, from 1; None where that is not known."""
+        return self._shard(1)
+
+    @property
+    def shard_count(self) -> int | None:
+        """How many batches the job has; None where that is not known."""
+        return self._shard(2)
+
+    def _shard(self, group: int) -> int | None:
+        found = _SHARD.fullmatch(self.shard or "")
+        return int(found[group]) if found else None
+
+    @property
+    def verbatim_columns(self) -> list[str]:
+        """The columns whose texts stand in the requests as they are; none where it does not say."""
+        try:
+            return msgspec.json.decode(self.columns or "[]", type=list[str])
+        except msgspec.DecodeError:
+            return []
+
+    def to_metadata(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Write the pairs of a new batch, with the user's own. What is only good to know is left out for lack of room.
+
+        :param extra: The user's own pairs.
+        :raises KimiInputError: They do not fit beside ours.
+        """
+        pairs = {key: value for field, key in _KEYS.items() if (value := getattr(self, field)) is not None}
+        notes = {key: pairs.pop(key) for key in _NOTES if key in pairs}
+        check_metadata(extra, pairs)
+        pairs |= extra
+        for key, value in notes.items():
+            if len(value) <= MAX_METADATA_VALUE_CHARS and len(pairs) < MAX_METADATA_PAIRS:
+                pairs[key] = value
+        return pairs
 
 
-def digest_of(*parts: str | None) -> str:
-    """Fingerprint texts, in order; None and "" differ."""
-    return "sha256:" + hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+#: Field -> key of the platform's metadata.
+_KEYS: Mapping[str, str] = {field.name: field.encode_name for field in msgspec.structs.fields(Tags)}
+
+#: Keys of what is only good to know, the most useful first.
+_NOTES = tuple(_KEYS[field] for field in ("prompt_fingerprint", "columns", "model", "params"))
 
 
-def job_key(task: TaskIdentity, input_fingerprint: str) -> str:
-    """Name the work: the same for every attempt, and for a mapped instance whose index has moved."""
-    return digest_of(task.dag_id, task.run_id, task.task_id, input_fingerprint).removeprefix("sha256:")[:32]
+def _instance(task: TaskIdentity) -> dict[str, str]:
+    return {
+        "dag_id": shortened(task.dag_id),
+        "run_id": shortened(task.run_id),
+        "task_id": shortened(task.task_id),
+        "map_index": str(task.map_index),
+    }
 
 
 def shard_label(number: int, shards: int) -> str:
@@ -77,74 +142,17 @@ def shard_label(number: int, shards: int) -> str:
     return f"{number}/{shards}"
 
 
-def shard_number(label: object) -> int | None:
-    """Read a label; None where it is none."""
-    return _shard(label, 1)
+def digest_of(*parts: str | None) -> str:
+    """Fingerprint texts, in order; None and "" differ."""
+    return "sha256:" + hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
-def shard_count(label: object) -> int | None:
-    """Read from a label how many batches the job has; None where it is none."""
-    return _shard(label, 2)
-
-
-def _shard(label: object, group: int) -> int | None:
-    found = _SHARD.fullmatch(label) if isinstance(label, str) else None
-    return int(found[group]) if found else None
-
-
-def _instance(task: TaskIdentity) -> dict[str, str]:
-    return {
-        "airflow_dag_id": shortened(task.dag_id),
-        "airflow_run_id": shortened(task.run_id),
-        "airflow_task_id": shortened(task.task_id),
-        "airflow_map_index": str(task.map_index),
-    }
-
-
-def is_of_instance(metadata: Mapping[str, Any], task: TaskIdentity) -> bool:
-    """Whether a batch was made by an attempt of this very task instance."""
-    return all(metadata.get(key) == value for key, value in _instance(task).items())
-
-
-def batch_metadata(
-    task: TaskIdentity,
-    *,
-    job: str,
-    input_fingerprint: str,
-    shard: str,
-    extra: Mapping[str, str],
-    skipped_file_id: str | None = None,
-    attempt_mark: str | None = None,
-    notes: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, str]:
-    """Tag a batch, so that it can be found again and traced to its task.
-
-    :param job: The job's key.
-    :param input_fingerprint: Of this batch's own input file.
-    :param shard: Its label among the job's batches.
-    :param extra: The user's own pairs.
-    :param skipped_file_id: File of the rows that were left out; None where there are none.
-    :param attempt_mark: Of an attempt that pays for fresh work; None for one that attaches to what is there.
-    :param notes: What is good to know later; noted as far as there is room, in this order.
-    :raises KimiInputError: The user's pairs do not fit beside ours.
-    """
-    own = {
-        **_instance(task),
-        "kimi_job_key": job,
-        "kimi_input_fingerprint": input_fingerprint,
-        "kimi_shard": shard,
-        "kimi_provider_version": __version__,
-    }
-    if skipped_file_id is not None:
-        own[SKIPPED_FILE_KEY] = skipped_file_id
-    if attempt_mark is not None:
-        own[ATTEMPT_KEY] = attempt_mark
-    check_metadata(extra, own)
-    pairs = {**own, **extra}
-    for key, value in notes.items():
-        if len(value) <= MAX_METADATA_VALUE_CHARS and len(pairs) < MAX_METADATA_PAIRS:
-            pairs[key] = value
-    return pairs
+def shortened(text: str) -> str:
+    """Fit a long id into a metadata value: its beginning and a digest of the whole, so that two never meet."""
+    if len(text) <= MAX_METADATA_VALUE_CHARS:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{text[: MAX_METADATA_VALUE_CHARS - len(digest) - 1]}~{digest}"
 
 
 def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
@@ -161,7 +169,7 @@ def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
                 f"has the key {str(key)[:80]!r}; a key is text of 1 to {MAX_METADATA_KEY_CHARS} characters",
                 "Shorten it.",
             )
-        if key in own or key in _RESERVED:
+        if key in _KEYS.values():
             raise _wrong_metadata(f"has the key {key!r}, which this provider sets", "Choose another name.")
         if not isinstance(value, str) or len(value) > MAX_METADATA_VALUE_CHARS:
             raise _wrong_metadata(
@@ -172,71 +180,3 @@ def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
 
 def _wrong_metadata(fault: str, remedy: str) -> KimiInputError:
     return KimiInputError(f"metadata {fault}. Nothing was sent. {remedy}")
-
-
-def shortened(text: str) -> str:
-    """Fit a long id into a metadata value: its beginning and a digest of the whole, so that two never meet."""
-    if len(text) <= MAX_METADATA_VALUE_CHARS:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return f"{text[: MAX_METADATA_VALUE_CHARS - len(digest) - 1]}~{digest}"
-
-
-def check_window(completion_window: str) -> None:
-    """Refuse a completion window that the platform would refuse.
-
-    :raises KimiInputError: It is not `<number>h` or `<number>d` between 12 hours and 7 days.
-    """
-    found = _WINDOW.fullmatch(completion_window) if isinstance(completion_window, str) else None
-    hours = int(found[1]) * (24 if found[2] == "d" else 1) if found else 0
-    if not MIN_WINDOW_HOURS <= hours <= MAX_WINDOW_HOURS:
-        raise KimiInputError(
-            f"completion_window is {completion_window!r}; Kimi accepts {MIN_WINDOW_HOURS}h to {MAX_WINDOW_HOURS}h, "
-            "written in whole hours or days. Nothing was sent. Use for example '12h', '24h', '3d' or '7d'."
-        )
-
-
-def read_batch_ids(value: object) -> list[str]:
-    """Read what an operator was given as `batch_id`: one id, lists of ids, or the rendered text of a list.
-
-    :raises KimiInputError: There is no id in it, or it is something else.
-    """
-    if not (ids := _read_ids(value)):
-        raise KimiInputError(
-            f"batch_id is {reprlib.repr(value)}, which is not a batch id or a list of them. Nothing was sent. Pass the "
-            "output of the task that created the batch, one id, or a list of ids."
-        )
-    return ids
-
-
-def read_file_ids(value: object) -> list[str]:
-    """Read what an operator was given as `file_id`, likewise; a list may be empty.
-
-    :raises KimiInputError: It is something else.
-    """
-    if (ids := _read_ids(value)) is None:
-        raise KimiInputError(
-            f"file_id is {reprlib.repr(value)}, which is not a file id or a list of them. Nothing was deleted. Pass "
-            "one id, a list of ids, or the XCom input_file_ids or output_file_ids of a task."
-        )
-    return ids
-
-
-def _read_ids(value: object) -> list[str] | None:
-    """Read ids, each once; None where something else is among them."""
-    if isinstance(value, str) and value.strip().startswith("["):
-        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            value = ast.literal_eval(value.strip())
-    try:
-        ids = [part.strip() if isinstance(part, str) else part for part in _flat(value)]
-    except RecursionError:
-        return None
-    return list(dict.fromkeys(ids)) if all(map(is_id, ids)) else None
-
-
-def _flat(value: object) -> Iterator[Any]:
-    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
-        for part in value:
-            yield from _flat(part)
-    else:
-        yield value

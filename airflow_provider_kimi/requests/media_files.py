@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES, MAX_FILES
-from airflow_provider_kimi.compat import as_uri, object_storage_path, open_binary
+from airflow_provider_kimi.compat import object_storage_path
+from airflow_provider_kimi.files.locations import LASTING_FAULTS, as_uri, located, open_binary, storage_remedy
 from airflow_provider_kimi.requests.media import (
     SIGNATURE_BYTES,
     MediaKind,
@@ -17,7 +18,6 @@ from airflow_provider_kimi.requests.media import (
     placeholder,
 )
 from airflow_provider_kimi.requests.problems import RowProblem
-from airflow_provider_kimi.requests.sources import LASTING_FAULTS, located, storage_remedy
 from airflow_provider_kimi.requests.validation import media_url_fault
 
 

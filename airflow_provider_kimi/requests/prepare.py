@@ -5,68 +5,32 @@ Nothing is sent. All that a batch is made of lies on this machine's disk afterwa
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
-from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.line_ids import id_of
 from airflow_provider_kimi.records.tags import digest_of
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.keys import custom_id_of
 from airflow_provider_kimi.requests.line_template import encode
-from airflow_provider_kimi.requests.media import MediaKind, MediaTransport
+from airflow_provider_kimi.requests.media import MediaKind
 from airflow_provider_kimi.requests.media_files import MediaShelf
+from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.problems import Faults, NeverSent, RowProblem
-from airflow_provider_kimi.requests.recipe import Recipe, is_ready_request
+from airflow_provider_kimi.requests.recipe import is_ready_request
 from airflow_provider_kimi.requests.seen_ids import SeenIds
 from airflow_provider_kimi.requests.skipped_rows import SkippedRows
 from airflow_provider_kimi.requests.splitting import cut
 from airflow_provider_kimi.requests.spool import Slice, Spool
 from airflow_provider_kimi.requests.tables import Item
 from airflow_provider_kimi.requests.validation import RequestCheck
-from airflow_provider_kimi.results.answer_lines import id_of
-from airflow_provider_kimi.submission.earlier_work import OnChangedInput, OnFinalFailure, OnInvalidRow, Reuse
 
 #: Batches that one task may make: their ids have to fit into a manifest of 8 KB, and 100 full files are all of the
 #: 10 GB that an account may keep.
 MAX_BATCHES = 100
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a task wants to be done.
-
-    :param input: A URI, a list, or a function or iterator of elements.
-    :param recipe: How its items become requests.
-    :param model: Model that ready requests must name; None accepts theirs.
-    :param completion_window: How long the platform may take.
-    :param metadata: The user's own pairs.
-    :param reuse: Whether work of an earlier attempt is attached to.
-    :param on_changed_input: What becomes of an earlier attempt's work from another input.
-    :param on_final_failure: What becomes of the batches that exist when the task fails for good.
-    :param max_batches_searched: How far the account's batches are searched for earlier work.
-    :param media_columns: Columns that hold images or videos.
-    :param media: How they travel.
-    :param on_invalid_row: Whether one row that cannot be sent stops all, or is left out.
-    :param max_rows_per_batch: Rows of one batch; None for as many as fit.
-    """
-
-    input: Any
-    recipe: Recipe
-    model: str | None = None
-    completion_window: str = "24h"
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    reuse: Reuse = "auto"
-    on_changed_input: OnChangedInput = "fail"
-    on_final_failure: OnFinalFailure = "keep"
-    max_batches_searched: int = MAX_BATCHES_SEARCHED
-    media_columns: Mapping[str, MediaKind] = field(default_factory=dict)
-    media: MediaTransport = "base64"
-    on_invalid_row: OnInvalidRow = "fail"
-    max_rows_per_batch: int | None = None
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from airflow_provider_kimi.compat import object_storage_path, open_binary
+from airflow_provider_kimi.compat import object_storage_path
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.locations import LASTING_FAULTS, located, open_binary, storage_remedy
 
 Kind = Literal["jsonl", "csv", "parquet"]
 
-#: What a retry cannot heal; any other `OSError` may be a passing fault of the storage, and is left to `retries`.
-LASTING_FAULTS = (NotADirectoryError, IsADirectoryError, PermissionError, ValueError, ImportError)
 
 _ENDINGS: dict[str, tuple[Kind, bool]] = {
     ".jsonl": ("jsonl", False),
@@ -42,11 +40,6 @@ class SourceFile:
     uri: str
     kind: Kind
     compressed: bool
-
-
-def located(uri: str) -> str:
-    """Write a bare path as a `file://` URI."""
-    return uri if "://" in uri else f"file://{Path(uri).absolute()}"
 
 
 def find_files(uri: str) -> list[SourceFile]:
@@ -145,15 +138,6 @@ def reading(uri: str) -> Iterator[None]:
         raise unreadable_input(
             uri, f"cannot be opened ({type(error).__name__}: {str(error)[:200]})", storage_remedy(uri, error)
         ) from None
-
-
-def storage_remedy(uri: str, error: Exception) -> str:
-    """What helps where a storage cannot be read or written."""
-    if isinstance(error, OSError) or located(uri).startswith("file://"):
-        return "Check the path and its access."
-    if uri.startswith("s3"):
-        return "If S3 support is missing here: pip install 'airflow-provider-kimi[s3]'."
-    return "Check the path; the Airflow provider of this storage must be installed."
 
 
 def unreadable_input(uri: str, fault: str, remedy: str) -> KimiInputError:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from airflow_provider_kimi.files.line_ids import id_of, name_of_unreadable
 from airflow_provider_kimi.files.lines import lines_at
 from airflow_provider_kimi.records.rows import Row
-from airflow_provider_kimi.results.answer_lines import batch_error, id_of, name_of_unreadable, read_row
+from airflow_provider_kimi.results.answer_lines import batch_error, read_row
 from airflow_provider_kimi.results.line_index import LineIndex
 
 #: Bytes of one line that are held in memory; an answer of the longest context is a few megabytes.

@@ -1,12 +1,12 @@
 """From a line of an output or error file to one row with an honest status. Positions mean nothing; ids do."""
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from airflow_provider_kimi.files.line_ids import UNREADABLE, decoded, id_of, name_of_unreadable, sound, text_of
 from airflow_provider_kimi.records.rows import Row, RowStatus
 from airflow_provider_kimi.results.usual_lines import (
     MAX_COUNT,
@@ -28,59 +28,7 @@ _STATUS_OF_ERROR: dict[str, RowStatus] = {
 }
 
 
-#: How the lines of the platform begin.
-_NAME_FIRST = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*(?:"[^"\\]*"|null)\s*,\s*)?"custom_id"\s*:\s*"(?P<name>[^"\\]+)"')
-
-
-class _Id(msgspec.Struct, gc=False):
-    custom_id: str
-
-
-_decode_id = msgspec.json.Decoder(_Id).decode
-
 _NO_COUNTS = TokenCounts()
-
-#: What decoding a line may raise: it is no JSON, or nested too deeply.
-_UNREADABLE = (ValueError, RecursionError)
-
-
-def _decoded(line: bytes | str) -> Any:
-    """Decode JSON, leniently where it must be: half characters, NaN and stray bytes occur in paid answers."""
-    try:
-        return msgspec.json.decode(line)
-    except ValueError:
-        text = line if isinstance(line, str) else line.decode("utf-8", "replace")
-        return json.loads(text, strict=False)
-
-
-def id_of(line: bytes) -> str | None:
-    """Read a line's `custom_id`; None where the line cannot be read or names none."""
-    try:
-        return _decode_id(line).custom_id or None
-    except _UNREADABLE:
-        pass
-    try:
-        fields = _decoded(line)
-    except _UNREADABLE:
-        return None
-    return _text(fields.get("custom_id")) if isinstance(fields, dict) else None
-
-
-def name_of_unreadable(line: bytes) -> str | None:
-    """Read the `custom_id` with which a line begins that is no JSON, because it was cut or is nested too deeply."""
-    named = _NAME_FIRST.match(line)
-    return None if named is None else named["name"].decode("utf-8", "replace")
-
-
-def is_whole(line: bytes) -> bool:
-    """Whether a line is complete JSON; a file that was cut ends in one that is not."""
-    try:
-        _decoded(line)
-    except ValueError:
-        return False
-    except RecursionError:
-        return True
-    return True
 
 
 def read_row(line: bytes) -> Row:
@@ -91,25 +39,27 @@ def read_row(line: bytes) -> Row:
     try:
         found = decode_usual(line)
         choice = found.response.body.choices[0]
-    except (*_UNREADABLE, IndexError):
+    except (*UNREADABLE, IndexError):
         return _read_odd(line)
     return _answered(found.custom_id, choice, found.response.body.usage or _NO_COUNTS, found.response.body.model)
 
 
 def _read_odd(line: bytes) -> Row:
     try:
-        fields = _decoded(line)
-    except _UNREADABLE:
+        fields = decoded(line)
+    except UNREADABLE:
         reason = "the line of this request is cut, nested too deeply or no JSON for another reason"
         name = id_of(line) or name_of_unreadable(line) or ""
         return Row(custom_id=name, status="failed", error_code="unreadable_line", error_message=reason)
-    custom_id = _text(fields["custom_id"]) or ""
+    custom_id = text_of(fields["custom_id"]) or ""
     status_code, body, error = _parts(fields)
     choices = body.get("choices")
     if error or status_code not in _SUCCESS_STATUS_CODES or not choices:
         return _refused(custom_id, error, status_code, body)
     choice = _mapping(choices[0] if isinstance(choices, list) else None)
-    return _answered(custom_id, _odd_choice(choice), _odd_counts(_mapping(body.get("usage"))), _text(body.get("model")))
+    return _answered(
+        custom_id, _odd_choice(choice), _odd_counts(_mapping(body.get("usage"))), text_of(body.get("model"))
+    )
 
 
 def _parts(fields: Mapping[str, Any]) -> tuple[object, Mapping[str, Any], object]:
@@ -125,8 +75,8 @@ def _parts(fields: Mapping[str, Any]) -> tuple[object, Mapping[str, Any], object
 def batch_error(line: bytes) -> Row | None:
     """Read a line that names no request but says why the whole batch failed; None if it says nothing."""
     try:
-        fields = _decoded(line)
-    except _UNREADABLE:
+        fields = decoded(line)
+    except UNREADABLE:
         return None
     status_code, body, error = _parts(_mapping(fields))
     row = _refused("", error, status_code, body)
@@ -186,15 +136,15 @@ def _odd_choice(choice: Mapping[str, Any]) -> Choice:
     if isinstance(content, list):  # parts, as in a request
         content = "".join(part["text"] for part in content if isinstance(_mapping(part).get("text"), str)) or None
     said = Message(
-        _sound(content) if isinstance(content, str) else None,
-        _text(message.get("reasoning_content")),
+        sound(content) if isinstance(content, str) else None,
+        text_of(message.get("reasoning_content")),
         [_raw(call) for call in calls] if isinstance(calls, list) else None,
     )
-    return Choice(said, _text(choice.get("finish_reason")))
+    return Choice(said, text_of(choice.get("finish_reason")))
 
 
 def _raw(value: object) -> msgspec.Raw:
-    return msgspec.Raw(_sound(json.dumps(value, ensure_ascii=False, separators=(",", ":"))).encode())
+    return msgspec.Raw(sound(json.dumps(value, ensure_ascii=False, separators=(",", ":"))).encode())
 
 
 def _odd_counts(usage: Mapping[str, Any]) -> TokenCounts:
@@ -209,8 +159,8 @@ def _odd_counts(usage: Mapping[str, Any]) -> TokenCounts:
 
 def _refused(custom_id: str, error: object, status_code: object, body: Mapping[str, Any]) -> Row:
     fields = _mapping(error)
-    code, kind, message = _code(fields.get("code")), _text(fields.get("type")), _text(fields.get("message"))
-    said = _text(error)
+    code, kind, message = _code(fields.get("code")), text_of(fields.get("type")), text_of(fields.get("message"))
+    said = text_of(error)
     known = (_STATUS_OF_ERROR.get(word) for word in (code, kind, said) if word)
     if code is None or code.isdigit():
         code = kind or code
@@ -223,15 +173,15 @@ def _refused(custom_id: str, error: object, status_code: object, body: Mapping[s
         error_message=message or said,
     )
     usage = body.get("usage")
-    return _with_counts(row, _odd_counts(usage), _text(body.get("model"))) if isinstance(usage, dict) else row
+    return _with_counts(row, _odd_counts(usage), text_of(body.get("model"))) if isinstance(usage, dict) else row
 
 
 def _body(value: object) -> Mapping[str, Any]:
     """A body may come as the text of a JSON object."""
     if isinstance(value, str):
         try:
-            value = _decoded(value)
-        except _UNREADABLE:
+            value = decoded(value)
+        except UNREADABLE:
             return {}
     return _mapping(value)
 
@@ -240,17 +190,8 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: object) -> str | None:
-    return _sound(value) if isinstance(value, str) and value else None
-
-
-def _sound(text: str) -> str:
-    """Replace half characters, which no file in UTF-8 can hold."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def _code(value: object) -> str | None:
-    return _sound(str(value)) if isinstance(value, str | int) and value and value is not True else None
+    return sound(str(value)) if isinstance(value, str | int) and value and value is not True else None
 
 
 def _count(value: object) -> int | None:

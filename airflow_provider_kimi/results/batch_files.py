@@ -1,16 +1,14 @@
 """Parts: each batch of a result, with its files on this machine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.log import Log
-from airflow_provider_kimi.calls.patience import read_patiently
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.skipped import SKIPPED_FILE_KEY, SkippedRow
-from airflow_provider_kimi.records.tags import shard_number
+from airflow_provider_kimi.records.skipped import SkippedRow
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.skipped_rows import read_skipped
 from airflow_provider_kimi.results.fetch import Fetched, fetch_file
 
@@ -35,19 +33,19 @@ class Part:
     @property
     def skipped_rows(self) -> Iterator[SkippedRow]:
         """The rows that were left out of this batch, in order."""
-        return read_skipped(self.skipped, shard_number((self.batch.metadata or {}).get("kimi_shard")) or 1)
+        return read_skipped(self.skipped, Tags.of(self.batch).shard_number or 1)
 
 
-def ended_batches(hook: KimiHook, batch_ids: Sequence[str], log: Log, sleep: Callable[[float], None]) -> list[Batch]:
+def ended_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
     """Read batches that have ended, into the order of the input.
 
     :raises KimiBatchError: One has not ended yet.
     """
-    return in_input_order([_ended(hook, batch_id, log, sleep) for batch_id in batch_ids])
+    return in_input_order([_ended(calls, batch_id) for batch_id in batch_ids])
 
 
-def _ended(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], None]) -> Batch:
-    batch = read_patiently(lambda: hook.get_batch(batch_id), log, sleep)
+def _ended(calls: Calls, batch_id: str) -> Batch:
+    batch = calls.read(lambda: calls.hook.get_batch(batch_id))
     if not batch.is_terminal:
         raise KimiBatchError(
             f"Batch {batch_id} is still {batch.status} and goes on; nothing was landed. Put a KimiBatchSensor before "
@@ -58,10 +56,11 @@ def _ended(hook: KimiHook, batch_id: str, log: Log, sleep: Callable[[float], Non
 
 def in_input_order(batches: Sequence[Batch]) -> list[Batch]:
     """Put the batches of each job into the order of its shards, whatever order they are given in."""
-    jobs = [(batch.metadata or {}).get("kimi_job_key") or batch.id for batch in batches]
+    tags = list(map(Tags.of, batches))
+    jobs = [tag.job_key or batch.id for tag, batch in zip(tags, batches, strict=True)]
 
     def place(number: int) -> tuple[int, int]:
-        return jobs.index(jobs[number]), shard_number((batches[number].metadata or {}).get("kimi_shard")) or 0
+        return jobs.index(jobs[number]), tags[number].shard_number or 0
 
     return [batches[number] for number in sorted(range(len(batches)), key=place)]
 
@@ -75,10 +74,8 @@ class PartFetcher:
         and of the rows that were left out.
     """
 
-    hook: KimiHook
+    calls: Calls
     folder: Path
-    log: Log
-    sleep: Callable[[float], None]
     all_of_them: bool = False
     _skipped: dict[str, Path | None] = field(default_factory=dict)
 
@@ -114,7 +111,7 @@ class PartFetcher:
 
     def _skipped_of(self, batch: Batch) -> Path | None:
         """Download the file of skipped rows that the batches of a job share, once."""
-        file_id = (batch.metadata or {}).get(SKIPPED_FILE_KEY) or None
+        file_id = Tags.of(batch).skipped_file or None
         if file_id and file_id not in self._skipped:
             skipped = self._optional(
                 file_id,
@@ -128,7 +125,7 @@ class PartFetcher:
     def _fetched(self, file_id: str | None, path: Path, expected_lines: int) -> Fetched | None:
         if file_id is None:
             return None
-        return fetch_file(self.hook, file_id, path, expected_lines=expected_lines, log=self.log, sleep=self.sleep)
+        return fetch_file(self.calls, file_id, path, expected_lines=expected_lines)
 
     def _optional(self, file_id: str | None, path: Path, expected_lines: int, without_it: str) -> Fetched | None:
         try:
@@ -136,7 +133,7 @@ class PartFetcher:
         except KimiApiError as error:
             if error.retryable or (self.all_of_them and error.status_code == 404):
                 raise
-            self.log.warning("%s: %s", without_it, error)
+            self.calls.log.warning("%s: %s", without_it, error)
             return None
 
 

@@ -1,17 +1,15 @@
 """Collect: land the output and error files, reconcile them with the input, write the result, the manifest last."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.files.lines import new_file
-from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
@@ -74,7 +72,7 @@ class Collected:
         return [batch.error_file_id for batch in self.batches if batch.error_file_id]
 
 
-def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float], None] = time.sleep) -> Collected:
+def collect(calls: Calls, landing: Landing) -> Collected:
     """Land the result of batches that have ended, whatever they ended as.
 
     A result that is there is replaced by an equal or better one: it is kept where a file that it was made from is on
@@ -84,29 +82,29 @@ def collect(hook: KimiHook, landing: Landing, log: Log, sleep: Callable[[float],
     :raises KimiResultError: A file could not be downloaded whole.
     """
     check_format(landing.output_format)
-    prices = read_price_list(landing.price_list, hook.settings.billing_region)
+    prices = read_price_list(landing.price_list, calls.hook.settings.billing_region)
     directory = OutputDirectory(landing.output)
-    batches = ended_batches(hook, landing.batch_ids, log, sleep)
+    batches = ended_batches(calls, landing.batch_ids)
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
         earlier = directory.manifest_of(landing.batch_ids)
         try:
-            parts = PartFetcher(hook, workshop, log, sleep, all_of_them=earlier is not None).fetch(batches)
+            parts = PartFetcher(calls, workshop, all_of_them=earlier is not None).fetch(batches)
         except KimiApiError as error:
             if earlier is None or error.status_code != 404:
                 raise
             _check_kept(earlier, landing)
-            log.warning("%s The result in %s, which was landed before, is kept as it is.", error, landing.output)
+            calls.log.warning("%s The result in %s, which was landed before, is kept as it is.", error, landing.output)
             return Collected(earlier, Tally.of_manifest(earlier), batches)
         with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
-            tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, log)
-        _check_replaced(directory, landing, log)
+            tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, calls.log)
+        _check_replaced(directory, landing, calls.log)
         files = _publish(directory, workshop, parts, _formatted(workshop / RESULTS_NAME, landing))
         manifest = build_manifest(batches, tally, prices=prices, files=files)
         directory.publish_manifest(manifest, workshop)
     if tally.leaked:
-        log.warning("%s answers held the model's thoughts, which were taken out.", tally.leaked)
-    tell = log.warning if tally.unusable else log.info
+        calls.log.warning("%s answers held the model's thoughts, which were taken out.", tally.leaked)
+    tell = calls.log.warning if tally.unusable else calls.log.info
     tell("Landed in %s: %s", landing.output, tally.summary())
     is_whole = not tally.unclaimed and all(part.is_whole for part in parts)
     return Collected(manifest, tally, batches, is_whole)

@@ -13,9 +13,6 @@ from airflow_provider_kimi.requests.keys import KeyColumns, custom_id_of
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
 
-#: Metadata of a batch that was made from a table: the columns whose texts its requests hold.
-COLUMNS_KEY = "kimi_columns"
-
 
 class ColumnSource:
     """Walks a table beside the requests that were made from it: both have the same order.
@@ -37,18 +34,18 @@ class ColumnSource:
             named[custom_id_of(value, number, self._key_column)] = value if isinstance(value, Mapping) else {}
         return named
 
-    def row_of(self, custom_id: str, request: bytes = b"", told: Sequence[str] = ()) -> Mapping[str, Any]:
+    def row_of(self, custom_id: str, request: bytes = b"", verbatim: Sequence[str] = ()) -> Mapping[str, Any]:
         """The row that a request was made from; one without columns for an element that is no row.
 
         :param request: The line that was sent for it.
-        :param told: Columns whose text stands in that line as it is.
+        :param verbatim: Columns whose text stands in that line as it is.
         :raises KimiInputError: The table has no such row behind the last one asked for, or its text is another now.
         """
         for number, value in self._rows:
             named = self._columns_by_name(number, value)
             if custom_id in named:
                 row = named[custom_id]
-                if changed := next((column for column in told if not _tells(request, row.get(column))), None):
+                if changed := next((column for column in verbatim if not _holds(request, row.get(column))), None):
                     raise KimiInputError(
                         f"The row {custom_id[:80]!r} of the given input has another text in column {changed!r} than "
                         "the one that was sent, so its answer belongs to the earlier text. The batch is not touched by "
@@ -69,7 +66,7 @@ class ColumnSource:
         return table_row_of(row) if isinstance(row, Mapping) and is_unsent(row) else row
 
 
-def _tells(request: bytes, value: object) -> bool:
+def _holds(request: bytes, value: object) -> bool:
     """Whether a request holds a text; another kind of value, which the request may write in its own way, passes."""
     if not isinstance(value, str):
         return True
@@ -83,14 +80,6 @@ def _texts(request: Any) -> str:
     if isinstance(request, dict):
         request = list(request.values())
     return "\0".join(map(_texts, request)) if isinstance(request, list) else str(request)
-
-
-def told_columns(metadata: Mapping[str, str]) -> list[str]:
-    """Read the columns whose texts are in the requests of a batch; none where it does not say."""
-    try:
-        return msgspec.json.decode(metadata.get(COLUMNS_KEY, "[]"), type=list[str])
-    except msgspec.DecodeError:
-        return []
 
 
 def without_binary(value: object) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_kimi.api.catalogue import PRICE_LISTS, Price, PriceList
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.rows import Row
 
@@ -42,60 +43,6 @@ class Usage:
     def to_dict(self) -> dict[str, int]:
         """Write it as plain JSON."""
         return {**asdict(self), "total_tokens": self.total_tokens}
-
-
-class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Price of a million tokens of one model at batch rate.
-
-    :param input: Of prompt tokens that were not cached.
-    :param cached: Of prompt tokens that were; None where it is not known.
-    :param output: Of completion tokens, reasoning among them.
-    """
-
-    input: Decimal
-    output: Decimal
-    cached: Decimal | None = None
-
-
-class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Prices of one region.
-
-    :param currency: `CNY` or `USD`; a list of one's own may have any.
-    :param date: When the prices were seen, as in `2026-09-01`.
-    :param models: By the exact name of the model.
-    """
-
-    currency: str
-    date: str
-    models: dict[str, Price]
-
-
-def _price(cached: str | None, uncached: str, output: str) -> Price:
-    return Price(Decimal(uncached), Decimal(output), None if cached is None else Decimal(cached))
-
-
-#: Published batch prices, 60 % of the standard ones, by region (batch price page, seen in September 2026). Taxes are
-#: not in the dollar prices.
-PRICE_LISTS: Mapping[str, PriceList] = {
-    "cn": PriceList(
-        "CNY",
-        "2026-09-01",
-        {
-            "kimi-k2.7-code": _price("0.78", "3.90", "16.20"),
-            "kimi-k2.6": _price("0.66", "3.90", "16.20"),
-            "kimi-k2.5": _price(None, "2.40", "12.60"),
-        },
-    ),
-    "intl": PriceList(
-        "USD",
-        "2026-09-01",
-        {
-            "kimi-k2.7-code": _price("0.114", "0.57", "2.40"),
-            "kimi-k2.6": _price("0.10", "0.57", "2.40"),
-            "kimi-k2.5": _price("0.06", "0.36", "1.80"),
-        },
-    ),
-}
 
 
 def read_price_list(given: Mapping[str, Any] | None, region: str) -> PriceList:

@@ -1,18 +1,14 @@
 """Fetch a result file whole: a connection that ends early makes rows look missing that were paid for."""
 
 import hashlib
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_provider_kimi.calls.log import Log
-from airflow_provider_kimi.calls.patience import PAUSES_SECONDS
+from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, Calls
 from airflow_provider_kimi.exceptions import KimiError, KimiResultError
+from airflow_provider_kimi.files.line_ids import is_whole
 from airflow_provider_kimi.files.lines import count_lines, new_file
-from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.results.answer_files import MAX_LINE_BYTES
-from airflow_provider_kimi.results.answer_lines import is_whole
 
 
 @dataclass(frozen=True)
@@ -28,15 +24,7 @@ class Fetched:
     is_whole: bool = True
 
 
-def fetch_file(
-    hook: KimiHook,
-    file_id: str,
-    path: Path,
-    *,
-    expected_lines: int,
-    log: Log,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Fetched:
+def fetch_file(calls: Calls, file_id: str, path: Path, *, expected_lines: int) -> Fetched:
     """Download a JSONL file, and judge whether it is whole.
 
     A download that broke off is repeated. One that seems complete but ends inside a line, or has fewer lines than
@@ -52,7 +40,7 @@ def fetch_file(
     for pause in (*PAUSES_SECONDS, None):
         try:
             with new_file(path) as target:
-                hook.download_file(file_id, target)
+                calls.hook.download_file(file_id, target)
         except KimiError as error:
             if not error.retryable:
                 raise
@@ -64,12 +52,12 @@ def fetch_file(
                 return Fetched(path, count)
             digest = _digest(path)
             if digest in seen:
-                log.warning("File %s %s; it came so twice, so it is taken as it is.", file_id, fault)
+                calls.log.warning("File %s %s; it came so twice, so it is taken as it is.", file_id, fault)
                 return Fetched(path, count, is_whole=False)
             seen.add(digest)
-        log.warning("Download of file %s: %s", file_id, fault)
+        calls.log.warning("Download of file %s: %s", file_id, fault)
         if pause is not None:
-            sleep(pause)
+            calls.sleep(pause)
     raise KimiResultError(
         f"File {file_id} could not be downloaded whole in {len(PAUSES_SECONDS) + 1} attempts; the last one: {fault} "
         "Nothing was landed and nothing is lost: the batch has ended, is billed as far as it ran, and its files stay "

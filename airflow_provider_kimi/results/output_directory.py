@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from airflow_provider_kimi.compat import object_storage_path, open_binary
+from airflow_provider_kimi.compat import object_storage_path
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import CHUNK_BYTES, ends_in_newline
-from airflow_provider_kimi.requests.sources import LASTING_FAULTS, located, storage_remedy
+from airflow_provider_kimi.files.locations import LASTING_FAULTS, located, open_binary, storage_remedy
 
 #: Without this file the directory is not a result.
 MANIFEST_NAME = "manifest.json"

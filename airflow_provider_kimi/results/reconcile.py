@@ -8,17 +8,17 @@ from typing import Any, BinaryIO
 import msgspec
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import Log
+from airflow_provider_kimi.files.line_ids import id_of, name_of_unreadable
 from airflow_provider_kimi.files.lines import lines_at
 from airflow_provider_kimi.records.dead_letters import dead_letter, letter_of_unsent
 from airflow_provider_kimi.records.rows import Row, absent_row, skipped_row
 from airflow_provider_kimi.records.skipped import SkippedRow
-from airflow_provider_kimi.records.tags import PROMPT_FINGERPRINT_KEY
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.answer_files import AnswerFiles
-from airflow_provider_kimi.results.answer_lines import id_of, name_of_unreadable
 from airflow_provider_kimi.results.batch_files import Part
-from airflow_provider_kimi.results.columns import ColumnSource, told_columns, without_binary
+from airflow_provider_kimi.results.columns import ColumnSource, without_binary
 from airflow_provider_kimi.results.result_lines import ResultLines, columns_of
 from airflow_provider_kimi.results.tally import Tally
 
@@ -40,8 +40,7 @@ def write_rows(
     lines = ResultLines(check.fields)
     for part in parts:
         model = _asked_model(part)
-        metadata = part.batch.metadata or {}
-        of_batch = (part.batch.id, 1, metadata.get(PROMPT_FINGERPRINT_KEY))
+        of_batch = (part.batch.id, 1, Tags.of(part.batch).prompt_fingerprint)
         with AnswerFiles(part.output, part.error, part.answer_lines) as answers:
             for row, columns, letter in _rows(part, answers, table, check):
                 tally.add(row, model)
@@ -59,7 +58,7 @@ def _rows(
     part: Part, answers: AnswerFiles, table: ColumnSource | None, check: AnswerCheck
 ) -> Iterator[tuple[Row, dict[str, Any], bytes | None]]:
     """Every row of one batch in input order, with its columns, and what is to be asked again."""
-    told = told_columns(part.batch.metadata or {})
+    verbatim = Tags.of(part.batch).verbatim_columns
     reason = answers.batch_error if part.batch.status == "failed" else None
     skipped = part.skipped_rows
     waiting = next(skipped, None)
@@ -69,7 +68,7 @@ def _rows(
             waiting = next(skipped, None)
         found = answers.take(custom_id)
         row = check.judge(found) if found else absent_row(custom_id, part.batch.status, reason)
-        table_row = table.row_of(custom_id, request, told) if table and request else None
+        table_row = table.row_of(custom_id, request, verbatim) if table and request else None
         letter = dead_letter(row, request, without_binary(table_row)) if request and row.status != "succeeded" else None
         yield row, columns_of(table_row), letter
     while waiting is not None:

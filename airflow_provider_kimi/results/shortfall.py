@@ -1,30 +1,27 @@
-"""Verdict: whether batches that have ended did so well, and if not, why."""
+"""Shortfall: whether batches that have ended did so well, and if not, why."""
 
 from collections.abc import Iterable
 from tempfile import TemporaryFile
 
 from airflow_provider_kimi.api.errors import redact
-from airflow_provider_kimi.calls.log import Log
-from airflow_provider_kimi.calls.patience import read_patiently
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.files.line_ids import id_of
 from airflow_provider_kimi.files.lines import read_lines
-from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
-from airflow_provider_kimi.results.answer_lines import batch_error, id_of, read_row
+from airflow_provider_kimi.results.answer_lines import batch_error, read_row
 
 #: Rows of an error file that a message repeats.
 REPORTED_ERRORS = 3
 
 
-def shortfall(hook: KimiHook, event: BatchEvent, log: Log) -> str:
+def shortfall(calls: Calls, event: BatchEvent) -> str:
     """Say of each batch that did not complete how it ended, what was done and why, as far as is known.
 
     It is empty where all completed.
     """
     ends = event.batches
-    faults = [
-        f"{batch_id} {_why(hook, batch_id, end, log)}" for batch_id, end in ends.items() if end.status != "completed"
-    ]
+    faults = [f"{batch_id} {_why(calls, batch_id, end)}" for batch_id, end in ends.items() if end.status != "completed"]
     if not faults:
         return ""
     cancelled = f" {event.message}" if event.message else ""
@@ -34,7 +31,7 @@ def shortfall(hook: KimiHook, event: BatchEvent, log: Log) -> str:
     )
 
 
-def _why(hook: KimiHook, batch_id: str, end: BatchEnd, log: Log) -> str:
+def _why(calls: Calls, batch_id: str, end: BatchEnd) -> str:
     done = f"with {end.completed:,} of {end.total:,} rows done" if end.total else "with no row done"
     if end.status != "failed":
         return f"is {end.status} {done}"
@@ -45,21 +42,21 @@ def _why(hook: KimiHook, batch_id: str, end: BatchEnd, log: Log) -> str:
             "max_completion_tokens in request_params, or submit smaller batches"
         )
     try:
-        reasons = _first_errors(hook, end.error_file_id, log)
+        reasons = _first_errors(calls, end.error_file_id)
     except KimiError as error:
         return f"failed {done}; its error file {end.error_file_id} could not be read: {error}"
     return f"failed {done}: {reasons or f'its error file {end.error_file_id} names no reason'}"
 
 
-def _first_errors(hook: KimiHook, file_id: str, log: Log) -> str:
+def _first_errors(calls: Calls, file_id: str) -> str:
     with TemporaryFile() as content:
 
         def download() -> None:
             content.seek(0)
             content.truncate()
-            hook.download_file(file_id, content)
+            calls.hook.download_file(file_id, content)
 
-        read_patiently(download, log)
+        calls.read(download)
         content.seek(0)
         return "; ".join(_reasons(read_lines(content)))
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.rows import ROW_STATUSES, Row, absent_status
-from airflow_provider_kimi.records.tags import PROMPT_FINGERPRINT_KEY, digest_of
-from airflow_provider_kimi.results.cost import PriceList, Usage, cost_of
+from airflow_provider_kimi.records.tags import Tags, digest_of
+from airflow_provider_kimi.results.cost import Usage, cost_of
 
 #: Version of the manifest's shape.
 SCHEMA_VERSION = 1
@@ -151,8 +152,8 @@ def build_manifest(
 
     :param files: URIs of `output_file`, `error_file`, `results_file`, `dead_letter_file`; None where there is none.
     """
-    metadata = batches[0].metadata or {}
-    inputs = [(batch.metadata or {}).get("kimi_input_fingerprint") for batch in batches]
+    tags = list(map(Tags.of, batches))
+    inputs = [tag.input_fingerprint for tag in tags]
     return {
         "schema_version": SCHEMA_VERSION,
         "batch_ids": [batch.id for batch in batches],
@@ -164,7 +165,7 @@ def build_manifest(
         "rounds": 1,
         **files,
         "input_fingerprint": inputs[0] if len(inputs) == 1 else digest_of(*inputs),
-        "prompt_fingerprint": metadata.get(PROMPT_FINGERPRINT_KEY),
+        "prompt_fingerprint": tags[0].prompt_fingerprint,
         "created_at": _iso(min((b.created_at for b in batches if b.created_at), default=None)),
         "completed_at": _iso(max((b.ended_at for b in batches if b.ended_at), default=None)),
     }

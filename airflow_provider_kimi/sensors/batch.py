@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.calls.abandon import GIVEN_UP_STATES
-from airflow_provider_kimi.calls.cancel import leave_running, request_cancels
+from airflow_provider_kimi.api.ids import read_batch_ids
+from airflow_provider_kimi.calls.cancel import GIVEN_UP_STATES, OnFinalFailure, cancel_batches
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import (
     AirflowFailException,
     AirflowSensorTimeout,
@@ -19,25 +20,22 @@ from airflow_provider_kimi.compat import (
     Context,
     PokeReturnValue,
     XComArg,
-    check_choice,
-    check_seconds,
     first_poke,
     task_state,
 )
 from airflow_provider_kimi.context import read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.records.events import BatchEvent
-from airflow_provider_kimi.records.tags import read_batch_ids
 from airflow_provider_kimi.results.shortfall import shortfall
-from airflow_provider_kimi.submission.earlier_work import OnFinalFailure
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, WAITING_TRY_KEY, KimiBatchTrigger
 from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
 from airflow_provider_kimi.waiting.progress import progress_of_ends
 from airflow_provider_kimi.waiting.stalls import DEFAULT_STALL_SECONDS, OnStall, as_clock
-from airflow_provider_kimi.waiting.wait import look_once, wait_here
+from airflow_provider_kimi.waiting.wait import leave_running, look_once, wait_here
 
 #: The longest window is 7 days; a wait that no expiry ends, because none is told, ends after these and the grace.
 LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
@@ -126,8 +124,8 @@ class KimiBatchSensor(BaseSensorOperator):
         check_choice("on_timeout", on_timeout, get_args(OnTimeout))
         check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
         check_choice("on_stall", on_stall, get_args(OnStall))
-        check_choice("cancel_on_kill", cancel_on_kill, (True, False))
-        check_choice("deferrable", deferrable, (True, False))
+        check_flag("cancel_on_kill", cancel_on_kill)
+        check_flag("deferrable", deferrable)
         self.batch_id = batch_id
         self.kimi_conn_id = kimi_conn_id
         self.deferrable = deferrable
@@ -146,6 +144,10 @@ class KimiBatchSensor(BaseSensorOperator):
     def hook(self) -> KimiHook:
         """One hook, and so one HTTP client, for all looks of a task that waits in its worker."""
         return KimiHook(self.kimi_conn_id)
+
+    @property
+    def _calls(self) -> Calls:
+        return Calls(self.hook, self.log)
 
     def execute(self, context: Context) -> Any:
         """Wait; in the triggerer unless there is nothing left to wait for."""
@@ -216,7 +218,7 @@ class KimiBatchSensor(BaseSensorOperator):
         state = task_state(self._waiting_ti)
         if state in GIVEN_UP_STATES:
             with airflow_errors():
-                request_cancels(self.hook, self._ids(), self.log)
+                cancel_batches(self._calls, self._ids())
 
     def _watch(self, context: Context) -> Watch:
         """Say what is waited for, and until when. Airflow bounds only what a worker does; the wait keeps to it too."""
@@ -258,9 +260,9 @@ class KimiBatchSensor(BaseSensorOperator):
             raise AirflowSensorTimeout(f"{event.message} {LAND_IT}" if has_ended else event.message)
         if event.outcome == "failed":
             cancel = self.on_final_failure == "cancel"
-            left = leave_running(self.hook, event, self._ids(), cancel=cancel, log=self.log)
+            left = leave_running(self._calls, event, self._ids(), cancel=cancel)
             raise KimiBatchError(f"{event.message} {left}".strip())
-        told = shortfall(self.hook, event, self.log)
+        told = shortfall(self._calls, event)
         if told and self.on_incomplete == "fail":
             raise KimiBatchError(f"{told} {LAND_IT} Then submit the rest again.")
         if told:

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.cancel import request_cancel, request_cancels
-from airflow_provider_kimi.calls.patience import read_patiently
+from airflow_provider_kimi.calls.batch_list import find_batches
+from airflow_provider_kimi.calls.cancel import cancel_batch, cancel_batches
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import (
     EarlierWork,
     changed_input,
@@ -15,6 +17,7 @@ from airflow_provider_kimi.submission.earlier_work import (
     named,
     what_changed,
 )
+from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job
 
 #: Key and version of what is noted in Airflow's task state store.
@@ -46,11 +49,11 @@ def attach(job: Job) -> dict[str, Batch]:
     search = job.find(job.concerns)
     earlier = _sorted(job, search.batches)
     if job.attempt.number > 1 and job.fresh is None and len(earlier.batches) < len(job.labels):
-        job.sleep(LIST_LAG_SECONDS)
+        job.calls.sleep(LIST_LAG_SECONDS)
         search = job.find(job.concerns)
         earlier = _sorted(job, search.batches)
     missing = len(job.labels) - len(earlier.batches)
-    if missing and not search.whole:
+    if missing and not search.is_whole:
         raise KimiBatchError(
             f"The account has more than {job.order.max_batches_searched:,} batches; {missing} of this task's "
             f"{len(job.labels)} were not among those. Nothing was sent, because older ones may hold them. Raise "
@@ -64,7 +67,7 @@ def attach(job: Job) -> dict[str, Batch]:
 
 def _tell(job: Job, batches: Iterable[Batch]) -> None:
     for batch in batches:
-        job.log.info("Batch %s (%s) is this very work, submitted before: attached to it.", batch.id, batch.status)
+        job.calls.log.info("Batch %s (%s) is this very work, submitted before: attached to it.", batch.id, batch.status)
 
 
 def _sorted(job: Job, batches: Iterable[Batch]) -> EarlierWork:
@@ -75,22 +78,24 @@ def _pass_over(job: Job, earlier: EarlierWork) -> None:
     """Decide about work of this task instance that is not wanted now."""
     if job.fresh:
         if running := live(earlier.other):
-            job.log.warning("Fresh work was asked for; of earlier attempts go on and are billed: %s.", named(running))
+            job.calls.log.warning(
+                "Fresh work was asked for; of earlier attempts go on and are billed: %s.", named(running)
+            )
         return
     if not earlier.replaced:
         return
     task = job.attempt.task
-    tags = job.metadata(job.prepared.shards[0], None)
+    tags = job.tags(job.prepared.shards[0])
     changes = what_changed(earlier.replaced, tags, len(job.labels), job.prepared.request_count)
     if job.order.on_changed_input == "fail":
         raise changed_input(earlier.replaced, task, changes)
-    job.log.warning("The input has changed since an earlier attempt (%s): %s.", changes, named(earlier.replaced))
+    job.calls.log.warning("The input has changed since an earlier attempt (%s): %s.", changes, named(earlier.replaced))
     if job.order.on_changed_input == "fresh":
         return
     if task.map_index >= 0:
-        job.log.warning("They go on: where a mapped task's index has moved, they are a sibling's.")
+        job.calls.log.warning("They go on: where a mapped task's index has moved, they are a sibling's.")
         return
-    request_cancels(job.hook, [batch.id for batch in live(earlier.replaced)], job.log, job.sleep)
+    cancel_batches(job.calls, [batch.id for batch in live(earlier.replaced)])
 
 
 def settle(job: Job, batches: Mapping[str, Batch]) -> dict[str, Batch]:
@@ -98,11 +103,11 @@ def settle(job: Job, batches: Mapping[str, Batch]) -> dict[str, Batch]:
 
     All attempts choose the same one; whoever sees another cancels it.
     """
-    job.sleep(SETTLE_SECONDS if job.attempt.number == 1 else RETRY_SETTLE_SECONDS)
+    job.calls.sleep(SETTLE_SECONDS if job.attempt.number == 1 else RETRY_SETTLE_SECONDS)
     try:
         listed = {batch.id: batch for batch in job.find(job.concerns).batches}
     except KimiError as error:
-        job.log.warning("Whether another attempt has submitted the same could not be asked: %s", error)
+        job.calls.log.warning("Whether another attempt has submitted the same could not be asked: %s", error)
         return dict(batches)
     own = {batch.id: batch for batch in batches.values()}
     earlier = _sorted(job, {**own, **listed}.values())
@@ -112,13 +117,13 @@ def settle(job: Job, batches: Mapping[str, Batch]) -> dict[str, Batch]:
 
 def _cancel_duplicates(job: Job, earlier: EarlierWork) -> None:
     for batch in earlier.duplicates:
-        job.log.warning(
+        job.calls.log.warning(
             "Batch %s is the same work as an older one, of an attempt at the same time: cancelled.", batch.id
         )
         try:
-            request_cancel(job.hook, batch.id, job.log, job.sleep)
+            cancel_batch(job.calls, batch.id)
         except KimiError as error:
-            job.log.warning("It could not be cancelled, and is billed: %s", error)
+            job.calls.log.warning("It could not be cancelled, and is billed: %s", error)
 
 
 def remember(job: Job, batches: Mapping[str, Batch]) -> None:
@@ -130,7 +135,7 @@ def remember(job: Job, batches: Mapping[str, Batch]) -> None:
     try:
         job.memory.set(MEMORY_KEY, note)
     except Exception as error:  # whatever Airflow's store raises: it only saves time
-        job.log.warning("The batch ids could not be noted in the task state store: %s", error)
+        job.calls.log.warning("The batch ids could not be noted in the task state store: %s", error)
 
 
 def _recalled(job: Job) -> dict[str, Batch] | None:
@@ -151,20 +156,30 @@ def _note(job: Job) -> Mapping[str, Any]:
     try:
         note = job.memory.get(MEMORY_KEY)
     except Exception as error:  # whatever Airflow's store raises: it only saves time
-        job.log.warning("The task state store could not be read: %s", error)
+        job.calls.log.warning("The task state store could not be read: %s", error)
         return {}
     return note if isinstance(note, dict) and isinstance(note.get("batches"), dict) and "fresh" in note else {}
 
 
 def _known(job: Job, batch_id: str) -> Batch:
     try:
-        return read_patiently(lambda: job.hook.get_batch(batch_id), job.log, job.sleep)
+        return job.calls.read(lambda: job.calls.hook.get_batch(batch_id))
     except KimiApiError as error:
         if error.status_code != 404:
             raise
         raise KimiBatchError(
             f"Batch {batch_id}, which an earlier attempt of this task submitted, is unknown to the account of "
-            f"connection {job.hook.kimi_conn_id!r} at {job.hook.settings.base_url}. It is most likely alive, and "
-            "billed, under another key or region. Nothing was sent now. Give the connection the key it had, then clear "
-            "this task; or set reuse='never' to pay for the work again."
+            f"connection {job.calls.hook.kimi_conn_id!r} at {job.calls.hook.settings.base_url}. It is most likely "
+            "alive, and billed, under another key or region. Nothing was sent now. Give the connection the key it had, "
+            "then clear this task; or set reuse='never' to pay for the work again."
         ) from None
+
+
+def cancel_work_of(calls: Calls, attempt: Attempt) -> list[Batch]:
+    """Cancel everything that a task instance has submitted in its run."""
+
+    def runs_for_it(batch: Batch) -> bool:
+        return batch.is_cancellable and Tags.of(batch).is_of(attempt.task)
+
+    found = find_batches(calls, runs_for_it, since=attempt.run_after).batches
+    return cancel_batches(calls, [batch.id for batch in found])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, pause_after
+from airflow_provider_kimi.calls.patience import PAUSES_SECONDS
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.requests.prepare import Shard
 from airflow_provider_kimi.requests.spool import Slice
@@ -22,15 +22,15 @@ def upload_input(job: Job, shard: Shard, content: Slice) -> str:
     asked_before = job.attempt.number > 1
     for pause in (*PAUSES_SECONDS, None):
         if asked_before and content is shard.content and (known := job.kept_files().get((name, content.size))):
-            job.log.info("Input file %s (%s) is on the platform from before.", known, name)
+            job.calls.log.info("Input file %s (%s) is on the platform from before.", known, name)
             return known
         try:
             with content.open() as lines:
-                return job.hook.upload_file(lines, name).id
+                return job.calls.hook.upload_file(lines, name).id
         except KimiError as error:
             if not error.retryable or pause is None:
                 raise
-            pause_after(error, pause, job.log, job.sleep)
+            job.calls.pause_after(error, pause)
         asked_before = True
     raise AssertionError("unreachable")
 
@@ -39,7 +39,8 @@ def create_batch(job: Job, file_id: str, metadata: Mapping[str, str]) -> Batch:
     """Create a batch from an uploaded file.
 
     A create is sent once. Where its answer is lost, a batch of this very file is looked for; only if it has not turned
-    up long after is the create sent a second time, and `settle` then keeps one, should both exist. A create that was refused for the time being exists nowhere, and is sent again.
+    up long after is the create sent a second time, and `settle` then keeps one, should both exist. A create that was
+    refused for the time being exists nowhere, and is sent again.
 
     :raises KimiError: It was refused, or its fate is unknown.
     """
@@ -47,7 +48,9 @@ def create_batch(job: Job, file_id: str, metadata: Mapping[str, str]) -> Batch:
     lost: KimiError | None = None
     while True:
         try:
-            return job.hook.create_batch(file_id, completion_window=job.order.completion_window, metadata=metadata)
+            return job.calls.hook.create_batch(
+                file_id, completion_window=job.order.completion_window, metadata=metadata
+            )
         except (KimiApiError, KimiNoAnswerError) as error:
             if error.outcome_unknown:
                 if (found := _look_for(job, file_id, error)) is not None:
@@ -55,14 +58,14 @@ def create_batch(job: Job, file_id: str, metadata: Mapping[str, str]) -> Batch:
                 if lost is not None:
                     raise _unknown(job, file_id, error) from None
                 lost = error
-                job.log.warning("No such batch has turned up: the create is sent once more.")
+                job.calls.log.warning("No such batch has turned up: the create is sent once more.")
                 continue
             pause = next(pauses, None) if error.retryable or _is_file_unknown(error) else None
             if pause is None:
                 if not error.retryable:
                     _remove_input(job, file_id)
                 raise
-            pause_after(error, pause, job.log, job.sleep)
+            job.calls.pause_after(error, pause)
 
 
 def _is_file_unknown(error: KimiError) -> bool:
@@ -75,17 +78,17 @@ def _look_for(job: Job, file_id: str, lost: KimiError) -> Batch | None:
 
     :raises KimiError: The last look failed, so nothing is known.
     """
-    job.log.warning("%s Looking for it.", lost)
+    job.calls.log.warning("%s Looking for it.", lost)
     failed: KimiError | None = None
     for pause in LOOKUP_PAUSES_SECONDS:
-        job.sleep(pause)
+        job.calls.sleep(pause)
         try:
             search = job.find(lambda batch: batch.input_file_id == file_id)
         except KimiError as error:
-            job.log.warning("%s", error)
+            job.calls.log.warning("%s", error)
             failed = error
             continue
-        failed = None if search.whole else lost
+        failed = None if search.is_whole else lost
         if search.batches:
             return min(search.batches, key=lambda batch: (batch.created_at or 0, batch.id))
     if failed is not None:
@@ -113,6 +116,6 @@ def _unknown(job: Job, file_id: str, lost: KimiError) -> KimiBatchError:
 def _remove_input(job: Job, file_id: str) -> None:
     """A refused create leaves its input behind, which counts towards the account's 1000 files."""
     try:
-        job.hook.delete_file(file_id)
+        job.calls.hook.delete_file(file_id)
     except KimiError as error:
-        job.log.warning("The input file %s of the refused batch stays on the platform: %s", file_id, error)
+        job.calls.log.warning("The input file %s of the refused batch stays on the platform: %s", file_id, error)

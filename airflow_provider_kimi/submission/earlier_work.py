@@ -2,24 +2,10 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from airflow_provider_kimi.api.models import ACTIVE_STATUSES, Batch
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.records.tags import ATTEMPT_KEY, TaskIdentity, is_of_instance
-
-#: `auto` attaches to live or completed work of the same job; `never` always submits anew.
-Reuse = Literal["auto", "never"]
-
-#: What becomes of work from another input of the same task instance: nothing is sent, or the new input is submitted
-#: as well, or the old work is cancelled first.
-OnChangedInput = Literal["fail", "fresh", "cancel_and_fresh"]
-
-#: What becomes of batches that run while the task fails for good.
-OnFinalFailure = Literal["keep", "cancel"]
-
-#: `fail` sends nothing where a row cannot be sent; `skip` leaves it out.
-OnInvalidRow = Literal["fail", "skip"]
+from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 
 #: Ends after which the work has to be done again. Any other status, known or not, is work that lives or is done.
 _LOST_STATUSES = frozenset({"failed", "expired", "cancelled", "cancelling"})
@@ -60,13 +46,12 @@ def earlier_work(
     races: dict[str, dict[str | None, list[Batch]]] = {}
     other: list[Batch] = []
     for batch in sorted(found, key=_by_age):
-        metadata = batch.metadata or {}
+        tags = Tags.of(batch)
         if batch.status in _LOST_STATUSES:
             continue
-        mark, label = metadata.get(ATTEMPT_KEY), metadata.get("kimi_shard")
-        if metadata.get("kimi_job_key") == job and label in labels and fresh in (None, mark):
-            races.setdefault(str(label), {}).setdefault(mark, []).append(batch)
-        elif is_of_instance(metadata, task):
+        if tags.job_key == job and tags.shard in labels and fresh in (None, tags.attempt):
+            races.setdefault(str(tags.shard), {}).setdefault(tags.attempt, []).append(batch)
+        elif tags.is_of(task):
             other.append(batch)
     chosen = {label: max(by_mark.values(), key=lambda racing: _by_age(racing[0])) for label, by_mark in races.items()}
     return EarlierWork(
@@ -85,15 +70,15 @@ def live(batches: Iterable[Batch]) -> list[Batch]:
     return [batch for batch in batches if batch.status in ACTIVE_STATUSES]
 
 
-def what_changed(old: Iterable[Batch], new: Mapping[str, str], shards: int, requests: int) -> str:
-    """Name the differences between the work that was found and the one that is wanted, as far as tags tell.
+def what_changed(old: Collection[Batch], new: Tags, shards: int, requests: int) -> str:
+    """Name the differences between the work that was found and the one that is wanted, as far as tags say.
 
-    :param new: The tags that the new work's first batch would carry.
+    :param new: The tags of the new work's first batch.
     """
-    tags = [batch.metadata or {} for batch in old]
+    tags = list(map(Tags.of, old))
     total = sum(batch.counts.total for batch in old)
-    known = {"kimi_prompt_fingerprint": "the prompt", "kimi_model": "the model", "kimi_params": "request parameters"}
-    changes = [what for key, what in known.items() if _differs(key, tags, new)]
+    known = {"prompt_fingerprint": "the prompt", "model": "the model", "params": "request parameters"}
+    changes = [what for field, what in known.items() if _differs(field, tags, new)]
     if total and total != requests:
         changes.append(f"the number of requests ({total:,} then, {requests:,} now)")
     if len(tags) != shards:
@@ -103,9 +88,9 @@ def what_changed(old: Iterable[Batch], new: Mapping[str, str], shards: int, requ
     return ", ".join(changes)
 
 
-def _differs(key: str, tags: Iterable[Mapping[str, Any]], new: Mapping[str, str]) -> bool:
-    then = {str(tag[key]) for tag in tags if key in tag}
-    return bool(then) and new.get(key) not in then
+def _differs(field: str, tags: Iterable[Tags], new: Tags) -> bool:
+    then = {getattr(tag, field) for tag in tags} - {None}
+    return bool(then) and getattr(new, field) not in then
 
 
 def changed_input(other: Iterable[Batch], task: TaskIdentity, changes: str) -> KimiInputError:

@@ -1,6 +1,6 @@
 """A job: one checked input on its way to the platform, and all that its steps share."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -9,21 +9,16 @@ import msgspec
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import Search, find_batches
-from airflow_provider_kimi.calls.log import Log
-from airflow_provider_kimi.calls.patience import read_patiently
-from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.records.tags import (
-    PROMPT_FINGERPRINT_KEY,
-    Attempt,
-    batch_metadata,
+    Tags,
     digest_of,
-    is_of_instance,
-    job_key,
     shard_label,
 )
-from airflow_provider_kimi.requests.prepare import Order, Prepared, Shard
+from airflow_provider_kimi.requests.order import Order
+from airflow_provider_kimi.requests.prepare import Prepared, Shard
 from airflow_provider_kimi.requests.recipe import Recipe
-from airflow_provider_kimi.results.columns import COLUMNS_KEY
+from airflow_provider_kimi.submission.identity import Attempt, job_key
 
 
 class Memory(Protocol):
@@ -43,13 +38,11 @@ class Job:
     :param memory: A place to note ids for later attempts; None where Airflow has none.
     """
 
-    hook: KimiHook
+    calls: Calls
     order: Order
     attempt: Attempt
     prepared: Prepared
     memory: Memory | None
-    log: Log
-    sleep: Callable[[float], None]
 
     @cached_property
     def key(self) -> str:
@@ -74,44 +67,42 @@ class Job:
         """Name an input file so that a later attempt knows it again: by the job, and by what is in it."""
         return f"{self.key}-{shard.number}-{shard.fingerprint[-12:]}.jsonl"
 
-    def metadata(self, shard: Shard, skipped_file_id: str | None) -> dict[str, str]:
-        """Return the tags of a shard's batch."""
-        return batch_metadata(
-            self.attempt.task,
-            job=self.key,
-            input_fingerprint=shard.fingerprint,
-            shard=self.label(shard),
-            extra=self.order.metadata,
-            skipped_file_id=skipped_file_id,
-            attempt_mark=self.fresh,
-            notes=dict(self._notes()),
-        )
+    def tags(self, shard: Shard, skipped_file: str | None = None) -> Tags:
+        """Return the tags of a shard's batch.
 
-    def _notes(self) -> Iterator[tuple[str, str]]:
+        :param skipped_file: File of the rows that were left out; None where there are none.
+        """
         recipe = self.order.recipe
-        if (prompt := _prompt_fingerprint(recipe)) is not None:
-            yield PROMPT_FINGERPRINT_KEY, prompt
-        if recipe.verbatim_columns:
-            yield COLUMNS_KEY, msgspec.json.encode(recipe.verbatim_columns).decode()
-        yield "kimi_model", self.prepared.model
+        columns = recipe.verbatim_columns
         parameters = msgspec.json.encode(
             [recipe.request_params, recipe.thinking, recipe.response_format], order="deterministic"
         )
-        yield "kimi_params", digest_of(parameters.decode())
+        return Tags.of_task(
+            self.attempt.task,
+            job_key=self.key,
+            input_fingerprint=shard.fingerprint,
+            shard=self.label(shard),
+            skipped_file=skipped_file,
+            attempt=self.fresh,
+            prompt_fingerprint=_prompt_fingerprint(recipe),
+            columns=msgspec.json.encode(columns).decode() if columns else None,
+            model=self.prepared.model,
+            params=digest_of(parameters.decode()),
+        )
 
     def concerns(self, batch: Batch) -> bool:
         """Whether a batch is of this job, or of this task instance."""
-        metadata = batch.metadata or {}
-        return metadata.get("kimi_job_key") == self.key or is_of_instance(metadata, self.attempt.task)
+        tags = Tags.of(batch)
+        return tags.job_key == self.key or tags.is_of(self.attempt.task)
 
     def find(self, matches: Callable[[Batch], bool]) -> Search:
         """Search the account's batches as far as this run's can be."""
         since, most = self.attempt.run_after, self.order.max_batches_searched
-        return find_batches(self.hook, matches, self.log, self.sleep, since=since, most=most)
+        return find_batches(self.calls, matches, since=since, most=most)
 
     def kept_files(self) -> Mapping[tuple[str, int | None], str]:
         """Return the ids of the account's files, by their names, which hold a digest of what is in them, and sizes."""
-        files = read_patiently(self.hook.list_files, self.log, self.sleep)
+        files = self.calls.read(self.calls.hook.list_files)
         return {(file.filename, file.bytes): file.id for file in files if file.filename}
 
 

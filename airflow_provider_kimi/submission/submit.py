@@ -1,7 +1,6 @@
 """Submit: upload what was prepared and create its batches, each of them once."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,18 +8,18 @@ from tempfile import TemporaryDirectory
 
 from airflow_provider_kimi.api.limits import MAX_FILES
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.cancel import request_cancels
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.cancel import cancel_batches
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.skipped import SKIPPED_FILE_KEY
-from airflow_provider_kimi.records.tags import Attempt, check_window
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER, with_file_ids
+from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.parameters import check_model, check_offered
-from airflow_provider_kimi.requests.prepare import Order, prepare
+from airflow_provider_kimi.requests.prepare import prepare
 from airflow_provider_kimi.submission.attach import attach, remember, settle
 from airflow_provider_kimi.submission.create import create_batch, upload_input
 from airflow_provider_kimi.submission.earlier_work import live, named
+from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job, Memory
 
 #: Share of the files that an account may keep from which on each submit warns.
@@ -36,14 +35,7 @@ class Submission:
     request_count: int
 
 
-def submit(
-    hook: KimiHook,
-    order: Order,
-    attempt: Attempt,
-    log: Log,
-    sleep: Callable[[float], None] = time.sleep,
-    memory: Memory | None = None,
-) -> Submission:
+def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None = None) -> Submission:
     """Check, look for the same work of an earlier attempt, and only what is not there upload and create.
 
     Nothing is sent before the whole input is known to be sendable.
@@ -52,18 +44,18 @@ def submit(
     :raises KimiInputError: The input or a parameter is wrong.
     :raises KimiError: The platform refused, or did not answer.
     """
-    check_window(order.completion_window)
-    order.recipe.check(order.media_columns)
+    order.check()
     with TemporaryDirectory(prefix="kimi-submit-") as folder:
         workshop = Path(folder)
-        prepared = prepare(order, workshop, log)
-        job = Job(hook, order, attempt, prepared, memory, log, sleep)
-        job.metadata(prepared.shards[0], "" if prepared.skipped else None)  # refused before anything is sent
+        prepared = prepare(order, workshop, calls.log)
+        job = Job(calls, order, attempt, prepared, memory)
+        tags = job.tags(prepared.shards[0], "" if prepared.skipped else None)
+        tags.to_metadata(order.metadata)  # refused before anything is sent
         size = sum(shard.content.size for shard in prepared.shards)
         shards = f"{len(prepared.shards)} batch{'' if len(prepared.shards) == 1 else 'es'}"
-        log.info("Checked %s requests (%s bytes, %s).", prepared.request_count, size, shards)
+        calls.log.info("Checked %s requests (%s bytes, %s).", prepared.request_count, size, shards)
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
-            log.warning("%s", warning)
+            calls.log.warning("%s", warning)
         batches = attach(job)
         if len(batches) < len(prepared.shards):
             try:
@@ -91,9 +83,9 @@ def _preflight(job: Job) -> None:
         return
     model = job.prepared.model
     try:
-        offered = [offer.id for offer in job.hook.list_models()]
+        offered = [offer.id for offer in job.calls.hook.list_models()]
     except KimiError as error:
-        job.log.warning("Whether the platform has model %r could not be asked: %s", model, error)
+        job.calls.log.warning("Whether the platform has model %r could not be asked: %s", model, error)
         return
     check_offered(model, offered)
 
@@ -102,12 +94,12 @@ def _check_room(job: Job, missing: int) -> None:
     """Say in time that the account keeps nearly as many files as it may, at which every upload is refused."""
     uploads = missing + len(job.prepared.media) + (job.prepared.skipped is not None)
     try:
-        kept = len(job.hook.list_files())
+        kept = len(job.calls.hook.list_files())
     except KimiError as error:
-        job.log.warning("How many files the account keeps could not be asked: %s", error)
+        job.calls.log.warning("How many files the account keeps could not be asked: %s", error)
         return
     if kept + uploads > MAX_FILES * NEARLY_FULL:
-        job.log.warning(
+        job.calls.log.warning(
             "The account keeps %s files, and this task uploads up to %s more; at %s every upload is refused, of every "
             "DAG. Delete files with KimiDeleteFilesOperator, or with delete_remote_files=True where results are "
             "landed.",
@@ -119,7 +111,7 @@ def _check_room(job: Job, missing: int) -> None:
 
 def _submit_missing(job: Job, batches: dict[str, Batch], workshop: Path) -> None:
     """Upload and create, one after another, what has no batch yet."""
-    skipped_file_id = _skipped_file(job, batches)
+    skipped_file = _skipped_file(job, batches)
     file_ids = _uploaded_media(job)
     for shard in job.prepared.shards:
         label = job.label(shard)
@@ -133,9 +125,9 @@ def _submit_missing(job: Job, batches: dict[str, Batch], workshop: Path) -> None
         file_id = upload_input(job, shard, content)
         if file_ids:
             content.path.unlink()
-        batches[label] = create_batch(job, file_id, job.metadata(shard, skipped_file_id))
+        batches[label] = create_batch(job, file_id, job.tags(shard, skipped_file).to_metadata(job.order.metadata))
         remember(job, batches)
-        job.log.info(
+        job.calls.log.info(
             "Created batch %s (%s) from file %s: %s requests.", batches[label].id, label, file_id, shard.content.rows
         )
 
@@ -148,7 +140,7 @@ def _with_batches(error: KimiError, batches: Mapping[str, Batch], job: Job) -> K
     final = not error.retryable or job.attempt.is_last or job.fresh is not None
     if final and job.order.on_final_failure == "cancel" and (running := live(batches.values())):
         try:
-            ended = request_cancels(job.hook, [batch.id for batch in running], job.log, job.sleep)
+            ended = cancel_batches(job.calls, [batch.id for batch in running])
         except KimiError as fault:
             return KimiBatchError(f"{exist}: {named(batches.values())}. {fault}")
         return KimiBatchError(
@@ -171,13 +163,13 @@ def _skipped_file(job: Job, batches: Mapping[str, Batch]) -> str | None:
     if job.prepared.skipped is None:
         return None
     for batch in batches.values():
-        if known := (batch.metadata or {}).get(SKIPPED_FILE_KEY):
-            return str(known)
+        if known := Tags.of(batch).skipped_file:
+            return known
     name = f"{job.key}-skipped.jsonl"  # an attempt whose creates were all refused has left it there
     if known := job.kept_files().get((name, job.prepared.skipped.stat().st_size)):
         return known
     with job.prepared.skipped.open("rb") as rows:
-        return job.hook.upload_file(rows, name).id
+        return job.calls.hook.upload_file(rows, name).id
 
 
 def _uploaded_media(job: Job) -> dict[bytes, bytes]:
@@ -190,7 +182,7 @@ def _uploaded_media(job: Job) -> dict[bytes, bytes]:
         file_id = known.get((path.name, path.stat().st_size))
         if file_id is None:
             with path.open("rb") as content:
-                file_id = job.hook.upload_file(content, path.name, kind).id
+                file_id = job.calls.hook.upload_file(content, path.name, kind).id
         ids[placeholder.removeprefix(PLACEHOLDER).encode()] = file_id.encode()
-    job.log.info("%s images and videos are on the platform.", len(ids))
+    job.calls.log.info("%s images and videos are on the platform.", len(ids))
     return ids

@@ -9,9 +9,8 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.abandon import cancel_with_retries, is_given_up, to_the_end
-from airflow_provider_kimi.calls.at_once import AtOnce
-from airflow_provider_kimi.calls.cancel import cancel_in_time, request_cancel_in_time
+from airflow_provider_kimi.calls.cancel import acancel_batch, acancel_batches, is_given_up, to_the_end
+from airflow_provider_kimi.calls.patience import AtOnce
 from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, push_xcom, task_state
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.waiting.decision import OnTimeout, Watch
@@ -125,7 +124,7 @@ class KimiBatchTrigger(BaseTrigger):
     async def _cancel(self, batch_id: str) -> Batch:
         hook = KimiHook(self.kimi_conn_id)
         try:
-            return await cancel_in_time(hook, batch_id)
+            return await hook.acancel_batch(batch_id)
         finally:
             await hook.aclose()
 
@@ -162,7 +161,7 @@ class KimiBatchTrigger(BaseTrigger):
             return
         hook = KimiHook(self.kimi_conn_id)
         try:
-            cancel = partial(request_cancel_in_time, hook)
-            await cancel_with_retries(cancel, self.batch_ids, self.log, f"the task was marked {state}")
+            cancel = partial(acancel_batch, hook)
+            await acancel_batches(cancel, self.batch_ids, self.log, f"the task was marked {state}")
         finally:
             await hook.aclose()

@@ -9,7 +9,8 @@ from typing import Any
 
 from airflow_provider_kimi.account.ended_batches import ended_batches
 from airflow_provider_kimi.account.news import Mark, story
-from airflow_provider_kimi.compat import BaseEventTrigger, TriggerEvent, check_seconds
+from airflow_provider_kimi.compat import BaseEventTrigger, TriggerEvent
+from airflow_provider_kimi.fields import check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 #: Key of the asset's state under which the trigger notes how far it has told the news (Airflow 3.3).

@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Gen
 from typing import Protocol, TypeVar
 
 from airflow_provider_kimi.api.models import Batch, BatchPage
+from airflow_provider_kimi.calls.patience import in_time
 from airflow_provider_kimi.exceptions import (
     KimiApiError,
     KimiConnectionConfigError,
     KimiError,
-    KimiNoAnswerError,
 )
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.waiting.decision import Seen, Watch
@@ -32,8 +32,6 @@ _log = logging.getLogger(__name__)
 #: Failed requests after which a round is given up.
 MAX_FAULTS_OF_A_ROUND = 2
 
-#: Longest time for one request of a look, the lookup of the connection included.
-MAX_CALL_SECONDS = 60.0
 
 #: A shorter sleep may end before the clock has moved.
 SHORTEST_SLEEP_SECONDS = 0.01
@@ -206,31 +204,6 @@ def _concerns_all(error: KimiError) -> bool:
     if isinstance(error, KimiApiError):
         return error.status_code == 401 or error.error_type == "exceeded_current_quota_error"
     return isinstance(error, KimiConnectionConfigError)
-
-
-async def in_time(call: Awaitable[T], otherwise: str = "They go on as they were.") -> T:
-    """Bound a call as a whole: the client's own timeout starts anew with every byte, a lookup has none.
-
-    Whatever else goes wrong with it is an answer that did not come, and passes.
-
-    :param otherwise: What is true of the batches if that is over.
-    """
-    try:
-        async with asyncio.timeout(MAX_CALL_SECONDS):
-            return await call
-    except TimeoutError:
-        raise KimiNoAnswerError(
-            f"A call about batches took longer than {MAX_CALL_SECONDS:g} s. {otherwise} "
-            "Check the network, and Airflow's API server, if this lasts."
-        ) from None
-    except KimiError:
-        raise
-    except Exception as error:  # whatever it is, it must not end a wait for work that is paid
-        _log.exception("A call about batches failed in an unforeseen way")
-        raise KimiNoAnswerError(
-            f"A call about batches failed in an unforeseen way ({type(error).__name__}). {otherwise} The log of this "
-            "process has the details; report them if this lasts."
-        ) from None
 
 
 class Alone:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
 from airflow_provider_kimi.waiting.decision import Seen, Watch
 from airflow_provider_kimi.waiting.pace import first_pause

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.cancel import cancel_batches
+from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
@@ -149,3 +150,24 @@ def wait_here(hook: KimiHook, watch: Watch, log: Log, told: Collection[str] | No
         return hook.cancel_batch(batch_id)
 
     return asyncio.run(until_finished(Alone(InWorker(hook), watch), cancel, watch, log, told=told))
+
+
+def leave_running(calls: Calls, event: BatchEvent, batch_ids: Sequence[str], *, cancel: bool) -> str:
+    """Decide about batches that run while their task fails for good, and say what becomes of them.
+
+    :param batch_ids: All that the task waits for.
+    """
+    unread = [batch_id for batch_id in batch_ids if batch_id not in event.batches]
+    told = f"Not read, so perhaps running and billed: {', '.join(unread)}." if unread else ""
+    running = [batch_id for batch_id, end in event.batches.items() if not end.is_terminal]
+    if not running:
+        return told
+    if not cancel:
+        left = f"Still running and billed: {', '.join(running)}. A clear of this task waits for them again."
+        return f"{left} {told}".strip()
+    try:
+        ended = cancel_batches(calls, running)
+    except KimiError as error:
+        return str(error)
+    stand = ", ".join(f"{batch.id} is {batch.status}" for batch in ended)
+    return f"Cancelled, as on_final_failure asks: {stand}. {told}".strip()

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.waiting.decision import Seen, Step, Wait
 from airflow_provider_kimi.waiting.progress import Progress, progress_of, summary_line
 from airflow_provider_kimi.waiting.stalls import Note, in_short

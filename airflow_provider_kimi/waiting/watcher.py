@@ -15,7 +15,7 @@ from contextlib import aclosing
 from contextvars import Context
 from weakref import WeakKeyDictionary
 
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.waiting.decision import Seen, Watch
 from airflow_provider_kimi.waiting.poll import Round

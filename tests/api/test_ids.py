@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.records.tags import read_batch_ids
 
 BATCH_ID = st.from_regex(r"batch_[0-9a-f]{1,24}", fullmatch=True)
 

@@ -13,7 +13,19 @@ TESTS = PACKAGE.parent / "tests"
 
 #: Each layer may import itself and the layers before it.
 LAYERS = (
-    *("__init__", "exceptions", "api", "records", "compat", "files", "hooks", "calls", "requests", "submission"),
+    *(
+        "__init__",
+        "exceptions",
+        "api",
+        "records",
+        "compat",
+        "fields",
+        "files",
+        "hooks",
+        "calls",
+        "requests",
+        "submission",
+    ),
     *("waiting", "results", "account", "airflow_errors", "context"),
     *("lineage", "outlets", "triggers", "sensors", "operators", "get_provider_info"),
 )

@@ -6,6 +6,7 @@ Run as `python -m tests.benchmarks.land_measured BATCH_IDS OUTPUT BASE_URL`, the
 import json
 import sys
 
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.results.collect import Landing, collect
 from airflow_provider_kimi.results.output_directory import OutputDirectory
@@ -19,7 +20,7 @@ def main(batch_ids: str, output: str) -> None:
     OutputDirectory(output).manifest_of(ids)
     hook = KimiHook()
     hook.get_batch(ids[0])
-    print(measure(lambda: collect(hook, Landing(ids, output), LogRecord())).growth)
+    print(measure(lambda: collect(Calls(hook, LogRecord()), Landing(ids, output))).growth)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from airflow_provider_kimi.calls.patience import MAX_PAUSE_SECONDS, PAUSES_SECONDS, read_patiently
+from airflow_provider_kimi.calls.patience import MAX_PAUSE_SECONDS, PAUSES_SECONDS, Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.hooks.kimi import KimiHook
 from tests.support.logs import LogRecord
 
 
@@ -27,7 +28,7 @@ class Reader:
 
     def read(self) -> str:
         sleep: Callable[[float], None] = self.slept.append
-        return read_patiently(self, self.log, sleep=sleep)
+        return Calls(KimiHook(), self.log, sleep).read(self)
 
 
 def busy(retry_after_seconds: float | None = None) -> KimiApiError:

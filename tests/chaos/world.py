@@ -7,12 +7,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from airflow_provider_kimi.calls.abandon import cancel_with_retries
+from airflow_provider_kimi.calls.cancel import acancel_batches
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
-from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
-from airflow_provider_kimi.requests.prepare import Order
+from airflow_provider_kimi.records.tags import TaskIdentity
+from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.results.collect import Landing, collect
 from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.waiting.decision import Watch
 from tests.crash.chain import Fate, MortalHook
@@ -65,13 +67,16 @@ class World:
         """What the task wants now."""
         return order(list(self.rows), max_rows_per_batch=self.shard_rows, **changes)
 
+    def _calls(self, doom: Doom) -> Calls:
+        return Calls(MortalHook(doom), self.log, self.sim.advance)
+
     def create(self, doom: Doom, **changes: Any) -> bool:
         """One try of the create task; whether it succeeded."""
         self.tries += 1
         attempt = Attempt(TaskIdentity("dag", "run", "create"), self.tries, f"try {self.tries}", is_last=False)
         self.note(f"create, try {self.tries} {changes or ''}")
         try:
-            found = submit(MortalHook(doom), self.order(**changes), attempt, self.log, self.sim.advance, self._memory())
+            found = submit(self._calls(doom), self.order(**changes), attempt, self._memory())
         except KilledError as death:
             self.note(f"killed {death}")
             return False
@@ -110,13 +115,13 @@ class World:
         async def sleep(seconds: float) -> None:
             self.sim.advance(seconds)
 
-        asyncio.run(cancel_with_retries(cancel, self.ids, self.log, "the task was marked failed", sleep))
+        asyncio.run(acancel_batches(cancel, self.ids, self.log, "the task was marked failed", sleep))
 
     def land(self, doom: Doom) -> bool:
         """One try of the results task; whether it succeeded."""
         self.note("results")
         try:
-            collect(MortalHook(doom), Landing(self.ids, str(self.folder)), self.log, self.sim.advance)
+            collect(self._calls(doom), Landing(self.ids, str(self.folder)))
         except KilledError as death:
             self.note(f"killed {death}")
             return False

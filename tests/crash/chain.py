@@ -16,11 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
-from airflow_provider_kimi.requests.prepare import Order
+from airflow_provider_kimi.records.tags import TaskIdentity
+from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.waiting.decision import Watch
 from airflow_provider_kimi.waiting.poll import Alone, InWorker
@@ -102,7 +104,7 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     hook, log = MortalHook(fate), LogRecord()
     order = Order(ROWS, Recipe("kimi-k2.6"), max_rows_per_batch=ROWS_PER_BATCH)
     attempt = Attempt(TaskIdentity("dag", "run", "task"), number=number)
-    ids = submit(hook, order, attempt, log, pause).batch_ids
+    ids = submit(Calls(hook, log, pause), order, attempt).batch_ids
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / SPEED)
@@ -113,7 +115,7 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     watch = Watch(tuple(ids), 30.0)
     event = asyncio.run(until_finished(Alone(InWorker(hook), watch, sleep=sleep), cancel, watch, log))
     assert event.outcome == "ended", event
-    collect(hook, Landing(ids, str(folder / "out")), log, pause)
+    collect(Calls(hook, log, pause), Landing(ids, str(folder / "out")))
     return ids
 
 

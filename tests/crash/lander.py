@@ -12,6 +12,7 @@ import tempfile
 import time
 from typing import Any
 
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.results.collect import Landing, collect
 from airflow_provider_kimi.results.output_directory import OutputDirectory
@@ -21,7 +22,7 @@ from tests.support.logs import LogRecord
 def land(command: dict[str, Any]) -> None:
     """Land in this process."""
     tempfile.tempdir = command["folder"]
-    collect(KimiHook(), Landing(command["batch_ids"], command["output"]), LogRecord())
+    collect(Calls(KimiHook(), LogRecord()), Landing(command["batch_ids"], command["output"]))
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_kimi.results.answer_lines import id_of, is_whole
+from airflow_provider_kimi.files.line_ids import id_of, is_whole
 from tests.support.samples import output_line
 
 #: Complete lines that strict readers refuse.

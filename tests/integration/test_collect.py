@@ -12,9 +12,9 @@ from pyarrow.csv import read_csv  # noqa: TID253  # likewise
 
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiResultError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.tags import Attempt
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError
+from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect
 from tests.support.landing import Landed, land, land_prompts
 from tests.support.logs import LogRecord

@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
@@ -94,7 +95,7 @@ class Chain:
     def land(self) -> None:
         self.sim.advance(60)
         ids = list(self.sim.batches)
-        collect(self.hook, Landing(ids, str(self.folder)), LogRecord(), self.sim.advance)
+        collect(Calls(self.hook, LogRecord(), self.sim.advance), Landing(ids, str(self.folder)))
 
 
 class WaitOverError(KimiError):

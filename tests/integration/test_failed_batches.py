@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.results.collect import Landing, collect
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
@@ -34,7 +35,7 @@ class TestTheReasonOfAFailedBatch:
                 AirflowFailException, match="failed with 0 of 3 rows done: invalid_request_error: the file"
             ):
                 first_look(sensor(submission.batch_ids))
-            landed = collect(hook, Landing(submission.batch_ids, str(tmp_path)), LogRecord())
+            landed = collect(Calls(hook, LogRecord()), Landing(submission.batch_ids, str(tmp_path)))
         assert "invalid_request_error: the file has 3 lines" in landed.tally.summary()
 
     def test_is_guessed_in_words_where_there_is_no_error_file(self, sim: KimiSimulator, hook: KimiHook) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_kimi.requests.prepare import Order, prepare
+from airflow_provider_kimi.requests.order import Order
+from airflow_provider_kimi.requests.prepare import prepare
 from airflow_provider_kimi.requests.recipe import Recipe
 from tests.support.logs import LogRecord
 from tests.support.requests import request

@@ -5,8 +5,7 @@ import time
 from functools import partial
 from typing import Any
 
-from airflow_provider_kimi.calls.abandon import cancel_with_retries, is_given_up, to_the_end
-from airflow_provider_kimi.calls.cancel import request_cancel_in_time
+from airflow_provider_kimi.calls.cancel import acancel_batch, acancel_batches, is_given_up, to_the_end
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
@@ -45,7 +44,7 @@ class TestTheCancelOfAKilledTask:
             sim.inject("cancel_batch", hang_seconds=2)
             log = LogRecord()
             killed = asyncio.create_task(
-                to_the_end(cancel_with_retries(hook.acancel_batch, ids, log, "marked failed"), log)
+                to_the_end(acancel_batches(hook.acancel_batch, ids, log, "marked failed"), log)
             )
             for _ in range(10):
                 await asyncio.sleep(0.2)
@@ -73,7 +72,7 @@ class TestTheCancelOfAKilledTask:
             hook = connect(sim)
             log = LogRecord()
             (batch_id,) = submit_prompts(hook, 2).batch_ids
-            await cancel_with_retries(hook.acancel_batch, ["batch_gone", batch_id], log, "marked failed")
+            await acancel_batches(hook.acancel_batch, ["batch_gone", batch_id], log, "marked failed")
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
         assert "batch_gone was not cancelled" in log.warnings[0]
@@ -84,7 +83,7 @@ class TestTheCancelOfAKilledTask:
             hook = connect(sim)
             (batch_id,) = submit_prompts(hook, 2).batch_ids
             sim.advance(60)
-            assert (await request_cancel_in_time(hook, batch_id)).status == "finalizing"
+            assert (await acancel_batch(hook, batch_id)).status == "finalizing"
             await hook.aclose()
             assert "cancel_batch" not in [call.name for call in sim.journal]
 
@@ -93,7 +92,7 @@ class TestTheCancelOfAKilledTask:
             hook, log = connect(sim), LogRecord()
             (batch_id,) = submit_prompts(hook, 2).batch_ids
             sim.inject("cancel_batch", status=502)
-            await cancel_with_retries(partial(request_cancel_in_time, hook), [batch_id], log, "marked failed")
+            await acancel_batches(partial(acancel_batch, hook), [batch_id], log, "marked failed")
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
         assert len(log.warnings) == 1

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import KimiSimulator
@@ -44,7 +45,7 @@ def submit(hook: KimiHook, memory: Memory | None, number: int = 1, **changes: An
     """One attempt at two batches."""
     wanted = order(["a", "b"], max_rows_per_batch=1, **changes)
     attempt = replace(ATTEMPT, number=number, mark=str(number))
-    return flow.submit(hook, wanted, attempt, LogRecord(), no_pause, memory).batch_ids
+    return flow.submit(Calls(hook, LogRecord(), no_pause), wanted, attempt, memory).batch_ids
 
 
 def calls(sim: KimiSimulator) -> list[str]:

@@ -7,10 +7,11 @@ import pytest
 from tests.support.missing import AMAZON, PYARROW, S3FS, run_without
 
 PROGRAM = """
-from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
+from airflow_provider_kimi.records.tags import (TaskIdentity)
+from airflow_provider_kimi.submission.identity import (Attempt)
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.requests.prepare import Order
+from airflow_provider_kimi.requests.order import (Order)
 from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.results.output_directory import OutputDirectory

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_kimi.files.line_ids import id_of, is_whole
 from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.line_template import encode
@@ -12,7 +13,7 @@ from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.requests.tables import Item
 from airflow_provider_kimi.requests.validation import RequestCheck
-from airflow_provider_kimi.results.answer_lines import id_of, is_whole, read_row
+from airflow_provider_kimi.results.answer_lines import read_row
 from tests.support.samples import answer_body, answer_files, output_line, request_line
 
 #: Deeper than any reader of JSON goes.

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_kimi.calls.cancel import cancel_work_of
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
-from airflow_provider_kimi.records.tags import Attempt
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
+from airflow_provider_kimi.submission.attach import cancel_work_of
+from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, TASK, order, submit
@@ -182,7 +183,7 @@ class TestASubmitThatIsGivenUp:
     ) -> None:
         (other,) = submit(hook, order(["a"]), attempt(1, 3), LogRecord()).batch_ids
         own = submit(hook, order(["b", "c"], max_rows_per_batch=1), attempt(1), LogRecord()).batch_ids
-        cancelled = cancel_work_of(hook, attempt(1), LogRecord())
+        cancelled = cancel_work_of(Calls(hook, LogRecord()), attempt(1))
         assert sorted(batch.id for batch in cancelled) == sorted(own)
         assert sim.status(other) == "validating"
 

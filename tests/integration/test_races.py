@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
+from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
+from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import order, submit

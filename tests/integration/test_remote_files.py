@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.account.delete import Deletion
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.operators.files import KimiDeleteFilesOperator
@@ -35,7 +36,7 @@ def deleted_by(**parameters: Any) -> list[str]:
 
 
 def old(hook: KimiHook, seconds: float, run_state: str | None = None) -> list[str]:
-    return Deletion(hook, LogRecord(), lambda pause: None).older_than(seconds, lambda dag_id, run_id: run_state)
+    return Deletion(Calls(hook, LogRecord(), lambda pause: None)).older_than(seconds, lambda dag_id, run_id: run_state)
 
 
 def kept(hook: KimiHook) -> set[str]:

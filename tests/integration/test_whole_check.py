@@ -9,8 +9,8 @@ import pytest
 
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.tags import Attempt
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
+from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect
 from tests.support.landing import land
 from tests.support.logs import LogRecord

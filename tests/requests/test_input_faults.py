@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.locations import LASTING_FAULTS
 from airflow_provider_kimi.requests.inputs import Input
-from airflow_provider_kimi.requests.sources import LASTING_FAULTS
 
 LONG = "s3://bucket/" + "x" * 188
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.locations import located
 from airflow_provider_kimi.requests.inputs import MAX_INLINE_BYTES, Input
-from airflow_provider_kimi.requests.sources import located
 from airflow_provider_kimi.requests.tables import Item
 
 

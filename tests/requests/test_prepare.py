@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.requests.prepare import Order, Prepared, prepare
+from airflow_provider_kimi.requests.order import Order
+from airflow_provider_kimi.requests.prepare import Prepared, prepare
 from airflow_provider_kimi.requests.recipe import Recipe
 from tests.support.logs import LogRecord
 from tests.support.samples import BODY, request_line

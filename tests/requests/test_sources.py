@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.locations import located
 from airflow_provider_kimi.requests.inputs import Input
-from airflow_provider_kimi.requests.sources import find_files, located
+from airflow_provider_kimi.requests.sources import find_files
 
 ENDINGS = ("jsonl", "jsonl.gz", "csv", "csv.gz", "parquet")
 

@@ -12,7 +12,7 @@ from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.rows import RESULT_FIELDS
 from airflow_provider_kimi.requests.keys import custom_id_of
 from airflow_provider_kimi.requests.recipe import Recipe
-from airflow_provider_kimi.results.columns import ColumnSource, renamed, told_columns
+from airflow_provider_kimi.results.columns import ColumnSource, renamed
 
 #: A results row as the contract has it; `parsed` needs an output schema.
 CONTRACT = (
@@ -210,8 +210,3 @@ class TestARowWhoseTextHasChangedSince:
     def test_is_not_known_where_it_is_no_text(self, value: object) -> None:
         row = {"id": "a", "text": value}
         assert columns_of(ColumnSource([row], "id"), "a", self.sent("old"), ["text", "gone"]) == row
-
-
-@pytest.mark.parametrize("noted", [{}, {"kimi_columns": "x"}, {"kimi_columns": "{}"}])
-def test_a_batch_that_does_not_say_its_columns_has_none(noted: dict[str, str]) -> None:
-    assert told_columns(noted) == []

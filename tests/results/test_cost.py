@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.results.cost import PRICE_LISTS, Usage, cost_of, read_price_list
+from airflow_provider_kimi.results.cost import Usage, cost_of, read_price_list
 from tests.support.samples import make_settings
 
 OWN = {"currency": "CNY", "date": "2026-11-01", "models": {"kimi-k9": {"input": 2, "cached": 0.5, "output": 8.0}}}

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_kimi.files.line_ids import id_of, is_whole
 from airflow_provider_kimi.records.rows import ROW_STATUSES
-from airflow_provider_kimi.results.answer_lines import id_of, is_whole, read_row
+from airflow_provider_kimi.results.answer_lines import read_row
 from tests.support.samples import answer_body, answer_files, output_line
 
 ANY_JSON = st.recursive(

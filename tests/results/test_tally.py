@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.records.rows import ROW_STATUSES, Row, RowStatus, skipped_row
-from airflow_provider_kimi.results.cost import PRICE_LISTS, Usage
+from airflow_provider_kimi.results.cost import Usage
 from airflow_provider_kimi.results.tally import Tally, build_manifest
 from tests.support.samples import make_batch, tally_of
 

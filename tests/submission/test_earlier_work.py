@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.records.tags import TaskIdentity, batch_metadata
+from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 from airflow_provider_kimi.submission.earlier_work import EarlierWork, changed_input, earlier_work, what_changed
 from tests.support.samples import ACTIVE, TERMINAL, UNKNOWN, make_batch
 
@@ -21,7 +21,7 @@ OTHER_TASK = TaskIdentity("labels", "run_2", "ask")
 
 def tagged(job: str = "k", shard: str = "1/1", task: TaskIdentity = TASK) -> dict[str, str]:
     """Metadata as the provider writes it."""
-    return batch_metadata(task, job=job, input_fingerprint="f", shard=shard, extra={})
+    return Tags.of_task(task, job_key=job, input_fingerprint="f", shard=shard).to_metadata({})
 
 
 def labels(shards: int) -> list[str]:
@@ -167,7 +167,7 @@ class TestWhatChangedIsNamed:
 
     def changes(self, tags: dict[str, str] | None = None, total: int = 7, shards: int = 1) -> str:
         old = decode_batch(metadata={**self.NEW, **(tags or {})}, request_counts={"total": total})
-        return what_changed([old], self.NEW, shards, requests=7)
+        return what_changed([old], Tags.of(decode_batch(metadata=self.NEW)), shards, requests=7)
 
     @pytest.mark.parametrize(
         ("tag", "what"),

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.results.collect import Collected, Landing, collect
 from airflow_provider_kimi.simulator import KimiSimulator
@@ -36,7 +37,7 @@ class Landed:
 
 def land(hook: KimiHook, folder: Path, batch_ids: list[str], **changes: Any) -> Landed:
     log = LogRecord()
-    collected = collect(hook, Landing(batch_ids, str(folder), **changes), log, sleep=lambda seconds: None)
+    collected = collect(Calls(hook, log, lambda seconds: None), Landing(batch_ids, str(folder), **changes))
     return Landed(folder, collected, log)
 
 

@@ -6,12 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.tags import Attempt, TaskIdentity
-from airflow_provider_kimi.requests.prepare import Order
+from airflow_provider_kimi.records.tags import TaskIdentity
+from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.simulator import Answer, Responder, RowError, label_answer
 from airflow_provider_kimi.submission import submit as flow
+from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import Submission
 from tests.support.logs import LogRecord
 
@@ -47,7 +49,7 @@ def submit(
     hook: KimiHook, wanted: Order, attempt: Attempt, log: LogRecord, sleep: Callable[[float], None] = no_pause
 ) -> Submission:
     """Submit where nothing races, so that no pause need be waited for."""
-    return flow.submit(hook, wanted, attempt, log, sleep)
+    return flow.submit(Calls(hook, log, sleep), wanted, attempt)
 
 
 def submit_prompts(hook: KimiHook, count: int) -> Submission:

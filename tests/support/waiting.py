@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.log import Log
+from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor

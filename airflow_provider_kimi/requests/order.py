@@ -1,0 +1,84 @@
+"""Order: what a task wants to be done, as one value."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from airflow_provider_kimi.api.limits import (
+    MAX_WINDOW_HOURS,
+    MIN_WINDOW_HOURS,
+)
+from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
+from airflow_provider_kimi.calls.cancel import OnFinalFailure
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests.media import MediaKind, MediaTransport
+from airflow_provider_kimi.requests.recipe import Recipe
+
+#: `auto` attaches to live or completed work of the same job; `never` always submits anew.
+Reuse = Literal["auto", "never"]
+
+#: What becomes of work from another input of the same task instance: nothing is sent, or the new input is submitted
+#: as well, or the old work is cancelled first.
+OnChangedInput = Literal["fail", "fresh", "cancel_and_fresh"]
+
+#: `fail` sends nothing where a row cannot be sent; `skip` leaves it out.
+OnInvalidRow = Literal["fail", "skip"]
+
+_WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a task wants to be done.
+
+    :param input: A URI, a list, or a function or iterator of elements.
+    :param recipe: How its items become requests.
+    :param model: Model that ready requests must name; None accepts theirs.
+    :param completion_window: How long the platform may take.
+    :param metadata: The user's own pairs.
+    :param reuse: Whether work of an earlier attempt is attached to.
+    :param on_changed_input: What becomes of an earlier attempt's work from another input.
+    :param on_final_failure: What becomes of the batches that exist when the task fails for good.
+    :param max_batches_searched: How far the account's batches are searched for earlier work.
+    :param media_columns: Columns that hold images or videos.
+    :param media: How they travel.
+    :param on_invalid_row: Whether one row that cannot be sent stops all, or is left out.
+    :param max_rows_per_batch: Rows of one batch; None for as many as fit.
+    """
+
+    input: Any
+    recipe: Recipe
+    model: str | None = None
+    completion_window: str = "24h"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    reuse: Reuse = "auto"
+    on_changed_input: OnChangedInput = "fail"
+    on_final_failure: OnFinalFailure = "keep"
+    max_batches_searched: int = MAX_BATCHES_SEARCHED
+    media_columns: Mapping[str, MediaKind] = field(default_factory=dict)
+    media: MediaTransport = "base64"
+    on_invalid_row: OnInvalidRow = "fail"
+    max_rows_per_batch: int | None = None
+
+    def check(self) -> None:
+        """Refuse what can be refused before the input is read.
+
+        :raises KimiInputError: A parameter is wrong.
+        """
+        check_window(self.completion_window)
+        self.recipe.check(self.media_columns)
+
+
+def check_window(completion_window: str) -> None:
+    """Refuse a completion window that the platform would refuse.
+
+    :raises KimiInputError: It is not `<number>h` or `<number>d` between 12 hours and 7 days.
+    """
+    found = _WINDOW.fullmatch(completion_window) if isinstance(completion_window, str) else None
+    hours = int(found[1]) * (24 if found[2] == "d" else 1) if found else 0
+    if not MIN_WINDOW_HOURS <= hours <= MAX_WINDOW_HOURS:
+        raise KimiInputError(
+            f"completion_window is {completion_window!r}; Kimi accepts {MIN_WINDOW_HOURS}h to {MAX_WINDOW_HOURS}h, "
+            "written in whole hours or days. Nothing was sent. Use for example '12h', '24h', '3d' or '7d'."
+        )
