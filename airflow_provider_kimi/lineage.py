@@ -6,12 +6,13 @@ imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.files.locations import located
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.manifest import Manifest
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -38,7 +39,7 @@ def lineage_of_batches(batch_ids: Any, kimi_conn_id: str, source: Any = None) ->
     return OperatorLineage(inputs=_inputs(source), run_facets=_batches(ids, kimi_conn_id))
 
 
-def lineage_of_result(manifest: Mapping[str, Any], kimi_conn_id: str, source: Any) -> OperatorLineage[Any, Any]:
+def lineage_of_result(manifest: Manifest, kimi_conn_id: str, source: Any) -> OperatorLineage[Any, Any]:
     """Name the files of a result, and the table whose columns they hold.
 
     :param source: The table; only a URI is a data set.
@@ -46,19 +47,17 @@ def lineage_of_result(manifest: Mapping[str, Any], kimi_conn_id: str, source: An
     from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    counts = manifest["counts"]
+    counts = manifest.counts
     rows = {"results_file": counts["total"], "dead_letter_file": counts["total"] - counts["succeeded"]}
     outputs = []
-    for field in ("results_file", "output_file", "error_file", "dead_letter_file"):
-        if (uri := manifest[field]) is None:
-            continue
+    for field, uri in manifest.files.items():
         namespace, name = dataset_name(uri)
         facets: dict[str, Any] = {}
         if field in rows:
             facets["outputStatistics"] = OutputStatisticsOutputDatasetFacet(rowCount=rows[field])
         outputs.append(OutputDataset(namespace=namespace, name=name, outputFacets=facets))
     return OperatorLineage(
-        inputs=_inputs(source), outputs=outputs, run_facets=_batches(manifest["batch_ids"], kimi_conn_id)
+        inputs=_inputs(source), outputs=outputs, run_facets=_batches(manifest.batch_ids, kimi_conn_id)
     )
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from airflow_provider_kimi.compat import Asset, AssetAlias, Context
-from airflow_provider_kimi.results.tally import event_summary
+from airflow_provider_kimi.records.manifest import Manifest
 
 
-def tell_outlets(outlets: Iterable[Any], context: Context, manifest: Mapping[str, Any]) -> None:
+def tell_outlets(outlets: Iterable[Any], context: Context, manifest: Manifest) -> None:
     """Put a summary of the manifest into the event of each outlet that is an asset.
 
     An alias stands for the results file, which becomes an asset by it.
     """
-    summary = event_summary(manifest)
+    summary = manifest.to_event()
     for outlet in outlets:
         with suppress(TypeError):  # an outlet that is no asset has no event
             event = context["outlet_events"][outlet]
-            if isinstance(outlet, AssetAlias) and (uri := manifest["results_file"]):
+            if isinstance(outlet, AssetAlias) and (uri := manifest.results_file):
                 event.add(Asset(uri), extra=summary)
             else:
                 event.extra = {**event.extra, **summary}

@@ -114,12 +114,12 @@ def delete_landed(calls: Calls, output: str, collected: Collected) -> None:
         )
         return
     directory = OutputDirectory(output)
-    if directory.manifest_of(collected.manifest["batch_ids"]) is None:
+    if directory.manifest_of(collected.manifest.batch_ids) is None:
         calls.log.warning(
             "Another task has landed in %s meanwhile, so the batches' files stay on the platform. Give each result a "
             "directory of its own, then clear this task.",
             output,
         )
         return
-    directory.make_durable(value for field, value in collected.manifest.items() if field.endswith("_file"))
+    directory.make_durable(collected.manifest.files.values())
     Deletion(calls).of_landed(collected.batches)

@@ -16,6 +16,7 @@ from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.outlets import tell_outlets
+from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
 from airflow_provider_kimi.results.collect import Collected, Landing, collect
@@ -117,7 +118,7 @@ class KimiBatchResultsOperator(BaseOperator):
         self.delete_remote_files = delete_remote_files
         self.price_list = price_list
         self.kimi_conn_id = kimi_conn_id
-        self._manifest: dict[str, Any] | None = None
+        self._manifest: Manifest | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land, reconcile, judge."""
@@ -137,14 +138,14 @@ class KimiBatchResultsOperator(BaseOperator):
             collected = collect(calls, landing)
             self._manifest = collected.manifest
             tell_outlets(self.outlets, context, collected.manifest)
-            ti.xcom_push("output_file", collected.manifest["output_file"])
-            ti.xcom_push("error_file", collected.manifest["error_file"])
+            ti.xcom_push("output_file", collected.manifest.output_file)
+            ti.xcom_push("error_file", collected.manifest.error_file)
             ti.xcom_push("output_file_ids", collected.output_file_ids)
             ti.xcom_push("error_file_ids", collected.error_file_ids)
             self._judge(collected)
             if self.delete_remote_files:
                 delete_landed(calls, landing.output, collected)
-        return collected.manifest
+        return collected.manifest.to_dict()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Tell OpenLineage what was landed, also where too many rows have no usable answer."""

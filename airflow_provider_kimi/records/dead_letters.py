@@ -8,12 +8,24 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_kimi.records.rows import Row
+from airflow_provider_kimi.records.rows import Row, RowStatus
 
 _encode = msgspec.json.encode
 
 #: What is noted beside a request.
 NOTES = {"row", "error"}
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request has no usable answer: the `error` of a dead letter.
+
+    :param version: Of the shape; the first one is not written.
+    """
+
+    status: RowStatus
+    code: str | None = None
+    message: str | None = None
+    version: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def dead_letter(row: Row, request: bytes, table_row: Any) -> bytes:
@@ -22,17 +34,17 @@ def dead_letter(row: Row, request: bytes, table_row: Any) -> bytes:
     :param request: The line that was sent.
     :param table_row: Where it came from, as far as JSON can hold it; None where that is not known.
     """
-    notes = _reason(row) if table_row is None else {**_reason(row), "row": table_row}
+    notes = {"error": _reason(row)} if table_row is None else {"error": _reason(row), "row": table_row}
     return b"".join((request.rstrip()[:-1], b",", _encode(notes)[1:], b"\n"))
 
 
 def letter_of_unsent(row: Row, table_row: Any) -> bytes:
     """Encode a row that was never sent."""
-    return _encode({"custom_id": row.custom_id, "row": table_row, **_reason(row)}) + b"\n"
+    return _encode({"custom_id": row.custom_id, "row": table_row, "error": _reason(row)}) + b"\n"
 
 
-def _reason(row: Row) -> dict[str, Any]:
-    return {"error": {"status": row.status, "code": row.error_code, "message": row.error_message}}
+def _reason(row: Row) -> Reason:
+    return Reason(status=row.status, code=row.error_code, message=row.error_message)
 
 
 def request_of(dead_letter: bytes) -> bytes:

@@ -15,11 +15,13 @@ class SkippedRow(msgspec.Struct, frozen=True, kw_only=True):
     :param place: Where it stands in the input.
     :param number: Its place among all rows of the input, from 1.
     :param reason: Why it was not sent.
+    :param version: Of the shape; the first one is not written, since jobs are known by the bytes of these rows.
     """
 
-    shard: int
-    position: int
+    shard: int = 1
+    position: int = 0
     custom_id: str
-    place: str
-    number: int
-    reason: str
+    place: str = ""
+    number: int = 0
+    reason: str = ""
+    version: int | msgspec.UnsetType = msgspec.UNSET

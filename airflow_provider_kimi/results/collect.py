@@ -10,6 +10,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.files.lines import new_file
+from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
@@ -17,9 +18,10 @@ from airflow_provider_kimi.results.batch_files import Part, PartFetcher, ended_b
 from airflow_provider_kimi.results.columns import ColumnSource
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.formats import OutputFormat, check_format, convert
+from airflow_provider_kimi.results.manifest import build_manifest
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.reconcile import write_rows
-from airflow_provider_kimi.results.tally import Tally, build_manifest
+from airflow_provider_kimi.results.tally import Tally
 
 OUTPUT_NAME = "output.jsonl"
 ERROR_NAME = "error.jsonl"
@@ -56,7 +58,7 @@ class Collected:
     :param is_whole: Whether every file came as the platform promised it, and every line of them is some row's.
     """
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     tally: Tally
     batches: list[Batch]
     is_whole: bool = True
@@ -113,9 +115,9 @@ def collect(calls: Calls, landing: Landing) -> Collected:
 def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> None:
     """Tell that the result of other batches is replaced, or refuse it."""
     earlier = directory.earlier
-    if not earlier or set(map(str, earlier["batch_ids"])) == set(landing.batch_ids):
+    if earlier is None or set(earlier.batch_ids) == set(landing.batch_ids):
         return
-    held = f"{landing.output} holds the result of other batches, {', '.join(map(str, earlier['batch_ids']))}"
+    held = f"{landing.output} holds the result of other batches, {', '.join(earlier.batch_ids)}"
     if not landing.may_replace:
         raise KimiInputError(
             f"{held}, whose files may be on the platform no more, so that it may be the only copy. It is kept, and "
@@ -125,9 +127,9 @@ def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> N
     log.warning("%s, which is replaced. Give each result a directory of its own.", held)
 
 
-def _check_kept(earlier: Mapping[str, Any], landing: Landing) -> None:
+def _check_kept(earlier: Manifest, landing: Landing) -> None:
     """Refuse to keep a result that is another table than the one that is wanted now."""
-    results = earlier["results_file"]
+    results = earlier.results_file
     if results and not results.endswith(f".{landing.output_format}"):
         raise KimiInputError(
             f"The result in {landing.output} is {results.rsplit('/', 1)[-1]}, and cannot be landed again as "

@@ -13,6 +13,7 @@ from airflow_provider_kimi.compat import object_storage_path
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import CHUNK_BYTES, ends_in_newline
 from airflow_provider_kimi.files.locations import LASTING_FAULTS, located, open_binary, storage_remedy
+from airflow_provider_kimi.records.manifest import Manifest
 
 #: Without this file the directory is not a result.
 MANIFEST_NAME = "manifest.json"
@@ -57,34 +58,26 @@ class OutputDirectory:
                 f"touched by this; their results stay on the platform. {storage_remedy(self._uri, error)}"
             ) from None
 
-    def _manifest(self) -> dict[str, Any]:
-        """Read the manifest; nothing where there is none, or another program's file of that name."""
-        text = b""
+    @property
+    def earlier(self) -> Manifest | None:
+        """The manifest of the result that is there already; None where there is none."""
         # S3 says "forbidden" of what is not there to those who may not list the bucket.
         absent = (FileNotFoundError, PermissionError)
         with self._writing(), suppress(*absent), open_binary(self._path / MANIFEST_NAME, "rb") as content:
-            text = content.read()
-        with suppress(msgspec.DecodeError):
-            return msgspec.json.decode(text, type=dict[str, Any])
-        return {}
+            return Manifest.of_json(content.read())
+        return None
 
-    @property
-    def earlier(self) -> dict[str, Any]:
-        """The manifest of the result that is there already; empty where there is none."""
-        manifest = self._manifest()
-        return manifest if isinstance(manifest.get("batch_ids"), list) else {}
-
-    def manifest_of(self, batch_ids: Iterable[str]) -> dict[str, Any] | None:
+    def manifest_of(self, batch_ids: Iterable[str]) -> Manifest | None:
         """Read the manifest of a result of these very batches; None where the directory holds none."""
         earlier = self.earlier
-        return earlier if sorted(map(str, earlier.get("batch_ids", []))) == sorted(batch_ids) else None
+        return earlier if earlier and sorted(earlier.batch_ids) == sorted(batch_ids) else None
 
     def withdraw(self, *names: str) -> None:
         """Take the manifest away, so that the directory is no result while it changes, then the named files and the
         results that it named, which may be of another format.
         """
-        results = self.earlier.get("results_file")
-        former = [str(results).rsplit("/", 1)[-1]] if results else []
+        earlier = self.earlier
+        former = [_name(earlier.results_file)] if earlier and earlier.results_file else []
         with self._writing():
             for name in (MANIFEST_NAME, *names, *former):
                 (self._path / name).unlink(missing_ok=True)
@@ -114,15 +107,15 @@ class OutputDirectory:
             staged.unlink(missing_ok=True)  # of an attempt that was killed
         return str(target)
 
-    def make_durable(self, uris: Iterable[str | None]) -> None:
+    def make_durable(self, uris: Iterable[str]) -> None:
         """Wait until what was published survives a power cut, which an object store promises by itself.
 
-        :param uris: The files that were published; None is none.
+        :param uris: The files that were published.
         """
         if not self._is_local:
             return
         folder = Path(self._path.path)
-        names = [uri.rsplit("/", 1)[-1] for uri in uris if uri]
+        names = map(_name, uris)
         with self._writing():
             for path in (*(folder / name for name in (*names, MANIFEST_NAME)), folder, folder.parent):
                 opened = os.open(path, os.O_RDONLY)
@@ -131,11 +124,15 @@ class OutputDirectory:
                 finally:
                     os.close(opened)
 
-    def publish_manifest(self, manifest: dict[str, Any], workshop: Path) -> None:
+    def publish_manifest(self, manifest: Manifest, workshop: Path) -> None:
         """Make the directory a result."""
         path = workshop / MANIFEST_NAME
         path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
         self.publish(MANIFEST_NAME, path)
+
+
+def _name(uri: str) -> str:
+    return uri.rsplit("/", 1)[-1]
 
 
 def _append(source: Path, target: BinaryIO, end: bytes) -> None:

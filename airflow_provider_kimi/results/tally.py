@@ -1,21 +1,14 @@
-"""The manifest: what a run of batches came to, as plain JSON for XCom and for `manifest.json`."""
+"""The tally: rows, tokens and reasons, added up as rows go by."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Self
 
-from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.api.errors import redact
-from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.records.manifest import Manifest, ManifestStatus
 from airflow_provider_kimi.records.rows import ROW_STATUSES, Row, absent_status
-from airflow_provider_kimi.records.tags import Tags, digest_of
-from airflow_provider_kimi.results.cost import Usage, cost_of
-
-#: Version of the manifest's shape.
-SCHEMA_VERSION = 1
+from airflow_provider_kimi.results.cost import Usage
 
 #: Reasons for a row without an answer that are told apart, by their code and first characters; the rest are one.
 MAX_REASONS = 1000
@@ -28,14 +21,6 @@ _OTHER: _Reason = ("other", "")
 
 #: What rows that were answered, and so are billed, end as beside `succeeded`.
 _BILLED_ERRORS = ("length", "empty_answer", "schema_mismatch")
-
-#: What the event of an asset repeats of it: what its consumers decide by, and where the rest is.
-_IN_EVENTS = (
-    *("schema_version", "status", "model", "counts", "usage", "cost", "rounds", "results_file", "dead_letter_file"),
-    *("input_fingerprint", "prompt_fingerprint", "completed_at"),
-)
-
-ManifestStatus = Literal["completed", "partial", "failed"]
 
 
 @dataclass
@@ -57,9 +42,9 @@ class Tally:
     unclaimed: int = 0
 
     @classmethod
-    def of_manifest(cls, manifest: Mapping[str, Any]) -> "Tally":
+    def of_manifest(cls, manifest: Manifest) -> Self:
         """Take the counts of a result that was landed before; why rows failed is not in them."""
-        return cls(Counter({status: manifest["counts"].get(status, 0) for status in ROW_STATUSES}))
+        return cls(Counter({status: manifest.counts.get(status, 0) for status in ROW_STATUSES}))
 
     def add(self, row: Row, model: str | None = None) -> None:
         """Count one row and its tokens; a row that was cut or refused after an answer is billed too.
@@ -139,42 +124,3 @@ class Tally:
         alike = "" if self.reasons[reason] == times else f" (of which {self.reasons[reason]:,} like the following)"
         often = "once" if times == 1 else f"{times:,} times"
         return f"; the commonest error, {often}: {code}{alike}: {self.first_messages[reason]}"
-
-
-def build_manifest(
-    batches: Sequence[Batch],
-    tally: Tally,
-    *,
-    prices: PriceList,
-    files: Mapping[str, str | None],
-) -> dict[str, Any]:
-    """Describe the result.
-
-    :param files: URIs of `output_file`, `error_file`, `results_file`, `dead_letter_file`; None where there is none.
-    """
-    tags = list(map(Tags.of, batches))
-    inputs = [tag.input_fingerprint for tag in tags]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "batch_ids": [batch.id for batch in batches],
-        "status": tally.status,
-        "model": tally.model,
-        "counts": {"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
-        "usage": tally.total_usage.to_dict(),
-        "cost": None if tally.uncounted else cost_of(tally.usage, prices),
-        "rounds": 1,
-        **files,
-        "input_fingerprint": inputs[0] if len(inputs) == 1 else digest_of(*inputs),
-        "prompt_fingerprint": tags[0].prompt_fingerprint,
-        "created_at": _iso(min((b.created_at for b in batches if b.created_at), default=None)),
-        "completed_at": _iso(max((b.ended_at for b in batches if b.ended_at), default=None)),
-    }
-
-
-def event_summary(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What the event of an asset says of a result, whatever the number of its batches."""
-    return {key: manifest[key] for key in _IN_EVENTS}
-
-
-def _iso(epoch_seconds: int | None) -> str | None:
-    return None if epoch_seconds is None else datetime.fromtimestamp(epoch_seconds, UTC).isoformat()

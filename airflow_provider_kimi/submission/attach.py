@@ -1,13 +1,13 @@
 """Claim: attach to what earlier attempts submitted, and agree with those that submit at the same time."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.cancel import cancel_batch, cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
+from airflow_provider_kimi.records.job_note import NOTE_KEY, JobNote
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import (
     EarlierWork,
@@ -19,10 +19,6 @@ from airflow_provider_kimi.submission.earlier_work import (
 )
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job
-
-#: Key and version of what is noted in Airflow's task state store.
-MEMORY_KEY = "kimi_job"
-MEMORY_VERSION = 1
 
 #: Pause between the creates and the look for others of the same work. A second tells two creates of one second apart.
 SETTLE_SECONDS = 1.0
@@ -131,9 +127,9 @@ def remember(job: Job, batches: Mapping[str, Batch]) -> None:
     if job.memory is None:
         return
     ids = {label: batch.id for label, batch in batches.items()}
-    note = {"version": MEMORY_VERSION, "job": job.key, "fresh": job.fresh, "batches": ids}
+    note = JobNote(job=job.key, batches=ids, fresh=job.fresh)
     try:
-        job.memory.set(MEMORY_KEY, note)
+        job.memory.set(NOTE_KEY, note.to_dict())
     except Exception as error:  # whatever Airflow's store raises: it only saves time
         job.calls.log.warning("The batch ids could not be noted in the task state store: %s", error)
 
@@ -144,21 +140,19 @@ def _recalled(job: Job) -> dict[str, Batch] | None:
     :raises KimiBatchError: The platform does not know one of them.
     """
     note = _note(job)
-    if note.get("version") != MEMORY_VERSION or note.get("job") != job.key or job.fresh not in (None, note["fresh"]):
+    if note is None or note.job != job.key or job.fresh not in (None, note.fresh):
         return None
-    ids = note["batches"].values()
-    return dict(_sorted(job, [_known(job, batch_id) for batch_id in ids]).batches)
+    return dict(_sorted(job, [_known(job, batch_id) for batch_id in note.batches.values()]).batches)
 
 
-def _note(job: Job) -> Mapping[str, Any]:
+def _note(job: Job) -> JobNote | None:
     if job.memory is None:
-        return {}
+        return None
     try:
-        note = job.memory.get(MEMORY_KEY)
+        return JobNote.of(job.memory.get(NOTE_KEY))
     except Exception as error:  # whatever Airflow's store raises: it only saves time
         job.calls.log.warning("The task state store could not be read: %s", error)
-        return {}
-    return note if isinstance(note, dict) and isinstance(note.get("batches"), dict) and "fresh" in note else {}
+        return None
 
 
 def _known(job: Job, batch_id: str) -> Batch:

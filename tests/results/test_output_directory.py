@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.results.output_directory import MANIFEST_NAME, OutputDirectory
 
 #: Opens, but its first byte cannot be read.
@@ -172,13 +173,14 @@ class TestPublish:
 
 
 class TestTheManifestMakesTheDirectoryAResult:
-    MANIFEST = {"schema_version": 1, "model": "名", "cost": None, "counts": {"total": 2}}
+    MANIFEST = Manifest(batch_ids=["batch_1"], model="名", counts={"total": 2})
 
     def test_it_is_readable_json_that_ends_in_a_newline(self, out: Path, workshop: Path) -> None:
         OutputDirectory(str(out)).publish_manifest(self.MANIFEST, workshop)
         content = (out / MANIFEST_NAME).read_bytes()
         assert MANIFEST_NAME == "manifest.json"
-        assert json.loads(content) == self.MANIFEST
+        assert json.loads(content) == self.MANIFEST.to_dict()
+        assert OutputDirectory(str(out)).earlier == self.MANIFEST
         assert content.startswith(b'{\n  "schema_version": 1,\n')
         assert content.endswith(b"}\n")
 

@@ -10,7 +10,8 @@ from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.records.rows import ROW_STATUSES, Row, RowStatus, skipped_row
 from airflow_provider_kimi.results.cost import Usage
-from airflow_provider_kimi.results.tally import Tally, build_manifest
+from airflow_provider_kimi.results.manifest import build_manifest
+from airflow_provider_kimi.results.tally import Tally
 from tests.support.samples import make_batch, tally_of
 
 FILES = {
@@ -50,7 +51,7 @@ class TestTallyAddsUp:
         for status in statuses:
             tally.add(Row(custom_id="a", status=status))
         liar = make_batch("completed", request_counts=RequestCounts(1000, 1000, 0))
-        counts = build_manifest([liar], tally, prices=PRICE_LISTS["cn"], files=FILES)["counts"]
+        counts = build_manifest([liar], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()["counts"]
         assert counts.pop("total") == len(statuses)
         assert list(counts) == list(ROW_STATUSES)
         assert sum(counts.values()) == len(statuses)
@@ -157,7 +158,7 @@ class TestManifest:
         tally.usage, tally.uncounted = {"kimi-k2.6": Usage(30, 16, 69, 3)}, 0
         metadata = {"kimi_input_fingerprint": "sha256:i", "kimi_prompt_fingerprint": "sha256:p"}
         batch = make_batch("completed", created_at=1_757_000_000, completed_at=1_757_003_661, metadata=metadata)
-        manifest = build_manifest([batch], tally, prices=PRICE_LISTS["cn"], files=FILES)
+        manifest = build_manifest([batch], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()
         assert manifest == {
             "schema_version": 1,
             "batch_ids": ["batch_1"],
@@ -213,13 +214,15 @@ class TestManifest:
             Row(custom_id="b", status="succeeded", content="x", prompt_tokens=3, completion_tokens=2), "kimi-k2.6"
         )
         tally.add(row, "kimi-k2.6")
-        manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES)
+        manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()
         assert (manifest["cost"] is not None) is known
 
     def test_has_one_fingerprint_of_all_inputs(self) -> None:
         def of(*inputs: str) -> object:
             batches = [make_batch("completed", name, metadata={"kimi_input_fingerprint": name}) for name in inputs]
-            return build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES)["input_fingerprint"]
+            return build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()[
+                "input_fingerprint"
+            ]
 
         assert of("a") == "a"
         assert len({of("a", "b"), of("a", "c"), of("b", "a"), of("a")}) == 4
@@ -230,13 +233,13 @@ class TestManifest:
             make_batch("failed", "b2", created_at=100, failed_at=800, completed_at=5000),
             make_batch("expired", "b3", expires_at=1000),
         ]
-        manifest = build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES)
+        manifest = build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()
         assert manifest["batch_ids"] == ["b1", "b2", "b3"]
         assert manifest["created_at"] == "1970-01-01T00:01:40+00:00"
         assert manifest["completed_at"] == "1970-01-01T00:16:40+00:00"
 
     def test_says_null_where_the_platform_says_nothing(self) -> None:
-        manifest = build_manifest([make_batch("completed")], Tally(), prices=PRICE_LISTS["cn"], files=FILES)
+        manifest = build_manifest([make_batch("completed")], Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()
         unknown = ("model", "input_fingerprint", "prompt_fingerprint", "created_at", "completed_at")
         assert {field: manifest[field] for field in unknown} == dict.fromkeys(unknown)
 
@@ -250,4 +253,4 @@ class TestManifest:
     def test_names_the_model(self, asked: str | None, answered: str, model: str) -> None:
         tally = Tally()
         tally.add(Row(custom_id="a", status="succeeded", model=answered), asked)
-        assert build_manifest([make_batch()], tally, prices=PRICE_LISTS["cn"], files=FILES)["model"] == model
+        assert build_manifest([make_batch()], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()["model"] == model

@@ -18,7 +18,7 @@ class Landed:
 
     def __init__(self, folder: Path, collected: Collected, log: LogRecord) -> None:
         self.folder = folder
-        self.manifest = collected.manifest
+        self.manifest = collected.manifest.to_dict()
         self.collected = collected
         self.log = log
 

@@ -1,0 +1,39 @@
+"""The note of a job in Airflow's task state store: which batches an attempt has made.
+
+It only saves a search: the platform remains the record.
+"""
+
+from typing import Any, Self
+
+import msgspec
+
+#: Key of the note, and version of its shape. A note of a newer version is ignored: the search finds the batches.
+NOTE_KEY = "kimi_job"
+NOTE_VERSION = 1
+
+
+class JobNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt has submitted.
+
+    :param job: Key of the job.
+    :param batches: Batch id of each `kimi_shard`.
+    :param fresh: Mark of the attempt, if it paid for fresh work.
+    """
+
+    job: str
+    batches: dict[str, str]
+    fresh: str | None = None
+    version: int = NOTE_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write it as plain JSON."""
+        return {"version": self.version, "job": self.job, "fresh": self.fresh, "batches": self.batches}
+
+    @classmethod
+    def of(cls, stored: object) -> Self | None:
+        """Read one back; None where there is none, or one that this version cannot read."""
+        try:
+            note = msgspec.convert(stored, cls)
+        except msgspec.ValidationError:
+            return None
+        return note if note.version == NOTE_VERSION else None

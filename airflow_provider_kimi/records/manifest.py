@@ -1,0 +1,70 @@
+"""The manifest: what a result came to, as plain JSON for XCom and for `manifest.json`."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import msgspec
+
+#: Version of the shape.
+SCHEMA_VERSION = 1
+
+ManifestStatus = Literal["completed", "partial", "failed"]
+
+#: What the event of an asset repeats: what its consumers decide by, and where the rest is.
+_IN_EVENTS = (
+    *("schema_version", "status", "model", "counts", "usage", "cost", "rounds", "results_file", "dead_letter_file"),
+    *("input_fingerprint", "prompt_fingerprint", "completed_at"),
+)
+
+#: The files that it names.
+FILE_FIELDS = ("output_file", "error_file", "results_file", "dead_letter_file")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One landed result. Files are URIs, None where there is none; times are ISO 8601 in UTC.
+
+    :param status: `completed` if every row has a usable answer, `failed` if none has, else `partial`. How the batches
+        ended is in none of these words: a batch may complete without one usable answer.
+    :param counts: `total`, and the rows of each status; they add up.
+    :param cost: `currency`, `amount` and `price_list_date`; None where a price or the tokens are not known.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    batch_ids: list[str]
+    status: ManifestStatus = "failed"
+    model: str | None = None
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    usage: dict[str, int] = msgspec.field(default_factory=dict)
+    cost: dict[str, Any] | None = None
+    rounds: int = 1
+    output_file: str | None = None
+    error_file: str | None = None
+    results_file: str | None = None
+    dead_letter_file: str | None = None
+    input_fingerprint: str | None = None
+    prompt_fingerprint: str | None = None
+    created_at: str | None = None
+    completed_at: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write it as plain JSON."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return fields
+
+    def to_event(self) -> dict[str, Any]:
+        """Write what the event of an asset repeats, whatever the number of batches."""
+        fields = self.to_dict()
+        return {name: fields[name] for name in _IN_EVENTS}
+
+    @classmethod
+    def of_json(cls, content: bytes) -> Self | None:
+        """Read one back; None where the content is something else, as another program's file of that name may be."""
+        try:
+            return msgspec.json.decode(content, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The URIs of the files that there are, by field."""
+        return {name: uri for name in FILE_FIELDS if (uri := getattr(self, name)) is not None}

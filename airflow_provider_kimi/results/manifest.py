@@ -1,0 +1,43 @@
+"""Describes a landed result."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from airflow_provider_kimi.api.catalogue import PriceList
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.rows import ROW_STATUSES
+from airflow_provider_kimi.records.tags import Tags, digest_of
+from airflow_provider_kimi.results.cost import cost_of
+from airflow_provider_kimi.results.tally import Tally
+
+
+def build_manifest(
+    batches: Sequence[Batch], tally: Tally, *, prices: PriceList, files: Mapping[str, str | None]
+) -> Manifest:
+    """Describe the result.
+
+    :param files: URIs of `output_file`, `error_file`, `results_file`, `dead_letter_file`; None where there is none.
+    """
+    tags = list(map(Tags.of, batches))
+    inputs = [tag.input_fingerprint for tag in tags]
+    return Manifest(
+        batch_ids=[batch.id for batch in batches],
+        status=tally.status,
+        model=tally.model,
+        counts={"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
+        usage=tally.total_usage.to_dict(),
+        cost=None if tally.uncounted else cost_of(tally.usage, prices),
+        output_file=files["output_file"],
+        error_file=files["error_file"],
+        results_file=files["results_file"],
+        dead_letter_file=files["dead_letter_file"],
+        input_fingerprint=inputs[0] if len(inputs) == 1 else digest_of(*inputs),
+        prompt_fingerprint=tags[0].prompt_fingerprint,
+        created_at=_iso(min((batch.created_at for batch in batches if batch.created_at), default=None)),
+        completed_at=_iso(max((batch.ended_at for batch in batches if batch.ended_at), default=None)),
+    )
+
+
+def _iso(epoch_seconds: int | None) -> str | None:
+    return None if epoch_seconds is None else datetime.fromtimestamp(epoch_seconds, UTC).isoformat()

@@ -1,0 +1,118 @@
+"""Every record that outlives a process is read as earlier code wrote it, and as later code may write it.
+
+`samples/` holds one stored record of each shape.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.records.dead_letters import Reason, is_unsent, request_of, table_row_of
+from airflow_provider_kimi.records.job_note import JobNote
+from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.skipped import SkippedRow
+from airflow_provider_kimi.records.tags import Tags
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def tags(stored: dict[str, Any]) -> Tags:
+    return Tags.of(Batch(id="batch_1", status="in_progress", metadata=stored))
+
+
+def manifest(stored: dict[str, Any]) -> Manifest | None:
+    return Manifest.of_json(json.dumps(stored).encode())
+
+
+def reason(stored: dict[str, Any]) -> Reason:
+    return msgspec.convert(stored["error"], Reason)
+
+
+def skipped_row(stored: dict[str, Any]) -> SkippedRow:
+    return msgspec.convert(stored, SkippedRow)
+
+
+#: Sample -> what reads it, and the fields without which it is not such a record.
+READERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
+    "tags": (tags, set()),
+    "job_note": (JobNote.of, {"job", "batches"}),
+    "manifest": (manifest, {"batch_ids"}),
+    "skipped_row": (skipped_row, {"custom_id"}),
+    "dead_letter": (reason, {"error"}),
+}
+
+
+def samples_of(name: str) -> list[dict[str, Any]]:
+    """The stored records of one shape."""
+    (path,) = SAMPLES.glob(f"{name}.*")
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]
+
+
+CASES = [
+    pytest.param(name, stored, id=f"{name}-{at}") for name in READERS for at, stored in enumerate(samples_of(name))
+]
+
+
+def test_every_sample_has_a_reader() -> None:
+    assert {path.stem for path in SAMPLES.iterdir()} == set(READERS)
+
+
+@pytest.mark.parametrize(("name", "stored"), CASES)
+def test_a_record_that_was_stored_earlier_is_read(name: str, stored: dict[str, Any]) -> None:
+    assert READERS[name][0](stored) is not None
+
+
+@pytest.mark.parametrize(("name", "stored"), CASES)
+def test_a_field_of_a_later_version_is_ignored(name: str, stored: dict[str, Any]) -> None:
+    read, _ = READERS[name]
+    assert read({**stored, "field_of_tomorrow": {"a": [1]}}) == read(stored)
+
+
+@pytest.mark.parametrize(("name", "stored"), CASES)
+def test_a_field_that_is_missing_has_a_default(name: str, stored: dict[str, Any]) -> None:
+    read, required = READERS[name]
+    assert read({key: value for key, value in stored.items() if key in required}) is not None
+
+
+def test_the_tags_of_a_batch_keep_their_meaning() -> None:
+    (stored,) = samples_of("tags")
+    read = tags(stored)
+    assert read.is_ours
+    assert (read.dag_id, read.shard_number, read.shard_count, read.verbatim_columns) == ("reviews", 1, 1, ["text"])
+    assert read.to_metadata({}) == stored
+
+
+def test_skipped_rows_are_written_as_they_were_since_a_job_is_known_by_their_bytes() -> None:
+    line = (SAMPLES / "skipped_row.jsonl").read_bytes().rstrip()
+    assert msgspec.json.encode(msgspec.json.decode(line, type=SkippedRow)) == line
+
+
+def test_a_dead_letter_is_the_request_with_its_row_and_its_reason() -> None:
+    unsent, letter = samples_of("dead_letter")
+    assert (is_unsent(unsent), is_unsent(letter)) == (True, False)
+    assert table_row_of(letter) == {"id": "c", "text": "bad"}
+    sent = json.loads(request_of(json.dumps(letter).encode()))
+    assert sent.keys() == {"custom_id", "method", "url", "body"}
+
+
+def test_a_manifest_is_written_as_it_was() -> None:
+    (stored,) = samples_of("manifest")
+    read = manifest(stored)
+    assert read is not None
+    assert json.dumps(read.to_dict()) == json.dumps(stored)
+
+
+@pytest.mark.parametrize("stored", [None, "x", [], {}, {"version": 2, "job": "k", "batches": {}}, {"job": "k"}])
+def test_a_note_that_this_version_cannot_read_is_none(stored: object) -> None:
+    assert JobNote.of(stored) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b'{"batch_ids": "a"}', b'{"batch_ids": [1]}', b"\xff"])
+def test_the_manifest_of_another_program_is_none_of_ours(content: bytes) -> None:
+    assert Manifest.of_json(content) is None
