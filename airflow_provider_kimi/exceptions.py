@@ -14,12 +14,20 @@ Every message says what happened, what is true now (sent, running, billed), and 
 prompt or an answer.
 """
 
+from typing import Self
+
 
 class KimiError(Exception):
     """Base of everything below.
 
     An Airflow task that meets an error with ``retryable = False`` fails at once, whatever its ``retries``.
     """
+
+    def saying(self, message: str) -> Self:
+        """Return an error that differs in its message only."""
+        other = type(self).__new__(type(self), message)
+        other.__dict__.update(self.__dict__)
+        return other
 
     retryable = False
 

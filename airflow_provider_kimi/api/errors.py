@@ -1,4 +1,4 @@
-"""From what the SDK raises to what a user can act on. Decided by HTTP status and `error.type` together."""
+"""From what the SDK raises to what a user can act on, by HTTP status and `error.type` together."""
 
 import re
 import sys
@@ -114,7 +114,7 @@ def not_kimi(settings: ConnectionSettings, action: str) -> KimiApiError:
     """Report an answer that the platform would not give."""
     return KimiApiError(
         f"{settings.base_url} answered {action} with something that is not Kimi's API. What it did is unknown. "
-        f"Check the Host field of connection {settings.conn_id!r}: it should end in /v1, and a gateway must pass "
+        f"Check the Base URL of connection {settings.conn_id!r}: it should end in /v1, and a gateway must pass "
         "Kimi's answers on unchanged.",
         status_code=None,
         retryable=True,
@@ -135,7 +135,7 @@ def _known(
     else:
         return None
     return KimiNoAnswerError(
-        f"{settings.base_url} {what}. {unanswered} Check the network, and the Host field of connection "
+        f"{settings.base_url} {what}. {unanswered} Check the network, and the Base URL of connection "
         f"{settings.conn_id!r}, if this lasts."
     )
 
@@ -176,7 +176,7 @@ def _key_remedy(settings: ConnectionSettings) -> str:
     hint = f" If it was made on the other platform, set Region to {other!r}." if other else ""
     return (
         f"The key of connection {settings.conn_id!r} is refused by {where}; a key made in one region (cn, intl) "
-        f"is always refused by the other.{hint} Otherwise put a valid key into its Password field."
+        f"is always refused by the other.{hint} Otherwise put a valid key into its API key field."
     )
 
 

@@ -53,22 +53,22 @@ def read_settings(
     """
     api_key = (password or "").strip()
     if not api_key:
-        raise _wrong(conn_id, "has no API key", "Put the key (it starts with 'sk-') into its Password field.")
+        raise _wrong(conn_id, "has no API key", "Put the key (it starts with 'sk-') into its API key field.")
     if not (api_key.isascii() and api_key.isprintable()):
         raise _wrong(
             conn_id,
-            "has an API key with a character that no key has, often an invisible one that was pasted with it",
-            "Type or copy the key (it starts with 'sk-') into the Password field anew.",
+            "has an API key with a character that no key has, often an invisible one that was pasted along",
+            "Copy the key (it starts with 'sk-') into the API key field again.",
         )
     if api_key.startswith("sk-kimi-"):
         raise _wrong(
             conn_id,
             "holds a key of a Kimi Code subscription (sk-kimi-...), which the open platform refuses",
-            "Create a key on the platform's console, under API keys, and put it into the Password field.",
+            "Create a key on the platform's console, under API keys, and put it into the API key field.",
         )
     for name in ("model", "console_url"):
         if not isinstance(extra.get(name) or "", str):
-            raise _wrong(conn_id, f"has {name} {extra[name]!r} in its extra", "Give a text.")
+            raise _wrong(conn_id, f"has {name} {extra[name]!r} in its extra", "It must be text.")
     region = extra.get("region") or "cn"
     if not isinstance(region, str) or region not in REGION_BASE_URLS:
         raise _wrong(conn_id, f"has region {region!r}", f"Use one of {', '.join(REGION_BASE_URLS)}.")
@@ -103,11 +103,11 @@ def _base_url(conn_id: str, host: str, port: int | None) -> str:
         parts = urlsplit(url)
         written_port = parts.port
     except ValueError:
-        raise _wrong(conn_id, f"has a host that is no URL: {host!r}", remedy) from None
+        raise _wrong(conn_id, f"has a Base URL that is not a URL: {host!r}", remedy) from None
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise _wrong(conn_id, "has a host with credentials or a query in it", remedy)
+        raise _wrong(conn_id, "has a Base URL with credentials or a query in it", remedy)
     if not parts.hostname or not _HOST_NAME.fullmatch(parts.hostname):
-        raise _wrong(conn_id, f"has a host without a valid name: {host!r}", remedy)
+        raise _wrong(conn_id, f"has a Base URL without a valid host name: {host!r}", remedy)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise _wrong(
             conn_id,

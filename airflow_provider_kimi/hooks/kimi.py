@@ -46,7 +46,7 @@ class KimiHook(BaseHook):
     Every method raises :class:`~airflow_provider_kimi.exceptions.KimiApiError` where the platform says no and
     :class:`~airflow_provider_kimi.exceptions.KimiNoAnswerError` where no answer came; none retries.
 
-    :param kimi_conn_id: Airflow connection: Password holds the API key, Host may override the base URL.
+    :param kimi_conn_id: Airflow connection: its password is the API key, its host may override the base URL.
     """
 
     conn_name_attr = "kimi_conn_id"
@@ -108,8 +108,7 @@ class KimiHook(BaseHook):
         except AirflowNotFoundException:
             raise KimiConnectionConfigError(
                 f"There is no Airflow connection {self.kimi_conn_id!r} in reach of this process. Nothing was sent. "
-                "Create one of type 'kimi' with the API key as its Password, or pass the id of another one as "
-                "kimi_conn_id."
+                "Create one of type 'kimi' with an API key, or pass the id of another one as kimi_conn_id."
             ) from None
         except Exception as error:  # whatever a secrets backend raises; its text may hold secrets
             raise KimiNoAnswerError(

@@ -1,4 +1,4 @@
-"""Parts: each batch of a result, with its files on this machine."""
+"""The files of each batch of a result, on this machine."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from airflow_provider_kimi.results.fetch import Fetched, fetch_file
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchFiles:
     """One batch and its files on this machine; None for a file that does not exist.
 
     :param skipped: The rows that were left out of all batches of its job.
@@ -36,20 +36,20 @@ class Part:
         return read_skipped(self.skipped, Tags.of(self.batch).shard_number or 1)
 
 
-def ended_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
+def read_ended_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
     """Read batches that have ended, into the order of the input.
 
     :raises KimiBatchError: One has not ended yet.
     """
-    return in_input_order([_ended(calls, batch_id) for batch_id in batch_ids])
+    return in_input_order([_read_ended(calls, batch_id) for batch_id in batch_ids])
 
 
-def _ended(calls: Calls, batch_id: str) -> Batch:
+def _read_ended(calls: Calls, batch_id: str) -> Batch:
     batch = calls.read(lambda: calls.hook.get_batch(batch_id))
     if not batch.is_terminal:
         raise KimiBatchError(
-            f"Batch {batch_id} is still {batch.status} and goes on; nothing was landed. Put a KimiBatchSensor before "
-            "this task, then clear it."
+            f"Batch {batch_id} has not ended: it is {batch.status}. Nothing was landed, and the batch goes on. Put a "
+            "KimiBatchSensor before this task, then clear it."
         )
     return batch
 
@@ -66,40 +66,40 @@ def in_input_order(batches: Sequence[Batch]) -> list[Batch]:
 
 
 @dataclass
-class PartFetcher:
+class FilesFetcher:
     """Downloads the files of batches.
 
     :param folder: Where on this machine.
-    :param all_of_them: Whether the files must be there without which a result is only poorer: those of the requests
-        and of the rows that were left out.
+    :param needs_all: Whether the files must be there without which a result is only poorer: those of the requests and
+        of the rows that were left out.
     """
 
     calls: Calls
     folder: Path
-    all_of_them: bool = False
+    needs_all: bool = False
     _skipped: dict[str, Path | None] = field(default_factory=dict)
 
-    def fetch(self, batches: Sequence[Batch]) -> list[Part]:
+    def fetch(self, batches: Sequence[Batch]) -> list[BatchFiles]:
         """Download every file.
 
-        :raises KimiApiError: The platform has one no more.
+        :raises KimiApiError: One is no longer on the platform.
         :raises KimiResultError: One could not be downloaded whole.
         """
-        return [self._part(batch, self.folder / str(number)) for number, batch in enumerate(batches)]
+        return [self._files_of(batch, self.folder / str(number)) for number, batch in enumerate(batches)]
 
-    def _part(self, batch: Batch, folder: Path) -> Part:
+    def _files_of(self, batch: Batch, folder: Path) -> BatchFiles:
         folder.mkdir()
         requests = self._optional(
             batch.input_file_id,
             folder / "requests",
             batch.counts.total,
-            f"The input file of batch {batch.id} cannot be read, so its rows come in the order of the answers and "
-            "without columns of the table, and rows without an answer are counted but not named",
+            f"The input file of batch {batch.id} cannot be read. Its rows come in the order of the answers, without "
+            "columns of the table; rows without an answer are counted, but not named",
         )
         output = self._fetched(batch.output_file_id, folder / "output", batch.counts.completed)
         error = self._fetched(batch.error_file_id, folder / "error", batch.counts.failed)
         answers = [file for file in (output, error) if file]
-        return Part(
+        return BatchFiles(
             batch,
             requests=_path(requests),
             output=_path(output),
@@ -111,27 +111,23 @@ class PartFetcher:
 
     def _skipped_of(self, batch: Batch) -> Path | None:
         """Download the file of skipped rows that the batches of a job share, once."""
-        file_id = Tags.of(batch).skipped_file or None
-        if file_id and file_id not in self._skipped:
-            skipped = self._optional(
-                file_id,
-                self.folder / f"skipped-{len(self._skipped)}",
-                0,
-                f"Rows were left out of batch {batch.id}, and which is not known any more",
-            )
+        file_id = Tags.of(batch).skipped_file
+        if not file_id:
+            return None
+        if file_id not in self._skipped:
+            without_it = f"Rows were left out of batch {batch.id}, and it is no longer known which"
+            skipped = self._optional(file_id, self.folder / f"skipped-{len(self._skipped)}", 0, without_it)
             self._skipped[file_id] = _path(skipped)
-        return self._skipped[file_id] if file_id else None
+        return self._skipped[file_id]
 
     def _fetched(self, file_id: str | None, path: Path, expected_lines: int) -> Fetched | None:
-        if file_id is None:
-            return None
-        return fetch_file(self.calls, file_id, path, expected_lines=expected_lines)
+        return fetch_file(self.calls, file_id, path, expected_lines=expected_lines) if file_id else None
 
     def _optional(self, file_id: str | None, path: Path, expected_lines: int, without_it: str) -> Fetched | None:
         try:
             return self._fetched(file_id, path, expected_lines)
         except KimiApiError as error:
-            if error.retryable or (self.all_of_them and error.status_code == 404):
+            if error.retryable or (self.needs_all and error.status_code == 404):
                 raise
             self.calls.log.warning("%s: %s", without_it, error)
             return None

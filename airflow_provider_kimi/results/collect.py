@@ -14,11 +14,11 @@ from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
-from airflow_provider_kimi.results.batch_files import Part, PartFetcher, ended_batches
+from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.columns import ColumnSource
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.formats import OutputFormat, check_format, convert
-from airflow_provider_kimi.results.manifest import build_manifest
+from airflow_provider_kimi.results.manifest import billed, build_manifest
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.reconcile import write_rows
 from airflow_provider_kimi.results.tally import Tally
@@ -86,12 +86,12 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     check_format(landing.output_format)
     prices = read_price_list(landing.price_list, calls.hook.settings.billing_region)
     directory = OutputDirectory(landing.output)
-    batches = ended_batches(calls, landing.batch_ids)
+    batches = read_ended_batches(calls, landing.batch_ids)
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
         earlier = directory.manifest_of(landing.batch_ids)
         try:
-            parts = PartFetcher(calls, workshop, all_of_them=earlier is not None).fetch(batches)
+            files = FilesFetcher(calls, workshop, needs_all=earlier is not None).fetch(batches)
         except KimiApiError as error:
             if earlier is None or error.status_code != 404:
                 raise
@@ -99,16 +99,16 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             calls.log.warning("%s The result in %s, which was landed before, is kept as it is.", error, landing.output)
             return Collected(earlier, Tally.of_manifest(earlier), batches)
         with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
-            tally = write_rows(parts, _table(landing), landing.check, results, dead_letters, calls.log)
+            tally = write_rows(files, _table(landing), landing.check, results, dead_letters, calls.log)
         _check_replaced(directory, landing, calls.log)
-        files = _publish(directory, workshop, parts, _formatted(workshop / RESULTS_NAME, landing))
-        manifest = build_manifest(batches, tally, prices=prices, files=files)
+        landed = _publish(directory, workshop, files, _formatted(workshop / RESULTS_NAME, landing))
+        manifest = build_manifest(batches, tally, prices=prices, files=landed)
         directory.publish_manifest(manifest, workshop)
     if tally.leaked:
         calls.log.warning("%s answers held the model's thoughts, which were taken out.", tally.leaked)
-    tell = calls.log.warning if tally.unusable else calls.log.info
-    tell("Landed in %s: %s", landing.output, tally.summary())
-    is_whole = not tally.unclaimed and all(part.is_whole for part in parts)
+    log = calls.log.warning if tally.unusable else calls.log.info
+    log("Landed in %s: %s. %s.", landing.output, tally.summary(), billed(manifest))
+    is_whole = not tally.unclaimed and all(of_batch.is_whole for of_batch in files)
     return Collected(manifest, tally, batches, is_whole)
 
 
@@ -160,16 +160,18 @@ def _values(source: Any) -> Iterator[Any]:
         raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
 
 
-def _publish(directory: OutputDirectory, workshop: Path, parts: Sequence[Part], results: Path) -> dict[str, str | None]:
+def _publish(
+    directory: OutputDirectory, workshop: Path, files: Sequence[BatchFiles], results: Path
+) -> dict[str, str | None]:
     """Put every file that has content in, and take away what an earlier landing left of the others."""
-    files: dict[str, tuple[str, Sequence[Path | None]]] = {
-        "output_file": (OUTPUT_NAME, [part.output for part in parts]),
-        "error_file": (ERROR_NAME, [part.error for part in parts]),
+    wanted: dict[str, tuple[str, Sequence[Path | None]]] = {
+        "output_file": (OUTPUT_NAME, [of_batch.output for of_batch in files]),
+        "error_file": (ERROR_NAME, [of_batch.error for of_batch in files]),
         "results_file": (results.name, [results]),
         "dead_letter_file": (DEAD_LETTER_NAME, [workshop / DEAD_LETTER_NAME]),
     }
-    held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in files.values()}
+    held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in wanted.values()}
     directory.withdraw(
         *(name for name in (OUTPUT_NAME, ERROR_NAME, RESULTS_NAME, DEAD_LETTER_NAME) if not held.get(name))
     )
-    return {field: directory.publish(name, *held[name]) if held[name] else None for field, (name, _) in files.items()}
+    return {field: directory.publish(name, *held[name]) if held[name] else None for field, (name, _) in wanted.items()}

@@ -39,5 +39,14 @@ def build_manifest(
     )
 
 
+def billed(manifest: Manifest) -> str:
+    """Say in one line how many tokens were billed, and what they cost."""
+    usage, cost = manifest.usage, manifest.cost
+    tokens = f"{usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} completion tokens"
+    if cost is None:
+        return f"{tokens}, cost not known"
+    return f"{tokens}, {cost['amount']:,.4f} {cost['currency']}"
+
+
 def _iso(epoch_seconds: int | None) -> str | None:
     return None if epoch_seconds is None else datetime.fromtimestamp(epoch_seconds, UTC).isoformat()

@@ -1,9 +1,9 @@
 """Reconcile: join every row to its request, and write one result for each."""
 
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
@@ -17,14 +17,26 @@ from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.answer_files import AnswerFiles
-from airflow_provider_kimi.results.batch_files import Part
+from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.columns import ColumnSource, without_binary
 from airflow_provider_kimi.results.result_lines import ResultLines, columns_of
 from airflow_provider_kimi.results.tally import Tally
 
 
+class Reconciled(NamedTuple):
+    """What became of one row.
+
+    :param columns: The columns of the table.
+    :param letter: The line of `dead_letter.jsonl`; None where the answer is usable, or the request is not known.
+    """
+
+    row: Row
+    columns: dict[str, Any]
+    letter: bytes | None
+
+
 def write_rows(
-    parts: Sequence[Part],
+    batches: Sequence[BatchFiles],
     table: ColumnSource | None,
     check: AnswerCheck,
     results: BinaryIO,
@@ -38,55 +50,63 @@ def write_rows(
     """
     tally = Tally()
     lines = ResultLines(check.fields)
-    for part in parts:
-        model = _asked_model(part)
-        of_batch = (part.batch.id, 1, Tags.of(part.batch).prompt_fingerprint)
-        with AnswerFiles(part.output, part.error, part.answer_lines) as answers:
-            for row, columns, letter in _rows(part, answers, table, check):
+    for files in batches:
+        batch, model = files.batch, _asked_model(files)
+        of_batch = (batch.id, 1, Tags.of(batch).prompt_fingerprint)
+        with AnswerFiles(files.output, files.error, files.answer_lines) as answers:
+            for row, columns, letter in _with_skipped(_sent(files, answers, table, check), files.skipped_rows, table):
                 tally.add(row, model)
                 results.write(lines.encode(row, columns, of_batch))
                 if letter is not None:
                     dead_letters.write(letter)
-            if part.requests is None:
-                tally.add_unnamed(part.batch.counts.total - answers.taken, part.batch.status)
+            if files.requests is None:
+                tally.add_unnamed(batch.counts.total - answers.taken, batch.status)
             tally.unclaimed += answers.unreadable + answers.left
-            _report(part.batch, answers, log)
+            _report(batch, answers, log)
     return tally
 
 
-def _rows(
-    part: Part, answers: AnswerFiles, table: ColumnSource | None, check: AnswerCheck
-) -> Iterator[tuple[Row, dict[str, Any], bytes | None]]:
-    """Every row of one batch in input order, with its columns, and what is to be asked again."""
-    verbatim = Tags.of(part.batch).verbatim_columns
-    reason = answers.batch_error if part.batch.status == "failed" else None
-    skipped = part.skipped_rows
-    waiting = next(skipped, None)
-    for sent, (custom_id, request) in enumerate(_requests(part, answers)):
-        while waiting is not None and waiting.position <= sent:
-            yield _left_out(waiting, table)
-            waiting = next(skipped, None)
+def _sent(
+    files: BatchFiles, answers: AnswerFiles, table: ColumnSource | None, check: AnswerCheck
+) -> Iterator[Reconciled]:
+    """Every request of one batch in input order."""
+    status = files.batch.status
+    verbatim = Tags.of(files.batch).verbatim_columns
+    reason = answers.batch_error if status == "failed" else None
+    for custom_id, request in _requests(files, answers):
         found = answers.take(custom_id)
-        row = check.judge(found) if found else absent_row(custom_id, part.batch.status, reason)
+        row = check.judge(found) if found else absent_row(custom_id, status, reason)
         table_row = table.row_of(custom_id, request, verbatim) if table and request else None
         letter = dead_letter(row, request, without_binary(table_row)) if request and row.status != "succeeded" else None
-        yield row, columns_of(table_row), letter
+        yield Reconciled(row, columns_of(table_row), letter)
+
+
+def _with_skipped(
+    sent: Iterable[Reconciled], skipped: Iterator[SkippedRow], table: ColumnSource | None
+) -> Iterator[Reconciled]:
+    """Put the rows that were left out into their places among the requests."""
+    waiting = next(skipped, None)
+    for position, reconciled in enumerate(sent):
+        while waiting is not None and waiting.position <= position:
+            yield _left_out(waiting, table)
+            waiting = next(skipped, None)
+        yield reconciled
     while waiting is not None:
         yield _left_out(waiting, table)
         waiting = next(skipped, None)
 
 
-def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> tuple[Row, dict[str, Any], bytes]:
+def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> Reconciled:
     row = skipped_row(skipped.custom_id, skipped.place, skipped.reason)
     table_row = table.row_at(skipped.number) if table else None
-    return row, columns_of(table_row), letter_of_unsent(row, table_row)
+    return Reconciled(row, columns_of(table_row), letter_of_unsent(row, table_row))
 
 
-def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | None]]:
-    if part.requests is None:
+def _requests(files: BatchFiles, answers: AnswerFiles) -> Iterator[tuple[str, bytes | None]]:
+    if files.requests is None:
         yield from ((custom_id, None) for custom_id in answers.left_ids())
         return
-    for offset, line in lines_at(part.requests):
+    for offset, line in lines_at(files.requests):
         request = line if offset else line.removeprefix(BOM_UTF8)
         if (custom_id := id_of(request)) is not None:
             yield custom_id, request
@@ -95,7 +115,7 @@ def _requests(part: Part, answers: AnswerFiles) -> Iterator[tuple[str, bytes | N
 
 
 def _report(batch: Batch, answers: AnswerFiles, log: Log) -> None:
-    """Tell what of the files belongs to no row, and where the platform's counts are others than theirs."""
+    """Log what of the files belongs to no row, and where the platform's counts differ from the lines."""
     set_aside = {"unreadable": answers.unreadable, "repeated": answers.duplicates, "foreign": answers.left}
     if any(set_aside.values()):
         log.warning(
@@ -113,10 +133,10 @@ def _report(batch: Batch, answers: AnswerFiles, log: Log) -> None:
         )
 
 
-def _asked_model(part: Part) -> str | None:
+def _asked_model(files: BatchFiles) -> str | None:
     """Read the model that the requests of a batch name, which is one for all; None where they are not known."""
-    if part.requests is not None:
-        for _, line in lines_at(part.requests):
+    if files.requests is not None:
+        for _, line in lines_at(files.requests):
             with suppress(msgspec.DecodeError, KeyError, TypeError):
                 return str(msgspec.json.decode(line)["body"]["model"])
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,23 +161,30 @@ def _only_sound(text: str, check: Callable[[Any], Any]) -> Any:
 
     :raises SchemaMismatch: None passes, or several that differ do, and nobody can say which one is meant.
     """
-    fault: SchemaMismatch | None = None
+    faults: list[SchemaMismatch] = []
     for candidates in (_whole(text), _among_words(text)):
-        sound: list[Any] = []
-        for value in candidates:
-            try:
-                passed = check(value)
-            except SchemaMismatch as error:
-                fault = fault or error
-            except RecursionError:
-                fault = fault or SchemaMismatch("the answer is nested too deeply")
-            else:
-                sound += [passed] if passed not in sound else []
+        sound = list(_passing(candidates, check, faults))
         if len(sound) == 1:
             return sound[0]
         if sound:
             raise SchemaMismatch("the answer holds several values that fit, and they differ")
-    raise fault or SchemaMismatch("the answer holds no JSON")
+    raise faults[0] if faults else SchemaMismatch("the answer holds no JSON")
+
+
+def _passing(candidates: Iterable[Any], check: Callable[[Any], Any], faults: list[SchemaMismatch]) -> Iterator[Any]:
+    """The values that pass, each once; why others do not goes to `faults`."""
+    passed: list[Any] = []
+    for value in candidates:
+        try:
+            checked = check(value)
+        except SchemaMismatch as error:
+            faults.append(error)
+        except RecursionError:
+            faults.append(SchemaMismatch("the answer is nested too deeply"))
+        else:
+            if checked not in passed:
+                passed.append(checked)
+                yield checked
 
 
 def _whole(text: str) -> Iterator[Any]:

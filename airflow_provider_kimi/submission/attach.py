@@ -1,4 +1,4 @@
-"""Claim: attach to what earlier attempts submitted, and agree with those that submit at the same time."""
+"""Attach to what earlier attempts submitted, and agree with those that submit at the same time."""
 
 from collections.abc import Iterable, Mapping
 
@@ -20,11 +20,11 @@ from airflow_provider_kimi.submission.earlier_work import (
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job
 
-#: Pause between the creates and the look for others of the same work. A second tells two creates of one second apart.
+#: Pause between the creates and the search for others of the same work, so that two creates differ in their second.
 SETTLE_SECONDS = 1.0
 
 #: How long a batch may be missing from the list after its create. The platform promises nothing; a later try, whose
-#: predecessor may have died a moment ago, looks again after this time before it creates anything.
+#: predecessor may have died a moment ago, searches again after this time before it creates anything.
 LIST_LAG_SECONDS = 12.0
 
 #: The pause after the creates of a later try, whose predecessor may still be alive: more than twice the lag, so that
@@ -40,7 +40,7 @@ def attach(job: Job) -> dict[str, Batch]:
     """
     noted = _recalled(job)
     if noted is not None and noted.keys() == set(job.labels):
-        _tell(job, noted.values())
+        _log_attached(job, noted.values())
         return noted
     search = job.find(job.concerns)
     earlier = _sorted(job, search.batches)
@@ -55,15 +55,15 @@ def attach(job: Job) -> dict[str, Batch]:
             f"{len(job.labels)} were not among those. Nothing was sent, because older ones may hold them. Raise "
             "max_batches_searched, then clear the task."
         )
-    _tell(job, earlier.batches.values())
+    _log_attached(job, earlier.batches.values())
     _cancel_duplicates(job, earlier)
     _pass_over(job, earlier)
     return dict(earlier.batches)
 
 
-def _tell(job: Job, batches: Iterable[Batch]) -> None:
+def _log_attached(job: Job, batches: Iterable[Batch]) -> None:
     for batch in batches:
-        job.calls.log.info("Batch %s (%s) is this very work, submitted before: attached to it.", batch.id, batch.status)
+        job.calls.log.info("Attached to batch %s (%s): it is this very work, submitted before.", batch.id, batch.status)
 
 
 def _sorted(job: Job, batches: Iterable[Batch]) -> EarlierWork:
@@ -75,7 +75,7 @@ def _pass_over(job: Job, earlier: EarlierWork) -> None:
     if job.fresh:
         if running := live(earlier.other):
             job.calls.log.warning(
-                "Fresh work was asked for; of earlier attempts go on and are billed: %s.", named(running)
+                "Fresh work was asked for. Batches of earlier attempts go on and are billed: %s.", named(running)
             )
         return
     if not earlier.replaced:
@@ -89,13 +89,13 @@ def _pass_over(job: Job, earlier: EarlierWork) -> None:
     if job.order.on_changed_input == "fresh":
         return
     if task.map_index >= 0:
-        job.calls.log.warning("They go on: where a mapped task's index has moved, they are a sibling's.")
+        job.calls.log.warning("They go on: if the index of a mapped task has moved, they belong to a sibling.")
         return
     cancel_batches(job.calls, [batch.id for batch in live(earlier.replaced)])
 
 
 def settle(job: Job, batches: Mapping[str, Batch]) -> dict[str, Batch]:
-    """Look again after creating, and keep one batch for each shard where several attempts have made one.
+    """Search again after creating, and keep one batch for each shard where several attempts have made one.
 
     All attempts choose the same one; whoever sees another cancels it.
     """
@@ -103,7 +103,7 @@ def settle(job: Job, batches: Mapping[str, Batch]) -> dict[str, Batch]:
     try:
         listed = {batch.id: batch for batch in job.find(job.concerns).batches}
     except KimiError as error:
-        job.calls.log.warning("Whether another attempt has submitted the same could not be asked: %s", error)
+        job.calls.log.warning("Could not check whether another attempt has submitted the same: %s", error)
         return dict(batches)
     own = {batch.id: batch for batch in batches.values()}
     earlier = _sorted(job, {**own, **listed}.values())
@@ -114,7 +114,7 @@ def settle(job: Job, batches: Mapping[str, Batch]) -> dict[str, Batch]:
 def _cancel_duplicates(job: Job, earlier: EarlierWork) -> None:
     for batch in earlier.duplicates:
         job.calls.log.warning(
-            "Batch %s is the same work as an older one, of an attempt at the same time: cancelled.", batch.id
+            "Cancelling batch %s: an attempt at the same time has made an older one for the same work.", batch.id
         )
         try:
             cancel_batch(job.calls, batch.id)

@@ -1,6 +1,6 @@
 """Create: upload one input file and make its batch, each once, whatever becomes of the answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import PAUSES_SECONDS
@@ -9,8 +9,8 @@ from airflow_provider_kimi.requests.prepare import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.job import Job
 
-#: Pauses before each look for a batch whose create was not answered; the list may lag behind.
-LOOKUP_PAUSES_SECONDS = (2.0, 10.0, 30.0)
+#: Pauses before each search for a batch whose create was not answered; the list may lag behind.
+SEARCH_PAUSES_SECONDS = (2.0, 10.0, 30.0)
 
 
 def upload_input(job: Job, shard: Shard, content: Slice) -> str:
@@ -38,30 +38,39 @@ def upload_input(job: Job, shard: Shard, content: Slice) -> str:
 def create_batch(job: Job, file_id: str, metadata: Mapping[str, str]) -> Batch:
     """Create a batch from an uploaded file.
 
-    A create is sent once. Where its answer is lost, a batch of this very file is looked for; only if it has not turned
-    up long after is the create sent a second time, and `settle` then keeps one, should both exist. A create that was
-    refused for the time being exists nowhere, and is sent again.
+    A create is sent once. If its answer is lost, a batch of this very file is searched for. Only if it has not turned
+    up long after is the create sent a second time, and `settle` then keeps one, should both exist.
 
     :raises KimiError: It was refused, or its fate is unknown.
     """
     pauses = iter(PAUSES_SECONDS)
-    lost: KimiError | None = None
+    for is_last in (False, True):
+        try:
+            return _send(job, file_id, metadata, pauses)
+        except (KimiApiError, KimiNoAnswerError) as error:
+            if not error.outcome_unknown:
+                raise
+            if (found := _search_for(job, file_id, error)) is not None:
+                return found
+            if is_last:
+                raise _unknown(job, file_id, error) from None
+            job.calls.log.warning("No such batch has turned up. The create is sent once more.")
+    raise AssertionError("unreachable")
+
+
+def _send(job: Job, file_id: str, metadata: Mapping[str, str], pauses: Iterator[float]) -> Batch:
+    """Send a create; again if it was refused for the time being, and so exists nowhere.
+
+    :raises KimiError: It was refused for good, or its answer is lost.
+    """
     while True:
         try:
             return job.calls.hook.create_batch(
                 file_id, completion_window=job.order.completion_window, metadata=metadata
             )
         except (KimiApiError, KimiNoAnswerError) as error:
-            if error.outcome_unknown:
-                if (found := _look_for(job, file_id, error)) is not None:
-                    return found
-                if lost is not None:
-                    raise _unknown(job, file_id, error) from None
-                lost = error
-                job.calls.log.warning("No such batch has turned up: the create is sent once more.")
-                continue
-            pause = next(pauses, None) if error.retryable or _is_file_unknown(error) else None
-            if pause is None:
+            may_pass = not error.outcome_unknown and (error.retryable or _is_file_unknown(error))
+            if not may_pass or (pause := next(pauses, None)) is None:
                 if not error.retryable:
                     _remove_input(job, file_id)
                 raise
@@ -73,14 +82,14 @@ def _is_file_unknown(error: KimiError) -> bool:
     return isinstance(error, KimiApiError) and error.status_code in (400, 404) and "not found" in str(error).lower()
 
 
-def _look_for(job: Job, file_id: str, lost: KimiError) -> Batch | None:
-    """Look for a batch of this file until it can be taken for not made.
+def _search_for(job: Job, file_id: str, lost: KimiError) -> Batch | None:
+    """Search for a batch of this file until it can be taken for not made.
 
-    :raises KimiError: The last look failed, so nothing is known.
+    :raises KimiError: The last search failed, so nothing is known.
     """
-    job.calls.log.warning("%s Looking for it.", lost)
+    job.calls.log.warning("%s Searching for it.", lost)
     failed: KimiError | None = None
-    for pause in LOOKUP_PAUSES_SECONDS:
+    for pause in SEARCH_PAUSES_SECONDS:
         job.calls.sleep(pause)
         try:
             search = job.find(lambda batch: batch.input_file_id == file_id)
@@ -107,7 +116,7 @@ def _unknown(job: Job, file_id: str, lost: KimiError) -> KimiBatchError:
     )
     return KimiBatchError(
         f"The create of a batch from file {file_id!r} was answered by {how}, and no such batch was found in the "
-        f"following {sum(LOOKUP_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown: it would have "
+        f"following {sum(SEARCH_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown: it would have "
         f"kimi_job_key={job.key} in its metadata. {again}",
         retryable=not fresh,
     )

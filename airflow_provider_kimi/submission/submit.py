@@ -1,6 +1,6 @@
 """Submit: upload what was prepared and create its batches, each of them once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from airflow_provider_kimi.requests.prepare import prepare
 from airflow_provider_kimi.submission.attach import attach, remember, settle
 from airflow_provider_kimi.submission.create import create_batch, upload_input
 from airflow_provider_kimi.submission.earlier_work import live, named
+from airflow_provider_kimi.submission.estimate import estimate
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job, Memory
 
@@ -51,9 +52,8 @@ def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None =
         job = Job(calls, order, attempt, prepared, memory)
         tags = job.tags(prepared.shards[0], "" if prepared.skipped else None)
         tags.to_metadata(order.metadata)  # refused before anything is sent
-        size = sum(shard.content.size for shard in prepared.shards)
-        shards = f"{len(prepared.shards)} batch{'' if len(prepared.shards) == 1 else 'es'}"
-        calls.log.info("Checked %s requests (%s bytes, %s).", prepared.request_count, size, shards)
+        parameters = dict(order.recipe.request_params)
+        calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
         batches = attach(job)
@@ -137,25 +137,30 @@ def _with_batches(error: KimiError, batches: Mapping[str, Batch], job: Job) -> K
     if not batches:
         return error
     exist = f"{error} {len(batches)} of the {len(job.prepared.shards)} batches of this task exist"
-    final = not error.retryable or job.attempt.is_last or job.fresh is not None
-    if final and job.order.on_final_failure == "cancel" and (running := live(batches.values())):
-        try:
-            ended = cancel_batches(job.calls, [batch.id for batch in running])
-        except KimiError as fault:
-            return KimiBatchError(f"{exist}: {named(batches.values())}. {fault}")
-        return KimiBatchError(
-            f"{exist}; what ran was cancelled, as on_final_failure asks: {named(ended)}. Rows that were done are "
-            "billed. Clear this task to submit again."
-        )
+    is_final = not error.retryable or job.attempt.is_last or job.fresh is not None
+    running = [batch.id for batch in live(batches.values())]
+    if is_final and running and job.order.on_final_failure == "cancel":
+        return KimiBatchError(f"{exist}{_cancelled(job, running, batches)}")
     ids = ", ".join(batch.id for batch in batches.values())
-    if job.fresh is not None:
-        return KimiBatchError(
-            f"{exist} and go on: {ids}. They are billed, and with reuse='never' another attempt would pay for them "
-            "again, so the task is not retried. Set reuse='auto' and clear it: then it attaches to them and submits "
-            "the rest only."
+    if job.fresh is None:
+        return error.saying(
+            f"{exist} and go on: {ids}. A retry or a clear of this task attaches to them and submits the rest."
         )
-    error.args = (f"{exist} and go on: {ids}. A retry or a clear of this task attaches to them and submits the rest.",)
-    return error
+    return KimiBatchError(
+        f"{exist} and go on: {ids}. They are billed, and with reuse='never' another attempt would pay for them again, "
+        "so the task is not retried. Set reuse='auto' and clear it: then it attaches to them and submits the rest only."
+    )
+
+
+def _cancelled(job: Job, running: Sequence[str], batches: Mapping[str, Batch]) -> str:
+    try:
+        ended = cancel_batches(job.calls, running)
+    except KimiError as fault:
+        return f": {named(batches.values())}. {fault}"
+    return (
+        f"; what ran was cancelled, as on_final_failure asks: {named(ended)}. Rows that were done are billed. Clear "
+        "this task to submit again."
+    )
 
 
 def _skipped_file(job: Job, batches: Mapping[str, Batch]) -> str | None:

@@ -135,7 +135,7 @@ class TestDecodeReadsAReplyOrSaysThatItIsNotKimis:
     def test_the_message_names_host_and_connection_and_no_key(self) -> None:
         message = str(not_kimi(make_settings(host="https://gateway.example/v1"), "listing models"))
         assert message.startswith("https://gateway.example/v1 answered listing models")
-        assert "Check the Host field of connection 'kimi_default'" in message
+        assert "Check the Base URL of connection 'kimi_default'" in message
         assert "sk-secret0123" not in message
 
     def test_a_gateways_error_page_may_pass(self) -> None:
@@ -199,7 +199,7 @@ class TestTranslatedTurnsForeignErrorsIntoOurs:
                 None,
                 "(HTTP 401, request req_1). Nothing was changed by this call. The key of connection 'kimi_default' is "
                 "refused by region 'cn'; a key made in one region (cn, intl) is always refused by the other. If it was "
-                "made on the other platform, set Region to 'intl'. Otherwise put a valid key into its Password field.",
+                "made on the other platform, set Region to 'intl'. Otherwise put a valid key into its API key field.",
                 id="T56: a key of the other region",
             ),
         ],
@@ -217,7 +217,7 @@ class TestTranslatedTurnsForeignErrorsIntoOurs:
         assert str(error) == (
             "Kimi refused reading (HTTP 401). Nothing was changed by this call. The key of connection 'kimi_default' "
             "is refused by https://gateway.example/v1; a key made in one region (cn, intl) is always refused by the "
-            "other. Otherwise put a valid key into its Password field."
+            "other. Otherwise put a valid key into its API key field."
         )
         assert error.request_id is None
 

@@ -48,7 +48,7 @@ ROWS = {
     "400 filter": Row(400, "content_filter", False, "content filter"),
     "400 parameters": Row(400, "invalid_request_error", False, "Correct what the platform names"),
     "401 wrong key": Row(401, "invalid_authentication_error", False, "region 'cn'|refused by http"),
-    "401 no key": Row(401, "incorrect_api_key_error", False, "Password field"),
+    "401 no key": Row(401, "incorrect_api_key_error", False, "API key field"),
     "403 not open": Row(403, "permission_denied_error", False, "tier 1 or above"),
     "403 balance": Row(403, "permission_denied_error", False, "Top up", f"insufficient balance of {IDS}"),
     "404": Row(404, "resource_not_found_error", False, "another account or region"),
