@@ -16,8 +16,8 @@ _IN_EVENTS = (
     *("input_fingerprint", "prompt_fingerprint", "completed_at"),
 )
 
-#: The files that it names.
-FILE_FIELDS = ("output_file", "error_file", "results_file", "dead_letter_file")
+#: The files that it names, the most wanted first.
+FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file")
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

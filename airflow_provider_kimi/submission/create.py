@@ -69,8 +69,10 @@ def _send(job: Job, file_id: str, metadata: Mapping[str, str], pauses: Iterator[
                 file_id, completion_window=job.order.completion_window, metadata=metadata
             )
         except (KimiApiError, KimiNoAnswerError) as error:
-            may_pass = not error.outcome_unknown and (error.retryable or _is_file_unknown(error))
-            if not may_pass or (pause := next(pauses, None)) is None:
+            if error.outcome_unknown:
+                raise
+            pause = next(pauses, None) if error.retryable or _is_file_unknown(error) else None
+            if pause is None:
                 if not error.retryable:
                     _remove_input(job, file_id)
                 raise
@@ -107,18 +109,17 @@ def _search_for(job: Job, file_id: str, lost: KimiError) -> Batch | None:
 
 def _unknown(job: Job, file_id: str, lost: KimiError) -> KimiBatchError:
     how = f"HTTP {lost.status_code}" if isinstance(lost, KimiApiError) else "no answer"
-    fresh = job.order.reuse == "never"
-    again = (
-        "With reuse='never' another attempt would pay again, so the task is not retried. Set reuse='auto' and clear "
-        "it: then it attaches to the batch if there is one."
-        if fresh
-        else "A retry or a clear of this task looks for it first, attaches if it is there, and submits it if not."
+    remedy = (
+        "A retry or a clear of this task searches for it first, attaches if it is there, and submits it if not."
+        if job.fresh is None
+        else "With reuse='never' another attempt would pay again, so the task is not retried. Set reuse='auto' and "
+        "clear it: then it attaches to the batch if there is one."
     )
     return KimiBatchError(
-        f"The create of a batch from file {file_id!r} was answered by {how}, and no such batch was found in the "
-        f"following {sum(SEARCH_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown: it would have "
-        f"kimi_job_key={job.key} in its metadata. {again}",
-        retryable=not fresh,
+        f"The create of a batch was answered by {how}, and no such batch was found in the following "
+        f"{sum(SEARCH_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown. {remedy} It would have the "
+        f"input file {file_id!r}, and kimi_job_key={job.key} in its metadata.",
+        retryable=job.fresh is None,
     )
 
 

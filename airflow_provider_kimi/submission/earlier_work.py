@@ -26,7 +26,7 @@ class EarlierWork:
 
     @property
     def replaced(self) -> tuple[Batch, ...]:
-        """Work from another input, where nothing tells yet that this one is wanted as well."""
+        """Work from another input, if nothing says yet that this one is wanted as well."""
         return () if self.batches else self.other
 
 
@@ -37,7 +37,7 @@ def earlier_work(
 
     Batches of one shard that were made by attempts which should have attached to each other race: every attempt
     chooses the same of them, the oldest, then the smallest id, and the others are duplicates. Batches that an attempt
-    paid for anew on purpose (`reuse="never"`) do not race with those it passed over; of all, the newest work counts.
+    paid for again on purpose (`reuse="never"`) do not race with those it passed over; of all, the newest work counts.
 
     :param job: Key of the job that is wanted now.
     :param labels: The `kimi_shard` of each of its batches.
@@ -97,9 +97,9 @@ def changed_input(other: Iterable[Batch], task: TaskIdentity, changes: str) -> K
     """Refuse to pay for a second input of one task instance without being told to."""
     return KimiInputError(
         f"An earlier attempt of task {task.task_id} in run {task.run_id} submitted other requests than this would. "
-        f"Changed: {changes}. Its batches go on or are done, and are billed: {named(other)}. Nothing was sent now. "
-        "Give the earlier input to attach to them; or set on_changed_input='fresh' to pay for the new one as well, or "
-        "'cancel_and_fresh' to cancel first what still runs."
+        f"Changed: {changes}. Nothing was sent now. Give the earlier input to attach to its batches; or set "
+        "on_changed_input='fresh' to pay for the new one as well, or 'cancel_and_fresh' to cancel first what still "
+        f"runs. Its batches go on or are done, and are billed: {named(other)}."
     )
 
 

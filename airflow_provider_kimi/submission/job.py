@@ -10,11 +10,7 @@ import msgspec
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import Search, find_batches
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.records.tags import (
-    Tags,
-    digest_of,
-    shard_label,
-)
+from airflow_provider_kimi.records.tags import Tags, digest_of, shard_label
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared, Shard
 from airflow_provider_kimi.requests.recipe import Recipe

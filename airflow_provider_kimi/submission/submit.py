@@ -144,11 +144,13 @@ def _with_batches(error: KimiError, batches: Mapping[str, Batch], job: Job) -> K
     ids = ", ".join(batch.id for batch in batches.values())
     if job.fresh is None:
         return error.saying(
-            f"{exist} and go on: {ids}. A retry or a clear of this task attaches to them and submits the rest."
+            f"{exist}, go on and are billed. A retry or a clear of this task attaches to them and submits the rest. "
+            f"They are {ids}."
         )
     return KimiBatchError(
-        f"{exist} and go on: {ids}. They are billed, and with reuse='never' another attempt would pay for them again, "
-        "so the task is not retried. Set reuse='auto' and clear it: then it attaches to them and submits the rest only."
+        f"{exist}, go on and are billed. With reuse='never' another attempt would pay for them again, so the task is "
+        "not retried. Set reuse='auto' and clear it: then it attaches to them and submits only the rest. They are "
+        f"{ids}."
     )
 
 

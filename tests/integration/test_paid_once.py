@@ -155,7 +155,8 @@ class TestAFinalFailureHalfway:
     def test_keeps_what_runs_by_default(self, sim: KimiSimulator, hook: KimiHook, status: int) -> None:
         error = self.failure(sim, hook, "keep", is_last=True, status=status)
         (batch_id,) = sim.batches
-        assert f"1 of the 2 batches of this task exist and go on: {batch_id}." in str(error)
+        assert "1 of the 2 batches of this task exist, go on and are billed." in str(error)
+        assert f"They are {batch_id}." in str(error)
         assert "cancel_batch" not in [call.name for call in sim.journal]
 
     @pytest.mark.parametrize(("is_last", "status"), [(True, 503), (False, 429), (True, 429)])
