@@ -1,16 +1,19 @@
-"""`python -m airflow_provider_kimi.simulator`: the simulator as a process."""
+"""`python -m airflow_provider_kimi.simulator`: the simulator as a process, for people and for other programs."""
 
 import argparse
 import contextlib
 import dataclasses
+import re
 import signal
+import textwrap
 import threading
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from airflow_provider_kimi.simulator.answers import Answer, Responder, RowError, label_answer
+from airflow_provider_kimi.simulator.answers import Answer, Responder, RowError
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Timing
 from airflow_provider_kimi.simulator.faults import CallName
+from airflow_provider_kimi.simulator.labels import label_answer
 from airflow_provider_kimi.simulator.server import KimiSimulator
 
 #: `error.type` of a scripted status; `server_error` for the others.
@@ -24,11 +27,34 @@ _ERROR_TYPES = {
     503: "server_unavailable",
 }
 
-_BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+_FAULT = re.compile(
+    r"(?P<call>\w+):(?:(?P<status>[2-5]\d\d)|(?P<drop>drop)|(?P<hang>hang)|cut=(?P<cut>\d+))(?:\*(?P<times>\d+))?"
+)
+
+_EPILOG = """\
+CALL of a --fault:
+{calls}
+KIND of a --fault, which the next TIMES calls (1) meet:
+  500        an answer with this HTTP status, from 200 to 599
+  drop       a connection that is closed without an answer
+  hang       no answer for an hour
+  cut=BYTES  an answer that breaks off after this number of bytes
+
+SWITCH of a --set, with its default; a list is written as a,b and None as nothing:
+{switches}
+
+examples:
+  A batch ends within two seconds:
+    python -m airflow_provider_kimi.simulator --speed 15
+  The platform stumbles, and the first DAG of the README gets over it:
+    python -m airflow_provider_kimi.simulator --fault create_batch:503 --fault get_batch:500*2
+  Three rows come back without an answer, and errors are spelled in another way:
+    python -m airflow_provider_kimi.simulator --fail-rows 2 --drop-rows 1 --set error_shape=text
+"""
 
 
 def main() -> None:
-    """Parse the switches, say where it listens, serve until interrupted."""
+    """Parse the options, print where it listens, serve until interrupted."""
     parser = _parser()
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -44,7 +70,6 @@ def main() -> None:
 def _simulator(options: argparse.Namespace) -> KimiSimulator:
     simulator = KimiSimulator(
         options.port,
-        api_key=options.api_key,
         speed=options.speed,
         timing=Timing(options.validating, options.working, options.finalizing, options.cancelling),
         behaviour=Behaviour(**dict(options.set)),
@@ -62,67 +87,89 @@ def _simulator(options: argparse.Namespace) -> KimiSimulator:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_kimi.simulator",
-        description="Serve a simulated Kimi platform on loopback.",
+        description="Serve a simulated Kimi platform on loopback, for the key sk-simulator, until interrupted.",
+        epilog=_EPILOG.format(calls=_indented(", ".join(get_args(CallName))), switches=_switches()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=int, default=8765, help="TCP port; 0 picks a free one (8765)")
-    parser.add_argument("--api-key", default="sk-simulator", help="the only key accepted (sk-simulator)")
-    clock = parser.add_argument_group("clock", "all times in simulated seconds")
-    clock.add_argument("--speed", type=float, default=1.0, help="simulated seconds per real second (1)")
+
+    def add(group: argparse._ActionsContainer, name: str, default: float, metavar: str, text: str) -> None:
+        group.add_argument(
+            f"--{name}", type=type(default), default=default, metavar=metavar, help=f"{text} ({default:g})"
+        )
+
+    add(parser, "port", 8765, "PORT", "TCP port; 0 picks a free one")
+    clock = parser.add_argument_group("clock")
+    add(clock, "speed", 1.0, "FACTOR", "simulated seconds in a real second")
     for name, seconds in dataclasses.asdict(Timing()).items():
         stage = name.removesuffix("_seconds")
-        clock.add_argument(f"--{stage}", type=float, default=seconds, help=f"time spent {stage} ({seconds:g})")
-    clock.add_argument("--latency", type=float, default=0.0, help="real seconds before every answer (0)")
-    answers = parser.add_argument_group("answers")
-    answers.add_argument("--fail-rows", type=int, default=0, help="so many rows end in the error file (0)")
-    answers.add_argument("--drop-rows", type=int, default=0, help="so many rows come back in no file (0)")
-    answers.add_argument("--balance", type=float, default=1000.0, help="money on the account (1000)")
-    names = ", ".join(field.name for field in dataclasses.fields(Behaviour))
-    answers.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        type=_switch,
-        metavar="SWITCH=VALUE",
-        help=f"what the platform leaves open: {names}",
-    )
-    faults = parser.add_argument_group("faults")
-    faults.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        type=_fault,
-        metavar="CALL:KIND[*TIMES]",
-        help=f"KIND: a status such as 500, drop, hang, or cut=BYTES; CALL: {', '.join(get_args(CallName))}",
-    )
+        add(clock, stage, seconds, "SECONDS", f"simulated seconds that a batch is {stage}")
+    add(clock, "latency", 0.0, "SECONDS", "real seconds before every answer")
+    answers = parser.add_argument_group("answers and money")
+    add(answers, "fail-rows", 0, "ROWS", "first rows that end in the error file")
+    add(answers, "drop-rows", 0, "ROWS", "rows behind them that come back in no file")
+    add(answers, "balance", 1000.0, "YUAN", "money on the account; with 0 every batch fails")
+    often = parser.add_argument_group("faults and open points, each as often as needed; their values are listed below")
+    for name, kind, metavar, text in (
+        ("fault", _fault, "CALL:KIND[*TIMES]", "what goes wrong with the next calls"),
+        ("set", _switch, "SWITCH=VALUE", "what the platform does where its documentation leaves it open"),
+    ):
+        often.add_argument(f"--{name}", action="append", default=[], type=kind, metavar=metavar, help=text)
     return parser
 
 
-def _fault(text: str) -> tuple[CallName, dict[str, object]]:
-    call, _, rest = text.partition(":")
-    kind, _, times = rest.partition("*")
-    if call not in get_args(CallName):
-        raise argparse.ArgumentTypeError(f"{call!r} is no call; choose from {', '.join(get_args(CallName))}")
-    fault: dict[str, object] = {"times": int(times or 1)}
-    if kind.isdecimal() and 200 <= int(kind) <= 599:
-        error_type = _ERROR_TYPES.get(int(kind), "server_error")
-        fault |= {"status": int(kind), "error_type": error_type, "html": kind == "504"}
-    elif kind == "drop":
-        fault |= {"drop": True}
-    elif kind == "hang":
+def _switches() -> str:
+    """Every switch with its default and its meaning, as the docstring of `Behaviour` has it."""
+    documented = re.findall(r":param (\w+): (.*?)(?= :param|$)", " ".join((Behaviour.__doc__ or "").split()))
+    return "\n".join(
+        f"  {name}={_spelled(getattr(Behaviour, name))}\n{_indented(text, 6)}" for name, text in documented
+    )
+
+
+def _spelled(value: object) -> str:
+    """Write a value as --set takes it."""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _indented(text: str, columns: int = 2) -> str:
+    return textwrap.fill(text, 100, initial_indent=" " * columns, subsequent_indent=" " * columns)
+
+
+def _fault(text: str) -> tuple[str, dict[str, object]]:
+    found = _FAULT.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not CALL:KIND[*TIMES]; KIND is a status, drop, hang or cut=BYTES"
+        )
+    if found["call"] not in get_args(CallName):
+        raise argparse.ArgumentTypeError(f"{found['call']!r} is not a call; use one of {', '.join(get_args(CallName))}")
+    fault: dict[str, object] = {"times": int(found["times"] or 1), "drop": bool(found["drop"])}
+    if found["status"]:
+        status = int(found["status"])
+        fault |= {"status": status, "error_type": _ERROR_TYPES.get(status, "server_error"), "html": status == 504}
+    if found["hang"]:
         fault |= {"hang_seconds": 3600.0}
-    elif kind.startswith("cut="):
-        fault |= {"cut_after_bytes": int(kind.removeprefix("cut="))}
-    else:
-        raise argparse.ArgumentTypeError(f"{kind!r} is no fault; use a status, drop, hang or cut=BYTES")
-    return call, fault  # type: ignore[return-value]
+    if found["cut"]:
+        fault |= {"cut_after_bytes": int(found["cut"])}
+    return found["call"], fault
 
 
 def _switch(text: str) -> tuple[str, object]:
     name, _, value = text.partition("=")
     kinds = get_type_hints(Behaviour)
     if name not in kinds:
-        raise argparse.ArgumentTypeError(f"{name!r} is no switch; choose from {', '.join(kinds)}")
-    return name, _read_value(kinds[name], value)
+        raise argparse.ArgumentTypeError(f"{name!r} is not a switch; use one of {', '.join(kinds)}")
+    choices = _choices(kinds[name])
+    if choices and value not in choices:
+        raise argparse.ArgumentTypeError(f"{name} cannot be {value!r}; use one of {', '.join(choices)}")
+    return name, choices[value] if choices else _read_value(kinds[name], value)
+
+
+def _choices(kind: Any) -> Mapping[str, object]:
+    """The only values of a switch, as --set takes them; empty where there are more."""
+    values = (True, False) if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
+    return {_spelled(value): value for value in values}
 
 
 def _read_value(kind: Any, text: str) -> object:
@@ -130,22 +177,22 @@ def _read_value(kind: Any, text: str) -> object:
         return text
     if get_origin(kind) is tuple:
         return tuple(text.split(","))
-    if get_origin(kind) is Literal or kind is bool:
-        choices = _BOOLEANS if kind is bool else {str(choice): choice for choice in get_args(kind)}
-        if text.lower() not in choices:
-            raise argparse.ArgumentTypeError(f"{text!r} is no value; choose from {', '.join(choices)}")
-        return choices[text.lower()]
-    return None if not text and type(None) in get_args(kind) else int(text)
+    if not text and type(None) in get_args(kind):
+        return None
+    try:
+        return float(text) if kind is float else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 def _spoil(respond: Responder, failing: int, missing: int) -> Responder:
-    """Let the first rows asked fail, and the next ones come back in no file."""
+    """Let the first rows fail, and the next ones come back in no file."""
     spoilt: dict[str, Answer | RowError | None] = {}
 
     def responder(request: Mapping[str, Any]) -> Answer | RowError | None:
         custom_id = request["custom_id"]
         if not custom_id:
-            return respond(request)  # a chat call is no row
+            return respond(request)  # a chat call
         if len(spoilt) < failing:
             spoilt.setdefault(custom_id, RowError("content_filter", "the request was rejected as high risk"))
         elif len(spoilt) < failing + missing:

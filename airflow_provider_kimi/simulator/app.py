@@ -1,6 +1,7 @@
-"""The HTTP face of the platform: routes, auth, envelopes, faults."""
+"""The platform over HTTP: routes, keys, error envelopes, and the faults that spoil a call."""
 
 import asyncio
+import contextlib
 import json
 import math
 import secrets
@@ -27,17 +28,16 @@ Message = MutableMapping[str, Any]
 
 @dataclass
 class Call:
-    """One call that the simulator received; it stands in the journal from its arrival on.
+    """One call that the simulator received; it is in the journal from its arrival on.
 
-    :param name: Which call of the API, by the name of the hook's method.
+    :param name: The call of the API, by the name of the hook's method.
     :param path: Path with query, as sent.
     :param at: Simulated unix seconds of its arrival.
     :param authorized: Whether the key was right.
-    :param status: HTTP status of the answer; None where none was given, or none yet.
+    :param status: HTTP status of the answer; None while there is none, and where the connection was dropped.
     """
 
     name: str
-    method: str
     path: str
     at: float
     authorized: bool
@@ -55,7 +55,7 @@ class SimulatorApp:
         self._app = Starlette(routes=self._routes(), exception_handlers={404: _no_such_url})
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        """Serve one connection event, keeping the transport at hand for faults that need to close it."""
+        """Serve one connection event; the transport is kept for faults that close the connection."""
         if scope["type"] == "http":
             scope["kimi.transport"] = getattr(getattr(send, "__self__", None), "transport", None)
         await self._app(scope, receive, send)
@@ -85,7 +85,7 @@ class SimulatorApp:
         async def endpoint(request: Request) -> Response:
             authorized = request.headers.get("authorization") == f"Bearer {self.api_key}"
             path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            call = Call(name, request.method, path, self.platform.clock.now(), authorized)
+            call = Call(name, path, self.platform.clock.now(), authorized)
             self.journal.append(call)
             response = await self._answer(name, handler, request, authorized)
             if not isinstance(response, _DroppedResponse):
@@ -101,26 +101,14 @@ class SimulatorApp:
         if (wait := self._seconds_to_wait()) is not None:
             return _fault_response(_too_many_calls(wait))
         fault = self.faults.take(name)
-        if fault is None:
-            return await _guarded(handler, request)
-        response = await _guarded(handler, request) if fault.accepted else None
-        await asyncio.sleep(fault.hang_seconds)
-        if fault.status is not None or fault.drop:
-            if name == "upload_file" and not fault.accepted:
-                async for _ in request.stream():  # read, for clients that listen only after they have sent
-                    pass
-            return _fault_response(fault)
-        response = response or await _guarded(handler, request)
-        if fault.cut_after_bytes is not None:
-            return _CutResponse(response, fault.cut_after_bytes, fault.cut_silently)
-        return response
+        return await (_guarded(handler, request) if fault is None else _spoilt(handler, request, fault))
 
     def _seconds_to_wait(self) -> int | None:
-        """Whole seconds until the rate limit lets a call pass; None: it passes."""
+        """Whole seconds until the rate limit lets this call pass; None: it passes."""
         most, now = self.platform.behaviour.calls_per_minute, self.platform.clock.now()
         if most is None:
             return None
-        earlier = self.journal[:-1]  # the last one asks
+        earlier = self.journal[:-1]  # the last one is this call
         counted = [call.at for call in earlier if call.at > now - 60 and call.authorized and call.status != 429]
         return math.ceil(counted[-most] + 60 - now) if len(counted) >= most else None
 
@@ -184,7 +172,7 @@ class _Json(JSONResponse):
     """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, stays an escape."""
 
     def render(self, content: Any) -> bytes:
-        """Write it."""
+        """Encode the content."""
         return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
@@ -207,8 +195,28 @@ async def _guarded(handler: Handler, request: Request) -> Response:
         return _refusal(rules.invalid(refused.detail))
     except ClientDisconnect:
         return _DroppedResponse()
-    except Exception as error:  # most likely a responder's own fault
+    except Exception as error:  # most likely an error in the responder
         return _refusal(rules.RefusedError(500, "server_error", f"{type(error).__name__}: {error}"))
+
+
+async def _spoilt(handler: Handler, request: Request, fault: Fault) -> Response:
+    response = await _guarded(handler, request) if fault.accepted else None
+    await asyncio.sleep(fault.hang_seconds)
+    if fault.status is not None or fault.drop:
+        if response is None:
+            await _read_whole(request)
+        return _fault_response(fault)
+    response = response or await _guarded(handler, request)
+    if fault.cut_after_bytes is not None:
+        return _CutResponse(response, fault.cut_after_bytes, fault.cut_silently)
+    return response
+
+
+async def _read_whole(request: Request) -> None:
+    """Read the body to its end, because many clients listen only after they have sent it."""
+    with contextlib.suppress(ClientDisconnect):
+        async for _ in request.stream():
+            pass
 
 
 def _key_refusal(request: Request) -> rules.RefusedError:
@@ -223,7 +231,7 @@ def _refusal(refused: rules.RefusedError) -> Response:
 
 
 async def _no_such_url(request: Request, error: Exception) -> Response:
-    """Answer an unknown path as the platform does, outside its own envelope."""
+    """Answer an unknown path as the platform does, which is not its usual envelope."""
     path = request.url.path
     return _Json({"error": "url.not_found", "message": f"the requested url {path} was not found", "url": path}, 404)
 

@@ -1,8 +1,7 @@
-"""Switches for what the platform's documentation leaves open or its sources dispute."""
+"""What a user of the simulator sets: the clock, how long batches take, and what the documentation leaves open."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from time import time as real_time
+from time import time
 from typing import Literal
 
 
@@ -18,7 +17,9 @@ class Timing:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One value for each unknown; the defaults follow the user's guide, then the official documentation.
+    """One switch for each point that the platform's documentation leaves open or that its sources dispute.
+
+    The defaults follow the user's guide, then the official documentation.
 
     :param success_status_code: `response.status_code` of a row that worked: 200 as documented, 0 as two clients
         recorded, None to leave the key out.
@@ -26,24 +27,22 @@ class Behaviour:
         message), `text` (a bare string), `response` (status and body of the refused request), `empty` (status 0
         and an empty body).
     :param empty_file_id: How an absent file id is written: `null`, `empty` (`""`) or `absent` (no key).
-    :param failed_error_file: Whether a batch that failed validation has an error file that says why.
-    :param balance_error_file: The same for a batch that failed for lack of money.
     :param line_errors: Whether faulty lines turn the batch `failed` later, or are `refused` at once with a 400.
     :param forbidden_keys: What a forbidden body key or `stream` does: fail the `batch`, fail the `row`, or `ignore`.
-    :param custom_id_pattern: Regular expression that every whole `custom_id` matches.
+    :param custom_id_pattern: Regular expression that every whole `custom_id` must match.
     :param max_lines: Most lines of an input file; None for no limit.
     :param max_active_batches: Most batches that have not ended; None for no limit.
-    :param expired_output: Whether rows done before the window ended can be downloaded.
+    :param expired_output: Whether the rows of an expired batch that were done can be downloaded.
     :param cancelled_output: The same for a cancelled batch.
-    :param unfinished_rows: Rows never started are `absent` from the files, or lines in the `error_file`.
+    :param unfinished_rows: Whether rows that never started are `absent` from the files, or lines in the `error_file`.
     :param cancel_in_finalizing: Whether a cancel is accepted while results are assembled.
     :param cancel_again_status: HTTP status of a cancel while `cancelling`.
-    :param starve_below_tokens: A cap on the answer (`max_completion_tokens`, `max_tokens`) below so many tokens is
-        used up by thinking, so that the answer comes empty with `finish_reason` `length`; None: never.
+    :param starve_below_tokens: A cap on the answer (`max_completion_tokens`, `max_tokens`) below this number of tokens
+        is used up by thinking: the answer comes empty, with `finish_reason` `length`. None: never.
     :param shuffle_output: Whether output lines come in another order than the input.
     :param final_newline: Whether result files end with a newline.
-    :param null_request_counts: Answer `request_counts: null`.
-    :param newest_first: Order of `GET /batches`.
+    :param null_request_counts: Whether `request_counts` is null.
+    :param newest_first: Whether `GET /batches` begins with the newest batch.
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
     :param max_list_limit: Largest page of `GET /batches`.
@@ -51,18 +50,15 @@ class Behaviour:
         `refused` with a 400.
     :param result_files_listed: Whether output and error files show up in `GET /files` and count.
     :param result_retention_seconds: How long output and error files are kept; None for ever.
-    :param reserve_balance: Whether a batch whose worst-case price exceeds the balance fails.
-    :param batch_allowed: Whether the account may create batches; otherwise a 403.
-    :param calls_per_minute: Most calls in a simulated minute, more get a 429; None for no limit.
-    :param batch_models: Models a batch may use.
+    :param reserve_balance: Whether a batch fails whose worst-case price exceeds the balance.
+    :param calls_per_minute: Most calls in a simulated minute; more get a 429. None for no limit.
+    :param batch_models: Models that a batch may use.
     :param models: Models of `GET /models`.
     """
 
     success_status_code: int | None = 200
     error_shape: Literal["error", "type", "text", "response", "empty"] = "error"
     empty_file_id: Literal["null", "empty", "absent"] = "null"
-    failed_error_file: bool = True
-    balance_error_file: bool = False
     line_errors: Literal["failed", "refused"] = "failed"
     forbidden_keys: Literal["batch", "row", "ignore"] = "batch"
     custom_id_pattern: str = ".+"
@@ -85,7 +81,6 @@ class Behaviour:
     result_files_listed: bool = True
     result_retention_seconds: int | None = None
     reserve_balance: bool = False
-    batch_allowed: bool = True
     calls_per_minute: int | None = None
     batch_models: tuple[str, ...] = ("kimi-k2.6", "kimi-k2.7-code")
     models: tuple[str, ...] = ("kimi-k3", "kimi-k2.6", "kimi-k2.7-code", "kimi-k2.7-code-highspeed")
@@ -95,18 +90,16 @@ class Clock:
     """Simulated time: real, faster, or moved by hand.
 
     :param speed: Simulated seconds per real second; 0 stops the clock, so that only `advance` moves it.
-    :param source: Where real time comes from.
     """
 
-    def __init__(self, speed: float = 1.0, source: Callable[[], float] = real_time) -> None:
+    def __init__(self, speed: float) -> None:
         self._speed = speed
-        self._source = source
-        self._started = source()
+        self._started = time()
         self._advanced = 0.0
 
     def now(self) -> float:
         """Simulated unix seconds."""
-        return self._started + (self._source() - self._started) * self._speed + self._advanced
+        return self._started + (time() - self._started) * self._speed + self._advanced
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward."""

@@ -1,4 +1,4 @@
-"""Scripted faults: what goes wrong with the next calls of one kind."""
+"""Scripted faults: what goes wrong with the next calls of one kind, and how often."""
 
 import threading
 from dataclasses import dataclass, replace
@@ -33,12 +33,12 @@ class Fault:
     :param retry_after: Value of the `retry-after` header, in seconds.
     :param accepted: The platform does the work before the fault hides it.
     :param drop: Close the connection without an answer.
-    :param hang_seconds: Real seconds before anything is answered; a client that leaves before gets nothing done,
+    :param hang_seconds: Real seconds before anything is answered. If the client leaves earlier, nothing is done,
         unless the call was `accepted`.
-    :param cut_after_bytes: Break the body off after so many bytes, with an error on the wire.
+    :param cut_after_bytes: Break the body off after this number of bytes, with an error on the wire.
     :param cut_silently: The cut answer looks complete.
     :param skip: How many calls pass before the fault begins.
-    :param times: How many calls it spoils; None means every call.
+    :param times: How many calls it spoils; None for every call.
     """
 
     status: int | None = None

@@ -1,4 +1,4 @@
-"""The files of an organization: names, quotas and bytes on disk."""
+"""The files of an account: names, quotas, and bytes on disk."""
 
 import secrets
 import shutil
@@ -44,7 +44,7 @@ class FileRecord:
 
 
 class FileStore:
-    """The stored files by id, oldest first. Takes no lock: the platform holds its own around every call."""
+    """The stored files by id, oldest first. The platform holds a lock around every call."""
 
     def __init__(self, clock: Clock, behaviour: Behaviour) -> None:
         self.records: dict[str, FileRecord] = {}
@@ -57,7 +57,7 @@ class FileStore:
         self._folder.cleanup()
 
     def upload(self, filename: str, purpose: str, content: BinaryIO) -> FileRecord:
-        """Store what a client sends, or say why not."""
+        """Store what a client sends, or refuse it."""
         if purpose not in limits.UPLOAD_PURPOSES:
             raise rules.invalid("purpose must be one of file-extract, batch, batch_output, lambda, image, video")
         if purpose == "batch" and not filename.endswith(".jsonl"):
@@ -74,7 +74,7 @@ class FileStore:
         return record
 
     def add_result(self, filename: str, lines: Iterable[bytes], created_at: float) -> str | None:
-        """Store an output or error file, line by line; nothing is stored for no lines."""
+        """Store an output or error file, line by line; without lines there is no file."""
         record = self._new_record(filename, RESULT_PURPOSE, created_at)
         with record.path.open("wb") as stored:
             stored.writelines(line + b"\n" for line in lines)
@@ -90,7 +90,7 @@ class FileStore:
 
     @contextmanager
     def spool(self) -> Iterator[LineSpool]:
-        """A place for lines that are not yet in order."""
+        """Room for lines that are not yet in order."""
         with tempfile.TemporaryFile(dir=self._folder.name) as stored:
             yield LineSpool(stored)
 
@@ -101,13 +101,13 @@ class FileStore:
         return self.records[file_id]
 
     def purpose_of(self, file_id: str) -> str | None:
-        """Purpose of a file; None if there is no such file."""
+        """The purpose of a file; None if there is no such file."""
         return self.records[file_id].purpose if file_id in self.records else None
 
     def delete(self, file_id: str, *, keep_bytes: bool = False) -> None:
         """Forget a file.
 
-        :param keep_bytes: A batch still reads it, so that only its id ends.
+        :param keep_bytes: Whether a batch still reads it, so that only its id goes.
         """
         record = self.get(file_id)
         if not keep_bytes:
@@ -126,7 +126,7 @@ class FileStore:
         return [record for record in self.records.values() if shown or record.purpose != RESULT_PURPOSE]
 
     def drop_old_results(self) -> None:
-        """Delete the result files that the platform keeps no longer."""
+        """Delete the result files that are older than their retention."""
         retention = self._behaviour.result_retention_seconds
         if retention is None:
             return

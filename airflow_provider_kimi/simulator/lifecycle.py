@@ -1,4 +1,4 @@
-"""The status machine: where a batch stands at a moment, computed from its own times."""
+"""The status of a batch at a moment, computed from its own times."""
 
 from dataclasses import dataclass, field
 
@@ -43,7 +43,7 @@ class Stage:
 
 
 def stage_at(batch: BatchRecord, now: float, timing: Timing) -> Stage:
-    """Tell where a batch stands at `now`."""
+    """Compute where a batch stands at `now`."""
     started = batch.created_at + timing.validating_seconds
     worked = started + timing.working_seconds
     completed = worked + timing.finalizing_seconds

@@ -1,7 +1,7 @@
-"""The platform's documented limits, declared a second time on purpose.
+"""The documented limits of the platform, declared a second time on purpose.
 
-The provider has its own list in `airflow_provider_kimi.api.limits`; a test compares the two, so that a wrong
-number in one place cannot confirm itself in the other.
+The provider has its own list in `airflow_provider_kimi.api.limits`. A test compares the two, so that a wrong number
+in one of them is seen.
 """
 
 MAX_FILE_BYTES = 100_000_000
@@ -28,7 +28,7 @@ FIXED_BODY_VALUES = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
 }
-#: Models that refuse to be told not to think; the second is the first one on faster machines.
+#: Models whose thinking cannot be disabled; the second is the first one on faster machines.
 ALWAYS_THINKING_MODELS = ("kimi-k2.7-code", "kimi-k2.7-code-highspeed")
 
 BATCH_STATUSES = (

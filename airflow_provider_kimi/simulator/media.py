@@ -1,4 +1,4 @@
-"""The pictures and videos of a request: where they may come from."""
+"""The images and videos of a request: where they may come from."""
 
 import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ _PART_TYPES = ("image_url", "video_url")
 
 
 def media_problem(messages: Iterable[Mapping[str, Any]], purpose_of: PurposeOf) -> str | None:
-    """Say which picture or video of a request cannot be read, and why."""
+    """Say which image or video of a request cannot be read, and why."""
     for kind, spelled in _media_parts(messages):
         url = spelled.get("url") if isinstance(spelled, dict) else spelled
         problem = _url_problem(url, purpose_of) if isinstance(url, str) else "the url must be a text"
@@ -22,7 +22,7 @@ def media_problem(messages: Iterable[Mapping[str, Any]], purpose_of: PurposeOf) 
 
 
 def _media_parts(messages: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, object]]:
-    """Find them in lists of parts only: a list that was serialized is a text like any other."""
+    """Find them in lists of parts only; a list that was serialized is a text like any other."""
     for message in messages:
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
@@ -38,7 +38,7 @@ def _url_problem(url: str, purpose_of: PurposeOf) -> str | None:
         case "ms":
             file_id = rest.removeprefix("//")
             found = purpose_of(file_id) in MEDIA_PURPOSES
-            return None if found else f"ms://{file_id} is no file uploaded with purpose image or video"
+            return None if found else f"ms://{file_id} is not a file uploaded with purpose image or video"
         case "data":
             return None if _is_base64(rest) else "data must be base64"
     return "the url must begin with data: or ms://"

@@ -1,11 +1,11 @@
-"""The platform's state: files and batches, and every rule about them. Knows nothing of HTTP."""
+"""The platform behind the routes: its files and batches, and what each call does to them. It knows nothing of HTTP."""
 
 import secrets
 import threading
 from typing import Any, BinaryIO
 
 from airflow_provider_kimi.simulator import limits, rules
-from airflow_provider_kimi.simulator.answers import Answer, Responder, RowError, completion, count_tokens
+from airflow_provider_kimi.simulator.answers import Responder, RowError, completion, count_tokens
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock, Timing
 from airflow_provider_kimi.simulator.files import FileRecord, FileStore
 from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage, stage_at
@@ -15,6 +15,9 @@ from airflow_provider_kimi.simulator.thinking import starve
 
 #: Yuan per million output tokens, for the check of the balance before a batch starts.
 _WORST_CASE_YUAN = 16.20
+
+#: The moments that a batch shows beside its create and its expiry.
+_MOMENTS = ("in_progress_at", "finalizing_at", "completed_at", "failed_at", "cancelling_at", "cancelled_at")
 
 
 class Platform:
@@ -71,7 +74,7 @@ class Platform:
         return record
 
     def delete_file(self, file_id: str) -> dict[str, Any]:
-        """Delete for good; a batch that already runs goes on."""
+        """Delete a file; a batch that uses it as its input goes on."""
         with self._lock:
             self._settle_all()
             in_use = any(batch.input_file_id == file_id and not batch.settled for batch in self.batches.values())
@@ -82,20 +85,14 @@ class Platform:
 
     def create_batch(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Accept a batch; what its lines hold is only judged after `validating`."""
-        if not self.behaviour.batch_allowed:
-            raise rules.RefusedError(403, "permission_denied_error", "The Batch API is not open to this account")
         if fields.get("endpoint") != limits.BATCH_ENDPOINT:
             raise rules.invalid(f"endpoint must be {limits.BATCH_ENDPOINT}")
         window = rules.window_seconds(fields.get("completion_window"))
         metadata = rules.check_metadata(fields.get("metadata"))
         with self._lock:
             self._check_active()
-            source = self.files.records.get(str(fields.get("input_file_id")))
-            if source is None or source.purpose != "batch":
-                raise rules.invalid("input_file_id must name a file uploaded with purpose batch")
             created = self.clock.now()
-            if created < source.created_at + self.behaviour.file_lag_seconds:
-                raise rules.invalid(f"input file {source.id} not found")
+            source = self._input_file(fields.get("input_file_id"), created)
             batch = BatchRecord(
                 id=f"batch_{int(created):08x}{secrets.token_hex(8)}",
                 input_file_id=source.id,
@@ -112,6 +109,14 @@ class Platform:
             batch.balance_failure = not batch.problems and self._lacks_money(batch)
             self.batches[batch.id] = batch
             return self._shape(batch)
+
+    def _input_file(self, file_id: object, now: float) -> FileRecord:
+        source = self.files.records.get(str(file_id))
+        if source is None or source.purpose != "batch":
+            raise rules.invalid("input_file_id must name a file uploaded with purpose batch")
+        if now < source.created_at + self.behaviour.file_lag_seconds:
+            raise rules.invalid(f"input file {source.id} not found")
+        return source
 
     def _check_active(self) -> None:
         most = self.behaviour.max_active_batches
@@ -180,12 +185,9 @@ class Platform:
         self.files.drop_old_results()
 
     def _shape(self, batch: BatchRecord) -> dict[str, Any]:
+        """The batch as the API shows it."""
         stage = self.stage(batch)
-        done = batch.completed if batch.settled else int(batch.total * stage.share_done)
-        counts = {"total": batch.total, "completed": done, "failed": batch.failed}
-        if stage.status == "validating":
-            counts = {"total": 0, "completed": 0, "failed": 0}
-        shape: dict[str, Any] = {
+        return {
             "id": batch.id,
             "object": "batch",
             "endpoint": batch.endpoint,
@@ -194,22 +196,26 @@ class Platform:
             "status": stage.status,
             "created_at": int(batch.created_at),
             "expires_at": int(batch.expires_at),
-            "request_counts": None if self.behaviour.null_request_counts else counts,
+            "request_counts": None if self.behaviour.null_request_counts else _counts(batch, stage),
             "metadata": batch.metadata,
+            **{name: None if (at := getattr(stage, name)) is None else int(at) for name in _MOMENTS},
+            **self._file_ids(output_file_id=batch.output_file_id, error_file_id=batch.error_file_id),
         }
-        for name in ("in_progress", "finalizing", "completed", "failed", "cancelling", "cancelled"):
-            at = getattr(stage, f"{name}_at")
-            shape[f"{name}_at"] = None if at is None else int(at)
-        for name in ("output_file_id", "error_file_id"):
-            file_id = getattr(batch, name)
-            if file_id is not None or self.behaviour.empty_file_id != "absent":
-                shape[name] = "" if file_id is None and self.behaviour.empty_file_id == "empty" else file_id
-        return shape
 
-    # The rest
+    def _file_ids(self, **file_ids: str | None) -> dict[str, str | None]:
+        """Spell the ids of result files, of which some may be absent."""
+        match self.behaviour.empty_file_id:
+            case "null":
+                return file_ids
+            case "empty":
+                return {name: file_id or "" for name, file_id in file_ids.items()}
+            case "absent":
+                return {name: file_id for name, file_id in file_ids.items() if file_id}
+
+    # Models, money and chat
 
     def list_models(self) -> dict[str, Any]:
-        """The models that the key may use."""
+        """The models that the key can use."""
         data = [
             {
                 "id": model,
@@ -226,7 +232,7 @@ class Platform:
         return {"object": "list", "data": data}
 
     def get_balance(self) -> dict[str, Any]:
-        """Money left."""
+        """The money on the account."""
         data = {"available_balance": self.balance, "voucher_balance": 0.0, "cash_balance": self.balance}
         return {"code": 0, "scode": "0x0", "status": True, "data": data}
 
@@ -238,6 +244,16 @@ class Platform:
     def chat(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Answer at once, at the standard price."""
         self._check_model(fields)
+        self._check_chat(fields)
+        answer = self.responder({"custom_id": "", "body": fields})
+        if answer is None:
+            raise rules.RefusedError(500, "server_error", "no answer")
+        if isinstance(answer, RowError):
+            raise rules.RefusedError(answer.status_code, answer.code, answer.message)
+        answer = starve(answer, fields, self.behaviour.starve_below_tokens)
+        return completion(fields, answer, int(self.clock.now()))
+
+    def _check_chat(self, fields: dict[str, Any]) -> None:
         if self.balance <= 0:
             raise rules.RefusedError(429, "exceeded_current_quota_error", "suspended due to insufficient balance")
         if key := rules.unfixed_key(fields):
@@ -249,17 +265,17 @@ class Platform:
             problem = rules.request_problem(fields, self.files.purpose_of)
         if problem:
             raise rules.invalid(problem)
-        answer = self.responder({"custom_id": "", "body": fields})
-        if answer is None:
-            raise rules.RefusedError(500, "server_error", "no answer")
-        if isinstance(answer, RowError):
-            raise rules.RefusedError(answer.status_code, answer.code, answer.message)
-        assert isinstance(answer, Answer)
-        answer = starve(answer, fields, self.behaviour.starve_below_tokens)
-        return completion(fields, answer, int(self.clock.now()))
 
     def _check_model(self, fields: dict[str, Any]) -> None:
         if fields.get("model") not in self.behaviour.models:
             raise rules.not_found(f"Not found the model {fields.get('model')!r} or Permission denied")
         if problem := rules.messages_problem(fields):
             raise rules.invalid(problem)
+
+
+def _counts(batch: BatchRecord, stage: Stage) -> dict[str, int]:
+    """Rows by fate: zeros while the lines are validated, an estimate while they are worked on."""
+    if stage.status == "validating":
+        return {"total": 0, "completed": 0, "failed": 0}
+    done = batch.completed if batch.settled else int(batch.total * stage.share_done)
+    return {"total": batch.total, "completed": done, "failed": batch.failed}

@@ -1,4 +1,4 @@
-"""Writes the output and error file of a batch that has ended."""
+"""The output and error file of a batch that has ended, line by line."""
 
 import json
 import random
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 def write_results(platform: "Platform", batch: BatchRecord, stage: Stage) -> None:
     """Answer the rows that were done, and store what the batch's status lets a client download."""
     ended = stage.completed_at or stage.failed_at or stage.cancelled_at or batch.expires_at
+    add = platform.files.add_result
     if stage.status == "failed":
-        _write_failure(platform, batch, ended)
+        reasons = (_error_line(platform, custom_id, error) for custom_id, error in batch.problems)
+        batch.error_file_id = add(f"{batch.id}_error.jsonl", reasons, ended)
         return
     if batch.problems:
-        return  # ended before the validation that would have refused its lines
+        return  # it ended before the validation that would have refused its lines
     with platform.files.spool() as output, platform.files.spool() as errors:
         for line, good in _answered_lines(platform, batch, stage):
             (output if good else errors).add(line)
@@ -33,18 +35,8 @@ def write_results(platform: "Platform", batch: BatchRecord, stage: Stage) -> Non
         order = array("Q", range(len(output)))
         if platform.behaviour.shuffle_output:
             random.Random(batch.id).shuffle(order)
-        add = platform.files.add_result
         batch.output_file_id = add(f"{batch.id}_output.jsonl", output.lines(order), ended)
         batch.error_file_id = add(f"{batch.id}_error.jsonl", errors.lines(range(len(errors))), ended)
-
-
-def _write_failure(platform: "Platform", batch: BatchRecord, ended: float) -> None:
-    behaviour = platform.behaviour
-    reasons = batch.problems if behaviour.failed_error_file else []
-    if batch.balance_failure and behaviour.balance_error_file:
-        reasons = [("", RowError("failed_precondition", "user has insufficient balance"))]
-    lines = (_error_line(platform, custom_id, error) for custom_id, error in reasons)
-    batch.error_file_id = platform.files.add_result(f"{batch.id}_error.jsonl", lines, ended)
 
 
 def _answered_lines(platform: "Platform", batch: BatchRecord, stage: Stage) -> Iterator[tuple[bytes, bool]]:

@@ -1,4 +1,4 @@
-"""What the platform refuses: at once with a 400, or later by failing the batch or a row of it."""
+"""What the platform refuses: at once with a 400, or later by failing the batch or one of its rows."""
 
 import json
 import re
@@ -80,7 +80,7 @@ def line_problems(lines: Iterable[bytes], behaviour: Behaviour) -> Iterator[tupl
 
 
 def _read_object(line: bytes) -> dict[str, Any] | None:
-    """Read a line as strictly as the standard has it: UTF-8 without BOM, no NaN."""
+    """Read a line by the letter of the standard: UTF-8 without BOM, and NaN refused."""
     try:
         request = json.loads(line.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

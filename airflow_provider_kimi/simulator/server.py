@@ -1,4 +1,4 @@
-"""`KimiSimulator`: the simulated platform on a loopback port, from Python."""
+"""`KimiSimulator`: the simulated platform on a loopback port, for Python code."""
 
 import socket
 import threading
@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import uvicorn
 
-from airflow_provider_kimi.simulator.answers import Responder, label_answer
+from airflow_provider_kimi.simulator.answers import Responder
 from airflow_provider_kimi.simulator.app import Call, SimulatorApp
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock, Timing
 from airflow_provider_kimi.simulator.faults import CallName, Fault
+from airflow_provider_kimi.simulator.labels import label_answer
 from airflow_provider_kimi.simulator.lifecycle import BatchRecord
 from airflow_provider_kimi.simulator.platform import Platform
 
@@ -25,8 +26,8 @@ class KimiSimulator:
     :param api_key: The only key it accepts.
     :param speed: Simulated seconds per real second; 0 stops the clock, so that only `advance` moves it.
     :param timing: How long batches stay in each state.
-    :param behaviour: Switches for what the platform's documentation leaves open.
-    :param responder: What the model answers; None labels by simple word lists.
+    :param behaviour: What the platform does where its documentation leaves it open.
+    :param responder: What the model answers; None labels by word lists.
     :param balance: Money on the account.
     """
 
@@ -53,12 +54,12 @@ class KimiSimulator:
 
     @property
     def base_url(self) -> str:
-        """What a connection's host is set to."""
+        """The host of a connection."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
     def api_key(self) -> str:
-        """What a connection's password is set to."""
+        """The password of a connection."""
         return self._app.api_key
 
     @property
@@ -72,15 +73,15 @@ class KimiSimulator:
         return self._platform.batches
 
     def status(self, batch_id: str) -> str:
-        """Return a batch's status now, without a call in the journal."""
+        """Read a batch's status; the journal does not show it."""
         return str(self._platform.get_batch(batch_id)["status"])
 
     def file_content(self, file_id: str) -> bytes:
-        """Return a stored file's bytes, without a call in the journal."""
+        """Read a stored file's bytes; the journal does not show it."""
         return self._platform.get_file(file_id).path.read_bytes()
 
     def replace_content(self, file_id: str, content: bytes) -> None:
-        """Change a stored file's bytes, to let the platform answer what no responder can."""
+        """Change a stored file's bytes, for answers that no responder can give."""
         self._platform.get_file(file_id).path.write_bytes(content)
 
     def file_ids(self, purpose: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Lines on their way into a result file."""
+"""The lines of a result file, on disk until their order is known."""
 
 from array import array
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from typing import IO
 
 
 class LineSpool:
-    """Lines that wait on disk until their order is known: in memory is only where each of them begins.
+    """Lines on disk; memory holds only where each of them begins.
 
     :param stored: An empty file, open for reading and writing.
     """

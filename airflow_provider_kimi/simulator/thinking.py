@@ -1,4 +1,4 @@
-"""Thinking: which requests do it, what it does not go together with, and what a small cap makes of it."""
+"""Thinking: which requests do it, what it clashes with, and what it leaves of a small cap on the answer."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ _THOUGHT = "Let me think about this. "
 
 
 def thinks(body: Mapping[str, Any]) -> bool:
-    """Tell whether the model thinks before it answers, as it does unless told otherwise."""
+    """Whether the model thinks before it answers, as it does by default."""
     asked = body.get("thinking")
     return not (isinstance(asked, dict) and asked.get("type") == "disabled")
 
 
 def conflict(body: Mapping[str, Any]) -> str | None:
-    """Name the parameters of a request that do not go together or are of a wrong kind; a null is as good as nothing."""
+    """Name the parameters of a request that clash or have a wrong type; null counts as absent."""
     for key in ("max_completion_tokens", "max_tokens"):
         if body.get(key) is not None and (type(body[key]) is not int or body[key] < 1):
             return f"{key} must be a positive integer"
@@ -32,16 +32,16 @@ def conflict(body: Mapping[str, Any]) -> str | None:
 
 
 def token_cap(body: Mapping[str, Any]) -> int | None:
-    """Most tokens that an answer may have, thoughts among them; None where the request does not say."""
+    """Most tokens that an answer may have, thoughts included; None where the request does not say."""
     asked = body.get("max_completion_tokens", body.get("max_tokens"))
     return asked if isinstance(asked, int) else None
 
 
 def starve(answer: Answer, body: Mapping[str, Any], below: int | None) -> Answer:
-    """Let the thoughts use up a cap below so many tokens, so that no text is left to answer with."""
+    """Let the thoughts use up a cap below this number of tokens, so that the answer comes empty."""
     cap = token_cap(body)
     if below is None or cap is None or cap >= below or not thinks(body):
         return answer
-    characters = max(cap - 1, 0)  # a character counts as a token, and an empty text as one
+    characters = max(cap - 1, 0)  # a character counts as one token, and so does an empty text
     thoughts = (_THOUGHT * (characters // len(_THOUGHT) + 1))[:characters]
     return dataclasses.replace(answer, content="", finish_reason="length", reasoning_content=thoughts)

@@ -47,30 +47,30 @@ class TestALabelIsPicked:
             ("", "请判断以下评论是正面还是负面：物流太慢，失望", "负面"),
         ],
     )
-    def test_as_the_prompt_and_the_text_say(self, system: str, user: str, answer: str) -> None:
+    def test_a_label_is_picked_as_the_prompt_and_the_text_say(self, system: str, user: str, answer: str) -> None:
         assert label(system, user) == answer
 
-    def test_as_json_where_json_is_asked_for(self) -> None:
+    def test_a_label_is_json_where_json_is_asked_for(self) -> None:
         for kind in ("json_object", "json_schema"):
             content = label("标签：好评、差评", "垃圾", response_format={"type": kind})
             assert content == '{"label": "差评"}'
         assert label("标签：好评、差评", "垃圾", response_format={"type": "text"}) == "差评"
 
-    def test_from_the_parts_of_a_message(self) -> None:
+    def test_a_label_is_read_from_the_parts_of_a_message(self) -> None:
         parts = [{"type": "image_url", "image_url": {"url": "ms://file_x"}}, {"type": "text", "text": "很烂"}]
         assert label("标签：好评、差评", parts) == "差评"
 
-    def test_always_from_the_list(self) -> None:
+    def test_a_label_is_always_one_of_the_list(self) -> None:
         answers = {label("Labels: red, green, blue", f"thing number {number}") for number in range(50)}
         assert answers == {"red", "green", "blue"}
 
-    def test_quickly_even_in_a_long_text_without_any(self) -> None:
+    def test_a_long_text_without_labels_is_read_quickly(self) -> None:
         started = time.monotonic()
         for text in ("a" * 50_000, "a," * 25_000, "好" * 50_000, "label: " * 10_000):
             assert label("", text) == f"{len(text)} characters read."
         assert time.monotonic() - started < 5
 
-    def test_the_same_on_every_platform_and_every_time(self, start: Start) -> None:
+    def test_the_same_request_gets_the_same_label_on_every_simulator(self, start: Start) -> None:
         fields = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Labels: a, b, c. Which?"}]}
         answers = [call(start()[0], "POST", "/chat/completions", fields).json() for _ in range(3)]
         for answer in answers:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TestTheClock:
-    def test_stands_still_until_it_is_advanced(self, sim: KimiSimulator) -> None:
+    def test_the_clock_stands_still_until_it_is_advanced(self, sim: KimiSimulator) -> None:
         before = sim.now()
         time.sleep(0.05)
         assert sim.now() == before
@@ -28,14 +28,14 @@ class TestTheClock:
         sim.advance(86_400)
         assert sim.now() == before + 86_400.5
 
-    def test_starts_at_the_real_time_and_runs_with_it(self, start: Start) -> None:
+    def test_the_clock_starts_at_the_real_time_and_runs_with_it(self, start: Start) -> None:
         sim, _ = start(options={"speed": 1.0})
         assert abs(sim.now() - time.time()) < 5
         before = sim.now()
         time.sleep(0.1)
         assert 0.1 <= sim.now() - before < 5
 
-    def test_can_run_faster_and_be_advanced_as_well(self, start: Start) -> None:
+    def test_the_clock_can_run_faster_and_be_advanced_as_well(self, start: Start) -> None:
         sim, client = start(options={"speed": 500.0})
         batch_id = submit(client)
         deadline = time.monotonic() + 10
@@ -83,7 +83,7 @@ def test_many_clients_may_call_at_once(sim: KimiSimulator, client: "OpenAI") -> 
 
 
 class TestASimulatorThatHasEnded:
-    def test_is_reached_no_more_and_still_tells_what_it_saw(self, sdk: Connector) -> None:
+    def test_a_simulator_that_has_ended_is_not_reachable_and_keeps_its_journal(self, sdk: Connector) -> None:
         import openai
 
         with KimiSimulator(speed=0) as sim:
@@ -94,7 +94,7 @@ class TestASimulatorThatHasEnded:
         assert [sent.status for sent in sim.journal] == [200, 200, 200]
         assert list(sim.batches) == [batch_id]
 
-    def test_frees_its_port(self, sdk: Connector) -> None:
+    def test_a_simulator_that_has_ended_frees_its_port(self, sdk: Connector) -> None:
         with KimiSimulator() as sim:
             port = int(sim.base_url.split(":")[2].removesuffix("/v1"))
             assert call(sim, "GET", "/models").status == 200
@@ -102,7 +102,7 @@ class TestASimulatorThatHasEnded:
             assert again.base_url == sim.base_url
             assert sdk(again).models.list().data
 
-    def test_leaves_no_folder_behind_however_it_ended(self, tmp_path: Path) -> None:
+    def test_a_simulator_leaves_no_folder_behind_however_it_ends(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             script = (
                 "from airflow_provider_kimi.simulator import KimiSimulator\n"

@@ -85,7 +85,7 @@ def ended_batch(client: "OpenAI", *rows: object) -> Any:
 
 class TestTheCommand:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-    def test_prints_one_line_serves_and_ends_cleanly(self, run: Run, number: signal.Signals) -> None:
+    def test_the_command_prints_one_line_serves_and_ends_cleanly(self, run: Run, number: signal.Signals) -> None:
         process, client = run()
         assert re.fullmatch(r"ready http://127\.0\.0\.1:\d+/v1\n", process.first_line)
         assert create(client, upload(client)).status == "validating"
@@ -96,7 +96,7 @@ class TestTheCommand:
         assert list(process.folder.iterdir()) == []
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-    def test_ends_as_cleanly_in_the_middle_of_a_call(self, run: Run, number: signal.Signals) -> None:
+    def test_the_command_ends_as_cleanly_in_the_middle_of_a_call(self, run: Run, number: signal.Signals) -> None:
         process, _ = run("--fault", "list_models:hang")
         connection = http.client.HTTPConnection(process.base_url.split("/")[2], timeout=20)
         connection.request("GET", "/v1/models", headers={"Authorization": "Bearer sk-simulator"})
@@ -108,19 +108,19 @@ class TestTheCommand:
         connection.close()
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-    def test_ends_as_cleanly_the_moment_it_is_ready(self, run: Run, number: signal.Signals) -> None:
+    def test_the_command_ends_as_cleanly_the_moment_it_is_ready(self, run: Run, number: signal.Signals) -> None:
         process, _ = run()
         assert process.end(number) == (0, "", "")
         assert list(process.folder.iterdir()) == []
 
-    def test_explains_itself(self) -> None:
+    def test_the_help_explains_every_option_call_and_switch(self) -> None:
         shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=30, check=True)
         for option in ("--port", "--speed", "--latency", "--working", "--fail-rows", "--balance", "--set", "--fault"):
             assert option in shown.stdout
         for name in ("error_shape", "cancel_in_finalizing", "create_batch", "download_file", "hang", "cut=BYTES"):
             assert name in shown.stdout
 
-    def test_listens_where_it_is_told_and_says_so_if_it_cannot(self, run: Run) -> None:
+    def test_the_command_listens_on_the_given_port_and_says_so_if_it_cannot(self, run: Run) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
             refusal = subprocess.run(
@@ -152,7 +152,7 @@ class TestItsOptions:
         assert '"row-1"' in errors
         assert '"row-5"' in client.files.content(batch.output_file_id).text
 
-    def test_set_turns_switches(self, run: Run) -> None:
+    def test_set_changes_switches_of_every_kind(self, run: Run) -> None:
         switches = ("success_status_code=", "shuffle_output=no", "final_newline=False", "error_shape=text")
         lists = ("max_list_limit=1", "batch_models=kimi-k8,kimi-k9", "cancel_again_status=200")
         process, client = run("--speed", "500", *(part for each in switches + lists for part in ("--set", each)))
@@ -163,7 +163,7 @@ class TestItsOptions:
         submit(client)
         assert len(call(process.base_url, "GET", "/batches?limit=100").json()["data"]) == 1
 
-    def test_faults_come_as_told(self, run: Run) -> None:
+    def test_faults_come_as_scripted(self, run: Run) -> None:
         faults = ("create_batch:429*2", "list_models:504", "list_files:drop", "download_file:cut=3", "chat:503")
         process, client = run(*(part for fault in faults for part in ("--fault", fault)))
         file_id = upload(client, jsonl(line()))
@@ -178,7 +178,7 @@ class TestItsOptions:
             call(process.base_url, "GET", f"/files/{file_id}/content")
         assert call(process.base_url, "POST", "/chat/completions", {}).error[:2] == (503, "server_unavailable")
 
-    def test_key_balance_and_latency(self, run: Run) -> None:
+    def test_balance_and_latency_are_options(self, run: Run) -> None:
         process, client = run("--api-key", "sk-mine", "--balance", "2.5", "--latency", "0.2", "--fault", "get_file:500")
         assert refused(client.models.list)[0] == 401
         headers = {"Authorization": "Bearer sk-mine"}
@@ -203,7 +203,7 @@ class TestItsOptions:
             ("--port", "70000", "cannot listen on port 70000"),
         ],
     )
-    def test_that_make_no_sense_are_refused_in_a_sentence(self, option: str, value: str, reason: str) -> None:
+    def test_an_option_that_makes_no_sense_is_refused_in_a_sentence(self, option: str, value: str, reason: str) -> None:
         refusal = subprocess.run([*COMMAND, option, value], capture_output=True, text=True, timeout=30, check=False)
         assert (refusal.returncode, refusal.stdout) == (2, "")
         assert reason in refusal.stderr

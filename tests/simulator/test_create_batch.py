@@ -29,7 +29,9 @@ DROPPED = object()
         pytest.param({"metadata": {"a": None}}, "metadata", id="value is null"),
     ],
 )
-def test_a_bad_parameter_is_named(lasting: KimiSimulator, lasting_client: "OpenAI", changes: Any, reason: str) -> None:
+def test_a_create_with_a_bad_parameter_is_refused_by_name(
+    lasting: KimiSimulator, lasting_client: "OpenAI", changes: Any, reason: str
+) -> None:
     fields = {"input_file_id": upload(lasting_client), "endpoint": ENDPOINT, "completion_window": "24h", **changes}
     sent = {name: value for name, value in fields.items() if value is not DROPPED}
     status, error_type, message = call(lasting, "POST", "/batches", sent).error
@@ -54,7 +56,9 @@ def test_a_window_from_12_hours_to_7_days_sets_the_expiry(sim: KimiSimulator, cl
     ],
     ids=lambda window: repr(window)[:12],
 )
-def test_any_other_window_is_refused(lasting: KimiSimulator, lasting_client: "OpenAI", window: Any) -> None:
+def test_a_window_of_any_other_length_or_spelling_is_refused(
+    lasting: KimiSimulator, lasting_client: "OpenAI", window: Any
+) -> None:
     fields = {"input_file_id": upload(lasting_client), "endpoint": ENDPOINT, "completion_window": window}
     status, error_type, message = call(lasting, "POST", "/batches", fields).error
     assert (status, error_type) == (400, "invalid_request_error")
@@ -72,7 +76,9 @@ class TestMetadata:
             pytest.param({}, id="none"),
         ],
     )
-    def test_is_kept_up_to_its_limits(self, sim: KimiSimulator, client: "OpenAI", metadata: dict[str, str]) -> None:
+    def test_metadata_is_kept_up_to_its_limits(
+        self, sim: KimiSimulator, client: "OpenAI", metadata: dict[str, str]
+    ) -> None:
         assert create(client, upload(client), metadata=metadata).metadata == metadata
 
     @pytest.mark.parametrize(
@@ -83,7 +89,7 @@ class TestMetadata:
             pytest.param({"k": "v" * 513}, id="value of 513 characters"),
         ],
     )
-    def test_is_refused_beyond_them(self, lasting_client: "OpenAI", metadata: dict[str, str]) -> None:
+    def test_metadata_beyond_its_limits_is_refused(self, lasting_client: "OpenAI", metadata: dict[str, str]) -> None:
         status, error_type, message = refused(lambda: create(lasting_client, upload(lasting_client), metadata=metadata))
         assert (status, error_type) == (400, "invalid_request_error")
         assert "metadata" in message

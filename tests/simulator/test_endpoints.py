@@ -52,21 +52,21 @@ class TestTheKeyIsAskedForByEveryEndpoint:
             ),
         ],
     )
-    def test_and_a_bad_one_gets_a_401(
+    def test_every_endpoint_answers_a_bad_key_with_401(
         self, lasting: KimiSimulator, name: str, method: str, path: str, header: Any, error_type: str, message: str
     ) -> None:
         assert call(lasting, method, path, headers=header).error == (401, error_type, message)
         assert (lasting.journal[-1].name, lasting.journal[-1].authorized) == (name, False)
 
-    def test_and_the_sdk_reads_the_401(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_the_sdk_reads_the_401_of_a_bad_key(self, sim: KimiSimulator, client: "OpenAI") -> None:
         wrong = client.with_options(api_key="sk-of-another-region")
         assert refused(wrong.models.list) == (401, "invalid_authentication_error", "Invalid Authentication")
 
-    def test_and_a_large_upload_with_a_bad_one_still_gets_its_401(self, client: "OpenAI") -> None:
+    def test_a_large_upload_with_a_bad_key_gets_its_401(self, client: "OpenAI") -> None:
         wrong = client.with_options(api_key="sk-wrong")
         assert refused(lambda: upload(wrong, b"x" * 20_000_000))[0] == 401
 
-    def test_and_it_is_a_keyword_of_the_simulator(self, start: Start) -> None:
+    def test_the_key_of_a_simulator_can_be_chosen(self, start: Start) -> None:
         sim, client = start(options={"api_key": "sk-mine"})
         assert sim.api_key == "sk-mine"
         assert refused(client.models.list)[0] == 401
@@ -74,7 +74,7 @@ class TestTheKeyIsAskedForByEveryEndpoint:
 
 
 class TestFiles:
-    def test_have_the_documented_shape(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_file_has_the_documented_shape(self, sim: KimiSimulator, client: "OpenAI") -> None:
         created_at = int(sim.now())
         file_id = upload(client, jsonl(line()), "reviews.jsonl")
         shape = {
@@ -99,14 +99,14 @@ class TestFiles:
         }
         assert [file.id for file in client.files.list()] == [file_id]
 
-    def test_come_back_byte_for_byte_as_plain_text(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_file_comes_back_byte_for_byte_as_plain_text(self, sim: KimiSimulator, client: "OpenAI") -> None:
         content = "\u2028\x85 很好\r\n\n".encode() + bytes(range(256))
         file_id = upload(client, content)
         assert client.files.content(file_id).read() == content
         assert sim.file_content(file_id) == content
         assert call(sim, "GET", f"/files/{file_id}/content").headers["content-type"].startswith("text/plain")
 
-    def test_are_gone_once_deleted_and_cannot_be_deleted_twice(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_deleted_file_is_gone_and_cannot_be_deleted_twice(self, sim: KimiSimulator, client: "OpenAI") -> None:
         file_id = upload(client)
         assert call(sim, "DELETE", f"/files/{file_id}").json() == {"id": file_id, "object": "file", "deleted": True}
         missing = (404, "resource_not_found_error", f"file {file_id} not found")
@@ -118,7 +118,7 @@ class TestFiles:
 
 
 class TestBatches:
-    def test_have_the_documented_shape_with_explicit_nulls(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_batch_has_the_documented_shape_with_explicit_nulls(self, sim: KimiSimulator, client: "OpenAI") -> None:
         file_id = upload(client)
         now = int(sim.now())
         fields = {"input_file_id": file_id, "endpoint": ENDPOINT, "completion_window": "24h"}
@@ -149,21 +149,21 @@ class TestBatches:
         assert call(sim, "GET", f"/batches/{shape['id']}").json() == shape
         assert call(sim, "GET", "/batches").json() == {"object": "list", "data": [shape], "has_more": False}
 
-    def test_echo_their_metadata_even_half_a_surrogate_pair(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_batch_echoes_its_metadata_even_half_a_surrogate_pair(self, sim: KimiSimulator, client: "OpenAI") -> None:
         metadata = {"dag": "标注", "odd": "\ud83d", "empty": ""}
         batch_id = create(client, upload(client), metadata={"plain": "yes"}).id
         assert client.batches.retrieve(batch_id).metadata == {"plain": "yes"}
         fields = {"input_file_id": upload(client), "endpoint": ENDPOINT, "completion_window": "1d"}
         assert call(sim, "POST", "/batches", {**fields, "metadata": metadata}).json()["metadata"] == metadata
 
-    def test_are_unknown_by_another_id(self, lasting_client: "OpenAI") -> None:
+    def test_a_batch_is_unknown_under_another_id(self, lasting_client: "OpenAI") -> None:
         missing = (404, "resource_not_found_error", "batch batch_gone not found")
         assert refused(lambda: lasting_client.batches.retrieve("batch_gone")) == missing
         assert refused(lambda: lasting_client.batches.cancel("batch_gone")) == missing
 
 
 class TestOutputAndErrorFiles:
-    def test_hold_the_documented_lines_and_are_files_like_any_other(self, start: Start) -> None:
+    def test_result_files_hold_the_documented_lines_and_are_files_like_any_other(self, start: Start) -> None:
         def respond(request: Any) -> Answer | RowError:
             if request["custom_id"] == "bad":
                 return RowError("content_filter", "high risk")
@@ -203,7 +203,7 @@ class TestOutputAndErrorFiles:
         assert listed[batch.output_file_id] == ("batch_output", batch.completed_at)
         assert client.files.delete(batch.output_file_id).deleted
 
-    def test_are_valid_utf8_whatever_a_custom_id_holds(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_result_files_are_valid_utf8_whatever_a_custom_id_holds(self, sim: KimiSimulator, client: "OpenAI") -> None:
         batch = finish(sim, client, json.dumps(line("half \ud83d")).encode(), line("行\u2028"))
         assert batch.output_file_id
         rows = [json.loads(row) for row in sim.file_content(batch.output_file_id).decode().split("\n") if row]
@@ -244,7 +244,7 @@ class TestTheOtherEndpoints:
         parts = [{"type": "text", "text": "hello world, hello"}, {"type": "image_url", "image_url": "ms://x"}]
         assert 0 < count("hello") < count("hello world, hello") == count(parts)
 
-    def test_chat_answers_at_once(self, lasting_client: "OpenAI") -> None:
+    def test_a_chat_call_is_answered_at_once(self, lasting_client: "OpenAI") -> None:
         answer = lasting_client.chat.completions.create(
             model="kimi-k2.6",
             messages=[{"role": "user", "content": "Labels: good, bad. I love it"}],
@@ -268,11 +268,13 @@ class TestTheOtherEndpoints:
             pytest.param({"model": ["x"]}, 404, "resource_not_found_error", id="model is no text"),
         ],
     )
-    def test_chat_refuses(self, lasting: KimiSimulator, fields: Any, status: int, error_type: str) -> None:
+    def test_a_chat_call_is_refused_with_the_documented_status(
+        self, lasting: KimiSimulator, fields: Any, status: int, error_type: str
+    ) -> None:
         sent = {"model": "kimi-k2.6", "messages": HELLO, **fields}
         assert call(lasting, "POST", "/chat/completions", sent).error[:2] == (status, error_type)
 
-    def test_chat_needs_money(self, start: Start) -> None:
+    def test_a_chat_call_without_money_on_the_account_is_refused(self, start: Start) -> None:
         sim, _ = start(options={"balance": 0})
         reply = call(sim, "POST", "/chat/completions", {"model": "kimi-k2.6", "messages": HELLO})
         assert reply.error[:2] == (429, "exceeded_current_quota_error")
@@ -291,7 +293,9 @@ class TestOddInputGetsAnErrorEnvelope:
             pytest.param(b"1" * 10_000, id="too many digits"),
         ],
     )
-    def test_where_the_body_is_no_json_object(self, lasting: KimiSimulator, path: str, body: bytes) -> None:
+    def test_a_body_that_is_not_a_json_object_gets_an_error_envelope(
+        self, lasting: KimiSimulator, path: str, body: bytes
+    ) -> None:
         assert call(lasting, "POST", path, body=body).error[:2] == (400, "invalid_request_error")
 
     @pytest.mark.parametrize(
@@ -312,17 +316,19 @@ class TestOddInputGetsAnErrorEnvelope:
             ),
         ],
     )
-    def test_where_an_upload_is_no_file(self, lasting: KimiSimulator, kind: str, body: bytes) -> None:
+    def test_an_upload_without_a_file_gets_an_error_envelope(
+        self, lasting: KimiSimulator, kind: str, body: bytes
+    ) -> None:
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": kind}
         assert call(lasting, "POST", "/files", body=body, headers=headers).error[:2] == (400, "invalid_request_error")
 
-    def test_but_an_unknown_url_answers_as_the_platform_does(self, lasting: KimiSimulator) -> None:
+    def test_an_unknown_url_is_answered_as_the_platform_does(self, lasting: KimiSimulator) -> None:
         reply = call(lasting, "GET", "/caching")
         assert reply.status == 404
         assert reply.json()["error"] == "url.not_found"
         assert set(reply.json()) == {"error", "message", "url"}
 
-    def test_also_where_a_responder_breaks_and_the_fault_stays_visible(self, start: Start) -> None:
+    def test_an_error_in_a_responder_is_answered_with_500_and_its_text(self, start: Start) -> None:
         def respond(request: Any) -> Answer:
             raise LookupError("no such prompt")
 
@@ -338,12 +344,12 @@ class TestOddInputGetsAnErrorEnvelope:
 
 
 class TestEveryAnswer:
-    def test_carries_a_request_id_of_its_own_under_kimis_name(self, lasting: KimiSimulator) -> None:
+    def test_every_answer_carries_a_request_id_of_its_own_under_kimis_name(self, lasting: KimiSimulator) -> None:
         replies = [call(lasting, method, path) for _, method, path in ENDPOINTS]
         assert len({reply.headers["msh-request-id"] for reply in replies}) == len(ENDPOINTS)
         assert not any("x-request-id" in reply.headers for reply in replies)
 
-    def test_is_in_the_journal_in_order(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_every_call_is_in_the_journal_in_order(self, sim: KimiSimulator, client: "OpenAI") -> None:
         file_id = upload(client)
         sim.advance(10)
         client.batches.list(limit=7)

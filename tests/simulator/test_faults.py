@@ -25,12 +25,12 @@ def unanswered(act: Any) -> bool:
 
 
 class TestAStatus:
-    def test_is_an_error_envelope_with_the_given_text_once(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_status_is_an_error_envelope_with_the_given_text_once(self, sim: KimiSimulator, client: "OpenAI") -> None:
         sim.inject("list_models", status=503, error_type="server_unavailable", message="later")
         assert refused(client.models.list) == (503, "server_unavailable", "later")
         assert client.models.list().data
 
-    def test_spoils_its_own_call_only(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_status_spoils_its_own_call_only(self, sim: KimiSimulator, client: "OpenAI") -> None:
         sim.inject("create_batch", status=500)
         file_id = upload(client)
         client.batches.list()
@@ -38,7 +38,7 @@ class TestAStatus:
         assert not sim.batches
         assert [(sent.name, sent.status) for sent in sim.journal][-1] == ("create_batch", 500)
 
-    def test_can_be_an_html_page(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_status_can_come_with_an_html_page(self, sim: KimiSimulator, client: "OpenAI") -> None:
         sim.inject("get_batch", status=504, html=True, times=2)
         reply = call(sim, "GET", "/batches/x")
         assert reply.status == 504
@@ -46,7 +46,7 @@ class TestAStatus:
         assert reply.body.startswith(b"<html>")
         assert refused(lambda: client.batches.retrieve("x")) == (504, None, "")
 
-    def test_can_say_how_long_to_wait_in_both_headers(self, sim: KimiSimulator) -> None:
+    def test_a_status_can_say_how_long_to_wait_in_both_headers(self, sim: KimiSimulator) -> None:
         sim.inject("list_files", status=429, error_type="engine_overloaded_error", retry_after=7)
         sim.inject("list_files", status=429, retry_after=0.5)
         sim.inject("list_files", status=429)
@@ -55,7 +55,7 @@ class TestAStatus:
         assert second["retry-after"] == "0.5"
         assert "retry-after" not in third
 
-    def test_can_spoil_an_upload_of_any_size(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_status_can_spoil_an_upload_of_any_size(self, sim: KimiSimulator, client: "OpenAI") -> None:
         sim.inject("upload_file", status=500)
         assert refused(lambda: upload(client, b"x" * 5_000_000))[0] == 500
         assert sim.file_ids("batch") == []
@@ -63,7 +63,9 @@ class TestAStatus:
 
 class TestADroppedConnection:
     @pytest.mark.parametrize("name", ["create_batch", "upload_file"])
-    def test_gives_no_answer_and_does_nothing(self, sim: KimiSimulator, client: "OpenAI", name: Any) -> None:
+    def test_a_dropped_connection_gives_no_answer_and_does_nothing(
+        self, sim: KimiSimulator, client: "OpenAI", name: Any
+    ) -> None:
         file_id = upload(client)
         sim.inject(name, drop=True)
         assert unanswered(lambda: upload(client) if name == "upload_file" else create(client, file_id))
@@ -71,7 +73,9 @@ class TestADroppedConnection:
         assert sim.journal[-1].status is None
         assert create(client, upload(client)).status == "validating"
 
-    def test_can_come_after_the_work_was_accepted(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_connection_can_be_dropped_after_the_work_was_accepted(
+        self, sim: KimiSimulator, client: "OpenAI"
+    ) -> None:
         sim.inject("upload_file", drop=True, accepted=True)
         assert unanswered(lambda: upload(client))
         (file_id,) = sim.file_ids("batch")
@@ -90,14 +94,16 @@ def test_a_502_can_hide_that_a_batch_was_accepted(sim: KimiSimulator, client: "O
 
 
 class TestAHangingCall:
-    def test_answers_late(self, sim: KimiSimulator) -> None:
+    def test_a_hanging_call_is_answered_late(self, sim: KimiSimulator) -> None:
         sim.inject("list_models", hang_seconds=0.3)
         started = time.monotonic()
         assert call(sim, "GET", "/models").status == 200
         assert time.monotonic() - started >= 0.3
         assert call(sim, "GET", "/models").status == 200
 
-    def test_runs_into_the_clients_timeout_and_holds_up_nobody_else(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_hanging_call_runs_into_the_clients_timeout_and_holds_up_no_other(
+        self, sim: KimiSimulator, client: "OpenAI"
+    ) -> None:
         import openai
 
         sim.inject("get_balance", hang_seconds=30)
@@ -109,7 +115,7 @@ class TestAHangingCall:
         assert time.monotonic() - started < 5
 
     @pytest.mark.parametrize("accepted", [True, False])
-    def test_that_the_client_leaves_is_done_only_if_it_was_accepted(
+    def test_a_hanging_call_that_the_client_leaves_is_done_only_if_it_was_accepted(
         self, sim: KimiSimulator, client: "OpenAI", accepted: bool
     ) -> None:
         import openai
@@ -123,14 +129,14 @@ class TestAHangingCall:
         assert len(sim.batches) == accepted
         assert sim.journal[-1].status == (200 if accepted else None)
 
-    def test_does_not_keep_the_simulator_from_ending(self, client: "OpenAI") -> None:
+    def test_a_hanging_call_does_not_keep_the_simulator_from_ending(self, client: "OpenAI") -> None:
         with KimiSimulator() as sim:
             sim.inject("list_models", hang_seconds=30)
             assert unanswered_in_time(client.with_options(base_url=sim.base_url))
             started = time.monotonic()
         assert time.monotonic() - started < 3
 
-    def test_can_end_in_an_error(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_hanging_call_can_end_in_an_error(self, sim: KimiSimulator, client: "OpenAI") -> None:
         sim.inject("list_models", hang_seconds=0.1, status=503)
         sim.inject("list_models", hang_seconds=0.1, drop=True)
         assert refused(client.models.list)[0] == 503
@@ -138,7 +144,7 @@ class TestAHangingCall:
 
 
 class TestACutDownload:
-    def test_with_an_error_on_the_wire_is_noticed(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_download_cut_with_an_error_on_the_wire_is_noticed(self, sim: KimiSimulator, client: "OpenAI") -> None:
         file_id = str(finish(sim, client, *lines(10)).output_file_id)
         whole = sim.file_content(file_id)
         sim.inject("download_file", cut_after_bytes=700, times=2)
@@ -148,21 +154,21 @@ class TestACutDownload:
         assert unanswered(lambda: client.files.content(file_id))
         assert client.files.content(file_id).read() == whole
 
-    def test_even_if_nothing_is_missing_but_the_end(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_download_that_lacks_only_its_end_is_noticed(self, sim: KimiSimulator, client: "OpenAI") -> None:
         file_id = upload(client)
         for cut in (0, len(sim.file_content(file_id)), 10_000):
             sim.inject("download_file", cut_after_bytes=cut)
             with pytest.raises(http.client.IncompleteRead):
                 call(sim, "GET", f"/files/{file_id}/content")
 
-    def test_in_silence_looks_complete(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_download_cut_in_silence_looks_complete(self, sim: KimiSimulator, client: "OpenAI") -> None:
         file_id = str(finish(sim, client, *lines(10)).output_file_id)
         sim.inject("download_file", cut_after_bytes=700, cut_silently=True, times=2)
         reply = call(sim, "GET", f"/files/{file_id}/content")
         assert (reply.status, reply.headers["content-length"]) == (200, "700")
         assert client.files.content(file_id).read() == reply.body == sim.file_content(file_id)[:700]
 
-    def test_can_be_any_other_answer_too(self, sim: KimiSimulator) -> None:
+    def test_any_other_answer_can_be_cut_too(self, sim: KimiSimulator) -> None:
         sim.inject("list_models", cut_after_bytes=5)
         with pytest.raises(http.client.IncompleteRead) as caught:
             call(sim, "GET", "/models")
@@ -177,11 +183,11 @@ class TestTheScript:
         sim.inject("list_models", status=500, skip=2, times=2)
         assert self.statuses(sim, 6) == [200, 200, 500, 500, 200, 200]
 
-    def test_times_of_none_never_ends(self, sim: KimiSimulator) -> None:
+    def test_a_fault_with_times_of_none_never_ends(self, sim: KimiSimulator) -> None:
         sim.inject("list_models", status=500, skip=1, times=None)
         assert self.statuses(sim, 10) == [200] + [500] * 9
 
-    def test_times_of_zero_does_nothing(self, sim: KimiSimulator) -> None:
+    def test_a_fault_with_times_of_zero_does_nothing(self, sim: KimiSimulator) -> None:
         sim.inject("list_models", status=500, times=0)
         sim.inject("list_models", status=503)
         assert self.statuses(sim, 2) == [503, 200]

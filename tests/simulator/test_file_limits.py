@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TOO_MANY = (400, "invalid_request_error", "Invalid request: exceeded the max file count 1000")
 
 
-def test_a_batch_file_is_named_jsonl(lasting_client: "OpenAI") -> None:
+def test_a_batch_file_whose_name_does_not_end_in_jsonl_is_refused(lasting_client: "OpenAI") -> None:
     for name in ("in.json", "in.jsonl.gz", "in.JSONL", "jsonl", "in"):
         status, error_type, message = refused(partial(upload, lasting_client, name=name))
         assert (status, error_type) == (400, "invalid_request_error")
@@ -27,13 +27,13 @@ def test_a_batch_file_is_named_jsonl(lasting_client: "OpenAI") -> None:
     assert upload(lasting_client, name="输入 (1).jsonl")
 
 
-def test_other_purposes_may_have_any_name(lasting_client: "OpenAI") -> None:
+def test_a_file_for_another_purpose_may_have_any_name(lasting_client: "OpenAI") -> None:
     for purpose in ("file-extract", "image", "video"):
         assert upload(lasting_client, name="picture.png", purpose=purpose)
 
 
 @pytest.mark.parametrize("purpose", ["fine-tune", "assistants", "BATCH", ""])
-def test_an_unknown_purpose_is_told_the_known_ones(lasting_client: "OpenAI", purpose: str) -> None:
+def test_an_unknown_purpose_is_refused_with_the_known_ones(lasting_client: "OpenAI", purpose: str) -> None:
     status, error_type, message = refused(lambda: upload(lasting_client, purpose=purpose))
     assert (status, error_type) == (400, "invalid_request_error")
     assert "file-extract, batch, batch_output, lambda, image, video" in message
@@ -73,7 +73,7 @@ def test_a_name_given_again_gets_a_number(client: "OpenAI") -> None:
 
 
 class TestAnOrganizationKeeps1000Files:
-    def test_results_among_them(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_an_account_keeps_1000_files_results_included(self, sim: KimiSimulator, client: "OpenAI") -> None:
         batch = finish(sim, client, line())
         with uploads(sim) as statuses:
             assert [next(statuses) for _ in range(998)] == [200] * 998
@@ -84,7 +84,7 @@ class TestAnOrganizationKeeps1000Files:
         upload(client)
         assert refused(lambda: upload(client)) == TOO_MANY
 
-    def test_results_apart_where_they_are_not_listed(self, start: Start) -> None:
+    def test_an_account_keeps_1000_files_beside_results_that_are_not_listed(self, start: Start) -> None:
         sim, client = start(result_files_listed=False)
         batch = finish(sim, client, line())
         with uploads(sim) as statuses:

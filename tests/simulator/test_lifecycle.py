@@ -47,7 +47,7 @@ class TestABatchThatWorks:
             (DAY * 30, "completed", {"in_progress_at": 3, "finalizing_at": 23, "completed_at": 25}, 8),
         ],
     )
-    def test_has_one_status_at_each_moment(
+    def test_a_batch_has_one_status_at_each_moment(
         self,
         sim: KimiSimulator,
         client: "OpenAI",
@@ -64,14 +64,16 @@ class TestABatchThatWorks:
         assert sim.status(batch_id) == status
         assert (batch.output_file_id is not None) == (status == "completed")
 
-    def test_shows_the_same_history_however_often_it_is_read(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_batch_shows_the_same_history_however_often_it_is_read(
+        self, sim: KimiSimulator, client: "OpenAI"
+    ) -> None:
         watched, unwatched = submit(client), submit(client)
         for _ in range(30):
             sim.advance(1)
             client.batches.retrieve(watched)
         assert times(client.batches.retrieve(watched)) == times(client.batches.retrieve(unwatched))
 
-    def test_takes_as_long_as_it_is_told(self, start: Start) -> None:
+    def test_a_batch_takes_as_long_as_its_timing_says(self, start: Start) -> None:
         sim, client = start(options={"timing": Timing(60, 3000, 5400)})
         batch_id = submit(client)
         seen = []
@@ -80,7 +82,7 @@ class TestABatchThatWorks:
             seen.append(sim.status(batch_id))
         assert seen == ["validating", "in_progress", "in_progress", "finalizing", "finalizing", "completed"]
 
-    def test_may_take_no_time_at_all(self, start: Start) -> None:
+    def test_a_batch_may_take_no_time_at_all(self, start: Start) -> None:
         _, client = start(options={"timing": Timing(0, 0, 0)})
         batch = client.batches.retrieve(submit(client))
         assert (batch.status, counts(batch)) == ("completed", (1, 1, 0))
@@ -107,7 +109,7 @@ class TestABatchExpiresWhenItsWindowEnds:
             ),
         ],
     )
-    def test_wherever_it_stands(
+    def test_a_batch_expires_when_its_window_ends_wherever_it_stands(
         self, start: Start, timing: Timing, before: str, moments: dict[str, int], done: int
     ) -> None:
         sim, client = start(options={"timing": timing})
@@ -122,19 +124,19 @@ class TestABatchExpiresWhenItsWindowEnds:
         ]
         assert "expired_at" not in batch.to_dict()
 
-    def test_which_a_longer_window_puts_off(self, start: Start) -> None:
+    def test_a_batch_with_a_longer_window_expires_later(self, start: Start) -> None:
         sim, client = start(options={"timing": Timing(0, 2 * DAY)})
         short, long = submit(client, window="1d"), submit(client, window="3d")
         sim.advance(2 * DAY + 2)
         assert (sim.status(short), sim.status(long)) == ("expired", "completed")
 
-    def test_but_not_if_it_ends_in_that_very_second(self, start: Start) -> None:
+    def test_a_batch_that_ends_in_the_second_of_its_expiry_is_completed(self, start: Start) -> None:
         sim, client = start(options={"timing": Timing(0, DAY, 0)})
         batch_id = submit(client)
         sim.advance(DAY)
         assert sim.status(batch_id) == "completed"
 
-    def test_even_if_its_lines_were_never_judged(self, start: Start) -> None:
+    def test_a_batch_expires_even_if_its_lines_were_never_judged(self, start: Start) -> None:
         sim, client = start(options={"timing": Timing(DAY + 1)}, unfinished_rows="error_file")
         batch_id = submit(client, b"{oops}")
         sim.advance(DAY)
@@ -150,7 +152,7 @@ class TestACancel:
             pytest.param(13, {"in_progress_at": 3, "cancelling_at": 13}, 4, id="in progress"),
         ],
     )
-    def test_stops_a_batch_that_is_not_done(
+    def test_a_cancel_stops_a_batch_that_is_not_done(
         self, sim: KimiSimulator, client: "OpenAI", seconds: float, moments: dict[str, int], done: int
     ) -> None:
         batch_id = submit(client, *lines(8))
@@ -167,14 +169,16 @@ class TestACancel:
         assert len(rows_of(sim, batch.output_file_id)) == done
         assert batch.error_file_id is None
 
-    def test_in_validating_spares_the_lines_their_judgement(self, sim: KimiSimulator, client: "OpenAI") -> None:
+    def test_a_cancel_in_validating_spares_the_lines_their_judgement(
+        self, sim: KimiSimulator, client: "OpenAI"
+    ) -> None:
         batch_id = submit(client, b"{oops}")
         client.batches.cancel(batch_id)
         sim.advance(60)
         batch = client.batches.retrieve(batch_id)
         assert (batch.status, batch.output_file_id, batch.error_file_id) == ("cancelled", None, None)
 
-    def test_outlives_the_window(self, start: Start) -> None:
+    def test_a_cancel_outlives_the_window_of_its_batch(self, start: Start) -> None:
         sim, client = start(options={"timing": Timing(0, 2 * DAY, cancelling_seconds=100)})
         batch_id = submit(client)
         sim.advance(DAY - 1)
@@ -195,7 +199,7 @@ class TestACancel:
             ("cancelled", True, 5),
         ],
     )
-    def test_is_refused_in_every_other_status_and_changes_nothing(
+    def test_a_cancel_is_refused_in_every_other_status_and_changes_nothing(
         self, start: Start, status: str, cancelled_before: bool, seconds: float
     ) -> None:
         sim, client = start(options={"timing": Timing(working_seconds=2 * DAY)} if status == "expired" else {})

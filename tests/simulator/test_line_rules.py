@@ -108,14 +108,14 @@ def test_every_faulty_line_is_reported_under_its_custom_id(sim: KimiSimulator, c
         ),
     ],
 )
-def test_a_good_file_is_run(lasting: KimiSimulator, lasting_client: "OpenAI", content: bytes) -> None:
+def test_a_batch_of_a_good_file_completes(lasting: KimiSimulator, lasting_client: "OpenAI", content: bytes) -> None:
     batch = finish(lasting, lasting_client, content)
     assert batch.status == "completed"
     assert batch.request_counts is not None
     assert batch.request_counts.to_dict() == {"total": 2, "completed": 2, "failed": 0}
 
 
-def test_thinking_token_limits_and_json_mode_are_allowed(start: Start) -> None:
+def test_thinking_token_caps_and_json_mode_are_allowed_in_a_batch(start: Start) -> None:
     sim, client = start()
     extras = {
         "thinking": {"type": "disabled"},

@@ -44,19 +44,19 @@ def test_limit_sets_the_length_of_a_page_up_to_100(listed: Listed) -> None:
     assert listed.page("?limit=101") == (listed.ids[:100], True)
 
 
-def test_after_goes_on_behind_an_id(listed: Listed) -> None:
+def test_a_page_after_an_id_goes_on_behind_it(listed: Listed) -> None:
     assert listed.page(f"?after={listed.ids[0]}&limit=2") == (listed.ids[1:3], True)
     assert listed.page(f"?after={listed.ids[84]}") == (listed.ids[85:], False)
     assert listed.page(f"?after={listed.ids[-1]}") == ([], False)
 
 
-def test_after_an_unknown_id_comes_page_one(listed: Listed) -> None:
+def test_a_page_after_an_unknown_id_is_page_one(listed: Listed) -> None:
     assert listed.page("?after=batch_gone&limit=3") == (listed.ids[:3], True)
     assert listed.page("?after=&limit=3") == (listed.ids[:3], True)
 
 
 @pytest.mark.parametrize("limit", ["0", "00", "-1", "x", "", "1.5", "²", "9" * 5000], ids=lambda limit: limit[:8])
-def test_a_limit_that_is_no_positive_number_is_refused(listed: Listed, limit: str) -> None:
+def test_a_limit_that_is_not_a_positive_number_is_refused(listed: Listed, limit: str) -> None:
     reply = call(listed.sim, "GET", f"/batches?limit={quote(limit)}")
     assert reply.error[:2] == (400, "invalid_request_error")
 
@@ -65,7 +65,7 @@ def test_the_sdk_pages_through_all_of_them_once(listed: Listed) -> None:
     assert [batch.id for batch in listed.client.batches.list(limit=50)] == listed.ids
 
 
-def test_no_batches_are_an_empty_page(sim: KimiSimulator) -> None:
+def test_an_account_without_batches_has_an_empty_page(sim: KimiSimulator) -> None:
     assert call(sim, "GET", "/batches").json() == {"object": "list", "data": [], "has_more": False}
 
 

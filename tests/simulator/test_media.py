@@ -30,7 +30,7 @@ def showing(*urls: object, kind: str = "image_url") -> list[dict[str, Any]]:
 @pytest.mark.parametrize("kind", ["image_url", "video_url"])
 class TestAPicture:
     @pytest.mark.parametrize("url", ["ms://file_picture", "ms://file_film", PICTURE, "data:;base64,AAAA"])
-    def test_may_be_a_stored_one_or_inline_under_either_spelling_of_its_url(self, kind: str, url: str) -> None:
+    def test_an_image_may_be_a_stored_one_or_inline_under_either_spelling_of_its_url(self, kind: str, url: str) -> None:
         assert media_problem(showing(url, {"url": url}, kind=kind), STORED.get) is None
 
     @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ class TestAPicture:
             *((url, "url") for url in NO_URLS),
         ],
     )
-    def test_is_refused_with_the_reason(self, kind: str, url: object, reason: str) -> None:
+    def test_an_image_from_elsewhere_is_refused_with_the_reason(self, kind: str, url: object, reason: str) -> None:
         spellings: list[object] = [url, {"url": url}] if isinstance(url, str) else [url]
         for spelling in spellings:
             problem = media_problem(showing(PICTURE, spelling, kind=kind), STORED.get)
@@ -52,19 +52,19 @@ class TestAPicture:
             assert reason in problem
             assert kind in problem
 
-    def test_is_looked_for_in_every_message(self, kind: str) -> None:
+    def test_an_image_is_looked_for_in_every_message(self, kind: str) -> None:
         messages = [*showing(PICTURE, kind=kind), {"role": "assistant", "content": "A cat."}]
         assert media_problem(messages, STORED.get) is None
         assert media_problem([*messages, *showing("https://x/a.png", kind=kind)], STORED.get)
 
-    def test_is_only_what_a_list_holds_and_never_what_a_text_spells(self, kind: str) -> None:
+    def test_an_image_is_only_what_a_list_holds_and_never_what_a_text_spells(self, kind: str) -> None:
         text = json.dumps(showing("https://x/a.png", kind=kind)[0]["content"])
         assert media_problem([{"role": "user", "content": text}], STORED.get) is None
         parts = [{"type": "text", "text": "https://x/a.png", kind: "https://x/a.png"}, text, 7, None]
         assert media_problem([{"role": "user", "content": parts}, {}], STORED.get) is None
 
 
-def test_a_bad_picture_fails_its_own_row_only(sim: KimiSimulator, client: "OpenAI") -> None:
+def test_a_bad_image_fails_its_own_row_only(sim: KimiSimulator, client: "OpenAI") -> None:
     stored = upload(client, b"\x89PNG", "a.png", "image")
     batch = finish(
         sim,
@@ -86,7 +86,7 @@ def test_a_bad_picture_fails_its_own_row_only(sim: KimiSimulator, client: "OpenA
 
 
 @pytest.mark.parametrize("purpose", ["image", "video"])
-def test_a_stored_picture_must_last_until_the_batch_ends(sim: KimiSimulator, client: "OpenAI", purpose: str) -> None:
+def test_a_stored_image_must_last_until_the_batch_ends(sim: KimiSimulator, client: "OpenAI", purpose: str) -> None:
     kept, deleted, deleted_later = (upload(client, b"x", "a.bin", purpose) for _ in range(3))
     rows = [line(name, {"messages": showing(f"ms://{name}")}) for name in (kept, deleted, deleted_later)]
     batch_id = submit(client, *rows)
@@ -99,7 +99,7 @@ def test_a_stored_picture_must_last_until_the_batch_ends(sim: KimiSimulator, cli
     assert {row["custom_id"] for row in rows_of(sim, batch.output_file_id)} == {kept, deleted_later}
 
 
-def test_a_chat_call_is_refused_for_the_same_reasons(start: Start) -> None:
+def test_a_chat_call_with_a_bad_image_is_refused_for_the_same_reasons(start: Start) -> None:
     sim, client = start()
     stored = upload(client, b"x", "a.mp4", "video")
     fields: dict[str, Any] = {"model": "kimi-k2.6", "messages": showing(f"ms://{stored}", PICTURE)}
@@ -110,7 +110,7 @@ def test_a_chat_call_is_refused_for_the_same_reasons(start: Start) -> None:
     assert "public URLs are not supported" in message
 
 
-def test_what_was_uploaded_to_be_shown_is_never_given_back(sim: KimiSimulator, client: "OpenAI") -> None:
+def test_an_uploaded_image_or_video_cannot_be_downloaded(sim: KimiSimulator, client: "OpenAI") -> None:
     for purpose in ("image", "video"):
         file_id = upload(client, b"\x89PNG", "a.png", purpose)
         assert call(sim, "GET", f"/files/{file_id}").json().items() >= {"purpose": purpose, "bytes": 4}.items()

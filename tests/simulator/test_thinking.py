@@ -32,7 +32,9 @@ FINE = [
 
 @pytest.mark.parametrize(("extras", "reason"), CLASHING)
 class TestParametersThatClash:
-    def test_fail_their_own_row_only(self, start: Start, extras: dict[str, Any], reason: str) -> None:
+    def test_parameters_that_clash_fail_their_own_row_only(
+        self, start: Start, extras: dict[str, Any], reason: str
+    ) -> None:
         sim, client = start()
         model = {"model": extras.get("model", "kimi-k2.6")}
         batch = finish(sim, client, line("good", model), line("bad", extras))
@@ -42,7 +44,7 @@ class TestParametersThatClash:
         assert (bad["custom_id"], bad["error"]["code"]) == ("bad", "invalid_request_error")
         assert reason in bad["error"]["message"]
 
-    def test_are_a_400_of_a_row_where_errors_are_shown_as_responses(
+    def test_parameters_that_clash_are_a_400_where_errors_are_shown_as_responses(
         self, start: Start, extras: dict[str, Any], reason: str
     ) -> None:
         sim, client = start(error_shape="response")
@@ -50,7 +52,9 @@ class TestParametersThatClash:
         assert bad["response"]["status_code"] == 400
         assert reason in bad["response"]["body"]["error"]["message"]
 
-    def test_are_refused_by_a_chat_call(self, lasting: KimiSimulator, extras: dict[str, Any], reason: str) -> None:
+    def test_parameters_that_clash_are_refused_by_a_chat_call(
+        self, lasting: KimiSimulator, extras: dict[str, Any], reason: str
+    ) -> None:
         fields = {"model": "kimi-k2.6", "messages": HELLO, **extras}
         status, error_type, message = call(lasting, "POST", "/chat/completions", fields).error
         assert (status, error_type) == (400, "invalid_request_error")
@@ -58,5 +62,5 @@ class TestParametersThatClash:
 
 
 @pytest.mark.parametrize("extras", FINE, ids=str)
-def test_other_parameters_go_together(extras: dict[str, Any]) -> None:
+def test_parameters_that_do_not_clash_are_accepted(extras: dict[str, Any]) -> None:
     assert conflict({"model": "kimi-k2.6", "messages": HELLO, **extras}) is None
