@@ -1,4 +1,4 @@
-"""What the model answers: by a responder of one's own, or by word lists."""
+"""What the model answers: by a responder of the test, or by word lists."""
 
 import json
 import time
@@ -18,7 +18,7 @@ def label(system: str, user: object, **body: Any) -> str | None:
     return label_answer(line(body={"messages": [*messages, {"role": "user", "content": user}], **body})).content
 
 
-class TestALabelIsPicked:
+class TestLabels:
     @pytest.mark.parametrize(
         ("system", "user", "answer"),
         [

@@ -82,7 +82,7 @@ def test_many_clients_may_call_at_once(sim: KimiSimulator, client: "OpenAI") -> 
     assert len(sim.file_ids("batch_output")) == 40
 
 
-class TestASimulatorThatHasEnded:
+class TestTheEnd:
     def test_a_simulator_that_has_ended_is_not_reachable_and_keeps_its_journal(self, sdk: Connector) -> None:
         import openai
 

@@ -1,5 +1,6 @@
 """`python -m airflow_provider_kimi.simulator` as a process."""
 
+import dataclasses
 import http.client
 import os
 import re
@@ -10,10 +11,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import pytest
 
+from airflow_provider_kimi.simulator import Behaviour
+from airflow_provider_kimi.simulator.faults import CallName
 from tests.simulator.wire import call, create, jsonl, line, lines, refused, submit, upload
 
 if TYPE_CHECKING:
@@ -117,8 +120,10 @@ class TestTheCommand:
         shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=30, check=True)
         for option in ("--port", "--speed", "--latency", "--working", "--fail-rows", "--balance", "--set", "--fault"):
             assert option in shown.stdout
-        for name in ("error_shape", "cancel_in_finalizing", "create_batch", "download_file", "hang", "cut=BYTES"):
+        for name in (*get_args(CallName), "drop", "hang", "cut=BYTES"):
             assert name in shown.stdout
+        switches = re.findall(r"^  (\w+)=\S*\n      \S", shown.stdout, re.MULTILINE)
+        assert switches == [field.name for field in dataclasses.fields(Behaviour)]
 
     def test_the_command_listens_on_the_given_port_and_says_so_if_it_cannot(self, run: Run) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -153,9 +158,9 @@ class TestItsOptions:
         assert '"row-5"' in client.files.content(batch.output_file_id).text
 
     def test_set_changes_switches_of_every_kind(self, run: Run) -> None:
-        switches = ("success_status_code=", "shuffle_output=no", "final_newline=False", "error_shape=text")
-        lists = ("max_list_limit=1", "batch_models=kimi-k8,kimi-k9", "cancel_again_status=200")
-        process, client = run("--speed", "500", *(part for each in switches + lists for part in ("--set", each)))
+        switches = ("success_status_code=", "shuffle_output=false", "final_newline=false", "error_shape=text")
+        others = ("max_list_limit=1", "batch_models=kimi-k8,kimi-k9", "cancel_again_status=200", "list_lag_seconds=0.5")
+        process, client = run("--speed", "500", *(part for each in switches + others for part in ("--set", each)))
         batch = ended_batch(client, *lines(3, {"model": "kimi-k9"}))
         content = client.files.content(batch.output_file_id).read()
         assert [row.split(b'"')[3] for row in content.split(b"\n")] == [b"row-0", b"row-1", b"row-2"]
@@ -179,27 +184,25 @@ class TestItsOptions:
         assert call(process.base_url, "POST", "/chat/completions", {}).error[:2] == (503, "server_unavailable")
 
     def test_balance_and_latency_are_options(self, run: Run) -> None:
-        process, client = run("--api-key", "sk-mine", "--balance", "2.5", "--latency", "0.2", "--fault", "get_file:500")
-        assert refused(client.models.list)[0] == 401
-        headers = {"Authorization": "Bearer sk-mine"}
+        process, _ = run("--balance", "2.5", "--latency", "0.2", "--fault", "get_file:500")
         started = time.monotonic()
-        data = call(process.base_url, "GET", "/users/me/balance", headers=headers).json()["data"]
+        data = call(process.base_url, "GET", "/users/me/balance").json()["data"]
         assert time.monotonic() - started >= 0.2
         assert data["available_balance"] == 2.5
-        assert [call(process.base_url, "GET", "/files/x", headers=headers).status for _ in range(2)] == [500, 404]
+        assert [call(process.base_url, "GET", "/files/x").status for _ in range(2)] == [500, 404]
 
     @pytest.mark.parametrize(
         ("option", "value", "reason"),
         [
-            ("--fault", "create:500", "'create' is no call"),
-            ("--fault", "create_batch:boom", "'boom' is no fault"),
-            ("--fault", "create_batch:99", "'99' is no fault"),
-            ("--fault", "create_batch:500*x", "invalid"),
-            ("--fault", "download_file:cut=x", "invalid"),
-            ("--set", "colour=red", "'colour' is no switch"),
-            ("--set", "shuffle_output", "choose from true, yes"),
-            ("--set", "error_shape=round", "choose from error, type, text, response, empty"),
-            ("--set", "max_list_limit=", "invalid"),
+            ("--fault", "create:500", "'create' is not a call; use one of upload_file, "),
+            ("--fault", "create_batch:boom", "'create_batch:boom' is not CALL:KIND[*TIMES]"),
+            ("--fault", "create_batch:99", "'create_batch:99' is not"),
+            ("--fault", "create_batch:500*x", "'create_batch:500*x' is not"),
+            ("--fault", "download_file:cut=x", "'download_file:cut=x' is not"),
+            ("--set", "colour=red", "'colour' is not a switch; use one of success_status_code, "),
+            ("--set", "shuffle_output", "shuffle_output cannot be ''; use one of true, false"),
+            ("--set", "error_shape=round", "use one of error, type, text, response, empty"),
+            ("--set", "max_list_limit=", "'' is not a number"),
             ("--port", "70000", "cannot listen on port 70000"),
         ],
     )

@@ -29,7 +29,7 @@ ENDPOINTS = [
 ]
 
 
-class TestTheKeyIsAskedForByEveryEndpoint:
+class TestTheKey:
     @pytest.mark.parametrize(("name", "method", "path"), ENDPOINTS, ids=[name for name, _, _ in ENDPOINTS])
     @pytest.mark.parametrize(
         ("header", "error_type", "message"),
@@ -280,7 +280,7 @@ class TestTheOtherEndpoints:
         assert reply.error[:2] == (429, "exceeded_current_quota_error")
 
 
-class TestOddInputGetsAnErrorEnvelope:
+class TestOddInput:
     @pytest.mark.parametrize("path", ["/batches", "/chat/completions", "/tokenizers/estimate-token-count"])
     @pytest.mark.parametrize(
         "body",
@@ -354,10 +354,10 @@ class TestEveryAnswer:
         sim.advance(10)
         client.batches.list(limit=7)
         assert refused(lambda: client.files.retrieve("file_gone"))[0] == 404
-        assert [(sent.name, sent.method, sent.path, sent.status) for sent in sim.journal] == [
-            ("upload_file", "POST", "/v1/files", 200),
-            ("list_batches", "GET", "/v1/batches?limit=7", 200),
-            ("get_file", "GET", "/v1/files/file_gone", 404),
+        assert [(sent.name, sent.path, sent.status) for sent in sim.journal] == [
+            ("upload_file", "/v1/files", 200),
+            ("list_batches", "/v1/batches?limit=7", 200),
+            ("get_file", "/v1/files/file_gone", 404),
         ]
         assert sim.journal[1].at - sim.journal[0].at == 10
         assert all(sent.authorized for sent in sim.journal)

@@ -72,7 +72,7 @@ def test_a_name_given_again_gets_a_number(client: "OpenAI") -> None:
     assert len(set(ids)) == len(ids)
 
 
-class TestAnOrganizationKeeps1000Files:
+class TestTheFileQuota:
     def test_an_account_keeps_1000_files_results_included(self, sim: KimiSimulator, client: "OpenAI") -> None:
         batch = finish(sim, client, line())
         with uploads(sim) as statuses:

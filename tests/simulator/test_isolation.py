@@ -32,6 +32,12 @@ def test_a_module_imports_the_standard_library_the_server_and_the_simulator_only
         assert own or name.partition(".")[0] in ALLOWED, name
 
 
+def test_the_package_exports_what_is_listed_here_and_nothing_else() -> None:
+    listed = ["Answer", "Behaviour", "KimiSimulator", "Responder", "RowError", "Timing", "label_answer"]
+    assert airflow_provider_kimi.simulator.__all__ == listed
+    assert all(getattr(airflow_provider_kimi.simulator, name) for name in listed)
+
+
 def test_importing_it_loads_nothing_else_of_the_provider_nor_airflow() -> None:
     script = "import sys, airflow_provider_kimi.simulator.__main__; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)

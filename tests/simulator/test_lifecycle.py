@@ -1,4 +1,4 @@
-"""The status machine: which status at which second, and what a cancel may still stop."""
+"""Which status a batch has at which second, and what a cancel can still stop."""
 
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ def counts(batch: "Batch") -> tuple[int, int, int]:
     return batch.request_counts.total, batch.request_counts.completed, batch.request_counts.failed
 
 
-class TestABatchThatWorks:
+class TestABatch:
     @pytest.mark.parametrize(
         ("seconds", "status", "moments", "completed"),
         [
@@ -98,7 +98,7 @@ def test_a_batch_that_fails_does_so_when_its_validation_ends(sim: KimiSimulator,
     assert counts(batch) == (1, 0, 0)
 
 
-class TestABatchExpiresWhenItsWindowEnds:
+class TestExpiry:
     @pytest.mark.parametrize(
         ("timing", "before", "moments", "done"),
         [

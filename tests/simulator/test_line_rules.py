@@ -1,13 +1,12 @@
 """What the lines of an input file turn their batch `failed` for."""
 
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
-from tests.simulator.conftest import Connector, Start
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.simulator.conftest import Start
 from tests.simulator.wire import RETIRED, finish, jsonl, line, rows_of
 
 if TYPE_CHECKING:
@@ -64,21 +63,6 @@ def test_a_faulty_line_fails_its_batch_and_the_error_file_says_why(
     assert problem["error"]["code"] == "invalid_request_error"
     assert problem["error"]["message"].startswith(reason)
     assert (problem["response"], problem["id"]) == (None, problem["custom_id"])
-
-
-@pytest.fixture(scope="module")
-def silent() -> Iterator[KimiSimulator]:
-    """A simulator that keeps the reason of a failure to itself."""
-    with KimiSimulator(speed=0, behaviour=Behaviour(failed_error_file=False)) as simulator:
-        yield simulator
-
-
-@pytest.mark.parametrize(("rows", "reason"), FAULTY)
-def test_a_faulty_line_fails_its_batch_without_an_error_file_too(
-    silent: KimiSimulator, sdk: Connector, rows: list[Any], reason: str
-) -> None:
-    batch = finish(silent, sdk(silent), *rows)
-    assert (batch.status, batch.output_file_id, batch.error_file_id) == ("failed", None, None)
 
 
 def test_every_faulty_line_is_reported_under_its_custom_id(sim: KimiSimulator, client: "OpenAI") -> None:

@@ -1,4 +1,4 @@
-"""What pictures and videos a row may show, and how it points to them."""
+"""Which images and videos a row may show, and how it names them."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ def showing(*urls: object, kind: str = "image_url") -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["image_url", "video_url"])
-class TestAPicture:
+class TestAnImage:
     @pytest.mark.parametrize("url", ["ms://file_picture", "ms://file_film", PICTURE, "data:;base64,AAAA"])
     def test_an_image_may_be_a_stored_one_or_inline_under_either_spelling_of_its_url(self, kind: str, url: str) -> None:
         assert media_problem(showing(url, {"url": url}, kind=kind), STORED.get) is None
