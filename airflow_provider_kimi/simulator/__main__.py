@@ -45,7 +45,7 @@ SWITCH of a --set, with its default; a list is written as a,b and None as nothin
 
 examples, in which a batch ends within two seconds, and which the first DAG of the README gets over:
   The platform stumbles:
-    python -m airflow_provider_kimi.simulator --speed 15 --fault create_batch:503 --fault get_batch:500
+    python -m airflow_provider_kimi.simulator --speed 15 --fault create_batch:429 --fault get_batch:500
   Three rows come back without an answer, and errors are spelled in another way:
     python -m airflow_provider_kimi.simulator --speed 15 --fail-rows 2 --drop-rows 1 --set error_shape=text
 """

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_kimi.simulator.__main__ import _parser
+
 README = Path(__file__).parents[2] / "README.md"
 COMMAND = "python -m airflow_provider_kimi.simulator"
-HELP = subprocess.run(
-    [sys.executable, *COMMAND.split()[1:], "--help"], capture_output=True, text=True, check=True
-).stdout
-EXAMPLES = re.findall(rf"^    {re.escape(COMMAND)} (.+)$", HELP, re.MULTILINE)
+EXAMPLES = re.findall(rf"^    {re.escape(COMMAND)} (.+)$", _parser().format_help(), re.MULTILINE)
 DAY = "2026-01-02"
 ROWS = 60
 
@@ -87,5 +86,5 @@ def test_the_first_dag_of_the_readme_succeeds_against_an_example_of_the_simulato
     assert counts["succeeded"] == ROWS - sum(spoilt.values())
 
 
-def test_the_help_has_examples() -> None:
+def test_the_help_of_the_simulator_has_two_examples() -> None:
     assert len(EXAMPLES) == 2

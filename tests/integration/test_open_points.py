@@ -11,10 +11,9 @@ from typing import Any, Literal
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_kimi.calls.cancel import request_cancel
 from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator, KimiCancelBatchOperator
 from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError, Timing
 from airflow_provider_kimi.waiting.decision import Watch
@@ -200,9 +199,10 @@ class TestAParameterThatTheModelsFix:
         with insisting(connect, Behaviour(line_errors=when)) as (sim, hook, rows):
             wanted = order(rows, rules=ParameterRules("off"), max_rows_per_batch=1)
             if when == "refused":
-                with pytest.raises(KimiApiError, match=f"{reason}.*1 of the 2 batches .* exist and go on") as caught:
+                with pytest.raises(KimiApiError, match=f"{reason}.*1 of the 2 batches of this task exist") as caught:
                     submit(hook, wanted, ATTEMPT, LogRecord())
                 assert not caught.value.retryable
+                assert list(sim.batches)[0] in str(caught.value)
                 assert len(sim.file_ids("batch")) == 1, "the refused file does not stay"
             else:
                 submit(hook, wanted, ATTEMPT, LogRecord())
@@ -293,8 +293,8 @@ class TestACancelThatIsRepeated:
     ) -> None:
         timing = Timing(cancelling_seconds=600)
         with KimiSimulator(speed=0, timing=timing, behaviour=Behaviour(cancel_again_status=status)) as sim:
-            hook = connect(sim)
-            (batch_id,) = submit_prompts(hook, 3).batch_ids
+            (batch_id,) = submit_prompts(connect(sim), 3).batch_ids
             sim.inject("cancel_batch", status=503, accepted=True)
-            assert request_cancel(hook, batch_id, LogRecord(), sim.advance).status == "cancelling"
+            cancel = KimiCancelBatchOperator(task_id="cancel", batch_id=batch_id, wait_for_termination=False)
+            assert run_task(cancel).value == {batch_id: "cancelling"}
             assert [call.status for call in sim.journal if call.name == "cancel_batch"] == [503, status]
