@@ -61,20 +61,21 @@ class SimulatorApp:
         await self._app(scope, receive, send)
 
     def _routes(self) -> list[Route]:
+        platform = self.platform
         table: list[tuple[CallName, str, str, Handler]] = [
             ("upload_file", "POST", "/files", self._upload_file),
-            ("list_files", "GET", "/files", self._list_files),
-            ("get_file", "GET", "/files/{file_id}", self._get_file),
-            ("download_file", "GET", "/files/{file_id}/content", self._download_file),
-            ("delete_file", "DELETE", "/files/{file_id}", self._delete_file),
-            ("create_batch", "POST", "/batches", self._create_batch),
+            ("list_files", "GET", "/files", _shown(platform.list_files)),
+            ("get_file", "GET", "/files/{id}", _shown(lambda file_id: platform.get_file(file_id).shape())),
+            ("download_file", "GET", "/files/{id}/content", self._download_file),
+            ("delete_file", "DELETE", "/files/{id}", _shown(platform.delete_file)),
+            ("create_batch", "POST", "/batches", _posted(platform.create_batch)),
             ("list_batches", "GET", "/batches", self._list_batches),
-            ("get_batch", "GET", "/batches/{batch_id}", self._get_batch),
-            ("cancel_batch", "POST", "/batches/{batch_id}/cancel", self._cancel_batch),
-            ("list_models", "GET", "/models", self._list_models),
-            ("get_balance", "GET", "/users/me/balance", self._get_balance),
-            ("estimate_tokens", "POST", "/tokenizers/estimate-token-count", self._estimate_tokens),
-            ("chat", "POST", "/chat/completions", self._chat),
+            ("get_batch", "GET", "/batches/{id}", _shown(platform.get_batch)),
+            ("cancel_batch", "POST", "/batches/{id}/cancel", _shown(platform.cancel_batch)),
+            ("list_models", "GET", "/models", _shown(platform.list_models)),
+            ("get_balance", "GET", "/users/me/balance", _shown(platform.get_balance)),
+            ("estimate_tokens", "POST", "/tokenizers/estimate-token-count", _posted(platform.estimate_tokens)),
+            ("chat", "POST", "/chat/completions", _posted(platform.chat)),
         ]
         return [
             Route(f"/v1{path}", self._endpoint(name, handler), methods=[method])
@@ -122,22 +123,9 @@ class SimulatorApp:
             )
         return _Json(shape)
 
-    async def _list_files(self, request: Request) -> Response:
-        return _Json(await run_in_threadpool(self.platform.list_files))
-
-    async def _get_file(self, request: Request) -> Response:
-        record = await run_in_threadpool(self.platform.get_file, request.path_params["file_id"])
-        return _Json(record.shape())
-
     async def _download_file(self, request: Request) -> Response:
-        record = await run_in_threadpool(self.platform.open_content, request.path_params["file_id"])
+        record = await run_in_threadpool(self.platform.open_content, request.path_params["id"])
         return FileResponse(record.path, media_type="text/plain")
-
-    async def _delete_file(self, request: Request) -> Response:
-        return _Json(await run_in_threadpool(self.platform.delete_file, request.path_params["file_id"]))
-
-    async def _create_batch(self, request: Request) -> Response:
-        return _Json(await run_in_threadpool(self.platform.create_batch, await _json_object(request)))
 
     async def _list_batches(self, request: Request) -> Response:
         try:
@@ -149,23 +137,23 @@ class SimulatorApp:
         after = request.query_params.get("after")
         return _Json(await run_in_threadpool(self.platform.list_batches, after, limit))
 
-    async def _get_batch(self, request: Request) -> Response:
-        return _Json(await run_in_threadpool(self.platform.get_batch, request.path_params["batch_id"]))
 
-    async def _cancel_batch(self, request: Request) -> Response:
-        return _Json(await run_in_threadpool(self.platform.cancel_batch, request.path_params["batch_id"]))
+def _shown(act: Callable[..., dict[str, Any]]) -> Handler:
+    """Answer with what the platform does for the id in the path, if there is one."""
 
-    async def _list_models(self, request: Request) -> Response:
-        return _Json(self.platform.list_models())
+    async def handler(request: Request) -> Response:
+        return _Json(await run_in_threadpool(act, *request.path_params.values()))
 
-    async def _get_balance(self, request: Request) -> Response:
-        return _Json(self.platform.get_balance())
+    return handler
 
-    async def _estimate_tokens(self, request: Request) -> Response:
-        return _Json(self.platform.estimate_tokens(await _json_object(request)))
 
-    async def _chat(self, request: Request) -> Response:
-        return _Json(await run_in_threadpool(self.platform.chat, await _json_object(request)))
+def _posted(act: Callable[[dict[str, Any]], dict[str, Any]]) -> Handler:
+    """Answer with what the platform does with the JSON of the body."""
+
+    async def handler(request: Request) -> Response:
+        return _Json(await run_in_threadpool(act, await _json_object(request)))
+
+    return handler
 
 
 class _Json(JSONResponse):

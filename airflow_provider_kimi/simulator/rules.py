@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from airflow_provider_kimi.simulator import limits
@@ -59,24 +59,28 @@ def check_metadata(metadata: object) -> dict[str, str] | None:
 
 def line_problems(lines: Iterable[bytes], behaviour: Behaviour) -> Iterator[tuple[str, RowError]]:
     """Validate an input file line by line, yielding `(custom_id, error)` for each fault."""
-    seen: set[object] = set()
+    seen: set[str] = set()
     model: object = None
     number = 0
     for number, line in enumerate(lines, 1):
         request = _read_object(line)
-        custom_id = str(request.get("custom_id", "")) if request else ""
         problem = _request_problem(request, behaviour)
-        if problem is None and request is not None:
+        if request is not None and problem is None:
             model = model or request["body"]["model"]
-            if request["body"]["model"] != model:
-                problem = "all lines must use the same model"
-            elif custom_id in seen:
-                problem = "duplicate custom_id"
+            problem = _clash(request, seen, model)
+        custom_id = str((request or {}).get("custom_id", ""))
         seen.add(custom_id)
         if problem is not None:
             yield custom_id, RowError("invalid_request_error", f"line {number}: {problem}")
     if behaviour.max_lines is not None and number > behaviour.max_lines:
         yield "", RowError("invalid_request_error", f"the file has {number} lines, over {behaviour.max_lines}")
+
+
+def _clash(request: Mapping[str, Any], seen: Set[str], model: object) -> str | None:
+    """Say why a line that is valid by itself does not go together with the lines before it."""
+    if request["body"]["model"] != model:
+        return "all lines must use the same model"
+    return "duplicate custom_id" if request["custom_id"] in seen else None
 
 
 def _read_object(line: bytes) -> dict[str, Any] | None:

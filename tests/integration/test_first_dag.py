@@ -18,7 +18,7 @@ README = Path(__file__).parents[2] / "README.md"
 COMMAND = "python -m airflow_provider_kimi.simulator"
 EXAMPLES = re.findall(rf"^    {re.escape(COMMAND)} (.+)$", _parser().format_help(), re.MULTILINE)
 DAY = "2026-01-02"
-ROWS = 60
+ROWS = 600
 
 
 @contextmanager
