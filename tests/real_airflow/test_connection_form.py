@@ -35,3 +35,15 @@ def test_a_saved_key_is_never_shown_again(world: World) -> None:
     connection = {"connection_id": "kimi_saved", "conn_type": "kimi", "password": "sk-very-secret-key"}
     world.airflow.call("POST", "/api/v2/connections", connection)
     assert "sk-very-secret-key" not in str(world.airflow.call("GET", "/api/v2/connections/kimi_saved"))
+
+
+def test_the_test_button_accepts_a_connection_with_a_port(world: World) -> None:
+    """Without one the button cannot work: it sends port 0, which Airflow takes for another server."""
+    host, _, port = world.platform.base_url.removesuffix("/v1").rpartition(":")
+    fields = {"connection_id": "kimi_button", "conn_type": "kimi", "host": host, "port": int(port)}
+    world.airflow.call("POST", "/api/v2/connections", {**fields, "password": world.platform.api_key})
+    shown = world.airflow.call("GET", "/api/v2/connections/kimi_button")
+    sent = {name: shown[name] or "" for name in ("host", "login", "password", "schema", "description")}
+    body = {**fields, **sent, "extra": shown["extra"] or "{}", "port": int(shown["port"] or 0)}
+    answer = world.airflow.call("POST", "/api/v2/connections/test", body)
+    assert (answer["status"], "accepts the key" in answer["message"]) == (True, True)

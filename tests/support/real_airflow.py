@@ -50,6 +50,7 @@ class RealAirflow:
             "CORE__DAGS_FOLDER": dags,
             "CORE__LOAD_EXAMPLES": False,
             "CORE__PARALLELISM": 4,
+            "CORE__TEST_CONNECTION": "Enabled",
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
