@@ -14,7 +14,10 @@ project = "airflow-provider-kimi"
 release = __version__
 html_title = f"{project} {release}"
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
@@ -25,4 +28,3 @@ nitpicky = True
 nitpick_ignore = [("py:exc", "AirflowFailException"), ("py:exc", "AirflowSkipException")]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True

@@ -1,9 +1,8 @@
 """
-The chain of the Kimi provider: create a batch from a table, wait for it without a worker slot, land its results.
+Create a batch from a table, wait for it without a worker slot, land its results, and count the labels.
 
-Needs a connection ``kimi_default`` (type Kimi, the API key as its password). The directories of ``input`` and
-``output`` must be reachable from every worker: with more than one machine, give URIs such as ``s3://bucket/path``
-when you trigger the DAG.
+Needs a connection ``kimi_default`` of the type Kimi. Every worker must reach ``input`` and ``output``: with more than
+one machine, give URIs such as ``s3://aws_default@bucket/path`` when you trigger the DAG.
 """
 
 import json
@@ -49,7 +48,7 @@ with DAG(
 
     @task
     def count_labels(manifest: dict[str, Any]) -> dict[str, int]:
-        """Read the landed rows like any file, and count their labels."""
+        """Read the rows like any file, and count their labels."""
         with ObjectStoragePath(manifest["results_file"]).open("rb") as rows:
             return dict(Counter(json.loads(row)["content"] for row in rows))
 

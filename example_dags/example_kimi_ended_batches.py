@@ -1,7 +1,7 @@
 """
-A DAG that starts when a batch ends that was created elsewhere: by another system, a script, or on the console.
+A DAG that starts when a batch ends that somebody else created: another system, a script, or a person on the console.
 
-The watcher looks at the account of ``kimi_default`` once a minute and tells the batches that carry the metadata
+The watcher polls the account of ``kimi_default`` once a minute and reports the batches that carry the metadata
 ``team: reviews``. Needs Airflow 3.
 """
 
@@ -20,10 +20,10 @@ ended = Asset(
 )
 
 with DAG(
-    dag_id="example_kimi_outside_batches",
+    dag_id="example_kimi_ended_batches",
     schedule=[ended],
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    params={"output": f"{gettempdir()}/example_kimi_outside_batches"},
+    params={"output": f"{gettempdir()}/example_kimi_ended_batches"},
     tags=["example", "kimi"],
     doc_md=__doc__,
 ):
@@ -32,8 +32,8 @@ with DAG(
     def batch_ids(triggering_asset_events: Any = None) -> list[str]:
         """Collect the batches of all events that started this run; Airflow may join several."""
         events = triggering_asset_events[ended]
-        told = {batch["batch_id"]: None for event in events for batch in event.extra["payload"]["batches"]}
-        return list(told)
+        ids = (batch["batch_id"] for event in events for batch in event.extra["payload"]["batches"])
+        return list(dict.fromkeys(ids))
 
     KimiBatchResultsOperator.partial(
         task_id="results", output="{{ params.output }}/{{ run_id }}/{{ ti.map_index }}"
