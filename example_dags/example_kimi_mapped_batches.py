@@ -1,9 +1,9 @@
 """
 One table, several batches, and a mapped task for each of them in the grid.
 
-``create`` cuts the table into batches of 20 rows (without ``max_rows_per_batch``: of 100 MB) and returns one id for each
-batch. ``wait`` and ``results`` are mapped over the ids, so that each batch has a log, a state and a directory of its
-own. Without ``expand`` the same tasks wait for all batches and merge them into one result.
+``create`` cuts the table into batches of 20 rows (without ``max_rows_per_batch``: of 100 MB) and returns one id for
+each batch. ``wait`` and ``results`` are mapped over the ids, so that each batch has a log, a state and a directory of
+its own. Without ``expand`` the same tasks wait for all batches and merge them into one result.
 """
 
 from pathlib import Path

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_kimi.records.rows import RESULT_FIELDS, ROW_STATUSES
+from tests.architecture.test_layers import LAYERS, PACKAGE
 from tests.support.documents import PAGES, ROOT, USER_PAGES
 
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -62,9 +63,15 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
 def test_every_module_that_a_page_names_exists(page: str) -> None:
-    package = ROOT / "airflow_provider_kimi"
     for name in re.findall(r"`([\w/]+\.py)`", text_of(ROOT / page)):
-        assert (package / name).exists() or (ROOT / name).exists(), f"{page} names {name}"
+        found = list(PACKAGE.rglob(name)) or (ROOT / name).exists()
+        assert found, f"{page} names {name}"
+
+
+def test_the_page_of_the_architecture_lists_the_layers_in_their_order() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", section("ARCHITECTURE.md", "Who may import whom"), re.MULTILINE)
+    names = [name.strip("/").removesuffix(".py") for row in rows for name in re.findall(r"`(.+?)`", row)]
+    assert names == [*(layer for layer in LAYERS if layer != "__init__"), "simulator"]
 
 
 def test_ci_calls_only_make() -> None:

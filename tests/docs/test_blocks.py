@@ -1,4 +1,4 @@
-"""What the documents show runs: every DAG for one day, every other block as it stands, every command of the simulator."""
+"""What the documents show runs: every DAG for one day, every other block as it stands, every simulator command."""
 
 import json
 import os
@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.results.tally import event_summary
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, Responder, RowError, label_answer
 from airflow_provider_kimi.simulator.__main__ import _parser
 from tests.conftest import Connect
@@ -54,6 +53,7 @@ class Runs:
     """What the DAGs of some blocks left behind."""
 
     states: Mapping[str, str]
+    asset_events: list[dict[str, Any]]
     folder: Path
 
     def rows(self, output: str) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def run(blocks: list[Block], folder: Path, host: str, key: str) -> Runs:
             [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    return Runs(json.loads(report.read_text()), data)
+    return Runs(**json.loads(report.read_text()), folder=data)
 
 
 def forgetful(lost: set[str]) -> Responder:
@@ -184,12 +184,12 @@ def test_the_history_of_costs_keeps_one_line_for_each_run(runs: Runs) -> None:
     (block,) = (block for block in DAGS if "history_of_costs" in block.code)
     names: dict[str, Any] = {"__file__": str(runs.folder / "costs.py")}
     exec(compile(in_folder(block, runs.folder), block.name, "exec"), names)
-    manifest = json.loads((runs.folder / "labels_with_costs" / TODAY / "manifest.json").read_text())
-    event = SimpleNamespace(source_dag_id="label_with_costs", source_run_id="day", extra=event_summary(manifest))
+    (event,) = (SimpleNamespace(**fields) for fields in runs.asset_events)
     for _ in range(2):
         names["note_costs"].function({names["LABELS"]: [event]})
     (line,) = runs.lines("costs.sqlite", "costs")
-    assert line == ("label_with_costs", "day", manifest["completed_at"], 60, manifest["cost"]["amount"], "CNY")
+    cost = event.extra["cost"]
+    assert line == (event.source_dag_id, event.source_run_id, event.extra["completed_at"], 60, cost["amount"], "CNY")
 
 
 @pytest.mark.parametrize("block", **by_name(OTHERS))
