@@ -1,4 +1,4 @@
-"""What Airflow keeps for a task instance between attempts saves time, and is never the truth."""
+"""The task state store saves calls between attempts. The platform remains the record."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,19 +26,14 @@ class Store:
     def get(self, key: str, default: Any = None) -> Any:
         """Return what was kept."""
         if self.broken:
-            raise RuntimeError("the store is away")
+            raise RuntimeError("the store cannot be reached")
         return self.values.get(key, default)
 
     def set(self, key: str, value: Any) -> None:
         """Keep a value."""
         if self.broken:
-            raise RuntimeError("the store is away")
+            raise RuntimeError("the store cannot be reached")
         self.values[key] = value
-
-
-@pytest.fixture
-def hook(sim: KimiSimulator, connect: Connect) -> KimiHook:
-    return connect(sim)
 
 
 def submit(hook: KimiHook, memory: Memory | None, number: int = 1, **changes: Any) -> list[str]:
@@ -52,7 +47,7 @@ def calls(sim: KimiSimulator) -> list[str]:
     return [call.name for call in sim.journal]
 
 
-def test_noted_batches_are_attached_to_without_a_search(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_a_retry_attaches_to_noted_batches_without_a_search(sim: KimiSimulator, hook: KimiHook) -> None:
     store = Store()
     first = submit(hook, store)
     before = len(sim.journal)
@@ -60,31 +55,36 @@ def test_noted_batches_are_attached_to_without_a_search(sim: KimiSimulator, hook
     assert calls(sim)[before:] == ["get_batch", "get_batch"]
 
 
-@pytest.mark.parametrize("kept", ["nothing", "another job's", "the wrong batches", "no note at all", "half of it"])
-def test_the_platform_is_the_record_whatever_is_kept(sim: KimiSimulator, hook: KimiHook, kept: str) -> None:
-    """T3, T23: the note was cleaned away, or edited by hand."""
+@pytest.mark.parametrize(
+    "kept",
+    ["nothing", "a note of another job", "batches of another job", "a value of another shape", "one batch of two"],
+)
+def test_the_platform_is_the_record_whatever_the_task_state_store_holds(
+    sim: KimiSimulator, hook: KimiHook, kept: str
+) -> None:
+    """The note was deleted, or edited by hand."""
     store = Store()
     other = submit(hook, Store(), prompt=None, model="kimi-k2.7-code", reuse="never")
     first = submit(hook, store, 2, on_changed_input="fresh")
     note = store.values["kimi_job"]
     edited: dict[str, dict[str, Any]] = {
         "nothing": {},
-        "another job's": {"kimi_job": {**note, "job": "0" * 32}},
-        "the wrong batches": {"kimi_job": {**note, "batches": dict(zip(note["batches"], other, strict=True))}},
-        "no note at all": {"kimi_job": ["1/2", 7]},
-        "half of it": {"kimi_job": {**note, "batches": {"1/2": first[0]}}},
+        "a note of another job": {"kimi_job": {**note, "job": "0" * 32}},
+        "batches of another job": {"kimi_job": {**note, "batches": dict(zip(note["batches"], other, strict=True))}},
+        "a value of another shape": {"kimi_job": ["1/2", 7]},
+        "one batch of two": {"kimi_job": {**note, "batches": {"1/2": first[0]}}},
     }
     store.values = edited[kept]
     assert submit(hook, store, 3) == first
     assert calls(sim).count("create_batch") == 4
 
 
-def test_a_store_that_is_away_stops_nothing(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_a_task_state_store_that_cannot_be_reached_stops_nothing(sim: KimiSimulator, hook: KimiHook) -> None:
     assert submit(hook, Store(broken=True)) == submit(hook, Store(broken=True), 2)
     assert len(sim.batches) == 2
 
 
-def test_noted_batches_that_came_to_nothing_are_submitted_again(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_a_noted_batch_that_was_cancelled_is_submitted_again(sim: KimiSimulator, hook: KimiHook) -> None:
     store = Store()
     first = submit(hook, store)
     hook.cancel_batch(first[1])
@@ -93,10 +93,10 @@ def test_noted_batches_that_came_to_nothing_are_submitted_again(sim: KimiSimulat
     assert list(store.values["kimi_job"]["batches"].values()) == again
 
 
-def test_an_account_that_does_not_know_a_noted_batch_is_paid_nothing(
+def test_nothing_is_paid_in_an_account_that_does_not_know_a_noted_batch(
     sim: KimiSimulator, hook: KimiHook, connect: Connect
 ) -> None:
-    """T47: the key was rotated to another organisation, or the region changed; the batch lives under the old one."""
+    """The connection has a key of another organisation or region now. The batch runs under the old key."""
     store = Store()
     (first, _) = submit(hook, store)
     with KimiSimulator(speed=0) as elsewhere:
@@ -105,10 +105,12 @@ def test_an_account_that_does_not_know_a_noted_batch_is_paid_nothing(
             submit(other, store, 2)
         assert not no.value.retryable
         assert calls(elsewhere) == ["get_batch"]
-        assert len(submit(other, store, 3, reuse="never")) == 2, "told to pay again, it does"
+        assert len(submit(other, store, 3, reuse="never")) == 2, "reuse='never' pays again"
 
 
-def test_fresh_work_is_not_taken_from_the_note(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_fresh_work_does_not_attach_to_the_noted_batches_of_an_earlier_attempt(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
     store = Store()
     first = submit(hook, store)
     fresh = submit(hook, store, 2, reuse="never")

@@ -1,4 +1,4 @@
-"""What an attempt does about the paid work of earlier ones, as its parameters say."""
+"""What an attempt does with the paid work of earlier attempts, for each value of its parameters."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,13 +21,8 @@ from tests.support.requests import ATTEMPT, TASK, order, submit
 from tests.support.tasks import TaskInstanceRecord, run_task
 
 
-@pytest.fixture
-def hook(sim: KimiSimulator, connect: Connect) -> KimiHook:
-    return connect(sim)
-
-
 def attempt(number: int = 1, map_index: int = -1, **fields: Any) -> Attempt:
-    """One try; each has a mark of its own."""
+    """One attempt; each has a mark of its own."""
     task = replace(TASK, map_index=map_index)
     return replace(ATTEMPT, task=task, number=number, mark=f"{map_index}:{number}", **fields)
 
@@ -47,146 +42,158 @@ def create(conf: object, **parameters: Any) -> list[str]:
     return ids
 
 
-class TestFreshWork:
-    def test_is_paid_for_in_every_attempt(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T22: a clear pays or reuses as `reuse` says, and by nothing else."""
-        for number in (1, 2):
-            submit(hook, order(["a"], reuse="never"), attempt(number), LogRecord())
-        assert len(sim.batches) == 2
-
-    def test_names_what_earlier_attempts_left_running(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        (left,) = submit(hook, order(["a"]), attempt(1), LogRecord()).batch_ids
-        log = LogRecord()
-        submit(hook, order(["a"], reuse="never"), attempt(2), log)
-        assert any(left in line and "go on and are billed" in line for line in log.warnings)
-
-    def test_is_what_counts_from_then_on(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        submit(hook, order(["a"]), attempt(1), LogRecord())
-        sim.advance(2)
-        fresh = submit(hook, order(["a"], reuse="never"), attempt(2), LogRecord()).batch_ids
-        assert submit(hook, order(["a"]), attempt(3), LogRecord()).batch_ids == fresh
-        assert "cancel_batch" not in [call.name for call in sim.journal]
-
-    @pytest.mark.parametrize(("conf", "batches"), [(None, 1), ({}, 1), ({"kimi_force_fresh": False}, 1)])
-    def test_is_not_asked_for_by_another_conf(
-        self, sim: KimiSimulator, hook: KimiHook, conf: Any, batches: int
-    ) -> None:
-        assert create(conf) == create(conf)
-        assert len(sim.batches) == batches
-
-    def test_is_asked_for_by_the_conf_of_a_run(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        fresh = {"kimi_force_fresh": True}
-        assert create({}) != create(fresh) != create(fresh)
-        assert len(sim.batches) == 3
-
-    def test_is_refused_where_the_conf_says_neither_yes_nor_no(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        with pytest.raises(AirflowFailException, match="kimi_force_fresh in the conf of this run is 'yes'"):
-            create({"kimi_force_fresh": "yes"})
-        assert not sim.journal
+def test_reuse_never_pays_in_every_attempt(sim: KimiSimulator, hook: KimiHook) -> None:
+    """Only the parameter `reuse` decides whether a cleared task pays again."""
+    for number in (1, 2):
+        submit(hook, order(["a"], reuse="never"), attempt(number), LogRecord())
+    assert len(sim.batches) == 2
 
 
-class TestAChangedInput:
-    """T13: what renders differently in a retry is named, and paid for only if told so."""
-
-    def test_stops_by_default_and_names_what_changed(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        submit(hook, order(["a"]), attempt(1), LogRecord())
-        for changed, what in (
-            (order(["a"], model="kimi-k2.7-code"), "the model"),
-            (order(["a"], request_params={"max_completion_tokens": 4000}), "request parameters"),
-            (order(["a"], system_prompt="Be brief"), "what the rows hold"),
-            (order(["b"]), "what the rows hold"),
-        ):
-            with pytest.raises(KimiInputError, match=f"Changed: .*{what}"):
-                submit(hook, changed, attempt(2), LogRecord())
-        assert len(sim.batches) == 1
-
-    def test_is_submitted_beside_the_old_one_with_fresh(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        (old,) = submit(hook, order(["a"]), attempt(1), LogRecord()).batch_ids
-        log = LogRecord()
-        (new,) = submit(hook, order(["b"], on_changed_input="fresh"), attempt(2), log).batch_ids
-        assert [sim.status(batch_id) for batch_id in (old, new)] == ["validating", "validating"]
-        assert old in log.warnings[0]
-
-    def test_replaces_the_old_one_with_cancel_and_fresh(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        (old,) = submit(hook, order(["a"]), attempt(1), LogRecord()).batch_ids
-        (new,) = submit(hook, order(["b"], on_changed_input="cancel_and_fresh"), attempt(2), LogRecord()).batch_ids
-        assert [sim.status(batch_id) for batch_id in (old, new)] == ["cancelling", "validating"]
-
-    def test_of_a_mapped_task_cancels_nothing_of_a_sibling(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T27: [A, B] became [X, A, B]; the batch that index 0 made is index 1's now."""
-        before = [
-            submit(hook, order([row]), attempt(1, index), LogRecord()).batch_ids for index, row in enumerate("ab")
-        ]
-        wanted = {"on_changed_input": "cancel_and_fresh"}
-        after = [
-            submit(hook, order([row], **wanted), attempt(2, n), LogRecord()).batch_ids for n, row in enumerate("xab")
-        ]
-        assert after[1:] == before
-        assert "cancel_batch" not in [call.name for call in sim.journal]
+def test_fresh_work_logs_what_earlier_attempts_left_running(sim: KimiSimulator, hook: KimiHook) -> None:
+    (left,) = submit(hook, order(["a"]), attempt(1), LogRecord()).batch_ids
+    log = LogRecord()
+    submit(hook, order(["a"], reuse="never"), attempt(2), log)
+    assert any(left in line and "go on and are billed" in line for line in log.warnings)
 
 
-class TestMappedInstances:
-    def test_that_are_all_cleared_pay_nothing(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T26: clearing one of eight reruns all eight."""
-        first = [submit(hook, order([f"part {n}"]), attempt(1, n), LogRecord()).batch_ids for n in range(8)]
-        again = [submit(hook, order([f"part {n}"]), attempt(2, n), LogRecord()).batch_ids for n in range(8)]
-        assert again == first
-        assert len(sim.batches) == 8
-
-    def test_keep_their_work_when_indices_move(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T27: [A, B, C] became [B, C]."""
-        first = {row: submit(hook, order([row]), attempt(1, n), LogRecord()).batch_ids for n, row in enumerate("abc")}
-        again = {row: submit(hook, order([row]), attempt(2, n), LogRecord()).batch_ids for n, row in enumerate("bc")}
-        assert again == {row: first[row] for row in "bc"}
+def test_later_attempts_attach_to_fresh_work(sim: KimiSimulator, hook: KimiHook) -> None:
+    submit(hook, order(["a"]), attempt(1), LogRecord())
+    sim.advance(2)
+    fresh = submit(hook, order(["a"], reuse="never"), attempt(2), LogRecord()).batch_ids
+    assert submit(hook, order(["a"]), attempt(3), LogRecord()).batch_ids == fresh
+    assert "cancel_batch" not in [call.name for call in sim.journal]
 
 
-class TestAFinalFailureHalfway:
-    """T24: the message names what exists, and the policy runs."""
-
-    def failure(self, sim: KimiSimulator, hook: KimiHook, policy: str, is_last: bool, status: int) -> KimiError:
-        error_type = "exceeded_current_quota_error" if status == 429 else "server_unavailable"
-        sim.inject("upload_file", skip=1, status=status, error_type=error_type, times=None)
-        wanted = order(["a", "b"], max_rows_per_batch=1, on_final_failure=policy)
-        with pytest.raises(KimiError) as caught:
-            submit(hook, wanted, attempt(1, is_last=is_last), LogRecord())
-        return caught.value
-
-    @pytest.mark.parametrize("status", [429, 503])
-    def test_keeps_what_runs_by_default(self, sim: KimiSimulator, hook: KimiHook, status: int) -> None:
-        error = self.failure(sim, hook, "keep", is_last=True, status=status)
-        (batch_id,) = sim.batches
-        assert "1 of the 2 batches of this task exist, go on and are billed." in str(error)
-        assert f"They are {batch_id}." in str(error)
-        assert "cancel_batch" not in [call.name for call in sim.journal]
-
-    @pytest.mark.parametrize(("is_last", "status"), [(True, 503), (False, 429), (True, 429)])
-    def test_cancels_it_if_told_so(self, sim: KimiSimulator, hook: KimiHook, is_last: bool, status: int) -> None:
-        error = self.failure(sim, hook, "cancel", is_last, status)
-        (batch_id,) = sim.batches
-        assert sim.status(batch_id) == "cancelling"
-        assert f"what ran was cancelled, as on_final_failure asks: {batch_id} (cancelling)" in str(error)
-
-    def test_is_not_final_while_there_are_retries(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        error = self.failure(sim, hook, "cancel", is_last=False, status=503)
-        assert error.retryable
-        assert "cancel_batch" not in [call.name for call in sim.journal]
-
-    def test_says_which_could_not_be_cancelled(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject("cancel_batch", status=401, error_type="invalid_authentication_error", times=None)
-        error = self.failure(sim, hook, "cancel", is_last=True, status=429)
-        assert isinstance(error, KimiBatchError)
-        assert "1 of 1 batches could not be cancelled" in str(error)
+@pytest.mark.parametrize(
+    "conf", [None, {}, {"kimi_force_fresh": False}], ids=["no conf", "an empty conf", "kimi_force_fresh is false"]
+)
+def test_a_run_attaches_where_its_conf_does_not_ask_for_fresh_work(
+    sim: KimiSimulator, hook: KimiHook, conf: Any
+) -> None:
+    assert create(conf) == create(conf)
+    assert len(sim.batches) == 1
 
 
-class TestASubmitThatIsGivenUp:
-    def test_cancels_what_its_task_instance_has_running_and_nothing_else(
-        self, sim: KimiSimulator, hook: KimiHook
-    ) -> None:
-        (other,) = submit(hook, order(["a"]), attempt(1, 3), LogRecord()).batch_ids
-        own = submit(hook, order(["b", "c"], max_rows_per_batch=1), attempt(1), LogRecord()).batch_ids
-        cancelled = cancel_work_of(Calls(hook, LogRecord()), attempt(1))
-        assert sorted(batch.id for batch in cancelled) == sorted(own)
-        assert sim.status(other) == "validating"
+def test_a_run_whose_conf_asks_for_fresh_work_pays_again(sim: KimiSimulator, hook: KimiHook) -> None:
+    fresh = {"kimi_force_fresh": True}
+    assert create({}) != create(fresh) != create(fresh)
+    assert len(sim.batches) == 3
+
+
+def test_a_conf_that_says_neither_true_nor_false_is_refused_before_any_call(sim: KimiSimulator, hook: KimiHook) -> None:
+    with pytest.raises(AirflowFailException, match="kimi_force_fresh in the conf of this run is 'yes'"):
+        create({"kimi_force_fresh": "yes"})
+    assert not sim.journal
+
+
+def test_a_changed_input_is_refused_by_default_and_what_changed_is_named(sim: KimiSimulator, hook: KimiHook) -> None:
+    submit(hook, order(["a"]), attempt(1), LogRecord())
+    for changed, what in (
+        (order(["a"], model="kimi-k2.7-code"), "the model"),
+        (order(["a"], request_params={"max_completion_tokens": 4000}), "request parameters"),
+        (order(["a"], system_prompt="Be brief"), "what the rows hold"),
+        (order(["b"]), "what the rows hold"),
+    ):
+        with pytest.raises(KimiInputError, match=f"Changed: .*{what}"):
+            submit(hook, changed, attempt(2), LogRecord())
+    assert len(sim.batches) == 1
+
+
+def test_a_changed_input_is_submitted_beside_the_old_batch_with_fresh(sim: KimiSimulator, hook: KimiHook) -> None:
+    (old,) = submit(hook, order(["a"]), attempt(1), LogRecord()).batch_ids
+    log = LogRecord()
+    (new,) = submit(hook, order(["b"], on_changed_input="fresh"), attempt(2), log).batch_ids
+    assert [sim.status(batch_id) for batch_id in (old, new)] == ["validating", "validating"]
+    assert old in log.warnings[0]
+
+
+def test_a_changed_input_replaces_the_old_batch_with_cancel_and_fresh(sim: KimiSimulator, hook: KimiHook) -> None:
+    (old,) = submit(hook, order(["a"]), attempt(1), LogRecord()).batch_ids
+    (new,) = submit(hook, order(["b"], on_changed_input="cancel_and_fresh"), attempt(2), LogRecord()).batch_ids
+    assert [sim.status(batch_id) for batch_id in (old, new)] == ["cancelling", "validating"]
+
+
+def test_a_changed_input_of_a_mapped_task_cancels_no_batch_of_a_sibling(sim: KimiSimulator, hook: KimiHook) -> None:
+    """The inputs [A, B] became [X, A, B]: the batch that index 0 made belongs to index 1 now."""
+    before = [submit(hook, order([row]), attempt(1, index), LogRecord()).batch_ids for index, row in enumerate("ab")]
+    wanted = {"on_changed_input": "cancel_and_fresh"}
+    after = [submit(hook, order([row], **wanted), attempt(2, n), LogRecord()).batch_ids for n, row in enumerate("xab")]
+    assert after[1:] == before
+    assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+def test_mapped_instances_that_are_all_cleared_pay_nothing(sim: KimiSimulator, hook: KimiHook) -> None:
+    """A clear of one mapped instance of eight runs all eight again."""
+    first = [submit(hook, order([f"row {n}"]), attempt(1, n), LogRecord()).batch_ids for n in range(8)]
+    again = [submit(hook, order([f"row {n}"]), attempt(2, n), LogRecord()).batch_ids for n in range(8)]
+    assert again == first
+    assert len(sim.batches) == 8
+
+
+def test_mapped_instances_keep_their_work_when_indices_move(sim: KimiSimulator, hook: KimiHook) -> None:
+    """The inputs [A, B, C] became [B, C]."""
+    first = {row: submit(hook, order([row]), attempt(1, n), LogRecord()).batch_ids for n, row in enumerate("abc")}
+    again = {row: submit(hook, order([row]), attempt(2, n), LogRecord()).batch_ids for n, row in enumerate("bc")}
+    assert again == {row: first[row] for row in "bc"}
+
+
+def failure(sim: KimiSimulator, hook: KimiHook, policy: str, is_last: bool, status: int) -> KimiError:
+    """The error of a submit whose second shard is refused with this status."""
+    error_type = "exceeded_current_quota_error" if status == 429 else "server_unavailable"
+    sim.inject("upload_file", skip=1, status=status, error_type=error_type, times=None)
+    wanted = order(["a", "b"], max_rows_per_batch=1, on_final_failure=policy)
+    with pytest.raises(KimiError) as caught:
+        submit(hook, wanted, attempt(1, is_last=is_last), LogRecord())
+    return caught.value
+
+
+@pytest.mark.parametrize("status", [429, 503], ids="HTTP {}".format)
+def test_a_final_failure_keeps_the_batches_that_run_by_default(sim: KimiSimulator, hook: KimiHook, status: int) -> None:
+    error = failure(sim, hook, "keep", is_last=True, status=status)
+    (batch_id,) = sim.batches
+    assert "1 of the 2 batches of this task exist, go on and are billed." in str(error)
+    assert f"They are {batch_id}." in str(error)
+    assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+@pytest.mark.parametrize(
+    ("is_last", "status"),
+    [
+        pytest.param(True, 503, id="a passing fault of the last try"),
+        pytest.param(False, 429, id="a permanent fault of an earlier try"),
+        pytest.param(True, 429, id="a permanent fault of the last try"),
+    ],
+)
+def test_a_final_failure_cancels_the_batches_that_run_if_on_final_failure_is_cancel(
+    sim: KimiSimulator, hook: KimiHook, is_last: bool, status: int
+) -> None:
+    error = failure(sim, hook, "cancel", is_last, status)
+    (batch_id,) = sim.batches
+    assert sim.status(batch_id) == "cancelling"
+    assert f"what ran was cancelled, as on_final_failure asks: {batch_id} (cancelling)" in str(error)
+
+
+def test_a_failure_cancels_nothing_while_retries_are_left(sim: KimiSimulator, hook: KimiHook) -> None:
+    error = failure(sim, hook, "cancel", is_last=False, status=503)
+    assert error.retryable
+    assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+def test_a_final_failure_says_which_batches_could_not_be_cancelled(sim: KimiSimulator, hook: KimiHook) -> None:
+    sim.inject("cancel_batch", status=401, error_type="invalid_authentication_error", times=None)
+    error = failure(sim, hook, "cancel", is_last=True, status=429)
+    assert isinstance(error, KimiBatchError)
+    assert "1 of 1 batches could not be cancelled" in str(error)
+
+
+def test_a_submit_that_is_given_up_cancels_only_batches_of_its_own_task_instance(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    (other,) = submit(hook, order(["a"]), attempt(1, 3), LogRecord()).batch_ids
+    own = submit(hook, order(["b", "c"], max_rows_per_batch=1), attempt(1), LogRecord()).batch_ids
+    cancelled = cancel_work_of(Calls(hook, LogRecord()), attempt(1))
+    assert sorted(batch.id for batch in cancelled) == sorted(own)
+    assert sim.status(other) == "validating"
 
 
 def test_a_task_instance_says_which_try_it_is_and_whether_it_is_the_last() -> None:
@@ -204,21 +211,17 @@ def test_a_task_instance_says_which_try_it_is_and_whether_it_is_the_last() -> No
     assert read(try_number=1, max_tries=0).mark == "r try 1"  # Airflow 2 has no id of a try
 
 
-class TestALimitOfThePlatform:
-    def test_on_batches_at_a_time_is_waited_for_by_retries_and_pays_nothing_twice(self, connect: Connect) -> None:
-        """T28: Airflow's own limits count slots, not batches, and a limiter of ours is a later part.
-
-        Until then the platform's refusal leaves the rest to a retry, which attaches to what there is.
-        """
-        with KimiSimulator(speed=0, behaviour=Behaviour(max_active_batches=1)) as sim:
-            hook = connect(sim)
-            wanted = order(["a", "b", "c"], max_rows_per_batch=1)
-            ids: list[str] = []
-            for number in range(1, 10):
-                try:
-                    ids = submit(hook, wanted, attempt(number), LogRecord()).batch_ids
-                    break
-                except KimiApiError:
-                    sim.advance(60)
-            assert ids == list(sim.batches)
-            assert len(ids) == 3
+def test_retries_wait_for_a_limit_on_running_batches_and_pay_nothing_twice(connect: Connect) -> None:
+    """The refusal of the platform leaves the rest to a retry, which attaches to the batches that exist."""
+    with KimiSimulator(speed=0, behaviour=Behaviour(max_active_batches=1)) as sim:
+        hook = connect(sim)
+        wanted = order(["a", "b", "c"], max_rows_per_batch=1)
+        ids: list[str] = []
+        for number in range(1, 10):
+            try:
+                ids = submit(hook, wanted, attempt(number), LogRecord()).batch_ids
+                break
+            except KimiApiError:
+                sim.advance(60)
+        assert ids == list(sim.batches)
+        assert len(ids) == 3

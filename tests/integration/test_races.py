@@ -1,4 +1,4 @@
-"""T25: attempts that run at the same time, as a worker that lost its heartbeat and its retry do."""
+"""Attempts that run at the same time: a worker that lost its heartbeat, and its retry."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import order, submit
 
-ROUNDS = 100
+RACES = 100
 
 #: How much faster than real time the platform runs, and so do the pauses.
 SPEED = 100.0
@@ -42,36 +42,36 @@ def race(hook: KimiHook, number: int, tries: tuple[int, int]) -> list[list[str]]
 
 
 @pytest.mark.parametrize(
-    ("tries", "lag", "rounds"),
+    ("tries", "lag", "races"),
     [
-        pytest.param((1, 1), 0, ROUNDS, id="both are first"),
-        pytest.param((1, 2), 0, ROUNDS // 2, id="one is a retry"),
-        pytest.param((2, 3), 0, ROUNDS // 2, id="both are retries"),
-        pytest.param((2, 3), 10, 10, id="in a list that lags"),
+        pytest.param((1, 1), 0, RACES, id="both are first tries"),
+        pytest.param((1, 2), 0, RACES // 2, id="a first try and its retry"),
+        pytest.param((2, 3), 0, RACES // 2, id="both are retries"),
+        pytest.param((2, 3), 10, 10, id="both are retries and the list lags"),
     ],
 )
-def test_two_attempts_at_once_pay_for_one_batch_a_shard(
-    connect: Connect, tries: tuple[int, int], lag: int, rounds: int
+def test_two_attempts_at_once_pay_for_one_batch_for_each_shard(
+    connect: Connect, tries: tuple[int, int], lag: int, races: int
 ) -> None:
     with KimiSimulator(speed=SPEED, timing=SLOW, behaviour=Behaviour(list_lag_seconds=lag)) as sim:
         hook = connect(sim)
-        for number in range(rounds):
+        for number in range(races):
             first, second = race(hook, number, tries)
-            assert first == second, "both go on with the same batches"
+            assert first == second, "both return the same batches"
             mine = [batch for batch in sim.batches.values() if f"run_{number}" in (batch.metadata or {}).values()]
             alive = [batch.id for batch in mine if not sim.status(batch.id).startswith("cancel")]
-            assert sorted(alive) == sorted(first), "one batch of each shard lives, and it is the one returned"
+            assert sorted(alive) == sorted(first), "one batch of each shard runs, and it is the one returned"
 
 
 def test_a_zombie_that_wakes_up_late_gives_way_to_its_retry(connect: Connect) -> None:
-    """Its lookup is old by then; what it creates is a duplicate, and it attaches to what its retry made."""
+    """Its search is out of date. It creates a duplicate, and attaches to the batch of its retry."""
     with KimiSimulator(speed=0, timing=SLOW) as sim:
         hook = connect(sim)
         task = TaskIdentity("dag", "run", "create")
         retried: list[str] = []
 
         class Sleepy(KimiHook):
-            """Falls asleep between the look and the upload, while the retry does it all."""
+            """Sleeps between the search and the upload, until the retry has submitted."""
 
             def list_models(self):  # type: ignore[no-untyped-def]
                 if not retried:
@@ -87,7 +87,7 @@ def test_a_zombie_that_wakes_up_late_gives_way_to_its_retry(connect: Connect) ->
         assert sim.status(duplicate).startswith("cancel")
 
 
-def test_what_a_killed_loser_left_is_cancelled_by_the_next_attempt(connect: Connect) -> None:
+def test_the_next_attempt_cancels_the_duplicate_that_a_killed_attempt_left(connect: Connect) -> None:
     with KimiSimulator(speed=0, timing=SLOW) as sim:
         hook = connect(sim)
         attempt = Attempt(TaskIdentity("dag", "run", "create"))

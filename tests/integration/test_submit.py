@@ -1,4 +1,4 @@
-"""Submitting: what reaches the platform, and what is known when it does not answer."""
+"""What a submit sends to the platform, and what it knows where no answer comes."""
 
 import json
 import time
@@ -30,7 +30,9 @@ def create(**parameters: Any) -> Attempt:
     return run_task(KimiCreateBatchOperator(task_id="create", **parameters))
 
 
-def test_the_create_operator_returns_and_pushes_as_the_contract_says(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_the_create_operator_returns_batch_ids_and_pushes_input_files_and_row_count(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
     attempt = create(input=["one", "two"])
     (batch_id,) = sim.batches
     assert attempt.value == [batch_id]
@@ -49,7 +51,7 @@ def test_the_create_operator_returns_and_pushes_as_the_contract_says(sim: KimiSi
     ]
 
 
-def test_every_batch_is_tagged(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_every_batch_is_tagged_with_its_task_and_its_work(sim: KimiSimulator, hook: KimiHook) -> None:
     create(input=["one"], metadata={"team": "labels"}, system_prompt="Be brief.")
     (batch,) = sim.batches.values()
     metadata = batch.metadata
@@ -65,111 +67,140 @@ def test_every_batch_is_tagged(sim: KimiSimulator, hook: KimiHook) -> None:
     assert metadata["team"] == "labels"
 
 
-def test_eight_pairs_of_the_user_fit_beside_ours(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_eight_metadata_pairs_of_the_user_fit_beside_those_of_the_provider(sim: KimiSimulator, hook: KimiHook) -> None:
     create(input=["one"], metadata={f"k{n}": "v" for n in range(8)}, system_prompt="Be brief.")
     (batch,) = sim.batches.values()
     assert batch.metadata is not None
     assert len(batch.metadata) == 16
 
 
-class TestWhatIsSent:
-    def test_a_ready_file_byte_for_byte(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
-        content = b'{"custom_id": "a",  "method":"POST","url":"/v1/chat/completions","body":'
-        content += b'{"model":"kimi-k2.6","messages":[{"role":"user","content":"caf\\u00e9 \xe2\x80\xa8"}]}}'
-        (tmp_path / "in.jsonl").write_bytes(content)
-        create(input=f"file://{tmp_path}/in.jsonl")
-        (file_id,) = sim.file_ids("batch")
-        assert sim.file_content(file_id) == content + b"\n"
-
-    def test_a_table_through_the_prompt(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
-        (tmp_path / "t.csv").write_text('id,text,lang\n7,"好, ""很好""",zh\n', encoding="utf-8")
-        create(
-            input=str(tmp_path / "t.csv"),
-            key_column="id",
-            prompt="Classify {{as is}}: {text}",
-            system_prompt="Language {lang}",
-            request_params={"max_completion_tokens": 64},
-        )
-        assert uploaded_lines(sim) == [
-            {
-                "custom_id": "7",
-                "method": "POST",
-                "url": "/v1/chat/completions",
-                "body": {
-                    "model": "kimi-k2.6",
-                    "messages": [
-                        {"role": "system", "content": "Language zh"},
-                        {"role": "user", "content": 'Classify {as is}: 好, "很好"'},
-                    ],
-                    "max_completion_tokens": 64,
-                },
-            }
-        ]
-
-    def test_a_csv_saved_by_a_spreadsheet_keeps_its_first_column(
-        self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path
-    ) -> None:
-        (tmp_path / "t.csv").write_text("text\nhello\n", encoding="utf-8-sig")
-        create(input=str(tmp_path / "t.csv"), prompt="{text}")
-        assert uploaded_lines(sim)[0]["body"]["messages"] == [{"role": "user", "content": "hello"}]
-
-    def test_a_jsonl_table(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
-        source = write_jsonl(tmp_path / "t.jsonl", [{"key": 1, "text": "a"}, {"key": 2, "text": "b"}])
-        create(input=source, prompt="{text}", key_column="key")
-        assert [line["custom_id"] for line in uploaded_lines(sim)] == ["1", "2"]
-
-    def test_a_list_of_prompts(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        create(input=["a", "b"], system_prompt="Be {brief}.")
-        lines = uploaded_lines(sim)
-        assert [line["custom_id"] for line in lines] == ["row-00000001", "row-00000002"]
-        assert lines[1]["body"]["messages"] == [
-            {"role": "system", "content": "Be {brief}."},
-            {"role": "user", "content": "b"},
-        ]
-
-    def test_a_list_of_chats(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        chat = [
-            {"role": "user", "content": "a"},
-            {"role": "assistant", "content": "b"},
-            {"role": "user", "content": "c"},
-        ]
-        create(input=[chat])
-        assert uploaded_lines(sim)[0]["body"]["messages"] == chat
-
-    def test_a_list_of_ready_requests(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        create(input=[request("x"), request("y")])
-        assert uploaded_lines(sim) == [request("x"), request("y")]
-
-    def test_the_model_of_the_connection(self, sim: KimiSimulator, connect: Any) -> None:
-        connect(sim, model="kimi-k2.7-code")
-        create(input=["a"])
-        assert uploaded_lines(sim)[0]["body"]["model"] == "kimi-k2.7-code"
+def test_a_file_of_ready_requests_is_sent_byte_for_byte(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    content = b'{"custom_id": "a",  "method":"POST","url":"/v1/chat/completions","body":'
+    content += b'{"model":"kimi-k2.6","messages":[{"role":"user","content":"caf\\u00e9 \xe2\x80\xa8"}]}}'
+    (tmp_path / "in.jsonl").write_bytes(content)
+    create(input=f"file://{tmp_path}/in.jsonl")
+    (file_id,) = sim.file_ids("batch")
+    assert sim.file_content(file_id) == content + b"\n"
 
 
-@pytest.mark.parametrize("text", ["{{ conn.kimi_default.password }}", "{% for x in y %}", "{text}", "}", "{{", "{0}"])
-class TestRowTextIsData:
-    """T30: rendered, it would break the task or leak a secret."""
+def test_each_row_of_a_table_is_sent_as_its_rendered_prompt(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('id,text,lang\n7,"好, ""很好""",zh\n', encoding="utf-8")
+    create(
+        input=str(tmp_path / "t.csv"),
+        key_column="id",
+        prompt="Classify {{as is}}: {text}",
+        system_prompt="Language {lang}",
+        request_params={"max_completion_tokens": 64},
+    )
+    assert uploaded_lines(sim) == [
+        {
+            "custom_id": "7",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {
+                "model": "kimi-k2.6",
+                "messages": [
+                    {"role": "system", "content": "Language zh"},
+                    {"role": "user", "content": 'Classify {as is}: 好, "很好"'},
+                ],
+                "max_completion_tokens": 64,
+            },
+        }
+    ]
 
-    def test_in_a_python_list(self, sim: KimiSimulator, hook: KimiHook, text: str) -> None:
-        create(input=[text])
-        assert uploaded_lines(sim)[0]["body"]["messages"][0]["content"] == text
 
-    def test_in_a_row_dict(self, sim: KimiSimulator, hook: KimiHook, text: str) -> None:
-        create(input=[{"text": text}], prompt="Say: {text}")
-        assert uploaded_lines(sim)[0]["body"]["messages"][0]["content"] == f"Say: {text}"
-
-    def test_in_a_ready_request(self, sim: KimiSimulator, hook: KimiHook, text: str) -> None:
-        body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": text}]}
-        create(input=[request("a", body=body)])
-        assert uploaded_lines(sim)[0]["body"] == body
-
-    def test_in_a_file(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path, text: str) -> None:
-        source = write_jsonl(tmp_path / "t.jsonl", [{"text": text}])
-        create(input=source, prompt="{text}")
-        assert uploaded_lines(sim)[0]["body"]["messages"][0]["content"] == text
+def test_a_csv_saved_by_a_spreadsheet_keeps_its_first_column(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("text\nhello\n", encoding="utf-8-sig")
+    create(input=str(tmp_path / "t.csv"), prompt="{text}")
+    assert uploaded_lines(sim)[0]["body"]["messages"] == [{"role": "user", "content": "hello"}]
 
 
-def test_a_uri_and_parameters_are_templates(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+def test_rows_of_a_jsonl_table_are_sent_under_the_keys_of_their_key_column(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "t.jsonl", [{"key": 1, "text": "a"}, {"key": 2, "text": "b"}])
+    create(input=source, prompt="{text}", key_column="key")
+    assert [line["custom_id"] for line in uploaded_lines(sim)] == ["1", "2"]
+
+
+def test_a_list_of_prompts_is_sent_under_numbered_ids_with_the_system_prompt_as_it_is(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    create(input=["a", "b"], system_prompt="Be {brief}.")
+    lines = uploaded_lines(sim)
+    assert [line["custom_id"] for line in lines] == ["row-00000001", "row-00000002"]
+    assert lines[1]["body"]["messages"] == [
+        {"role": "system", "content": "Be {brief}."},
+        {"role": "user", "content": "b"},
+    ]
+
+
+def test_a_list_of_chats_is_sent_with_every_message(sim: KimiSimulator, hook: KimiHook) -> None:
+    chat = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+    create(input=[chat])
+    assert uploaded_lines(sim)[0]["body"]["messages"] == chat
+
+
+def test_a_list_of_ready_requests_is_sent_as_it_is(sim: KimiSimulator, hook: KimiHook) -> None:
+    create(input=[request("x"), request("y")])
+    assert uploaded_lines(sim) == [request("x"), request("y")]
+
+
+def test_requests_are_sent_with_the_model_of_the_connection(sim: KimiSimulator, connect: Any) -> None:
+    connect(sim, model="kimi-k2.7-code")
+    create(input=["a"])
+    assert uploaded_lines(sim)[0]["body"]["model"] == "kimi-k2.7-code"
+
+
+#: Texts of rows that break a task, or put a secret into a prompt, if they are rendered.
+template_like = pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{{ conn.kimi_default.password }}", id="a Jinja expression"),
+        pytest.param("{% for x in y %}", id="a Jinja statement"),
+        pytest.param("{text}", id="a placeholder by name"),
+        pytest.param("{0}", id="a placeholder by number"),
+        pytest.param("}", id="a single brace"),
+        pytest.param("{{", id="a doubled brace"),
+    ],
+)
+
+
+@template_like
+def test_text_in_a_python_list_is_not_rendered(sim: KimiSimulator, hook: KimiHook, text: str) -> None:
+    create(input=[text])
+    assert uploaded_lines(sim)[0]["body"]["messages"][0]["content"] == text
+
+
+@template_like
+def test_text_in_a_row_dict_is_not_rendered(sim: KimiSimulator, hook: KimiHook, text: str) -> None:
+    create(input=[{"text": text}], prompt="Say: {text}")
+    assert uploaded_lines(sim)[0]["body"]["messages"][0]["content"] == f"Say: {text}"
+
+
+@template_like
+def test_text_in_a_ready_request_is_not_rendered(sim: KimiSimulator, hook: KimiHook, text: str) -> None:
+    body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": text}]}
+    create(input=[request("a", body=body)])
+    assert uploaded_lines(sim)[0]["body"] == body
+
+
+@template_like
+def test_text_in_a_file_is_not_rendered(sim: KimiSimulator, hook: KimiHook, tmp_path: Path, text: str) -> None:
+    source = write_jsonl(tmp_path / "t.jsonl", [{"text": text}])
+    create(input=source, prompt="{text}")
+    assert uploaded_lines(sim)[0]["body"]["messages"][0]["content"] == text
+
+
+def test_the_uri_of_an_input_and_the_parameters_are_templates(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
     write_jsonl(tmp_path / "day-7.jsonl", [{"text": "a"}])
     operator = KimiCreateBatchOperator(
         task_id="create",
@@ -186,7 +217,9 @@ def test_a_uri_and_parameters_are_templates(sim: KimiSimulator, hook: KimiHook, 
 
 
 @pytest.mark.parametrize(
-    "ignored", [{"system_prompt": "x"}, {"key_column": "x"}, {"request_params": {"max_completion_tokens": 9}}]
+    "ignored",
+    [{"system_prompt": "x"}, {"key_column": "x"}, {"request_params": {"max_completion_tokens": 9}}],
+    ids=lambda ignored: next(iter(ignored)),
 )
 def test_parameters_that_ready_requests_would_ignore_are_refused(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path, ignored: dict[str, Any]
@@ -197,7 +230,7 @@ def test_parameters_that_ready_requests_would_ignore_are_refused(
     assert sim.journal == []
 
 
-def test_a_path_object_is_as_good_as_its_text(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+def test_a_path_object_is_the_same_input_as_its_text(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "in.jsonl", [request()])
     create(input=tmp_path / "in.jsonl")
     create(input=ObjectStoragePath(f"file://{tmp_path}/in.jsonl"))
@@ -210,163 +243,183 @@ def test_another_tasks_output_inside_a_list_is_refused_when_the_dag_is_parsed() 
         KimiCreateBatchOperator(task_id="create", input=[upstream.output, "b"])
 
 
-class TestAnEarlierAttempt:
-    def test_at_the_same_work_is_attached_to_and_not_paid_again(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T2, T3: the worker died after the create; nothing but the platform remembers it."""
-        first, second = create(input=["a"]), create(input=["a"])
-        assert second.value == first.value
-        assert second.ti.xcoms == first.ti.xcoms
-        assert len(sim.batches) == len(sim.file_ids("batch")) == 1
+def test_a_retry_attaches_to_the_batch_of_the_first_attempt(sim: KimiSimulator, hook: KimiHook) -> None:
+    """The worker died after the create, and only the platform has a record of it."""
+    first, second = create(input=["a"]), create(input=["a"])
+    assert second.value == first.value
+    assert second.ti.xcoms == first.ti.xcoms
+    assert len(sim.batches) == len(sim.file_ids("batch")) == 1
 
-    def test_that_has_completed_is_attached_to(self, sim: KimiSimulator, hook: KimiHook) -> None:
+
+def test_a_retry_attaches_to_a_batch_that_has_completed(sim: KimiSimulator, hook: KimiHook) -> None:
+    first = create(input=["a"])
+    sim.advance(60)
+    assert create(input=["a"]).value == first.value
+
+
+def test_a_retry_finds_its_batch_on_a_later_page_of_the_list(connect: Connect) -> None:
+    with KimiSimulator(speed=0, behaviour=Behaviour(max_list_limit=2)) as sim:
+        connect(sim)
         first = create(input=["a"])
-        sim.advance(60)
+        for other in range(5):
+            create(input=[f"other {other}"], reuse="never")
         assert create(input=["a"]).value == first.value
+        assert len(sim.batches) == 6
 
-    def test_far_down_the_list_is_found(self, connect: Connect) -> None:
-        """T2: on the third page."""
-        with KimiSimulator(speed=0, behaviour=Behaviour(max_list_limit=2)) as sim:
-            connect(sim)
-            first = create(input=["a"])
-            for other in range(5):
-                create(input=[f"other {other}"], reuse="never")
-            assert create(input=["a"]).value == first.value
-            assert len(sim.batches) == 6
 
-    @pytest.mark.parametrize("status", ["failed", "cancelled", "expired"])
-    def test_that_came_to_nothing_is_submitted_again(self, sim: KimiSimulator, hook: KimiHook, status: str) -> None:
-        first = create(input=["a"])
-        batch = sim.batches[first.value[0]]
-        if status == "cancelled":
-            hook.cancel_batch(batch.id)
-        batch.balance_failure = status == "failed"
-        batch.expires_at = sim.now() + 10 if status == "expired" else batch.expires_at
-        sim.advance(60)
-        assert sim.status(batch.id) == status
-        assert create(input=["a"]).value != first.value
+@pytest.mark.parametrize("status", ["failed", "cancelled", "expired"])
+def test_work_that_failed_expired_or_was_cancelled_is_submitted_again(
+    sim: KimiSimulator, hook: KimiHook, status: str
+) -> None:
+    first = create(input=["a"])
+    batch = sim.batches[first.value[0]]
+    if status == "cancelled":
+        hook.cancel_batch(batch.id)
+    batch.balance_failure = status == "failed"
+    batch.expires_at = sim.now() + 10 if status == "expired" else batch.expires_at
+    sim.advance(60)
+    assert sim.status(batch.id) == status
+    assert create(input=["a"]).value != first.value
 
-    def test_at_other_rows_is_not_paid_beside_them(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        (batch_id,) = create(input=["a"]).value
-        with pytest.raises(AirflowFailException, match=f"and are billed: {batch_id} .*Nothing was sent now"):
-            create(input=["b"])
-        assert len(sim.batches) == len(sim.file_ids("batch")) == 1
 
-    def test_at_other_rows_is_no_matter_once_it_came_to_nothing(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        hook.cancel_batch(create(input=["a"]).value[0])
+def test_a_retry_with_other_rows_is_refused_while_the_first_batch_runs(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = create(input=["a"]).value
+    with pytest.raises(AirflowFailException, match=f"Nothing was sent now.* and are billed: {batch_id} "):
         create(input=["b"])
-        assert len(sim.batches) == 2
+    assert len(sim.batches) == len(sim.file_ids("batch")) == 1
 
-    def test_at_other_rows_of_another_task_is_another_job(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        create(input=["a"])
-        run_task(KimiCreateBatchOperator(task_id="other", input=["b"]))
-        assert len(sim.batches) == 2
 
-    def test_at_other_rows_is_another_job_if_told_so(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        assert create(input=["a"]).value != create(input=["b"], reuse="never").value
+def test_a_retry_with_other_rows_is_submitted_once_the_first_batch_is_cancelled(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    hook.cancel_batch(create(input=["a"]).value[0])
+    create(input=["b"])
+    assert len(sim.batches) == 2
 
-    def test_is_passed_over_if_told_so(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        assert create(input=["a"]).value != create(input=["a"], reuse="never").value
 
-    def test_that_cannot_be_looked_for_is_no_licence_to_pay(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject("list_batches", status=500, times=None)
-        with pytest.raises(KimiApiError, match="listing batches"):
-            submit(hook, order(["a"]), ATTEMPT, LogRecord())
-        assert sim.batches == {}
+def test_other_rows_of_another_task_are_submitted_beside_the_first_batch(sim: KimiSimulator, hook: KimiHook) -> None:
+    create(input=["a"])
+    run_task(KimiCreateBatchOperator(task_id="other", input=["b"]))
+    assert len(sim.batches) == 2
 
-    def test_of_unknown_reuse_is_refused_when_the_dag_is_parsed(self) -> None:
-        with pytest.raises(ValueError, match="reuse is 'sometimes'"):
-            KimiCreateBatchOperator(task_id="create", input=[], reuse="sometimes")  # type: ignore[arg-type]
+
+def test_reuse_never_submits_other_rows_beside_the_first_batch(sim: KimiSimulator, hook: KimiHook) -> None:
+    assert create(input=["a"]).value != create(input=["b"], reuse="never").value
+
+
+def test_reuse_never_submits_the_same_rows_again(sim: KimiSimulator, hook: KimiHook) -> None:
+    assert create(input=["a"]).value != create(input=["a"], reuse="never").value
+
+
+def test_nothing_is_created_while_the_list_of_batches_cannot_be_read(sim: KimiSimulator, hook: KimiHook) -> None:
+    sim.inject("list_batches", status=500, times=None)
+    with pytest.raises(KimiApiError, match="listing batches"):
+        submit(hook, order(["a"]), ATTEMPT, LogRecord())
+    assert sim.batches == {}
+
+
+def test_an_unknown_value_of_reuse_is_refused_when_the_dag_is_parsed() -> None:
+    with pytest.raises(ValueError, match="reuse is 'sometimes'"):
+        KimiCreateBatchOperator(task_id="create", input=[], reuse="sometimes")  # type: ignore[arg-type]
 
 
 LOST_ANSWERS = [
-    pytest.param({"status": 502}, id="502"),
-    pytest.param({"status": 408}, id="408"),
-    pytest.param({"status": 200, "html": True}, id="200 of a gateway"),
-    pytest.param({"status": 504, "html": True}, id="504"),
-    pytest.param({"drop": True}, id="dropped"),
+    pytest.param({"status": 502}, id="HTTP 502"),
+    pytest.param({"status": 408}, id="HTTP 408"),
+    pytest.param({"status": 200, "html": True}, id="HTTP 200 in HTML"),
+    pytest.param({"status": 504, "html": True}, id="HTTP 504 in HTML"),
+    pytest.param({"drop": True}, id="connection dropped"),
     pytest.param({"hang_seconds": 1.0}, id="timeout"),
 ]
 
 
-class TestACreateWhoseAnswerIsLost:
-    """T1: it is sent once, whatever happens."""
+@pytest.mark.parametrize("fault", LOST_ANSWERS)
+@pytest.mark.parametrize("reuse", ["auto", "never"], ids="reuse {}".format)
+def test_a_batch_whose_create_was_not_answered_is_found_again(
+    sim: KimiSimulator, connect: Connect, fault: dict[str, Any], reuse: str
+) -> None:
+    hook = connect(sim, timeout=0.5)
+    submit(hook, order(["a"]), replace(ATTEMPT, task=replace(ATTEMPT.task, task_id="other")), LogRecord())
+    sim.inject("create_batch", accepted=True, **fault)
 
-    @pytest.mark.parametrize("fault", LOST_ANSWERS)
-    @pytest.mark.parametrize("reuse", ["auto", "never"])
-    def test_is_found_again_if_the_platform_has_it(
-        self, sim: KimiSimulator, connect: Connect, fault: dict[str, Any], reuse: str
-    ) -> None:
-        hook = connect(sim, timeout=0.5)
-        submit(hook, order(["a"]), replace(ATTEMPT, task=replace(ATTEMPT.task, task_id="other")), LogRecord())
-        sim.inject("create_batch", accepted=True, **fault)
+    def sleep(seconds: float) -> None:
+        if fault.get("hang_seconds"):
+            time.sleep(1.0)
 
-        def sleep(seconds: float) -> None:
-            if fault.get("hang_seconds"):
-                time.sleep(1.0)
-
-        submission = submit(hook, order(["b"], reuse=reuse), ATTEMPT, LogRecord(), sleep)
-        assert submission.batch_ids == [list(sim.batches)[1]]
-        assert len(sim.batches) == 2
-
-    def test_is_sent_once_more_if_it_has_not_turned_up_long_after(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject("create_batch", status=500)
-        submission = submit(hook, order(["a"]), ATTEMPT, LogRecord(), sim.advance)
-        assert list(sim.batches) == submission.batch_ids
-        assert [call.name for call in sim.journal].count("create_batch") == 2
-
-    def test_is_not_sent_again_while_nobody_can_look(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject("create_batch", status=502)
-        sim.inject("list_batches", status=503, skip=1, times=None)
-        with pytest.raises(KimiBatchError, match="Whether it exists, and is billed, is unknown") as caught:
-            submit(hook, order(["a"]), ATTEMPT, LogRecord(), sim.advance)
-        assert caught.value.retryable, "a retry looks for it first"
-        assert [call.name for call in sim.journal].count("create_batch") == 1
-        assert len(sim.file_ids("batch")) == 1, "the input of a batch that may live is kept"
-
-    @pytest.mark.parametrize(("reuse", "retried"), [("auto", True), ("never", False)])
-    def test_is_unknown_where_no_create_is_answered(
-        self, sim: KimiSimulator, hook: KimiHook, reuse: str, retried: bool
-    ) -> None:
-        sim.inject("create_batch", status=502, times=None)
-        with pytest.raises(KimiBatchError, match="kimi_job_key=") as caught:
-            submit(hook, order(["a"], reuse=reuse), ATTEMPT, LogRecord(), sim.advance)
-        assert caught.value.retryable is retried
-        assert [call.name for call in sim.journal].count("create_batch") == 2
+    submission = submit(hook, order(["b"], reuse=reuse), ATTEMPT, LogRecord(), sleep)
+    assert submission.batch_ids == [list(sim.batches)[1]]
+    assert len(sim.batches) == 2
 
 
-class TestARefusedCreate:
-    def test_leaves_no_file_behind(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject("create_batch", status=400, error_type="invalid_request_error", message="Invalid request: no")
-        with pytest.raises(KimiApiError, match="Invalid request: no"):
-            submit(hook, order(["a"]), ATTEMPT, LogRecord())
-        assert sim.file_ids("batch") == []
-
-    def test_by_a_full_account_says_so(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject(
-            "upload_file", status=400, error_type="invalid_request_error", message="exceeded the max file count 1000"
-        )
-        with pytest.raises(AirflowFailException, match="exceeded the max file count 1000"):
-            create(input=["a"])
-
-    def test_by_its_key_is_not_retried(self, sim: KimiSimulator, connect: Any) -> None:
-        connect(sim, api_key="sk-wrong")
-        with pytest.raises(AirflowFailException, match="is always refused by the other"):
-            create(input=["a"])
-
-    def test_upload_whose_answers_are_all_lost_may_be_retried(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject("upload_file", drop=True, times=None)
-        with pytest.raises(KimiNoAnswerError):
-            submit(hook, order(["a"]), ATTEMPT, LogRecord())
+def test_a_create_that_was_not_answered_is_sent_once_more_if_no_batch_turns_up(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    sim.inject("create_batch", status=500)
+    submission = submit(hook, order(["a"]), ATTEMPT, LogRecord(), sim.advance)
+    assert list(sim.batches) == submission.batch_ids
+    assert [call.name for call in sim.journal].count("create_batch") == 2
 
 
-def test_the_same_work_has_the_same_key_and_other_work_another(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_a_create_that_was_not_answered_is_not_repeated_while_the_list_cannot_be_read(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    sim.inject("create_batch", status=502)
+    sim.inject("list_batches", status=503, skip=1, times=None)
+    with pytest.raises(KimiBatchError, match="Whether it exists, and is billed, is unknown") as caught:
+        submit(hook, order(["a"]), ATTEMPT, LogRecord(), sim.advance)
+    assert caught.value.retryable, "a retry searches for it first"
+    assert [call.name for call in sim.journal].count("create_batch") == 1
+    assert len(sim.file_ids("batch")) == 1, "the input of a batch that may exist is kept"
+
+
+@pytest.mark.parametrize(("reuse", "retried"), [("auto", True), ("never", False)], ids=["reuse auto", "reuse never"])
+def test_an_error_says_that_the_outcome_is_unknown_where_no_create_is_answered(
+    sim: KimiSimulator, hook: KimiHook, reuse: str, retried: bool
+) -> None:
+    sim.inject("create_batch", status=502, times=None)
+    with pytest.raises(KimiBatchError, match="kimi_job_key=") as caught:
+        submit(hook, order(["a"], reuse=reuse), ATTEMPT, LogRecord(), sim.advance)
+    assert caught.value.retryable is retried
+    assert [call.name for call in sim.journal].count("create_batch") == 2
+
+
+def test_a_refused_create_leaves_no_file_behind(sim: KimiSimulator, hook: KimiHook) -> None:
+    sim.inject("create_batch", status=400, error_type="invalid_request_error", message="Invalid request: no")
+    with pytest.raises(KimiApiError, match="Invalid request: no"):
+        submit(hook, order(["a"]), ATTEMPT, LogRecord())
+    assert sim.file_ids("batch") == []
+
+
+def test_an_upload_to_a_full_account_fails_with_the_reason_of_the_platform(sim: KimiSimulator, hook: KimiHook) -> None:
+    sim.inject(
+        "upload_file", status=400, error_type="invalid_request_error", message="exceeded the max file count 1000"
+    )
+    with pytest.raises(AirflowFailException, match="exceeded the max file count 1000"):
+        create(input=["a"])
+
+
+def test_a_refused_api_key_fails_the_task_without_a_retry(sim: KimiSimulator, connect: Any) -> None:
+    connect(sim, api_key="sk-wrong")
+    with pytest.raises(AirflowFailException, match="is always refused by the other"):
+        create(input=["a"])
+
+
+def test_an_upload_that_is_never_answered_may_be_retried(sim: KimiSimulator, hook: KimiHook) -> None:
+    sim.inject("upload_file", drop=True, times=None)
+    with pytest.raises(KimiNoAnswerError):
+        submit(hook, order(["a"]), ATTEMPT, LogRecord())
+
+
+def test_the_same_work_has_the_same_job_key_and_other_work_another(sim: KimiSimulator, hook: KimiHook) -> None:
     for mark, source in enumerate((["a"], ["a"], ["b"])):
         submit(hook, order(source, reuse="never"), replace(ATTEMPT, mark=str(mark)), LogRecord())
     keys = [batch.metadata["kimi_job_key"] for batch in sim.batches.values() if batch.metadata]
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_model_that_is_not_published_as_batchable_is_warned_about(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_a_model_outside_the_published_list_of_batch_models_is_logged_and_submitted(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
     log = LogRecord()
     submit(hook, order(["a"], model="kimi-k3"), ATTEMPT, log)
     assert "not on the published list of batch models" in log.warnings[0]

@@ -1,4 +1,4 @@
-"""The same work is known again by every attempt."""
+"""Every attempt recognizes the same work."""
 
 import re
 
@@ -11,24 +11,25 @@ TASK = TaskIdentity("labels", "scheduled__2026-09-01T00:00:00+00:00", "ask", 3)
 FINGERPRINT = digest_of("input")
 
 
-class TestJobKey:
-    def test_every_attempt_finds_the_same(self) -> None:
-        assert job_key(TASK, FINGERPRINT) == job_key(TaskIdentity(TASK.dag_id, TASK.run_id, "ask", 3), FINGERPRINT)
-        assert re.fullmatch(r"[0-9a-f]{32}", job_key(TASK, FINGERPRINT))
+def test_every_attempt_of_a_task_instance_has_the_same_job_key() -> None:
+    assert job_key(TASK, FINGERPRINT) == job_key(TaskIdentity(TASK.dag_id, TASK.run_id, "ask", 3), FINGERPRINT)
+    assert re.fullmatch(r"[0-9a-f]{32}", job_key(TASK, FINGERPRINT))
 
-    def test_a_mapped_instance_that_moved_keeps_its_own(self) -> None:
-        """T27: identity is by content, not by map index."""
-        moved = TaskIdentity(TASK.dag_id, TASK.run_id, TASK.task_id, 0)
-        assert job_key(moved, FINGERPRINT) == job_key(TASK, FINGERPRINT)
 
-    @pytest.mark.parametrize(
-        ("task", "fingerprint"),
-        [
-            pytest.param(TaskIdentity("other", TASK.run_id, TASK.task_id, 3), FINGERPRINT, id="dag"),
-            pytest.param(TaskIdentity(TASK.dag_id, "other", TASK.task_id, 3), FINGERPRINT, id="run"),
-            pytest.param(TaskIdentity(TASK.dag_id, TASK.run_id, "other", 3), FINGERPRINT, id="task"),
-            pytest.param(TASK, digest_of("other"), id="input"),
-        ],
-    )
-    def test_other_work_has_another(self, task: TaskIdentity, fingerprint: str) -> None:
-        assert job_key(task, fingerprint) != job_key(TASK, FINGERPRINT)
+def test_a_mapped_instance_keeps_its_job_key_when_its_index_moves() -> None:
+    """The input identifies the work of a mapped instance, not the map index."""
+    moved = TaskIdentity(TASK.dag_id, TASK.run_id, TASK.task_id, 0)
+    assert job_key(moved, FINGERPRINT) == job_key(TASK, FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    ("task", "fingerprint"),
+    [
+        pytest.param(TaskIdentity("other", TASK.run_id, TASK.task_id, 3), FINGERPRINT, id="another DAG"),
+        pytest.param(TaskIdentity(TASK.dag_id, "other", TASK.task_id, 3), FINGERPRINT, id="another run"),
+        pytest.param(TaskIdentity(TASK.dag_id, TASK.run_id, "other", 3), FINGERPRINT, id="another task"),
+        pytest.param(TASK, digest_of("other"), id="another input"),
+    ],
+)
+def test_other_work_has_another_job_key(task: TaskIdentity, fingerprint: str) -> None:
+    assert job_key(task, fingerprint) != job_key(TASK, FINGERPRINT)
