@@ -1,4 +1,4 @@
-"""A log that keeps what it is told."""
+"""A log that keeps its lines."""
 
 from dataclasses import dataclass, field
 from typing import Any

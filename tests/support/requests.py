@@ -42,13 +42,13 @@ def order(source: object, **changes: Any) -> Order:
 
 
 def no_pause(seconds: float) -> None:
-    """A sleep that does not."""
+    """A sleep that returns at once."""
 
 
 def submit(
     hook: KimiHook, wanted: Order, attempt: Attempt, log: LogRecord, sleep: Callable[[float], None] = no_pause
 ) -> Submission:
-    """Submit where nothing races, so that no pause need be waited for."""
+    """Submit where no attempt races, so that pauses may be skipped."""
     return flow.submit(Calls(hook, log, sleep), wanted, attempt)
 
 
@@ -59,7 +59,7 @@ def submit_prompts(hook: KimiHook, count: int) -> Submission:
 
 
 def spoiling(spoilt: Mapping[str, Answer | RowError | None]) -> Responder:
-    """A responder that answers some rows in its own way, and labels the rest."""
+    """A responder that gives some rows these answers, and labels the rest."""
 
     def respond(line: Mapping[str, Any]) -> Answer | RowError | None:
         custom_id = line["custom_id"]

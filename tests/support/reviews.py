@@ -1,4 +1,4 @@
-"""The 2,000 reviews that the main job labels: real ones where they are at hand, generated ones elsewhere."""
+"""The 2,000 reviews that the main job labels: real ones where the file exists, otherwise generated ones."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An S3 of our own: moto's server on a loopback port, a bucket, and what lies in it."""
+"""An S3 for tests: moto's server on a loopback port, a bucket, and its objects."""
 
 import urllib.request
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ KEY, SECRET, REGION = "AKIA-of-the-tests", "secret-of-the-tests", "us-east-1"
 
 
 class Storage:
-    """A new bucket, as another program sees it that shares nothing with the worker.
+    """A new bucket, as a program sees it that shares nothing with the worker.
 
     :param endpoint: URL of the S3 server.
-    :param name: Of its Airflow connection, and part of its bucket's; Airflow and fsspec remember connections and
-        listings for as long as the process lives, so no two may have the same.
+    :param name: Id of its Airflow connection; the name of its bucket contains it. It must be unique: Airflow and
+        fsspec remember connections and listings until the process ends.
     """
 
     def __init__(self, endpoint: str, name: str) -> None:
@@ -49,13 +49,13 @@ class Storage:
         return content
 
     def keys(self) -> list[str]:
-        """Every key, in the order of the alphabet."""
+        """Every key, in alphabetical order."""
         found = self._client.list_objects_v2(Bucket=self.bucket).get("Contents", [])
         return [entry["Key"] for entry in found]
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Let nobody in, for the length of the block: no key is known any more."""
+        """Refuse every key for the length of the block."""
         self._let_pass("0")
         try:
             yield

@@ -1,4 +1,4 @@
-"""Values that many unit tests begin with."""
+"""Values that many unit tests start from."""
 
 import json
 from pathlib import Path
@@ -12,18 +12,18 @@ from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.tally import Tally
 
-#: Every documented status of a batch (kimi-api.md, section 5).
+#: Every status of a batch that the platform documents.
 ACTIVE = ("validating", "in_progress", "finalizing", "cancelling")
 TERMINAL = ("completed", "failed", "expired", "cancelled")
 
-#: Statuses that no documentation knows.
+#: Statuses that the platform does not document.
 UNKNOWN = ("paused", "", "COMPLETED")
 
-#: Pieces of row text that something, somewhere, might take for a template or for a line end.
+#: Pieces of row text that a program may take for a template or for a line end.
 TRICKY = ("{", "}", "{{", "}}", "{%", "{{ conn.kimi.password }}", "{x}", "%s", "$x", "\\n", "\n", "\u2028", "\u0085")
 ROW_TEXT = st.lists(st.one_of(st.text(), st.sampled_from(TRICKY))).map("".join)
 
-#: A request body with nothing more than it needs.
+#: The smallest valid request body.
 BODY = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -38,7 +38,7 @@ def make_settings(
 
 
 def request_line(custom_id: object = "a", *, body: object = None, **fields: object) -> bytes:
-    """A valid line of a batch input file, unless told otherwise."""
+    """A line of a batch input file. It is valid unless an argument spoils it."""
     request = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body or BODY}
     return json.dumps(request | fields).encode()
 
@@ -61,14 +61,14 @@ def answer_body(content: object = "positive", finish_reason: object = "stop", **
 
 
 def output_line(custom_id: str = "a", *, body: object = None, **fields: object) -> bytes:
-    """A line of an output file: a row that worked, unless told otherwise."""
+    """A line of an output file. The row succeeded unless an argument says otherwise."""
     response = {"status_code": 200, "request_id": "", "body": answer_body() if body is None else body}
     line = {"id": custom_id, "custom_id": custom_id, "response": response, "error": None}
     return json.dumps(line | fields).encode()
 
 
 def answer_files(output: Path | None, error: Path | None = None) -> AnswerFiles:
-    """Open result files whose lines nobody has counted yet."""
+    """Open result files, with room for every line."""
     return AnswerFiles(output, error, sum(path.read_bytes().count(b"\n") + 1 for path in (output, error) if path))
 
 

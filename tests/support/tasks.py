@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
 @dataclass
 class TaskInstanceRecord:
-    """What an operator sees of its task instance; keeps the XComs that it pushes."""
+    """What an operator reads of its task instance. It keeps the XComs that are pushed."""
 
     task_id: str = "label"
     dag_id: str = "reviews"
@@ -29,7 +29,7 @@ class TaskInstanceRecord:
 
 @dataclass
 class Attempt:
-    """What became of one run of `execute`."""
+    """The outcome of one run of `execute`."""
 
     ti: TaskInstanceRecord
     value: Any = None
@@ -50,7 +50,7 @@ def run_task(operator: BaseOperator, ti: TaskInstanceRecord | None = None, **tem
 
 
 def resume_task(operator: BaseOperator, event: Mapping[str, Any], try_number: int = 1) -> Attempt:
-    """Resume a fresh copy of a deferred operator with an event, as a worker that knows nothing of the first half."""
+    """Resume a fresh copy of a deferred operator with an event, as a worker that has no state of the first half."""
     task = copy.copy(operator)
     attempt = Attempt(TaskInstanceRecord(task_id=operator.task_id, try_number=try_number))
     context: Any = {"ti": attempt.ti}

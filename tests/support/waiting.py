@@ -1,4 +1,4 @@
-"""Waits on the simulated clock, by the very loop of the trigger; and sensors that find how it stands at once."""
+"""Waits on the simulated clock, with the loop of the trigger; sensors whose first poll ends the wait."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
 from tests.support.tasks import run_task
 
-#: Seconds between two looks.
+#: Seconds between two polls.
 INTERVAL = 30.0
 
 
@@ -66,7 +66,7 @@ def sensor(batch_id: Any, **parameters: Any) -> KimiBatchSensor:
 
 
 def first_look(task: KimiBatchSensor) -> Any:
-    """What the first execution comes to, in a batch that needs no second one."""
+    """The result of the first execution, for a batch that needs no second one."""
     if task.mode == "reschedule":
         found = task.poke({})
         return getattr(found, "xcom_value", found)
