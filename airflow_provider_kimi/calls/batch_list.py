@@ -35,6 +35,7 @@ class Walk:
         self._most = most
         self._is_newest_first = True
         self._last: Batch | None = None
+        self._is_stuck = False
         self.seen: dict[str, Batch] = {}
         self.after: str | None = None
         self.is_whole = False
@@ -42,7 +43,7 @@ class Walk:
     @property
     def is_over(self) -> bool:
         """Whether there is no further page to ask for."""
-        return self.is_whole or len(self.seen) >= self._most
+        return self.is_whole or self._is_stuck or len(self.seen) >= self._most
 
     def take(self, page: BatchPage) -> list[Batch]:
         """Take in a page, and return what no earlier page of this walk had shown."""
@@ -52,14 +53,20 @@ class Walk:
         self._is_newest_first = self._is_newest_first and is_newest_first([*before, *page.data])
         self._last = page.data[-1] if page.data else self._last
         self.after = None if self._last is None else self._last.id
-        self.is_whole = not new or page.has_more is False or self._is_past(self._last)
+        self._is_stuck = bool(page.data) and not new
+        is_end = not page.data or page.has_more is False or (self._is_stuck and page.has_more is None)
+        self.is_whole = is_end or self._is_past(self._last)
         return new
 
     def _is_past(self, last: Batch | None) -> bool:
-        """Whether the list has come newest first so far and has passed the time in question."""
-        if self._since is None or last is None or not self._is_newest_first:
+        """Whether the list has come newest first so far and has passed the time in question.
+
+        Batches of one second, or without a time, do not show in which order the list comes.
+        """
+        if self._since is None or last is None or last.created_at is None or not self._is_newest_first:
             return False
-        return (last.created_at or 0) < self._since - CLOCK_MARGIN_SECONDS
+        newest = next(iter(self.seen.values())).created_at or 0
+        return last.created_at < min(newest, self._since - CLOCK_MARGIN_SECONDS)
 
 
 def is_newest_first(batches: Sequence[Batch]) -> bool:
