@@ -1,7 +1,6 @@
 """A walk through the batch list sees every batch that matters, or says that it did not."""
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from itertools import cycle
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import no_pause
 from tests.support.samples import make_batch
+from tests.support.triggers import created
 
 DAY = 86_400
 
@@ -128,6 +128,7 @@ def test_a_list_that_comes_newest_first_is_whole_once_a_batch_is_too_old(last_se
         pytest.param([[1, 2]], id="oldest first"),
         pytest.param([[20, 1, 3, 2]], id="no order within a page"),
         pytest.param([[20, 12], [15, 1]], id="no order from page to page"),
+        pytest.param([[12, 20], [15, 1]], id="no order within an earlier page"),
         pytest.param([[1]], id="a single batch"),
         pytest.param([[1, 1], [1]], id="batches of one second"),
         pytest.param([[None, None]], id="batches without a time of creation"),
@@ -230,10 +231,9 @@ def test_a_walk_is_whole_only_if_every_batch_was_shown_or_can_be_too_old(
 
 def account_of(hook: KimiHook, sim: KimiSimulator, count: int) -> list[str]:
     """Create batches a second apart, and return their ids."""
-    file_id = hook.upload_file(BytesIO(b"{}\n"), "input.jsonl").id
-    made = []
+    made: list[str] = []
     for number in range(count):
-        made.append(hook.create_batch(file_id, metadata={"number": str(number)}).id)
+        made += created(hook, 1, {"number": str(number)})
         sim.advance(1)
     return made
 

@@ -1,0 +1,332 @@
+"""A cancel is asked for where it can help, and a batch that ended first is a result."""
+
+import asyncio
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import pytest
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.cancel import (
+    KILL_PAUSES_SECONDS,
+    acancel_batch,
+    acancel_batches,
+    cancel_batch,
+    cancel_batches,
+    cancelling,
+)
+from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, Calls
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
+from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.requests import no_pause
+from tests.support.samples import TERMINAL, UNKNOWN, make_batch
+from tests.support.triggers import created
+
+CANCELLABLE = ("validating", "in_progress", *UNKNOWN)
+LEFT_ALONE = ("finalizing", "cancelling", *TERMINAL)
+
+TOO_LATE = KimiApiError("too late.", status_code=400)
+
+Steps = Generator[str, Batch, Batch]
+
+
+def result_of(steps: Steps, answer: Batch | KimiError) -> Batch:
+    """Give the last answer, and return what the steps come to."""
+    with pytest.raises(StopIteration) as end:
+        _ = steps.throw(answer) if isinstance(answer, KimiError) else steps.send(answer)
+    batch: Batch = end.value.value
+    return batch
+
+
+@pytest.mark.parametrize("status", CANCELLABLE, ids=repr)
+def test_a_batch_that_can_be_cancelled_is_read_and_then_cancelled(status: str) -> None:
+    steps = cancelling()
+    assert next(steps) == "get_batch"
+    assert steps.send(make_batch(status)) == "cancel_batch"
+    assert result_of(steps, make_batch("cancelling")).status == "cancelling"
+
+
+@pytest.mark.parametrize("status", LEFT_ALONE)
+def test_a_batch_that_a_cancel_cannot_help_is_read_only(status: str) -> None:
+    steps = cancelling()
+    assert next(steps) == "get_batch"
+    assert result_of(steps, make_batch(status)).status == status
+
+
+@pytest.mark.parametrize("status", CANCELLABLE, ids=repr)
+def test_a_batch_that_was_just_read_is_cancelled_without_a_read(status: str) -> None:
+    assert next(cancelling(make_batch(status))) == "cancel_batch"
+
+
+@pytest.mark.parametrize("status", LEFT_ALONE)
+def test_a_batch_that_was_just_read_and_cannot_be_cancelled_needs_no_call(status: str) -> None:
+    seen = make_batch(status)
+    with pytest.raises(StopIteration) as end:
+        next(cancelling(seen))
+    assert end.value.value is seen
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelling", "in_progress"])
+def test_a_batch_whose_cancel_is_refused_with_400_is_read_again(status: str) -> None:
+    steps = cancelling(make_batch())
+    next(steps)
+    assert steps.throw(TOO_LATE) == "get_batch"
+    assert result_of(steps, make_batch(status)).status == status
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(KimiApiError("no.", status_code=401), id="HTTP 401"),
+        pytest.param(KimiApiError("no.", status_code=404), id="HTTP 404"),
+        pytest.param(KimiApiError("no.", status_code=429, retryable=True), id="HTTP 429"),
+        pytest.param(KimiApiError("no.", status_code=500, retryable=True), id="HTTP 500"),
+        pytest.param(KimiApiError("no.", status_code=None), id="an answer that is not the platform's"),
+        pytest.param(KimiNoAnswerError("no."), id="no answer"),
+    ],
+)
+def test_another_fault_of_a_cancel_is_raised(fault: KimiError) -> None:
+    steps = cancelling(make_batch())
+    next(steps)
+    with pytest.raises(type(fault)) as caught:
+        steps.throw(fault)
+    assert caught.value is fault
+
+
+@pytest.mark.parametrize("fault", [TOO_LATE, KimiNoAnswerError("no.")], ids=["HTTP 400", "no answer"])
+def test_a_fault_of_the_read_before_a_cancel_is_raised(fault: KimiError) -> None:
+    steps = cancelling()
+    next(steps)
+    with pytest.raises(type(fault)) as caught:
+        steps.throw(fault)
+    assert caught.value is fault
+
+
+def test_a_fault_of_the_read_after_a_refused_cancel_is_raised() -> None:
+    steps = cancelling(make_batch())
+    next(steps)
+    steps.throw(TOO_LATE)
+    with pytest.raises(KimiNoAnswerError, match="no answer"):
+        steps.throw(KimiNoAnswerError("no answer"))
+
+
+def asked(sim: KimiSimulator) -> list[str]:
+    """The calls about single batches, in order."""
+    return [call.name for call in sim.journal if call.name in ("get_batch", "cancel_batch")]
+
+
+def test_cancel_batch_cancels_a_batch_that_runs(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = created(hook, 1)
+    log = LogRecord()
+    assert cancel_batch(Calls(hook, log), batch_id).status == "cancelling"
+    assert (asked(sim), sim.status(batch_id)) == (["get_batch", "cancel_batch"], "cancelling")
+    assert log.infos == []
+
+
+@pytest.mark.parametrize("seconds", [0, 60], ids=["cancelling", "cancelled"])
+def test_cancel_batch_asks_for_nothing_where_a_cancel_was_asked_for_before(
+    sim: KimiSimulator, hook: KimiHook, seconds: float
+) -> None:
+    (batch_id,) = created(hook, 1)
+    hook.cancel_batch(batch_id)
+    sim.advance(seconds)
+    log = LogRecord()
+    assert cancel_batch(Calls(hook, log), batch_id).status == sim.status(batch_id)
+    assert (asked(sim), log.infos) == (["cancel_batch", "get_batch"], [])
+
+
+def test_cancel_batch_logs_that_an_ended_batch_cannot_be_cancelled(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = created(hook, 1)
+    sim.advance(60)
+    log = LogRecord()
+    status = cancel_batch(Calls(hook, log), batch_id).status
+    assert (status, asked(sim)) == (sim.status(batch_id), ["get_batch"])
+    assert log.infos == [f"Batch {batch_id} is {status}: there is nothing to cancel."]
+
+
+def test_cancel_batch_does_not_touch_a_batch_that_assembles_its_results(connect: Connect) -> None:
+    """A cancel at that time was seen to lose rows that are billed."""
+    timing = Timing(validating_seconds=0, working_seconds=0, finalizing_seconds=600)
+    with KimiSimulator(speed=0, timing=timing, behaviour=Behaviour(cancel_in_finalizing=True)) as sim:
+        hook = connect(sim)
+        (batch_id,) = created(hook, 1)
+        assert cancel_batch(Calls(hook, LogRecord()), batch_id).status == "finalizing"
+        assert asked(sim) == ["get_batch"]
+
+
+def test_cancel_batch_returns_a_batch_that_ended_between_the_read_and_the_cancel(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    (batch_id,) = created(hook, 1)
+    sim.inject("cancel_batch", status=400, error_type="invalid_request_error", message="already completed")
+    assert cancel_batch(Calls(hook, LogRecord()), batch_id).id == batch_id
+    assert asked(sim) == ["get_batch", "cancel_batch", "get_batch"]
+
+
+@pytest.mark.parametrize("call", ["get_batch", "cancel_batch"])
+def test_cancel_batch_repeats_a_call_that_meets_a_passing_fault(sim: KimiSimulator, hook: KimiHook, call: str) -> None:
+    (batch_id,) = created(hook, 1)
+    sim.inject(call, status=502, times=2)  # type: ignore[arg-type]
+    slept: list[float] = []
+    assert cancel_batch(Calls(hook, LogRecord(), slept.append), batch_id).status == "cancelling"
+    assert asked(sim).count(call) == 3
+    assert slept == list(PAUSES_SECONDS[:2])
+
+
+def test_cancel_batch_returns_a_batch_whose_first_cancel_was_not_answered(sim: KimiSimulator, hook: KimiHook) -> None:
+    """The second cancel is refused with 400, because the first one was accepted."""
+    (batch_id,) = created(hook, 1)
+    sim.inject("cancel_batch", drop=True, accepted=True)
+    assert cancel_batch(Calls(hook, LogRecord(), no_pause), batch_id).status == "cancelling"
+    assert asked(sim) == ["get_batch", "cancel_batch", "cancel_batch", "get_batch"]
+
+
+def test_cancel_batch_raises_the_last_of_too_many_faults(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = created(hook, 1)
+    sim.inject("cancel_batch", status=502, times=None)
+    with pytest.raises(KimiApiError, match=batch_id) as caught:
+        cancel_batch(Calls(hook, LogRecord(), no_pause), batch_id)
+    assert caught.value.retryable
+    assert asked(sim).count("cancel_batch") == len(PAUSES_SECONDS) + 1
+
+
+def test_cancel_batches_returns_every_batch_in_the_order_of_the_ids(sim: KimiSimulator, hook: KimiHook) -> None:
+    first, second = created(hook, 2)
+    batches = cancel_batches(Calls(hook, LogRecord()), [second, first])
+    assert [(batch.id, batch.status) for batch in batches] == [(second, "cancelling"), (first, "cancelling")]
+    assert cancel_batches(Calls(hook, LogRecord()), []) == []
+
+
+def test_cancel_batches_cancels_the_others_where_one_is_unknown_and_says_how_they_stand(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    first, second = created(hook, 2)
+    with pytest.raises(KimiBatchError) as caught:
+        cancel_batches(Calls(hook, LogRecord(), no_pause), [first, "batch_gone", second])
+    assert [sim.status(batch_id) for batch_id in (first, second)] == ["cancelling", "cancelling"]
+    message = str(caught.value)
+    assert message.startswith("1 of 3 batches could not be cancelled.")
+    assert "'batch_gone'" in message
+    assert f"The others: {first} is cancelling, {second} is cancelling." in message
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("statuses", "retryable"),
+    [
+        pytest.param([404, 502], True, id="one fault may pass"),
+        pytest.param([404, 401], False, id="no fault may pass"),
+    ],
+)
+def test_cancel_batches_may_be_retried_if_one_of_its_faults_may_pass(
+    sim: KimiSimulator, hook: KimiHook, statuses: list[int], retryable: bool
+) -> None:
+    batch_ids = created(hook, 2)
+    for status in statuses:
+        repeated = 1 + (len(PAUSES_SECONDS) if status >= 500 else 0)
+        sim.inject("cancel_batch", status=status, times=repeated)
+    with pytest.raises(KimiBatchError, match="2 of 2 batches could not be cancelled") as caught:
+        cancel_batches(Calls(hook, LogRecord(), no_pause), batch_ids)
+    assert caught.value.retryable is retryable
+    assert "The others" not in str(caught.value)
+
+
+async def test_acancel_batch_reads_a_batch_and_cancels_it(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = created(hook, 1)
+    assert (await acancel_batch(hook, batch_id)).status == "cancelling"
+    await hook.aclose()
+    assert asked(sim) == ["get_batch", "cancel_batch"]
+
+
+async def test_acancel_batch_cancels_a_batch_that_was_just_read_in_one_call(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = created(hook, 1)
+    assert (await acancel_batch(hook, batch_id, make_batch("in_progress", batch_id))).status == "cancelling"
+    await hook.aclose()
+    assert asked(sim) == ["cancel_batch"]
+
+
+async def test_acancel_batch_reads_a_batch_again_whose_cancel_came_too_late(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = created(hook, 1)
+    sim.advance(60)
+    ended = await acancel_batch(hook, batch_id, make_batch("in_progress", batch_id))
+    await hook.aclose()
+    assert (ended.status, asked(sim)) == (sim.status(batch_id), ["cancel_batch", "get_batch"])
+
+
+async def test_acancel_batch_sends_each_call_once(sim: KimiSimulator, hook: KimiHook) -> None:
+    (batch_id,) = created(hook, 1)
+    sim.inject("cancel_batch", status=502)
+    with pytest.raises(KimiApiError, match=batch_id):
+        await acancel_batch(hook, batch_id)
+    await hook.aclose()
+    assert asked(sim) == ["get_batch", "cancel_batch"]
+
+
+@dataclass
+class Cancel:
+    """Raises the faults of a batch in turn, then cancels it. It keeps the ids and the pauses."""
+
+    faults: dict[str, list[KimiError]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    paused: list[float] = field(default_factory=list)
+
+    async def __call__(self, batch_id: str) -> Batch:
+        self.asked.append(batch_id)
+        if faults := self.faults.get(batch_id):
+            raise faults.pop(0)
+        return make_batch("cancelling", batch_id)
+
+    async def pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
+
+
+def passing() -> KimiError:
+    return KimiNoAnswerError("no answer")
+
+
+async def test_the_cancels_of_a_killed_task_are_each_sent_once_where_no_fault_occurs() -> None:
+    cancel, log = Cancel(), LogRecord()
+    await acancel_batches(cancel, ["a", "b"], log, "marked failed", cancel.pause)
+    assert (sorted(cancel.asked), cancel.paused) == (["a", "b"], [0.0])
+    assert sorted(log.infos) == ["Batch a is cancelling: marked failed.", "Batch b is cancelling: marked failed."]
+    assert log.warnings == []
+
+
+async def test_the_cancels_of_a_killed_task_are_repeated_only_for_batches_that_met_a_passing_fault() -> None:
+    permanent = KimiApiError("gone", status_code=404)
+    cancel, log = Cancel({"a": [passing(), passing()], "b": [permanent]}), LogRecord()
+    await acancel_batches(cancel, ["a", "b", "c"], log, "marked failed", cancel.pause)
+    assert {batch_id: cancel.asked.count(batch_id) for batch_id in "abc"} == {"a": 3, "b": 1, "c": 1}
+    assert cancel.paused == [0.0, *KILL_PAUSES_SECONDS[:2]]
+    assert log.warnings.count("Batch a was not cancelled (marked failed): no answer") == 2
+    assert log.warnings.count("Batch b was not cancelled (marked failed): gone") == 1
+
+
+async def test_the_cancels_of_a_killed_task_end_after_the_last_pause() -> None:
+    cancel, log = Cancel({"a": [passing() for _ in range(9)]}), LogRecord()
+    await acancel_batches(cancel, ["a"], log, "marked failed", cancel.pause)
+    assert cancel.paused == [0.0, *KILL_PAUSES_SECONDS]
+    assert len(cancel.asked) == len(log.warnings) == len(KILL_PAUSES_SECONDS) + 1
+
+
+async def test_the_cancels_of_a_killed_task_end_at_once_where_every_fault_is_permanent() -> None:
+    cancel = Cancel({"a": [KimiApiError("gone", status_code=404)]})
+    await acancel_batches(cancel, ["a"], LogRecord(), "marked failed", cancel.pause)
+    assert (cancel.asked, cancel.paused) == (["a"], [0.0])
+
+
+async def test_the_cancels_of_a_killed_task_are_sent_side_by_side() -> None:
+    all_sent, sent = asyncio.Event(), set()
+
+    async def cancel(batch_id: str) -> Batch:
+        sent.add(batch_id)
+        if len(sent) == 3:
+            all_sent.set()
+        await all_sent.wait()
+        return make_batch("cancelling", batch_id)
+
+    async with asyncio.timeout(5):
+        await acancel_batches(cancel, ["a", "b", "c"], LogRecord(), "marked failed")
