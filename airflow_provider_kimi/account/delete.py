@@ -71,10 +71,10 @@ class Deletion:
     def _all_batches(self, since: float | None = None) -> list[Batch]:
         most = self.max_batches_searched
         search = find_batches(self.calls, lambda batch: True, since=since, most=most)
-        if not search.is_whole:
+        if search.gap:
             raise KimiBatchError(
-                f"The account has more than {most:,} batches, and one of the others may need a file. Nothing was "
-                "deleted. KimiDeleteFilesOperator can look at more: raise its max_batches_searched."
+                f"Nothing was deleted: {search.gap}, and a batch that was not seen may need a file. Raise "
+                "max_batches_searched of KimiDeleteFilesOperator to search further."
             )
         return search.batches
 

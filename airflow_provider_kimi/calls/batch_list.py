@@ -41,6 +41,15 @@ class Walk:
         self.is_whole = False
 
     @property
+    def gap(self) -> str:
+        """Why not everything was seen; empty where it was."""
+        if self.is_whole:
+            return ""
+        if self._is_stuck:
+            return "the list of the account's batches repeats itself instead of going on"
+        return f"the account has more than {len(self.seen):,} batches, where max_batches_searched ends the search"
+
+    @property
     def is_over(self) -> bool:
         """Whether there is no further page to ask for."""
         return self.is_whole or self._is_stuck or len(self.seen) >= self._most
@@ -78,11 +87,11 @@ class Search(NamedTuple):
     """What a search brought.
 
     :param batches: Those that match, in the order of the list.
-    :param is_whole: Whether every batch that could match was seen.
+    :param gap: Why not every batch that could match was seen; empty where it was.
     """
 
     batches: list[Batch]
-    is_whole: bool
+    gap: str = ""
 
 
 def find_batches(
@@ -101,10 +110,6 @@ def find_batches(
     walk = Walk(since=since, most=most)
     while not walk.is_over:
         walk.take(calls.read(partial(calls.hook.list_batches, after=walk.after, limit=PAGE_SIZE)))
-    if not walk.is_whole:
-        calls.log.warning(
-            "The account has more than %s batches. The search ends there, and older work is not seen. Raise "
-            "max_batches_searched to go on.",
-            len(walk.seen),
-        )
-    return Search(list(filter(matches, walk.seen.values())), walk.is_whole)
+    if walk.gap:
+        calls.log.warning("Older work may not be seen: %s.", walk.gap)
+    return Search(list(filter(matches, walk.seen.values())), walk.gap)

@@ -49,11 +49,10 @@ def attach(job: Job) -> dict[str, Batch]:
         search = job.find(job.concerns)
         earlier = _sorted(job, search.batches)
     missing = len(job.labels) - len(earlier.batches)
-    if missing and not search.is_whole:
+    if missing and search.gap:
         raise KimiBatchError(
-            f"The account has more than {job.order.max_batches_searched:,} batches; {missing} of this task's "
-            f"{len(job.labels)} were not among those. Nothing was sent, because older ones may hold them. Raise "
-            "max_batches_searched, then clear the task."
+            f"{missing} of this task's {len(job.labels)} batches were not found, and {search.gap}. Nothing was sent, "
+            "because batches that were not seen may hold this work. Raise max_batches_searched, then clear the task."
         )
     _log_attached(job, earlier.batches.values())
     _cancel_duplicates(job, earlier)

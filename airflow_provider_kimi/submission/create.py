@@ -99,7 +99,7 @@ def _search_for(job: Job, file_id: str, lost: KimiError) -> Batch | None:
             job.calls.log.warning("%s", error)
             failed = error
             continue
-        failed = None if search.is_whole else lost
+        failed = lost if search.gap else None
         if search.batches:
             return min(search.batches, key=lambda batch: (batch.created_at or 0, batch.id))
     if failed is not None:
