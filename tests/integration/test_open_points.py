@@ -258,8 +258,8 @@ class TestMoneyThatIsReserved:
             (dear,) = submit(hook, order(["hi"] * 10), ATTEMPT, LogRecord()).batch_ids
             sim.advance(60)
             if reserved:
-                told = "balance.*set a realistic max_completion_tokens in request_params"
-                with pytest.raises(AirflowFailException, match=told):
+                remedy = "balance.*set a realistic max_completion_tokens in request_params"
+                with pytest.raises(AirflowFailException, match=remedy):
                     first_look(sensor(dear))
             capped = order(["hi"] * 10, request_params={"max_completion_tokens": 4096}, on_changed_input="fresh")
             (cheap,) = submit(hook, capped, ATTEMPT, LogRecord()).batch_ids

@@ -263,9 +263,9 @@ class TestTheOtherEndpoints:
             pytest.param({"n": 2}, 400, "invalid_request_error", id="two choices"),
             pytest.param({"stream": True}, 400, "invalid_request_error", id="stream"),
             pytest.param({"messages": []}, 400, "invalid_request_error", id="no messages"),
-            pytest.param({"messages": ["hi"]}, 400, "invalid_request_error", id="message is no object"),
+            pytest.param({"messages": ["hi"]}, 400, "invalid_request_error", id="message is not an object"),
             pytest.param({"model": "kimi-latest"}, 404, "resource_not_found_error", id="unknown model"),
-            pytest.param({"model": ["x"]}, 404, "resource_not_found_error", id="model is no text"),
+            pytest.param({"model": ["x"]}, 404, "resource_not_found_error", id="model is not text"),
         ],
     )
     def test_a_chat_call_is_refused_with_the_documented_status(
