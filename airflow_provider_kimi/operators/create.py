@@ -20,7 +20,8 @@ from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.media import MediaTransport, media_columns
 from airflow_provider_kimi.requests.order import OnChangedInput, OnInvalidRow, Order, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules, RuleOverrides
-from airflow_provider_kimi.requests.recipe import Recipe, RowFunction, Thinking
+from airflow_provider_kimi.requests.recipe import Recipe, Thinking
+from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.attach import cancel_work_of
 from airflow_provider_kimi.submission.identity import Attempt

@@ -24,7 +24,7 @@ class Input:
 
     def __init__(self, source: object, *, ready: bool = False) -> None:
         self._source = source
-        self._ready = ready
+        self.ready = ready
         self._files: list[tuple[int, str, str]] = []
 
     def __str__(self) -> str:
@@ -67,13 +67,13 @@ class Input:
         self._files.clear()
         number = 0
         for file in find_files(uri):
-            if self._ready and file.kind != "jsonl":
+            if self.ready and file.kind != "jsonl":
                 raise KimiInputError(
                     f"Input {file.uri[:200]!r} is a table. Nothing was sent. Pass prompt='... {{column}} ...', "
                     "messages or body, to say what to ask about its rows."
                 )
             self._files.append((number + 1, "line" if file.kind == "jsonl" else "row", file.uri))
-            for item in read_ready(file) if self._ready else read_table(file):
+            for item in read_ready(file) if self.ready else read_table(file):
                 number += 1
                 yield item
 

@@ -11,7 +11,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
-class Frame:
+class LineTemplate:
     """The bytes around the holes, one piece more than there are holes."""
 
     pieces: tuple[bytes, ...]
@@ -30,7 +30,7 @@ class Frame:
         return b"".join(line)
 
 
-def frame_of(request: Callable[..., object], holes: int) -> Frame | None:
+def line_template_of(request: Callable[..., object], holes: int) -> LineTemplate | None:
     """Encode a request with marks in its holes, and cut it there; None where the marks cannot be told from the rest.
 
     :param request: Makes the request from one text for each hole, in the order in which they stand in it.
@@ -44,7 +44,7 @@ def frame_of(request: Callable[..., object], holes: int) -> Frame | None:
             return None
         pieces.append(piece)
     whole = (*pieces, rest)
-    return None if any(b"\\u0000hole" in piece for piece in whole) else Frame(whole)
+    return None if any(b"\\u0000hole" in piece for piece in whole) else LineTemplate(whole)
 
 
 def encode(request: object) -> bytes:

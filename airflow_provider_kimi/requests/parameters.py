@@ -39,12 +39,12 @@ RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 class Verdict:
     """What the rules say of one body.
 
-    :param faults: Why it may not be sent; none where the check drops keys or is off.
+    :param problems: Why it may not be sent; none where the check drops keys or is off.
     :param dropped: Keys to take out.
     :param warnings: What is allowed, and likely to be a mistake.
     """
 
-    faults: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -96,7 +96,7 @@ class ParameterRules:
                 broken[key] = fault
         if broken and self.mode == "drop":  # what is left may break a rule only now
             rest = self.judge(model, {key: value for key, value in parameters.items() if key not in broken})
-            return Verdict(rest.faults, (*broken, *rest.dropped), rest.warnings)
+            return Verdict(rest.problems, (*broken, *rest.dropped), rest.warnings)
         lifted = {key for key, rule in rules.items() if rule is None}
         judged = {key: value for key, value in parameters.items() if key not in lifted and key not in broken}
         return Verdict((*broken.values(), *_malformed(judged)), (), _warnings(parameters))
@@ -131,24 +131,24 @@ def thinks(parameters: Mapping[str, Any]) -> bool:
 
 def _malformed(parameters: Mapping[str, Any]) -> list[str]:
     """What the chat reference refuses whatever the model is."""
-    faults = []
+    problems = []
     for key, (kind, described) in PARAMETER_TYPES.items():
         if parameters.get(key) is not None and not _is_a(kind, parameters[key]):
-            faults.append(f"has a {key!r} that is not {described}")
+            problems.append(f"has a {key!r} that is not {described}")
     stops = parameters.get("stop")
     if isinstance(stops, list) and len(stops) > MAX_STOPS:
-        faults.append(f"has {len(stops)} stop texts; {MAX_STOPS} are allowed")
+        problems.append(f"has {len(stops)} stop texts; {MAX_STOPS} are allowed")
     listed = [stops] if isinstance(stops, str) else stops if isinstance(stops, list) else []
     if any(isinstance(stop, str) and len(stop.encode("utf-8", "replace")) > MAX_STOP_BYTES for stop in listed):
-        faults.append(f"has a stop text over {MAX_STOP_BYTES} bytes")
+        problems.append(f"has a stop text over {MAX_STOP_BYTES} bytes")
     tools = parameters.get("tools")
     if isinstance(tools, list) and len(tools) > MAX_TOOLS:
-        faults.append(f"has {len(tools)} tools; {MAX_TOOLS} are allowed")
+        problems.append(f"has {len(tools)} tools; {MAX_TOOLS} are allowed")
     wanted = parameters.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
     if isinstance(wanted, Mapping) and kind not in RESPONSE_FORMATS:
-        faults.append(f"has a response_format whose type is none of {', '.join(RESPONSE_FORMATS)}")
-    return faults
+        problems.append(f"has a response_format whose type is none of {', '.join(RESPONSE_FORMATS)}")
+    return problems
 
 
 def _is_a(kind: Any, value: object) -> bool:

@@ -1,12 +1,11 @@
-"""What is wrong with an input: collected row by row, told together."""
+"""What is wrong with an input: collected row by row, reported together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Faults that one message describes; the rest are counted.
-MAX_REPORTED_FAULTS = 20
-
+#: Problems that one message describes; the rest are counted.
+MAX_REPORTED_PROBLEMS = 20
 
 #: Characters of a column's name that a message repeats.
 MAX_NAME_CHARS = 60
@@ -25,15 +24,15 @@ class RowProblem(ValueError):
 
 
 class NeverSent(RowProblem):
-    """A row was left out of an earlier job already, which is no fault of this input."""
+    """A row was left out of an earlier job already, which is not a problem of this input."""
 
 
 @dataclass
-class Faults:
-    """The first faults in words; those that differ in their row only are told once."""
+class Problems:
+    """The first problems in words; those that differ only in their row are reported once."""
 
     count: int = 0
-    _told: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _reported: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def note(self, place: str, problem: RowProblem) -> None:
         """Add one.
@@ -41,20 +40,20 @@ class Faults:
         :param place: Where, as in "line 12".
         """
         self.count += 1
-        if problem.detail in self._told or len(self._told) < MAX_REPORTED_FAULTS:
+        if problem.detail in self._reported or len(self._reported) < MAX_REPORTED_PROBLEMS:
             named = f" (custom_id {problem.custom_id[:80]!r})" if problem.custom_id else ""
-            first, more = self._told.get(problem.detail, (place + named, -1))
-            self._told[problem.detail] = (first, more + 1)
+            first, more = self._reported.get(problem.detail, (place + named, -1))
+            self._reported[problem.detail] = (first, more + 1)
 
     def describe(self) -> str:
         """All of them in one sentence."""
-        told = [
+        described = [
             f"{first} {detail}{f' ({more:,} more alike)' if more else ''}"
-            for detail, (first, more) in self._told.items()
+            for detail, (first, more) in self._reported.items()
         ]
-        if hidden := self.count - sum(more + 1 for _, more in self._told.values()):
-            told.append(f"and {hidden:,} more")
-        return f"{self.count:,} fault{'s' if self.count > 1 else ''}: {'; '.join(told)}"
+        if hidden := self.count - sum(more + 1 for _, more in self._reported.values()):
+            described.append(f"and {hidden:,} more")
+        return f"{self.count:,} problem{'s' if self.count > 1 else ''}: {'; '.join(described)}"
 
 
 def listed(row: Mapping[str, Any], most: int = 8) -> str:

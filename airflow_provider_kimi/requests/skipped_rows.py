@@ -1,34 +1,40 @@
-"""Skipped rows on this machine's disk, on their way to the platform and back."""
+"""Rows that are left out of an input: why, and their records on this machine's disk."""
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import msgspec
 
 from airflow_provider_kimi.records.skipped import SkippedRow
-from airflow_provider_kimi.requests.problems import RowProblem
+from airflow_provider_kimi.requests.problems import NeverSent, Problems, RowProblem
 
 
 class SkippedRows:
     """Collects rows that are left out, in any order.
 
     :param folder: Where on this machine.
+    :param place: Names a row by its number.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Callable[[int], str]) -> None:
+        self.problems = Problems()
+        self.never_sent = Problems()
         self.numbers = array("q")
+        self._place = place
         self._offsets = array("q")
         self._size = 0
         self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - gone with this object
 
-    def add(self, number: int, place: str, problem: RowProblem) -> None:
+    def add(self, number: int, problem: RowProblem) -> None:
         """Keep one.
 
         :param number: Its place among all rows of the input, from 1.
         """
+        place = self._place(number)
+        (self.never_sent if isinstance(problem, NeverSent) else self.problems).note(place, problem)
         row = SkippedRow(
             shard=0,
             position=0,
@@ -41,10 +47,14 @@ class SkippedRows:
         self._offsets.append(self._size)
         self._size += self._file.write(msgspec.json.encode(row) + b"\n")
 
-    def write(self, path: Path, shards: Sequence[range]) -> None:
-        """Write them in the order of the input, each with its place among the requests that were sent.
+    def describe(self) -> list[str]:
+        """What is wrong with the input, and what is left out because it was never sent, as far as there is any."""
+        return [problems.describe() for problems in (self.problems, self.never_sent) if problems.count]
 
-        :param shards: The rows of each shard, among those that were sent.
+    def write(self, path: Path, shards: Sequence[range]) -> None:
+        """Write them in the order of the input, each with its place among the requests that are sent.
+
+        :param shards: The rows of each shard, among those that are sent.
         """
         firsts = [rows.start for rows in shards]
         order = sorted(range(len(self.numbers)), key=self.numbers.__getitem__)

@@ -127,12 +127,9 @@ class Conversation:
         return _compile(list(self.messages))
 
     @cached_property
-    def templates(self) -> list[Template]:
-        """Every text that has columns.
-
-        :raises KimiInputError: One is not valid.
-        """
-        return list(_templates(self._compiled))
+    def texts(self) -> list[Template]:
+        """Every text."""
+        return list(map(Template, _texts(self.messages)))
 
     def fill(self, row: Mapping[str, Any]) -> list[Any]:
         """Insert a row's values into every text.
@@ -152,12 +149,12 @@ def _compile(value: Any) -> Any:
     return [_compile(part) for part in value] if isinstance(value, Sequence) else value
 
 
-def _templates(value: Any) -> Iterator[Template]:
-    if isinstance(value, Template):
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
         yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _templates(part)
+    elif isinstance(value, Mapping | Sequence):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
 
 
 def _filled(value: Any, row: Mapping[str, Any]) -> Any:

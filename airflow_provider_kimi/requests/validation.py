@@ -93,8 +93,8 @@ class RequestCheck:
             model = bytes(body.pop("model", _NOTHING))
             check_messages(body.pop("messages", _NOTHING))
             verdict = self._verdict(model, body)
-            if verdict.faults:
-                raise RowProblem(" and ".join(verdict.faults))
+            if verdict.problems:
+                raise RowProblem(" and ".join(verdict.problems))
             if model != self._named:
                 self.names(_text(model))
                 self._named = model

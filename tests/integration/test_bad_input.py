@@ -102,7 +102,7 @@ def test_a_wrong_request_is_refused_by_line(
 def test_many_faults_are_told_together_and_counted(sim: KimiSimulator, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", [{f"column_{n}": "x"} for n in range(30)])
     message = refusal_of(sim, input=source, prompt="{text}")
-    assert "has 30 faults" in message
+    assert "has 30 problems" in message
     assert "line 20 " in message
     assert "line 21 " not in message
     assert "and 10 more" in message
@@ -111,7 +111,7 @@ def test_many_faults_are_told_together_and_counted(sim: KimiSimulator, tmp_path:
 def test_faults_that_are_alike_are_told_once(sim: KimiSimulator, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", [request(f"r{n}", method="PUT") for n in range(30)])
     message = refusal_of(sim, input=source)
-    assert "has 30 faults: line 1 (custom_id 'r0') must have method 'POST' (29 more alike)." in message
+    assert "has 30 problems: line 1 (custom_id 'r0') must have method 'POST' (29 more alike)." in message
 
 
 def test_a_list_over_1_mb_is_refused_with_the_numbers_and_the_ways_out(sim: KimiSimulator) -> None:

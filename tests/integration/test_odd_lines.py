@@ -139,4 +139,4 @@ class TestARequestThatHoldsItself:
         chat: dict[str, object] = {"role": "user"}
         chat["content"] = [chat]
         with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
-            Recipe("kimi-k2.6").line([chat], "a")
+            Recipe("kimi-k2.6").way.line([chat], "a")

@@ -26,7 +26,7 @@ class TestOneBadRow:
         lines[77_776] = json.dumps({"id": 77_777, "text": None})
         table.write_text("\n".join(lines))
         with pytest.raises(
-            KimiInputError, match=r"1 fault: line 77777 \(custom_id '77777'\) has null in column 'text'"
+            KimiInputError, match=r"1 problem: line 77777 \(custom_id '77777'\) has null in column 'text'"
         ):
             submit(hook, order(str(table), prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
         assert not sim.journal
@@ -68,7 +68,9 @@ class TestARowOverAWholeBatch:
     ) -> None:
         table = tmp_path / "rows.jsonl"
         table.write_text('{"text": "x"}\n{"text": "' + "x" * 102_000_000 + '"}\n{"text": null}\n{"text": "y"}\n')
-        with pytest.raises(KimiInputError, match="2 faults: line 2 is over 100,000,000 bytes long.*; line 3 has null"):
+        with pytest.raises(
+            KimiInputError, match="2 problems: line 2 is over 100,000,000 bytes long.*; line 3 has null"
+        ):
             submit(hook, order(str(table), prompt="{text}"), ATTEMPT, LogRecord())
         assert not sim.journal
 
@@ -83,7 +85,7 @@ class TestManyFaults:
         table = write_jsonl(tmp_path / "rows.jsonl", rows)
         with pytest.raises(KimiInputError) as refused:
             submit(hook, order(table, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
-        assert "has 50 faults: line 1 (custom_id 'k0')" in str(refused.value)
+        assert "has 50 problems: line 1 (custom_id 'k0')" in str(refused.value)
         assert "line 20 (custom_id 'k19')" in str(refused.value)
         assert "line 21" not in str(refused.value)
         assert "and 30 more" in str(refused.value)
@@ -125,7 +127,7 @@ class TestSkippedRows:
             sim.advance(60)
             landed = land(hook, tmp_path / "again", again.batch_ids, input=letters)
         assert again.request_count == 1
-        assert any("has 3 faults" in line and "These rows are left out" in line for line in log.warnings)
+        assert any("has 3 problems" in line and "These rows are left out" in line for line in log.warnings)
         assert [(row["custom_id"], row["status"], row["lang"]) for row in landed.rows()] == [
             ("b", "invalid", "fr"),
             ("row-00000003", "invalid", "de"),
@@ -229,7 +231,7 @@ class TestSkippedRows:
         assert len(kept) == 1
 
     def test_all_of_them_leave_nothing_to_send(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        with pytest.raises(KimiInputError, match="has no row that can be sent: 2 faults: element 1 makes an empty"):
+        with pytest.raises(KimiInputError, match="has no row that can be sent: 2 problems: element 1 makes an empty"):
             submit(hook, order(["", ""], on_invalid_row="skip"), ATTEMPT, LogRecord())
         assert not sim.journal
 

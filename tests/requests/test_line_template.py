@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.requests.line_template import encode, frame_of
+from airflow_provider_kimi.requests.line_template import encode, line_template_of
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import Recipe
 from tests.support.samples import ROW_TEXT
@@ -22,7 +22,7 @@ def test_a_filled_frame_is_the_encoded_request(texts: tuple[str, str, str], shar
     def request(*texts: str) -> list[object]:
         return [texts[0], {"a": texts[1], "b": [shared]}, texts[2]]
 
-    frame = frame_of(request, holes=3)
+    frame = line_template_of(request, holes=3)
     assert (frame is None) is ("\x00hole" in shared)
     if frame is not None:
         assert frame.fill(*texts) == encode(request(*texts))
@@ -42,8 +42,8 @@ def test_a_prompt_makes_the_line_that_the_same_messages_make(
     by_prompt = Recipe("m", prompt="{text}", system_prompt="{system}", request_params=params)
     talk = [{"role": "system", "content": "{system}"}, {"role": "user", "content": "{text}"}]
     by_messages = Recipe("m", messages=talk, request_params=params)
-    line = by_prompt.line(row, custom_id)
-    assert line == by_messages.line(row, custom_id)
+    line = by_prompt.way.line(row, custom_id)
+    assert line == by_messages.way.line(row, custom_id)
     assert b"\n" not in line
     assert json.loads(line)["custom_id"] == custom_id
 
@@ -51,14 +51,14 @@ def test_a_prompt_makes_the_line_that_the_same_messages_make(
 @pytest.mark.parametrize("row", [{"a": "\ud800", "b": "x"}, {"a": "x", "b": "\udfff"}])
 def test_half_a_character_is_a_fault_of_its_row(row: dict[str, Any]) -> None:
     with pytest.raises(RowProblem, match=r"^holds half a character \(a lone surrogate\), which is not valid Unicode$"):
-        Recipe("m", prompt="{a}", system_prompt="{b}").line(row, "k")
+        Recipe("m", prompt="{a}", system_prompt="{b}").way.line(row, "k")
 
 
 def test_parameters_that_json_cannot_hold_are_a_fault_of_every_row() -> None:
     recipe = Recipe("m", prompt="{a}", request_params={"user": object()})
     for _ in range(2):
         with pytest.raises(RowProblem, match=r"^cannot be written as JSON: "):
-            recipe.line({"a": "x"}, "k")
+            recipe.way.line({"a": "x"}, "k")
 
 
 @pytest.mark.parametrize(

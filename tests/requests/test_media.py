@@ -73,10 +73,10 @@ class TestARequestLineWithMedia:
         ],
     )
     def test_holds_them_however_its_messages_were_made(self, parameters: dict[str, Any], item: object) -> None:
-        body = json.loads(Recipe("m", **parameters).line(item, "k", [IMAGE]))["body"]
+        body = json.loads(Recipe("m", **parameters).way.line(item, "k", [IMAGE]))["body"]
         assert body["messages"] == [{"role": "user", "content": [IMAGE, TEXT]}]
 
     @pytest.mark.parametrize("made", [{}, {"messages": 5}, {"messages": {"role": "user"}}])
     def test_is_refused_where_a_function_makes_no_messages(self, made: dict[str, object]) -> None:
         with pytest.raises(RowProblem, match="has media, but its messages have none of the user"):
-            Recipe("m", body=lambda row: made).line({}, "k", [IMAGE])
+            Recipe("m", body=lambda row: made).way.line({}, "k", [IMAGE])

@@ -58,7 +58,7 @@ def judged(parameters: dict[str, Any], model: str = DEFAULT_MODEL, **rules: Any)
 class TestThePublishedRules:
     @pytest.mark.parametrize(("body", "key", "said"), BROKEN)
     def test_refuse_what_breaks_every_row(self, body: dict[str, Any], key: str, said: str) -> None:
-        (fault,) = judged(body).faults
+        (fault,) = judged(body).problems
         assert fault.startswith(f"sets {key!r}")
         assert said in fault
 
@@ -69,28 +69,28 @@ class TestThePublishedRules:
     @pytest.mark.parametrize("thinking", [{"type": "disabled"}, {"type": "disabled", "keep": None}])
     def test_refuse_to_turn_off_the_thinking_of_a_model_that_always_thinks(self, thinking: dict[str, Any]) -> None:
         for model in (CODE, "kimi-k2.7-code-highspeed"):
-            (fault,) = judged({"thinking": thinking}, model).faults
+            (fault,) = judged({"thinking": thinking}, model).problems
             assert "this model always thinks" in fault
-        assert judged({"thinking": thinking}).faults == ()
-        assert judged({"thinking": {"type": "enabled"}}, CODE).faults == ()
+        assert judged({"thinking": thinking}).problems == ()
+        assert judged({"thinking": {"type": "enabled"}}, CODE).problems == ()
 
     def test_have_each_a_test_here(self) -> None:
         tested = {param.values[1] for param in BROKEN} | {"thinking"}
         assert tested == {key for rules in PARAMETER_RULES.values() for key in rules}
 
     def test_never_repeat_a_value_that_may_be_a_secret(self) -> None:
-        (fault,) = judged({"temperature": "TOP SECRET"}).faults
+        (fault,) = judged({"temperature": "TOP SECRET"}).problems
         assert "TOP SECRET" not in fault
 
     def test_tell_every_fault_of_a_body(self) -> None:
-        assert len(judged({"temperature": 0, "n": 2, "stop": ["a"] * 6}).faults) == 3
+        assert len(judged({"temperature": 0, "n": 2, "stop": ["a"] * 6}).problems) == 3
 
 
 class TestTheMode:
     @pytest.mark.parametrize(("body", "key", "said"), BROKEN)
     def test_drop_takes_the_key_out(self, body: dict[str, Any], key: str, said: str) -> None:
         verdict = judged(body, mode="drop")
-        assert (verdict.faults, verdict.dropped) == ((), (key,))
+        assert (verdict.problems, verdict.dropped) == ((), (key,))
 
     @pytest.mark.parametrize(("body", "key", "said"), BROKEN)
     def test_off_sends_it(self, body: dict[str, Any], key: str, said: str) -> None:
@@ -99,7 +99,7 @@ class TestTheMode:
     def test_drop_still_refuses_what_no_dropping_heals(self) -> None:
         verdict = judged({"stop": ["a"] * 6, "n": 2}, mode="drop")
         assert verdict.dropped == ("n",)
-        assert verdict.faults == ("has 6 stop texts; 5 are allowed",)
+        assert verdict.problems == ("has 6 stop texts; 5 are allowed",)
 
     def test_drop_judges_what_is_left(self) -> None:
         """Without its `thinking` the body thinks, which makes another key wrong and a cap too low."""
@@ -113,15 +113,15 @@ class TestRulesOfTheUser:
     def test_lift_a_published_one(self, pattern: str) -> None:
         rules: RuleOverrides = {pattern: {"temperature": None}}
         assert judged({"temperature": 0}, overrides=rules) == Verdict()
-        assert len(judged({"temperature": 0, "n": 2}, overrides=rules).faults) == 1, "and no other"
+        assert len(judged({"temperature": 0, "n": 2}, overrides=rules).problems) == 1, "and no other"
 
     def test_lift_one_of_a_single_model(self) -> None:
         rules: RuleOverrides = {"*": {"thinking": None}}
-        assert judged(OFF, CODE, overrides=rules).faults == ()
+        assert judged(OFF, CODE, overrides=rules).problems == ()
 
     def test_add_one(self) -> None:
         rules: RuleOverrides = {"my-*": {"seed": {"forbidden": "it is ignored", "values": [7]}}}
-        (fault,) = judged({"seed": 7}, "my-model", overrides=rules).faults
+        (fault,) = judged({"seed": 7}, "my-model", overrides=rules).problems
         assert fault == "sets 'seed' to 7, which Kimi refuses in a batch: it is ignored; leave it out"
         assert judged({"seed": 8}, "my-model", overrides=rules) == Verdict()
         assert judged({"seed": 7}, overrides=rules) == Verdict(), "another model"
@@ -129,13 +129,13 @@ class TestRulesOfTheUser:
     def test_change_one(self) -> None:
         rules: RuleOverrides = {"*": {"n": {"conflicts": ["tools", "thinking:disabled"]}}}
         assert judged({"n": 2}, overrides=rules) == Verdict()
-        assert "beside 'tools'" in judged({"n": 2, "tools": []}, overrides=rules).faults[0]
-        assert "beside 'thinking disabled'" in judged({"n": 2, **OFF}, overrides=rules).faults[0]
+        assert "beside 'tools'" in judged({"n": 2, "tools": []}, overrides=rules).problems[0]
+        assert "beside 'thinking disabled'" in judged({"n": 2, **OFF}, overrides=rules).problems[0]
 
     def test_count_in_the_order_in_which_they_are_written(self) -> None:
         rules: RuleOverrides = {"kimi-*": {"n": None}, "kimi-k2.6": {"n": {"fixed": "1"}}}
-        assert len(judged({"n": 2}, overrides=rules).faults) == 1
-        assert len(judged({"n": 2}, overrides=dict(reversed([*rules.items()]))).faults) == 0
+        assert len(judged({"n": 2}, overrides=rules).problems) == 1
+        assert len(judged({"n": 2}, overrides=dict(reversed([*rules.items()]))).problems) == 0
 
     @pytest.mark.parametrize(
         "rules",
@@ -169,7 +169,7 @@ class TestWhateverTheModelIs:
         ],
     )
     def test_a_body_over_a_limit_is_refused(self, body: dict[str, Any], fault: str) -> None:
-        (found,) = judged(body, "another-model").faults
+        (found,) = judged(body, "another-model").problems
         assert found.startswith(fault)
 
     @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ class TestACapOnTheAnswer:
         assert warning.startswith(
             f"{key} covers thinking as well as the answer, and is below 4,096: the answer may come"
         )
-        assert judged({key: 1024}).faults == ()
+        assert judged({key: 1024}).problems == ()
 
     @pytest.mark.parametrize("body", [{"max_tokens": 4096}, {"max_tokens": 10, **OFF}, {"max_tokens": None}, {}])
     def test_that_suffices_is_not(self, body: dict[str, Any]) -> None:
@@ -228,7 +228,7 @@ def test_json_mode_is_told_from_a_schema(wanted: object, json: bool) -> None:
 
 def test_a_users_rule_counts_before_a_published_one_of_a_narrower_pattern() -> None:
     rules = ParameterRules(overrides={"*": {"thinking": None}})
-    assert not rules.judge("kimi-k2.7-code", {"thinking": {"type": "disabled"}}).faults
+    assert not rules.judge("kimi-k2.7-code", {"thinking": {"type": "disabled"}}).problems
 
 
 def test_a_rule_that_says_nothing_is_refused() -> None:
@@ -255,7 +255,7 @@ class TestAKnownKeyOfAnotherKind:
         ids=str,
     )
     def test_is_refused_and_not_shown(self, body: dict[str, Any]) -> None:
-        (fault,) = judged(body, "another-model").faults
+        (fault,) = judged(body, "another-model").problems
         assert fault.startswith(f"has a {next(iter(body))!r} that is not ")
 
     @pytest.mark.parametrize("rules", [ParameterRules("off"), ParameterRules(overrides={"*": {"thinking": None}})])

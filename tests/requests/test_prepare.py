@@ -123,8 +123,8 @@ class TestAFileOfJsonLines:
 class TestAnInputWithFaults:
     def test_is_refused_with_what_to_do(self, desk: Desk) -> None:
         assert desk.refusal(request_line(), b"[") == (
-            "has 1 fault: line 2 is not valid JSON (Input data was truncated). Nothing was sent. Correct the input or "
-            "the task's parameters, then clear the task; on_invalid_row='skip' leaves such rows out."
+            "has 1 problem: line 2 is not valid JSON (Input data was truncated). Nothing was sent. Correct the input "
+            "or the task's parameters, then clear the task; on_invalid_row='skip' leaves such rows out."
         )
 
     def test_is_not_told_to_leave_out_every_row(self, desk: Desk) -> None:
@@ -136,7 +136,7 @@ class TestAnInputWithFaults:
     def test_is_told_all_of_them(self, desk: Desk) -> None:
         message = desk.refusal(b"", request_line("a"), request_line("b", method="GET"), b'{"a": "\xff"}')
         assert message.startswith(
-            "has 3 faults: line 1 is blank; line 3 (custom_id 'b') must have method 'POST'; line 4 is not UTF-8 at "
+            "has 3 problems: line 1 is blank; line 3 (custom_id 'b') must have method 'POST'; line 4 is not UTF-8 at "
             "byte 7; save the file as UTF-8. Nothing was sent."
         )
 
@@ -158,7 +158,7 @@ class TestAnInputWithFaults:
         prepared = desk.ready(b"[", request_line("a"), request_line("a"), on_invalid_row="skip")
         assert sent(prepared) == [request_line("a") + b"\n"]
         assert prepared.skipped is not None
-        told = "has 2 faults: line 1 is not valid JSON (Input data was truncated); line 3 (custom_id 'a') repeats the"
+        told = "has 2 problems: line 1 is not valid JSON (Input data was truncated); line 3 (custom_id 'a') repeats the"
         (warning,) = desk.log.warnings
         assert told in warning
 
@@ -168,7 +168,7 @@ class TestIdsAreUnique:
 
     def test_the_second_is_named_with_the_first(self, desk: Desk) -> None:
         message = desk.refusal(request_line("a"), request_line("b"), request_line("a"))
-        told = "has 1 fault: line 3 (custom_id 'a') repeats the custom_id of line 1; each must be unique. Nothing"
+        told = "has 1 problem: line 3 (custom_id 'a') repeats the custom_id of line 1; each must be unique. Nothing"
         assert message.startswith(told)
 
     def test_every_further_one_is_counted(self, desk: Desk) -> None:

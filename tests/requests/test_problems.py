@@ -2,41 +2,41 @@
 
 import pytest
 
-from airflow_provider_kimi.requests.problems import MAX_REPORTED_FAULTS, Faults, RowProblem, listed
+from airflow_provider_kimi.requests.problems import MAX_REPORTED_PROBLEMS, Problems, RowProblem, listed
 
 
-def told(*problems: RowProblem) -> str:
+def told(*found: RowProblem) -> str:
     """What is said of problems that were met in rows 1, 2, ..."""
-    faults = Faults()
-    for number, problem in enumerate(problems, 1):
-        faults.note(f"row {number}", problem)
-    assert faults.count == len(problems)
-    return faults.describe()
+    problems = Problems()
+    for number, problem in enumerate(found, 1):
+        problems.note(f"row {number}", problem)
+    assert problems.count == len(found)
+    return problems.describe()
 
 
 class TestFaultsAreTold:
     def test_with_their_place(self) -> None:
-        assert told(RowProblem("is blank")) == "1 fault: row 1 is blank"
+        assert told(RowProblem("is blank")) == "1 problem: row 1 is blank"
 
     def test_in_the_order_of_the_input(self) -> None:
-        assert told(RowProblem("is blank"), RowProblem("is odd")) == "2 faults: row 1 is blank; row 2 is odd"
+        assert told(RowProblem("is blank"), RowProblem("is odd")) == "2 problems: row 1 is blank; row 2 is odd"
 
     def test_with_the_custom_id_where_it_is_known(self) -> None:
-        assert told(RowProblem("is odd", "a")) == "1 fault: row 1 (custom_id 'a') is odd"
+        assert told(RowProblem("is odd", "a")) == "1 problem: row 1 (custom_id 'a') is odd"
 
     @pytest.mark.parametrize("custom_id", [None, ""])
     def test_without_one_where_it_is_not(self, custom_id: str | None) -> None:
-        assert told(RowProblem("is odd", custom_id)) == "1 fault: row 1 is odd"
+        assert told(RowProblem("is odd", custom_id)) == "1 problem: row 1 is odd"
 
     def test_with_the_beginning_of_a_long_custom_id(self) -> None:
-        assert told(RowProblem("is odd", "x" * 100)) == f"1 fault: row 1 (custom_id '{'x' * 80}') is odd"
+        assert told(RowProblem("is odd", "x" * 100)) == f"1 problem: row 1 (custom_id '{'x' * 80}') is odd"
 
     @pytest.mark.parametrize(
         ("count", "beginning", "ending"),
         [
-            pytest.param(MAX_REPORTED_FAULTS, "20 faults", "row 20 is wrong 20", id="as many as are told"),
-            pytest.param(MAX_REPORTED_FAULTS + 1, "21 faults", "row 20 is wrong 20; and 1 more", id="one more"),
-            pytest.param(5000, "5,000 faults", "row 20 is wrong 20; and 4,980 more", id="many"),
+            pytest.param(MAX_REPORTED_PROBLEMS, "20 problems", "row 20 is wrong 20", id="as many as are told"),
+            pytest.param(MAX_REPORTED_PROBLEMS + 1, "21 problems", "row 20 is wrong 20; and 1 more", id="one more"),
+            pytest.param(5000, "5,000 problems", "row 20 is wrong 20; and 4,980 more", id="many"),
         ],
     )
     def test_up_to_twenty_with_the_number_of_the_rest(self, count: int, beginning: str, ending: str) -> None:
@@ -49,12 +49,12 @@ class TestFaultsAreTold:
         """One wrong word in a prompt is one fault to a reader, however many rows it meets."""
         problems = [RowProblem("has no column 'txet'", names and f"{names}{n}") for n in range(1001)]
         named = " (custom_id 'a0')" if names else ""
-        assert told(*problems) == f"1,001 faults: row 1{named} has no column 'txet' (1,000 more alike)"
+        assert told(*problems) == f"1,001 problems: row 1{named} has no column 'txet' (1,000 more alike)"
 
     def test_though_more_of_a_known_kind_come_behind_the_twentieth(self) -> None:
-        different = [RowProblem(f"is wrong {number}") for number in range(MAX_REPORTED_FAULTS)]
+        different = [RowProblem(f"is wrong {number}") for number in range(MAX_REPORTED_PROBLEMS)]
         message = told(*different, RowProblem("is new"), RowProblem("is wrong 0"))
-        assert message.startswith("22 faults: row 1 is wrong 0 (1 more alike); row 2 is wrong 1; ")
+        assert message.startswith("22 problems: row 1 is wrong 0 (1 more alike); row 2 is wrong 1; ")
         assert message.endswith("; and 1 more")
 
 

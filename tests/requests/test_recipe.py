@@ -20,7 +20,7 @@ TABLE = Recipe("kimi-k2.6", prompt="Q {a}", system_prompt="S {b}")
 
 
 def body_of(recipe: Recipe, item: object) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(recipe.line(item, "a"))["body"]
+    body: dict[str, Any] = json.loads(recipe.way.line(item, "a"))["body"]
     return body
 
 
@@ -31,7 +31,7 @@ def messages_of(recipe: Recipe, item: object) -> list[Any]:
 
 def test_a_line_has_the_four_documented_keys() -> None:
     assert (
-        PLAIN.line("ü", "row-00000007")
+        PLAIN.way.line("ü", "row-00000007")
         == (
             '{"custom_id":"row-00000007","method":"POST","url":"/v1/chat/completions",'
             '"body":{"model":"kimi-k2.6","messages":[{"role":"user","content":"ü"}]}}'
@@ -45,7 +45,7 @@ class TestRowTextIsData:
     @given(text=ROW_TEXT.filter(str.strip))
     def test_up_to_the_line_that_is_uploaded(self, text: str) -> None:
         """T41: the line stays one line."""
-        line = Recipe("kimi-k2.6", prompt="Classify: {text}").line({"text": text}, "a")
+        line = Recipe("kimi-k2.6", prompt="Classify: {text}").way.line({"text": text}, "a")
         assert b"\n" not in line
         assert json.loads(line)["body"]["messages"] == [{"role": "user", "content": f"Classify: {text}"}]
 
@@ -110,7 +110,7 @@ def test_an_item_becomes_chat_messages(recipe: Recipe, item: object, messages: l
 )
 def test_an_item_of_another_kind_is_refused(recipe: Recipe, item: object, fault: str) -> None:
     with pytest.raises(RowProblem, match=f"^{fault}"):
-        recipe.line(item, "a")
+        recipe.way.line(item, "a")
 
 
 class TestMessages:
@@ -125,7 +125,7 @@ class TestMessages:
 
     def test_as_a_list_need_a_row(self) -> None:
         with pytest.raises(RowProblem, match=r"^is a str, but messages is a template over the columns of a row"):
-            Recipe("m", messages=CHAT).line("u", "a")
+            Recipe("m", messages=CHAT).way.line("u", "a")
 
     @pytest.mark.parametrize(
         ("made", "messages"),
@@ -159,7 +159,7 @@ class TestMessages:
     )
     def test_from_a_function_may_not_be_anything_else(self, made: Any, fault: str) -> None:
         with pytest.raises(RowProblem, match=f"^{fault}"):
-            Recipe("m", messages=lambda row: made).line({}, "a")
+            Recipe("m", messages=lambda row: made).way.line({}, "a")
 
 
 class TestARowWithoutText:
@@ -167,15 +167,15 @@ class TestARowWithoutText:
     def test_in_any_column_of_the_prompt_is_refused(self, row: dict[str, str]) -> None:
         """Its answer would be paid for, and say nothing about it."""
         with pytest.raises(RowProblem, match=r"^has no text in any column of the prompt \('a'\)"):
-            Recipe("m", prompt="Classify: {a}").line(row, "a")
+            Recipe("m", prompt="Classify: {a}").way.line(row, "a")
 
     @pytest.mark.parametrize("row", [{"a": "", "b": "x"}, {"a": "", "b": 0}, {"a": " " * 70, "b": "x"}])
     def test_in_some_of_them_is_sent(self, row: dict[str, object]) -> None:
-        assert Recipe("m", prompt="{a}: {b}").line(row, "a")
+        assert Recipe("m", prompt="{a}: {b}").way.line(row, "a")
 
     def test_is_sent_where_it_has_a_picture(self) -> None:
         part = {"type": "image_url", "image_url": {"url": "ms://f"}}
-        assert Recipe("m", prompt="Describe. {a}").line({"a": ""}, "a", [part])
+        assert Recipe("m", prompt="Describe. {a}").way.line({"a": ""}, "a", [part])
 
 
 class TestABody:
@@ -205,7 +205,7 @@ class TestABody:
     @pytest.mark.parametrize(("made", "kind"), [(None, "NoneType"), (CHAT, "list"), ("hi", "str")])
     def test_from_a_function_is_a_mapping(self, made: Any, kind: str) -> None:
         with pytest.raises(RowProblem, match=f"^makes body return a {kind}; it must be a mapping$"):
-            Recipe("m", body=lambda row: made).line({}, "a")
+            Recipe("m", body=lambda row: made).way.line({}, "a")
 
 
 class TestAFunctionThatRaises:
@@ -216,7 +216,7 @@ class TestAFunctionThatRaises:
 
         ways: dict[str, Any] = {name: failing}
         with pytest.raises(RowProblem) as caught:
-            Recipe("m", **ways).line({"a": "TOP SECRET"}, "a")
+            Recipe("m", **ways).way.line({"a": "TOP SECRET"}, "a")
         line = failing.__code__.co_firstlineno + 1
         assert str(caught.value) == f"makes {name} raise KeyError in line {line} of test_recipe.py"
 
@@ -225,7 +225,7 @@ class TestAFunctionThatRaises:
             raise RowProblem("is too short")
 
         with pytest.raises(RowProblem, match=r"^is too short$"):
-            Recipe("m", messages=failing).line({}, "a")
+            Recipe("m", messages=failing).way.line({}, "a")
 
 
 class TestALineIsTrustedOnlyIfItsRowCannotMakeItWrong:
@@ -241,14 +241,14 @@ class TestALineIsTrustedOnlyIfItsRowCannotMakeItWrong:
         ],
     )
     def test_which(self, recipe: Recipe, item: object, trusted: bool) -> None:
-        assert recipe.is_trusted(item) is trusted
+        assert isinstance(item, recipe.way.trusted) is trusted
 
     @given(a=st.one_of(ROW_TEXT, st.integers()), b=ROW_TEXT, system=st.sampled_from([None, "", "S", "{b}", "{b} "]))
     def test_so_the_check_of_every_line_would_pass_it(self, a: object, b: str, system: str | None) -> None:
         recipe = Recipe("kimi-k2.6", prompt="{a}", system_prompt=system, request_params={"max_completion_tokens": 9000})
         recipe.check()
         try:
-            line = recipe.line({"a": a, "b": b}, "k")
+            line = recipe.way.line({"a": a, "b": b}, "k")
         except RowProblem:
             return
         assert RequestCheck("kimi-k2.6", ParameterRules()).passed(line) == ("k", line)

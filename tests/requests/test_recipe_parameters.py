@@ -54,7 +54,7 @@ class TestRequestParams:
         params = {"max_completion_tokens": 64, "thinking": {"type": "disabled"}, "stream": False}
         recipe = Recipe("m", system_prompt="{", request_params=params)
         recipe.check()
-        assert json.loads(recipe.line("u", "a"))["body"] == {
+        assert json.loads(recipe.way.line("u", "a"))["body"] == {
             "model": "m",
             "messages": [{"role": "system", "content": "{"}, {"role": "user", "content": "u"}],
             **params,
@@ -74,7 +74,7 @@ class TestRequestParams:
         params = {"temperature": 0, "max_completion_tokens": 64}
         recipe = Recipe("m", request_params=params, rules=ParameterRules(mode))
         recipe.check()
-        body = json.loads(recipe.line("u", "a"))["body"]
+        body = json.loads(recipe.way.line("u", "a"))["body"]
         assert {key: value for key, value in body.items() if key not in ("model", "messages")} == sent
 
 
@@ -124,17 +124,20 @@ class TestParametersThatExcludeEachOther:
         assert refusal(recipe).startswith("thinking is given, and request_params has it too.")
 
     @pytest.mark.parametrize(
-        "parameters",
+        ("parameters", "problem"),
         [
-            pytest.param({"messages": "{a}"}, id="messages as text"),
-            pytest.param({"messages": b"{a}"}, id="messages as bytes"),
-            pytest.param({"messages": TALK[0]}, id="one message"),
-            pytest.param({"body": "{a}"}, id="body as text"),
-            pytest.param({"body": TALK}, id="messages as body"),
+            pytest.param({"messages": "{a}"}, "messages is not a list", id="messages as text"),
+            pytest.param({"messages": b"{a}"}, "messages is not a list", id="messages as bytes"),
+            pytest.param({"messages": TALK[0]}, "messages is not a list", id="one message"),
+            pytest.param({"messages": 7}, "messages is not a list", id="a number"),
+            pytest.param({"body": "{a}"}, "body has no list of messages", id="body as text"),
+            pytest.param({"body": TALK}, "body has no list of messages", id="messages as body"),
+            pytest.param({"body": {"messages": "{a}"}}, "body has no list of messages", id="messages of body as text"),
+            pytest.param({"body": {"user": "u"}}, "body has no list of messages", id="body without messages"),
         ],
     )
-    def test_what_is_neither_data_nor_a_function(self, parameters: dict[str, Any]) -> None:
-        assert refusal(Recipe("m", **parameters)).startswith("messages is a list of messages and body is a mapping, or")
+    def test_what_is_neither_data_nor_a_function(self, parameters: dict[str, Any], problem: str) -> None:
+        assert refusal(Recipe("m", **parameters)).startswith(f"{problem}. Nothing was sent. messages is a list of")
 
 
 class TestThinking:
@@ -142,11 +145,11 @@ class TestThinking:
     def test_is_part_of_every_body(self, thinking: Thinking) -> None:
         recipe = Recipe("m", thinking=thinking, request_params={"user": "x"})
         recipe.check()
-        body = json.loads(recipe.line("u", "a"))["body"]
+        body = json.loads(recipe.way.line("u", "a"))["body"]
         assert (body["thinking"], body["user"]) == ({"type": thinking}, "x")
 
     def test_is_left_to_the_model_where_nobody_says(self) -> None:
-        assert "thinking" not in json.loads(Recipe("m").line("u", "a"))["body"]
+        assert "thinking" not in json.loads(Recipe("m").way.line("u", "a"))["body"]
 
     def test_cannot_be_turned_off_where_the_model_always_thinks(self) -> None:
         message = refusal(Recipe("kimi-k2.7-code", thinking="disabled"))
@@ -199,7 +202,7 @@ def test_what_body_sets_may_not_be_set_beside_it(beside: dict[str, Any]) -> None
 def test_a_function_that_makes_one_message_is_told_so() -> None:
     recipe = Recipe("kimi-k2.6", messages=lambda row: {"role": "user", "content": "hi"})
     with pytest.raises(RowProblem, match="makes messages return a dict; it must be a list of messages"):
-        recipe.line({}, "a")
+        recipe.way.line({}, "a")
 
 
 @pytest.mark.parametrize("none", ["", [], 1, [1], ["a", ""], {"a": 1}])

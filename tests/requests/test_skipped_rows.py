@@ -24,7 +24,7 @@ def folder() -> Iterator[Path]:
 
 def fresh(folder: Path) -> SkippedRows:
     (folder / "unsorted").unlink(missing_ok=True)
-    return SkippedRows(folder)
+    return SkippedRows(folder, "row {}".format)
 
 
 @st.composite
@@ -48,7 +48,7 @@ class TestTheInputsOrder:
         sent, shards, found = made
         rows = fresh(folder)
         for number in found:
-            rows.add(number, f"row {number}", PROBLEM)
+            rows.add(number, PROBLEM)
         rows.write(folder / "skipped.jsonl", shards)
         numbers = [number for number, is_sent in enumerate(sent, 1) if is_sent]
         rebuilt: list[int] = []
@@ -62,9 +62,9 @@ class TestTheInputsOrder:
         assert rebuilt == list(range(1, len(sent) + 1))
 
     def test_puts_a_row_between_two_shards_before_the_second(self, tmp_path: Path) -> None:
-        rows = SkippedRows(tmp_path)
-        rows.add(3, "row 3", PROBLEM)
-        rows.add(6, "row 6", PROBLEM)
+        rows = fresh(tmp_path)
+        rows.add(3, PROBLEM)
+        rows.add(6, PROBLEM)
         rows.write(tmp_path / "skipped.jsonl", [range(2), range(2, 4)])
         assert list(read_skipped(tmp_path / "skipped.jsonl", 1)) == []
         found = [(row.shard, row.position, row.number) for row in read_skipped(tmp_path / "skipped.jsonl", 2)]
@@ -72,24 +72,24 @@ class TestTheInputsOrder:
 
     def test_has_nothing_where_no_row_was_left_out(self, tmp_path: Path) -> None:
         assert list(read_skipped(None, 1)) == []
-        SkippedRows(tmp_path).write(tmp_path / "skipped.jsonl", [range(2)])
+        fresh(tmp_path).write(tmp_path / "skipped.jsonl", [range(2)])
         assert (tmp_path / "skipped.jsonl").read_bytes() == b""
 
 
 class TestARowThatIsLeftOut:
     def test_is_told_with_its_place_reason_and_name(self, tmp_path: Path) -> None:
-        rows = SkippedRows(tmp_path)
-        rows.add(2, "line 2 of b.jsonl", RowProblem("has no messages", "r2"))
-        rows.add(1, "line 1", RowProblem("is blank"))
+        rows = fresh(tmp_path)
+        rows.add(2, RowProblem("has no messages", "r2"))
+        rows.add(1, RowProblem("is blank"))
         assert list(rows.numbers) == [2, 1]
         rows.write(tmp_path / "skipped.jsonl", [range(1)])
         common: dict[str, Any] = {"shard": 1, "position": 0}
         assert list(read_skipped(tmp_path / "skipped.jsonl", 1)) == [
-            SkippedRow(**common, custom_id="row-00000001", place="line 1", number=1, reason="is blank"),
+            SkippedRow(**common, custom_id="row-00000001", place="row 1", number=1, reason="is blank"),
             SkippedRow(
                 **common,
                 custom_id="r2",
-                place="line 2 of b.jsonl",
+                place="row 2",
                 number=2,
                 reason="has no messages",
             ),
@@ -98,9 +98,9 @@ class TestARowThatIsLeftOut:
 
 def test_a_text_cannot_break_the_file(tmp_path: Path) -> None:
     """T41: line ends of every kind stay within their row."""
-    rows = SkippedRows(tmp_path)
+    rows = fresh(tmp_path)
     texts = ["a\nb", "a\r\nb", "a\u2028b\u2029\x85c", "\x00\x0b\x0c\x1c"]
     for number, text in enumerate(texts, 1):
-        rows.add(number, "row\n1", RowProblem("has\ntext", text))
+        rows.add(number, RowProblem("has\ntext", text))
     rows.write(tmp_path / "skipped.jsonl", [range(1)])
     assert [row.custom_id for row in read_skipped(tmp_path / "skipped.jsonl", 1)] == texts

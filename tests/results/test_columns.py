@@ -192,7 +192,7 @@ class TestARowWhoseTextHasChangedSince:
 
     @staticmethod
     def sent(text: str) -> bytes:
-        return Recipe("m", prompt="On {text}!").line({"text": text}, "a")
+        return Recipe("m", prompt="On {text}!").way.line({"text": text}, "a")
 
     @pytest.mark.parametrize("now", ["new", "old and more", "OLD", "<old>"])
     def test_is_refused_by_name(self, now: str) -> None:
