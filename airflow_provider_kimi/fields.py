@@ -35,6 +35,14 @@ def check_whole_number(name: str, value: object) -> None:
         raise _wrong(name, value, "a whole number above zero")
 
 
+def check_columns(name: str, value: object) -> None:
+    """Refuse what is neither the name of a column, nor a list of names, nor None."""
+    names = [value] if isinstance(value, str) else value
+    if names is None or (isinstance(names, Sequence) and names and all(isinstance(n, str) and n for n in names)):
+        return
+    raise _wrong(name, value, "the name of a column, or a list of names")
+
+
 def _wrong(name: str, value: object, allowed: str) -> ValueError:
     return ValueError(f"{name} is {value!r}; it must be {allowed}")
 

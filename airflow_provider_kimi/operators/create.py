@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, get_args
+from dataclasses import fields, replace
+from typing import Any, TypeVar, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
@@ -12,7 +12,14 @@ from airflow_provider_kimi.calls.cancel import GIVEN_UP_STATES, OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import BaseOperator, Context, task_state
 from airflow_provider_kimi.context import read_attempt, wants_fresh
-from airflow_provider_kimi.fields import check_choice, check_flag, check_whole_number, given, never_rendered
+from airflow_provider_kimi.fields import (
+    check_choice,
+    check_columns,
+    check_flag,
+    check_whole_number,
+    given,
+    never_rendered,
+)
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
@@ -26,6 +33,19 @@ from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.attach import cancel_work_of
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
+
+_Value = TypeVar("_Value", Order, Recipe)
+
+#: What each parameter of a few values may be.
+_CHOICES: Mapping[str, Sequence[object]] = {
+    "media": get_args(MediaTransport),
+    "thinking": (*get_args(Thinking), None),
+    "on_invalid_row": get_args(OnInvalidRow),
+    "parameter_check": get_args(ParameterCheck),
+    "reuse": get_args(Reuse),
+    "on_changed_input": get_args(OnChangedInput),
+    "on_final_failure": get_args(OnFinalFailure),
+}
 
 
 class KimiCreateBatchOperator(BaseOperator):
@@ -140,18 +160,6 @@ class KimiCreateBatchOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        read_schema(output_schema)  # refused while the DAG is parsed
-        check_choice("media", media, get_args(MediaTransport))
-        check_choice("thinking", thinking, (*get_args(Thinking), None))
-        check_choice("on_invalid_row", on_invalid_row, get_args(OnInvalidRow))
-        check_choice("parameter_check", parameter_check, get_args(ParameterCheck))
-        check_choice("reuse", reuse, get_args(Reuse))
-        check_choice("on_changed_input", on_changed_input, get_args(OnChangedInput))
-        check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
-        if max_rows_per_batch is not None:
-            check_whole_number("max_rows_per_batch", max_rows_per_batch)
-        check_whole_number("max_batches_searched", max_batches_searched)
-        check_flag("cancel_on_kill", cancel_on_kill)
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.model = model
         self.prompt = never_rendered(prompt)
@@ -176,9 +184,23 @@ class KimiCreateBatchOperator(BaseOperator):
         self.on_final_failure = on_final_failure
         self.cancel_on_kill = cancel_on_kill
         self.max_batches_searched = max_batches_searched
+        self.kimi_conn_id = kimi_conn_id
+        self._check()
         self._submitting: tuple[Any, KimiHook, Attempt] | None = None
         self._batch_ids: list[str] | None = None
-        self.kimi_conn_id = kimi_conn_id
+
+    def _check(self) -> None:
+        """Refuse wrong values of what is not templated, while the DAG is parsed."""
+        for name, choices in _CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        check_flag("cancel_on_kill", self.cancel_on_kill)
+        check_whole_number("max_batches_searched", self.max_batches_searched)
+        if self.max_rows_per_batch is not None:
+            check_whole_number("max_rows_per_batch", self.max_rows_per_batch)
+        check_columns("image_column", self.image_column)
+        check_columns("video_column", self.video_column)
+        ParameterRules(self.parameter_check, self.parameter_rules)
+        read_schema(self.output_schema)
 
     def execute(self, context: Context) -> list[str]:
         """Check, upload, create."""
@@ -215,30 +237,27 @@ class KimiCreateBatchOperator(BaseOperator):
 
     def _order(self, default_model: str) -> Order:
         schema = read_schema(self.output_schema)
-        recipe = Recipe(
+        recipe = self._filled(
+            Recipe,
             model=self.model or default_model,
-            prompt=self.prompt,
-            system_prompt=self.system_prompt,
             messages=given(self.messages),
             body=given(self.body),
-            key_column=self.key_column,
             request_params=self.request_params or {},
             response_format=schema.response_format if schema else None,
-            thinking=self.thinking,
-            rules=ParameterRules(self.parameter_check, self.parameter_rules or {}),
+            rules=ParameterRules(self.parameter_check, self.parameter_rules),
         )
-        return Order(
+        return self._filled(
+            Order,
             input=as_uri(given(self.input)),
             recipe=recipe,
-            model=self.model,
-            completion_window=self.completion_window,
             metadata=self.metadata or {},
-            reuse=self.reuse,
-            on_changed_input=self.on_changed_input,
-            on_final_failure=self.on_final_failure,
-            max_batches_searched=self.max_batches_searched,
             media_columns=media_columns(self.image_column, self.video_column),
-            media=self.media,
-            on_invalid_row=self.on_invalid_row,
-            max_rows_per_batch=self.max_rows_per_batch,
         )
+
+    def _filled(self, kind: type[_Value], **others: Any) -> _Value:
+        """Make a value from the parameters that its fields are named after.
+
+        :param others: The fields that are not parameters as they are.
+        """
+        names = {field.name for field in fields(kind)} - others.keys()
+        return kind(**{name: getattr(self, name) for name in names}, **others)

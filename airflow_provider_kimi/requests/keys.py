@@ -6,7 +6,6 @@ is; any other is mapped the same way on every run, so that results find their ro
 
 import hashlib
 import re
-import reprlib
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -16,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.fields import check_columns
 from airflow_provider_kimi.requests.problems import RowProblem, listed
 
 #: One column, or several whose values make the key together.
@@ -36,19 +36,14 @@ _KEY_TYPES = (str, int, float, Decimal, datetime, date, time, UUID)
 
 
 def check_key_column(key_column: object) -> None:
-    """Refuse what names no column.
+    """Refuse what does not name a column.
 
     :raises KimiInputError: It is neither a name, a list of names, nor None.
     """
-    names = [key_column] if isinstance(key_column, str) else key_column
-    if names is None or (
-        isinstance(names, Sequence) and names and all(isinstance(name, str) and name for name in names)
-    ):
-        return
-    raise KimiInputError(
-        f"key_column is {reprlib.repr(key_column)}. Nothing was sent. It is the name of a column, or a list of names; "
-        "leave it out to number the rows."
-    )
+    try:
+        check_columns("key_column", key_column)
+    except ValueError as error:
+        raise KimiInputError(f"{error}. Nothing was sent. Leave it out to number the rows.") from None
 
 
 def custom_id_of(item: object, number: int, key_column: KeyColumns | None) -> str:

@@ -1,10 +1,9 @@
 """The parameters of a request body, judged by the rules of its model before anything is paid for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -26,10 +25,15 @@ ParameterCheck = Literal["fail", "drop", "off"]
 #: As users write them: pattern of models -> key -> fields of a rule, or None to lift one.
 RuleOverrides = Mapping[str, Mapping[str, Mapping[str, Any] | None]]
 
+_Rules = dict[str, ParameterRule | None]
+
 #: Bounds of `stop`, and of the tools (chat reference).
 MAX_STOPS = 5
 MAX_STOP_BYTES = 32
 MAX_TOOLS = 128
+
+#: How alike a name must be to that of a model, from 0 to 1, to be taken for it rather than for a retired one.
+_NEAR_MISS = 0.85
 
 #: What `response_format` may be (chat reference).
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
@@ -49,48 +53,40 @@ class Verdict:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class ParameterRules:
     """The rules for request bodies.
 
     :param mode: What becomes of a body that breaks one.
     :param overrides: Rules of the user, which count before the published ones.
+    :raises ValueError: They cannot be read.
     """
 
-    mode: ParameterCheck = "fail"
-    overrides: RuleOverrides = field(default_factory=dict)
-    _of_model: dict[str, dict[str, ParameterRule | None]] = field(default_factory=dict, compare=False)
-
-    @cached_property
-    def _own(self) -> dict[str, dict[str, ParameterRule | None]]:
+    def __init__(self, mode: ParameterCheck = "fail", overrides: RuleOverrides | None = None) -> None:
+        self.mode = mode
         try:
-            return msgspec.convert(self.overrides, dict[str, dict[str, ParameterRule | None]])
+            own = msgspec.convert(overrides or {}, dict[str, _Rules])
         except msgspec.ValidationError as error:
-            raise KimiInputError(
-                f"parameter_rules cannot be read: {error}. Nothing was sent. It maps a pattern of models to keys, and "
-                "each key to one of {'fixed': 'to what'}, {'forbidden': 'why'}, {'conflicts': ['key']}, with "
-                "'values': [...] where only these are meant, or to None to lift a rule."
+            raise ValueError(
+                f"parameter_rules is {overrides!r}; it must be a mapping from patterns of models to keys, and from "
+                "each key to one of {'fixed': 'to what'}, {'forbidden': 'why'}, {'conflicts': ['key']}, with 'values': "
+                f"[...] where only these are meant, or to None, which lifts a rule ({error})"
             ) from None
+        self._by_pattern = (*PARAMETER_RULES.items(), *own.items())
+        self._by_model: dict[str, _Rules] = {}
 
-    def of_model(self, model: str) -> dict[str, ParameterRule | None]:
-        """The rules that hold for a model, with None for a key that the user has lifted all rules from.
-
-        :raises KimiInputError: The user's rules cannot be read.
-        """
-        if model not in self._of_model:
-            merged: dict[str, ParameterRule | None] = {}
-            for pattern, rules in (*PARAMETER_RULES.items(), *self._own.items()):
-                if fnmatchcase(model, pattern):
-                    merged |= rules
-            self._of_model[model] = merged
-        return self._of_model[model]
+    def _of_model(self, model: str) -> _Rules:
+        """The rules that hold for a model, with None for a key that the user has lifted all rules from."""
+        if model not in self._by_model:
+            fitting = (rules for pattern, rules in self._by_pattern if fnmatchcase(model, pattern))
+            self._by_model[model] = {key: rule for rules in fitting for key, rule in rules.items()}
+        return self._by_model[model]
 
     def judge(self, model: str, parameters: Mapping[str, Any]) -> Verdict:
         """Judge a body's keys other than its model and messages."""
         if self.mode == "off":
             return Verdict()
         broken: dict[str, str] = {}
-        rules = self.of_model(model)
+        rules = self._of_model(model)
         for key, rule in rules.items():
             if rule is not None and key in parameters and (fault := _broken(key, rule, parameters)):
                 broken[key] = fault
@@ -193,22 +189,21 @@ def wants_json(parameters: Mapping[str, Any]) -> bool:
 
 
 def check_model(model: str) -> str | None:
-    """Refuse a model that is known to answer no more; return a warning for one that is not known to be batchable.
+    """Refuse a model that is known not to answer; return a warning for one that is not known to be batchable.
 
-    :raises KimiInputError: It is retired.
+    :raises KimiInputError: It is retired, or nearly named as one that is not.
     """
-    for pattern, since in RETIRED_MODELS.items():
-        if fnmatchcase(model, pattern):
-            raise KimiInputError(
-                f"Model {model!r} was retired on {since} and answers no more. Nothing was sent. Models that can be "
-                f"batched: {', '.join(BATCH_MODELS)}."
-            )
-    if model not in BATCH_MODELS:
-        return (
-            f"Model {model!r} is not on the published list of batch models ({', '.join(BATCH_MODELS)}); the platform "
-            "may fail the batch."
+    known = ", ".join(BATCH_MODELS)
+    if pattern := next((pattern for pattern in RETIRED_MODELS if fnmatchcase(model, pattern)), None):
+        near = get_close_matches(model, BATCH_MODELS, n=1, cutoff=_NEAR_MISS) if model != pattern else None
+        problem = "does not exist" if near else f"was retired on {RETIRED_MODELS[pattern]} and does not answer any more"
+        question = f"Is {near[0]!r} meant? " if near else ""
+        raise KimiInputError(
+            f"Model {model!r} {problem}. Nothing was sent. {question}Models that can be batched: {known}."
         )
-    return None
+    if model in BATCH_MODELS:
+        return None
+    return f"Model {model!r} is not on the published list of batch models ({known}); the platform may fail the batch."
 
 
 def check_offered(model: str, offered: list[str]) -> None:

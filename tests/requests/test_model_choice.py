@@ -28,6 +28,28 @@ class TestAModel:
         assert "Nothing was sent." in message
         assert all(valid in message for valid in BATCH_MODELS)
 
+    @pytest.mark.parametrize(
+        ("model", "meant"),
+        [
+            pytest.param("kimi-k2-6", "kimi-k2.6", id="a hyphen for the dot"),
+            pytest.param("kimi-k2-7-code", "kimi-k2.7-code", id="also of a longer name"),
+            pytest.param("kimi-k2-code", "kimi-k2.7-code", id="a number left out"),
+        ],
+    )
+    def test_that_is_nearly_named_as_a_living_one_is_not_called_retired(self, model: str, meant: str) -> None:
+        with pytest.raises(KimiInputError) as caught:
+            check_model(model)
+        assert str(caught.value).startswith(
+            f"Model {model!r} does not exist. Nothing was sent. Is {meant!r} meant? Models that can be batched: kimi-k2"
+        )
+
+    @pytest.mark.parametrize("model", ["kimi-k2-thinking", "kimi-k2-0711-preview", "kimi-k2-turbo-preview"])
+    def test_that_is_retired_is_not_taken_for_a_misspelt_one(self, model: str) -> None:
+        with pytest.raises(
+            KimiInputError, match=f"^Model {model!r} was retired on 25 May 2026 and does not answer any"
+        ):
+            check_model(model)
+
     @pytest.mark.parametrize("model", BATCH_MODELS)
     def test_that_is_published_passes(self, model: str) -> None:
         assert check_model(model) is None
