@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
@@ -33,8 +33,6 @@ from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.attach import cancel_work_of
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
-
-_Value = TypeVar("_Value", Order, Recipe)
 
 #: What each parameter of a few values may be.
 _CHOICES: Mapping[str, Sequence[object]] = {
@@ -185,22 +183,18 @@ class KimiCreateBatchOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.max_batches_searched = max_batches_searched
         self.kimi_conn_id = kimi_conn_id
-        self._check()
-        self._submitting: tuple[Any, KimiHook, Attempt] | None = None
-        self._batch_ids: list[str] | None = None
-
-    def _check(self) -> None:
-        """Refuse wrong values of what is not templated, while the DAG is parsed."""
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        check_flag("cancel_on_kill", self.cancel_on_kill)
-        check_whole_number("max_batches_searched", self.max_batches_searched)
-        if self.max_rows_per_batch is not None:
-            check_whole_number("max_rows_per_batch", self.max_rows_per_batch)
-        check_columns("image_column", self.image_column)
-        check_columns("video_column", self.video_column)
-        ParameterRules(self.parameter_check, self.parameter_rules)
-        read_schema(self.output_schema)
+        check_columns("image_column", image_column)
+        check_columns("video_column", video_column)
+        if max_rows_per_batch is not None:
+            check_whole_number("max_rows_per_batch", max_rows_per_batch)
+        check_whole_number("max_batches_searched", max_batches_searched)
+        check_flag("cancel_on_kill", cancel_on_kill)
+        ParameterRules(parameter_check, parameter_rules)
+        read_schema(output_schema)
+        self._submitting: tuple[Any, KimiHook, Attempt] | None = None
+        self._batch_ids: list[str] | None = None
 
     def execute(self, context: Context) -> list[str]:
         """Check, upload, create."""
@@ -237,7 +231,7 @@ class KimiCreateBatchOperator(BaseOperator):
 
     def _order(self, default_model: str) -> Order:
         schema = read_schema(self.output_schema)
-        recipe = self._filled(
+        recipe: Recipe = self._filled(
             Recipe,
             model=self.model or default_model,
             messages=given(self.messages),
@@ -246,18 +240,16 @@ class KimiCreateBatchOperator(BaseOperator):
             response_format=schema.response_format if schema else None,
             rules=ParameterRules(self.parameter_check, self.parameter_rules),
         )
-        return self._filled(
+        order: Order = self._filled(
             Order,
             input=as_uri(given(self.input)),
             recipe=recipe,
             metadata=self.metadata or {},
             media_columns=media_columns(self.image_column, self.video_column),
         )
+        return order
 
-    def _filled(self, kind: type[_Value], **others: Any) -> _Value:
-        """Make a value from the parameters that its fields are named after.
-
-        :param others: The fields that are not parameters as they are.
-        """
+    def _filled(self, kind: type[Any], **others: Any) -> Any:
+        """Make a value whose other fields are parameters of the same names."""
         names = {field.name for field in fields(kind)} - others.keys()
         return kind(**{name: getattr(self, name) for name in names}, **others)

@@ -1,7 +1,7 @@
 """The name of a row: its key as the `custom_id` where that is safe, else a short name made from the key.
 
-The platform documents neither a length nor a charset of `custom_id`. A key that any service would accept is sent as it
-is; any other is mapped the same way on every run, so that results find their rows again.
+The platform documents neither a length nor a charset of `custom_id`. A key that any service would accept is sent
+unchanged. Any other is mapped to the same name on every run, so that results find their rows again.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ _PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_PLAIN_CHARS - 1}}}")
 _PLAIN_PART = re.compile(r"[A-Za-z0-9._-]+")
 _ODD = re.compile(r"[^A-Za-z0-9._:-]+")
 
-#: Readable beginning, and hexadecimal digits of the digest, of a mapped key. `~` is in no plain key.
+#: Readable characters, and hexadecimal digits of the digest, of a mapped key. No plain key has the `~` between them.
 _STEM_CHARS = 24
 _DIGEST_CHARS = 32
 
-#: Types that make a key; what else a table may hold has no one way to be written.
+#: Types that make a key; other types of a table can be written in several ways.
 _KEY_TYPES = (str, int, float, Decimal, datetime, date, time, UUID)
 
 
@@ -46,20 +46,20 @@ def check_key_column(key_column: object) -> None:
         raise KimiInputError(f"{error}. Nothing was sent. Leave it out to number the rows.") from None
 
 
-def custom_id_of(item: object, number: int, key_column: KeyColumns | None) -> str:
+def custom_id_of(row: object, number: int, key_column: KeyColumns | None) -> str:
     """Name a row.
 
-    :param number: Its place in the input, from 1, which names it where there is no key column.
-    :raises RowProblem: A key is missing, empty, or of a type that makes no key.
+    :param number: Its place in the input, from 1, which names it if there is no key column.
+    :raises RowProblem: A key is missing, empty, or of a type that cannot be a key.
     """
     if key_column is None:
         return f"row-{number:08d}"
     if isinstance(key_column, str):
-        key = item.get(key_column) if isinstance(item, dict) else None
+        key = row.get(key_column) if isinstance(row, dict) else None
         if type(key) is str and _PLAIN.fullmatch(key):
             return key
-        return _named(_key(item, key_column))
-    parts = [_key(item, column) for column in key_column]
+        return _named(_key(row, key_column))
+    parts = [_key(row, column) for column in key_column]
     if len(parts) == 1:
         return _named(parts[0])
     joined = ":".join(parts)
@@ -68,11 +68,11 @@ def custom_id_of(item: object, number: int, key_column: KeyColumns | None) -> st
     return _mapped(joined, msgspec.json.encode(parts))
 
 
-def _key(item: object, column: str) -> str:
-    if not isinstance(item, Mapping) or column not in item:
-        columns = f"; it has {listed(item)}" if isinstance(item, Mapping) else ""
+def _key(row: object, column: str) -> str:
+    if not isinstance(row, Mapping) or column not in row:
+        columns = f"; it has {listed(row)}" if isinstance(row, Mapping) else ""
         raise RowProblem(f"has no key column {column!r}{columns}")
-    key: Any = item[column]
+    key: Any = row[column]
     if key is None or key != key or (isinstance(key, str) and not key.strip()):  # NaN is not itself
         raise RowProblem(f"has an empty key in column {column!r}")
     if isinstance(key, bool) or not isinstance(key, _KEY_TYPES):

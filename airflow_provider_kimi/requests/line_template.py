@@ -19,7 +19,7 @@ class LineTemplate:
     def fill(self, *texts: str) -> bytes:
         """Put a text into each hole.
 
-        :raises RowProblem: One is no text that JSON can hold.
+        :raises RowProblem: JSON cannot hold one of them.
         """
         try:
             line = [self.pieces[0]]
@@ -31,9 +31,9 @@ class LineTemplate:
 
 
 def line_template_of(request: Callable[..., object], holes: int) -> LineTemplate | None:
-    """Encode a request with marks in its holes, and cut it there; None where the marks cannot be told from the rest.
+    """Encode a request with a mark in each hole, and cut it there; None if the rest holds a mark too.
 
-    :param request: Makes the request from one text for each hole, in the order in which they stand in it.
+    :param request: Makes the request from one text for each hole, in the order of the holes.
     """
     marks = [f"\x00hole {number}\x00" for number in range(holes)]
     rest = encode(request(*marks))
@@ -50,7 +50,7 @@ def line_template_of(request: Callable[..., object], holes: int) -> LineTemplate
 def encode(request: object) -> bytes:
     """Encode a request as one line of JSON.
 
-    :raises RowProblem: It holds something that JSON cannot.
+    :raises RowProblem: JSON cannot hold it.
     """
     try:
         return _encode(request)

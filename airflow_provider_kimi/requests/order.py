@@ -1,21 +1,18 @@
-"""Order: what a task wants to be done, as one value."""
+"""Order: what a task is to do, as one value."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from airflow_provider_kimi.api.limits import (
-    MAX_WINDOW_HOURS,
-    MIN_WINDOW_HOURS,
-)
+from airflow_provider_kimi.api.limits import MAX_WINDOW_HOURS, MIN_WINDOW_HOURS
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.requests.media import MediaKind, MediaTransport
 from airflow_provider_kimi.requests.recipe import Recipe
 
-#: `auto` attaches to live or completed work of the same job; `never` always submits anew.
+#: `auto` attaches to live or completed work of the same job; `never` always submits again.
 Reuse = Literal["auto", "never"]
 
 #: What becomes of work from another input of the same task instance: nothing is sent, or the new input is submitted
@@ -30,21 +27,11 @@ _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
 @dataclass(frozen=True)
 class Order:
-    """What a task wants to be done.
+    """What a task is to do. Most fields are the parameters of the create operator.
 
-    :param input: A URI, a list, or a function or iterator of elements.
-    :param recipe: How its items become requests.
+    :param recipe: How rows become requests.
     :param model: Model that ready requests must name; None accepts theirs.
-    :param completion_window: How long the platform may take.
-    :param metadata: The user's own pairs.
-    :param reuse: Whether work of an earlier attempt is attached to.
-    :param on_changed_input: What becomes of an earlier attempt's work from another input.
-    :param on_final_failure: What becomes of the batches that exist when the task fails for good.
-    :param max_batches_searched: How far the account's batches are searched for earlier work.
-    :param media_columns: Columns that hold images or videos.
-    :param media: How they travel.
-    :param on_invalid_row: Whether one row that cannot be sent stops all, or is left out.
-    :param max_rows_per_batch: Rows of one batch; None for as many as fit.
+    :param media_columns: The kind of each column that holds images or videos.
     """
 
     input: Any

@@ -1,4 +1,4 @@
-"""What a task asks about each row, as its parameters say; they are checked before a row is read."""
+"""What a task asks about each row, as its parameters say. They are checked before a row is read."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,48 +6,33 @@ from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests import ways
 from airflow_provider_kimi.requests.keys import KeyColumns, check_key_column
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict, wants_json
 from airflow_provider_kimi.requests.templates import Conversation, Template
 from airflow_provider_kimi.requests.validation import REQUEST_KEYS
-from airflow_provider_kimi.requests.ways import (
-    AsGiven,
-    Body,
-    BodyFunction,
-    Messages,
-    MessagesFunction,
-    Prompt,
-    RowFunction,
-    Way,
-)
 
 Thinking = Literal["enabled", "disabled"]
 
-#: Body keys that `request_params` may not hold, because other parameters set them.
-_OWN_BODY_KEYS = ("model", "messages")
+#: Body keys that `request_params` may not hold, and what sets them.
+_OWN_BODY_KEYS = {"model": "the model parameter", "messages": "the input, with prompt or messages"}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How rows become requests. At most one of `prompt`, `messages` and `body` says what to ask about a row.
 
-    :param model: Model of every request.
-    :param prompt: Template of the user message.
-    :param system_prompt: System message; a template too where `prompt` or a list of `messages` is one.
-    :param messages: A conversation whose texts are templates, or a function from a row to messages.
-    :param body: A body whose messages are templates, or a function from a row to a body.
-    :param key_column: Column or columns whose values become the `custom_id`; None numbers the rows.
-    :param request_params: Further keys of every request body.
-    :param response_format: The form of every answer, unless request_params or a body set it themselves.
-    :param thinking: Whether the model thinks before it answers; None leaves it to the model.
+    Most fields are the parameters of the create operator.
+
+    :param response_format: The form of every answer, unless `request_params` or a body set it themselves.
     :param rules: What a body may hold.
     """
 
     model: str
     prompt: str | None = None
     system_prompt: str | None = None
-    messages: Sequence[Mapping[str, Any]] | RowFunction | None = None
-    body: Mapping[str, Any] | RowFunction | None = None
+    messages: Sequence[Mapping[str, Any]] | ways.RowFunction | None = None
+    body: Mapping[str, Any] | ways.RowFunction | None = None
     key_column: KeyColumns | None = None
     request_params: Mapping[str, Any] = field(default_factory=dict)
     response_format: Mapping[str, Any] | None = None
@@ -55,25 +40,25 @@ class Recipe:
     rules: ParameterRules = field(default_factory=ParameterRules)
 
     @cached_property
-    def way(self) -> Way:
+    def way(self) -> ways.Way:
         """The way of asking that the parameters choose.
 
-        :raises KimiInputError: One is of a wrong kind, or a rule cannot be read.
+        :raises KimiInputError: One of them is of a wrong kind.
         """
         shared = {"model": self.model, **self._params}
         system = None if self.system_prompt is None else Template(self.system_prompt)
-        if callable(self.body) and not isinstance(self.body, Mapping):
-            return BodyFunction(shared, self.body)
+        if callable(self.body):
+            return ways.BodyFunction(shared, self.body)
         if self.body is not None:
             messages = self._body_keys.get("messages")
-            return Body(shared, _conversation(messages, "body has no list of messages"), self._body_keys)
+            return ways.Body(shared, _conversation(messages, "body has no list of messages"), self._body_keys)
         if callable(self.messages):
-            return MessagesFunction(shared, self.messages, self.system_prompt)
+            return ways.MessagesFunction(shared, self.messages, self.system_prompt)
         if self.messages is not None:
-            return Messages(shared, _conversation(self.messages, "messages is not a list"), system)
+            return ways.Messages(shared, _conversation(self.messages, "messages is not a list"), system)
         if self.prompt is not None:
-            return Prompt(shared, Template(self.prompt), system)
-        return AsGiven(shared, self.system_prompt)
+            return ways.Prompt(shared, Template(self.prompt), system)
+        return ways.AsGiven(shared, self.system_prompt)
 
     @property
     def verbatim_columns(self) -> list[str]:
@@ -86,42 +71,39 @@ class Recipe:
         :param media_columns: Columns that hold images or videos.
         :raises KimiInputError: Parameters exclude each other, break a rule, or a template is not valid.
         """
-        check_key_column(self.key_column)
-        for problem, remedy in self._problems(media_columns):
-            raise KimiInputError(f"{problem}. Nothing was sent.{remedy and ' '}{remedy}")
-
-    def _problems(self, media_columns: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """What is wrong, and what to do about it."""
-        ways = [name for name in ("prompt", "messages", "body") if getattr(self, name) is not None]
-        if len(ways) > 1:
-            yield f"{' and '.join(ways)} are given; each of them says what to ask", "Keep one."
         given: object = self.request_params
         if not isinstance(given, Mapping):
-            yield f"request_params is a {type(given).__name__}", "It maps keys of the request body to their values."
-        yield from self._given_twice()
-        for key in self.request_params.keys() & _OWN_BODY_KEYS:
-            yield (
-                f"request_params has {key!r}, which is set from elsewhere",
-                "Use the model parameter for the model, and input with prompt or messages for the messages.",
+            raise KimiInputError(
+                f"request_params is a {type(given).__name__}. Nothing was sent. It maps keys of the request body to "
+                "their values."
             )
+        check_key_column(self.key_column)
+        for problem in self._given_twice():
+            raise KimiInputError(f"{problem}. Nothing was sent. Keep one of them.")
         columns = [column for text in self.way.texts for column in text.columns]
         if self.way.texts and not columns and not list(media_columns):
-            yield (
-                f"{self.way.name} names no column, so that every row would be paid for to ask the same",
-                "Write a column into it, as in {text}; for questions that have no table, give them as a list.",
+            raise KimiInputError(
+                f"{self.way.name} names no column, so that every row would be paid for to ask the same. Nothing was "
+                "sent. Write a column into it, as in {text}; for questions that have no table, give them as a list."
             )
         if self._verdict.problems:
             where = " with ".join(name for name in ("body", "request_params", "thinking") if getattr(self, name))
-            yield f"{where} {' and '.join(self._verdict.problems)}", ""
+            raise KimiInputError(f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent.")
 
-    def _given_twice(self) -> Iterator[tuple[str, str]]:
+    def _given_twice(self) -> Iterator[str]:
+        asked_by = [name for name in ("prompt", "messages", "body") if getattr(self, name) is not None]
+        if len(asked_by) > 1:
+            yield f"{' and '.join(asked_by)} are given; each of them says what to ask"
         if self.body is not None and self.system_prompt is not None:
-            yield "system_prompt is given beside body", "Write it into body's messages."
+            yield "system_prompt is given beside body, whose messages hold it"
         if self.thinking is not None and "thinking" in self.request_params:
-            yield "thinking is given, and request_params has it too", "Keep one."
-        if twice := [key for key in self._given_params if key in self._body_keys]:
-            names = " and ".join(map(repr, twice))
-            yield f"body sets {names}, and so do request_params or thinking", "Keep one of them."
+            yield "thinking is given, and request_params has it too"
+        for key, source in _OWN_BODY_KEYS.items():
+            if key in self.request_params:
+                yield f"request_params has {key!r}, which {source} sets"
+        for key in self._given_params:
+            if key in self._body_keys:
+                yield f"body sets {key!r}, and so do request_params or thinking"
 
     def check_unused(self, media_columns: Iterable[str] = ()) -> None:
         """Refuse parameters that ready requests, which are sent as they are, would silently ignore.
@@ -144,7 +126,7 @@ class Recipe:
             )
 
     def lint(self) -> list[str]:
-        """Name what is allowed, and likely to be a mistake."""
+        """Name what is allowed, but likely to be a mistake."""
         dropped = self._verdict.dropped
         warnings = [
             *self._verdict.warnings,

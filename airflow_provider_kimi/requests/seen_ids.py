@@ -8,7 +8,7 @@ _LAST_BUCKET = _BUCKETS - 1
 
 
 class SeenIds:
-    """Remembers ids by their hash: enough to know that none was repeated, and which ones have to be looked at."""
+    """Remembers ids by their hash: enough to know that none is repeated, and which ones to compare."""
 
     def __init__(self) -> None:
         self._buckets = [array("q") for _ in range(_BUCKETS)]
@@ -19,7 +19,7 @@ class SeenIds:
         self._buckets[digest & _LAST_BUCKET].append(digest)
 
     def repeated(self) -> set[int]:
-        """The hashes that came more than once: of ids that are equal, or, almost never, of different ones."""
+        """The hashes that came more than once, of equal ids or, almost never, of different ones."""
         repeated: set[int] = set()
         for bucket in self._buckets:
             if len(set(bucket)) < len(bucket):

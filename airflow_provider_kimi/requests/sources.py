@@ -1,4 +1,4 @@
-"""Where an input lies: one file, a directory or a pattern, on any storage that Airflow knows, compressed or not."""
+"""Where an input lies: in a file, a directory or files of a pattern, on any storage of Airflow, compressed or not."""
 
 import gzip
 import zlib
@@ -14,7 +14,6 @@ from airflow_provider_kimi.files.locations import LASTING_FAULTS, located, open_
 
 Kind = Literal["jsonl", "csv", "parquet"]
 
-
 _ENDINGS: dict[str, tuple[Kind, bool]] = {
     ".jsonl": ("jsonl", False),
     ".jsonl.gz": ("jsonl", True),
@@ -24,7 +23,7 @@ _ENDINGS: dict[str, tuple[Kind, bool]] = {
 }
 _WILDCARDS = frozenset("*?[")
 
-#: Files that other tools leave beside the data (`_SUCCESS`, `.crc`), which nobody means by a directory.
+#: Files that other tools leave beside the data (`_SUCCESS`, `.crc`).
 _HIDDEN = (".", "_")
 
 
@@ -41,17 +40,31 @@ class SourceFile:
     kind: Kind
     compressed: bool
 
+    def unreadable(self, problem: str, remedy: str) -> KimiInputError:
+        """Return the error for a file that cannot be read as a whole."""
+        return _unreadable(self.uri, problem, remedy)
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Open it for reading; an error while it is read is an error of the input too."""
+        with _reading(self.uri), open_binary(self.path, "rb") as source:
+            if not self.compressed:
+                yield source
+                return
+            with gzip.GzipFile(fileobj=source) as unpacked:
+                yield cast(BinaryIO, unpacked)
+
 
 def find_files(uri: str) -> list[SourceFile]:
-    """Find the files that a URI means, in the order of their names.
+    """Find the files of a URI, in the order of their names.
 
-    :raises KimiInputError: There are none, one is of an unknown kind, or the storage cannot be reached at all.
+    :raises KimiInputError: There are none, one is of an unknown kind, or the storage cannot be reached.
     """
     if not uri.strip():
-        raise unreadable_input(uri, "is empty", "Check what it is rendered from.")
-    with reading(uri):
+        raise _unreadable(uri, "is empty", "Check what it is rendered from.")
+    with _reading(uri):
         path = object_storage_path(located(uri))
-        path.fs.invalidate_cache()  # the process may remember what lay there for an earlier task
+        path.fs.invalidate_cache()  # the process may remember what an earlier task found
         if _WILDCARDS & set(str(path)) and not path.exists():
             return _chosen(uri, _matching(path))
         if path.is_dir():
@@ -64,7 +77,7 @@ def find_files(uri: str) -> list[SourceFile]:
 
 
 def _matching(path: Any) -> list[Any]:
-    """Follow a pattern from the directory above its first wildcard; a wildcard stands for a part of one name."""
+    """Follow a pattern from the directory above its first wildcard. A wildcard does not match a slash."""
     names = [path.name]
     folder = path.parent
     while _WILDCARDS & set(str(folder)) and not folder.exists():
@@ -80,20 +93,20 @@ def _matching(path: Any) -> list[Any]:
 def _check_no_directory(uri: str, inside: list[Any]) -> None:
     deeper = next((path.name for path in inside if not path.name.startswith(_HIDDEN) and path.is_dir()), None)
     if deeper is not None:
-        raise unreadable_input(
+        raise _unreadable(
             uri,
             f"has the directory {deeper!r} in it, which would not be read",
-            "Name what you mean by a pattern: '.../*.jsonl' for the files beside it, '.../*/*.jsonl' for those inside.",
+            "Use a pattern: '.../*.jsonl' for the files beside it, '.../*/*.jsonl' for those inside.",
         )
 
 
 def _chosen(uri: str, found: Any) -> list[SourceFile]:
     files = sorted((path for path in found if not path.name.startswith(_HIDDEN) and path.is_file()), key=str)
     if not files:
-        raise unreadable_input(
+        raise _unreadable(
             uri,
             "has no files in it",
-            "Check the path; files that begin with '_' or '.' are left. A single prompt is given as a list.",
+            "Check the path; names that start with '_' or '.' are ignored. A single prompt is given as a list.",
         )
     return [_source_file(path, str(path)) for path in files]
 
@@ -102,7 +115,7 @@ def _source_file(path: Any, uri: str) -> SourceFile:
     for ending, (kind, compressed) in _ENDINGS.items():
         if path.name.endswith(ending):
             return SourceFile(path, uri, kind, compressed)
-    raise unreadable_input(
+    raise _unreadable(
         uri,
         f"ends in none of {', '.join(_ENDINGS)}",
         "Convert it to one of them, or name a pattern such as 'data/*.jsonl'; a single prompt is given as a list.",
@@ -110,36 +123,21 @@ def _source_file(path: Any, uri: str) -> SourceFile:
 
 
 @contextmanager
-def opened(file: SourceFile) -> Iterator[BinaryIO]:
-    """Open a file for reading; what goes wrong while it is read is told as a fault of the input, too."""
-    with reading(file.uri), open_binary(file.path, "rb") as source:
-        if not file.compressed:
-            yield source
-            return
-        with gzip.GzipFile(fileobj=source) as unpacked:
-            yield cast(BinaryIO, unpacked)
-
-
-@contextmanager
-def reading(uri: str) -> Iterator[None]:
-    """Translate what reading may raise.
-
-    :raises KimiInputError: It cannot be read, and a retry cannot change that.
-    """
+def _reading(uri: str) -> Iterator[None]:
+    """Raise `KimiInputError` for what a retry cannot change."""
     try:
         yield
     except KimiInputError:
         raise
     except FileNotFoundError:
-        raise unreadable_input(uri, "does not exist", "Check the path, and that this worker can reach it.") from None
+        raise _unreadable(uri, "does not exist", "Check the path, and that this worker can reach it.") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise unreadable_input(uri, f"is not a whole gzip file ({error})", "Write it again.") from None
+        raise _unreadable(uri, f"is not a whole gzip file ({error})", "Write the file again.") from None
     except LASTING_FAULTS as error:
-        raise unreadable_input(
+        raise _unreadable(
             uri, f"cannot be opened ({type(error).__name__}: {str(error)[:200]})", storage_remedy(uri, error)
         ) from None
 
 
-def unreadable_input(uri: str, fault: str, remedy: str) -> KimiInputError:
-    """The error for an input that cannot be read at all."""
-    return KimiInputError(f"Input {uri[:200]!r} {fault}. Nothing was sent. {remedy}")
+def _unreadable(uri: str, problem: str, remedy: str) -> KimiInputError:
+    return KimiInputError(f"Input {uri[:200]!r} {problem}. Nothing was sent. {remedy}")

@@ -1,33 +1,33 @@
-"""Where to cut an input that is too large for one batch: on row boundaries, evenly, and always alike."""
+"""Where to cut an input that is too large for one batch: between rows, evenly, and always at the same places."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 
 def cut(ends: Sequence[int], *, max_bytes: int, max_rows: int | None = None) -> list[range]:
-    """Cut rows into the fewest parts within the limits, each boundary as near to an even share as these allow.
+    """Cut rows into the fewest shards within the limits, of sizes as even as these allow.
 
     :param ends: The offset at which each row ends, ascending; no single row may be over `max_bytes`.
-    :param max_bytes: Bytes that a part may have.
-    :param max_rows: Rows that a part may have; None for any number.
-    :return: The rows of each part, numbered from 0.
+    :param max_bytes: Bytes that a shard may have.
+    :param max_rows: Rows that a shard may have; None for any number.
+    :return: The rows of each shard, numbered from 0.
     """
     rows = max_rows or max(len(ends), 1)
     earliest = _from_the_back(ends, max_bytes, rows)
-    parts: list[range] = []
+    shards: list[range] = []
     first = 0
     for left in reversed(range(len(earliest))):
         begin = ends[first - 1] if first else 0
         latest = min(bisect_right(ends, begin + max_bytes, first), first + rows, len(ends) - left)
         even = _nearest(ends, ends[-1] * (len(earliest) - left) // len(earliest))
         stop = min(max(even, earliest[left], first + 1), latest)
-        parts.append(range(first, stop))
+        shards.append(range(first, stop))
         first = stop
-    return parts
+    return shards
 
 
 def _from_the_back(ends: Sequence[int], max_bytes: int, max_rows: int) -> list[int]:
-    """For 0, 1, 2, ... parts, as many as are needed, the earliest row from which the rest fits into them."""
+    """For 0, 1, 2, ... shards, up to the number needed, the earliest row from which the rest fits into them."""
     earliest = []
     stop = len(ends)
     while stop:

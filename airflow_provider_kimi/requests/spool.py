@@ -1,4 +1,4 @@
-"""Request lines on this machine's disk: written once, cut into slices, uploaded from where they lie."""
+"""Request lines on this machine's disk: written once, and uploaded in slices from where they lie."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ CHUNK_BYTES = 1 << 19
 class Spool:
     """A file of request lines, and the offset at which each of them ends.
 
-    Blocks of lines are written and hashed in a thread of its own, beside the checks of the next lines.
+    A thread writes and hashes blocks of lines while the next lines are checked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +39,7 @@ class Spool:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Give the lines held to the thread, when it is done with the ones before: two blocks are in memory at most."""
+        """Give the lines to the thread once it is done with those before: memory holds two blocks at most."""
         if self._stored is not None:
             self._stored.result()
         self._held.append(b"")
@@ -99,7 +99,7 @@ class Slice:
     :param begin: Offset of the first byte.
     :param end: Offset behind the last byte.
     :param rows: How many lines it has.
-    :param digest: The SHA-256 of its bytes, in hexadecimal; None where it has to be worked out.
+    :param digest: The SHA-256 of its bytes, in hexadecimal; None if it is not known yet.
     """
 
     def __init__(self, path: Path, begin: int, end: int, rows: int, digest: str | None = None) -> None:
@@ -124,7 +124,7 @@ class Slice:
         return f"sha256:{self._digest}"
 
     def rewritten(self, path: Path, change: Callable[[bytes], bytes]) -> "Slice":
-        """Write its lines into a file of its own, each as `change` returns it."""
+        """Write its lines to another file, each as `change` returns it."""
         with Spool(path) as target, self.path.open("rb", CHUNK_BYTES) as source:
             source.seek(self.begin)
             for _ in range(self.rows):
@@ -135,12 +135,12 @@ class Slice:
 class SliceReader(io.RawIOBase):
     """Reads a slice; an HTTP client takes its length by seeking to the end."""
 
-    def __init__(self, part: Slice) -> None:
+    def __init__(self, content: Slice) -> None:
         super().__init__()
-        self._part = part
+        self._content = content
         self._at = 0
-        self._file = part.path.open("rb", 0)
-        self._file.seek(part.begin)
+        self._file = content.path.open("rb", 0)
+        self._file.seek(content.begin)
 
     def readable(self) -> bool:
         """Yes."""
@@ -152,10 +152,10 @@ class SliceReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to an offset within the slice."""
-        target = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._part.size}[whence]
+        target = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._content.size}[whence]
         if target < 0:
             raise ValueError(f"negative seek position {target}")
-        self._file.seek(self._part.begin + target)
+        self._file.seek(self._content.begin + target)
         self._at = target
         return self._at
 
@@ -165,7 +165,7 @@ class SliceReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read what fits, to the slice's end at most."""
-        view = memoryview(buffer)[: max(self._part.size - self._at, 0)]
+        view = memoryview(buffer)[: max(self._content.size - self._at, 0)]
         count = self._file.readinto(view)
         self._at += count
         return count

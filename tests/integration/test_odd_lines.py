@@ -11,7 +11,7 @@ from airflow_provider_kimi.requests.line_template import encode
 from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import Recipe
-from airflow_provider_kimi.requests.tables import Item
+from airflow_provider_kimi.requests.tables import InputRow
 from airflow_provider_kimi.requests.validation import RequestCheck
 from airflow_provider_kimi.results.answer_lines import read_row
 from tests.support.samples import answer_body, answer_files, output_line, request_line
@@ -104,7 +104,7 @@ class TestALineThatIsNestedTooDeeply:
         path = tmp_path / "in.jsonl"
         path.write_bytes(b'{"a": 1}\n' + line + b'\n{"a": 3}\n')
         source = Input(str(path))
-        assert list(source) == [Item({"a": 1}), Item(line, "is nested too deeply"), Item({"a": 3})]
+        assert list(source) == [InputRow({"a": 1}), InputRow(line, "is nested too deeply"), InputRow({"a": 3})]
         assert source.place(2) == "line 2"
 
 

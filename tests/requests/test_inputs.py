@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.locations import located
 from airflow_provider_kimi.requests.inputs import MAX_INLINE_BYTES, Input
-from airflow_provider_kimi.requests.tables import Item
+from airflow_provider_kimi.requests.tables import InputRow
 
 
 def written(folder: Path, name: str, content: bytes) -> str:
@@ -23,14 +23,14 @@ def rows() -> Iterator[dict[str, int]]:
     yield {"a": 2}
 
 
-ROWS = [Item({"a": 1}), Item({"a": 2})]
+ROWS = [InputRow({"a": 1}), InputRow({"a": 2})]
 
 
 class TestAList:
     @pytest.mark.parametrize("source", [["a", {"b": 1}], ("a", {"b": 1})], ids=["list", "tuple"])
     def test_its_elements_are_numbered(self, source: object) -> None:
         given = Input(source)
-        assert list(given) == [Item("a"), Item({"b": 1})]
+        assert list(given) == [InputRow("a"), InputRow({"b": 1})]
         assert [given.place(1), given.place(2)] == ["element 1", "element 2"]
 
     def test_an_empty_one_has_none(self) -> None:
@@ -79,7 +79,7 @@ class TestAFunctionOrAnIterator:
                 yield "x"
 
         items = iter(Input(endless))
-        assert [next(items), next(items)] == [Item("x"), Item("x")]
+        assert [next(items), next(items)] == [InputRow("x"), InputRow("x")]
 
     @pytest.mark.parametrize("as_list", [True, False])
     def test_may_give_more_than_an_argument_may_hold(self, as_list: bool) -> None:
@@ -151,7 +151,7 @@ class TestAReadyFileIsPassedOnByteForByte:
         """T42."""
         good = '{"a": "名"}'.encode()
         first, second, third = Input(written(tmp_path, "in.jsonl", b"\n".join([good, line, good])), ready=True)
-        assert (first, second.value, third) == (Item(good), line, Item(good))
+        assert (first, second.value, third) == (InputRow(good), line, InputRow(good))
         assert str(second.problem).startswith(problem)
 
     def test_a_table_cannot_be_sent_without_a_prompt(self, tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ class TestAUri:
     @pytest.mark.parametrize("name", ["a b.jsonl", "a#b.jsonl", "a?b.jsonl", "a%41.jsonl", "a[1].jsonl", "名.jsonl"])
     def test_with_any_name(self, name: str, tmp_path: Path) -> None:
         uri = written(tmp_path, name, b'{"a": 1}')
-        assert list(Input(uri)) == [Item({"a": 1})]
-        assert list(Input(f"file://{uri}")) == [Item({"a": 1})]
+        assert list(Input(uri)) == [InputRow({"a": 1})]
+        assert list(Input(f"file://{uri}")) == [InputRow({"a": 1})]
 
     @pytest.mark.parametrize("name", ["absent.jsonl", "absent.csv"])
     def test_of_a_file_that_does_not_exist_is_refused(self, name: str, tmp_path: Path) -> None:
@@ -191,8 +191,8 @@ class TestAUri:
     def test_is_read_no_further_than_asked(self, tmp_path: Path) -> None:
         """T51: a large file is a stream."""
         items = iter(Input(written(tmp_path, "in.jsonl", b'{"a": 1}\n{"a": 2}\n')))
-        assert next(items) == Item({"a": 1})
-        assert next(items) == Item({"a": 2})
+        assert next(items) == InputRow({"a": 1})
+        assert next(items) == InputRow({"a": 2})
         assert next(items, None) is None
 
     def test_may_be_read_again(self, tmp_path: Path) -> None:
@@ -260,9 +260,9 @@ def test_an_input_is_named_without_its_content(source: object, name: str) -> Non
 
 
 def test_a_function_that_wants_arguments_is_refused_before_it_is_called() -> None:
-    with pytest.raises(KimiInputError, match=r"^input is a function that wants arguments.*functools\.partial"):
+    with pytest.raises(KimiInputError, match=r"^input is a function that needs arguments.*functools\.partial"):
         iter(Input(lambda day: [day]))
 
 
 def test_a_function_that_python_knows_no_arguments_of_is_called() -> None:
-    assert list(Input(functools.partial(iter, [1]))) == [Item(1)]
+    assert list(Input(functools.partial(iter, [1]))) == [InputRow(1)]

@@ -13,7 +13,7 @@ from pyarrow import parquet  # noqa: TID253
 
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.requests.sources import find_files
-from airflow_provider_kimi.requests.tables import Item, read_table
+from airflow_provider_kimi.requests.tables import InputRow, read_table
 
 
 def written(path: Path, table: Any, **options: Any) -> Path:
@@ -21,7 +21,7 @@ def written(path: Path, table: Any, **options: Any) -> Path:
     return path
 
 
-def items_of(path: Path) -> list[Item]:
+def items_of(path: Path) -> list[InputRow]:
     (file,) = find_files(str(path))
     return list(read_table(file))
 
@@ -142,7 +142,7 @@ class TestAFileThatIsNotWhole:
         (tmp_path / "in.parquet").write_bytes(content)
         message = problem_of(tmp_path / "in.parquet")
         assert "is not a whole Parquet file (" in message
-        assert message.endswith("Write it again.")
+        assert message.endswith("Write the file again.")
 
     def test_is_refused_where_it_was_cut(self, tmp_path: Path) -> None:
         """T52."""

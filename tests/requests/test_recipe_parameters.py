@@ -46,9 +46,10 @@ class TestRequestParams:
         assert "sets 'temperature'" in message
         assert " and sets 'top_p'" in message
 
-    @pytest.mark.parametrize("key", ["model", "messages"])
-    def test_what_comes_from_elsewhere_is_refused(self, key: str) -> None:
-        assert f"has '{key}', which is set from elsewhere" in refusal(Recipe("m", request_params={key: "x"}))
+    @pytest.mark.parametrize(("key", "source"), [("model", "the model parameter"), ("messages", "the input, with")])
+    def test_what_comes_from_elsewhere_is_refused(self, key: str, source: str) -> None:
+        told = f"request_params has '{key}', which {source}"
+        assert refusal(Recipe("m", request_params={key: "x"})).startswith(told)
 
     def test_all_else_is_passed_on(self) -> None:
         params = {"max_completion_tokens": 64, "thinking": {"type": "disabled"}, "stream": False}
@@ -117,7 +118,7 @@ class TestParametersThatExcludeEachOther:
         assert refusal(Recipe("m", **parameters)).startswith(f"{names} are given; each of them says what to ask.")
 
     def test_a_system_prompt_beside_a_body(self) -> None:
-        assert refusal(Recipe("m", body={}, system_prompt="S")).startswith("system_prompt is given beside body.")
+        assert refusal(Recipe("m", body={}, system_prompt="S")).startswith("system_prompt is given beside body, ")
 
     def test_thinking_that_is_given_twice(self) -> None:
         recipe = Recipe("m", thinking="disabled", request_params={"thinking": {"type": "enabled"}})

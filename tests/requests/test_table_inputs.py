@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.requests.inputs import Input
-from airflow_provider_kimi.requests.tables import Item
+from airflow_provider_kimi.requests.tables import InputRow
 
 
-def items_of(folder: Path, name: str, content: bytes) -> list[Item]:
+def items_of(folder: Path, name: str, content: bytes) -> list[InputRow]:
     (folder / name).write_bytes(content)
     return list(Input(str(folder / name)))
 
@@ -23,8 +23,8 @@ class TestAJsonlTable:
         """T30, T41: text that looks like a template or a line end is text."""
         content = '{"a": "x\u2028{{ b }}"}\n{"a": null, "b": [1]}\r\n'.encode()
         assert items_of(tmp_path, "in.jsonl", content) == [
-            Item({"a": "x\u2028{{ b }}"}),
-            Item({"a": None, "b": [1]}),
+            InputRow({"a": "x\u2028{{ b }}"}),
+            InputRow({"a": None, "b": [1]}),
         ]
 
     @pytest.mark.parametrize(
@@ -40,13 +40,17 @@ class TestAJsonlTable:
     def test_a_faulty_line_does_not_stop_the_others(self, line: bytes, problem: str, tmp_path: Path) -> None:
         """T42: each fault is told with its line, and what follows is still read."""
         content = b'{"a": 1}\n' + line + b'\n{"a": 3}\n'
-        assert items_of(tmp_path, "in.jsonl", content) == [Item({"a": 1}), Item(line, problem), Item({"a": 3})]
+        assert items_of(tmp_path, "in.jsonl", content) == [
+            InputRow({"a": 1}),
+            InputRow(line, problem),
+            InputRow({"a": 3}),
+        ]
 
     def test_text_that_is_no_utf8_is_told_by_its_byte_in_the_line(self, tmp_path: Path) -> None:
         assert items_of(tmp_path, "in.jsonl", b'{"a": 1}\n{"a": "x\xff"}\n{"a": 3}') == [
-            Item({"a": 1}),
-            Item(b'{"a": "x\xff"}', "is not UTF-8 at byte 8; save the file as UTF-8"),
-            Item({"a": 3}),
+            InputRow({"a": 1}),
+            InputRow(b'{"a": "x\xff"}', "is not UTF-8 at byte 8; save the file as UTF-8"),
+            InputRow({"a": 3}),
         ]
 
     @pytest.mark.parametrize("before", [b"", b'{"a": 1}\n'], ids=["first line", "another line"])
@@ -73,7 +77,7 @@ class TestACsvTable:
         ],
     )
     def test_its_rows(self, content: str, rows: list[tuple[str, str]], tmp_path: Path) -> None:
-        assert items_of(tmp_path, "in.csv", content.encode()) == [Item({"a": a, "b": b}) for a, b in rows]
+        assert items_of(tmp_path, "in.csv", content.encode()) == [InputRow({"a": a, "b": b}) for a, b in rows]
 
     @given(cells=st.lists(st.text(), min_size=1))
     def test_a_cell_keeps_every_character(self, cells: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -97,7 +101,7 @@ class TestACsvTable:
         told = f"{problem} (it ends in line 3 of the file)"
         cells = row.decode().split(",")
         content = b"a,b\n\n" + row + b"\n5,6\n"
-        assert items_of(tmp_path, "in.csv", content) == [Item(cells, told), Item({"a": "5", "b": "6"})]
+        assert items_of(tmp_path, "in.csv", content) == [InputRow(cells, told), InputRow({"a": "5", "b": "6"})]
 
     @pytest.mark.parametrize(
         ("content", "problem"),
@@ -128,4 +132,4 @@ class TestACsvTable:
 def test_a_jsonl_table_keeps_every_value(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
     items = items_of(tmp_path_factory.getbasetemp(), "rows.jsonl", content)
-    assert items == [Item(row) for row in rows]
+    assert items == [InputRow(row) for row in rows]

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.requests.sources import find_files
-from airflow_provider_kimi.requests.tables import Item, read_ready, read_table
+from airflow_provider_kimi.requests.tables import InputRow, read_ready, read_table
 
 JSONL = '{"id": "r1", "text": "评价\u2028"}\n{"id": "r2", "text": null}\n'.encode()
 CSV = 'id,text\nr1,"评价, ""sic""\u2028"\n\nr2,\n'.encode()
@@ -19,7 +19,7 @@ def written(folder: Path, name: str, content: bytes) -> str:
     return str(folder / name)
 
 
-def items_of(folder: Path, name: str, content: bytes) -> list[Item]:
+def items_of(folder: Path, name: str, content: bytes) -> list[InputRow]:
     (file,) = find_files(written(folder, name, content))
     return list(read_table(file))
 
@@ -100,7 +100,7 @@ class TestAGzipFile:
         for end in (len(packed) // 2, len(packed) - 1, len(packed) - 8, 12):
             message = problem_of(tmp_path, f"in.{kind}.gz", packed[:end])
             assert "is not a whole gzip file" in message
-            assert message.endswith("Write it again.")
+            assert message.endswith("Write the file again.")
 
     @pytest.mark.parametrize("kind", ["jsonl", "csv"])
     def test_that_was_damaged_is_refused(self, kind: str, tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ class TestACsvTable:
         content = b'id,text\nr1,"x\ny"\n' + row + b"\nr3,z\n"
         problem = f"has {kind} cells than the header has columns (it ends in line 4 of the file)"
         assert items_of(tmp_path, "in.csv", content) == [
-            Item({"id": "r1", "text": "x\ny"}),
-            Item(cells, problem),
-            Item({"id": "r3", "text": "z"}),
+            InputRow({"id": "r1", "text": "x\ny"}),
+            InputRow(cells, problem),
+            InputRow({"id": "r3", "text": "z"}),
         ]
 
     @pytest.mark.parametrize("header", [b"a,a", b"a,b,a", b'b,"a",a'])
@@ -161,13 +161,13 @@ class TestAJsonlTable:
         """T42."""
         content = b'{"a": 1}\n' + '{"a": "评价"}\n'.encode("gbk") + b'{"a": 3}'
         first, faulty, last = items_of(tmp_path, "in.jsonl", content)
-        assert (first, last) == (Item({"a": 1}), Item({"a": 3}))
+        assert (first, last) == (InputRow({"a": 1}), InputRow({"a": 3}))
         assert faulty.problem == "is not UTF-8 at byte 7; save the file as UTF-8"
 
     @pytest.mark.parametrize("line", [b"", b"[1]", b'{"a":', b'{"a": 1} {"b": 2}', b'{"a": NaN}', b'{"a": "\\ud800"}'])
     def test_keeps_a_line_that_is_no_row_as_it_is(self, line: bytes, tmp_path: Path) -> None:
         """T42: so that a skipped row can be told."""
         first, faulty, last = items_of(tmp_path, "in.jsonl", b'{"a": 1}\n' + line + b'\n{"a": 3}\n')
-        assert (first, last) == (Item({"a": 1}), Item({"a": 3}))
+        assert (first, last) == (InputRow({"a": 1}), InputRow({"a": 3}))
         assert faulty.value == line
         assert faulty.problem
