@@ -1,4 +1,4 @@
-"""What the models accept, as data. It changes with every release of a model, and a user may override it.
+"""What the models accept, as data. It changes with each release of a model, and a user may override it.
 
 Sources: the platform's model overview, chat reference, batch guide and batch price page, August to October 2026.
 """
@@ -14,10 +14,10 @@ import msgspec
 #: The only model on every published list of batch models.
 DEFAULT_MODEL = "kimi-k2.6"
 
-#: Models published as batchable (batch price page, September 2026). Others are tried with a warning.
+#: Models published as batchable (batch price page, September 2026). Other models are sent with a warning.
 BATCH_MODELS = ("kimi-k2.6", "kimi-k2.7-code")
 
-#: Patterns of models that answer no more, and since when; the first that fits counts.
+#: Patterns of models that do not answer any more, and since when. The first pattern that fits counts.
 RETIRED_MODELS = {
     "moonshot-v1-*": "31 August 2026",
     "kimi-k2.5": "31 August 2026",
@@ -26,8 +26,8 @@ RETIRED_MODELS = {
     "kimi-thinking-preview": "11 November 2025",
 }
 
-#: Tokens below which a cap is likely to be used up by thinking: the answer then is empty, and billed. Field reports
-#: name 1,024; ordinary questions take K2 models one to three thousand tokens of thinking.
+#: Tokens below which thinking is likely to use up a cap: the answer is then empty, and billed. Field reports name
+#: 1,024; for ordinary questions K2 models think in one to three thousand tokens.
 THINKING_FLOOR_TOKENS = 4096
 
 #: The two names of the cap on reasoning plus answer.
@@ -66,11 +66,11 @@ PARAMETER_TYPES: dict[str, tuple[Any, str]] = {
 class ParameterRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is wrong with one key of a request body. A rule has one of the first three fields.
 
-    :param fixed: The model fixes the value itself; the text says to what.
-    :param forbidden: The key may not be sent; the text says why.
-    :param conflicts: Keys that may not be sent beside it. ``thinking:enabled`` and ``thinking:disabled`` stand for
-        the state that results from the body and the model's own default.
-    :param values: The rule holds for these values only; None for any.
+    :param fixed: The value to which the model itself fixes the key.
+    :param forbidden: Why the key may not be sent.
+    :param conflicts: Keys that may not be sent beside it. ``thinking:enabled`` and ``thinking:disabled`` stand for the
+        state that results from the body and the model's default.
+    :param values: The values that the rule holds for; None for any.
     """
 
     fixed: str | None = None

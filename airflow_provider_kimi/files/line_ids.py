@@ -1,4 +1,4 @@
-"""The `custom_id` of a line, and whether a line is whole. Lenient where paid answers are odd."""
+"""The `custom_id` of a line, and whether a line is whole. Lenient, because an odd answer is paid for too."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-#: How the lines of the platform begin.
+#: The first keys of the platform's lines.
 _NAME_FIRST = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*(?:"[^"\\]*"|null)\s*,\s*)?"custom_id"\s*:\s*"(?P<name>[^"\\]+)"')
 
 
@@ -16,13 +16,12 @@ class _Id(msgspec.Struct, gc=False):
 
 _decode_id = msgspec.json.Decoder(_Id).decode
 
-
 #: What decoding a line may raise: it is not JSON, or nested too deeply.
 UNREADABLE = (ValueError, RecursionError)
 
 
 def decoded(line: bytes | str) -> Any:
-    """Decode JSON, leniently where it must be: half characters, NaN and stray bytes occur in paid answers."""
+    """Decode JSON, also with half characters, NaN and stray bytes, which paid answers hold."""
     try:
         return msgspec.json.decode(line)
     except ValueError:
@@ -31,7 +30,7 @@ def decoded(line: bytes | str) -> Any:
 
 
 def id_of(line: bytes) -> str | None:
-    """Read a line's `custom_id`; None where the line cannot be read or names none."""
+    """Read a line's `custom_id`; None if the line cannot be read or has none."""
     try:
         return _decode_id(line).custom_id or None
     except UNREADABLE:
@@ -44,7 +43,7 @@ def id_of(line: bytes) -> str | None:
 
 
 def text_of(value: object) -> str | None:
-    """Return a text that is not empty; half characters, which no file in UTF-8 can hold, are replaced."""
+    """Return a text that is not empty, with half characters replaced: a file in UTF-8 cannot hold them."""
     return sound(value) if isinstance(value, str) and value else None
 
 
@@ -54,13 +53,13 @@ def sound(text: str) -> str:
 
 
 def name_of_unreadable(line: bytes) -> str | None:
-    """Read the `custom_id` with which a line begins that is not JSON, because it was cut or is nested too deeply."""
+    """Read the `custom_id` at the start of a line that is not JSON: it was cut, or is nested too deeply."""
     named = _NAME_FIRST.match(line)
     return None if named is None else named["name"].decode("utf-8", "replace")
 
 
 def is_whole(line: bytes) -> bool:
-    """Whether a line is complete JSON; a file that was cut ends in one that is not."""
+    """Whether a line is complete JSON. The last line of a file that was cut is not."""
     try:
         decoded(line)
     except ValueError:

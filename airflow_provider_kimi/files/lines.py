@@ -1,6 +1,6 @@
 """Lines of bytes, cut on the newline byte and nowhere else.
 
-Answers hold U+2028, U+2029 and U+0085, which `str.splitlines` and the SDK's `iter_lines` take for line ends.
+Answers hold U+2028, U+2029 and U+0085, at which `str.splitlines` and the SDK's `iter_lines` cut too.
 """
 
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
-#: Bytes read at once; a buffer of a megabyte is given back to the system and fetched again each time, which is slower.
+#: Bytes read at once. A buffer of a megabyte is slower: each time, the system takes it back and gives a new one.
 CHUNK_BYTES = 1 << 18
 
 
 def read_lines(source: BinaryIO) -> Iterator[bytes]:
-    """Yield each line without its newline; an empty source has none, a last line needs no newline."""
+    """Yield each line without its newline, which the last line may lack."""
     for block in read_blocks(source):
         yield from lines_of(block)
 
@@ -24,12 +24,12 @@ def lines_of(block: bytes) -> list[bytes]:
 
 
 def read_blocks(source: BinaryIO, longest: int | None = None) -> Iterator[bytes]:
-    """Yield a file in blocks of whole lines, so that what all lines share is looked at once for many of them.
+    """Yield a file in blocks of whole lines, so that one check can cover many lines.
 
-    Asks for nothing but `read`: what an object storage path opens on Airflow 2.11 cannot be iterated.
+    It only calls `read`: on Airflow 2.11 a file of an object storage cannot be iterated.
 
-    :param longest: Bytes of a line that are held. A longer one may come cut, but not below `longest + 1` bytes. None
-        holds any line.
+    :param longest: Bytes of a line that are held. A longer line may be cut, to `longest + 1` bytes at least. None holds
+        any line.
     """
     begun: list[bytes] = []
     size = 0
@@ -50,7 +50,7 @@ def read_blocks(source: BinaryIO, longest: int | None = None) -> Iterator[bytes]
 
 
 def without_last_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Leave out blank lines at the end of a file, which editors put there; between others they would be a fault."""
+    """Leave out blank lines at the end of a file, where editors put them."""
     held: bytes | None = None
     for block in blocks:
         if held is not None:
@@ -62,9 +62,9 @@ def without_last_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def lines_at(path: Path, longest: int = -1) -> Iterator[tuple[int, bytes]]:
-    """Yield each line of a local file with the offset at which it begins.
+    """Yield each line of a local file with its offset.
 
-    :param longest: Bytes of a line that are held; of a longer one comes its beginning. -1 holds any line.
+    :param longest: Bytes of a line that are held; a longer line is cut there. -1 holds any line.
     """
     offset = 0
     with path.open("rb", buffering=CHUNK_BYTES) as source:
@@ -76,7 +76,7 @@ def lines_at(path: Path, longest: int = -1) -> Iterator[tuple[int, bytes]]:
 
 
 def _skip_line(source: BinaryIO) -> int:
-    """Read to the end of a line, and return how many bytes that were."""
+    """Read to the end of a line, and return the number of its bytes."""
     skipped = 0
     while piece := source.readline(CHUNK_BYTES):
         skipped += len(piece)
@@ -86,7 +86,7 @@ def _skip_line(source: BinaryIO) -> int:
 
 
 def count_lines(path: Path, longest: int = -1) -> tuple[int, bytes]:
-    """Count the lines that are not blank, and return the last one, or of one that is too long the beginning."""
+    """Count the lines that are not blank, and return the last one, cut to `longest` bytes."""
     count, last = 0, b""
     for _, line in lines_at(path, longest):
         if line and not line.isspace():
@@ -95,12 +95,12 @@ def count_lines(path: Path, longest: int = -1) -> tuple[int, bytes]:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """Open a local file to be written line by line, with a buffer that makes that few writes."""
+    """Open a local file to be written line by line, with a buffer that joins many lines into one write."""
     return path.open("wb", buffering=CHUNK_BYTES)
 
 
 def ends_in_newline(path: Path) -> bool:
-    """Whether another file may be put behind a local file as it is; one that is empty needs no newline."""
+    """Whether another file can be appended to a local file, which is empty or ends in a newline."""
     with path.open("rb") as source:
         size = source.seek(0, SEEK_END)
         source.seek(max(size - 1, 0))

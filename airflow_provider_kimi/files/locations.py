@@ -3,7 +3,7 @@
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal
 
-#: What a retry cannot heal; any other `OSError` may be a passing fault of the storage, and is left to `retries`.
+#: Errors that a retry cannot fix. Any other `OSError` may pass, and is left to `retries`.
 LASTING_FAULTS = (NotADirectoryError, IsADirectoryError, PermissionError, ValueError, ImportError)
 
 
@@ -13,7 +13,7 @@ def located(uri: str) -> str:
 
 
 def storage_remedy(uri: str, error: Exception) -> str:
-    """What helps where a storage cannot be read or written."""
+    """Say what to do if a storage cannot be read or written."""
     if isinstance(error, OSError) or located(uri).startswith("file://"):
         return "Check the path and its access."
     if uri.startswith("s3"):
@@ -22,14 +22,14 @@ def storage_remedy(uri: str, error: Exception) -> str:
 
 
 def as_uri(value: Any) -> Any:
-    """Write a path object, local or on object storage, as text; leave everything else alone."""
+    """Write a path object, local or on object storage, as text; return other values unchanged."""
     return str(value) if isinstance(value, PurePath) or hasattr(value, "protocol") else value
 
 
 def open_binary(path: Any, mode: Literal["rb", "wb"], block_bytes: int | None = None) -> BinaryIO:
     """Open an object storage path, whose own signature is untyped.
 
-    :param block_bytes: Size of the pieces in which a storage is written; None leaves it to the storage.
+    :param block_bytes: Bytes of each write to the storage; None leaves it to the storage.
     """
     opened: BinaryIO = path.open(mode, **({} if block_bytes is None else {"block_size": block_bytes}))
     return opened

@@ -47,66 +47,67 @@ _CHOICES: Mapping[str, Sequence[object]] = {
 
 
 class KimiCreateBatchOperator(BaseOperator):
-    """Check an input, upload it, and create a batch from it, or several where it is too large for one.
+    """Check an input, upload it, and create a batch from it, or several if it is too large for one.
 
-    The whole input is read and checked on the worker before the first call, with memory that does not grow with it.
-    The platform is the record of what was submitted: before a create, its batches are searched for the same work of an
-    earlier attempt, and after it for one that raced. Each create is sent once; where its answer is lost, the batch is
-    looked for before anything is sent again.
+    The worker reads and checks the whole input before the first call; its memory does not grow with the input. The
+    platform is the record of what was submitted: before a create, the task searches the account's batches for the same
+    work of an earlier attempt, and after it for work that raced. Each create is sent once. If its answer is lost, the
+    task searches for the batch before it sends anything again.
 
-    Pushes ``input_file_ids``, ``request_count`` and, where there is just one batch, ``batch_id``.
+    Pushes ``input_file_ids``, ``request_count`` and, if there is just one batch, ``batch_id``.
 
-    :param input: A URI of a Kimi-ready ``.jsonl`` (lines of ``custom_id, method, url, body``); a URI of a table
-        (``.jsonl``, ``.csv`` or ``.parquet``, with ``prompt``, ``messages`` or ``body``), of a directory of such files,
-        or a pattern such as ``data/*.jsonl``, ``.jsonl`` and ``.csv`` also gzip-compressed (``.gz``); a list, up to
-        1 MB, of prompts, of chats (lists of messages), of row dicts or of ready requests; or a function without
-        arguments that returns or yields such elements. A URI is templated; what rows hold never is.
-    :param model: Model of every request; None for the connection's (``kimi-k2.6`` if it names none), or for ready
-        requests the model that they name. Templated.
-    :param prompt: For tables, the user message as a ``str.format`` text over columns: ``"Classify: {text}"``. Never
-        rendered by Jinja, so a literal brace is written ``{{``.
-    :param system_prompt: System message of every request; likewise a text over columns where there is a ``prompt``.
-        None for no system message.
+    :param input: A URI, a list, or a function without arguments that returns or yields rows. A URI names a Kimi-ready
+        ``.jsonl`` file (lines of ``custom_id, method, url, body``), a table (``.jsonl``, ``.csv`` or ``.parquet``, with
+        ``prompt``, ``messages`` or ``body``), a directory of such files, or a pattern such as ``data/*.jsonl``;
+        ``.jsonl`` and ``.csv`` files may be gzip-compressed (``.gz``). A list, up to 1 MB, holds prompts, chats (lists
+        of messages), row dicts or ready requests. A URI is templated; what rows hold never is.
+    :param model: Model of every request. None takes that of the connection (``kimi-k2.6`` if it names none), or for
+        ready requests the model that they name. Templated.
+    :param prompt: For tables, the user message as a ``str.format`` text over columns: ``"Classify: {text}"``. Jinja
+        never renders it, so a literal brace is written ``{{``.
+    :param system_prompt: System message of every request; a text over columns too, if there is a ``prompt``. None for
+        no system message.
     :param messages: Instead of ``prompt``: a list of messages whose texts are ``str.format`` texts over columns, or a
-        function from a row to messages. Never rendered by Jinja.
-    :param body: Instead of ``prompt``: the request body (without ``model``, if it is the task's), whose ``messages``
-        hold ``str.format`` texts and whose other keys are sent as they are, or a function from a row to a body.
+        function from a row to messages. Jinja never renders it.
+    :param body: Instead of ``prompt``: the request body, whose ``messages`` hold ``str.format`` texts and whose other
+        keys are sent unchanged, or a function from a row to a body. It needs no ``model``.
     :param image_column: Column or columns that hold images: a path, a URI, bytes, an ``ms://`` or ``data:`` address, a
         list of them, or nothing. They are put before the text of the last user message.
-    :param video_column: Likewise for videos.
-    :param media: ``base64`` puts them into the requests, which counts towards the 100 MB of a batch; ``upload`` stores
-        each different one once on the platform, which counts towards its 1,000 files.
-    :param key_column: Column whose value becomes the ``custom_id``, or a list of columns that make a key together; a
-        key that is long or odd is sent under a short name made from it. None numbers the rows. Templated.
+    :param video_column: Column or columns that hold videos.
+    :param media: ``base64`` puts images and videos into the requests, which counts towards the 100 MB of a batch;
+        ``upload`` stores each different one once on the platform, which counts towards its 1,000 files.
+    :param key_column: Column whose value becomes the ``custom_id``, or a list of columns that make a key together. A
+        key that is long or has unusual characters is sent under a short name made from it. None numbers the rows.
+        Templated.
     :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
-    :param output_schema: What every answer has to be, as given to the results: a JSON Schema or a Pydantic model is
-        sent as ``response_format``, unless ``request_params`` or ``body`` hold one, or its root is an array, which
-        comes back unreliably. A list of labels is not sent: name them in the prompt. None asks for any text.
+    :param output_schema: What every answer has to be, as given to the results. A JSON Schema or a Pydantic model is sent
+        as ``response_format``, unless ``request_params`` or ``body`` has one, or its root is an array, which comes back
+        unreliably. A list of labels is not sent: name them in the prompt. None asks for any text.
     :param thinking: ``enabled`` or ``disabled``; None leaves it to the model, which thinks.
-    :param on_invalid_row: ``fail`` sends nothing where a row cannot be sent, and names up to 20 such rows. ``skip``
-        leaves them out; they come back as ``invalid`` results, and in ``dead_letter.jsonl``. The platform keeps their
-        places, names and reasons meanwhile, never what they hold: that is read again from the results' ``input``.
-    :param max_rows_per_batch: Rows of one batch; None for as many as 100 MB hold. Smaller batches need a smaller
+    :param on_invalid_row: ``fail`` sends nothing if a row cannot be sent, and names up to 20 such rows. ``skip`` leaves
+        them out; they come back as ``invalid`` results and in ``dead_letter.jsonl``. The platform keeps their places,
+        names and reasons, never what they hold: the results read that again from their ``input``.
+    :param max_rows_per_batch: Rows of one batch; None for as many as fit into 100 MB. Smaller batches need a smaller
         balance at their start.
     :param parameter_check: What becomes of a body with a parameter that its model does not take: ``fail`` refuses it,
-        ``drop`` takes the parameter out, ``off`` sends it, and asks nothing about the model either.
+        ``drop`` takes the parameter out, ``off`` sends it, and does not check the model either.
     :param parameter_rules: Rules that replace or lift the published ones: pattern of models -> key -> ``{"fixed":
-        "to what"}``, ``{"forbidden": "why"}`` or ``{"conflicts": ["key"]}``, with ``"values": [...]`` where only these
-        are meant, or None to lift one.
+        "to what"}``, ``{"forbidden": "why"}`` or ``{"conflicts": ["key"]}``, with ``"values": [...]`` if only these
+        are meant, or None to lift a rule.
     :param completion_window: How long the platform may take, ``12h`` to ``7d``. Templated.
-    :param metadata: Pairs of text to tag the batches with, beside this provider's own eight (nine where rows are left
+    :param metadata: Pairs of text to tag the batches with, beside the eight of this provider (nine if rows are left
         out); 16 in all. Templated.
     :param reuse: ``auto`` attaches to the live or completed batches of an earlier attempt (a retry or a clear of this
         task in this run, with the same input); one that failed, expired or was cancelled is submitted again.
-        ``never`` pays for fresh work in every attempt, as does ``{"kimi_force_fresh": true}`` in the conf of a run.
-    :param on_changed_input: What to do where an earlier attempt submitted another input: ``fail`` says what changed
-        and sends nothing; ``fresh`` submits the new input as well; ``cancel_and_fresh`` cancels first what still runs
-        (not for a mapped task, where it may be a sibling's).
-    :param on_final_failure: What becomes of batches that exist when the task fails for good halfway: ``keep`` lets
+        ``never`` pays for new work in every attempt, as does ``{"kimi_force_fresh": true}`` in the conf of a run.
+    :param on_changed_input: What to do if an earlier attempt submitted another input: ``fail`` says what changed and
+        sends nothing; ``fresh`` submits the new input as well; ``cancel_and_fresh`` first cancels what still runs (not
+        for a mapped task, where it may be a sibling's).
+    :param on_final_failure: What becomes of the batches that exist when the task fails for good halfway: ``keep`` lets
         them go on, and a clear attaches to them; ``cancel`` cancels them.
-    :param cancel_on_kill: Cancel what runs of this task instance when it is marked failed or success while it submits.
-    :param max_batches_searched: How many of the account's batches are looked at for earlier work, newest first as far
-        as is known. Where that does not reach, nothing is sent.
+    :param cancel_on_kill: Cancel what runs of this task instance if it is marked failed or success while it submits.
+    :param max_batches_searched: How many of the account's batches are searched for earlier work, newest first if the
+        platform lists them so. If more would have to be searched, nothing is sent.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The batch ids, in the order of the input: one for an input within the limits of one file.
     :raises AirflowFailException: The input, a parameter, the key or the account is refused, or a retry would pay twice.
@@ -215,13 +216,13 @@ class KimiCreateBatchOperator(BaseOperator):
         return submission.batch_ids
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Tell OpenLineage the input and the batches."""
+        """Report the input and the batches to OpenLineage."""
         if self._batch_ids is None:
             return None
         return lineage_of_batches(self._batch_ids, self.kimi_conn_id, as_uri(given(self.input)))
 
     def on_kill(self) -> None:
-        """Cancel what runs, if a user has given the task up while it submitted; a clear, and a timeout, keep it."""
+        """Cancel what runs if a user gives the task up while it submits. A clear and a timeout keep it."""
         if not self.cancel_on_kill or self._submitting is None:
             return
         ti, hook, attempt = self._submitting

@@ -1,4 +1,4 @@
-"""Images and videos of a row: what they are, and how a request names them."""
+"""Images and videos of a row: their kinds, and how a request names them."""
 
 import base64
 import hashlib
@@ -12,11 +12,11 @@ MediaKind = Literal["image", "video"]
 #: How media travel: inside the request, or as files of the platform that requests name.
 MediaTransport = Literal["base64", "upload"]
 
-#: What stands in a request for a file that is not uploaded yet; longer than any id that the platform was seen to give,
-#: so that a request only becomes shorter.
+#: What stands in a request for a file that is not uploaded yet. It is longer than any id that the platform was seen to
+#: give, so that a request only becomes shorter.
 PLACEHOLDER = "kimi-media-"
 
-#: First bytes, their offset, the kind and the MIME type (guide to vision models: formats that are accepted).
+#: First bytes, their offset, the kind and the MIME type of each accepted format (guide to vision models).
 _SIGNATURES: tuple[tuple[bytes, int, MediaKind, str], ...] = (
     (b"\xff\xd8\xff", 0, "image", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", 0, "image", "image/png"),
@@ -38,17 +38,17 @@ _SIGNATURES: tuple[tuple[bytes, int, MediaKind, str], ...] = (
     (b"\x00\x00\x01\xb3", 0, "video", "video/mpeg"),
 )
 
-#: Files of the family of mp4 that are neither a video nor a kind of image that is accepted.
+#: Files of the mp4 family that are neither a video nor an accepted image.
 _OTHER_BRANDS = (b"ftypavif", b"ftypavis", b"ftypM4A", b"ftypM4B")
 
-#: Bytes that are enough to tell one from another.
+#: Bytes that are enough to recognise a format.
 SIGNATURE_BYTES = 16
 
 
 def media_columns(
     image_column: str | Sequence[str] | None, video_column: str | Sequence[str] | None
 ) -> dict[str, MediaKind]:
-    """The kind of each column that holds media, images first."""
+    """Return the kind of each column that holds media, images first."""
     named: dict[str, MediaKind] = {}
     for kind, columns in (("image", image_column), ("video", video_column)):
         for column in (columns,) if isinstance(columns, str) else columns or ():
@@ -57,14 +57,14 @@ def media_columns(
 
 
 class MediaType(NamedTuple):
-    """What a file holds."""
+    """The kind and the MIME type of a file."""
 
     kind: MediaKind
     mime: str
 
 
 def media_type(begin: bytes) -> MediaType | None:
-    """Tell by its first bytes what a file holds; None for what the platform does not accept."""
+    """Recognise a file by its first bytes; None for a format that the platform does not accept."""
     if begin[4:].startswith(_OTHER_BRANDS):
         return None
     for signature, offset, kind, mime in _SIGNATURES:
@@ -74,7 +74,7 @@ def media_type(begin: bytes) -> MediaType | None:
 
 
 def media_part(kind: MediaKind, url: str) -> dict[str, Any]:
-    """A part of a message's content."""
+    """Return a part of a message's content."""
     name = f"{kind}_url"
     return {"type": name, name: {"url": url}}
 
@@ -87,7 +87,7 @@ def with_media(messages: Any, media: Sequence[Mapping[str, Any]]) -> list[Any]:
     given = messages if isinstance(messages, Sequence) else ()
     last = next((place for place in reversed(range(len(given))) if _is_from_user(given[place])), None)
     if last is None:
-        raise RowProblem("has media, but its messages have none of the user to put them into")
+        raise RowProblem("has media, but no message of the user to put them into")
     content = messages[last].get("content") or ()
     if not isinstance(content, Sequence):
         raise RowProblem("has media, but the content of its last user message is neither text nor a list of parts")
@@ -100,17 +100,17 @@ def _is_from_user(message: object) -> bool:
 
 
 def data_url(mime: str, content: bytes) -> str:
-    """The content itself as an address."""
+    """Write a content as an address."""
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
 def placeholder(content: bytes) -> str:
-    """The name of a content, which stands for its file until that is uploaded."""
+    """Name a content; the name stands for its file until that is uploaded."""
     return PLACEHOLDER + hashlib.sha256(content).hexdigest()
 
 
 def with_file_ids(line: bytes, file_ids: Mapping[bytes, bytes]) -> bytes:
-    """Put the ids of uploaded files into a request, where their placeholders are."""
+    """Replace the placeholders of a request by the ids of the uploaded files."""
     marker = f"ms://{PLACEHOLDER}".encode()
     if marker not in line:
         return line

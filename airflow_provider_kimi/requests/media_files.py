@@ -18,15 +18,15 @@ from airflow_provider_kimi.requests.media import (
     placeholder,
 )
 from airflow_provider_kimi.requests.problems import RowProblem
-from airflow_provider_kimi.requests.validation import media_url_fault
+from airflow_provider_kimi.requests.validation import media_url_problem
 
 
 class MediaShelf:
     """Turns the media columns of a row into parts of a message.
 
     :param columns: The kind of each column that holds media.
-    :param transport: `base64` puts them into the request; `upload` keeps each different one once, in `folder`, to be
-        uploaded when the whole input is known to be good.
+    :param transport: `base64` puts them into the request; `upload` keeps each different one once, in `folder`, for an
+        upload after the whole input is checked.
     :param folder: Where on this machine.
     """
 
@@ -37,15 +37,15 @@ class MediaShelf:
         self._folder = folder
 
     def forget_after(self, count: int) -> None:
-        """Drop what was kept since there were `count` files, because its row is not sent."""
+        """Drop the files after the first `count`, because their row is not sent."""
         while len(self.files) > count:
             _, (_, path) = self.files.popitem()
             path.unlink()
 
     def parts(self, row: object) -> list[dict[str, Any]]:
-        """The media of one row, in the order of the columns.
+        """Return the media of one row, in the order of the columns.
 
-        :raises RowProblem: One cannot be had, or would be refused by the platform.
+        :raises RowProblem: One cannot be read, or the platform would refuse it.
         """
         if not isinstance(row, Mapping):
             raise RowProblem(f"is a {type(row).__name__}, but media are read from the columns of a table row")
@@ -64,7 +64,7 @@ class MediaShelf:
     def _url(self, kind: MediaKind, value: object) -> str:
         if isinstance(value, str) and value.startswith(("ms://", "data:")):
             return value
-        if isinstance(value, Mapping) and value.keys() & {"bytes", "path"}:  # as Hugging Face's data sets hold them
+        if isinstance(value, Mapping) and value.keys() & {"bytes", "path"}:  # the form of Hugging Face's data sets
             value = value.get("bytes") or value.get("path")
         content = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else _content(as_uri(value))
         if not content:
@@ -95,7 +95,7 @@ class MediaShelf:
 
 
 def _each(value: object) -> Iterator[object]:
-    """One, several, or none."""
+    """Yield one value, several, or none."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         yield from (part for part in value if part is not None and part != "")
     elif value is not None and value != "":
@@ -106,7 +106,7 @@ def _content(value: object) -> bytes:
     if not isinstance(value, str):
         raise RowProblem(f"is a {type(value).__name__}; it may be a path, a URI or bytes")
     if "://" in value and value.lower().startswith("http"):
-        raise RowProblem(str(media_url_fault(value)))
+        raise RowProblem(str(media_url_problem(value)))
     try:
         with open_binary(object_storage_path(located(value)), "rb") as source:
             return source.read(MAX_FILE_BYTES + 1)

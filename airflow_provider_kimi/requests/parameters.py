@@ -1,4 +1,4 @@
-"""The parameters of a request body, judged by the rules of its model before anything is paid for."""
+"""The parameters of a request body, judged by the rules of its model before they are paid for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from airflow_provider_kimi.exceptions import KimiInputError
 #: `fail` refuses a body that breaks a rule, `drop` takes the key out, `off` sends it.
 ParameterCheck = Literal["fail", "drop", "off"]
 
-#: As users write them: pattern of models -> key -> fields of a rule, or None to lift one.
+#: Rules as users write them: pattern of models -> key -> fields of a rule, or None to lift one.
 RuleOverrides = Mapping[str, Mapping[str, Mapping[str, Any] | None]]
 
 _Rules = dict[str, ParameterRule | None]
@@ -43,7 +43,7 @@ RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 class Verdict:
     """What the rules say of one body.
 
-    :param problems: Why it may not be sent; none where the check drops keys or is off.
+    :param problems: Why it may not be sent; none if the check is off.
     :param dropped: Keys to take out.
     :param warnings: What is allowed, and likely to be a mistake.
     """
@@ -88,9 +88,9 @@ class ParameterRules:
         broken: dict[str, str] = {}
         rules = self._of_model(model)
         for key, rule in rules.items():
-            if rule is not None and key in parameters and (fault := _broken(key, rule, parameters)):
-                broken[key] = fault
-        if broken and self.mode == "drop":  # what is left may break a rule only now
+            if rule is not None and key in parameters and (problem := _broken(key, rule, parameters)):
+                broken[key] = problem
+        if broken and self.mode == "drop":  # without these keys, others may break a rule
             rest = self.judge(model, {key: value for key, value in parameters.items() if key not in broken})
             return Verdict(rest.problems, (*broken, *rest.dropped), rest.warnings)
         lifted = {key for key, rule in rules.items() if rule is None}
@@ -115,34 +115,32 @@ def _broken(key: str, rule: ParameterRule, parameters: Mapping[str, Any]) -> str
 
 
 def _shown(rule: ParameterRule, value: object) -> str:
-    """A value is repeated only where a rule names it, so that it is nobody's data."""
+    """Show a value only if a rule names it: then it is not data."""
     return "" if rule.values is None else f" to {value!r}"
 
 
 def thinks(parameters: Mapping[str, Any]) -> bool:
-    """Whether the model thinks before it answers; it does unless it is told not to."""
+    """Whether the model thinks before it answers, which is its default."""
     thinking = parameters.get("thinking")
     return not (isinstance(thinking, Mapping) and thinking.get("type") == "disabled")
 
 
 def _malformed(parameters: Mapping[str, Any]) -> list[str]:
-    """What the chat reference refuses whatever the model is."""
-    problems = []
-    for key, (kind, described) in PARAMETER_TYPES.items():
-        if parameters.get(key) is not None and not _is_a(kind, parameters[key]):
-            problems.append(f"has a {key!r} that is not {described}")
-    stops = parameters.get("stop")
-    if isinstance(stops, list) and len(stops) > MAX_STOPS:
+    """What the chat reference refuses for every model."""
+    problems = [
+        f"has a {key!r} that is not {described}"
+        for key, (kind, described) in PARAMETER_TYPES.items()
+        if parameters.get(key) is not None and not _is_a(kind, parameters[key])
+    ]
+    stops, tools, wanted = (parameters.get(key) for key in ("stop", "tools", "response_format"))
+    stops = [stops] if isinstance(stops, str) else stops if isinstance(stops, list) else []
+    if len(stops) > MAX_STOPS:
         problems.append(f"has {len(stops)} stop texts; {MAX_STOPS} are allowed")
-    listed = [stops] if isinstance(stops, str) else stops if isinstance(stops, list) else []
-    if any(isinstance(stop, str) and len(stop.encode("utf-8", "replace")) > MAX_STOP_BYTES for stop in listed):
+    if any(isinstance(stop, str) and len(stop.encode("utf-8", "replace")) > MAX_STOP_BYTES for stop in stops):
         problems.append(f"has a stop text over {MAX_STOP_BYTES} bytes")
-    tools = parameters.get("tools")
     if isinstance(tools, list) and len(tools) > MAX_TOOLS:
         problems.append(f"has {len(tools)} tools; {MAX_TOOLS} are allowed")
-    wanted = parameters.get("response_format")
-    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
-    if isinstance(wanted, Mapping) and kind not in RESPONSE_FORMATS:
+    if isinstance(wanted, Mapping) and wanted.get("type") not in RESPONSE_FORMATS:
         problems.append(f"has a response_format whose type is none of {', '.join(RESPONSE_FORMATS)}")
     return problems
 

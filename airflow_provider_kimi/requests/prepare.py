@@ -36,7 +36,7 @@ MAX_BATCHES = 100
 
 @dataclass(frozen=True)
 class Shard:
-    """One checked batch input file, as far as it can be known before media are uploaded.
+    """One checked batch input file, before media are uploaded.
 
     :param number: Its place among the shards, from 1.
     """
@@ -52,7 +52,7 @@ class Prepared:
 
     :param fingerprint: Names all its requests.
     :param media: Files to upload before the requests that name them, by placeholder.
-    :param skipped: The rows that were left out; None where there are none.
+    :param skipped: The rows that are left out; None if there are none.
     """
 
     shards: list[Shard]
@@ -68,7 +68,7 @@ class Prepared:
 
 
 def prepare(order: Order, folder: Path, log: Log) -> Prepared:
-    """Write the input as batch input files, checking every line.
+    """Check every row of the input, and write it as batch input files.
 
     :param folder: A directory of this task.
     :raises KimiInputError: Names what is wrong with the input.
@@ -214,13 +214,13 @@ def _write_skipped(left_out: SkippedRows, path: Path, cuts: Sequence[range]) -> 
     if path.stat().st_size > MAX_FILE_BYTES:
         raise KimiInputError(
             f"{len(left_out.numbers):,} rows would be left out, over {MAX_FILE_BYTES:,} bytes of them. Nothing was "
-            f"sent. That many are hardly meant to be: the input has {left_out.problems.describe()}."
+            f"sent. So many are likely to be a mistake: the input has {left_out.problems.describe()}."
         )
     return path
 
 
 def _fingerprint(shards: Sequence[Shard], skipped: Path | None) -> str:
-    """Name the requests; the same ones with other rows left out are another job."""
+    """Name the requests. The same requests with other rows left out are another job."""
     fingerprints = [shard.fingerprint for shard in shards]
     if skipped is not None:
         fingerprints.append(f"skipped:{hashlib.sha256(skipped.read_bytes()).hexdigest()}")

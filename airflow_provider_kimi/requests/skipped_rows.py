@@ -48,7 +48,7 @@ class SkippedRows:
         self._size += self._file.write(msgspec.json.encode(row) + b"\n")
 
     def describe(self) -> list[str]:
-        """What is wrong with the input, and what is left out because it was never sent, as far as there is any."""
+        """Describe the problems of the input, and the rows that an earlier job left out, if there are any."""
         return [problems.describe() for problems in (self.problems, self.never_sent) if problems.count]
 
     def write(self, path: Path, shards: Sequence[range]) -> None:
@@ -69,9 +69,9 @@ class SkippedRows:
 
 
 def read_skipped(path: Path | None, shard: int) -> Iterator[SkippedRow]:
-    """The rows that one shard left out, in order.
+    """Yield the rows that one shard left out, in order.
 
-    :param path: What `SkippedRows.write` wrote; None where nothing was left out.
+    :param path: What `SkippedRows.write` wrote; None if nothing was left out.
     """
     if path is None:
         return

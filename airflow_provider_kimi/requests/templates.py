@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.requests.problems import RowProblem, listed
 
-#: What a template of Airflow would hold, and a `str.format` text hardly ever means: `{{ ds }}`, `{{ params.day }}`.
+#: What looks like a template of Airflow: `{{ ds }}`, `{{ params.day }}`. A `str.format` text hardly ever means it.
 _JINJA = re.compile(
     r"(?<!\{)\{\{(?!\{)-?\s*(?:ds|ds_nodash|ts|ts_nodash|run_id|dag_run|logical_date|data_interval_(?:start|end)|params|var|conn|macros"
     r"|dag|task|ti|task_instance|prev_\w+|inlets|outlets|triggering_\w+)\b[^{}]*\}\}|\{%.*?%\}"
@@ -22,7 +22,7 @@ class Template:
     """A `str.format` text over columns.
 
     Only plain column names are fields: `{text.attribute}` names a column called "text.attribute", so that neither
-    the template nor the row can reach into Python objects. A row's text is inserted as it is, never read again.
+    the template nor the row can reach into Python objects. A row's text is inserted unchanged and never read again.
     """
 
     text: str
@@ -62,13 +62,13 @@ class Template:
 
     @cached_property
     def verbatim_columns(self) -> list[str]:
-        """The columns whose text stands in the result as it is, each once."""
+        """The columns whose text stands unchanged in the result, each once."""
         formatted = {column for _, column, spec, _ in self._parts if spec}
         return [column for column in self.columns if column not in formatted]
 
     @cached_property
     def fixed_chars(self) -> int:
-        """Characters that every row shares."""
+        """Characters that all rows share."""
         return sum(len(text) for text, *_ in self._parts)
 
     @cached_property
@@ -86,7 +86,7 @@ class Template:
             return self._fill_carefully(row)
         try:
             return "".join([text if column is None else text + row[column] for text, column in self._plain])
-        except (KeyError, TypeError):  # a column is missing, or holds something else than text
+        except (KeyError, TypeError):  # a column is missing, or does not hold text
             return self._fill_carefully(row)
 
     def _fill_carefully(self, row: Mapping[str, Any]) -> str:
@@ -106,7 +106,7 @@ def _value(row: Mapping[str, Any], column: str, spec: str) -> str:
     value = row[column]
     if isinstance(value, str) and not spec:
         return value
-    if value is None or value != value:  # NaN, which is how a missing number comes out of many tables
+    if value is None or value != value:  # NaN, which stands for a missing number in many tables
         raise RowProblem(f"has null in column {column!r}, which the prompt uses")
     if isinstance(value, bytes | bytearray):
         raise RowProblem(f"has bytes in column {column!r}, which the prompt uses as text")
@@ -118,7 +118,7 @@ def _value(row: Mapping[str, Any], column: str, spec: str) -> str:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Messages in which every text is a template: the given ones, with each text replaced by its filled form."""
+    """Messages in which every text is a template."""
 
     messages: Sequence[Mapping[str, Any]]
 

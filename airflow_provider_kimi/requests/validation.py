@@ -1,4 +1,4 @@
-"""What would make the platform refuse a request line, found before sending. Only what the rules need is decoded."""
+"""What would make the platform refuse a request line, found before it is sent. Only what the rules need is decoded."""
 
 import codecs
 import re
@@ -19,15 +19,14 @@ Role = Literal["system", "user", "assistant", "tool"]
 _MEDIA = ("image_url", "video_url")
 _MEDIA_SOURCES = ("data:", "ms://")
 
-#: Different sets of parameters that one input is expected to hold; more are judged again and again.
+#: Sets of parameters whose verdict is remembered, and their bytes.
 _MAX_VERDICTS = 1000
 _MAX_REMEMBERED_BYTES = 4 << 20
-
 
 #: Bytes that are decoded at once.
 _DECODED_BYTES = 1 << 15
 
-#: Escapes of one block that are looked at one by one.
+#: Escapes of one block that are searched one by one.
 _FEW_ESCAPES = 1000
 
 _NOT_A_NUMBER = re.compile(rb":\s*-?(?:NaN|Infinity)\b")
@@ -35,13 +34,12 @@ _NOT_A_NUMBER = re.compile(rb":\s*-?(?:NaN|Infinity)\b")
 _NOTHING = msgspec.Raw(b"null")
 _QUOTE, _OPENING_BRACKET = b'"['
 
-
-#: What tells a request from a table row.
+#: The keys of a request, none of which a table row has.
 REQUEST_KEYS = {"custom_id", "method", "url", "body"}
 
 
 class _Request(msgspec.Struct):
-    """A request line as far as every one must have it; the values of its body stay bytes.
+    """What every request line must have. The values of its body stay bytes.
 
     :param row: What a dead letter was made from.
     :param error: Why a dead letter has no answer.
@@ -66,9 +64,9 @@ _read_text = msgspec.json.Decoder(str).decode
 
 
 class RequestCheck:
-    """Watches request lines go by.
+    """Checks the request lines of one input.
 
-    :param model: The model that every line must name; None takes the first line's.
+    :param model: The model that every line must name; None for that of the first line.
     :param rules: What a body may hold.
     """
 
@@ -81,10 +79,11 @@ class RequestCheck:
         self._verdicts: dict[tuple[object, ...], Verdict] = {}
 
     def passed(self, line: bytes) -> tuple[str, bytes]:
-        """Return a line's `custom_id`, and the line as it may be sent: other bytes only where keys are dropped, and
-        where it is a dead letter, which is sent without what was noted in it.
+        """Return a line's `custom_id`, and the line as it may be sent.
 
-        :param line: UTF-8 without half characters, which is found for many lines at once (`is_sound`).
+        Its bytes stay the same, unless keys are dropped, or it is a dead letter: its notes are not sent.
+
+        :param line: UTF-8 without half characters, which `is_sound` checks for many lines at once.
         :raises RowProblem: It may not be sent.
         """
         request = _read(line)
@@ -101,7 +100,7 @@ class RequestCheck:
         except RowProblem as problem:
             problem.custom_id = request.custom_id
             raise
-        except msgspec.DecodeError as error:  # a number that no machine holds
+        except msgspec.DecodeError as error:  # a number of too many digits
             raise RowProblem(f"is not valid JSON ({error})", request.custom_id) from None
         if verdict.warnings or verdict.dropped:
             self._rows[verdict] += 1
@@ -111,7 +110,7 @@ class RequestCheck:
 
     @property
     def warnings(self) -> Counter[str]:
-        """What is allowed, but likely to be a mistake, and in how many lines."""
+        """What is allowed, but likely to be a mistake, and the number of its lines."""
         warnings: Counter[str] = Counter()
         for verdict, rows in self._rows.items():
             taken_out = (f"{key!r} is taken out, because the model does not take it" for key in verdict.dropped)
@@ -122,7 +121,7 @@ class RequestCheck:
     def names(self, model: str) -> None:
         """Note the model that a request names.
 
-        :raises RowProblem: It is none, or not that of the others.
+        :raises RowProblem: It names no model, or another one than the other requests.
         """
         if not model:
             raise RowProblem("has no model in its body")
@@ -131,7 +130,7 @@ class RequestCheck:
             raise RowProblem(f"asks model {model!r}, but this batch uses {self.model!r}; one batch has one model")
 
     def _verdict(self, model: bytes, parameters: Mapping[str, msgspec.Raw]) -> Verdict:
-        """Judge the parameters; an input repeats the same ones on most of its lines."""
+        """Judge the parameters, which most inputs repeat on every line."""
         values = tuple(map(bytes, parameters.values()))
         signature = (model, *parameters, *values)
         verdict = self._verdicts.get(signature)
@@ -228,11 +227,12 @@ def _check_parts(number: int, raw: msgspec.Raw) -> None:
         if kind in _MEDIA:
             given = part.get(kind)
             url = given.get("url") if isinstance(given, Mapping) else given
-            if fault := media_url_fault(url):
-                raise RowProblem(f"has an {kind} in message {number} that {fault}")
+            if problem := media_url_problem(url):
+                article = "an" if kind == "image_url" else "a"
+                raise RowProblem(f"has {article} {kind} in message {number} that {problem}")
 
 
-def media_url_fault(url: object) -> str | None:
+def media_url_problem(url: object) -> str | None:
     """Say why the platform would refuse the address of an image or a video; None if it would not."""
     if not isinstance(url, str):
         return "has no url"
@@ -247,15 +247,15 @@ def media_url_fault(url: object) -> str | None:
 
 
 def unreadable(line: bytes) -> str | None:
-    """Say why a line is not one of JSON in UTF-8; None if it is."""
-    return unreadable_text(line) or _decoding_fault(line)
+    """Say why a line is not JSON in UTF-8; None if it is."""
+    return unreadable_text(line) or _decoding_problem(line)
 
 
-def _decoding_fault(line: bytes) -> str | None:
+def _decoding_problem(line: bytes) -> str | None:
     try:
         msgspec.json.decode(line)
     except msgspec.DecodeError as error:
-        hint = "; NaN and Infinity are no JSON, write null" if _NOT_A_NUMBER.search(line) else ""
+        hint = "; NaN and Infinity are not JSON, write null" if _NOT_A_NUMBER.search(line) else ""
         return f"is not valid JSON ({error}{hint})"
     except RecursionError:
         return "is nested too deeply"
@@ -263,7 +263,7 @@ def _decoding_fault(line: bytes) -> str | None:
 
 
 def unreadable_text(line: bytes) -> str | None:
-    """Say why a line is no text in UTF-8 that could be JSON; None if it may be."""
+    """Say why a line cannot be JSON, as far as its text shows; None if it may be."""
     if line.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark; save the file as UTF-8 without BOM"
     if not line or line.isspace():
@@ -272,16 +272,16 @@ def unreadable_text(line: bytes) -> str | None:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
         return f"is not UTF-8 at byte {error.start}; save the file as UTF-8"
-    return _decoding_fault(line) if _may_hold_half_characters(line) else None
+    return _decoding_problem(line) if _may_hold_half_characters(line) else None
 
 
 def is_sound(block: bytes) -> bool:
-    """Whether many lines together are UTF-8 without half characters, which decoding a part of them would not find."""
+    """Whether many lines are UTF-8 without half characters, which decoding only some keys of them would not find."""
     return (block.isascii() or _is_utf8(block)) and not _may_hold_half_characters(block)
 
 
 def _is_utf8(block: bytes) -> bool:
-    """Decode in pieces whose text is small enough to lie in the same memory again and again."""
+    """Decode in pieces that are small enough to reuse the same memory."""
     view = memoryview(block)
     done = 0
     try:
@@ -294,7 +294,7 @@ def _is_utf8(block: bytes) -> bool:
 
 
 def _may_hold_half_characters(text: bytes) -> bool:
-    """Look for an escaped surrogate: from backslash to backslash while they are few, which is the fastest by far."""
+    """Search for an escaped surrogate: from backslash to backslash while they are few, which is the fastest way."""
     at = -1
     for _ in range(_FEW_ESCAPES):
         at = text.find(b"\\", at + 1)

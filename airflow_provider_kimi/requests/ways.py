@@ -236,4 +236,6 @@ def _chat(given: object) -> list[Any]:
             "is a table row, and nothing says how to ask about it (pass prompt='... {column} ...', or messages or "
             "body); a ready request would have custom_id, method, url and body"
         )
-    raise RowProblem(f"is a {type(given).__name__}; an item is a prompt, a list of chat messages, a row or a request")
+    raise RowProblem(
+        f"is a {type(given).__name__}; a row is a prompt, a list of chat messages, a table row or a request"
+    )

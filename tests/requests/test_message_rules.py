@@ -5,7 +5,7 @@ import pytest
 
 from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.requests.problems import RowProblem
-from airflow_provider_kimi.requests.validation import RequestCheck, check_messages, media_url_fault
+from airflow_provider_kimi.requests.validation import RequestCheck, check_messages, media_url_problem
 from tests.support.samples import request_line
 
 TEXT = {"type": "text", "text": "hi"}
@@ -95,10 +95,10 @@ class TestMediaInAMessage:
     ) -> None:
         part = {"type": kind, kind: given}
         detail = fault_of([{"role": "user", "content": "hi"}, {"role": "user", "content": [TEXT, part]}])
-        assert detail.startswith(f"has an {kind} in message 2 that {fault}")
+        assert detail.startswith(f"has {'an' if kind == 'image_url' else 'a'} {kind} in message 2 that {fault}")
         assert "TOPSECRET" not in detail
 
 
 @pytest.mark.parametrize("url", ["ms://x", "data:,"])
 def test_an_address_that_the_platform_reads_has_no_fault(url: str) -> None:
-    assert media_url_fault(url) is None
+    assert media_url_problem(url) is None
