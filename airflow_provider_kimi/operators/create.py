@@ -80,9 +80,9 @@ class KimiCreateBatchOperator(BaseOperator):
         key that is long or has unusual characters is sent under a short name made from it. None numbers the rows.
         Templated.
     :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
-    :param output_schema: What every answer has to be, as given to the results. A JSON Schema or a Pydantic model is sent
-        as ``response_format``, unless ``request_params`` or ``body`` has one, or its root is an array, which comes back
-        unreliably. A list of labels is not sent: name them in the prompt. None asks for any text.
+    :param output_schema: What every answer has to be, as given to the results. A JSON Schema or a Pydantic model is
+        sent as ``response_format``, unless ``request_params`` or ``body`` has one, or its root is an array, which comes
+        back unreliably. A list of labels is not sent: name them in the prompt. None asks for any text.
     :param thinking: ``enabled`` or ``disabled``; None leaves it to the model, which thinks.
     :param on_invalid_row: ``fail`` sends nothing if a row cannot be sent, and names up to 20 such rows. ``skip`` leaves
         them out; they come back as ``invalid`` results and in ``dead_letter.jsonl``. The platform keeps their places,
