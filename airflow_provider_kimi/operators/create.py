@@ -34,7 +34,7 @@ from airflow_provider_kimi.submission.attach import cancel_work_of
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
 
-#: What each parameter of a few values may be.
+#: The parameters of a few values, and these.
 _CHOICES: Mapping[str, Sequence[object]] = {
     "media": get_args(MediaTransport),
     "thinking": (*get_args(Thinking), None),

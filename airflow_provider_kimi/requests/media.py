@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 from airflow_provider_kimi.requests.problems import RowProblem
 
@@ -56,20 +56,13 @@ def media_columns(
     return named
 
 
-class MediaType(NamedTuple):
-    """The kind and the MIME type of a file."""
-
-    kind: MediaKind
-    mime: str
-
-
-def media_type(begin: bytes) -> MediaType | None:
-    """Recognise a file by its first bytes; None for a format that the platform does not accept."""
+def media_type(begin: bytes) -> tuple[MediaKind, str] | None:
+    """Recognise the kind and the MIME type of a file; None if the platform does not accept it."""
     if begin[4:].startswith(_OTHER_BRANDS):
         return None
     for signature, offset, kind, mime in _SIGNATURES:
         if begin[offset : offset + len(signature)] == signature:
-            return MediaType(kind, mime)
+            return kind, mime
     return None
 
 

@@ -76,11 +76,10 @@ class MediaShelf:
             raise RowProblem(
                 "is of a format that Kimi does not accept (jpeg, png, gif, webp, bmp, heic; mp4, mov, ...)"
             )
-        if found.kind != kind:
-            raise RowProblem(f"is {found.mime}; use {found.kind}_column for it")
-        if self._transport == "base64":
-            return data_url(found.mime, content)
-        return self._kept(kind, content, found.mime)
+        found_kind, mime = found
+        if found_kind != kind:
+            raise RowProblem(f"is {mime}; use {found_kind}_column for it")
+        return data_url(mime, content) if self._transport == "base64" else self._kept(kind, content, mime)
 
     def _kept(self, kind: MediaKind, content: bytes, mime: str) -> str:
         name = placeholder(content)

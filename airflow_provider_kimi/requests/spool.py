@@ -116,11 +116,8 @@ class Slice:
     def fingerprint(self) -> str:
         """The digest of its bytes."""
         if self._digest is None:
-            digest = hashlib.sha256()
             with self.open() as content:
-                while chunk := content.read(CHUNK_BYTES):
-                    digest.update(chunk)
-            self._digest = digest.hexdigest()
+                self._digest = hashlib.file_digest(content, "sha256").hexdigest()
         return f"sha256:{self._digest}"
 
     def rewritten(self, path: Path, change: Callable[[bytes], bytes]) -> "Slice":
@@ -157,10 +154,6 @@ class SliceReader(io.RawIOBase):
             raise ValueError(f"negative seek position {target}")
         self._file.seek(self._content.begin + target)
         self._at = target
-        return self._at
-
-    def tell(self) -> int:
-        """The offset within the slice."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:

@@ -86,7 +86,7 @@ class Prompt(Way):
         return (self.user,) if self.system is None else (self.user, self.system)
 
     def _body(self, row: object) -> Mapping[str, Any]:
-        return self._asking_for(*self._filled(row))
+        return self._body_for(*self._filled(row))
 
     def line(self, row: object, custom_id: str, media: Sequence[Mapping[str, Any]] = ()) -> bytes:
         """Fill the line that all rows share, where there is one."""
@@ -96,7 +96,7 @@ class Prompt(Way):
         if sum(map(len, texts)) <= self._chars_to_search:
             self._refuse_blank(row)
         if self._shared_line is None:
-            return encode(_request(custom_id, self._asking_for(*texts)))
+            return encode(self._request_for(custom_id, *texts))
         return self._shared_line.fill(custom_id, *texts)
 
     def _filled(self, row: object) -> list[str]:
@@ -107,15 +107,16 @@ class Prompt(Way):
             raise RowProblem("makes an empty prompt")
         return [user] if self.system is None else [_not_empty(self.system.fill(columns)), user]
 
-    def _asking_for(self, *texts: str) -> dict[str, Any]:
+    def _body_for(self, *texts: str) -> dict[str, Any]:
         system = None if self.system is None else texts[0]
         return self._asking(system, [{"role": "user", "content": texts[-1]}])
 
+    def _request_for(self, custom_id: str, *texts: str) -> dict[str, Any]:
+        return _request(custom_id, self._body_for(*texts))
+
     @cached_property
     def _shared_line(self) -> LineTemplate | None:
-        return line_template_of(
-            lambda custom_id, *texts: _request(custom_id, self._asking_for(*texts)), holes=1 + len(self.texts)
-        )
+        return line_template_of(self._request_for, holes=1 + len(self.texts))
 
     @cached_property
     def _chars_to_search(self) -> int:
@@ -132,21 +133,18 @@ class Prompt(Way):
 
 @dataclass(frozen=True)
 class Messages(Way):
-    """A conversation whose texts are templates, and a system prompt likewise."""
+    """A conversation whose texts are templates."""
 
     conversation: Conversation
-    system: Template | None
     name = "messages"
 
     @property
     def texts(self) -> Sequence[Template]:
-        """The texts of the conversation, and the system prompt where there is one."""
-        return [*([] if self.system is None else [self.system]), *self.conversation.texts]
+        """The texts of the conversation."""
+        return self.conversation.texts
 
     def _body(self, row: object) -> Mapping[str, Any]:
-        columns = _columns(row, self.name)
-        messages = self.conversation.fill(columns)
-        return self._asking(None if self.system is None else self.system.fill(columns), messages)
+        return self._asking(None, self.conversation.fill(_columns(row, self.name)))
 
 
 @dataclass(frozen=True)
