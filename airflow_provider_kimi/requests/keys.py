@@ -14,8 +14,6 @@ from uuid import UUID
 
 import msgspec
 
-from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.fields import check_columns
 from airflow_provider_kimi.requests.problems import RowProblem, listed
 
 #: One column, or several whose values make the key together.
@@ -33,17 +31,6 @@ _DIGEST_CHARS = 32
 
 #: Types that make a key; other types of a table can be written in several ways.
 _KEY_TYPES = (str, int, float, Decimal, datetime, date, time, UUID)
-
-
-def check_key_column(key_column: object) -> None:
-    """Refuse what does not name a column.
-
-    :raises KimiInputError: It is neither a name, a list of names, nor None.
-    """
-    try:
-        check_columns("key_column", key_column)
-    except ValueError as error:
-        raise KimiInputError(f"{error}. Nothing was sent. Leave it out to number the rows.") from None
 
 
 def custom_id_of(row: object, number: int, key_column: KeyColumns | None) -> str:

@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.fields import check_columns
 from airflow_provider_kimi.requests import ways
-from airflow_provider_kimi.requests.keys import KeyColumns, check_key_column
+from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict, wants_json
 from airflow_provider_kimi.requests.templates import Conversation, Template
 from airflow_provider_kimi.requests.validation import REQUEST_KEYS
@@ -77,7 +78,10 @@ class Recipe:
                 f"request_params is a {type(given).__name__}. Nothing was sent. It maps keys of the request body to "
                 "their values."
             )
-        check_key_column(self.key_column)
+        try:
+            check_columns("key_column", self.key_column)
+        except ValueError as error:
+            raise KimiInputError(f"{error}. Nothing was sent. Leave it out to number the rows.") from None
         for problem in self._given_twice():
             raise KimiInputError(f"{problem}. Nothing was sent. Keep one of them.")
         columns = [column for text in self.way.texts for column in text.columns]

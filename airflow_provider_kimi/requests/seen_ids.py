@@ -4,7 +4,6 @@ from array import array
 from collections import Counter
 
 _BUCKETS = 256
-_LAST_BUCKET = _BUCKETS - 1
 
 
 class SeenIds:
@@ -16,7 +15,7 @@ class SeenIds:
     def add(self, custom_id: str) -> None:
         """Remember one."""
         digest = hash(custom_id)
-        self._buckets[digest & _LAST_BUCKET].append(digest)
+        self._buckets[digest % _BUCKETS].append(digest)
 
     def repeated(self) -> set[int]:
         """The hashes that came more than once, of equal ids or, almost never, of different ones."""

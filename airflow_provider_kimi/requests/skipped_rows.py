@@ -35,14 +35,8 @@ class SkippedRows:
         """
         place = self._place(number)
         (self.never_sent if isinstance(problem, NeverSent) else self.problems).note(place, problem)
-        row = SkippedRow(
-            shard=0,
-            position=0,
-            custom_id=problem.custom_id or f"row-{number:08d}",
-            place=place,
-            number=number,
-            reason=problem.detail,
-        )
+        name = problem.custom_id or f"row-{number:08d}"
+        row = SkippedRow(custom_id=name, place=place, number=number, reason=problem.detail)
         self.numbers.append(number)
         self._offsets.append(self._size)
         self._size += self._file.write(msgspec.json.encode(row) + b"\n")

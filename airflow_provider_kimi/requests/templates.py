@@ -94,12 +94,9 @@ class Template:
             names = ", ".join(map(repr, missing))
             hint = "" if all(name.isidentifier() for name in missing) else "; in a prompt, a literal brace is doubled"
             raise RowProblem(f"has no column {names}, which the prompt uses; it has {listed(row)}{hint}")
-        pieces: list[str] = []
-        for literal, column, spec, _ in self._parts:
-            pieces.append(literal)
-            if column is not None:
-                pieces.append(_value(row, column, spec or ""))
-        return "".join(pieces)
+        return "".join(
+            text if column is None else text + _value(row, column, spec or "") for text, column, spec, _ in self._parts
+        )
 
 
 def _value(row: Mapping[str, Any], column: str, spec: str) -> str:

@@ -224,12 +224,12 @@ def _check_parts(number: int, raw: msgspec.Raw) -> None:
         raise RowProblem(f"has an empty content in message {number}; the platform refuses it")
     for part in parts:
         kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind in _MEDIA:
-            given = part.get(kind)
-            url = given.get("url") if isinstance(given, Mapping) else given
-            if problem := media_url_problem(url):
-                article = "an" if kind == "image_url" else "a"
-                raise RowProblem(f"has {article} {kind} in message {number} that {problem}")
+        if kind not in _MEDIA:
+            continue
+        given = part.get(kind)
+        if problem := media_url_problem(given.get("url") if isinstance(given, Mapping) else given):
+            article = "an" if kind == "image_url" else "a"
+            raise RowProblem(f"has {article} {kind} in message {number} that {problem}")
 
 
 def media_url_problem(url: object) -> str | None:
