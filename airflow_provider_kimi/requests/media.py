@@ -80,7 +80,7 @@ def with_media(messages: Any, media: Sequence[Mapping[str, Any]]) -> list[Any]:
     given = messages if isinstance(messages, Sequence) else ()
     last = next((place for place in reversed(range(len(given))) if _is_from_user(given[place])), None)
     if last is None:
-        raise RowProblem("has media, but no message of the user to put them into")
+        raise RowProblem("has media, but its messages have none of the user to put them into")
     content = messages[last].get("content") or ()
     if not isinstance(content, Sequence):
         raise RowProblem("has media, but the content of its last user message is neither text nor a list of parts")

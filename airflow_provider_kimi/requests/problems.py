@@ -14,6 +14,9 @@ MAX_NAME_CHARS = 60
 class RowProblem(ValueError):
     """One row cannot be made into a request; the text says why, without repeating its content.
 
+    A job that leaves rows out is known by these texts too. A retry after an upgrade that changes one does not find the
+    batches of the first attempt.
+
     :param custom_id: Name of the row where it is known.
     """
 

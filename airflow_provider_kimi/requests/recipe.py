@@ -47,19 +47,19 @@ class Recipe:
         :raises KimiInputError: One of them is of a wrong kind.
         """
         shared = {"model": self.model, **self._params}
-        system = self.system_prompt
+        system = None if self.system_prompt is None else Template(self.system_prompt)
         if callable(self.body):
             return ways.BodyFunction(shared, self.body)
         if self.body is not None:
             messages = self._body_keys.get("messages")
             return ways.Body(shared, _conversation(messages, "body has no list of messages"), self._body_keys)
         if callable(self.messages):
-            return ways.MessagesFunction(shared, self.messages, system)
+            return ways.MessagesFunction(shared, self.messages, self.system_prompt)
         if self.messages is not None:
-            return ways.Messages(shared, _conversation(self.messages, "messages is not a list", system))
+            return ways.Messages(shared, _conversation(self.messages, "messages is not a list"), system)
         if self.prompt is not None:
-            return ways.Prompt(shared, Template(self.prompt), None if system is None else Template(system))
-        return ways.AsGiven(shared, system)
+            return ways.Prompt(shared, Template(self.prompt), system)
+        return ways.AsGiven(shared, self.system_prompt)
 
     @property
     def verbatim_columns(self) -> list[str]:
@@ -167,9 +167,9 @@ class Recipe:
         return {key: value for key, value in self._given_params.items() if key not in self._verdict.dropped}
 
 
-def _conversation(messages: object, problem: str, system: str | None = None) -> Conversation:
+def _conversation(messages: object, problem: str) -> Conversation:
     if isinstance(messages, Sequence) and not isinstance(messages, str | bytes):
-        return Conversation(messages if system is None else [{"role": "system", "content": system}, *messages])
+        return Conversation(messages)
     raise KimiInputError(
         f"{problem}. Nothing was sent. messages is a list of messages and body a mapping that has one, or each is a "
         "function that makes it from a row. For a text about a row, use prompt."

@@ -228,8 +228,7 @@ def _check_parts(number: int, raw: msgspec.Raw) -> None:
             continue
         given = part.get(kind)
         if problem := media_url_problem(given.get("url") if isinstance(given, Mapping) else given):
-            article = "an" if kind == "image_url" else "a"
-            raise RowProblem(f"has {article} {kind} in message {number} that {problem}")
+            raise RowProblem(f"has an {kind} in message {number} that {problem}")
 
 
 def media_url_problem(url: object) -> str | None:
@@ -255,7 +254,7 @@ def _decoding_problem(line: bytes) -> str | None:
     try:
         msgspec.json.decode(line)
     except msgspec.DecodeError as error:
-        hint = "; NaN and Infinity are not JSON, write null" if _NOT_A_NUMBER.search(line) else ""
+        hint = "; NaN and Infinity are no JSON, write null" if _NOT_A_NUMBER.search(line) else ""
         return f"is not valid JSON ({error}{hint})"
     except RecursionError:
         return "is nested too deeply"

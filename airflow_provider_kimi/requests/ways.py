@@ -133,18 +133,21 @@ class Prompt(Way):
 
 @dataclass(frozen=True)
 class Messages(Way):
-    """A conversation whose texts are templates."""
+    """A conversation whose texts are templates, and a system prompt likewise."""
 
     conversation: Conversation
+    system: Template | None
     name = "messages"
 
     @property
     def texts(self) -> Sequence[Template]:
-        """The texts of the conversation."""
-        return self.conversation.texts
+        """The system prompt where there is one, and the texts of the conversation."""
+        return self.conversation.texts if self.system is None else [self.system, *self.conversation.texts]
 
     def _body(self, row: object) -> Mapping[str, Any]:
-        return self._asking(None, self.conversation.fill(_columns(row, self.name)))
+        columns = _columns(row, self.name)
+        messages = self.conversation.fill(columns)
+        return self._asking(None if self.system is None else self.system.fill(columns), messages)
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,4 @@ def _chat(given: object) -> list[Any]:
             "is a table row, and nothing says how to ask about it (pass prompt='... {column} ...', or messages or "
             "body); a ready request would have custom_id, method, url and body"
         )
-    raise RowProblem(
-        f"is a {type(given).__name__}; a row is a prompt, a list of chat messages, a table row or a request"
-    )
+    raise RowProblem(f"is a {type(given).__name__}; an item is a prompt, a list of chat messages, a row or a request")

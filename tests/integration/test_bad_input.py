@@ -42,7 +42,7 @@ HI = [{"role": "user", "content": "hi"}]
         pytest.param(GOOD + b"\n[1]\n", "line 2 is JSON, but not an object", id="not an object"),
         pytest.param(GOOD + b"\n\n" + GOOD, "line 2 is blank", id="blank line"),
         pytest.param(b"\n \n", "is empty", id="nothing but blank lines"),
-        pytest.param(b'{"a": NaN}\n', "NaN and Infinity are not JSON, write null", id="NaN"),
+        pytest.param(b'{"a": NaN}\n', "NaN and Infinity are no JSON, write null", id="NaN"),
         pytest.param(b'{"id": 1, "text": "x"}\n', "is a table row (it has 'id', 'text')", id="a table"),
         pytest.param(
             b'{"custom_id": "a", "row": {"x": 1}, "error": {"code": "not_sent"}}\n',

@@ -51,7 +51,7 @@ def test_media_go_into_the_last_user_message_and_no_other_is_changed() -> None:
     ],
 )
 def test_media_need_a_user_message(messages: object) -> None:
-    with pytest.raises(RowProblem, match=r"^has media, but no message of the user to put them into$"):
+    with pytest.raises(RowProblem, match=r"^has media, but its messages have none of the user to put them into$"):
         with_media(messages, [IMAGE])
 
 
@@ -78,5 +78,5 @@ class TestARequestLineWithMedia:
 
     @pytest.mark.parametrize("made", [{}, {"messages": 5}, {"messages": {"role": "user"}}])
     def test_is_refused_where_a_function_makes_no_messages(self, made: dict[str, object]) -> None:
-        with pytest.raises(RowProblem, match="has media, but no message of the user"):
+        with pytest.raises(RowProblem, match="has media, but its messages have none of the user"):
             Recipe("m", body=lambda row: made).way.line({}, "k", [IMAGE])

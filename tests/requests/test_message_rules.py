@@ -95,7 +95,7 @@ class TestMediaInAMessage:
     ) -> None:
         part = {"type": kind, kind: given}
         detail = fault_of([{"role": "user", "content": "hi"}, {"role": "user", "content": [TEXT, part]}])
-        assert detail.startswith(f"has {'an' if kind == 'image_url' else 'a'} {kind} in message 2 that {fault}")
+        assert detail.startswith(f"has an {kind} in message 2 that {fault}")
         assert "TOPSECRET" not in detail
 
 
