@@ -36,37 +36,38 @@ def lines_by_definition(content: bytes) -> list[bytes]:
     return lines if lines[-1] else lines[:-1]
 
 
-class TestUnicodeLineEndsStayInsideARow:
-    """T41: an answer with one of them would be cut into halves that do not parse."""
+@pytest.mark.parametrize("end", OTHER_ENDS, ids=[f"U+{ord(end):04X}" for end in OTHER_ENDS])
+def test_a_unicode_line_end_stays_inside_its_line(end: str, path: Path) -> None:
+    """An answer with one of them would be cut into halves that do not parse."""
+    row = f'{{"content":"a{end}b"}}'.encode()
+    path.write_bytes(row + b"\n" + row)
+    with path.open("rb") as source:
+        assert list(read_lines(source)) == [row, row]
+    assert list(lines_at(path)) == [(0, row), (len(row) + 1, row)]
+    assert count_lines(path) == (2, row)
 
-    @pytest.mark.parametrize("end", OTHER_ENDS, ids=[f"U+{ord(end):04X}" for end in OTHER_ENDS])
-    def test_each(self, end: str, path: Path) -> None:
-        row = f'{{"content":"a{end}b"}}'.encode()
-        path.write_bytes(row + b"\n" + row)
-        with path.open("rb") as source:
-            assert list(read_lines(source)) == [row, row]
-        assert list(lines_at(path)) == [(0, row), (len(row) + 1, row)]
-        assert count_lines(path) == (2, row)
 
-    @given(content=CONTENT)
-    def test_no_byte_is_lost(self, content: bytes) -> None:
-        lines = list(read_lines(io.BytesIO(content)))
-        assert lines == lines_by_definition(content)
-        assert b"\n".join(lines) == content.removesuffix(b"\n") or content == b"\n"
-        assert not any(b"\n" in line for line in lines)
+@given(content=CONTENT)
+def test_no_byte_is_lost_when_lines_are_cut(content: bytes) -> None:
+    lines = list(read_lines(io.BytesIO(content)))
+    assert lines == lines_by_definition(content)
+    assert b"\n".join(lines) == content.removesuffix(b"\n") or content == b"\n"
+    assert not any(b"\n" in line for line in lines)
 
-    @given(content=CONTENT)
-    def test_every_offset_is_where_its_line_begins(self, content: bytes, path: Path) -> None:
-        path.write_bytes(content)
-        found = list(lines_at(path))
-        assert [line for _, line in found] == lines_by_definition(content)
-        assert all(content[offset:].startswith(line) for offset, line in found)
-        assert all(offset == 0 or content[offset - 1 : offset] == b"\n" for offset, _ in found)
 
-    @given(content=CONTENT)
-    def test_it_is_known_whether_the_last_line_has_its_newline(self, content: bytes, path: Path) -> None:
-        path.write_bytes(content)
-        assert ends_in_newline(path) is (not content or content.endswith(b"\n"))
+@given(content=CONTENT)
+def test_every_offset_is_where_its_line_begins(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    found = list(lines_at(path))
+    assert [line for _, line in found] == lines_by_definition(content)
+    assert all(content[offset:].startswith(line) for offset, line in found)
+    assert all(offset == 0 or content[offset - 1 : offset] == b"\n" for offset, _ in found)
+
+
+@given(content=CONTENT)
+def test_it_is_known_whether_the_last_line_has_its_newline(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    assert ends_in_newline(path) is (not content or content.endswith(b"\n"))
 
 
 @pytest.mark.parametrize(
@@ -95,59 +96,58 @@ class Dribble(io.BytesIO):
         return super().read(self._at_once)
 
 
-class TestBlocks:
-    @given(content=CONTENT, at_once=st.integers(1, 9))
-    def test_hold_whole_lines_and_every_byte(self, content: bytes, at_once: int) -> None:
-        blocks = list(read_blocks(Dribble(content, at_once)))
-        assert b"".join(blocks) == content
-        assert all(block.endswith(b"\n") for block in blocks[:-1])
-        assert all(blocks)
-
-    @given(content=CONTENT, at_once=st.integers(1, 9))
-    def test_have_the_lines_of_the_file(self, content: bytes, at_once: int) -> None:
-        expected = lines_by_definition(content)
-        assert [line for block in read_blocks(Dribble(content, at_once)) for line in lines_of(block)] == expected
-        assert list(read_lines(Dribble(content, at_once))) == expected
+@given(content=CONTENT, at_once=st.integers(1, 9))
+def test_blocks_hold_whole_lines_and_every_byte(content: bytes, at_once: int) -> None:
+    blocks = list(read_blocks(Dribble(content, at_once)))
+    assert b"".join(blocks) == content
+    assert all(block.endswith(b"\n") for block in blocks[:-1])
+    assert all(blocks)
 
 
-class TestALineThatIsTooLong:
-    """T51: one line without an end must not fill the memory."""
+@given(content=CONTENT, at_once=st.integers(1, 9))
+def test_blocks_have_the_lines_of_the_file(content: bytes, at_once: int) -> None:
+    expected = lines_by_definition(content)
+    assert [line for block in read_blocks(Dribble(content, at_once)) for line in lines_of(block)] == expected
+    assert list(read_lines(Dribble(content, at_once))) == expected
 
-    @given(content=CONTENT, longest=st.integers(0, 6), at_once=st.integers(1, 9))
-    def test_comes_as_a_beginning_that_is_too_long_itself_and_no_other_is_changed(
-        self, content: bytes, longest: int, at_once: int
-    ) -> None:
-        lines = [line for block in read_blocks(Dribble(content, at_once), longest) for line in lines_of(block)]
-        whole = lines_by_definition(content)
-        assert len(lines) == len(whole)
-        for line, uncut in zip(lines, whole, strict=True):
-            assert line == uncut or (uncut.startswith(line) and longest < len(line) <= longest + at_once)
 
-    @given(content=CONTENT, longest=st.integers(1, 6))
-    def test_in_a_local_file_is_cut_and_every_other_is_found_at_its_place(
-        self, content: bytes, longest: int, path: Path
-    ) -> None:
-        path.write_bytes(content)
-        found = list(lines_at(path, longest))
-        whole = lines_by_definition(content)
-        assert [line for _, line in found] == [line[:longest] for line in whole]
-        assert [content[offset : offset + len(line)] for offset, line in found] == [line for _, line in found]
-        assert [offset for offset, _ in found] == [offset for offset, _ in lines_at(path)]
+@given(content=CONTENT, longest=st.integers(0, 6), at_once=st.integers(1, 9))
+def test_a_line_that_is_too_long_is_cut_above_the_limit_and_no_other_is_changed(
+    content: bytes, longest: int, at_once: int
+) -> None:
+    lines = [line for block in read_blocks(Dribble(content, at_once), longest) for line in lines_of(block)]
+    whole = lines_by_definition(content)
+    assert len(lines) == len(whole)
+    for line, uncut in zip(lines, whole, strict=True):
+        assert line == uncut or (uncut.startswith(line) and longest < len(line) <= longest + at_once)
 
-    @pytest.mark.parametrize("end", [b"", b"\n", b"\nbehind", b"\nbehind\n"])
-    def test_is_not_held(self, end: bytes) -> None:
-        """What is behind the cut is read and forgotten."""
-        source = io.BytesIO(b"short\n" + b"x" * (32 * CHUNK_BYTES) + end)
-        tracemalloc.start()
-        try:
-            lines = [line for block in read_blocks(source, 1000) for line in lines_of(block)]
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert lines[0] == b"short"
-        assert lines[2:] == ([b"behind"] if b"behind" in end else [])
-        assert 1000 < len(lines[1]) <= 1000 + CHUNK_BYTES
-        assert peak < 8 * CHUNK_BYTES
+
+@given(content=CONTENT, longest=st.integers(1, 6))
+def test_a_line_of_a_local_file_that_is_too_long_is_cut_and_the_others_keep_their_offsets(
+    content: bytes, longest: int, path: Path
+) -> None:
+    path.write_bytes(content)
+    found = list(lines_at(path, longest))
+    whole = lines_by_definition(content)
+    assert [line for _, line in found] == [line[:longest] for line in whole]
+    assert [content[offset : offset + len(line)] for offset, line in found] == [line for _, line in found]
+    assert [offset for offset, _ in found] == [offset for offset, _ in lines_at(path)]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\nbehind", b"\nbehind\n"])
+def test_a_line_that_is_too_long_is_not_held_in_memory(end: bytes) -> None:
+    """What is behind the cut is read and forgotten."""
+    source = io.BytesIO(b"short\n" + b"x" * (32 * CHUNK_BYTES) + end)
+    tracemalloc.start()
+    try:
+        lines = [line for block in read_blocks(source, 1000) for line in lines_of(block)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert lines[0] == b"short"
+    assert lines[2:] == ([b"behind"] if b"behind" in end else [])
+    assert 1000 < len(lines[1]) <= 1000 + CHUNK_BYTES
+    assert peak < 8 * CHUNK_BYTES
 
 
 @pytest.mark.parametrize(
@@ -165,17 +165,15 @@ def test_blank_lines_are_not_counted(content: bytes, counted: tuple[int, bytes],
     assert count_lines(path) == counted
 
 
-class TestBlankLinesAtTheEnd:
-    """Editors put them there."""
+@given(content=CONTENT, blanks=st.lists(st.sampled_from([b"", b" ", b"\t", b"\r", b"  \r"])))
+def test_blank_lines_at_the_end_are_left_out_and_nothing_else(content: bytes, blanks: list[bytes]) -> None:
+    whole = content.removesuffix(b"\n") + b"\n" + b"".join(blank + b"\n" for blank in blanks)
+    kept = [line for block in without_last_blanks(read_blocks(io.BytesIO(whole))) for line in lines_of(block)]
+    expected = lines_by_definition(whole)
+    while expected and not expected[-1].strip(b" \t\r"):
+        expected.pop()
+    assert kept == expected
 
-    @given(content=CONTENT, blanks=st.lists(st.sampled_from([b"", b" ", b"\t", b"\r", b"  \r"])))
-    def test_are_left_out_and_nothing_else(self, content: bytes, blanks: list[bytes]) -> None:
-        whole = content.removesuffix(b"\n") + b"\n" + b"".join(blank + b"\n" for blank in blanks)
-        kept = [line for block in without_last_blanks(read_blocks(io.BytesIO(whole))) for line in lines_of(block)]
-        expected = lines_by_definition(whole)
-        while expected and not expected[-1].strip(b" \t\r"):
-            expected.pop()
-        assert kept == expected
 
-    def test_are_none_of_a_file_that_is_all_blank(self) -> None:
-        assert list(without_last_blanks(read_blocks(io.BytesIO(b" \n\n")))) == []
+def test_a_file_of_blank_lines_has_no_lines() -> None:
+    assert list(without_last_blanks(read_blocks(io.BytesIO(b" \n\n")))) == []

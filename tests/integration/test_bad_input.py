@@ -90,7 +90,7 @@ def test_a_file_that_is_not_json_lines_is_refused(
 def test_a_wrong_request_is_refused_by_line(
     sim: KimiSimulator, tmp_path: Path, changes: Mapping[str, Any], said: str
 ) -> None:
-    """T34, T53: faults that the platform finds minutes after it has accepted the batch."""
+    """Faults that the platform finds minutes after it has accepted the batch."""
     source = write_jsonl(tmp_path / "in.jsonl", [request("good"), {**request("b"), **changes}])
     if None in changes.values():
         source = write_jsonl(tmp_path / "in.jsonl", [request("good"), request(**{"custom_id": "b", **changes})])
@@ -99,7 +99,7 @@ def test_a_wrong_request_is_refused_by_line(
     assert said in message
 
 
-def test_many_faults_are_told_together_and_counted(sim: KimiSimulator, tmp_path: Path) -> None:
+def test_many_problems_are_reported_together_and_counted(sim: KimiSimulator, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", [{f"column_{n}": "x"} for n in range(30)])
     message = refusal_of(sim, input=source, prompt="{text}")
     assert "has 30 problems" in message
@@ -108,7 +108,7 @@ def test_many_faults_are_told_together_and_counted(sim: KimiSimulator, tmp_path:
     assert "and 10 more" in message
 
 
-def test_faults_that_are_alike_are_told_once(sim: KimiSimulator, tmp_path: Path) -> None:
+def test_problems_that_are_alike_are_reported_once(sim: KimiSimulator, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", [request(f"r{n}", method="PUT") for n in range(30)])
     message = refusal_of(sim, input=source)
     assert "has 30 problems: line 1 (custom_id 'r0') must have method 'POST' (29 more alike)." in message
@@ -120,105 +120,112 @@ def test_a_list_over_1_mb_is_refused_with_the_numbers_and_the_ways_out(sim: Kimi
     assert "give its URI, or give a function" in message
 
 
-class TestTables:
-    def test_a_missing_column_is_named_with_those_there_are(self, sim: KimiSimulator, tmp_path: Path) -> None:
-        (tmp_path / "t.csv").write_text("id,body\n1,good\n")
-        message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="Classify: {text}")
-        assert "row 1 has no column 'text', which the prompt uses; it has 'id', 'body'" in message
-
-    def test_a_null_is_not_sent_as_the_word_none(self, sim: KimiSimulator, tmp_path: Path) -> None:
-        source = write_jsonl(tmp_path / "t.jsonl", [{"text": "a"}, {"text": None}])
-        assert "line 2 has null in column 'text'" in refusal_of(sim, input=source, prompt="{text}")
-
-    def test_a_repeated_key_is_named_with_both_places(self, sim: KimiSimulator, tmp_path: Path) -> None:
-        (tmp_path / "t.csv").write_text("id,text\n1,a\n2,b\n1,c\n")
-        message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}", key_column="id")
-        assert "row 3 (custom_id '1') repeats the custom_id of row 1;" in message
-
-    def test_ragged_rows(self, sim: KimiSimulator, tmp_path: Path) -> None:
-        (tmp_path / "t.csv").write_text("id,text\n1,a,extra\n2\n")
-        message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}")
-        assert "row 1 has more cells than the header has columns (it ends in line 2 of the file)" in message
-        assert "row 2 has fewer cells than the header has columns (it ends in line 3 of the file)" in message
-
-    def test_another_encoding(self, sim: KimiSimulator, tmp_path: Path) -> None:
-        (tmp_path / "t.csv").write_bytes("id,text\n1,很好\n".encode("gb18030"))
-        assert "is not UTF-8" in refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}")
-
-    @pytest.mark.parametrize(
-        ("content", "said"),
-        [
-            pytest.param('id,text\n1,"a\n', "is not valid CSV at line 2", id="an open quote"),
-            pytest.param('id,text\n1,"a"b\n', "is not valid CSV at line 2", id="text behind a quote"),
-            pytest.param("id,text,id\n1,a,2\n", "names the column 'id' twice", id="a repeated column"),
-        ],
-    )
-    def test_a_csv_file_that_is_none_is_refused_as_a_whole(
-        self, sim: KimiSimulator, tmp_path: Path, content: str, said: str
-    ) -> None:
-        (tmp_path / "t.csv").write_text(content)
-        for on_invalid_row in ("fail", "skip"):
-            message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}", on_invalid_row=on_invalid_row)
-            assert said in message
-            assert "fault" not in message
-
-    def test_a_table_without_a_prompt(self, sim: KimiSimulator, tmp_path: Path) -> None:
-        (tmp_path / "t.csv").write_text("id,text\n1,a\n")
-        message = refusal_of(sim, input=str(tmp_path / "t.csv"))
-        assert "t.csv' is a table." in message
-        assert "Pass prompt='... {column} ...', messages or body, to say what to ask about its rows." in message
-
-    def test_a_template_that_reaches_into_objects_is_only_a_column_name(self, sim: KimiSimulator) -> None:
-        message = refusal_of(sim, input=[{"text": "a"}], prompt="{text.__class__}")
-        assert "has no column 'text.__class__'" in message
-
-    @pytest.mark.parametrize("prompt", ["{", "{text", "{}", "{0}", "{text!r}"])
-    def test_a_template_that_is_not_valid(self, sim: KimiSimulator, prompt: str) -> None:
-        assert "prompt template" in refusal_of(sim, input=[{"text": "a"}], prompt=prompt)
+def test_a_missing_column_is_named_with_those_there_are(sim: KimiSimulator, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,body\n1,good\n")
+    message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="Classify: {text}")
+    assert "row 1 has no column 'text', which the prompt uses; it has 'id', 'body'" in message
 
 
-class TestParameters:
-    @pytest.mark.parametrize("window", ["11h", "8d", "24", "1w", "0h", "1.5d", "", "-1d", "24H"])
-    def test_a_window_outside_12_hours_to_7_days(self, sim: KimiSimulator, window: str) -> None:
-        message = refusal_of(sim, input=["hi"], completion_window=window)
-        assert f"completion_window is {window!r}" in message
-        assert "12h to 168h" in message
+def test_a_null_is_not_sent_as_the_word_none(sim: KimiSimulator, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "t.jsonl", [{"text": "a"}, {"text": None}])
+    assert "line 2 has null in column 'text'" in refusal_of(sim, input=source, prompt="{text}")
 
-    def test_more_than_16_metadata_pairs(self, sim: KimiSimulator) -> None:
-        message = refusal_of(sim, input=["hi"], metadata={f"k{n}": "v" for n in range(9)})
-        assert "has 9 pairs; a batch may have 16, of which 8 are this provider's" in message
 
-    def test_metadata_that_would_hide_ours(self, sim: KimiSimulator) -> None:
-        assert "which this provider sets" in refusal_of(sim, input=["hi"], metadata={"kimi_job_key": "x"})
+def test_a_repeated_key_is_named_with_both_places(sim: KimiSimulator, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,text\n1,a\n2,b\n1,c\n")
+    message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}", key_column="id")
+    assert "row 3 (custom_id '1') repeats the custom_id of row 1;" in message
 
-    @pytest.mark.parametrize("key", ["temperature", "top_p", "n", "presence_penalty", "frequency_penalty", "stream"])
-    def test_a_forbidden_parameter(self, sim: KimiSimulator, key: str) -> None:
-        """T53."""
-        assert f"request_params sets {key!r}" in refusal_of(sim, input=["hi"], request_params={key: True})
 
-    def test_an_unknown_connection(self, sim: KimiSimulator) -> None:
-        message = refusal_of(sim, input=["hi"], kimi_conn_id="kimi_absent")
-        assert "There is no Airflow connection 'kimi_absent'" in message
+def test_rows_of_a_csv_table_with_more_or_fewer_cells_are_refused(sim: KimiSimulator, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,text\n1,a,extra\n2\n")
+    message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}")
+    assert "row 1 has more cells than the header has columns (it ends in line 2 of the file)" in message
+    assert "row 2 has fewer cells than the header has columns (it ends in line 3 of the file)" in message
 
-    @pytest.mark.parametrize(
-        ("source", "said"),
-        [
-            pytest.param([], "is empty", id="empty list"),
-            pytest.param([""], "element 1 makes an empty prompt", id="empty prompt"),
-            pytest.param(["a", 7], "element 2 is a int", id="a number"),
-            pytest.param(
-                [{"text": "a"}], "element 1 is a table row, and nothing says how to ask", id="row without prompt"
-            ),
-            pytest.param(["half \ud800"], "element 1 holds half a character", id="lone surrogate"),
-            pytest.param(7, "input is a int", id="not an input"),
-            pytest.param(
-                "rows.xlsx", "ends in none of .jsonl, .jsonl.gz, .csv, .csv.gz, .parquet", id="another format"
-            ),
-            pytest.param("/nowhere/rows.jsonl", "does not exist", id="no such file"),
-        ],
-    )
-    def test_an_input_that_is_none(self, sim: KimiSimulator, source: object, said: str) -> None:
-        assert said in refusal_of(sim, input=source)
 
-    def test_prompts_beside_a_template(self, sim: KimiSimulator) -> None:
-        assert "element 1 is a str, but prompt is a template" in refusal_of(sim, input=["hi"], prompt="{text}")
+def test_a_csv_table_in_another_encoding_is_refused(sim: KimiSimulator, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("id,text\n1,很好\n".encode("gb18030"))
+    assert "is not UTF-8" in refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param('id,text\n1,"a\n', "is not valid CSV at line 2", id="an open quote"),
+        pytest.param('id,text\n1,"a"b\n', "is not valid CSV at line 2", id="text behind a quote"),
+        pytest.param("id,text,id\n1,a,2\n", "names the column 'id' twice", id="a repeated column"),
+    ],
+)
+def test_a_file_that_is_not_valid_csv_is_refused_as_a_whole(
+    sim: KimiSimulator, tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    for on_invalid_row in ("fail", "skip"):
+        message = refusal_of(sim, input=str(tmp_path / "t.csv"), prompt="{text}", on_invalid_row=on_invalid_row)
+        assert said in message
+        assert "problem" not in message
+
+
+def test_a_table_without_a_prompt_is_refused(sim: KimiSimulator, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,text\n1,a\n")
+    message = refusal_of(sim, input=str(tmp_path / "t.csv"))
+    assert "t.csv' is a table." in message
+    assert "Pass prompt='... {column} ...', messages or body, to say what to ask about its rows." in message
+
+
+def test_a_template_that_reaches_into_objects_is_only_a_column_name(sim: KimiSimulator) -> None:
+    message = refusal_of(sim, input=[{"text": "a"}], prompt="{text.__class__}")
+    assert "has no column 'text.__class__'" in message
+
+
+@pytest.mark.parametrize("prompt", ["{", "{text", "{}", "{0}", "{text!r}"])
+def test_a_template_that_is_not_valid_is_refused(sim: KimiSimulator, prompt: str) -> None:
+    assert "prompt template" in refusal_of(sim, input=[{"text": "a"}], prompt=prompt)
+
+
+@pytest.mark.parametrize("window", ["11h", "8d", "24", "1w", "0h", "1.5d", "", "-1d", "24H"])
+def test_a_window_outside_12_hours_to_7_days_is_refused(sim: KimiSimulator, window: str) -> None:
+    message = refusal_of(sim, input=["hi"], completion_window=window)
+    assert f"completion_window is {window!r}" in message
+    assert "12h to 168h" in message
+
+
+def test_more_than_16_metadata_pairs_are_refused(sim: KimiSimulator) -> None:
+    message = refusal_of(sim, input=["hi"], metadata={f"k{n}": "v" for n in range(9)})
+    assert "has 9 pairs; a batch may have 16, of which 8 are this provider's" in message
+
+
+def test_metadata_that_would_hide_ours_are_refused(sim: KimiSimulator) -> None:
+    assert "which this provider sets" in refusal_of(sim, input=["hi"], metadata={"kimi_job_key": "x"})
+
+
+@pytest.mark.parametrize("key", ["temperature", "top_p", "n", "presence_penalty", "frequency_penalty", "stream"])
+def test_a_forbidden_parameter_is_refused(sim: KimiSimulator, key: str) -> None:
+    assert f"request_params sets {key!r}" in refusal_of(sim, input=["hi"], request_params={key: True})
+
+
+def test_an_unknown_connection_is_refused(sim: KimiSimulator) -> None:
+    message = refusal_of(sim, input=["hi"], kimi_conn_id="kimi_absent")
+    assert "There is no Airflow connection 'kimi_absent'" in message
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        pytest.param([], "is empty", id="empty list"),
+        pytest.param([""], "element 1 makes an empty prompt", id="empty prompt"),
+        pytest.param(["a", 7], "element 2 is a int", id="a number"),
+        pytest.param([{"text": "a"}], "element 1 is a table row, and nothing says how to ask", id="row without prompt"),
+        pytest.param(["half \ud800"], "element 1 holds half a character", id="lone surrogate"),
+        pytest.param(7, "input is a int", id="not an input"),
+        pytest.param("rows.xlsx", "ends in none of .jsonl, .jsonl.gz, .csv, .csv.gz, .parquet", id="another format"),
+        pytest.param("/nowhere/rows.jsonl", "does not exist", id="no such file"),
+    ],
+)
+def test_an_input_that_holds_no_rows_is_refused(sim: KimiSimulator, source: object, said: str) -> None:
+    assert said in refusal_of(sim, input=source)
+
+
+def test_prompts_beside_a_template_are_refused(sim: KimiSimulator) -> None:
+    assert "element 1 is a str, but prompt is a template" in refusal_of(sim, input=["hi"], prompt="{text}")

@@ -61,77 +61,80 @@ def table(tmp_path: Path) -> list[dict[str, Any]]:
     ]
 
 
-class TestBase64:
-    def test_puts_images_into_the_request(
-        self, sim: KimiSimulator, tmp_path: Path, table: list[dict[str, Any]]
-    ) -> None:
-        created = create(input=table)
-        png, jpeg = data_url("image/png", PNG), data_url("image/jpeg", JPEG)
-        assert uploaded_urls(sim) == [[png], [jpeg], [png, jpeg]]
-        assert uploads(sim) == 1
-        assert statuses(sim, tmp_path / "out", created) == ["succeeded"] * 3
-
-    def test_passes_addresses_on_that_the_platform_knows(self, sim: KimiSimulator) -> None:
-        url = data_url("image/png", PNG)
-        create(input=[{"text": "What is it?", "photo": address} for address in (url, "ms://file_1")])
-        assert uploaded_urls(sim) == [[url], ["ms://file_1"]]
-
-    @pytest.mark.parametrize("nothing", [None, "", []])
-    def test_asks_without_an_image_where_there_is_none(self, sim: KimiSimulator, nothing: object) -> None:
-        create(input=[{"text": "What is it?", "photo": nothing}])
-        (file_id,) = sim.file_ids("batch")
-        messages = json.loads(sim.file_content(file_id))["body"]["messages"]
-        assert messages == [{"role": "user", "content": "What is it?"}]
+def test_base64_puts_images_into_the_request(sim: KimiSimulator, tmp_path: Path, table: list[dict[str, Any]]) -> None:
+    created = create(input=table)
+    png, jpeg = data_url("image/png", PNG), data_url("image/jpeg", JPEG)
+    assert uploaded_urls(sim) == [[png], [jpeg], [png, jpeg]]
+    assert uploads(sim) == 1
+    assert statuses(sim, tmp_path / "out", created) == ["succeeded"] * 3
 
 
-class TestUpload:
-    def test_sends_each_different_image_once_and_names_it(
-        self, sim: KimiSimulator, tmp_path: Path, table: list[dict[str, Any]]
-    ) -> None:
-        created = create(input=table, media="upload")
-        stored = {sim.file_content(file_id): f"ms://{file_id}" for file_id in sim.file_ids("image")}
-        assert set(stored) == {PNG, JPEG}
-        assert len(sim.file_ids("image")) == 2
-        assert uploaded_urls(sim) == [[stored[PNG]], [stored[JPEG]], [stored[PNG], stored[JPEG]]]
-        assert statuses(sim, tmp_path / "out", created) == ["succeeded"] * 3
+def test_base64_passes_addresses_on_that_the_platform_knows(sim: KimiSimulator) -> None:
+    url = data_url("image/png", PNG)
+    create(input=[{"text": "What is it?", "photo": address} for address in (url, "ms://file_1")])
+    assert uploaded_urls(sim) == [[url], ["ms://file_1"]]
 
-    def test_sends_images_before_the_batch_file_that_names_them(
-        self, sim: KimiSimulator, table: list[dict[str, Any]]
-    ) -> None:
+
+@pytest.mark.parametrize("nothing", [None, "", []])
+def test_a_row_without_an_image_is_asked_without_one(sim: KimiSimulator, nothing: object) -> None:
+    create(input=[{"text": "What is it?", "photo": nothing}])
+    (file_id,) = sim.file_ids("batch")
+    messages = json.loads(sim.file_content(file_id))["body"]["messages"]
+    assert messages == [{"role": "user", "content": "What is it?"}]
+
+
+def test_an_upload_sends_each_different_image_once_and_names_it(
+    sim: KimiSimulator, tmp_path: Path, table: list[dict[str, Any]]
+) -> None:
+    created = create(input=table, media="upload")
+    stored = {sim.file_content(file_id): f"ms://{file_id}" for file_id in sim.file_ids("image")}
+    assert set(stored) == {PNG, JPEG}
+    assert len(sim.file_ids("image")) == 2
+    assert uploaded_urls(sim) == [[stored[PNG]], [stored[JPEG]], [stored[PNG], stored[JPEG]]]
+    assert statuses(sim, tmp_path / "out", created) == ["succeeded"] * 3
+
+
+def test_an_upload_sends_images_before_the_batch_file_that_names_them(
+    sim: KimiSimulator, table: list[dict[str, Any]]
+) -> None:
+    create(input=table, media="upload")
+    assert [call.name for call in sim.journal] == [
+        *("list_batches", "list_models", "list_files", "list_files"),
+        *("upload_file", "upload_file", "upload_file", "create_batch"),
+        "list_batches",
+    ]
+
+
+def test_an_upload_is_not_repeated_after_a_create_that_was_refused(
+    sim: KimiSimulator, table: list[dict[str, Any]]
+) -> None:
+    sim.inject("create_batch", status=400, error_type="invalid_request_error", message="Invalid request: no")
+    with pytest.raises(AirflowFailException, match="Invalid request: no"):
         create(input=table, media="upload")
-        assert [call.name for call in sim.journal] == [
-            *("list_batches", "list_models", "list_files", "list_files"),
-            *("upload_file", "upload_file", "upload_file", "create_batch"),
-            "list_batches",
-        ]
+    images = sim.file_ids("image")
+    create(input=table, media="upload")
+    assert sim.file_ids("image") == images
+    assert len(sim.batches) == 1
+    assert uploaded_urls(sim)[0] == [f"ms://{images[0]}"]
 
-    def test_is_not_repeated_after_a_create_that_was_refused(
-        self, sim: KimiSimulator, table: list[dict[str, Any]]
-    ) -> None:
-        sim.inject("create_batch", status=400, error_type="invalid_request_error", message="Invalid request: no")
-        with pytest.raises(AirflowFailException, match="Invalid request: no"):
-            create(input=table, media="upload")
-        images = sim.file_ids("image")
-        create(input=table, media="upload")
-        assert sim.file_ids("image") == images
-        assert len(sim.batches) == 1
-        assert uploaded_urls(sim)[0] == [f"ms://{images[0]}"]
 
-    def test_is_not_repeated_where_the_batch_exists(self, sim: KimiSimulator, table: list[dict[str, Any]]) -> None:
-        first = create(input=table, media="upload")
-        sent = uploads(sim)
-        assert create(input=table, media="upload").value == first.value
-        assert uploads(sim) == sent
+def test_an_upload_is_not_repeated_if_the_batch_exists(sim: KimiSimulator, table: list[dict[str, Any]]) -> None:
+    first = create(input=table, media="upload")
+    sent = uploads(sim)
+    assert create(input=table, media="upload").value == first.value
+    assert uploads(sim) == sent
 
-    def test_of_videos_has_their_own_purpose(self, sim: KimiSimulator) -> None:
-        create(input=[{"text": "What is it?", "photo": PNG, "film": MP4}], video_column="film", media="upload")
-        (image,), (video,) = sim.file_ids("image"), sim.file_ids("video")
-        assert uploaded_urls(sim) == [[f"ms://{image}", f"ms://{video}"]]
 
-    def test_does_not_begin_while_one_row_is_at_fault(self, sim: KimiSimulator, table: list[dict[str, Any]]) -> None:
-        with pytest.raises(AirflowFailException, match="Nothing was sent"):
-            create(input=[*table, {"text": "What is it?", "photo": b"no image"}], media="upload")
-        assert sim.journal == []
+def test_an_upload_of_videos_has_their_own_purpose(sim: KimiSimulator) -> None:
+    create(input=[{"text": "What is it?", "photo": PNG, "film": MP4}], video_column="film", media="upload")
+    (image,), (video,) = sim.file_ids("image"), sim.file_ids("video")
+    assert uploaded_urls(sim) == [[f"ms://{image}", f"ms://{video}"]]
+
+
+def test_an_upload_does_not_start_while_one_row_has_a_problem(sim: KimiSimulator, table: list[dict[str, Any]]) -> None:
+    with pytest.raises(AirflowFailException, match="Nothing was sent"):
+        create(input=[*table, {"text": "What is it?", "photo": b"no image"}], media="upload")
+    assert sim.journal == []
 
 
 @pytest.mark.parametrize("media", ["base64", "upload"])
@@ -146,7 +149,7 @@ class TestUpload:
         pytest.param(7, "that is a int", id="a number"),
     ],
 )
-def test_what_is_no_image_is_refused_by_its_row(sim: KimiSimulator, media: Any, value: object, said: str) -> None:
+def test_what_is_not_an_image_is_refused_by_its_row(sim: KimiSimulator, media: Any, value: object, said: str) -> None:
     rows = [{"text": "What is it?", "photo": PNG}, {"text": "What is it?", "photo": value}]
     with pytest.raises(AirflowFailException) as caught:
         create(input=rows, media=media)

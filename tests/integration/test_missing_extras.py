@@ -31,7 +31,7 @@ EXTRA = "pip install 'airflow-provider-kimi[s3]'"
 
 
 @pytest.mark.parametrize("missing", [pytest.param(S3FS, id="s3fs"), pytest.param(AMAZON, id="the amazon provider")])
-def test_s3_names_its_extra(tmp_path: Path, missing: tuple[str, ...]) -> None:
+def test_a_missing_s3_extra_is_named(tmp_path: Path, missing: tuple[str, ...]) -> None:
     program = f"""{PROGRAM}
 attempt("s3://conn@bucket/rows.jsonl")
 attempt("s3://conn@bucket/rows/*.csv")
@@ -53,7 +53,7 @@ except KimiInputError as error:
         assert "Nothing was sent." in message
 
 
-def test_parquet_names_its_extra(tmp_path: Path) -> None:
+def test_a_missing_parquet_extra_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
     program = f"{PROGRAM}\nattempt({str(tmp_path / 'rows.parquet')!r})\n"
     message = run_without(PYARROW, program, tmp_path).strip().splitlines()[-1]

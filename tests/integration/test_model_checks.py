@@ -39,99 +39,108 @@ def uploaded_body(sim: KimiSimulator) -> dict[str, Any]:
     return body
 
 
-class TestARetiredModel:
-    @pytest.mark.parametrize("model", ["moonshot-v1-8k", "kimi-k2.5", "kimi-k2-0905-preview", "kimi-latest"])
-    def test_is_refused_with_its_date_before_the_first_call(self, sim: KimiSimulator, model: str) -> None:
-        message = refusal_of(input=["hi"], model=model)
-        assert f"Model {model!r} was retired on " in message
-        assert "Models that can be batched: kimi-k2.6, kimi-k2.7-code." in message
-        assert sim.journal == []
-
-    def test_is_found_in_ready_requests_too(self, sim: KimiSimulator, tmp_path: Path) -> None:
-        body = {"model": "kimi-k2.5", "messages": [{"role": "user", "content": "hi"}]}
-        source = write_jsonl(tmp_path / "in.jsonl", [request(body=body)])
-        assert "Model 'kimi-k2.5' was retired" in refusal_of(input=source)
-        assert sim.journal == []
-
-    def test_is_sent_where_nothing_is_to_be_checked(self, sim: KimiSimulator) -> None:
-        create(input=["hi"], model="kimi-k2.5", parameter_check="off")
-        assert uploaded_body(sim)["model"] == "kimi-k2.5"
-        assert "list_models" not in [call.name for call in sim.journal]
+@pytest.mark.parametrize("model", ["moonshot-v1-8k", "kimi-k2.5", "kimi-k2-0905-preview", "kimi-latest"])
+def test_a_retired_model_is_refused_with_its_date_before_the_first_call(sim: KimiSimulator, model: str) -> None:
+    message = refusal_of(input=["hi"], model=model)
+    assert f"Model {model!r} was retired on " in message
+    assert "Models that can be batched: kimi-k2.6, kimi-k2.7-code." in message
+    assert sim.journal == []
 
 
-class TestAnUnknownModel:
-    def test_is_refused_with_the_nearest_that_there_are(self, sim: KimiSimulator) -> None:
-        message = refusal_of(input=["hi"], model="kimi-k2.7-cod")
-        assert "Model 'kimi-k2.7-cod' is not among the 4 models" in message
-        assert "The nearest: kimi-k2.7-code, " in message
-        assert [call.name for call in sim.journal] == ["list_batches", "list_models"]
-
-    @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 404}, {"drop": True}])
-    def test_goes_on_with_a_warning_where_nobody_can_tell(
-        self, sim: KimiSimulator, hook: KimiHook, fault: dict[str, Any]
-    ) -> None:
-        sim.inject("list_models", **fault)
-        log = LogRecord()
-        submit(hook, order(["hi"], model="kimi-k9"), ATTEMPT, log)
-        assert any("Whether the platform has model 'kimi-k9' could not be asked" in line for line in log.warnings)
-        assert len(sim.batches) == 1
+def test_a_retired_model_is_found_in_ready_requests_too(sim: KimiSimulator, tmp_path: Path) -> None:
+    body = {"model": "kimi-k2.5", "messages": [{"role": "user", "content": "hi"}]}
+    source = write_jsonl(tmp_path / "in.jsonl", [request(body=body)])
+    assert "Model 'kimi-k2.5' was retired" in refusal_of(input=source)
+    assert sim.journal == []
 
 
-class TestAParameterThatTheModelRefuses:
-    def test_is_taken_out_if_told_so(self, sim: KimiSimulator) -> None:
-        create(input=["hi"], request_params={**SAMPLING, "max_completion_tokens": 8000}, parameter_check="drop")
-        assert uploaded_body(sim) == {
-            "model": "kimi-k2.6",
-            "messages": [{"role": "user", "content": "hi"}],
-            "max_completion_tokens": 8000,
-        }
-
-    def test_is_taken_out_of_ready_requests_and_nothing_else_of_them(self, sim: KimiSimulator, tmp_path: Path) -> None:
-        body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "好 \u2028"}], "stop": ["x"]}
-        source = write_jsonl(tmp_path / "in.jsonl", [request(body={**body, **SAMPLING})])
-        create(input=source, parameter_check="drop")
-        assert uploaded_body(sim) == body
-
-    def test_is_told_where_it_is_taken_out(self, hook: KimiHook, tmp_path: Path) -> None:
-        rules = ParameterRules("drop")
-        log = LogRecord()
-        submit(hook, order(["hi"], request_params={"top_p": 1}, rules=rules), ATTEMPT, log)
-        body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}], "n": 1}
-        ready = write_jsonl(tmp_path / "in.jsonl", [request("a", body=body), request("b"), request("c", body=body)])
-        submit(hook, order(ready, rules=rules, reuse="never"), ATTEMPT, log)
-        assert "'top_p' is taken out of every request, because the model does not take it" in log.warnings
-        assert "2 rows: 'n' is taken out, because the model does not take it" in log.warnings
-
-    def test_is_sent_if_told_so(self, sim: KimiSimulator) -> None:
-        create(input=["hi"], request_params=SAMPLING, parameter_check="off")
-        assert uploaded_body(sim).items() >= SAMPLING.items()
-
-    def test_is_sent_where_a_rule_of_the_user_lifts_the_published_one(self, sim: KimiSimulator) -> None:
-        create(input=["hi"], request_params=SAMPLING, parameter_rules={"*": {"temperature": None, "top_p": None}})
-        assert uploaded_body(sim).items() >= SAMPLING.items()
+def test_a_retired_model_is_sent_if_nothing_is_to_be_checked(sim: KimiSimulator) -> None:
+    create(input=["hi"], model="kimi-k2.5", parameter_check="off")
+    assert uploaded_body(sim)["model"] == "kimi-k2.5"
+    assert "list_models" not in [call.name for call in sim.journal]
 
 
-class TestThinking:
-    @pytest.mark.parametrize("thinking", ["enabled", "disabled"])
-    def test_is_asked_for_in_every_request(self, sim: KimiSimulator, thinking: Any) -> None:
-        create(input=["hi"], thinking=thinking)
-        assert uploaded_body(sim)["thinking"] == {"type": thinking}
+def test_an_unknown_model_is_refused_with_the_nearest_that_there_are(sim: KimiSimulator) -> None:
+    message = refusal_of(input=["hi"], model="kimi-k2.7-cod")
+    assert "Model 'kimi-k2.7-cod' is not among the 4 models" in message
+    assert "The nearest: kimi-k2.7-code, " in message
+    assert [call.name for call in sim.journal] == ["list_batches", "list_models"]
 
-    def test_is_left_to_the_model_if_nothing_is_said(self, sim: KimiSimulator) -> None:
-        create(input=["hi"])
-        assert "thinking" not in uploaded_body(sim)
 
-    def test_cannot_be_turned_off_where_the_model_always_thinks(self, sim: KimiSimulator) -> None:
-        message = refusal_of(input=["hi"], model="kimi-k2.7-code", thinking="disabled")
-        assert "this model always thinks" in message
-        assert sim.journal == []
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 404}, {"drop": True}])
+def test_an_unknown_model_goes_on_with_a_warning_if_the_list_cannot_be_read(
+    sim: KimiSimulator, hook: KimiHook, fault: dict[str, Any]
+) -> None:
+    sim.inject("list_models", **fault)
+    log = LogRecord()
+    submit(hook, order(["hi"], model="kimi-k9"), ATTEMPT, log)
+    assert any("Whether the platform has model 'kimi-k9' could not be asked" in line for line in log.warnings)
+    assert len(sim.batches) == 1
 
-    def test_beside_a_forced_tool_call_is_refused(self, sim: KimiSimulator) -> None:
-        assert "turn thinking off" in refusal_of(input=["hi"], request_params={"tool_choice": "required"})
-        create(input=["hi"], request_params={"tool_choice": "required"}, thinking="disabled")
-        assert uploaded_body(sim)["tool_choice"] == "required"
 
-    def test_with_a_small_cap_is_warned_about(self, hook: KimiHook) -> None:
-        log = LogRecord()
-        submit(hook, order(["hi"], request_params={"max_completion_tokens": 64}), ATTEMPT, log)
-        assert any("max_completion_tokens covers thinking as well as the answer" in line for line in log.warnings)
+def test_a_parameter_that_the_model_refuses_is_taken_out_if_the_user_says_so(sim: KimiSimulator) -> None:
+    create(input=["hi"], request_params={**SAMPLING, "max_completion_tokens": 8000}, parameter_check="drop")
+    assert uploaded_body(sim) == {
+        "model": "kimi-k2.6",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_completion_tokens": 8000,
+    }
+
+
+def test_a_parameter_is_taken_out_of_ready_requests_and_nothing_else_of_them(
+    sim: KimiSimulator, tmp_path: Path
+) -> None:
+    body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "好 \u2028"}], "stop": ["x"]}
+    source = write_jsonl(tmp_path / "in.jsonl", [request(body={**body, **SAMPLING})])
+    create(input=source, parameter_check="drop")
+    assert uploaded_body(sim) == body
+
+
+def test_a_parameter_that_is_taken_out_is_logged(hook: KimiHook, tmp_path: Path) -> None:
+    rules = ParameterRules("drop")
+    log = LogRecord()
+    submit(hook, order(["hi"], request_params={"top_p": 1}, rules=rules), ATTEMPT, log)
+    body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}], "n": 1}
+    ready = write_jsonl(tmp_path / "in.jsonl", [request("a", body=body), request("b"), request("c", body=body)])
+    submit(hook, order(ready, rules=rules, reuse="never"), ATTEMPT, log)
+    assert "'top_p' is taken out of every request, because the model does not take it" in log.warnings
+    assert "2 rows: 'n' is taken out, because the model does not take it" in log.warnings
+
+
+def test_a_parameter_that_the_model_refuses_is_sent_if_the_user_says_so(sim: KimiSimulator) -> None:
+    create(input=["hi"], request_params=SAMPLING, parameter_check="off")
+    assert uploaded_body(sim).items() >= SAMPLING.items()
+
+
+def test_a_parameter_is_sent_if_a_rule_of_the_user_lifts_the_published_one(sim: KimiSimulator) -> None:
+    create(input=["hi"], request_params=SAMPLING, parameter_rules={"*": {"temperature": None, "top_p": None}})
+    assert uploaded_body(sim).items() >= SAMPLING.items()
+
+
+@pytest.mark.parametrize("thinking", ["enabled", "disabled"])
+def test_thinking_is_asked_for_in_every_request(sim: KimiSimulator, thinking: Any) -> None:
+    create(input=["hi"], thinking=thinking)
+    assert uploaded_body(sim)["thinking"] == {"type": thinking}
+
+
+def test_thinking_is_left_to_the_model_if_it_is_not_given(sim: KimiSimulator) -> None:
+    create(input=["hi"])
+    assert "thinking" not in uploaded_body(sim)
+
+
+def test_thinking_cannot_be_turned_off_if_the_model_always_thinks(sim: KimiSimulator) -> None:
+    message = refusal_of(input=["hi"], model="kimi-k2.7-code", thinking="disabled")
+    assert "this model always thinks" in message
+    assert sim.journal == []
+
+
+def test_thinking_beside_a_forced_tool_call_is_refused(sim: KimiSimulator) -> None:
+    assert "turn thinking off" in refusal_of(input=["hi"], request_params={"tool_choice": "required"})
+    create(input=["hi"], request_params={"tool_choice": "required"}, thinking="disabled")
+    assert uploaded_body(sim)["tool_choice"] == "required"
+
+
+def test_thinking_with_a_small_cap_is_warned_of(hook: KimiHook) -> None:
+    log = LogRecord()
+    submit(hook, order(["hi"], request_params={"max_completion_tokens": 64}), ATTEMPT, log)
+    assert any("max_completion_tokens covers thinking as well as the answer" in line for line in log.warnings)

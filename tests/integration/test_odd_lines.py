@@ -1,4 +1,4 @@
-"""T42: one line that nobody can read costs its own row and no other."""
+"""One line that nobody can read costs its own row and no other."""
 
 from pathlib import Path
 
@@ -43,69 +43,74 @@ UNREADABLE_ROW = Row(
 )
 
 
-class TestALineOfWhichOnlyTheNameCanBeRead:
-    @pytest.mark.parametrize("line", NAMED)
-    def test_is_a_failed_row_of_that_name(self, line: bytes) -> None:
-        assert id_of(line) == "a"
-        assert read_row(line) == UNREADABLE_ROW
-
-    @pytest.mark.parametrize("line", NAMED)
-    def test_is_found_among_the_others(self, line: bytes, tmp_path: Path) -> None:
-        before, behind = output_line("0"), output_line("b", body=answer_body("behind"))
-        (tmp_path / "output").write_bytes(b"\n".join([before, line.rstrip(), behind]))
-        with answer_files(tmp_path / "output") as answers:
-            assert answers.take("a") == UNREADABLE_ROW
-            row = answers.take("b")
-            assert row is not None
-            assert row.content == "behind"
-            assert (list(answers.left_ids()), answers.unreadable, answers.duplicates) == (["0"], 0, 0)
+@pytest.mark.parametrize("line", NAMED)
+def test_a_line_of_which_only_the_name_can_be_read_is_a_failed_row_of_that_name(line: bytes) -> None:
+    assert id_of(line) == "a"
+    assert read_row(line) == UNREADABLE_ROW
 
 
-class TestALineThatIsNestedTooDeeply:
-    @pytest.mark.parametrize("line", NESTED)
-    def test_has_no_name(self, line: bytes) -> None:
-        assert id_of(line) is None
+@pytest.mark.parametrize("line", NAMED)
+def test_a_line_of_which_only_the_name_can_be_read_is_found_among_the_others(line: bytes, tmp_path: Path) -> None:
+    before, behind = output_line("0"), output_line("b", body=answer_body("behind"))
+    (tmp_path / "output").write_bytes(b"\n".join([before, line.rstrip(), behind]))
+    with answer_files(tmp_path / "output") as answers:
+        assert answers.take("a") == UNREADABLE_ROW
+        row = answers.take("b")
+        assert row is not None
+        assert row.content == "behind"
+        assert (list(answers.left_ids()), answers.unreadable, answers.duplicates) == (["0"], 0, 0)
 
-    @pytest.mark.parametrize("line", NESTED)
-    def test_is_not_taken_for_the_end_of_a_file_that_was_cut(self, line: bytes) -> None:
-        assert is_whole(line)
 
-    @pytest.mark.parametrize("line", NESTED)
-    def test_among_answers_costs_no_other(self, line: bytes, tmp_path: Path) -> None:
-        (tmp_path / "output").write_bytes(line + b"\n" + output_line("b"))
-        with answer_files(tmp_path / "output") as answers:
-            assert (list(answers.left_ids()), answers.unreadable) == (["b"], 1)
-            row = answers.take("b")
-            assert row is not None
-            assert row.status == "succeeded"
+@pytest.mark.parametrize("line", NESTED)
+def test_a_line_that_is_nested_too_deeply_has_no_name(line: bytes) -> None:
+    assert id_of(line) is None
 
-    def test_behind_its_name_is_a_failed_row(self, tmp_path: Path) -> None:
-        (tmp_path / "output").write_bytes(NESTED_BEHIND_A_NAME + b"\n" + output_line("b"))
-        with answer_files(tmp_path / "output") as answers:
-            assert answers.take("a") == UNREADABLE_ROW
-            assert (list(answers.left_ids()), answers.unreadable) == (["b"], 0)
 
-    @pytest.mark.parametrize("line", NESTED)
-    def test_among_requests_is_a_fault_of_its_line(self, line: bytes) -> None:
-        check = RequestCheck(None, ParameterRules())
+@pytest.mark.parametrize("line", NESTED)
+def test_a_line_that_is_nested_too_deeply_is_not_taken_for_the_end_of_a_file_that_was_cut(line: bytes) -> None:
+    assert is_whole(line)
+
+
+@pytest.mark.parametrize("line", NESTED)
+def test_a_line_that_is_nested_too_deeply_among_answers_costs_no_other(line: bytes, tmp_path: Path) -> None:
+    (tmp_path / "output").write_bytes(line + b"\n" + output_line("b"))
+    with answer_files(tmp_path / "output") as answers:
+        assert (list(answers.left_ids()), answers.unreadable) == (["b"], 1)
+        row = answers.take("b")
+        assert row is not None
+        assert row.status == "succeeded"
+
+
+def test_a_line_that_is_nested_too_deeply_after_its_name_is_a_failed_row(tmp_path: Path) -> None:
+    (tmp_path / "output").write_bytes(NESTED_BEHIND_A_NAME + b"\n" + output_line("b"))
+    with answer_files(tmp_path / "output") as answers:
+        assert answers.take("a") == UNREADABLE_ROW
+        assert (list(answers.left_ids()), answers.unreadable) == (["b"], 0)
+
+
+@pytest.mark.parametrize("line", NESTED)
+def test_a_request_that_is_nested_too_deeply_is_a_problem_of_its_line(line: bytes) -> None:
+    check = RequestCheck(None, ParameterRules())
+    with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
+        check.passed(line)
+    assert check.passed(request_line("b"))[0] == "b"
+
+
+@pytest.mark.parametrize("key", ["user", "messages", "model"])
+def test_a_body_that_is_nested_too_deeply_is_a_problem_of_its_line(key: str) -> None:
+    line = request_line(body={"model": "m", "messages": [{"role": "user", "content": "hi"}], key: "?"})
+    for deep in (b"[" * DEPTH + b"]" * DEPTH, b'{"a":' * DEPTH + b"1" + b"}" * DEPTH):
         with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
-            check.passed(line)
-        assert check.passed(request_line("b"))[0] == "b"
+            RequestCheck(None, ParameterRules()).passed(line.replace(b'"?"', deep))
 
-    @pytest.mark.parametrize("key", ["user", "messages", "model"])
-    def test_within_a_body_is_a_fault_of_its_line(self, key: str) -> None:
-        line = request_line(body={"model": "m", "messages": [{"role": "user", "content": "hi"}], key: "?"})
-        for deep in (b"[" * DEPTH + b"]" * DEPTH, b'{"a":' * DEPTH + b"1" + b"}" * DEPTH):
-            with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
-                RequestCheck(None, ParameterRules()).passed(line.replace(b'"?"', deep))
 
-    @pytest.mark.parametrize("line", NESTED)
-    def test_in_a_table_is_a_fault_of_its_line(self, line: bytes, tmp_path: Path) -> None:
-        path = tmp_path / "in.jsonl"
-        path.write_bytes(b'{"a": 1}\n' + line + b'\n{"a": 3}\n')
-        source = Input(str(path))
-        assert list(source) == [InputRow({"a": 1}), InputRow(line, "is nested too deeply"), InputRow({"a": 3})]
-        assert source.place(2) == "line 2"
+@pytest.mark.parametrize("line", NESTED)
+def test_a_table_row_that_is_nested_too_deeply_is_a_problem_of_its_line(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + line + b'\n{"a": 3}\n')
+    source = Input(str(path))
+    assert list(source) == [InputRow({"a": 1}), InputRow(line, "is nested too deeply"), InputRow({"a": 3})]
+    assert source.place(2) == "line 2"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ class TestALineThatIsNestedTooDeeply:
     ids=["open lists", "lists", "objects"],
 )
 @pytest.mark.parametrize("status_code", [200, 400])
-def test_a_body_whose_text_is_nested_too_deeply_is_no_answer(body: str, status_code: int) -> None:
+def test_a_body_whose_text_is_nested_too_deeply_is_not_an_answer(body: str, status_code: int) -> None:
     row = read_row(output_line("a", response={"status_code": status_code, "body": body}))
     assert (row.custom_id, row.status, row.error_code, row.content) == ("a", "failed", "no_answer", None)
 
@@ -122,21 +127,21 @@ def test_a_body_whose_text_is_nested_too_deeply_is_no_answer(body: str, status_c
 @pytest.mark.parametrize(
     "body", ['{"choices":[{}],"x":' + "9" * 5000 + "}", '{"x":' + "9" * 5000 + "}"], ids=["choices", "none"]
 )
-def test_a_body_whose_text_holds_a_number_of_many_digits_is_no_answer(body: str) -> None:
+def test_a_body_whose_text_holds_a_number_of_many_digits_is_not_an_answer(body: str) -> None:
     row = read_row(output_line("a", response={"status_code": 200, "body": body}))
     assert (row.custom_id, row.status, row.error_code, row.content) == ("a", "failed", "no_answer", None)
 
 
-class TestARequestThatHoldsItself:
-    def test_cannot_be_encoded(self) -> None:
-        loop: list[object] = []
-        loop.append(loop)
-        for request in (loop, {"body": loop}):
-            with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
-                encode(request)
-
-    def test_is_a_fault_of_its_row(self) -> None:
-        chat: dict[str, object] = {"role": "user"}
-        chat["content"] = [chat]
+def test_a_request_that_holds_itself_cannot_be_encoded() -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    for request in (loop, {"body": loop}):
         with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
-            Recipe("kimi-k2.6").way.line([chat], "a")
+            encode(request)
+
+
+def test_a_request_that_holds_itself_is_a_problem_of_its_row() -> None:
+    chat: dict[str, object] = {"role": "user"}
+    chat["content"] = [chat]
+    with pytest.raises(RowProblem, match=r"^is nested too deeply$"):
+        Recipe("kimi-k2.6").way.line([chat], "a")

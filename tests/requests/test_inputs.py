@@ -26,79 +26,84 @@ def rows() -> Iterator[dict[str, int]]:
 ROWS = [InputRow({"a": 1}), InputRow({"a": 2})]
 
 
-class TestAList:
-    @pytest.mark.parametrize("source", [["a", {"b": 1}], ("a", {"b": 1})], ids=["list", "tuple"])
-    def test_its_elements_are_numbered(self, source: object) -> None:
-        given = Input(source)
-        assert list(given) == [InputRow("a"), InputRow({"b": 1})]
-        assert [given.place(1), given.place(2)] == ["element 1", "element 2"]
-
-    def test_an_empty_one_has_none(self) -> None:
-        assert list(Input([])) == []
-
-    @pytest.mark.parametrize("element", ["x" * 999, {"a": "x" * 991}, [{"a": "x" * 989}]], ids=["text", "row", "chat"])
-    def test_that_is_too_large_for_an_argument_is_refused(self, element: object) -> None:
-        fitting = MAX_INLINE_BYTES // 999
-        assert len(list(Input([element] * fitting))) == fitting
-        with pytest.raises(KimiInputError, match=r"^input is a list of 1,002 elements and over 1,000,000 bytes\."):
-            list(Input([element] * (fitting + 1)))
-
-    def test_is_read_though_an_element_is_no_json(self) -> None:
-        loop: list[object] = []
-        loop.append(loop)
-        given = [object(), "\ud800", loop, {"a": 1}]
-        assert [item.value for item in Input(given)] == given
+@pytest.mark.parametrize("source", [["a", {"b": 1}], ("a", {"b": 1})], ids=["list", "tuple"])
+def test_the_elements_of_a_list_are_numbered(source: object) -> None:
+    given = Input(source)
+    assert list(given) == [InputRow("a"), InputRow({"b": 1})]
+    assert [given.place(1), given.place(2)] == ["element 1", "element 2"]
 
 
-class TestAFunctionOrAnIterator:
-    @pytest.mark.parametrize(
-        "source",
-        [
-            pytest.param(rows, id="generator function"),
-            pytest.param(lambda: [{"a": 1}, {"a": 2}], id="function that returns a list"),
-            pytest.param(lambda: {"x": {"a": 1}, "y": {"a": 2}}.values(), id="or a view"),
-            pytest.param(functools.partial(rows), id="partial"),
-            pytest.param(rows(), id="generator"),
-            pytest.param(iter([{"a": 1}, {"a": 2}]), id="iterator"),
-        ],
-    )
-    def test_gives_elements(self, source: object) -> None:
-        given = Input(source)
-        assert list(given) == ROWS
-        assert given.place(2) == "element 2"
+def test_an_empty_list_has_no_elements() -> None:
+    assert list(Input([])) == []
 
-    def test_is_called_anew_for_every_reading(self) -> None:
-        given = Input(rows)
-        assert list(given) == list(given) == ROWS
 
-    def test_is_asked_no_further_than_needed(self) -> None:
-        """T51: a large table is a stream."""
+@pytest.mark.parametrize("element", ["x" * 999, {"a": "x" * 991}, [{"a": "x" * 989}]], ids=["text", "row", "chat"])
+def test_a_list_that_is_too_large_for_an_argument_is_refused(element: object) -> None:
+    fitting = MAX_INLINE_BYTES // 999
+    assert len(list(Input([element] * fitting))) == fitting
+    with pytest.raises(KimiInputError, match=r"^input is a list of 1,002 elements and over 1,000,000 bytes\."):
+        list(Input([element] * (fitting + 1)))
 
-        def endless() -> Iterator[str]:
-            while True:
-                yield "x"
 
-        items = iter(Input(endless))
-        assert [next(items), next(items)] == [InputRow("x"), InputRow("x")]
+def test_a_list_is_read_though_json_cannot_hold_one_of_its_elements() -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    given = [object(), "\ud800", loop, {"a": 1}]
+    assert [item.value for item in Input(given)] == given
 
-    @pytest.mark.parametrize("as_list", [True, False])
-    def test_may_give_more_than_an_argument_may_hold(self, as_list: bool) -> None:
-        """What a function returns is stored nowhere."""
-        count = 2 * MAX_INLINE_BYTES // 1000
 
-        def many() -> list[str] | Iterator[str]:
-            texts = ("x" * 1000 for _ in range(count))
-            return list(texts) if as_list else texts
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(rows, id="generator function"),
+        pytest.param(lambda: [{"a": 1}, {"a": 2}], id="function that returns a list"),
+        pytest.param(lambda: {"x": {"a": 1}, "y": {"a": 2}}.values(), id="or a view"),
+        pytest.param(functools.partial(rows), id="partial"),
+        pytest.param(rows(), id="generator"),
+        pytest.param(iter([{"a": 1}, {"a": 2}]), id="iterator"),
+    ],
+)
+def test_a_function_or_an_iterator_gives_rows(source: object) -> None:
+    given = Input(source)
+    assert list(given) == ROWS
+    assert given.place(2) == "element 2"
 
-        assert sum(1 for _ in Input(many)) == count
 
-    def test_keeps_its_own_error(self) -> None:
-        def failing() -> Iterator[str]:
-            yield "a"
-            raise ConnectionError("the database is away")
+def test_a_function_is_called_again_for_every_reading() -> None:
+    given = Input(rows)
+    assert list(given) == list(given) == ROWS
 
-        with pytest.raises(ConnectionError, match="the database is away"):
-            list(Input(failing))
+
+def test_a_function_is_asked_for_no_more_rows_than_needed() -> None:
+    """A large table is a stream."""
+
+    def endless() -> Iterator[str]:
+        while True:
+            yield "x"
+
+    items = iter(Input(endless))
+    assert [next(items), next(items)] == [InputRow("x"), InputRow("x")]
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_a_function_may_give_more_than_an_argument_may_hold(as_list: bool) -> None:
+    """What a function returns is stored nowhere."""
+    count = 2 * MAX_INLINE_BYTES // 1000
+
+    def many() -> list[str] | Iterator[str]:
+        texts = ("x" * 1000 for _ in range(count))
+        return list(texts) if as_list else texts
+
+    assert sum(1 for _ in Input(many)) == count
+
+
+def test_a_function_that_raises_keeps_its_own_error() -> None:
+    def failing() -> Iterator[str]:
+        yield "a"
+        raise ConnectionError("the database is away")
+
+    with pytest.raises(ConnectionError, match="the database is away"):
+        list(Input(failing))
 
 
 def giving(value: Any) -> Callable[[], Any]:
@@ -118,119 +123,129 @@ def giving(value: Any) -> Callable[[], Any]:
         pytest.param(giving("in.csv"), "str", id="function that gives a text"),
     ],
 )
-def test_another_kind_is_refused(source: object, kind: str) -> None:
+def test_an_input_of_another_kind_is_refused(source: object, kind: str) -> None:
     with pytest.raises(KimiInputError, match=rf"^input is a(?: function that returned a)? {kind}\. Nothing was sent\."):
         iter(Input(source))
 
 
-class TestAReadyFileIsPassedOnByteForByte:
-    @pytest.mark.parametrize(
-        ("content", "lines"),
-        [
-            pytest.param(b"", [], id="empty"),
-            pytest.param(b'{"a":  1}\r\n', [b'{"a":  1}\r'], id="spaces and all"),
-            pytest.param(b"\n\xff\n", [b"", b"\xff"], id="faults are found later"),
-            pytest.param(b"\xef\xbb\xbf{}", [b"\xef\xbb\xbf{}"], id="byte order mark, too"),
-            pytest.param("x\u2028y\u0085z\n{{ a }}".encode(), ["x\u2028y\u0085z".encode(), b"{{ a }}"], id="T41, T30"),
-        ],
-    )
-    def test_lines(self, content: bytes, lines: list[bytes], tmp_path: Path) -> None:
-        given = Input(written(tmp_path, "in.jsonl", content), ready=True)
-        assert [item.value for item in given] == lines
-        assert [given.place(number + 1) for number in range(len(lines))] == [f"line {n + 1}" for n in range(len(lines))]
-
-    @pytest.mark.parametrize(
-        ("line", "problem"),
-        [
-            pytest.param(b'{"custom_id": "\xff"}', "is not UTF-8 at byte 15; save the file as UTF-8", id="no UTF-8"),
-            pytest.param("{'客户'}".encode("gbk"), "is not UTF-8 at byte 2; save the file as UTF-8", id="GBK"),
-            pytest.param(b'{"a": "\\ud800"}', "is not valid JSON (", id="lone surrogate"),
-        ],
-    )
-    def test_text_that_is_no_unicode_is_a_fault_of_its_line(self, line: bytes, problem: str, tmp_path: Path) -> None:
-        """T42."""
-        good = '{"a": "名"}'.encode()
-        first, second, third = Input(written(tmp_path, "in.jsonl", b"\n".join([good, line, good])), ready=True)
-        assert (first, second.value, third) == (InputRow(good), line, InputRow(good))
-        assert str(second.problem).startswith(problem)
-
-    def test_a_table_cannot_be_sent_without_a_prompt(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            KimiInputError, match=r"is a table\. Nothing was sent\. Pass prompt='\.\.\. {column} \.\.\.'"
-        ):
-            list(Input(written(tmp_path, "in.csv", b"a\n1\n"), ready=True))
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        pytest.param(b"", [], id="empty"),
+        pytest.param(b'{"a":  1}\r\n', [b'{"a":  1}\r'], id="spaces and all"),
+        pytest.param(b"\n\xff\n", [b"", b"\xff"], id="problems are found later"),
+        pytest.param(b"\xef\xbb\xbf{}", [b"\xef\xbb\xbf{}"], id="byte order mark, too"),
+        pytest.param(
+            "x\u2028y\u0085z\n{{ a }}".encode(),
+            ["x\u2028y\u0085z".encode(), b"{{ a }}"],
+            id="text that looks like a line end or a template",
+        ),
+    ],
+)
+def test_a_ready_file_is_read_line_by_line_byte_for_byte(content: bytes, lines: list[bytes], tmp_path: Path) -> None:
+    given = Input(written(tmp_path, "in.jsonl", content), ready=True)
+    assert [item.value for item in given] == lines
+    assert [given.place(number + 1) for number in range(len(lines))] == [f"line {n + 1}" for n in range(len(lines))]
 
 
-class TestAUri:
-    @pytest.mark.parametrize("name", ["in.json", "in.jsonl.zst", "in", "in.JSONL", "in.xlsx"])
-    def test_of_another_kind_of_file_is_refused(self, name: str) -> None:
-        with pytest.raises(KimiInputError, match=r"ends in none of \.jsonl, .*\. Nothing was sent\."):
-            list(Input(name))
-
-    @pytest.mark.parametrize("name", ["a b.jsonl", "a#b.jsonl", "a?b.jsonl", "a%41.jsonl", "a[1].jsonl", "名.jsonl"])
-    def test_with_any_name(self, name: str, tmp_path: Path) -> None:
-        uri = written(tmp_path, name, b'{"a": 1}')
-        assert list(Input(uri)) == [InputRow({"a": 1})]
-        assert list(Input(f"file://{uri}")) == [InputRow({"a": 1})]
-
-    @pytest.mark.parametrize("name", ["absent.jsonl", "absent.csv"])
-    def test_of_a_file_that_does_not_exist_is_refused(self, name: str, tmp_path: Path) -> None:
-        with pytest.raises(KimiInputError, match=r"absent\.\w+' does not exist\. Nothing was sent\."):
-            list(Input(str(tmp_path / name)))
-
-    @pytest.mark.parametrize("name", ["in.jsonl", "in"])
-    def test_of_an_empty_directory_is_refused(self, name: str, tmp_path: Path) -> None:
-        (tmp_path / name).mkdir()
-        with pytest.raises(KimiInputError, match=r"has no files in it\. Nothing was sent\."):
-            list(Input(str(tmp_path / name), ready=True))
-
-    def test_on_an_unknown_storage_is_refused(self) -> None:
-        with pytest.raises(KimiInputError, match=r"'nope://x\.jsonl' cannot be opened"):
-            list(Input("nope://x.jsonl", ready=True))
-
-    def test_is_read_no_further_than_asked(self, tmp_path: Path) -> None:
-        """T51: a large file is a stream."""
-        items = iter(Input(written(tmp_path, "in.jsonl", b'{"a": 1}\n{"a": 2}\n')))
-        assert next(items) == InputRow({"a": 1})
-        assert next(items) == InputRow({"a": 2})
-        assert next(items, None) is None
-
-    def test_may_be_read_again(self, tmp_path: Path) -> None:
-        given = Input(written(tmp_path, "in.jsonl", b'{"a": 1}\n{"a": 2}\n'))
-        assert list(given) == list(given) == ROWS
-        assert given.place(2) == "line 2"
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        pytest.param(b'{"custom_id": "\xff"}', "is not UTF-8 at byte 15; save the file as UTF-8", id="no UTF-8"),
+        pytest.param("{'客户'}".encode("gbk"), "is not UTF-8 at byte 2; save the file as UTF-8", id="GBK"),
+        pytest.param(b'{"a": "\\ud800"}', "is not valid JSON (", id="lone surrogate"),
+    ],
+)
+def test_text_that_is_not_unicode_is_a_problem_of_its_line(line: bytes, problem: str, tmp_path: Path) -> None:
+    good = '{"a": "名"}'.encode()
+    first, second, third = Input(written(tmp_path, "in.jsonl", b"\n".join([good, line, good])), ready=True)
+    assert (first, second.value, third) == (InputRow(good), line, InputRow(good))
+    assert str(second.problem).startswith(problem)
 
 
-class TestSeveralFiles:
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        written(tmp_path, "c.jsonl", b'{"a": 4}\n')
-        written(tmp_path, "a.jsonl", b'{"a": 1}\n{"a": 2}\n')
-        written(tmp_path, "aa.jsonl", b"")
-        written(tmp_path, "b.csv", b"a\n\n3\n")
-        return tmp_path
+def test_a_table_cannot_be_sent_without_a_prompt(tmp_path: Path) -> None:
+    with pytest.raises(KimiInputError, match=r"is a table\. Nothing was sent\. Pass prompt='\.\.\. {column} \.\.\.'"):
+        list(Input(written(tmp_path, "in.csv", b"a\n1\n"), ready=True))
 
-    def test_are_read_in_the_order_of_their_names(self, folder: Path) -> None:
-        values = [item.value for item in Input(str(folder))]
-        assert values == [{"a": 1}, {"a": 2}, {"a": "3"}, {"a": 4}]
 
-    def test_number_their_rows_each_for_itself(self, folder: Path) -> None:
-        given = Input(str(folder))
-        list(given)
-        places = [("line 1", "a.jsonl"), ("line 2", "a.jsonl"), ("row 1", "b.csv"), ("line 1", "c.jsonl")]
-        for _ in list(given), None:
-            told = [given.place(number).split(" of ") for number in range(1, 5)]
-            assert [(place, Path(uri).name) for place, uri in told] == places
+@pytest.mark.parametrize("name", ["in.json", "in.jsonl.zst", "in", "in.JSONL", "in.xlsx"])
+def test_a_uri_of_another_kind_of_file_is_refused(name: str) -> None:
+    with pytest.raises(KimiInputError, match=r"ends in none of \.jsonl, .*\. Nothing was sent\."):
+        list(Input(name))
 
-    def test_name_only_what_was_read(self, folder: Path) -> None:
-        given = Input(str(folder))
-        items = iter(given)
-        next(items)
-        assert given.place(1) == "line 1"
 
-    def test_are_refused_as_ready_requests_where_one_is_a_table(self, folder: Path) -> None:
-        with pytest.raises(KimiInputError, match=r"b\.csv' is a table\. Nothing was sent\."):
-            list(Input(str(folder), ready=True))
+@pytest.mark.parametrize("name", ["a b.jsonl", "a#b.jsonl", "a?b.jsonl", "a%41.jsonl", "a[1].jsonl", "名.jsonl"])
+def test_a_uri_may_have_any_name(name: str, tmp_path: Path) -> None:
+    uri = written(tmp_path, name, b'{"a": 1}')
+    assert list(Input(uri)) == [InputRow({"a": 1})]
+    assert list(Input(f"file://{uri}")) == [InputRow({"a": 1})]
+
+
+@pytest.mark.parametrize("name", ["absent.jsonl", "absent.csv"])
+def test_a_uri_of_a_file_that_does_not_exist_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(KimiInputError, match=r"absent\.\w+' does not exist\. Nothing was sent\."):
+        list(Input(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in"])
+def test_a_uri_of_an_empty_directory_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(KimiInputError, match=r"has no files in it\. Nothing was sent\."):
+        list(Input(str(tmp_path / name), ready=True))
+
+
+def test_a_uri_on_an_unknown_storage_is_refused() -> None:
+    with pytest.raises(KimiInputError, match=r"'nope://x\.jsonl' cannot be opened"):
+        list(Input("nope://x.jsonl", ready=True))
+
+
+def test_a_file_is_read_no_further_than_asked(tmp_path: Path) -> None:
+    """A large file is a stream."""
+    items = iter(Input(written(tmp_path, "in.jsonl", b'{"a": 1}\n{"a": 2}\n')))
+    assert next(items) == InputRow({"a": 1})
+    assert next(items) == InputRow({"a": 2})
+    assert next(items, None) is None
+
+
+def test_a_uri_may_be_read_again(tmp_path: Path) -> None:
+    given = Input(written(tmp_path, "in.jsonl", b'{"a": 1}\n{"a": 2}\n'))
+    assert list(given) == list(given) == ROWS
+    assert given.place(2) == "line 2"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    written(tmp_path, "c.jsonl", b'{"a": 4}\n')
+    written(tmp_path, "a.jsonl", b'{"a": 1}\n{"a": 2}\n')
+    written(tmp_path, "aa.jsonl", b"")
+    written(tmp_path, "b.csv", b"a\n\n3\n")
+    return tmp_path
+
+
+def test_several_files_are_read_in_the_order_of_their_names(folder: Path) -> None:
+    values = [item.value for item in Input(str(folder))]
+    assert values == [{"a": 1}, {"a": 2}, {"a": "3"}, {"a": 4}]
+
+
+def test_each_of_several_files_numbers_its_own_rows(folder: Path) -> None:
+    given = Input(str(folder))
+    list(given)
+    places = [("line 1", "a.jsonl"), ("line 2", "a.jsonl"), ("row 1", "b.csv"), ("line 1", "c.jsonl")]
+    for _ in list(given), None:
+        told = [given.place(number).split(" of ") for number in range(1, 5)]
+        assert [(place, Path(uri).name) for place, uri in told] == places
+
+
+def test_only_rows_that_were_read_are_named_by_their_file(folder: Path) -> None:
+    given = Input(str(folder))
+    items = iter(given)
+    next(items)
+    assert given.place(1) == "line 1"
+
+
+def test_several_files_are_refused_as_ready_requests_if_one_is_a_table(folder: Path) -> None:
+    with pytest.raises(KimiInputError, match=r"b\.csv' is a table\. Nothing was sent\."):
+        list(Input(str(folder), ready=True))
 
 
 @pytest.mark.parametrize(
@@ -259,10 +274,10 @@ def test_an_input_is_named_without_its_content(source: object, name: str) -> Non
     assert str(Input(source)) == name
 
 
-def test_a_function_that_wants_arguments_is_refused_before_it_is_called() -> None:
+def test_a_function_that_needs_arguments_is_refused_before_it_is_called() -> None:
     with pytest.raises(KimiInputError, match=r"^input is a function that needs arguments.*functools\.partial"):
         iter(Input(lambda day: [day]))
 
 
-def test_a_function_that_python_knows_no_arguments_of_is_called() -> None:
+def test_a_function_whose_arguments_python_does_not_know_is_called() -> None:
     assert list(Input(functools.partial(iter, [1]))) == [InputRow(1)]

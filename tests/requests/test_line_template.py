@@ -18,7 +18,7 @@ TEXT = st.one_of(ROW_TEXT, st.sampled_from(MARKS))
 
 
 @given(texts=st.tuples(TEXT, TEXT, TEXT), shared=TEXT)
-def test_a_filled_frame_is_the_encoded_request(texts: tuple[str, str, str], shared: str) -> None:
+def test_a_filled_line_template_is_the_encoded_request(texts: tuple[str, str, str], shared: str) -> None:
     def request(*texts: str) -> list[object]:
         return [texts[0], {"a": texts[1], "b": [shared]}, texts[2]]
 
@@ -37,7 +37,6 @@ def test_a_filled_frame_is_the_encoded_request(texts: tuple[str, str, str], shar
 def test_a_prompt_makes_the_line_that_the_same_messages_make(
     text: str, system: str, custom_id: str, params: dict[str, str]
 ) -> None:
-    """T30, T41."""
     row = {"text": text, "system": system}
     by_prompt = Recipe("m", prompt="{text}", system_prompt="{system}", request_params=params)
     talk = [{"role": "system", "content": "{system}"}, {"role": "user", "content": "{text}"}]
@@ -49,12 +48,12 @@ def test_a_prompt_makes_the_line_that_the_same_messages_make(
 
 
 @pytest.mark.parametrize("row", [{"a": "\ud800", "b": "x"}, {"a": "x", "b": "\udfff"}])
-def test_half_a_character_is_a_fault_of_its_row(row: dict[str, Any]) -> None:
+def test_half_a_character_is_a_problem_of_its_row(row: dict[str, Any]) -> None:
     with pytest.raises(RowProblem, match=r"^holds half a character \(a lone surrogate\), which is not valid Unicode$"):
         Recipe("m", prompt="{a}", system_prompt="{b}").way.line(row, "k")
 
 
-def test_parameters_that_json_cannot_hold_are_a_fault_of_every_row() -> None:
+def test_parameters_that_json_cannot_hold_are_a_problem_of_every_row() -> None:
     recipe = Recipe("m", prompt="{a}", request_params={"user": object()})
     for _ in range(2):
         with pytest.raises(RowProblem, match=r"^cannot be written as JSON: "):
@@ -62,7 +61,7 @@ def test_parameters_that_json_cannot_hold_are_a_fault_of_every_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("thing", "fault"),
+    ("thing", "problem"),
     [
         pytest.param("\ud800", "holds half a character (a lone surrogate), which is not valid Unicode", id="surrogate"),
         pytest.param({"\udfff": 1}, "holds half a character (a lone surrogate)", id="surrogate in a key"),
@@ -70,7 +69,7 @@ def test_parameters_that_json_cannot_hold_are_a_fault_of_every_row() -> None:
         pytest.param(object(), "cannot be written as JSON: ", id="object"),
     ],
 )
-def test_what_json_cannot_hold_is_a_fault_of_its_row(thing: object, fault: str) -> None:
+def test_what_json_cannot_hold_is_a_problem_of_its_row(thing: object, problem: str) -> None:
     with pytest.raises(RowProblem) as caught:
         encode({"x": thing})
-    assert str(caught.value).startswith(fault)
+    assert str(caught.value).startswith(problem)

@@ -56,27 +56,27 @@ def test_media_need_a_user_message(messages: object) -> None:
 
 
 @pytest.mark.parametrize("content", [5, True, {"type": "text", "text": "TOP SECRET"}])
-def test_media_need_a_content_to_stand_in(content: object) -> None:
+def test_media_need_a_content_that_is_text_or_a_list(content: object) -> None:
     with pytest.raises(RowProblem, match=r"^has media, but the content of its last user message is neither text nor"):
         with_media([{"role": "user", "content": content}], [IMAGE])
 
 
-class TestARequestLineWithMedia:
-    @pytest.mark.parametrize(
-        ("parameters", "item"),
-        [
-            pytest.param({}, "u", id="prompt"),
-            pytest.param({"prompt": "{a}"}, {"a": "u"}, id="prompt over a row"),
-            pytest.param({"messages": [{"role": "user", "content": "{a}"}]}, {"a": "u"}, id="messages"),
-            pytest.param({"messages": lambda row: row["a"]}, {"a": "u"}, id="function"),
-            pytest.param({"body": {"messages": [{"role": "user", "content": "{a}"}]}}, {"a": "u"}, id="body"),
-        ],
-    )
-    def test_holds_them_however_its_messages_were_made(self, parameters: dict[str, Any], item: object) -> None:
-        body = json.loads(Recipe("m", **parameters).way.line(item, "k", [IMAGE]))["body"]
-        assert body["messages"] == [{"role": "user", "content": [IMAGE, TEXT]}]
+@pytest.mark.parametrize(
+    ("parameters", "item"),
+    [
+        pytest.param({}, "u", id="prompt"),
+        pytest.param({"prompt": "{a}"}, {"a": "u"}, id="prompt over a row"),
+        pytest.param({"messages": [{"role": "user", "content": "{a}"}]}, {"a": "u"}, id="messages"),
+        pytest.param({"messages": lambda row: row["a"]}, {"a": "u"}, id="function"),
+        pytest.param({"body": {"messages": [{"role": "user", "content": "{a}"}]}}, {"a": "u"}, id="body"),
+    ],
+)
+def test_a_request_line_holds_its_media_however_its_messages_are_made(parameters: dict[str, Any], item: object) -> None:
+    body = json.loads(Recipe("m", **parameters).way.line(item, "k", [IMAGE]))["body"]
+    assert body["messages"] == [{"role": "user", "content": [IMAGE, TEXT]}]
 
-    @pytest.mark.parametrize("made", [{}, {"messages": 5}, {"messages": {"role": "user"}}])
-    def test_is_refused_where_a_function_makes_no_messages(self, made: dict[str, object]) -> None:
-        with pytest.raises(RowProblem, match="has media, but its messages have none of the user"):
-            Recipe("m", body=lambda row: made).way.line({}, "k", [IMAGE])
+
+@pytest.mark.parametrize("made", [{}, {"messages": 5}, {"messages": {"role": "user"}}])
+def test_a_row_with_media_is_refused_if_a_function_makes_no_messages(made: dict[str, object]) -> None:
+    with pytest.raises(RowProblem, match="has media, but its messages have none of the user"):
+        Recipe("m", body=lambda row: made).way.line({}, "k", [IMAGE])

@@ -14,14 +14,14 @@ NO_ROLE = "has a message 1 whose role is none of system, user, assistant, tool"
 NO_LIST = "has no messages in its body; they are a list of objects with role and content"
 
 
-def fault_of(messages: object) -> str:
+def problem_of(messages: object) -> str:
     with pytest.raises(RowProblem) as caught:
         check_messages(msgspec.Raw(msgspec.json.encode(messages)))
     return caught.value.detail
 
 
 @pytest.mark.parametrize(
-    ("body", "fault"),
+    ("body", "problem"),
     [
         pytest.param({"model": "m"}, NO_LIST, id="none"),
         pytest.param({"model": "m", "messages": None}, NO_LIST, id="null"),
@@ -31,10 +31,10 @@ def fault_of(messages: object) -> str:
         pytest.param({"model": "m", "messages": []}, "has no messages in its body", id="empty"),
     ],
 )
-def test_a_request_without_messages_is_refused_by_name(body: object, fault: str) -> None:
+def test_a_request_without_messages_is_refused_by_name(body: object, problem: str) -> None:
     with pytest.raises(RowProblem) as caught:
         RequestCheck(None, ParameterRules()).passed(request_line("k", body=body))
-    assert (caught.value.detail, caught.value.custom_id) == (fault, "k")
+    assert (caught.value.detail, caught.value.custom_id) == (problem, "k")
 
 
 @pytest.mark.parametrize(
@@ -50,55 +50,56 @@ def test_a_request_without_messages_is_refused_by_name(body: object, fault: str)
         pytest.param([{"role": "user", "content": "hi", "name": "n", "partial": True}], id="further keys"),
     ],
 )
-def test_messages_that_the_platform_takes(messages: object) -> None:
+def test_messages_that_the_platform_takes_pass(messages: object) -> None:
     check_messages(msgspec.Raw(msgspec.json.encode(messages)))
 
 
 @pytest.mark.parametrize("role", ["developer", "User", "", "function"])
 def test_a_role_that_the_platform_does_not_know_is_refused(role: str) -> None:
     told = "has a message 2 whose role is none of system, user, assistant, tool"
-    assert fault_of([{"role": "user", "content": "hi"}, {"role": role, "content": "hi"}]) == told
+    assert problem_of([{"role": "user", "content": "hi"}, {"role": role, "content": "hi"}]) == told
 
 
 @pytest.mark.parametrize("role", ["system", "user"])
 @pytest.mark.parametrize("message", [{"content": ""}, {"content": []}, {"content": None}, {}])
 def test_an_empty_content_is_refused(role: str, message: dict[str, object]) -> None:
-    assert fault_of([{"role": role, **message}]) == EMPTY
+    assert problem_of([{"role": role, **message}]) == EMPTY
 
 
 @pytest.mark.parametrize("role", ["assistant", "tool"])
-def test_an_empty_list_of_parts_is_refused_of_any_role(role: str) -> None:
-    assert fault_of([{"role": role, "content": []}]) == EMPTY
+def test_an_empty_list_of_parts_is_refused_for_any_role(role: str) -> None:
+    assert problem_of([{"role": role, "content": []}]) == EMPTY
 
 
 @pytest.mark.parametrize("kind", ["image_url", "video_url"])
-class TestMediaInAMessage:
-    @pytest.mark.parametrize("url", ["ms://file_1", "data:image/png;base64,iVBORw0KGgo="])
-    def test_that_the_platform_has_or_gets_pass(self, kind: str, url: str) -> None:
-        for given in (url, {"url": url}):
-            part = {"type": kind, kind: given}
-            check_messages(msgspec.Raw(msgspec.json.encode([{"role": "user", "content": [TEXT, part]}])))
-
-    @pytest.mark.parametrize(
-        ("given", "fault"),
-        [
-            pytest.param({"url": "https://x.example/TOPSECRET.png"}, "is a public http(s) address, which", id="https"),
-            pytest.param("HTTP://x.example/TOPSECRET.png", "is a public http(s) address, which", id="http"),
-            pytest.param({"url": "/data/TOPSECRET.png"}, "is neither a data: URL nor an ms:// file", id="path"),
-            pytest.param({"url": None}, "has no url", id="null"),
-            pytest.param({}, "has no url", id="no url"),
-            pytest.param(None, "has no url", id="nothing"),
-        ],
-    )
-    def test_that_it_would_not_fetch_are_refused_without_their_address(
-        self, kind: str, given: object, fault: str
-    ) -> None:
+@pytest.mark.parametrize("url", ["ms://file_1", "data:image/png;base64,iVBORw0KGgo="])
+def test_media_that_the_platform_has_or_gets_pass(kind: str, url: str) -> None:
+    for given in (url, {"url": url}):
         part = {"type": kind, kind: given}
-        detail = fault_of([{"role": "user", "content": "hi"}, {"role": "user", "content": [TEXT, part]}])
-        assert detail.startswith(f"has an {kind} in message 2 that {fault}")
-        assert "TOPSECRET" not in detail
+        check_messages(msgspec.Raw(msgspec.json.encode([{"role": "user", "content": [TEXT, part]}])))
+
+
+@pytest.mark.parametrize("kind", ["image_url", "video_url"])
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        pytest.param({"url": "https://x.example/TOPSECRET.png"}, "is a public http(s) address, which", id="https"),
+        pytest.param("HTTP://x.example/TOPSECRET.png", "is a public http(s) address, which", id="http"),
+        pytest.param({"url": "/data/TOPSECRET.png"}, "is neither a data: URL nor an ms:// file", id="path"),
+        pytest.param({"url": None}, "has no url", id="null"),
+        pytest.param({}, "has no url", id="no url"),
+        pytest.param(None, "has no url", id="nothing"),
+    ],
+)
+def test_media_that_the_platform_would_not_fetch_are_refused_without_their_address(
+    kind: str, given: object, problem: str
+) -> None:
+    part = {"type": kind, kind: given}
+    detail = problem_of([{"role": "user", "content": "hi"}, {"role": "user", "content": [TEXT, part]}])
+    assert detail.startswith(f"has an {kind} in message 2 that {problem}")
+    assert "TOPSECRET" not in detail
 
 
 @pytest.mark.parametrize("url", ["ms://x", "data:,"])
-def test_an_address_that_the_platform_reads_has_no_fault(url: str) -> None:
+def test_an_address_that_the_platform_reads_has_no_problem(url: str) -> None:
     assert media_url_problem(url) is None

@@ -45,121 +45,126 @@ def texts(count: int, size: int) -> Any:
     return pa.array([f"{number:08d}".ljust(size, chr(97 + number % 26)) for number in range(count)])
 
 
-class TestAValue:
-    @pytest.mark.parametrize(
-        ("value", "kind"),
-        [
-            pytest.param("评价\u2028{{ a }}", pa.string(), id="T30, T41: text"),
-            pytest.param("x", pa.large_string(), id="large text"),
-            pytest.param("x", pa.dictionary(pa.int8(), pa.string()), id="category"),
-            pytest.param(2**63 - 1, pa.int64(), id="int"),
-            pytest.param(2**64 - 1, pa.uint64(), id="unsigned"),
-            pytest.param(0.5, pa.float32(), id="float"),
-            pytest.param(True, pa.bool_(), id="bool"),
-            pytest.param(Decimal("12345678901234567890.12"), pa.decimal128(30, 2), id="decimal"),
-            pytest.param(date(1900, 1, 1), pa.date32(), id="date"),
-            pytest.param(datetime(2026, 10, 1, 8, 30, 0, 5), pa.timestamp("us"), id="timestamp"),
-            pytest.param(datetime(2026, 10, 1, tzinfo=UTC), pa.timestamp("ms", "UTC"), id="timestamp with zone"),
-            pytest.param(time(8, 30), pa.time64("us"), id="time"),
-            pytest.param(timedelta(days=1), pa.duration("us"), id="duration"),
-            pytest.param(b"\x89PNG\0\xff", pa.binary(), id="bytes"),
-            pytest.param([[1, None], []], pa.list_(pa.list_(pa.int64())), id="nested lists"),
-            pytest.param({"a": [{"b": "c"}], "d": None}, None, id="nested structs"),
-        ],
-    )
-    def test_of_any_type_is_read_as_it_was_written(self, value: object, kind: Any, tmp_path: Path) -> None:
-        path = written(tmp_path / "in.parquet", pa.table({"a": pa.array([value, None], kind)}))
-        assert rows_of(path) == [{"a": value}, {"a": None}]
-
-    @pytest.mark.parametrize(
-        ("number", "kind"),
-        [(1_234_567_891, pa.timestamp("ns")), (2**60, pa.timestamp("us")), (2**40, pa.timestamp("s"))],
-    )
-    def test_that_python_cannot_hold_is_refused_with_what_helps(self, number: int, kind: Any, tmp_path: Path) -> None:
-        """Nanoseconds need pandas, and no year is above 9999."""
-        path = written(tmp_path / "in.parquet", pa.table({"a": pa.array([number], kind)}))
-        try:
-            rows = rows_of(path)
-        except KimiInputError as error:
-            message = str(error)
-            assert "has a value that Python cannot hold (" in message
-            assert message.endswith("Cast its column, for example to text.")
-        else:
-            assert str(kind) == "timestamp[ns]", "pandas is installed here"
-            assert rows[0]["a"].nanosecond == 891
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        pytest.param("评价\u2028{{ a }}", pa.string(), id="text"),
+        pytest.param("x", pa.large_string(), id="large text"),
+        pytest.param("x", pa.dictionary(pa.int8(), pa.string()), id="category"),
+        pytest.param(2**63 - 1, pa.int64(), id="int"),
+        pytest.param(2**64 - 1, pa.uint64(), id="unsigned"),
+        pytest.param(0.5, pa.float32(), id="float"),
+        pytest.param(True, pa.bool_(), id="bool"),
+        pytest.param(Decimal("12345678901234567890.12"), pa.decimal128(30, 2), id="decimal"),
+        pytest.param(date(1900, 1, 1), pa.date32(), id="date"),
+        pytest.param(datetime(2026, 10, 1, 8, 30, 0, 5), pa.timestamp("us"), id="timestamp"),
+        pytest.param(datetime(2026, 10, 1, tzinfo=UTC), pa.timestamp("ms", "UTC"), id="timestamp with zone"),
+        pytest.param(time(8, 30), pa.time64("us"), id="time"),
+        pytest.param(timedelta(days=1), pa.duration("us"), id="duration"),
+        pytest.param(b"\x89PNG\0\xff", pa.binary(), id="bytes"),
+        pytest.param([[1, None], []], pa.list_(pa.list_(pa.int64())), id="nested lists"),
+        pytest.param({"a": [{"b": "c"}], "d": None}, None, id="nested structs"),
+    ],
+)
+def test_a_value_of_any_type_is_read_as_it_was_written(value: object, kind: Any, tmp_path: Path) -> None:
+    path = written(tmp_path / "in.parquet", pa.table({"a": pa.array([value, None], kind)}))
+    assert rows_of(path) == [{"a": value}, {"a": None}]
 
 
-class TestAFile:
-    def test_may_have_any_codec(self, tmp_path: Path) -> None:
-        for codec in ("none", "snappy", "gzip", "zstd"):
-            path = written(tmp_path / f"{codec}.parquet", pa.table({"a": [1, 2]}), compression=codec)
-            assert rows_of(path) == [{"a": 1}, {"a": 2}]
-
-    @pytest.mark.parametrize("group", [1, 7, 2500, 10_000])
-    def test_keeps_the_order_of_its_rows_in_any_row_groups(self, group: int, tmp_path: Path) -> None:
-        path = written(tmp_path / "in.parquet", pa.table({"a": list(range(2500))}), row_group_size=group)
-        assert rows_of(path) == [{"a": number} for number in range(2500)]
-
-    def test_may_have_no_rows_or_no_columns(self, tmp_path: Path) -> None:
-        assert rows_of(written(tmp_path / "a.parquet", pa.table({"a": pa.array([], pa.int64())}))) == []
-        assert rows_of(written(tmp_path / "b.parquet", pa.table({}))) == []
-
-    def test_that_names_a_column_twice_is_refused(self, tmp_path: Path) -> None:
-        table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
-        assert "names the column 'a' twice" in problem_of(written(tmp_path / "in.parquet", table))
-
-    def test_is_held_in_small_batches_however_large_its_row_group(self, tmp_path: Path) -> None:
-        """T51: 80 MB in one row group; decoded at once are a few megabytes, or a page where that is larger."""
-        table = pa.table({"a": texts(800, 100_000)})
-        path = written(tmp_path / "in.parquet", table, use_dictionary=False, write_batch_size=8)
-        assert parquet.read_metadata(path).num_row_groups == 1
-        (file,) = find_files(str(path))
-        del table
-        before, most, count = pa.total_allocated_bytes(), 0, 0
-        for item in read_table(file):
-            most = max(most, pa.total_allocated_bytes() - before)
-            assert item.value["a"][:8] == f"{count:08d}"
-            count += 1
-        assert count == 800
-        assert most < 40_000_000, "half of the row group"
-
-    def test_of_one_large_row_is_read(self, tmp_path: Path) -> None:
-        path = written(tmp_path / "in.parquet", pa.table({"a": texts(3, 6_000_000)}))
-        assert [len(row["a"]) for row in rows_of(path)] == [6_000_000] * 3
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(1_234_567_891, pa.timestamp("ns")), (2**60, pa.timestamp("us")), (2**40, pa.timestamp("s"))],
+)
+def test_a_value_that_python_cannot_hold_is_refused_with_what_to_do(number: int, kind: Any, tmp_path: Path) -> None:
+    """Nanoseconds need pandas, and no year is above 9999."""
+    path = written(tmp_path / "in.parquet", pa.table({"a": pa.array([number], kind)}))
+    try:
+        rows = rows_of(path)
+    except KimiInputError as error:
+        message = str(error)
+        assert "has a value that Python cannot hold (" in message
+        assert message.endswith("Cast its column, for example to text.")
+    else:
+        assert str(kind) == "timestamp[ns]", "pandas is installed here"
+        assert rows[0]["a"].nanosecond == 891
 
 
-class TestAFileThatIsNotWhole:
-    @pytest.mark.parametrize(
-        "content",
-        [
-            pytest.param(b"", id="empty"),
-            pytest.param(b"PAR1", id="four bytes"),
-            pytest.param(b"id,text\nr1,a\n" * 10, id="another kind of file"),
-            pytest.param(b"PAR1" + b"x" * 100 + b"\xff\xff\xff\x00PAR1", id="a footer that is none"),
-        ],
-    )
-    def test_is_refused(self, content: bytes, tmp_path: Path) -> None:
-        (tmp_path / "in.parquet").write_bytes(content)
-        message = problem_of(tmp_path / "in.parquet")
-        assert "is not a whole Parquet file (" in message
-        assert message.endswith("Write the file again.")
+def test_a_parquet_file_may_have_any_codec(tmp_path: Path) -> None:
+    for codec in ("none", "snappy", "gzip", "zstd"):
+        path = written(tmp_path / f"{codec}.parquet", pa.table({"a": [1, 2]}), compression=codec)
+        assert rows_of(path) == [{"a": 1}, {"a": 2}]
 
-    def test_is_refused_where_it_was_cut(self, tmp_path: Path) -> None:
-        """T52."""
-        path = written(tmp_path / "in.parquet", pa.table({"a": texts(2000, 100)}))
-        path.write_bytes(path.read_bytes()[:-100])
-        assert "is not a whole Parquet file (" in problem_of(path)
 
-    def test_is_refused_where_its_pages_were_damaged(self, tmp_path: Path) -> None:
-        """No retry heals it, so it must not pass for a fault of the storage."""
-        path = written(tmp_path / "in.parquet", pa.table({"a": texts(2000, 100)}))
-        content = bytearray(path.read_bytes())
-        content[1000:2000] = b"\xff" * 1000
-        path.write_bytes(content)
-        assert "is not a whole Parquet file (" in problem_of(path)
+@pytest.mark.parametrize("group", [1, 7, 2500, 10_000])
+def test_a_parquet_file_keeps_the_order_of_its_rows_in_any_row_groups(group: int, tmp_path: Path) -> None:
+    path = written(tmp_path / "in.parquet", pa.table({"a": list(range(2500))}), row_group_size=group)
+    assert rows_of(path) == [{"a": number} for number in range(2500)]
 
-    def test_that_does_not_exist_is_told_so(self, tmp_path: Path) -> None:
-        assert "does not exist" in problem_of(tmp_path / "absent.parquet")
+
+def test_a_parquet_file_may_have_no_rows_or_no_columns(tmp_path: Path) -> None:
+    assert rows_of(written(tmp_path / "a.parquet", pa.table({"a": pa.array([], pa.int64())}))) == []
+    assert rows_of(written(tmp_path / "b.parquet", pa.table({}))) == []
+
+
+def test_a_parquet_file_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    assert "names the column 'a' twice" in problem_of(written(tmp_path / "in.parquet", table))
+
+
+def test_a_parquet_file_is_held_in_small_batches_however_large_its_row_group_is(tmp_path: Path) -> None:
+    """80 MB in one row group; decoded at once are a few megabytes, or a page where that is larger."""
+    table = pa.table({"a": texts(800, 100_000)})
+    path = written(tmp_path / "in.parquet", table, use_dictionary=False, write_batch_size=8)
+    assert parquet.read_metadata(path).num_row_groups == 1
+    (file,) = find_files(str(path))
+    del table
+    before, most, count = pa.total_allocated_bytes(), 0, 0
+    for item in read_table(file):
+        most = max(most, pa.total_allocated_bytes() - before)
+        assert item.value["a"][:8] == f"{count:08d}"
+        count += 1
+    assert count == 800
+    assert most < 40_000_000, "half of the row group"
+
+
+def test_a_parquet_file_of_one_large_row_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path / "in.parquet", pa.table({"a": texts(3, 6_000_000)}))
+    assert [len(row["a"]) for row in rows_of(path)] == [6_000_000] * 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"PAR1", id="four bytes"),
+        pytest.param(b"id,text\nr1,a\n" * 10, id="another kind of file"),
+        pytest.param(b"PAR1" + b"x" * 100 + b"\xff\xff\xff\x00PAR1", id="a footer that is none"),
+    ],
+)
+def test_a_file_that_is_not_a_whole_parquet_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in.parquet").write_bytes(content)
+    message = problem_of(tmp_path / "in.parquet")
+    assert "is not a whole Parquet file (" in message
+    assert message.endswith("Write the file again.")
+
+
+def test_a_parquet_file_that_was_cut_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "in.parquet", pa.table({"a": texts(2000, 100)}))
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "is not a whole Parquet file (" in problem_of(path)
+
+
+def test_a_parquet_file_whose_pages_are_damaged_is_refused(tmp_path: Path) -> None:
+    """No retry can fix it, so it is not taken for an error of the storage."""
+    path = written(tmp_path / "in.parquet", pa.table({"a": texts(2000, 100)}))
+    content = bytearray(path.read_bytes())
+    content[1000:2000] = b"\xff" * 1000
+    path.write_bytes(content)
+    assert "is not a whole Parquet file (" in problem_of(path)
+
+
+def test_a_parquet_file_that_does_not_exist_is_refused_as_missing(tmp_path: Path) -> None:
+    assert "does not exist" in problem_of(tmp_path / "absent.parquet")
 
 
 def test_a_worker_without_pyarrow_says_what_to_install(tmp_path: Path) -> None:

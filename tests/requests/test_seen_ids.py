@@ -31,12 +31,12 @@ def test_one_repetition_among_many_is_found_however_far_apart() -> None:
     assert seen([*ids, ids[0], ids[-1], ids[0]]).repeated() == {hash(ids[0]), hash(ids[-1])}
 
 
-def test_none_is_repeated_where_there_is_none() -> None:
+def test_no_id_is_reported_if_none_is_repeated() -> None:
     assert seen([]).repeated() == set()
 
 
 def test_an_id_costs_about_nine_bytes() -> None:
-    """T51: a million rows cost a task nine megabytes, not a hundred."""
+    """A million rows cost a task nine megabytes, not a hundred."""
     count = 100_000
     buckets = seen([f"customer-{number}-with-a-long-name" for number in range(count)])._buckets
     assert sum(map(len, buckets)) == count

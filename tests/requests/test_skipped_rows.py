@@ -39,65 +39,65 @@ def inputs(draw: st.DrawFn) -> tuple[list[bool], list[range], list[int]]:
     return sent, shards, draw(st.permutations(left_out))
 
 
-class TestTheInputsOrder:
-    @given(made=inputs())
-    @example(made=([False, True, False, False, True, False], [range(1), range(1, 2)], [6, 1, 4, 3]))
-    def test_is_rebuilt_from_what_was_sent_and_what_was_not(
-        self, made: tuple[list[bool], list[range], list[int]], folder: Path
-    ) -> None:
-        sent, shards, found = made
-        rows = fresh(folder)
-        for number in found:
-            rows.add(number, PROBLEM)
-        rows.write(folder / "skipped.jsonl", shards)
-        numbers = [number for number, is_sent in enumerate(sent, 1) if is_sent]
-        rebuilt: list[int] = []
-        for shard, part in enumerate(shards, 1):
-            answers = numbers[part.start : part.stop]
-            at = 0
-            for row in read_skipped(folder / "skipped.jsonl", shard):
-                rebuilt += [*answers[at : row.position], row.number]
-                at = row.position
-            rebuilt += answers[at:]
-        assert rebuilt == list(range(1, len(sent) + 1))
-
-    def test_puts_a_row_between_two_shards_before_the_second(self, tmp_path: Path) -> None:
-        rows = fresh(tmp_path)
-        rows.add(3, PROBLEM)
-        rows.add(6, PROBLEM)
-        rows.write(tmp_path / "skipped.jsonl", [range(2), range(2, 4)])
-        assert list(read_skipped(tmp_path / "skipped.jsonl", 1)) == []
-        found = [(row.shard, row.position, row.number) for row in read_skipped(tmp_path / "skipped.jsonl", 2)]
-        assert found == [(2, 0, 3), (2, 2, 6)]
-
-    def test_has_nothing_where_no_row_was_left_out(self, tmp_path: Path) -> None:
-        assert list(read_skipped(None, 1)) == []
-        fresh(tmp_path).write(tmp_path / "skipped.jsonl", [range(2)])
-        assert (tmp_path / "skipped.jsonl").read_bytes() == b""
+@given(made=inputs())
+@example(made=([False, True, False, False, True, False], [range(1), range(1, 2)], [6, 1, 4, 3]))
+def test_the_order_of_the_input_is_rebuilt_from_what_was_sent_and_what_was_not(
+    made: tuple[list[bool], list[range], list[int]], folder: Path
+) -> None:
+    sent, shards, found = made
+    rows = fresh(folder)
+    for number in found:
+        rows.add(number, PROBLEM)
+    rows.write(folder / "skipped.jsonl", shards)
+    numbers = [number for number, is_sent in enumerate(sent, 1) if is_sent]
+    rebuilt: list[int] = []
+    for shard, part in enumerate(shards, 1):
+        answers = numbers[part.start : part.stop]
+        at = 0
+        for row in read_skipped(folder / "skipped.jsonl", shard):
+            rebuilt += [*answers[at : row.position], row.number]
+            at = row.position
+        rebuilt += answers[at:]
+    assert rebuilt == list(range(1, len(sent) + 1))
 
 
-class TestARowThatIsLeftOut:
-    def test_is_told_with_its_place_reason_and_name(self, tmp_path: Path) -> None:
-        rows = fresh(tmp_path)
-        rows.add(2, RowProblem("has no messages", "r2"))
-        rows.add(1, RowProblem("is blank"))
-        assert list(rows.numbers) == [2, 1]
-        rows.write(tmp_path / "skipped.jsonl", [range(1)])
-        common: dict[str, Any] = {"shard": 1, "position": 0}
-        assert list(read_skipped(tmp_path / "skipped.jsonl", 1)) == [
-            SkippedRow(**common, custom_id="row-00000001", place="row 1", number=1, reason="is blank"),
-            SkippedRow(
-                **common,
-                custom_id="r2",
-                place="row 2",
-                number=2,
-                reason="has no messages",
-            ),
-        ]
+def test_a_row_between_two_shards_stands_before_the_second(tmp_path: Path) -> None:
+    rows = fresh(tmp_path)
+    rows.add(3, PROBLEM)
+    rows.add(6, PROBLEM)
+    rows.write(tmp_path / "skipped.jsonl", [range(2), range(2, 4)])
+    assert list(read_skipped(tmp_path / "skipped.jsonl", 1)) == []
+    found = [(row.shard, row.position, row.number) for row in read_skipped(tmp_path / "skipped.jsonl", 2)]
+    assert found == [(2, 0, 3), (2, 2, 6)]
 
 
-def test_a_text_cannot_break_the_file(tmp_path: Path) -> None:
-    """T41: line ends of every kind stay within their row."""
+def test_nothing_is_stored_if_no_row_is_left_out(tmp_path: Path) -> None:
+    assert list(read_skipped(None, 1)) == []
+    fresh(tmp_path).write(tmp_path / "skipped.jsonl", [range(2)])
+    assert (tmp_path / "skipped.jsonl").read_bytes() == b""
+
+
+def test_a_row_that_is_left_out_is_stored_with_its_place_reason_and_name(tmp_path: Path) -> None:
+    rows = fresh(tmp_path)
+    rows.add(2, RowProblem("has no messages", "r2"))
+    rows.add(1, RowProblem("is blank"))
+    assert list(rows.numbers) == [2, 1]
+    rows.write(tmp_path / "skipped.jsonl", [range(1)])
+    common: dict[str, Any] = {"shard": 1, "position": 0}
+    assert list(read_skipped(tmp_path / "skipped.jsonl", 1)) == [
+        SkippedRow(**common, custom_id="row-00000001", place="row 1", number=1, reason="is blank"),
+        SkippedRow(
+            **common,
+            custom_id="r2",
+            place="row 2",
+            number=2,
+            reason="has no messages",
+        ),
+    ]
+
+
+def test_a_text_cannot_break_the_file_of_skipped_rows(tmp_path: Path) -> None:
+    """Line ends of every kind stay within their row."""
     rows = fresh(tmp_path)
     texts = ["a\nb", "a\r\nb", "a\u2028b\u2029\x85c", "\x00\x0b\x0c\x1c"]
     for number, text in enumerate(texts, 1):

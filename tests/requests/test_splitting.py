@@ -1,4 +1,4 @@
-"""T44: where an input is cut: on row boundaries, within both limits, into as few parts as possible."""
+"""Where an input is cut: on row boundaries, within both limits, into as few shards as possible."""
 
 from array import array
 from itertools import accumulate
@@ -38,80 +38,86 @@ def fewest(sizes: list[int], max_bytes: int, max_rows: int | None) -> int:
     return parts
 
 
-class TestAnyTable:
-    @given(table=tables())
-    @example(table={"sizes": [], "max_bytes": 1, "max_rows": None})
-    @example(table={"sizes": [1], "max_bytes": 1, "max_rows": 1})
-    @example(table={"sizes": [5, 5, 5, 1, 1, 1], "max_bytes": 5, "max_rows": 2})
-    def test_has_each_row_in_one_part_in_order(self, table: dict[str, Any]) -> None:
-        parts = parts_of(**table)
-        assert [row for part in parts for row in part] == list(range(len(table["sizes"])))
-        assert all(parts), "no part is empty"
-
-    @given(table=tables())
-    def test_has_no_part_over_a_limit(self, table: dict[str, Any]) -> None:
-        parts = parts_of(**table)
-        assert all(size <= table["max_bytes"] for size in bytes_of(table["sizes"], parts))
-        assert all(len(part) <= (table["max_rows"] or len(part)) for part in parts)
-
-    @given(table=tables())
-    @example(table={"sizes": [1, 9, 1, 9, 1, 9], "max_bytes": 10, "max_rows": None})
-    @example(table={"sizes": [6, 6, 1, 1, 6, 6], "max_bytes": 12, "max_rows": 3})
-    def test_has_the_fewest_parts_possible(self, table: dict[str, Any]) -> None:
-        assert len(parts_of(**table)) == fewest(**table)
-
-    @given(table=tables())
-    def test_is_cut_alike_on_every_run(self, table: dict[str, Any]) -> None:
-        """A retry finds the shards that an earlier attempt submitted, in whatever kind of sequence the ends are."""
-        ends = array("q", accumulate(table["sizes"]))
-        limits = {"max_bytes": table["max_bytes"], "max_rows": table["max_rows"]}
-        assert parts_of(**table) == parts_of(**table) == cut(ends, **limits)
-
-    @given(sizes=st.lists(st.integers(1, 50), min_size=1), room=st.integers(1, 9))
-    def test_that_fits_is_not_cut(self, sizes: list[int], room: int) -> None:
-        assert parts_of(sizes, sum(sizes) + room) == parts_of(sizes, sum(sizes)) == [range(len(sizes))]
+@given(table=tables())
+@example(table={"sizes": [], "max_bytes": 1, "max_rows": None})
+@example(table={"sizes": [1], "max_bytes": 1, "max_rows": 1})
+@example(table={"sizes": [5, 5, 5, 1, 1, 1], "max_bytes": 5, "max_rows": 2})
+def test_each_row_is_in_one_shard_in_order(table: dict[str, Any]) -> None:
+    parts = parts_of(**table)
+    assert [row for part in parts for row in part] == list(range(len(table["sizes"])))
+    assert all(parts), "no part is empty"
 
 
-class TestAWholeTableOfOneSize:
-    @pytest.mark.parametrize(
-        ("rows", "most", "lengths"),
-        [
-            pytest.param(10, 4, [3, 3, 4], id="10 by 4"),
-            pytest.param(5, 4, [2, 3], id="one row too many"),
-            pytest.param(8, 4, [4, 4], id="no room to choose"),
-            pytest.param(9, 4, [3, 3, 3], id="even"),
-            pytest.param(3, 1, [1, 1, 1], id="a row each"),
-            pytest.param(4, 4, [4], id="one part"),
-        ],
-    )
-    @pytest.mark.parametrize("size", [1, 7, 1_000_000])
-    def test_is_balanced_whichever_limit_cuts_it(self, rows: int, most: int, lengths: list[int], size: int) -> None:
-        sizes = [size] * rows
-        by_rows = parts_of(sizes, max_bytes=size * rows, max_rows=most)
-        by_bytes = parts_of(sizes, max_bytes=size * most)
-        assert sorted(map(len, by_rows)) == sorted(map(len, by_bytes)) == lengths
-
-    @given(rows=st.integers(1, 500), most=st.integers(1, 500), size=st.integers(1, 9))
-    def test_has_parts_that_differ_by_one_row(self, rows: int, most: int, size: int) -> None:
-        lengths = [len(part) for part in parts_of([size] * rows, max_bytes=size * most)]
-        assert max(lengths) - min(lengths) <= 1
+@given(table=tables())
+def test_no_shard_is_over_a_limit(table: dict[str, Any]) -> None:
+    parts = parts_of(**table)
+    assert all(size <= table["max_bytes"] for size in bytes_of(table["sizes"], parts))
+    assert all(len(part) <= (table["max_rows"] or len(part)) for part in parts)
 
 
-class TestRowsThatDiffer:
-    def test_are_balanced_by_their_bytes(self) -> None:
-        """Ten small rows weigh as much as one large one."""
-        parts = parts_of([10, *[1] * 10, 10], max_bytes=20)
-        assert parts == [range(6), range(6, 12)]
+@given(table=tables())
+@example(table={"sizes": [1, 9, 1, 9, 1, 9], "max_bytes": 10, "max_rows": None})
+@example(table={"sizes": [6, 6, 1, 1, 6, 6], "max_bytes": 12, "max_rows": 3})
+def test_there_are_as_few_shards_as_possible(table: dict[str, Any]) -> None:
+    assert len(parts_of(**table)) == fewest(**table)
 
-    def test_give_up_balance_where_a_limit_demands_it(self) -> None:
-        assert bytes_of([9, 9, 2, 2], parts_of([9, 9, 2, 2], max_bytes=18)) == [9, 13]
-        assert bytes_of([9, 9, 9, 9, 9], parts_of([9] * 5, max_bytes=27)) == [18, 27]
 
-    @given(sizes=st.lists(st.integers(1, 10), min_size=200, max_size=300), shares=st.integers(2, 5))
-    def test_are_within_a_row_of_an_even_share_where_there_is_room(self, sizes: list[int], shares: int) -> None:
-        """No boundary lies further from its share than half of the largest row."""
-        max_bytes = sum(sizes) // shares + 60
-        parts = parts_of(sizes, max_bytes)
-        even = sum(sizes) / len(parts)
-        for number, part in enumerate(parts[:-1], 1):
-            assert abs(sum(sizes[: part.stop]) - number * even) <= max(sizes)
+@given(table=tables())
+def test_a_table_is_cut_at_the_same_places_on_every_run(table: dict[str, Any]) -> None:
+    """A retry finds the shards that an earlier attempt submitted, in whatever kind of sequence the ends are."""
+    ends = array("q", accumulate(table["sizes"]))
+    limits = {"max_bytes": table["max_bytes"], "max_rows": table["max_rows"]}
+    assert parts_of(**table) == parts_of(**table) == cut(ends, **limits)
+
+
+@given(sizes=st.lists(st.integers(1, 50), min_size=1), room=st.integers(1, 9))
+def test_a_table_that_fits_is_not_cut(sizes: list[int], room: int) -> None:
+    assert parts_of(sizes, sum(sizes) + room) == parts_of(sizes, sum(sizes)) == [range(len(sizes))]
+
+
+@pytest.mark.parametrize(
+    ("rows", "most", "lengths"),
+    [
+        pytest.param(10, 4, [3, 3, 4], id="10 by 4"),
+        pytest.param(5, 4, [2, 3], id="one row too many"),
+        pytest.param(8, 4, [4, 4], id="no room to choose"),
+        pytest.param(9, 4, [3, 3, 3], id="even"),
+        pytest.param(3, 1, [1, 1, 1], id="a row each"),
+        pytest.param(4, 4, [4], id="one part"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+def test_shards_of_equal_rows_are_balanced_whichever_limit_cuts_them(
+    rows: int, most: int, lengths: list[int], size: int
+) -> None:
+    sizes = [size] * rows
+    by_rows = parts_of(sizes, max_bytes=size * rows, max_rows=most)
+    by_bytes = parts_of(sizes, max_bytes=size * most)
+    assert sorted(map(len, by_rows)) == sorted(map(len, by_bytes)) == lengths
+
+
+@given(rows=st.integers(1, 500), most=st.integers(1, 500), size=st.integers(1, 9))
+def test_shards_of_equal_rows_differ_by_one_row_at_most(rows: int, most: int, size: int) -> None:
+    lengths = [len(part) for part in parts_of([size] * rows, max_bytes=size * most)]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_shards_of_rows_that_differ_are_balanced_by_their_bytes() -> None:
+    """Ten small rows weigh as much as one large one."""
+    parts = parts_of([10, *[1] * 10, 10], max_bytes=20)
+    assert parts == [range(6), range(6, 12)]
+
+
+def test_shards_are_less_balanced_if_a_limit_demands_it() -> None:
+    assert bytes_of([9, 9, 2, 2], parts_of([9, 9, 2, 2], max_bytes=18)) == [9, 13]
+    assert bytes_of([9, 9, 9, 9, 9], parts_of([9] * 5, max_bytes=27)) == [18, 27]
+
+
+@given(sizes=st.lists(st.integers(1, 10), min_size=200, max_size=300), shares=st.integers(2, 5))
+def test_shards_are_within_a_row_of_an_even_share_if_there_is_room(sizes: list[int], shares: int) -> None:
+    """No boundary lies further from its share than half of the largest row."""
+    max_bytes = sum(sizes) // shares + 60
+    parts = parts_of(sizes, max_bytes)
+    even = sum(sizes) / len(parts)
+    for number, part in enumerate(parts[:-1], 1):
+        assert abs(sum(sizes[: part.stop]) - number * even) <= max(sizes)

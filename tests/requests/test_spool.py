@@ -30,8 +30,8 @@ def spooled(path: Path, lines: list[bytes]) -> Spool:
     return spool
 
 
-def content_of(part: Slice) -> bytes:
-    with part.open() as source:
+def content_of(content: Slice) -> bytes:
+    with content.open() as source:
         return source.read()
 
 
@@ -40,8 +40,10 @@ def digest_of(content: bytes) -> str:
 
 
 @given(lines=LINES, room=st.integers(0, 100), max_rows=st.one_of(st.none(), st.integers(1, 10)))
-def test_the_shards_of_a_file_are_the_file(lines: list[bytes], room: int, max_rows: int | None, folder: Path) -> None:
-    """T44: nothing is lost, doubled or changed by cutting, and no shard is over the limit."""
+def test_the_shards_of_a_file_together_are_the_file(
+    lines: list[bytes], room: int, max_rows: int | None, folder: Path
+) -> None:
+    """Nothing is lost, doubled or changed by cutting, and no shard is over the limit."""
     spool = spooled(folder / "requests.jsonl", lines)
     max_bytes = max(map(len, lines)) + 1 + room
     shards = [spool.slice_of(rows) for rows in cut(spool.ends, max_bytes=max_bytes, max_rows=max_rows)]
@@ -56,12 +58,12 @@ def test_the_shards_of_a_file_are_the_file(lines: list[bytes], room: int, max_ro
 
 @given(lines=LINES)
 def test_lines_are_read_as_they_were_written(lines: list[bytes], folder: Path) -> None:
-    """T41: carriage returns and Unicode line ends are part of a line."""
+    """Carriage returns and Unicode line ends are content of a line."""
     assert list(spooled(folder / "requests.jsonl", lines).lines()) == lines
 
 
 @given(lines=LINES, data=st.data())
-def test_lines_are_left_out(lines: list[bytes], data: st.DataObject, folder: Path) -> None:
+def test_lines_can_be_left_out(lines: list[bytes], data: st.DataObject, folder: Path) -> None:
     rows = data.draw(st.sets(st.integers(0, len(lines) - 1)))
     spool = spooled(folder / "requests.jsonl", lines)
     kept = spool.without(rows, folder / "unique.jsonl")
@@ -91,87 +93,92 @@ def test_a_line_that_is_larger_than_a_chunk_stays_whole(tmp_path: Path) -> None:
     assert list(spool.lines()) == lines
 
 
-def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
+def test_an_empty_spool_has_no_lines(tmp_path: Path) -> None:
     spool = spooled(tmp_path / "requests.jsonl", [])
     assert (list(spool.lines()), list(spool.ends)) == ([], [])
     assert list(spool.without([], tmp_path / "unique.jsonl").ends) == []
 
 
-class TestTheReaderOfASlice:
-    """What an HTTP client does with a file of its own, it can do with a slice."""
+FOUR_LINES = [b"before", b"one", b"two", b"behind"]
+CONTENT = b"one\ntwo\n"
 
-    LINES = (b"before", b"one", b"two", b"behind")
-    CONTENT = b"one\ntwo\n"
 
-    @pytest.fixture
-    def part(self, tmp_path: Path) -> Slice:
-        return spooled(tmp_path / "requests.jsonl", list(self.LINES)).slice_of(range(1, 3))
+@pytest.fixture
+def content(tmp_path: Path) -> Slice:
+    return spooled(tmp_path / "requests.jsonl", FOUR_LINES).slice_of(range(1, 3))
 
-    def test_tells_its_length_by_seeking_to_the_end(self, part: Slice) -> None:
-        with part.open() as source:
-            assert source.seek(0, io.SEEK_END) == source.tell() == len(self.CONTENT) == part.size
-            assert source.read() == b""
-            assert source.seek(0) == 0
-            assert source.read() == self.CONTENT
 
-    def test_stops_at_its_end(self, part: Slice) -> None:
-        with part.open() as source:
-            assert source.read(6) == b"one\ntw"
-            assert source.read(100) == b"o\n"
-            assert source.read(100) == source.read() == b""
+def test_a_reader_of_a_slice_gives_its_length_by_seeking_to_the_end(content: Slice) -> None:
+    with content.open() as source:
+        assert source.seek(0, io.SEEK_END) == source.tell() == len(CONTENT) == content.size
+        assert source.read() == b""
+        assert source.seek(0) == 0
+        assert source.read() == CONTENT
 
-    def test_reads_into_a_buffer(self, part: Slice) -> None:
-        with part.open() as source:
-            buffer = bytearray(b"." * 6)
-            assert source.readinto(buffer) == 6
-            assert buffer == b"one\ntw"
-            assert source.readinto(buffer) == 2
-            assert buffer == b"o\ne\ntw"
-            assert source.readinto(buffer) == 0
 
-    def test_is_a_readable_and_seekable_file(self, part: Slice) -> None:
-        with part.open() as source:
-            assert (source.readable(), source.seekable(), source.writable()) == (True, True, False)
-            assert list(source) == [b"one\n", b"two\n"]
-        assert source.closed
-        with pytest.raises(ValueError, match="closed"):
-            source.read(1)
+def test_a_reader_of_a_slice_stops_at_its_end(content: Slice) -> None:
+    with content.open() as source:
+        assert source.read(6) == b"one\ntw"
+        assert source.read(100) == b"o\n"
+        assert source.read(100) == source.read() == b""
 
-    def test_reads_beside_another_of_the_same_file(self, part: Slice) -> None:
-        with part.open() as first, part.open() as second:
-            assert first.read(2) == b"on"
-            assert second.read() == self.CONTENT
-            assert first.read() == self.CONTENT[2:]
 
-    @pytest.mark.parametrize(("offset", "whence"), [(-1, io.SEEK_SET), (-1, io.SEEK_CUR), (-9, io.SEEK_END)])
-    def test_never_reaches_what_stands_before_it(self, part: Slice, offset: int, whence: int) -> None:
-        with part.open() as source:
-            with pytest.raises(ValueError, match="negative"):
-                source.seek(offset, whence)
-            assert source.read() == self.CONTENT
+def test_a_reader_of_a_slice_reads_into_a_buffer(content: Slice) -> None:
+    with content.open() as source:
+        buffer = bytearray(b"." * 6)
+        assert source.readinto(buffer) == 6
+        assert buffer == b"one\ntw"
+        assert source.readinto(buffer) == 2
+        assert buffer == b"o\ne\ntw"
+        assert source.readinto(buffer) == 0
 
-    @given(
-        steps=st.lists(
-            st.one_of(
-                st.tuples(st.just("read"), st.integers(-1, 12)),
-                st.tuples(st.just("set"), st.integers(0, 12)),
-                st.tuples(st.just("end"), st.integers(-8, 4)),
-                st.tuples(st.just("into"), st.integers(0, 12)),
-            )
+
+def test_a_reader_of_a_slice_is_a_readable_and_seekable_file(content: Slice) -> None:
+    with content.open() as source:
+        assert (source.readable(), source.seekable(), source.writable()) == (True, True, False)
+        assert list(source) == [b"one\n", b"two\n"]
+    assert source.closed
+    with pytest.raises(ValueError, match="closed"):
+        source.read(1)
+
+
+def test_two_readers_of_one_file_do_not_disturb_each_other(content: Slice) -> None:
+    with content.open() as first, content.open() as second:
+        assert first.read(2) == b"on"
+        assert second.read() == CONTENT
+        assert first.read() == CONTENT[2:]
+
+
+@pytest.mark.parametrize(("offset", "whence"), [(-1, io.SEEK_SET), (-1, io.SEEK_CUR), (-9, io.SEEK_END)])
+def test_a_reader_of_a_slice_never_reaches_what_stands_before_it(content: Slice, offset: int, whence: int) -> None:
+    with content.open() as source:
+        with pytest.raises(ValueError, match="negative"):
+            source.seek(offset, whence)
+        assert source.read() == CONTENT
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("read"), st.integers(-1, 12)),
+            st.tuples(st.just("set"), st.integers(0, 12)),
+            st.tuples(st.just("end"), st.integers(-8, 4)),
+            st.tuples(st.just("into"), st.integers(0, 12)),
         )
     )
-    def test_does_what_a_file_in_memory_does(self, steps: list[tuple[str, int]], folder: Path) -> None:
-        spool = spooled(folder / "requests.jsonl", list(self.LINES))
-        memory = io.BytesIO(self.CONTENT)
-        with spool.slice_of(range(1, 3)).open() as source:
-            for step, number in steps:
-                if step == "read":
-                    assert source.read(number) == memory.read(number)
-                elif step == "into":
-                    ours, theirs = bytearray(number), bytearray(number)
-                    assert source.readinto(ours) == memory.readinto(theirs)
-                    assert ours == theirs
-                else:
-                    whence = io.SEEK_SET if step == "set" else io.SEEK_END
-                    assert source.seek(number, whence) == memory.seek(number, whence)
-                assert source.tell() == memory.tell()
+)
+def test_a_reader_of_a_slice_does_what_a_file_in_memory_does(steps: list[tuple[str, int]], folder: Path) -> None:
+    spool = spooled(folder / "requests.jsonl", FOUR_LINES)
+    memory = io.BytesIO(CONTENT)
+    with spool.slice_of(range(1, 3)).open() as source:
+        for step, number in steps:
+            if step == "read":
+                assert source.read(number) == memory.read(number)
+            elif step == "into":
+                ours, theirs = bytearray(number), bytearray(number)
+                assert source.readinto(ours) == memory.readinto(theirs)
+                assert ours == theirs
+            else:
+                whence = io.SEEK_SET if step == "set" else io.SEEK_END
+                assert source.seek(number, whence) == memory.seek(number, whence)
+            assert source.tell() == memory.tell()
