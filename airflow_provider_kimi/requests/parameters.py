@@ -64,7 +64,7 @@ class ParameterRules:
     def __init__(self, mode: ParameterCheck = "fail", overrides: RuleOverrides | None = None) -> None:
         self.mode = mode
         try:
-            own = msgspec.convert(overrides or {}, dict[str, _Rules])
+            own = msgspec.convert({} if overrides is None else overrides, dict[str, _Rules])
         except msgspec.ValidationError as error:
             raise ValueError(
                 f"parameter_rules is {overrides!r}; it must be a mapping from patterns of models to keys, and from "

@@ -136,7 +136,7 @@ def test_a_line_of_a_local_file_that_is_too_long_is_cut_and_the_others_keep_thei
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\nbehind", b"\nbehind\n"])
 def test_a_line_that_is_too_long_is_not_held_in_memory(end: bytes) -> None:
-    """What is behind the cut is read and forgotten."""
+    """What comes after the cut is read and forgotten."""
     source = io.BytesIO(b"short\n" + b"x" * (32 * CHUNK_BYTES) + end)
     tracemalloc.start()
     try:
@@ -157,7 +157,7 @@ def test_a_line_that_is_too_long_is_not_held_in_memory(end: bytes) -> None:
         pytest.param(b"\n \r\n", (0, b""), id="blank"),
         pytest.param(b"a\nb\n", (2, b"b"), id="two"),
         pytest.param(b"a\nb", (2, b"b"), id="the last without newline"),
-        pytest.param(b"a\n\n\n", (1, b"a"), id="blank lines behind it"),
+        pytest.param(b"a\n\n\n", (1, b"a"), id="blank lines after it"),
     ],
 )
 def test_blank_lines_are_not_counted(content: bytes, counted: tuple[int, bytes], path: Path) -> None:

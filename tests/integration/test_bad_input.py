@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def test_a_csv_table_in_another_encoding_is_refused(sim: KimiSimulator, tmp_path
     ("content", "said"),
     [
         pytest.param('id,text\n1,"a\n', "is not valid CSV at line 2", id="an open quote"),
-        pytest.param('id,text\n1,"a"b\n', "is not valid CSV at line 2", id="text behind a quote"),
+        pytest.param('id,text\n1,"a"b\n', "is not valid CSV at line 2", id="text after a quote"),
         pytest.param("id,text,id\n1,a,2\n", "names the column 'id' twice", id="a repeated column"),
     ],
 )
@@ -229,3 +230,29 @@ def test_an_input_that_holds_no_rows_is_refused(sim: KimiSimulator, source: obje
 
 def test_prompts_beside_a_template_are_refused(sim: KimiSimulator) -> None:
     assert "element 1 is a str, but prompt is a template" in refusal_of(sim, input=["hi"], prompt="{text}")
+
+
+#: The parameters that are not templated, and so can be checked before a run.
+CHECKED_AT_PARSE = signature(KimiCreateBatchOperator.__init__).parameters.keys() - {
+    *("self", "kwargs"),
+    *KimiCreateBatchOperator.template_fields,
+}
+
+
+@pytest.mark.parametrize("name", sorted(CHECKED_AT_PARSE))
+@pytest.mark.parametrize("value", [object(), "", -1, ["a", 1]], ids=["object", "empty text", "number", "list"])
+def test_a_wrong_parameter_is_refused_while_the_dag_is_parsed(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"(?s)^{name} is .*; it "):
+        KimiCreateBatchOperator(task_id="create", input=["hi"], **{name: value})
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"image_column": "photo", "video_column": ["a", "b"]},
+        {"parameter_rules": {"kimi-*": {"top_p": None, "n": {"fixed": "1"}}}},
+        {"max_rows_per_batch": 1, "thinking": None, "output_schema": ["good", "bad"]},
+    ],
+)
+def test_a_right_parameter_is_accepted_while_the_dag_is_parsed(right: dict[str, Any]) -> None:
+    KimiCreateBatchOperator(task_id="create", input=["hi"], **right)

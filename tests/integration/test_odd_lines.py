@@ -1,4 +1,4 @@
-"""One line that nobody can read costs its own row and no other."""
+"""A line that cannot be read costs its own row and no other."""
 
 from pathlib import Path
 

@@ -232,8 +232,8 @@ def test_each_of_several_files_numbers_its_own_rows(folder: Path) -> None:
     list(given)
     places = [("line 1", "a.jsonl"), ("line 2", "a.jsonl"), ("row 1", "b.csv"), ("line 1", "c.jsonl")]
     for _ in list(given), None:
-        told = [given.place(number).split(" of ") for number in range(1, 5)]
-        assert [(place, Path(uri).name) for place, uri in told] == places
+        found = [given.place(number).split(" of ") for number in range(1, 5)]
+        assert [(place, Path(uri).name) for place, uri in found] == places
 
 
 def test_only_rows_that_were_read_are_named_by_their_file(folder: Path) -> None:

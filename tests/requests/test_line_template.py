@@ -1,4 +1,4 @@
-"""What all rows share is encoded once, and no one can tell from the lines."""
+"""What all rows share is encoded once, and the lines are the same."""
 
 import json
 from typing import Any
@@ -65,7 +65,7 @@ def test_parameters_that_json_cannot_hold_are_a_problem_of_every_row() -> None:
     [
         pytest.param("\ud800", "holds half a character (a lone surrogate), which is not valid Unicode", id="surrogate"),
         pytest.param({"\udfff": 1}, "holds half a character (a lone surrogate)", id="surrogate in a key"),
-        pytest.param({(1, 2): 3}, "cannot be written as JSON: ", id="key that is no text"),
+        pytest.param({(1, 2): 3}, "cannot be written as JSON: ", id="key that is not text"),
         pytest.param(object(), "cannot be written as JSON: ", id="object"),
     ],
 )

@@ -221,7 +221,7 @@ def test_the_ids_of_uploaded_files_only_make_a_line_shorter() -> None:
     ],
 )
 def test_the_ids_of_uploaded_files_leave_the_text_of_a_row_alone(text: bytes) -> None:
-    """A row may hold anything, also what looks like our own mark."""
+    """A row may hold anything, also text that looks like our own placeholder."""
     assert with_file_ids(text, IDS) == text
     around = text + b' "ms://' + A + b'" ' + text
     assert with_file_ids(around, IDS) == text + b' "ms://file-aaa" ' + text

@@ -56,8 +56,8 @@ def test_messages_that_the_platform_takes_pass(messages: object) -> None:
 
 @pytest.mark.parametrize("role", ["developer", "User", "", "function"])
 def test_a_role_that_the_platform_does_not_know_is_refused(role: str) -> None:
-    told = "has a message 2 whose role is none of system, user, assistant, tool"
-    assert problem_of([{"role": "user", "content": "hi"}, {"role": role, "content": "hi"}]) == told
+    expected = "has a message 2 whose role is none of system, user, assistant, tool"
+    assert problem_of([{"role": "user", "content": "hi"}, {"role": role, "content": "hi"}]) == expected
 
 
 @pytest.mark.parametrize("role", ["system", "user"])

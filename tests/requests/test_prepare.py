@@ -156,24 +156,24 @@ def test_an_input_of_an_empty_file_is_refused(desk: Desk) -> None:
 
 def test_an_input_of_two_models_names_the_rows_of_the_second(desk: Desk) -> None:
     other = request_line("b", body={**BODY, "model": "kimi-k2.7-code"})
-    told = "line 2 (custom_id 'b') asks model 'kimi-k2.7-code', but this batch uses 'kimi-k2.6'; one batch has one"
-    assert told in desk.refusal(request_line("a"), other, request_line("c"))
+    expected = "line 2 (custom_id 'b') asks model 'kimi-k2.7-code', but this batch uses 'kimi-k2.6'; one batch has one"
+    assert expected in desk.refusal(request_line("a"), other, request_line("c"))
 
 
 def test_bad_rows_are_left_out_if_the_user_says_so(desk: Desk) -> None:
     prepared = desk.ready(b"[", request_line("a"), request_line("a"), on_invalid_row="skip")
     assert sent(prepared) == [request_line("a") + b"\n"]
     assert prepared.skipped is not None
-    told = "has 2 problems: line 1 is not valid JSON (Input data was truncated); line 3 (custom_id 'a') repeats the"
+    expected = "has 2 problems: line 1 is not valid JSON (Input data was truncated); line 3 (custom_id 'a') repeats the"
     (warning,) = desk.log.warnings
-    assert told in warning
+    assert expected in warning
 
 
 def test_a_row_that_repeats_a_custom_id_is_named_with_the_first_one(desk: Desk) -> None:
     """Two rows of one id would overwrite each other's answers."""
     message = desk.refusal(request_line("a"), request_line("b"), request_line("a"))
-    told = "has 1 problem: line 3 (custom_id 'a') repeats the custom_id of line 1; each must be unique. Nothing"
-    assert message.startswith(told)
+    expected = "has 1 problem: line 3 (custom_id 'a') repeats the custom_id of line 1; each must be unique. Nothing"
+    assert message.startswith(expected)
 
 
 def test_every_further_repetition_of_a_custom_id_is_counted(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""Requests that are sent as they are: what they are told by, and what they would ignore."""
+"""Requests that are sent as they are: how they are recognised, and what they would ignore."""
 
 from typing import Any
 

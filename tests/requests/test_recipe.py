@@ -139,7 +139,7 @@ def test_messages_may_come_from_a_function(made: Any, messages: list[object]) ->
 
 
 def test_the_system_prompt_beside_a_function_of_messages_stands_unchanged() -> None:
-    """What a function makes of a row is no template, and neither is the system prompt beside it."""
+    """What a function makes of a row is not a template, and neither is the system prompt beside it."""
     recipe = Recipe("m", messages=lambda row: row["a"], system_prompt="S {a}")
     assert messages_of(recipe, {"a": "{b}"}) == [
         {"role": "system", "content": "S {a}"},
@@ -148,7 +148,7 @@ def test_the_system_prompt_beside_a_function_of_messages_stands_unchanged() -> N
 
 
 def test_a_function_may_make_messages_of_a_row_of_any_kind() -> None:
-    assert messages_of(Recipe("m", messages=lambda item: f"Q {item}"), 7) == [{"role": "user", "content": "Q 7"}]
+    assert messages_of(Recipe("m", messages=lambda row: f"Q {row}"), 7) == [{"role": "user", "content": "Q 7"}]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +169,13 @@ def test_a_row_without_text_in_any_column_of_the_prompt_is_refused(row: dict[str
     """Its answer would be paid for, and say nothing about it."""
     with pytest.raises(RowProblem, match=r"^has no text in any column of the prompt \('a'\)"):
         Recipe("m", prompt="Classify: {a}").way.line(row, "a")
+
+
+def test_a_row_without_text_is_refused_though_its_line_has_no_template() -> None:
+    recipe = Recipe("m", prompt="Classify: {a}", request_params={"user": "\x00hole 0\x00"})
+    assert json.loads(recipe.way.line({"a": "x"}, "k"))["body"]["user"] == "\x00hole 0\x00"
+    with pytest.raises(RowProblem, match="^has no text in any column of the prompt"):
+        recipe.way.line({"a": ""}, "k")
 
 
 @pytest.mark.parametrize("row", [{"a": "", "b": "x"}, {"a": "", "b": 0}, {"a": " " * 70, "b": "x"}])

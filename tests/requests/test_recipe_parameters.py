@@ -35,12 +35,12 @@ def test_streaming_is_refused() -> None:
 
 def test_reasoning_effort_beside_thinking_is_refused() -> None:
     """Both together make every row fail."""
-    told = " sets 'reasoning_effort' beside 'thinking', which the model refuses; keep one of them."
+    expected = " sets 'reasoning_effort' beside 'thinking', which the model refuses; keep one of them."
     params = {"reasoning_effort": "low", "thinking": {"type": "enabled"}}
-    assert refusal(Recipe("m", request_params=params)).startswith(f"request_params{told}")
+    assert refusal(Recipe("m", request_params=params)).startswith(f"request_params{expected}")
     params = {"reasoning_effort": "low"}
     message = refusal(Recipe("m", request_params=params, thinking="enabled"))
-    assert message.startswith(f"request_params with thinking{told}")
+    assert message.startswith(f"request_params with thinking{expected}")
 
 
 def test_all_problems_of_the_parameters_are_named_at_once() -> None:
@@ -51,8 +51,8 @@ def test_all_problems_of_the_parameters_are_named_at_once() -> None:
 
 @pytest.mark.parametrize(("key", "source"), [("model", "the model parameter"), ("messages", "the input, with")])
 def test_a_parameter_that_is_set_elsewhere_is_refused(key: str, source: str) -> None:
-    told = f"request_params has '{key}', which {source}"
-    assert refusal(Recipe("m", request_params={key: "x"})).startswith(told)
+    expected = f"request_params has '{key}', which {source}"
+    assert refusal(Recipe("m", request_params={key: "x"})).startswith(expected)
 
 
 def test_all_other_parameters_are_sent() -> None:
@@ -174,8 +174,8 @@ def test_thinking_cannot_be_turned_off_if_the_model_always_thinks() -> None:
         pytest.param({"messages": TALK}, True, id="messages without the word"),
         pytest.param({"messages": [{"role": "user", "content": "{a} as Json"}]}, False, id="messages"),
         pytest.param({"body": {"messages": TALK}}, True, id="body without the word"),
-        pytest.param({"messages": lambda row: "u"}, False, id="nobody knows what a function says"),
-        pytest.param({}, False, id="nobody knows what prompts say"),
+        pytest.param({"messages": lambda row: "u"}, False, id="a function, whose words are unknown"),
+        pytest.param({}, False, id="prompts, whose words are unknown"),
     ],
 )
 def test_json_mode_that_no_message_mentions_is_warned_of(parameters: dict[str, Any], warned: bool) -> None:

@@ -24,18 +24,18 @@ def parts_of(sizes: list[int], max_bytes: int, max_rows: int | None = None) -> l
     return cut(list(accumulate(sizes)), max_bytes=max_bytes, max_rows=max_rows)
 
 
-def bytes_of(sizes: list[int], parts: list[range]) -> list[int]:
-    return [sum(sizes[part.start : part.stop]) for part in parts]
+def bytes_of(sizes: list[int], shards: list[range]) -> list[int]:
+    return [sum(sizes[shard.start : shard.stop]) for shard in shards]
 
 
 def fewest(sizes: list[int], max_bytes: int, max_rows: int | None) -> int:
-    """Count the parts of who fills each one before beginning the next: nobody needs fewer."""
-    parts = part_bytes = part_rows = 0
+    """Count the shards if each is filled before the next one starts: no cut has fewer."""
+    shards = part_bytes = part_rows = 0
     for size in sizes:
-        if not parts or part_bytes + size > max_bytes or part_rows == max_rows:
-            parts, part_bytes, part_rows = parts + 1, 0, 0
+        if not shards or part_bytes + size > max_bytes or part_rows == max_rows:
+            shards, part_bytes, part_rows = shards + 1, 0, 0
         part_bytes, part_rows = part_bytes + size, part_rows + 1
-    return parts
+    return shards
 
 
 @given(table=tables())
@@ -43,16 +43,16 @@ def fewest(sizes: list[int], max_bytes: int, max_rows: int | None) -> int:
 @example(table={"sizes": [1], "max_bytes": 1, "max_rows": 1})
 @example(table={"sizes": [5, 5, 5, 1, 1, 1], "max_bytes": 5, "max_rows": 2})
 def test_each_row_is_in_one_shard_in_order(table: dict[str, Any]) -> None:
-    parts = parts_of(**table)
-    assert [row for part in parts for row in part] == list(range(len(table["sizes"])))
-    assert all(parts), "no part is empty"
+    shards = parts_of(**table)
+    assert [row for shard in shards for row in shard] == list(range(len(table["sizes"])))
+    assert all(shards), "no shard is empty"
 
 
 @given(table=tables())
 def test_no_shard_is_over_a_limit(table: dict[str, Any]) -> None:
-    parts = parts_of(**table)
-    assert all(size <= table["max_bytes"] for size in bytes_of(table["sizes"], parts))
-    assert all(len(part) <= (table["max_rows"] or len(part)) for part in parts)
+    shards = parts_of(**table)
+    assert all(size <= table["max_bytes"] for size in bytes_of(table["sizes"], shards))
+    assert all(len(shard) <= (table["max_rows"] or len(shard)) for shard in shards)
 
 
 @given(table=tables())
@@ -83,7 +83,7 @@ def test_a_table_that_fits_is_not_cut(sizes: list[int], room: int) -> None:
         pytest.param(8, 4, [4, 4], id="no room to choose"),
         pytest.param(9, 4, [3, 3, 3], id="even"),
         pytest.param(3, 1, [1, 1, 1], id="a row each"),
-        pytest.param(4, 4, [4], id="one part"),
+        pytest.param(4, 4, [4], id="one shard"),
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1_000_000])
@@ -98,14 +98,14 @@ def test_shards_of_equal_rows_are_balanced_whichever_limit_cuts_them(
 
 @given(rows=st.integers(1, 500), most=st.integers(1, 500), size=st.integers(1, 9))
 def test_shards_of_equal_rows_differ_by_one_row_at_most(rows: int, most: int, size: int) -> None:
-    lengths = [len(part) for part in parts_of([size] * rows, max_bytes=size * most)]
+    lengths = [len(shard) for shard in parts_of([size] * rows, max_bytes=size * most)]
     assert max(lengths) - min(lengths) <= 1
 
 
 def test_shards_of_rows_that_differ_are_balanced_by_their_bytes() -> None:
     """Ten small rows weigh as much as one large one."""
-    parts = parts_of([10, *[1] * 10, 10], max_bytes=20)
-    assert parts == [range(6), range(6, 12)]
+    shards = parts_of([10, *[1] * 10, 10], max_bytes=20)
+    assert shards == [range(6), range(6, 12)]
 
 
 def test_shards_are_less_balanced_if_a_limit_demands_it() -> None:
@@ -117,7 +117,7 @@ def test_shards_are_less_balanced_if_a_limit_demands_it() -> None:
 def test_shards_are_within_a_row_of_an_even_share_if_there_is_room(sizes: list[int], shares: int) -> None:
     """No boundary lies further from its share than half of the largest row."""
     max_bytes = sum(sizes) // shares + 60
-    parts = parts_of(sizes, max_bytes)
-    even = sum(sizes) / len(parts)
-    for number, part in enumerate(parts[:-1], 1):
-        assert abs(sum(sizes[: part.stop]) - number * even) <= max(sizes)
+    shards = parts_of(sizes, max_bytes)
+    even = sum(sizes) / len(shards)
+    for number, shard in enumerate(shards[:-1], 1):
+        assert abs(sum(sizes[: shard.stop]) - number * even) <= max(sizes)

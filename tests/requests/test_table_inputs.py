@@ -116,7 +116,7 @@ def test_a_csv_row_of_another_width_does_not_stop_the_others(row: bytes, problem
     ("content", "problem"),
     [
         pytest.param(b'a\n"x', "is not valid CSV at line 2 (unexpected end of data)", id="open quote"),
-        pytest.param(b'a\n"x"y\n', "is not valid CSV at line 2 (',' expected after '\"')", id="behind a quote"),
+        pytest.param(b'a\n"x"y\n', "is not valid CSV at line 2 (',' expected after '\"')", id="after a quote"),
         pytest.param(b"a\n\xff\n", "is not UTF-8 (", id="no UTF-8"),
         pytest.param("a\n中文\n".encode("gbk"), "is not UTF-8 (", id="GBK"),
     ],

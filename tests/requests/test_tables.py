@@ -86,7 +86,7 @@ def test_a_compressed_file_of_requests_is_read_byte_for_byte(tmp_path: Path) -> 
 
 
 def test_a_table_is_read_no_further_than_asked(tmp_path: Path) -> None:
-    """What is broken far behind does not keep the first rows from being read."""
+    """The first rows can be read though a later one is broken."""
     packed = gzip.compress(table_of(200_000)["jsonl"])
     (file,) = find_files(written(tmp_path, "in.jsonl.gz", packed[: len(packed) // 2]))
     rows = read_table(file)
@@ -173,7 +173,7 @@ def test_a_jsonl_table_in_another_encoding_has_only_bad_rows(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("line", [b"", b"[1]", b'{"a":', b'{"a": 1} {"b": 2}', b'{"a": NaN}', b'{"a": "\\ud800"}'])
 def test_a_line_of_a_jsonl_table_that_is_not_a_row_is_kept_unchanged(line: bytes, tmp_path: Path) -> None:
-    """So that a skipped row can be told."""
+    """So a skipped row can be reported."""
     first, faulty, last = items_of(tmp_path, "in.jsonl", b'{"a": 1}\n' + line + b'\n{"a": 3}\n')
     assert (first, last) == (InputRow({"a": 1}), InputRow({"a": 3}))
     assert faulty.value == line

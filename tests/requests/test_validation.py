@@ -241,8 +241,8 @@ def test_the_first_line_sets_the_model_of_the_batch() -> None:
     check = new_check()
     check.passed(request_line("a"))
     problem = problem_of(OTHER, check)
-    told = "asks model 'kimi-k2.7-code', but this batch uses 'kimi-k2.6'; one batch has one model"
-    assert (problem.detail, problem.custom_id) == (told, "b")
+    expected = "asks model 'kimi-k2.7-code', but this batch uses 'kimi-k2.6'; one batch has one model"
+    assert (problem.detail, problem.custom_id) == (expected, "b")
 
 
 def test_a_given_model_binds_the_first_line_too() -> None:
