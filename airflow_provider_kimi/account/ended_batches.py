@@ -1,129 +1,129 @@
-"""Outside: look through the account's list for batches that have ended, whoever created them."""
+"""Ended batches: page through the account's list for batches that have ended, whoever created them."""
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from airflow_provider_kimi.account.news import Mark, carries, news_of
-from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.account.news import carries, news_of
+from airflow_provider_kimi.api.models import Batch, BatchPage
+from airflow_provider_kimi.calls.batch_list import PAGE_SIZE, Walk, is_newest_first
 from airflow_provider_kimi.calls.patience import Log, in_time
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError
-from airflow_provider_kimi.waiting.decision import Watch
+from airflow_provider_kimi.records.mark import Mark
+from airflow_provider_kimi.waiting.alone import Sleep, poll_confirmed
+from airflow_provider_kimi.waiting.known import Seen
 from airflow_provider_kimi.waiting.pace import pause_after_faults, seconds_per_request
-from airflow_provider_kimi.waiting.poll import Alone, Platform
-from airflow_provider_kimi.waiting.sweep import PAGE_SIZE
-
-#: Pages of one look; work beyond is found only while it was seen running before.
-MAX_PAGES = 50
+from airflow_provider_kimi.waiting.poll import Platform
 
 
-async def ended_batches(
-    platform: Platform,
-    metadata: Mapping[str, str],
-    mark: Mark,
-    poll_interval_seconds: float,
-    log: Log,
-    *,
-    clock: Callable[[], float] = time.time,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> AsyncIterator[tuple[Sequence[Batch], Mark]]:
-    """Yield the batches that have ended since the mark, all of one look together, for ever.
+class Unlisted(NamedTuple):
+    """What polls of batches show that ran and that the list does not show.
 
-    :param mark: How far the news has been told; each look yields the one that follows, with or without news.
+    :param read: Those that could be read.
+    :param gone: Those that the platform does not know any more.
+    :param faults: Why the others could not be read.
     """
-    faults = 0
-    known: set[str] = set()
-    had_unread = False
-    look = _Look(platform, mark, known, clock())
-    while True:
-        asked = None
-        try:
-            if await look.goes_on():
-                faults = 0
-                await sleep(seconds_per_request(platform.requests_per_minute, poll_interval_seconds))
-                continue
-        except KimiError as error:
-            faults += 1
-            asked = _asked_seconds(error)
-            if faults & (faults - 1) == 0:  # the first, second, fourth, eighth, ... in a row
-                log.warning("%s Looking again; batches that end meanwhile are told then.", error)
-            platform.renew()
-        else:
-            faults = 0
-            if look.unread and not had_unread:
-                told = "%d batches could not be read, and are told when they can be and have ended. The last fault: %s"
-                log.warning(told, len(look.unread), look.unread[-1])
-            had_unread = bool(look.unread)
-            asked = max(map(_asked_seconds, look.unread), default=None)
-            known.update(look.seen)
-            wanted = [batch for batch in look.seen.values() if carries(batch, metadata)]
-            news, mark = news_of(wanted, mark, look.begun, gone=look.gone)
+
+    read: list[Batch]
+    gone: frozenset[str]
+    faults: list[KimiError]
+
+
+def sorted_out(seen: Mapping[str, Seen]) -> Unlisted:
+    """Sort out what polls have shown."""
+    faults = {batch_id: what for batch_id, what in seen.items() if isinstance(what, KimiError)}
+    gone = frozenset(
+        batch_id for batch_id, fault in faults.items() if isinstance(fault, KimiApiError) and fault.status_code == 404
+    )
+    others = [fault for batch_id, fault in faults.items() if batch_id not in gone]
+    return Unlisted([what for what in seen.values() if isinstance(what, Batch)], gone, others)
+
+
+def is_caught_up(page: Sequence[Batch], known: Collection[str]) -> bool:
+    """Whether what follows a page in the list is known: the page comes newest first, and nothing on it is new."""
+    return is_newest_first(page) and all(batch.id in known for batch in page)
+
+
+@dataclass
+class Account:
+    """The account's batches, polled for ever over one connection.
+
+    :param pause_seconds: Between two polls.
+    """
+
+    platform: Platform
+    pause_seconds: float
+    log: Log
+    clock: Callable[[], float] = time.time
+    sleep: Sleep = asyncio.sleep
+
+    @property
+    def _seconds_per_request(self) -> float:
+        return seconds_per_request(self.platform.requests_per_minute, self.pause_seconds)
+
+    async def ended(self, metadata: Mapping[str, str], mark: Mark) -> AsyncIterator[tuple[Sequence[Batch], Mark]]:
+        """Yield the batches that have ended since the mark, all that one poll shows together, for ever.
+
+        :param metadata: Pairs that a batch must carry.
+        :param mark: What was reported; each poll yields the one that follows, with or without news.
+        """
+        known: set[str] = set()
+        had_faults = False
+        while True:
+            start = self.clock()
+            listed = await self._listed(known)
+            running = sorted(mark.running - listed.keys())
+            random.shuffle(running)  # where not all can be read, it is the turn of others the next time
+            polled = await poll_confirmed(self.platform, running, self.sleep)
+            unlisted = sorted_out(polled.seen)
+            if unlisted.faults and not had_faults:
+                text = "%d batches could not be read. They are reported once they can be and have ended. Last fault: %s"
+                self.log.warning(text, len(unlisted.faults), unlisted.faults[-1])
+            had_faults = bool(unlisted.faults)
+            seen = [*listed.values(), *unlisted.read]
+            known.update(batch.id for batch in seen)
+            news, mark = news_of((batch for batch in seen if carries(batch, metadata)), mark, start, unlisted.gone)
             yield news, mark
-        spacing = look.requests_of_rest * seconds_per_request(platform.requests_per_minute, poll_interval_seconds)
-        await sleep(max(spacing, pause_after_faults(poll_interval_seconds, faults, asked)))
-        if not faults:
-            look = _Look(platform, mark, known, clock())
+            retry_after = max((fault.retry_after_seconds or 0.0 for fault in unlisted.faults), default=None)
+            pause = pause_after_faults(self.pause_seconds, 0, retry_after)
+            await self.sleep(max(pause, polled.requests * self._seconds_per_request))
 
+    async def _listed(self, known: Collection[str]) -> dict[str, Batch]:
+        """Read the list as far as it shows anything new."""
+        listed: dict[str, Batch] = {}
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                listed.update((batch.id, batch) for batch in page)
+                if is_caught_up(page, known):
+                    break
+        return listed
 
-def _asked_seconds(error: KimiError) -> float:
-    """How long the platform asked to wait."""
-    return (error.retry_after_seconds or 0.0) if isinstance(error, KimiApiError) else 0.0
+    async def pages(self) -> AsyncGenerator[Sequence[Batch], None]:
+        """Page through the list from its top. A fault only delays the next page."""
+        walk = Walk()
+        while not walk.is_over:
+            page = await self._page(walk.after)
+            if page is None:
+                return
+            walk.take(page)
+            yield page.data
+            await self.sleep(self._seconds_per_request)
 
-
-class _Look:
-    """One look at the list: as far as it shows anything new, then whatever ran and was not in it.
-
-    A fault in the middle takes nothing away: the next call goes on where it was.
-    """
-
-    def __init__(self, platform: Platform, mark: Mark, known: set[str], begun: float) -> None:
-        self._platform = platform
-        self._mark = mark
-        self._known = known
-        self._after: str | None = None
-        self._pages_left = MAX_PAGES
-        self.begun = begun
-        self.seen: dict[str, Batch] = {}
-        self.gone: frozenset[str] = frozenset()
-        self.unread: list[KimiError] = []
-        self.requests_of_rest = 0
-
-    async def goes_on(self) -> bool:
-        """Take one step; whether there is another."""
-        if self._pages_left:
+    async def _page(self, after: str | None) -> BatchPage | None:
+        """Read a page, whatever it takes; None where the platform refuses a place in the list, which is its end."""
+        faults = 0
+        while True:
             try:
-                page = await in_time(self._platform.alist_batches(after=self._after, limit=PAGE_SIZE))
+                return await in_time(self.platform.alist_batches(after=after, limit=PAGE_SIZE))
             except KimiError as error:
-                if error.retryable or self._after is None:
-                    raise
-                self._pages_left = 0  # a place in the list that the platform refuses is its end
-                return True
-            new = [batch.id for batch in page.data if batch.id not in self._known and batch.id not in self.seen]
-            self.seen.update((batch.id, batch) for batch in page.data)
-            is_newest_first = all((a.created_at or 0) >= (b.created_at or 0) for a, b in pairwise(page.data))
-            is_last = not page.data or page.has_more is False or (is_newest_first and not new)
-            self._pages_left = 0 if is_last else self._pages_left - 1
-            self._after = page.data[-1].id if page.data else None
-            return True
-        await self._look_at_the_rest()
-        return False
-
-    async def _look_at_the_rest(self) -> None:
-        rest = [batch_id for batch_id in self._mark.running if batch_id not in self.seen]
-        random.shuffle(rest)  # where not all can be read, it is the turn of others the next time
-        alone = Alone(self._platform, Watch(tuple(rest)))
-        found = await alone.look_now()
-        self.requests_of_rest = alone.requests
-        if alone.is_in_doubt:
-            found = await alone.look_now()
-            self.requests_of_rest += alone.requests
-        self.seen.update((batch_id, what) for batch_id, what in found.items() if isinstance(what, Batch))
-        faults = {batch_id: what for batch_id, what in found.items() if isinstance(what, KimiError)}
-        self.gone = frozenset(
-            batch_id
-            for batch_id, fault in faults.items()
-            if isinstance(fault, KimiApiError) and fault.status_code == 404
-        )
-        self.unread = [fault for batch_id, fault in faults.items() if batch_id not in self.gone]
+                if after is not None and not error.retryable:
+                    return None
+                faults += 1
+                if faults & (faults - 1) == 0:  # the first, second, fourth, eighth, ... in a row
+                    self.log.warning("%s Trying again. Batches that end meanwhile are reported then.", error)
+                self.platform.renew()
+                await self.sleep(pause_after_faults(self.pause_seconds, faults, error.retry_after_seconds))

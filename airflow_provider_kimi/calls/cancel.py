@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from itertools import compress
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import AtOnce, Calls, Log, in_time
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
-from airflow_provider_kimi.hooks.kimi import KimiHook
 
 #: What becomes of batches that run while their task fails for good.
 OnFinalFailure = Literal["keep", "cancel"]
@@ -87,7 +86,17 @@ def cancel_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
     )
 
 
-async def acancel_batch(hook: KimiHook, batch_id: str, seen: Batch | None = None) -> Batch:
+class AsyncPlatform(Protocol):
+    """What a cancel needs of a hook in an event loop."""
+
+    async def aget_batch(self, batch_id: str) -> Batch:
+        """Read a batch."""
+
+    async def acancel_batch(self, batch_id: str) -> Batch:
+        """Ask for a cancel."""
+
+
+async def acancel_batch(hook: AsyncPlatform, batch_id: str, seen: Batch | None = None) -> Batch:
     """Cancel one batch from an event loop, each call once.
 
     :param seen: The batch, if it was just read.

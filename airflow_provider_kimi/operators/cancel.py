@@ -11,17 +11,13 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.calls.cancel import cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import (
-    BaseOperator,
-    Context,
-    XComArg,
-)
+from airflow_provider_kimi.compat import BaseOperator, Context, XComArg
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
-from airflow_provider_kimi.waiting.decision import Watch
 from airflow_provider_kimi.waiting.wait import wait_here
 
 
@@ -29,13 +25,13 @@ class KimiCancelBatchOperator(BaseOperator):
     """Cancel batches. A batch that ended first is a result, not an error.
 
     Rows that already run still end and are billed. A batch that is assembling its results (``finalizing``) is left
-    alone: its rows are done by then.
+    alone: its rows are answered by then.
 
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param wait_for_termination: Wait until every batch is terminal; False returns each status as it then stands.
     :param deferrable: Wait in the triggerer; False waits in the worker.
-    :param poll_interval: Seconds or timedelta between two looks; None for a pace that fits the batches' age.
-    :param timeout: Seconds or timedelta after which the wait is given up.
+    :param poll_interval: Seconds or timedelta between two polls; None for a pace that fits the batches' age.
+    :param timeout: Seconds or timedelta after which the wait ends.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The status of each batch, by id.
     """
@@ -71,13 +67,12 @@ class KimiCancelBatchOperator(BaseOperator):
             batches = cancel_batches(Calls(hook, self.log), read_batch_ids(self.batch_id))
             if not self.wait_for_termination or all(batch.is_terminal for batch in batches):
                 return {batch.id: batch.status for batch in batches}
-            watch = Watch(tuple(batch.id for batch in batches), self.poll_interval, time.time() + self.timeout)
+            deadline = time.time() + self.timeout
+            batch_ids = tuple(batch.id for batch in batches)
+            watch = Watch(batch_ids, self.poll_interval, deadline, kimi_conn_id=self.kimi_conn_id)
             if not self.deferrable:
                 return self._statuses(wait_here(hook, watch, self.log))
-        self.defer(
-            trigger=KimiBatchTrigger(watch.batch_ids, self.kimi_conn_id, watch.poll_interval_seconds, watch.deadline),
-            method_name="execute_complete",
-        )
+        self.defer(trigger=KimiBatchTrigger.of(watch), method_name="execute_complete")
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
         """Resume when the trigger has fired."""

@@ -8,8 +8,11 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from msgspec.structs import replace
+
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import read_batch_ids
+from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.calls.cancel import GIVEN_UP_STATES, OnFinalFailure, cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import (
@@ -29,15 +32,16 @@ from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout, Watch
 from airflow_provider_kimi.results.shortfall import shortfall
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, WAITING_TRY_KEY, KimiBatchTrigger
-from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
+from airflow_provider_kimi.waiting.cancel import leave_running
+from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
 from airflow_provider_kimi.waiting.progress import progress_of_ends
-from airflow_provider_kimi.waiting.stalls import DEFAULT_STALL_SECONDS, OnStall, as_clock
-from airflow_provider_kimi.waiting.wait import leave_running, look_once, wait_here
+from airflow_provider_kimi.waiting.wait import poll_once, wait_here
 
-#: The longest window is 7 days; a wait that no expiry ends, because none is told, ends after these and the grace.
+#: The longest window is 7 days; a wait that no expiry ends, because none is known, ends after these and the grace.
 LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
 
 #: How long before an `execution_timeout` the wait ends by itself.
@@ -51,9 +55,9 @@ OnIncomplete = Literal["fail", "continue"]
 
 
 class KimiBatchSensor(BaseSensorOperator):
-    """Wait until every batch is terminal, giving the worker slot back meanwhile.
+    """Wait until every batch is terminal, without a worker slot meanwhile.
 
-    A failed look (no network, 5xx, 429) only delays the wait. If the batches have ended already, the task does not
+    A failed poll (no network, 5xx, 429) only delays the wait. If the batches have ended already, the task does not
     defer. A retry or a clear waits for the same batches again; it never creates or cancels one.
 
     ====================================  ===========================================
@@ -72,24 +76,24 @@ class KimiBatchSensor(BaseSensorOperator):
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :param deferrable: Wait in the triggerer. False waits in the worker, by ``mode`` (``poke`` or ``reschedule``).
-    :param poke_interval: Seconds or timedelta between two looks, whatever the platform's tier allows. None for a pace
-        that grows with the batches' age from 10 seconds to a minute (more for windows of days), is faster again near
+    :param poke_interval: Seconds or timedelta between two polls, whatever the platform's tier allows. None for a pace
+        that slows down with the batches' age from 10 seconds to a minute (more for windows of days), speeds up near
         their end, and keeps to the connection's ``requests_per_minute`` (3 if it says nothing).
-    :param timeout: Seconds or timedelta after which the wait is given up, counted from the first look of this try and
-        kept when the triggerer restarts; None for as long as the platform may take. On Airflow 2 a task in
+    :param timeout: Seconds or timedelta after which the wait ends, counted from the first poll of this try and kept
+        when the triggerer restarts; None for as long as the platform may take. On Airflow 2 a task in
         ``mode="reschedule"`` keeps to Airflow's own limit, an hour later, and cancels nothing then.
     :param on_timeout: What becomes of batches that have not ended in time: ``keep`` lets them go on, and a clear waits
-        on; ``cancel`` cancels them and waits up to an hour for their end, so that rows that were done can be landed.
+        on; ``cancel`` cancels them and waits up to an hour for their end, so that completed rows can be landed.
     :param cancel_on_kill: Cancel what runs when the task is marked failed or success while it waits. For a deferred
         task this needs Airflow 3.3 and a live triggerer; a task in ``mode="reschedule"`` cannot notice.
     :param on_final_failure: What becomes of batches that run when the task fails for good for another reason: ``keep``
         lets them go on, and the message names them; ``cancel`` cancels them.
-    :param stall_timeout: Seconds or timedelta without any movement after which a batch counts as stalled; it does too
-        half an hour after its ``expires_at``. In ``mode="reschedule"`` rows that no longer get done are not noticed.
-    :param on_stall: What becomes of such a batch: ``keep`` warns and waits on, ``cancel`` cancels it and waits for its
-        end, ``fail`` fails the task and does with it what ``on_final_failure`` says.
+    :param stall_timeout: Seconds or timedelta after which a batch that has not moved is stalled; half an hour after its
+        ``expires_at`` it is stalled too. In ``mode="reschedule"`` rows that no longer get done are not noticed.
+    :param on_stall: What becomes of a stalled batch: ``keep`` warns and waits on, ``cancel`` cancels it and waits for
+        its end, ``fail`` fails the task and does with it what ``on_final_failure`` says.
     :param on_incomplete: What a batch does that ended otherwise than ``completed``: ``fail`` the task, or
-        ``continue``, so that a KimiBatchResultsOperator can land the rows that were done.
+        ``continue``, so that a KimiBatchResultsOperator can land the completed rows.
     :return: The ids, in the given order.
     """
 
@@ -112,12 +116,12 @@ class KimiBatchSensor(BaseSensorOperator):
         on_incomplete: OnIncomplete = "fail",
         **kwargs: Any,
     ) -> None:
-        allowed = None if timeout is None else check_seconds("timeout", timeout)
-        interval = None if poke_interval is None else check_seconds("poke_interval", poke_interval)
+        allowed = LONGEST_WAIT_SECONDS if timeout is None else check_seconds("timeout", timeout)
+        own_pause = None if poke_interval is None else check_seconds("poke_interval", poke_interval)
         # Airflow's own limit, which holds in a worker only, comes last: ours ends the wait in order.
         super().__init__(
-            poke_interval=LONGEST_PAUSE_SECONDS if interval is None else interval,
-            timeout=(LONGEST_WAIT_SECONDS if allowed is None else allowed) + CANCEL_GRACE_SECONDS,
+            poke_interval=LONGEST_PAUSE_SECONDS if own_pause is None else own_pause,
+            timeout=allowed + CANCEL_GRACE_SECONDS,
             **kwargs,
         )
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
@@ -134,7 +138,7 @@ class KimiBatchSensor(BaseSensorOperator):
         self.cancel_on_kill = cancel_on_kill
         self.on_final_failure = on_final_failure
         self.on_stall = on_stall
-        self._poll_interval = interval
+        self._own_pause = own_pause
         self._stall_seconds = check_seconds("stall_timeout", stall_timeout)
         self._allowed_seconds = allowed
         self._waiting_ti: Any = None
@@ -142,7 +146,7 @@ class KimiBatchSensor(BaseSensorOperator):
 
     @cached_property
     def hook(self) -> KimiHook:
-        """One hook, and so one HTTP client, for all looks of a task that waits in its worker."""
+        """One hook, and so one HTTP client, for all polls of a task that waits in its worker."""
         return KimiHook(self.kimi_conn_id)
 
     @property
@@ -155,47 +159,33 @@ class KimiBatchSensor(BaseSensorOperator):
             return super().execute(context)
         watch = self._watch(context)
         with airflow_errors():
-            found = look_once(self.hook, watch, self.log)
-        if found.event is not None:
-            return self._conclude(context, found.event)
-        self.log.info("Waiting until %s at the latest.", as_clock(found.ends_at))
+            first = poll_once(self.hook, watch, self.log)
+        if first.event is not None:
+            return self._conclude(context, first.event)
+        self.log.info("Waiting until %s at the latest.", as_clock(first.ends_at))
+        watch = replace(watch, logged_statuses=first.statuses)
         if not self.deferrable:
-            return self._conclude(context, wait_here(self.hook, watch, self.log, found.statuses))
-        number = read_try_number(context)
-        if number is not None:
-            context["ti"].xcom_push(WAITING_TRY_KEY, number)
-        self.defer(
-            trigger=KimiBatchTrigger(
-                batch_ids=watch.batch_ids,
-                kimi_conn_id=self.kimi_conn_id,
-                poll_interval=watch.poll_interval_seconds,
-                deadline=watch.deadline,
-                on_timeout=self.on_timeout,
-                cancel_on_kill=self.cancel_on_kill,
-                try_number=number,
-                stall_timeout=watch.stall_seconds,
-                on_stall=self.on_stall,
-                told=tuple(found.statuses),
-            ),
-            method_name="execute_complete",
-        )
+            return self._conclude(context, wait_here(self.hook, watch, self.log))
+        if watch.try_number is not None:
+            context["ti"].xcom_push(WAITING_TRY_KEY, watch.try_number)
+        self.defer(trigger=KimiBatchTrigger.of(watch), method_name="execute_complete")
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look once."""
+        """Poll once."""
         with airflow_errors():
-            found = look_once(self.hook, self._watch(context), self.log)
-        self._pause_seconds = found.pause_seconds
-        return False if found.event is None else PokeReturnValue(True, self._conclude(context, found.event))
+            first = poll_once(self.hook, self._watch(context), self.log)
+        self._pause_seconds = first.pause_seconds
+        return False if first.event is None else PokeReturnValue(True, self._conclude(context, first.event))
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
-        """Tell Airflow when to poke again in ``mode="reschedule"``; it asks so in all its versions since 2.11."""
+        """Say when to poke again in ``mode="reschedule"``; Airflow asks so in all its versions since 2.11."""
         asked = super()._get_next_poke_interval(*args, **kwargs) if self.exponential_backoff else 0.0
         return max(float(asked), self._pause_seconds)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Resume when the trigger has fired.
 
-        An event of an earlier try, or of other batches, decides nothing: the task then waits as if it had just begun.
+        An event of an earlier try, or of other batches, decides nothing: the task then waits as if it had just started.
         """
         with airflow_errors():
             read = BatchEvent.from_dict(event)
@@ -203,12 +193,12 @@ class KimiBatchSensor(BaseSensorOperator):
         is_late = read.try_number is not None and read.try_number != (read_try_number(context) or read.try_number)
         is_of_others = not read.batches.keys() <= set(own) or (read.outcome == "ended" and not read.has_ended(own))
         if is_late or is_of_others:
-            self.log.warning("This task was resumed by an event that is not its own; waiting anew.")
+            self.log.warning("The event that resumed this task is of another try or of other batches. Waiting again.")
             return self.execute(context)
         return self._conclude(context, read)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Tell OpenLineage the batches; the same in every mode."""
+        """Report the batches to OpenLineage; the same in every mode."""
         return lineage_of_batches(self.batch_id, self.kimi_conn_id)
 
     def on_kill(self) -> None:
@@ -224,15 +214,23 @@ class KimiBatchSensor(BaseSensorOperator):
         """Say what is waited for, and until when. Airflow bounds only what a worker does; the wait keeps to it too."""
         self._waiting_ti = context.get("ti")
         started = first_poke(context) if self.mode == "reschedule" else None
-        allowed = LONGEST_WAIT_SECONDS if self._allowed_seconds is None else self._allowed_seconds
-        ends = [(started or time.time()) + allowed]
+        ends = [(started or time.time()) + self._allowed_seconds]
         if self.execution_timeout and self.mode != "reschedule":
             seconds = self.execution_timeout.total_seconds()
             ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
         with airflow_errors():
-            return Watch(
-                tuple(self._ids()), self._poll_interval, min(ends), self.on_timeout, self._stall_seconds, self.on_stall
-            )
+            batch_ids = tuple(self._ids())
+        return Watch(
+            batch_ids,
+            pause_seconds=self._own_pause,
+            deadline=min(ends),
+            on_timeout=self.on_timeout,
+            stall_seconds=self._stall_seconds,
+            on_stall=self.on_stall,
+            kimi_conn_id=self.kimi_conn_id,
+            cancel_on_kill=self.cancel_on_kill,
+            try_number=read_try_number(context),
+        )
 
     def _ids(self) -> list[str]:
         return read_batch_ids(self.batch_id)
@@ -243,27 +241,27 @@ class KimiBatchSensor(BaseSensorOperator):
             ti.xcom_push(PROGRESS_KEY, progress_of_ends(event.batches.values()).to_dict())
         try:
             with airflow_errors():
-                self._judge(context, event)
+                self._judge(event)
         except (AirflowFailException, AirflowSensorTimeout) as error:
             if self.soft_fail or getattr(self, "never_fail", False):
-                self.log.warning("%s", error)  # Airflow does not tell why a task was skipped
+                self.log.warning("%s", error)  # Airflow does not log why a task was skipped
                 raise AirflowSkipException(str(error)) from None
             raise
         return self._ids()
 
-    def _judge(self, context: Context, event: BatchEvent) -> None:
-        if event.outcome == "timed_out":
-            has_ended = event.has_ended(self._ids())
-            if has_ended and self.on_incomplete == "continue":
-                self.log.warning("%s", event.message)
-                return
-            raise AirflowSensorTimeout(f"{event.message} {LAND_IT}" if has_ended else event.message)
+    def _judge(self, event: BatchEvent) -> None:
         if event.outcome == "failed":
             cancel = self.on_final_failure == "cancel"
             left = leave_running(self._calls, event, self._ids(), cancel=cancel)
             raise KimiBatchError(f"{event.message} {left}".strip())
-        told = shortfall(self._calls, event)
-        if told and self.on_incomplete == "fail":
-            raise KimiBatchError(f"{told} {LAND_IT} Then submit the rest again.")
-        if told:
-            self.log.warning("%s Going on, as on_incomplete='continue' asks.", told)
+        if event.outcome == "timed_out" and not event.has_ended(self._ids()):
+            raise AirflowSensorTimeout(event.message)
+        incomplete = event.message if event.outcome == "timed_out" else shortfall(self._calls, event)
+        if not incomplete:
+            return
+        if self.on_incomplete == "continue":
+            self.log.warning("Going on, as on_incomplete='continue' asks. %s", incomplete)
+        elif event.outcome == "timed_out":
+            raise AirflowSensorTimeout(f"The wait timed out. {LAND_IT} {incomplete}")
+        else:
+            raise KimiBatchError(f"{incomplete} {LAND_IT} Then submit the rest again.")

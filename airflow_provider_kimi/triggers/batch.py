@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
-from airflow_provider_kimi.api.models import Batch
+from msgspec.structs import replace
+
 from airflow_provider_kimi.calls.cancel import acancel_batch, acancel_batches, is_given_up, to_the_end
 from airflow_provider_kimi.calls.patience import AtOnce
 from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, push_xcom, task_state
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.waiting.decision import OnTimeout, Watch
-from airflow_provider_kimi.waiting.progress import Progress
-from airflow_provider_kimi.waiting.stalls import DEFAULT_STALL_SECONDS, OnStall
+from airflow_provider_kimi.records.progress import Progress
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.wait import until_finished
-from airflow_provider_kimi.waiting.watcher import subscribe
+from airflow_provider_kimi.waiting.watcher import Subscription
 
 #: XCom key under which a waiting task notes its try, so that a trigger of an earlier one can tell.
 WAITING_TRY_KEY = "kimi_waiting_try"
@@ -33,100 +32,42 @@ PUSH_SECONDS = 30.0
 
 
 class KimiBatchTrigger(BaseTrigger):
-    """Wait until every batch is terminal, the deadline has passed, or waiting on makes no sense; then fire once.
+    """Wait until every batch is terminal, the deadline has passed, or waiting is of no use; then fire once.
 
-    It may be stopped and started again anywhere: everything it needs is in its arguments, and a restart changes no
-    batch. Failed polls only delay it. All triggers of one connection in a triggerer share their looks, so that a
-    thousand of them make a dozen requests. While it waits, the XCom ``progress`` of its task tells how many batches
-    have which status, how many rows are done, and when the last one is expected (from Airflow 3.0 on). The event is a
-    :class:`~airflow_provider_kimi.records.events.BatchEvent` as a dict.
+    It may be stopped and restarted anywhere: everything that it needs is in its arguments, and a restart changes no
+    batch. Failed polls only delay it. All triggers of one connection in a triggerer share their polls, so that a
+    thousand of them send a dozen requests. While it waits, the XCom ``progress`` of its task shows how many batches
+    have which status, how many rows are completed and failed, and when the last batch is expected to end (Airflow 3.0
+    and newer). The event is a :class:`~airflow_provider_kimi.records.events.BatchEvent` as a dict.
 
-    :param batch_ids: Batches to wait for.
-    :param kimi_conn_id: Airflow connection, looked up in the triggerer.
-    :param poll_interval: Seconds between two looks, and from a start of the triggerer to the first one; None for 10
-        seconds at first to a minute or more later.
-    :param deadline: Unix seconds; absolute, so that a restart does not begin the wait anew. Six hours after the last
-        batch's ``expires_at`` the wait ends too, if that is earlier and known; None for no other end.
-    :param on_timeout: ``cancel`` cancels what has not ended by then, and waits up to an hour for the end; ``keep`` lets
-        it go on.
-    :param cancel_on_kill: Cancel what runs when the waiting task is marked failed or success (Airflow 3.3 and newer).
-        A clear, and a stop of the triggerer, never do.
-    :param try_number: The try that waits; None where that is not known.
-    :param stall_timeout: Seconds without any movement after which a batch counts as stalled; it does too half an hour
-        after its ``expires_at``. A restart of the triggerer counts them anew, from what the batch's own times tell.
-    :param on_stall: What becomes of such a batch, after a warning: ``keep`` waits on, ``cancel`` cancels it and waits
-        for its end, ``fail`` ends the wait.
-    :param told: Statuses of the batches that the task's log has told already; None where that is not known.
+    :param arguments: The fields of a stored :class:`~airflow_provider_kimi.records.watch.Watch`; only ``batch_ids`` is
+        required. See :meth:`of`.
     """
 
-    def __init__(
-        self,
-        batch_ids: Sequence[str],
-        kimi_conn_id: str = KimiHook.default_conn_name,
-        poll_interval: float | None = None,
-        deadline: float | None = None,
-        on_timeout: OnTimeout = "keep",
-        cancel_on_kill: bool = False,
-        try_number: int | None = None,
-        stall_timeout: float = DEFAULT_STALL_SECONDS,
-        on_stall: OnStall = "keep",
-        told: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, **arguments: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.batch_ids = list(batch_ids)
-        self.kimi_conn_id = kimi_conn_id
-        self.poll_interval = poll_interval
-        self.deadline = deadline
-        self.on_timeout = on_timeout
-        self.cancel_on_kill = cancel_on_kill
-        self.try_number = try_number
-        self.stall_timeout = stall_timeout
-        self.on_stall = on_stall
-        self.told = None if told is None else sorted(told)
+        self.watch = Watch.from_dict(arguments)
         self._showing: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, watch: Watch) -> Self:
+        """Make the trigger of a wait."""
+        return cls(**watch.to_dict())
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that a restart needs; no secret is in it."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "batch_ids": self.batch_ids,
-                "kimi_conn_id": self.kimi_conn_id,
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-                "on_timeout": self.on_timeout,
-                "cancel_on_kill": self.cancel_on_kill,
-                "try_number": self.try_number,
-                "stall_timeout": self.stall_timeout,
-                "on_stall": self.on_stall,
-                "told": self.told,
-            },
-        )
+        return f"{type(self).__module__}.{type(self).__qualname__}", self.watch.to_dict()
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
-        watch = Watch(
-            tuple(self.batch_ids),
-            self.poll_interval,
-            self.deadline,
-            self.on_timeout,
-            self.stall_timeout,
-            self.on_stall,
-        )
-        subscription = subscribe(self.kimi_conn_id, watch, self.log)
+        subscription = Subscription(self.watch, self.log)
         try:
-            event = await until_finished(subscription, self._cancel, watch, self.log, told=self.told, show=self._show)
+            event = await until_finished(subscription, self.watch, self.log, show=self._show)
         finally:
             self._stop_showing()
             await subscription.leave()
-        yield TriggerEvent(replace(event, try_number=self.try_number).to_dict())  # type: ignore[no-untyped-call]
-
-    async def _cancel(self, batch_id: str) -> Batch:
-        hook = KimiHook(self.kimi_conn_id)
-        try:
-            return await hook.acancel_batch(batch_id)
-        finally:
-            await hook.aclose()
+        event = replace(event, try_number=self.watch.try_number)
+        yield TriggerEvent(event.to_dict())  # type: ignore[no-untyped-call]
 
     def _show(self, progress: Progress) -> None:
         """Show how far the batches are, beside the wait; what is not shown yet gives way to what is newer."""
@@ -142,26 +83,26 @@ class KimiBatchTrigger(BaseTrigger):
         try:
             async with PUSHES.turn():
                 await asyncio.wait_for(push_xcom(self.task_instance, PROGRESS_KEY, value), PUSH_SECONDS)
-        except Exception as error:  # that this fails concerns nobody's batch
+        except Exception as error:  # no batch depends on it
             self.log.debug("The XCom %s was not pushed: %s", PROGRESS_KEY, error)
 
     async def on_kill(self) -> None:
         """Cancel what runs, if a user has given the task up. Airflow 3.3 calls this, older versions do not."""
-        if not self.cancel_on_kill:
+        if not self.watch.cancel_on_kill:
             self.log.info("cancel_on_kill is False: what runs goes on and is billed.")
         elif self.task_instance is not None:
-            await to_the_end(self._abandon(), self.log)
+            await to_the_end(self._cancel_if_given_up(), self.log)
 
-    async def _abandon(self) -> None:
+    async def _cancel_if_given_up(self) -> None:
         ti = self.task_instance
         state = await asyncio.to_thread(task_state, ti)
         newest_try = await asyncio.to_thread(own_xcom, ti, WAITING_TRY_KEY)
-        if not is_given_up(state, self.try_number, newest_try):
+        if not is_given_up(state, self.watch.try_number, newest_try):
             self.log.info("The task is %s now: its batches go on.", state)
             return
-        hook = KimiHook(self.kimi_conn_id)
+        hook = KimiHook(self.watch.kimi_conn_id)
         try:
             cancel = partial(acancel_batch, hook)
-            await acancel_batches(cancel, self.batch_ids, self.log, f"the task was marked {state}")
+            await acancel_batches(cancel, self.watch.batch_ids, self.log, f"the task was marked {state}")
         finally:
             await hook.aclose()

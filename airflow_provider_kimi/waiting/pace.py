@@ -1,12 +1,12 @@
-"""How soon to look again: soon while a batch is young or nearly done, seldom in between, seldom while looks fail."""
+"""How soon to poll again: soon while a batch is young or nearly done, seldom in between, seldom while polls fail."""
 
 from airflow_provider_kimi.api.models import Batch
 
-#: Shortest time between deferring and the first look. An event that fires at once can overtake the end of the
+#: Shortest time between deferring and the first poll. An event that fires at once can overtake the end of the
 #: process that deferred, and the executor then takes the resumed task for a failed one.
-FIRST_LOOK_SECONDS = 5.0
+FIRST_POLL_SECONDS = 5.0
 
-#: Shortest pause that is chosen for a user; the platform advises 10 to 60 seconds (kimi-api.md, section 5).
+#: Shortest pause that is chosen for a user; the platform advises 10 to 60 seconds.
 SHORTEST_PAUSE_SECONDS = 10.0
 
 #: Longest pause that is chosen for a batch with a window of a day; longer windows allow longer ones.
@@ -15,38 +15,41 @@ LONGEST_PAUSE_SECONDS = 60.0
 #: A window without a known length.
 _DAY_SECONDS = 86_400.0
 
-#: How many times longer failed looks make a pause, and how long at most, unless the user's own interval is longer.
+#: How many times longer failed polls make a pause, and how long at most, unless the user's own pause is longer.
 MAX_FAULT_FACTOR = 5.0
 MAX_FAULT_PAUSE_SECONDS = 300.0
 
 #: Longest pause that the platform can ask for; a wait must not sleep through the end of its batch.
 MAX_RETRY_AFTER_SECONDS = 900.0
 
-#: Longest pause before a batch is tried again that a look showed nothing of: the look did not get to it, or its fault
-#: looks permanent and is in doubt.
+#: Longest pause before a batch is polled again that a sweep showed nothing of: it did not get to it, or it met a fault
+#: that looks permanent and has to be confirmed.
 CONFIRM_SECONDS = 10.0
 
-#: Requests a minute that waits may send over a connection which says nothing else: what the lowest tier allows
-#: (kimi-api.md, section 9; whether looks count is not documented).
+#: The same where a task, or a search of the account, polls once and waits for the answer.
+CONFIRM_SOON_SECONDS = 2.0
+
+#: Requests a minute that waits may send over a connection which says nothing else: what the lowest tier allows.
+#: Whether polls count is not documented.
 DEFAULT_REQUESTS_PER_MINUTE = 3.0
 
 
-def first_pause(poll_interval_seconds: float | None) -> float:
-    """Seconds from the begin of a wait to its first look.
+def first_pause(own_pause: float | None) -> float:
+    """Seconds from the start of a wait to its first poll.
 
-    :param poll_interval_seconds: The user's own interval; None for one of our choice.
+    :param own_pause: Seconds between two polls that the user asked for; None for a pace of our choice.
     """
-    return max(SHORTEST_PAUSE_SECONDS if poll_interval_seconds is None else poll_interval_seconds, FIRST_LOOK_SECONDS)
+    return max(SHORTEST_PAUSE_SECONDS if own_pause is None else own_pause, FIRST_POLL_SECONDS)
 
 
-def pause_between_looks(batch: Batch | None, now: float) -> float:
-    """Choose the seconds between two looks at a batch.
+def pause_between_polls(batch: Batch | None, now: float) -> float:
+    """Choose the seconds between two polls of a batch.
 
     A thirtieth of its age, so that news is late by a small part of what the batch has taken, from ten seconds to a
     minute for each day of its window; shorter near the end, as its counts tell it, but at least a thousandth of its
-    age, so that a batch which never ends is not asked for ever faster.
+    age, so that a batch which never ends is not polled ever faster.
 
-    :param batch: As it was last seen; None if it was not.
+    :param batch: As it was last read; None if it was not.
     :param now: Unix seconds.
     """
     if batch is None or batch.created_at is None:
@@ -66,30 +69,30 @@ def _seconds_left(batch: Batch, now: float) -> float | None:
         return None if assembling is None else max(0.0, now - assembling) / 10
     counts = batch.counts
     done = counts.completed + counts.failed
-    begun = batch.in_progress_at or batch.created_at
-    if not done or begun is None:
+    started = batch.in_progress_at or batch.created_at
+    if not done or started is None:
         return None
-    return max(0, counts.total - done) / done * max(0.0, now - begun)
+    return max(0, counts.total - done) / done * max(0.0, now - started)
 
 
-def pause_after_faults(pause_seconds: float, faults: int, asked_seconds: float | None) -> float:
-    """Lengthen a pause after looks that failed.
+def pause_after_faults(pause: float, faults: int, retry_after: float | None) -> float:
+    """Lengthen a pause after polls that failed.
 
-    :param pause_seconds: The pause without faults; kept at least.
-    :param faults: Failed looks in a row.
-    :param asked_seconds: How long the platform asked to wait; None if it did not.
+    :param pause: Seconds without faults; kept at least.
+    :param faults: Failed polls in a row.
+    :param retry_after: Seconds that the platform asked to wait; None if it did not.
     """
-    doubled = min(pause_seconds * min(2.0 ** min(max(0, faults - 1), 30), MAX_FAULT_FACTOR), MAX_FAULT_PAUSE_SECONDS)
-    return max(pause_seconds, doubled, min(asked_seconds or 0.0, MAX_RETRY_AFTER_SECONDS))
+    doubled = min(pause * min(2.0 ** min(max(0, faults - 1), 30), MAX_FAULT_FACTOR), MAX_FAULT_PAUSE_SECONDS)
+    return max(pause, doubled, min(retry_after or 0.0, MAX_RETRY_AFTER_SECONDS))
 
 
-def seconds_per_request(requests_per_minute: float | None, poll_interval_seconds: float | None) -> float:
+def seconds_per_request(requests_per_minute: float | None, own_pause: float | None) -> float:
     """How much time a request of a wait must be given, for the connection's sake.
 
-    :param requests_per_minute: What the connection allows; None if it says nothing. The user's own interval then
-        stands, and an interval of our choice keeps to what the lowest tier allows.
-    :param poll_interval_seconds: The user's own interval; None for one of our choice.
+    :param requests_per_minute: What the connection allows; None if it says nothing. The user's own pause then stands,
+        and a pace of our choice keeps to what the lowest tier allows.
+    :param own_pause: Seconds between two polls that the user asked for; None for a pace of our choice.
     """
     if requests_per_minute is not None:
         return 60.0 / requests_per_minute
-    return 60.0 / DEFAULT_REQUESTS_PER_MINUTE if poll_interval_seconds is None else 0.0
+    return 60.0 / DEFAULT_REQUESTS_PER_MINUTE if own_pause is None else 0.0

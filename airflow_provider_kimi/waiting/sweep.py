@@ -1,19 +1,18 @@
-"""What to ask for, so that a look at a thousand batches takes a dozen requests: pages where they help, else one by one.
+"""What one sweep asks for, so that polls of a thousand batches take a dozen requests, and what it leaves to the next.
 
-Nothing is known for sure about the list of batches (its order, its end, whether a fresh batch is in it), so nothing is
-believed of it: what a page shows is news, what it does not show is asked for singly, within a bound.
+Nothing is known for sure about the list of batches (its order, its end, whether a fresh batch is in it). So what a page
+shows is news, and what it does not show is read singly, within a bound.
 """
 
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 
-#: Batches a page; the largest page that any source shows.
-PAGE_SIZE = 100
+from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
 
 #: So many batches are read one by one.
 FEW = 2
 
-#: Requests of a round beyond one for each full page.
+#: Requests of a sweep beyond one for each full page.
 EXTRA_REQUESTS = 2
 
 
@@ -34,7 +33,7 @@ class Page:
     after: str | None
 
 
-Ask = Single | Page
+Request = Single | Page
 
 
 @dataclass(frozen=True)
@@ -50,34 +49,72 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What a round took and met.
+class Memory:
+    """What sweeps leave to the next one, so that every batch has its turn.
 
+    A sweep has few requests, and the pages of a long list may show the same batches again and again. So one that left a
+    batch unread is followed by one that begins with the longest unread batch, and goes on behind it in the list.
+
+    :param doubted: Batches whose last answer was a permanent fault that nothing has confirmed yet.
+    :param turns: Batches that had their turn, the longest ago first.
+    :param unread: Batches that were due and not read since.
+    :param top_is_ours: Whether the top of the list shows a batch that is waited for, as far as is known.
+    """
+
+    doubted: frozenset[str] = frozenset()
+    turns: tuple[str, ...] = ()
+    unread: frozenset[str] = frozenset()
+    top_is_ours: bool = True
+
+    def in_turn(self, due: Sequence[str]) -> list[str]:
+        """Put first what had no turn yet, the newest before older ones, as the list has them; then the longest ago.
+
+        :param due: The oldest first.
+        """
+        places = {batch_id: place for place, batch_id in enumerate(self.turns, 1)}
+        newest_first = due[::-1]
+        return sorted(newest_first, key=lambda batch_id: places.get(batch_id, 0))
+
+    def begins_at_top(self, due: Collection[str]) -> bool:
+        """Whether paging begins at the top of the list: no batch was left unread, and the top may show one of ours."""
+        return not self.unread and (self.top_is_ours or not set(due) <= set(self.turns))
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep took and met.
+
+    :param due: What it was to poll.
+    :param unseen: Those of which it showed nothing: it had no request left, or a fault is in doubt.
     :param requests: How many were sent.
     :param answered: How many the platform answered properly.
     :param faults: How many met a fault that passes.
-    :param asked_seconds: How long the platform asked to wait; None if it did not.
+    :param retry_after: Seconds that the platform asked to wait; None if it did not.
+    :param memory: What it leaves to the next sweep.
     """
 
-    requests: int = 0
-    answered: int = 0
-    faults: int = 0
-    asked_seconds: float | None = None
+    due: Sequence[str]
+    unseen: Collection[str]
+    requests: int
+    answered: int
+    faults: int
+    retry_after: float | None
+    memory: Memory
 
 
 def most_requests(batches: int) -> int:
-    """Upper bound of the requests of one round."""
+    """Upper bound of the requests of one sweep."""
     return batches // PAGE_SIZE + EXTRA_REQUESTS
 
 
-def requests_of_round(due: Collection[str], *, from_top: bool = True) -> Generator[Ask, Shown | None, None]:
+def requests_of_sweep(due: Collection[str], *, from_top: bool = True) -> Generator[Request, Shown | None, None]:
     """Say what to ask for, one request after the other; send back what each answer showed, None where there was none.
 
     Paging begins at the top of the list, or behind a batch of our own that was just read, and goes on while pages show
-    what is looked for. After two ends of that, or a page that could not be had, the rest is read singly. At most
-    `most_requests` are made, so some may be left out: see `Turns`.
+    what is due. After two ends of that, or a page that could not be had, the rest is read singly. At most
+    `most_requests` are made, so some may be left out: see `Memory`.
 
-    :param due: Batches to look at, in the order in which they are read singly.
+    :param due: Batches to poll, in the order in which they are read singly.
     :param from_top: Where paging begins.
     """
     unseen = dict.fromkeys(due)
@@ -86,19 +123,17 @@ def requests_of_round(due: Collection[str], *, from_top: bool = True) -> Generat
     for _ in range(most_requests(len(unseen))):
         if not unseen:
             return
-        if page is not None and tries and len(unseen) > 1:
-            shown = yield page
-            if shown is None:
-                tries = 0
-                continue
+        if page is None or not tries or len(unseen) == 1:
+            batch_id = next(iter(unseen))
+            del unseen[batch_id]
+            yield Single(batch_id)
+            page = Page(batch_id)
+        elif (shown := (yield page)) is None:
+            tries = 0
+        else:
             found = unseen.keys() & set(shown.batch_ids)
             for batch_id in found:
                 del unseen[batch_id]
             is_last = not found or shown.has_more is False
             tries -= is_last
             page = None if is_last else Page(shown.batch_ids[-1])
-        else:
-            batch_id = next(iter(unseen))
-            del unseen[batch_id]
-            yield Single(batch_id)
-            page = Page(batch_id)

@@ -1,173 +1,137 @@
-"""Wait: look at batches again and again until the decision says stop."""
+"""Wait: poll batches again and again until the decision says stop."""
 
 import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
-from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.cancel import cancel_batches
-from airflow_provider_kimi.calls.patience import Calls, Log
-from airflow_provider_kimi.exceptions import KimiError
+from msgspec.structs import replace
+
+from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
-from airflow_provider_kimi.waiting.decision import TIME_IS_OVER, Cancel, Finish, Seen, Watch, decide_next, end_of_wait
-from airflow_provider_kimi.waiting.poll import MAX_FAULTS_OF_A_ROUND, Alone, InWorker
-from airflow_provider_kimi.waiting.progress import Progress
-from airflow_provider_kimi.waiting.stalls import Move, moves_after
-from airflow_provider_kimi.waiting.wait_log import Diary
+from airflow_provider_kimi.records.progress import Progress
+from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.waiting.alone import Alone, InWorker, Sleep, pause_after, poll_confirmed
+from airflow_provider_kimi.waiting.cancel import ask_for_cancels
+from airflow_provider_kimi.waiting.decision import TIMED_OUT, Cancel, Finish, decide_next, end_of_wait
+from airflow_provider_kimi.waiting.known import Known, Seen, known_after
+from airflow_provider_kimi.waiting.poll import Platform
+from airflow_provider_kimi.waiting.wait_log import WaitLog
 
-#: Seconds after which a task that has just started believes a fault that looks permanent.
-DOUBT_SECONDS = 2.0
-
-CancelCall = Callable[[str], Awaitable[Batch]]
+Show = Callable[[Progress], None]
 
 
-class Sight(Protocol):
-    """How a wait learns of its batches: alone, or by the looks that many share."""
+class Polls(Protocol):
+    """How a wait learns of its batches: alone, or by the polls that many share."""
 
-    async def look(self, until: float | None, speak_at: float | None) -> Mapping[str, Seen]:
+    @property
+    def platform(self) -> Platform:
+        """The connection that cancels go over."""
+
+    async def poll(self, until: float | None, log_at: float | None) -> Mapping[str, Seen]:
         """Return what is known of each batch, when there may be something to decide.
 
         :param until: Unix seconds at which the time alone changes the decision; None if it never does.
-        :param speak_at: Unix seconds at which there is something to write; None if there is not.
+        :param log_at: Unix seconds at which there is something to log; None if there is not.
         """
 
 
-class Looked(NamedTuple):
-    """What a single look came to.
+class _Course:
+    """The course of one wait: what it knows, and when it decides again."""
+
+    __slots__ = ("_cancel_at", "_platform", "_reasons", "_show", "known", "log", "until", "watch")
+
+    def __init__(self, platform: Platform, watch: Watch, log: WaitLog, show: Show | None = None) -> None:
+        self._platform = platform
+        self._show = show
+        self._cancel_at = 0.0
+        self._reasons: dict[tuple[str, ...], str] = {}
+        self.watch = watch
+        self.log = log
+        self.known: Mapping[str, Known] = {}
+        self.until = watch.deadline
+
+    async def step(self, seen: Mapping[str, Seen], now: float) -> BatchEvent | None:
+        """Decide after a poll, and do what was decided; return the event once the wait is over."""
+        self.known = known_after(self.known, seen, now)
+        step = decide_next(self.watch, self.known, now)
+        progress = self.log.write(self.known, step, now)
+        if progress is not None and self._show is not None:
+            self._show(progress)
+        if isinstance(step, Finish):
+            await self._cancel(step.cancels, TIMED_OUT)
+            reasons = " ".join(self._reasons.values())
+            return step.event if step.event.message else replace(step.event, message=reasons)
+        self.until = step.until
+        if isinstance(step, Cancel):
+            if now >= self._cancel_at:  # all was just read; between two cancels, a batch may have gone on
+                self._reasons.setdefault(step.batch_ids, step.reason)
+                await self._cancel(step.batch_ids, step.reason)
+                self._cancel_at = step.until
+            self.until = self._cancel_at
+        return None
+
+    async def _cancel(self, batch_ids: Collection[str], reason: str) -> None:
+        read = (what.batch for what in self.known.values() if what.batch is not None)
+        batches = [batch for batch in read if batch.id in batch_ids]
+        await ask_for_cancels(self._platform, batches, reason, self.log)
+
+
+async def until_finished(
+    polls: Polls, watch: Watch, log: Log, *, show: Show | None = None, clock: Callable[[], float] = time.time
+) -> BatchEvent:
+    """Poll until the decision says stop.
+
+    :param show: Shows progress where a user looks for it.
+    """
+    course = _Course(polls.platform, watch, WaitLog(log, len(watch.batch_ids), clock(), watch.logged_statuses), show)
+    while True:
+        seen = await polls.poll(course.until, course.log.again_at)
+        if (event := await course.step(seen, clock())) is not None:
+            return event
+
+
+class FirstPoll(NamedTuple):
+    """What a single poll came to.
 
     :param event: Why the wait is over; None where it goes on.
     :param ends_at: Unix seconds at which it is over at the latest, without the hour for cancels.
-    :param statuses: Statuses that batches have, as the log tells.
-    :param pause_seconds: How long to wait before the next look.
+    :param statuses: Statuses of the batches, which are logged now.
+    :param pause_seconds: How long to wait before the next poll.
     """
 
     event: BatchEvent | None
     ends_at: float
-    statuses: frozenset[str]
+    statuses: tuple[str, ...]
     pause_seconds: float
 
 
-def nobody(progress: Progress) -> None:
-    """Show progress to nobody."""
-
-
-async def until_finished(
-    sight: Sight,
-    cancel: CancelCall,
-    watch: Watch,
-    log: Log,
-    *,
-    told: Collection[str] | None = None,
-    show: Callable[[Progress], None] = nobody,
-    clock: Callable[[], float] = time.time,
-) -> BatchEvent:
-    """Look until the decision says stop.
-
-    :param cancel: Cancels a batch.
-    :param told: Statuses that the log has told already; None where that is not known.
-    :param show: Shows progress where a user looks for it.
-    """
-    diary = Diary(log, len(watch.batch_ids), clock(), told)
-    moves: Mapping[str, Move] = {}
-    reasons: dict[tuple[str, ...], str] = {}
-    until, cancel_at = watch.deadline, 0.0
-    while True:
-        seen = await sight.look(until, diary.again_at)
-        now = clock()
-        moves = moves_after(moves, seen, now)
-        step = decide_next(watch, seen, moves, now)
-        if (progress := diary.write(seen, step, now)) is not None:
-            show(progress)
-        if isinstance(step, Finish):
-            await _ask_for_cancels(cancel, step.cancels, TIME_IS_OVER, diary)
-            return step.event.after_cancels(reasons.values())
-        if isinstance(step, Cancel) and now >= cancel_at:  # all was just read; between two, a batch may have gone on
-            reasons.setdefault(step.batch_ids, step.reason)
-            await _ask_for_cancels(cancel, step.batch_ids, step.reason, diary)
-            cancel_at = step.until
-        until = cancel_at if isinstance(step, Cancel) else step.until
-
-
-async def _ask_for_cancels(cancel: CancelCall, batch_ids: Sequence[str], reason: str, diary: Diary) -> None:
-    """Ask for cancels; one that fails is asked for again after a later look, and after two the rest is left for it."""
-    if batch_ids:
-        ids = ", ".join(batch_ids)
-        diary.warn(f"{reason} Cancelling {ids}.", subject=f"cancels of {ids}")
-    faults = 0
-    for batch_id in random.sample(batch_ids, len(batch_ids)):
-        try:
-            await cancel(batch_id)
-        except KimiError as error:
-            diary.warn(str(error), subject=f"cancel of {batch_id}")
-            faults += error.retryable
-        if faults == MAX_FAULTS_OF_A_ROUND:
-            return
-
-
-def look_once(
+def poll_once(
     hook: KimiHook,
     watch: Watch,
     log: Log,
     clock: Callable[[], float] = time.time,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Looked:
-    """Look once at every batch, and cancel what is to be cancelled."""
+    sleep: Sleep = asyncio.sleep,
+) -> FirstPoll:
+    """Poll every batch once, and cancel what is to be cancelled."""
 
-    async def cancel(batch_id: str) -> Batch:
-        return hook.cancel_batch(batch_id)
-
-    async def look() -> Looked:
-        alone = Alone(InWorker(hook), watch, clock=clock)
-        seen = await alone.look_now()
-        if alone.is_in_doubt:
-            sleep(DOUBT_SECONDS)
-            seen = await alone.look_now()
+    async def step() -> FirstPoll:
+        platform = InWorker(hook)
+        polled = await poll_confirmed(platform, watch.batch_ids, sleep)
         now = clock()
-        step = decide_next(watch, seen, moves_after({}, seen, now), now)
-        diary = Diary(log, len(watch.batch_ids), now, told=())
-        diary.write(seen, step, now)
-        batches = {batch_id: what for batch_id, what in seen.items() if isinstance(what, Batch)}
-        ends_at = end_of_wait(watch, batches)
-        statuses = frozenset(batch.status for batch in batches.values())
-        if isinstance(step, Finish):
-            await _ask_for_cancels(cancel, step.cancels, TIME_IS_OVER, diary)
-            return Looked(step.event, ends_at, statuses, 0.0)
-        if isinstance(step, Cancel):
-            await _ask_for_cancels(cancel, step.batch_ids, step.reason, diary)
-        pause = alone.pause_seconds()
-        return Looked(None, ends_at, statuses, pause if step.until is None else min(pause, step.until - now))
+        course = _Course(platform, watch, WaitLog(log, len(watch.batch_ids), now, logged_statuses=()))
+        event = await course.step(polled.seen, now)
+        batches = [batch for what in course.known.values() if (batch := what.just_read) is not None]
+        pause = pause_after(polled, watch, hook.requests_per_minute, now)
+        if course.until is not None:
+            pause = min(pause, course.until - now)
+        statuses = tuple(sorted({batch.status for batch in batches}))
+        return FirstPoll(event, end_of_wait(watch, batches), statuses, pause)
 
-    return asyncio.run(look())
+    return asyncio.run(step())
 
 
-def wait_here(hook: KimiHook, watch: Watch, log: Log, told: Collection[str] | None = None) -> BatchEvent:
+def wait_here(hook: KimiHook, watch: Watch, log: Log) -> BatchEvent:
     """Wait in this process, with the very loop of the trigger."""
-
-    async def cancel(batch_id: str) -> Batch:
-        return hook.cancel_batch(batch_id)
-
-    return asyncio.run(until_finished(Alone(InWorker(hook), watch), cancel, watch, log, told=told))
-
-
-def leave_running(calls: Calls, event: BatchEvent, batch_ids: Sequence[str], *, cancel: bool) -> str:
-    """Decide about batches that run while their task fails for good, and say what becomes of them.
-
-    :param batch_ids: All that the task waits for.
-    """
-    unread = [batch_id for batch_id in batch_ids if batch_id not in event.batches]
-    told = f"Not read, so perhaps running and billed: {', '.join(unread)}." if unread else ""
-    running = [batch_id for batch_id, end in event.batches.items() if not end.is_terminal]
-    if not running:
-        return told
-    if not cancel:
-        left = f"Still running and billed: {', '.join(running)}. A clear of this task waits for them again."
-        return f"{left} {told}".strip()
-    try:
-        ended = cancel_batches(calls, running)
-    except KimiError as error:
-        return str(error)
-    stand = ", ".join(f"{batch.id} is {batch.status}" for batch in ended)
-    return f"Cancelled, as on_final_failure asks: {stand}. {told}".strip()
+    return asyncio.run(until_finished(Alone(InWorker(hook), watch), watch, log))

@@ -11,12 +11,12 @@ from airflow_provider_kimi.calls.cancel import acancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.tags import TaskIdentity
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.results.collect import Landing, collect
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
-from airflow_provider_kimi.waiting.decision import Watch
 from tests.crash.chain import Fate, MortalHook
 from tests.support.logs import LogRecord
 from tests.support.requests import order

@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import TaskIdentity
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.results.collect import Landing, collect
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
-from airflow_provider_kimi.waiting.decision import Watch
-from airflow_provider_kimi.waiting.poll import Alone, InWorker
+from airflow_provider_kimi.waiting.alone import Alone, InWorker
 from airflow_provider_kimi.waiting.wait import until_finished
 from tests.support.logs import LogRecord
 
@@ -109,11 +109,8 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / SPEED)
 
-    async def cancel(batch_id: str) -> Any:
-        return hook.cancel_batch(batch_id)
-
     watch = Watch(tuple(ids), 30.0)
-    event = asyncio.run(until_finished(Alone(InWorker(hook), watch, sleep=sleep), cancel, watch, log))
+    event = asyncio.run(until_finished(Alone(InWorker(hook), watch, sleep=sleep), watch, log))
     assert event.outcome == "ended", event
     collect(Calls(hook, log, pause), Landing(ids, str(folder / "out")))
     return ids

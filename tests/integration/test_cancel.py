@@ -7,7 +7,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCancelBatchOperator
-from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.conftest import Connect
@@ -31,16 +31,16 @@ def test_a_running_batch_is_cancelled_and_waited_for(sim: KimiSimulator, hook: K
     assert attempt.deferred is not None
     assert isinstance(attempt.deferred.trigger, KimiBatchTrigger)
     sim.advance(60)
-    event = BatchEvent.ended({batch_id: hook.get_batch(batch_id)})
+    event = BatchEvent("ended", {batch_id: BatchEnd.of(hook.get_batch(batch_id))})
     assert resume_task(cancel(batch_id), event.to_dict()).value == {batch_id: "cancelled"}
 
 
-def test_without_waiting_the_status_of_the_moment_is_returned(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_without_waiting_the_status_after_the_cancel_is_returned(sim: KimiSimulator, hook: KimiHook) -> None:
     (batch_id,) = submit_prompts(hook, 3).batch_ids
     assert run_task(cancel([batch_id], wait_for_termination=False)).value == {batch_id: "cancelling"}
 
 
-def test_in_the_worker_it_waits_too(connect: Connect) -> None:
+def test_a_cancel_that_is_not_deferrable_waits_in_the_worker(connect: Connect) -> None:
     with KimiSimulator(speed=20) as sim:
         submission = submit_prompts(connect(sim), 3)
         attempt = run_task(cancel(submission.batch_ids, deferrable=False, poll_interval=0.1))
@@ -48,7 +48,7 @@ def test_in_the_worker_it_waits_too(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "expired"])
-def test_a_batch_that_ended_first_is_a_result(sim: KimiSimulator, hook: KimiHook, status: str) -> None:
+def test_the_cancel_of_a_batch_that_ended_first_is_a_result(sim: KimiSimulator, hook: KimiHook, status: str) -> None:
     (batch_id,) = submit_prompts(hook, 3).batch_ids
     if status == "failed":
         sim.batches[batch_id].balance_failure = True
@@ -59,14 +59,14 @@ def test_a_batch_that_ended_first_is_a_result(sim: KimiSimulator, hook: KimiHook
     assert calls(sim) == ["get_batch"]
 
 
-def test_a_race_lost_between_look_and_cancel_is_a_result(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_a_race_lost_between_poll_and_cancel_is_a_result(sim: KimiSimulator, hook: KimiHook) -> None:
     (batch_id,) = submit_prompts(hook, 3).batch_ids
     sim.inject("cancel_batch", status=400, error_type="invalid_request_error", message="already completed")
     assert run_task(cancel(batch_id, wait_for_termination=False)).value == {batch_id: "validating"}
     assert calls(sim) == ["get_batch", "cancel_batch", "get_batch"]
 
 
-def test_a_batch_that_assembles_its_results_is_left_alone(connect: Connect) -> None:
+def test_a_batch_that_assembles_its_results_is_not_cancelled(connect: Connect) -> None:
     """A cancel in `finalizing` was seen to lose rows that were billed."""
     with KimiSimulator(speed=0, behaviour=Behaviour(cancel_in_finalizing=True)) as sim:
         (batch_id,) = submit_prompts(connect(sim), 3).batch_ids
@@ -76,8 +76,7 @@ def test_a_batch_that_assembles_its_results_is_left_alone(connect: Connect) -> N
         assert calls(sim) == ["get_batch"]
 
 
-def test_a_second_cancel_is_no_error(sim: KimiSimulator, hook: KimiHook) -> None:
-    """T40."""
+def test_a_second_cancel_is_not_an_error(sim: KimiSimulator, hook: KimiHook) -> None:
     (batch_id,) = submit_prompts(hook, 3).batch_ids
     sim.advance(10)
     hook.cancel_batch(batch_id)
@@ -85,7 +84,7 @@ def test_a_second_cancel_is_no_error(sim: KimiSimulator, hook: KimiHook) -> None
     assert calls(sim).count("cancel_batch") == 1
 
 
-def test_an_unknown_batch_fails_for_good(hook: KimiHook) -> None:
+def test_the_cancel_of_an_unknown_batch_fails_for_good(hook: KimiHook) -> None:
     with pytest.raises(AirflowFailException, match="batch_gone"):
         run_task(cancel("batch_gone"))
 
@@ -99,14 +98,16 @@ def test_one_unknown_batch_does_not_keep_the_others_running(sim: KimiSimulator, 
     assert f"{batch_id} is cancelling" in str(caught.value)
 
 
-def test_a_cancel_that_does_not_end_says_that_it_goes_on(hook: KimiHook) -> None:
-    event = BatchEvent("timed_out", {}, "The time to wait is over")
-    with pytest.raises(AirflowFailException, match="The time to wait is over"):
+def test_a_cancel_that_does_not_end_in_time_fails_and_says_so(hook: KimiHook) -> None:
+    event = BatchEvent("timed_out", {}, "The wait timed out")
+    with pytest.raises(AirflowFailException, match="The wait timed out"):
         resume_task(cancel("batch_1"), event.to_dict())
 
 
 @pytest.mark.parametrize("value", ["", "[]", "None", [], [None], 7, "two words"])
-def test_what_is_no_batch_id_is_refused_before_any_call(sim: KimiSimulator, hook: KimiHook, value: Any) -> None:
+def test_a_value_that_is_not_a_batch_id_is_refused_before_any_call(
+    sim: KimiSimulator, hook: KimiHook, value: Any
+) -> None:
     with pytest.raises(AirflowFailException, match="is not a batch id"):
         run_task(cancel(value))
     assert sim.journal == []

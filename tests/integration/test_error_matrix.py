@@ -14,10 +14,10 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.results.collect import Landing, collect
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, RowError
 from airflow_provider_kimi.simulator.faults import CallName
-from airflow_provider_kimi.waiting.decision import Watch
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, spoiling, submit

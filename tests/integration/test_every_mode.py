@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
-from airflow_provider_kimi.waiting.decision import Watch
-from airflow_provider_kimi.waiting.wait import look_once
+from airflow_provider_kimi.waiting.wait import poll_once
 from tests.support.logs import LogRecord
 from tests.support.triggers import created, fired
 from tests.support.waiting import wait_in_worker, waited
@@ -25,7 +26,7 @@ STATUSES = ("completed", "failed", "expired", "cancelled", "running")
 
 REFUSED: dict[str, Any] = {"error_type": "invalid_authentication_error", "message": "Invalid Authentication"}
 
-#: What goes wrong with the looks.
+#: What goes wrong with the polls.
 FAULTS: dict[str, dict[str, Any]] = {
     "nothing": {"times": 0},
     "500": {"status": 500, "times": 2},
@@ -42,7 +43,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 CASES = [(status, fault) for status in STATUSES for fault in FAULTS]
 
-#: Seconds from the begin of a wait to its deadline: time for some looks, real ones in the triggerer.
+#: Seconds from the begin of a wait to its deadline: time for some polls, real ones in the triggerer.
 ALLOWED_SECONDS = 12.0
 
 
@@ -88,19 +89,23 @@ def events_of_triggers() -> Iterator[dict[tuple[str, str], BatchEvent]]:
         watches = [world.prepare() for world in worlds]
         deadline = time.time() + ALLOWED_SECONDS
         triggers = [
-            KimiBatchTrigger(watch.batch_ids, world.conn_id, watch.poll_interval_seconds, deadline)
+            KimiBatchTrigger.of(replace(watch, kimi_conn_id=world.conn_id, deadline=deadline))
             for world, watch in zip(worlds, watches, strict=True)
         ]
         yield dict(zip(CASES, fired(triggers), strict=True))
 
 
 def from_poke_to_poke(world: World, watch: Watch) -> BatchEvent:
-    """Wait as `mode="reschedule"` does: every look is a process of its own, which remembers nothing."""
+    """Wait as `mode="reschedule"` does: every poll is a process of its own, which remembers nothing."""
+
+    async def sleep(seconds: float) -> None:
+        world.sim.advance(seconds)
+
     while True:
-        found = look_once(world.hook, watch, LogRecord(), clock=world.sim.now, sleep=world.sim.advance)
-        if found.event is not None:
-            return found.event
-        world.sim.advance(watch.poll_interval_seconds or 0.0)
+        first = poll_once(world.hook, watch, LogRecord(), clock=world.sim.now, sleep=sleep)
+        if first.event is not None:
+            return first.event
+        world.sim.advance(watch.pause_seconds or 0.0)
 
 
 def in_worker(world: World, watch: Watch) -> BatchEvent:
@@ -111,7 +116,7 @@ def alone(world: World, watch: Watch) -> BatchEvent:
     return asyncio.run(waited(world.hook, world.sim, watch))
 
 
-def told(event: BatchEvent) -> tuple[object, ...]:
+def summary(event: BatchEvent) -> tuple[object, ...]:
     """What an event says, without what differs from run to run."""
     message = re.sub(r"request \w+|batch_\w+|kimi_mode_\d+|http://\S+", "...", event.message)
     return event.outcome, list(event.batches.values()), message
@@ -129,11 +134,11 @@ def test_a_wait_ends_as_it_does_in_the_triggerer(
     world = World(999, status, fault, monkeypatch)
     with world.sim:
         event = mode(world, world.prepare())
-    assert told(event) == told(events_of_triggers[status, fault])
+    assert summary(event) == summary(events_of_triggers[status, fault])
 
 
 @pytest.mark.parametrize(("status", "fault"), CASES)
-def test_the_trigger_ends_as_it_should(
+def test_a_wait_in_the_triggerer_ends_as_its_batch_and_its_faults_decide(
     events_of_triggers: dict[tuple[str, str], BatchEvent], status: str, fault: str
 ) -> None:
     event = events_of_triggers[status, fault]

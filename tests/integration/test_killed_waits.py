@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_kimi.calls.cancel import acancel_batch, acancel_batches, is_given_up, to_the_end
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from tests.conftest import Connect
@@ -17,26 +17,28 @@ from tests.support.tasks import resume_task
 
 
 class TestWhoGaveTheTaskUp:
-    """T4: a trigger of an earlier try cancels nothing under a later one, in whatever order they are processed."""
+    """A trigger of an earlier try cancels nothing under a later one, in whatever order they are processed."""
 
-    def test_a_user_who_marked_it(self) -> None:
+    def test_a_task_that_a_user_marked_is_given_up(self) -> None:
         assert is_given_up("failed", 1, 1)
         assert is_given_up("success", 1, 1)
 
-    def test_not_one_who_cleared_it(self) -> None:
+    def test_a_task_that_a_user_cleared_is_not_given_up(self) -> None:
         """The new try is queued, running or deferred by the time the old trigger ends."""
         for state in (None, "scheduled", "queued", "running", "deferred", "up_for_retry", "restarting"):
             assert not is_given_up(state, 1, 1)
             assert not is_given_up(state, 1, 2)
 
-    def test_not_where_the_new_try_has_ended_already(self) -> None:
+    def test_a_task_whose_new_try_has_ended_already_is_not_given_up_by_the_old_one(self) -> None:
         for state in ("failed", "success"):
             assert not is_given_up(state, 1, 2)
             assert not is_given_up(state, 1, None)
 
 
 class TestTheCancelOfAKilledTask:
-    async def test_comes_to_its_end_though_it_is_cancelled_every_second(self, connect: Connect) -> None:
+    async def test_the_cancel_of_a_killed_task_completes_though_airflow_interrupts_it_every_second(
+        self, connect: Connect
+    ) -> None:
         """Airflow leaves a second for it, and repeats its own cancel."""
         with KimiSimulator() as sim:
             hook = connect(sim)
@@ -53,13 +55,13 @@ class TestTheCancelOfAKilledTask:
             await hook.aclose()
             assert sim.status(ids[0]) in ("cancelling", "cancelled")
 
-    async def test_does_not_go_on_for_ever(self) -> None:
+    async def test_the_cancel_of_a_killed_task_does_not_go_on_for_ever(self) -> None:
         begun, log = time.monotonic(), LogRecord()
         await to_the_end(asyncio.sleep(30), log, seconds=0.2)
         assert time.monotonic() - begun < 5
         assert "goes on and is billed: it took longer than 0.2 s" in log.warnings[0]
 
-    async def test_says_what_kept_it_from_being_asked_for(self) -> None:
+    async def test_the_cancel_of_a_killed_task_logs_what_kept_it_from_being_sent(self) -> None:
         async def no_answer_of_airflow() -> None:
             raise ConnectionError("the API server is away")
 
@@ -67,7 +69,7 @@ class TestTheCancelOfAKilledTask:
         await to_the_end(no_answer_of_airflow(), log)
         assert "goes on and is billed: the API server is away" in log.warnings[0]
 
-    async def test_that_is_refused_does_not_keep_others_from_it(self, connect: Connect) -> None:
+    async def test_a_cancel_that_is_refused_does_not_keep_the_other_batches_running(self, connect: Connect) -> None:
         with KimiSimulator(speed=0) as sim:
             hook = connect(sim)
             log = LogRecord()
@@ -77,7 +79,7 @@ class TestTheCancelOfAKilledTask:
             assert sim.status(batch_id) == "cancelling"
         assert "batch_gone was not cancelled" in log.warnings[0]
 
-    async def test_is_not_asked_for_while_results_are_assembled(self, connect: Connect) -> None:
+    async def test_a_killed_task_cancels_no_batch_that_assembles_its_results(self, connect: Connect) -> None:
         """The rows are paid by then, and a cancel was seen to lose them."""
         with KimiSimulator(speed=0, timing=Timing(working_seconds=10, finalizing_seconds=1000)) as sim:
             hook = connect(sim)
@@ -87,7 +89,7 @@ class TestTheCancelOfAKilledTask:
             await hook.aclose()
             assert "cancel_batch" not in [call.name for call in sim.journal]
 
-    async def test_is_asked_for_again_after_a_fault_that_passes(self, connect: Connect) -> None:
+    async def test_the_cancel_of_a_killed_task_is_sent_again_after_a_fault_that_passes(self, connect: Connect) -> None:
         with KimiSimulator(speed=0) as sim:
             hook, log = connect(sim), LogRecord()
             (batch_id,) = submit_prompts(hook, 2).batch_ids
@@ -99,12 +101,14 @@ class TestTheCancelOfAKilledTask:
 
 
 def test_a_resumed_task_that_is_killed_knows_its_batches(connect: Connect) -> None:
-    """T9: the ids are fields of the task, and what the first half set is not needed."""
+    """The ids are fields of the task, and what the first half set is not needed."""
     with KimiSimulator(speed=0) as sim:
         hook: KimiHook = connect(sim)
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         sim.advance(60)
         task: Any = KimiBatchSensor(task_id="wait", batch_id=batch_id)
-        assert resume_task(task, BatchEvent.ended({batch_id: hook.get_batch(batch_id)}).to_dict()).value == [batch_id]
+        assert resume_task(
+            task, BatchEvent("ended", {batch_id: BatchEnd.of(hook.get_batch(batch_id))}).to_dict()
+        ).value == [batch_id]
         task.on_kill()
         assert "cancel_batch" not in [call.name for call in sim.journal]

@@ -1,4 +1,4 @@
-"""Batches that somebody else created are told when they end."""
+"""Batches that somebody else created are reported when they end."""
 
 import asyncio
 from contextlib import aclosing
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-from airflow_provider_kimi.account.ended_batches import ended_batches
-from airflow_provider_kimi.account.news import Mark
+from airflow_provider_kimi.account.ended_batches import Account
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.mark import Mark
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.triggers.outside import KimiBatchEndedTrigger
 from tests.conftest import Connect
@@ -27,92 +27,98 @@ def tagged(hook: KimiHook, metadata: dict[str, str] | None = None) -> str:
     return hook.create_batch(file_id, metadata=metadata or TEAM).id
 
 
-class Looks:
-    """Looks at the platform on its own clock until enough was told."""
+class Polls:
+    """Polls the platform on its own clock, and notes what is reported."""
 
     def __init__(
         self, sim: KimiSimulator, hook: KimiHook, mark: Mark | None = None, metadata: dict[str, str] = TEAM
     ) -> None:
         self.sim, self.hook, self.log, self.metadata = sim, hook, LogRecord(), metadata
         self.mark = mark or Mark(sim.now())
-        self.told: list[list[str]] = []
+        self.reported: list[list[str]] = []
 
-    async def look(self, times: int, *, meanwhile: Any = None) -> None:
+    async def poll(self, times: int, *, meanwhile: Any = None) -> None:
         async def sleep(seconds: float) -> None:
             if meanwhile is not None:
                 await asyncio.to_thread(meanwhile)
             self.sim.advance(seconds)
 
-        looks = ended_batches(self.hook, self.metadata, self.mark, 60, self.log, clock=self.sim.now, sleep=sleep)
-        async with aclosing(looks) as found:  # type: ignore[type-var]
+        account = Account(self.hook, 60, self.log, clock=self.sim.now, sleep=sleep)
+        async with aclosing(account.ended(self.metadata, self.mark)) as found:  # type: ignore[type-var]
             async for news, self.mark in found:
-                self.told.append([batch.id for batch in news])
-                if len(self.told) >= times:
+                self.reported.append([batch.id for batch in news])
+                if len(self.reported) >= times:
                     break
         await self.hook.aclose()
 
 
-async def test_each_once_and_those_of_others_not_at_all(sim: KimiSimulator, hook: KimiHook) -> None:
-    first = await asyncio.to_thread(tagged, hook)
-    await asyncio.to_thread(tagged, hook, {"team": "another"})
-    looks = Looks(sim, hook)
-    await looks.look(4)
-    assert [batch_id for told in looks.told for batch_id in told] == [first]
-
-
-async def test_those_that_the_platform_does_not_know_any_more_are_forgotten_by_one_look(
+async def test_each_ended_batch_is_reported_once_and_those_with_other_metadata_are_not(
     sim: KimiSimulator, hook: KimiHook
 ) -> None:
-    looks = Looks(sim, hook, Mark(sim.now(), frozenset(f"batch_gone_{number}" for number in range(40))))
-    await looks.look(1)
-    assert looks.mark.running == frozenset()
-    assert len(sim.journal) <= 40 * 4, "for each, two looks at it and two at the list behind it"
-
-
-async def test_those_that_end_between_two_lives_of_the_triggerer(sim: KimiSimulator, hook: KimiHook) -> None:
     first = await asyncio.to_thread(tagged, hook)
-    before = Looks(sim, hook)
-    await before.look(1)
+    await asyncio.to_thread(tagged, hook, {"team": "another"})
+    polls = Polls(sim, hook)
+    await polls.poll(4)
+    assert [batch_id for reported in polls.reported for batch_id in reported] == [first]
+
+
+async def test_batches_that_the_platform_does_not_know_any_more_are_forgotten_by_one_poll(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    polls = Polls(sim, hook, Mark(sim.now(), frozenset(f"batch_gone_{number}" for number in range(40))))
+    await polls.poll(1)
+    assert polls.mark.running == frozenset()
+    assert len(sim.journal) <= 40 * 4, "for each, two polls of it and two pages of the list behind it"
+
+
+async def test_batches_that_end_while_no_triggerer_runs_are_reported_by_the_next_one(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    first = await asyncio.to_thread(tagged, hook)
+    before = Polls(sim, hook)
+    await before.poll(1)
     sim.advance(3600)
     second = await asyncio.to_thread(tagged, hook)
     sim.advance(3600)
-    after = Looks(sim, hook, Mark.from_dict(before.mark.to_dict()))
-    await after.look(2)
-    assert sorted(after.told[0]) == sorted([first, second])
-    assert after.told[1] == []
+    after = Polls(sim, hook, Mark.from_dict(before.mark.to_dict()))
+    await after.poll(2)
+    assert sorted(after.reported[0]) == sorted([first, second])
+    assert after.reported[1] == []
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-async def test_one_far_from_the_top_of_the_list(connect: Connect, newest_first: bool) -> None:
+async def test_a_batch_far_from_the_top_of_the_list_is_reported_when_it_ends(
+    connect: Connect, newest_first: bool
+) -> None:
     behaviour = Behaviour(max_list_limit=5, newest_first=newest_first)
     with KimiSimulator(speed=0, timing=Timing(working_seconds=3600), behaviour=behaviour) as sim:
         hook = connect(sim)
         first = await asyncio.to_thread(tagged, hook)
-        looks = Looks(sim, hook)
-        await looks.look(1)
-        await looks.look(90, meanwhile=lambda: created(hook, 1))
-        assert [batch_id for told in looks.told for batch_id in told] == [first]
+        polls = Polls(sim, hook)
+        await polls.poll(1)
+        await polls.poll(90, meanwhile=lambda: created(hook, 1))
+        assert [batch_id for reported in polls.reported for batch_id in reported] == [first]
 
 
-async def test_a_long_list_is_read_through_though_the_platform_asks_to_slow_down(connect: Connect) -> None:
+async def test_a_long_list_is_read_to_its_end_though_the_platform_asks_to_slow_down(connect: Connect) -> None:
     behaviour = Behaviour(max_list_limit=5, calls_per_minute=3)
     with KimiSimulator(speed=0, timing=Timing(working_seconds=10**5), behaviour=behaviour) as sim:
         hook, ids = connect(sim), set()
         for _ in range(30):
             ids.update(await asyncio.to_thread(created, hook, 1))
             sim.advance(60)
-        looks = Looks(sim, hook, metadata={})
-        await looks.look(1)
-        assert looks.mark.running == ids
+        polls = Polls(sim, hook, metadata={})
+        await polls.poll(1)
+        assert polls.mark.running == ids
 
 
-async def test_one_that_is_gone_is_not_asked_for_for_ever(sim: KimiSimulator, hook: KimiHook) -> None:
-    looks = Looks(sim, hook, Mark(sim.now(), frozenset({"batch_gone"})))
-    await looks.look(1)
-    assert looks.mark.running == frozenset()
+async def test_a_batch_that_is_gone_is_not_polled_for_ever(sim: KimiSimulator, hook: KimiHook) -> None:
+    polls = Polls(sim, hook, Mark(sim.now(), frozenset({"batch_gone"})))
+    await polls.poll(1)
+    assert polls.mark.running == frozenset()
 
 
-async def test_one_that_cannot_be_read_holds_no_news_back(connect: Connect) -> None:
+async def test_a_batch_that_cannot_be_read_holds_no_news_back(connect: Connect) -> None:
     behaviour = Behaviour(max_list_limit=5)
     with KimiSimulator(speed=0, timing=Timing(working_seconds=3600), behaviour=behaviour) as sim:
         hook = connect(sim)
@@ -120,23 +126,23 @@ async def test_one_that_cannot_be_read_holds_no_news_back(connect: Connect) -> N
         sim.advance(60)
         await asyncio.to_thread(created, hook, 10)
         (first,) = await asyncio.to_thread(created, hook, 1, TEAM)
-        looks = Looks(sim, hook)
-        await looks.look(1)
+        polls = Polls(sim, hook)
+        await polls.poll(1)
         sim.inject("get_batch", status=403, times=10**6)
-        await looks.look(70)
-        assert first in [batch_id for told in looks.told for batch_id in told]
-        assert looks.mark.running == {odd}
-        assert len(looks.log.warnings) == 1
+        await polls.poll(70)
+        assert first in [batch_id for reported in polls.reported for batch_id in reported]
+        assert polls.mark.running == {odd}
+        assert len(polls.log.warnings) == 1
 
 
-async def test_faults_are_told_seldom_and_lose_nothing(sim: KimiSimulator, hook: KimiHook) -> None:
+async def test_faults_of_the_list_are_logged_seldom_and_lose_no_news(sim: KimiSimulator, hook: KimiHook) -> None:
     first = await asyncio.to_thread(tagged, hook)
-    looks = Looks(sim, hook)
-    await looks.look(1)
+    polls = Polls(sim, hook)
+    await polls.poll(1)
     sim.inject("list_batches", status=503, times=20)
-    await looks.look(3)
-    assert [batch_id for told in looks.told for batch_id in told] == [first]
-    assert len(looks.log.warnings) == 5
+    await polls.poll(3)
+    assert [batch_id for reported in polls.reported for batch_id in reported] == [first]
+    assert len(polls.log.warnings) == 5
 
 
 class Store:
@@ -154,7 +160,7 @@ class Store:
         self.was_written.set()
 
 
-async def test_the_trigger_notes_its_first_look_so_that_a_restart_goes_on_from_there(connect: Connect) -> None:
+async def test_the_asset_watcher_notes_its_first_poll_so_that_a_restart_goes_on_from_there(connect: Connect) -> None:
     def events_of(store: Store) -> Any:
         trigger: Any = KimiBatchEndedTrigger(metadata=TEAM, poll_interval=0.2)
         trigger.asset_state_store = store
@@ -169,13 +175,13 @@ async def test_the_trigger_notes_its_first_look_so_that_a_restart_goes_on_from_t
             await asyncio.wait({run})
         (batch_id,) = await asyncio.to_thread(created, hook, 1, TEAM)
         await asyncio.sleep(3)
-        assert sim.status(batch_id) == "completed", "or it would end while the next one looks"
+        assert sim.status(batch_id) == "completed", "or it would end while the next one polls"
         async with events_of(store) as events:
-            told = await asyncio.wait_for(anext(events), 20)
-    assert [batch["batch_id"] for batch in told.payload["batches"]] == [batch_id]
+            event = await asyncio.wait_for(anext(events), 20)
+    assert [batch["batch_id"] for batch in event.payload["batches"]] == [batch_id]
 
 
-def test_the_trigger_fires_and_goes_on_and_never_blocks_the_loop(connect: Connect) -> None:
+def test_the_asset_watcher_fires_and_goes_on_and_never_blocks_the_loop(connect: Connect) -> None:
     async def run() -> list[Any]:
         with blockbuster_ctx():
             async with aclosing(KimiBatchEndedTrigger(metadata=TEAM, poll_interval=0.2).run()) as events:  # type: ignore[type-var]
@@ -195,7 +201,7 @@ def test_the_trigger_fires_and_goes_on_and_never_blocks_the_loop(connect: Connec
 
 
 @pytest.mark.parametrize("metadata", [None, TEAM])
-def test_the_trigger_survives_serialization(metadata: dict[str, str] | None) -> None:
+def test_the_asset_watcher_survives_serialization(metadata: dict[str, str] | None) -> None:
     path, arguments = KimiBatchEndedTrigger("kimi_other", metadata, 30).serialize()
     assert path == "airflow_provider_kimi.triggers.outside.KimiBatchEndedTrigger"
     assert KimiBatchEndedTrigger(**arguments).serialize() == (path, arguments)

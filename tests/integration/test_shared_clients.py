@@ -29,7 +29,7 @@ async def closed(client: AsyncOpenAI) -> bool:
     return False
 
 
-async def test_hooks_share_it_and_the_last_one_closes_it(sim: KimiSimulator, connect: Connect) -> None:
+async def test_hooks_share_a_client_and_the_last_one_closes_it(sim: KimiSimulator, connect: Connect) -> None:
     connect(sim)
     hooks = [KimiHook() for _ in range(20)]
     clients = await asyncio.gather(*(hook.aget_conn() for hook in hooks))
@@ -46,7 +46,7 @@ async def test_hooks_share_it_and_the_last_one_closes_it(sim: KimiSimulator, con
     await later.aclose()
 
 
-async def test_a_connection_that_was_changed_gets_its_own(connect: Connect) -> None:
+async def test_a_connection_that_was_changed_gets_a_client_of_its_own(connect: Connect) -> None:
     with KimiSimulator(speed=0) as one, KimiSimulator(speed=0) as two:
         first = connect(one)
         old = await first.aget_conn()
@@ -59,7 +59,7 @@ async def test_a_connection_that_was_changed_gets_its_own(connect: Connect) -> N
         await first.aclose()
 
 
-def test_a_loop_that_is_started_anew_gets_its_own() -> None:
+def test_a_new_event_loop_gets_a_client_of_its_own() -> None:
     async def once() -> AsyncOpenAI:
         return await borrow(SETTINGS, build)
 
@@ -67,7 +67,7 @@ def test_a_loop_that_is_started_anew_gets_its_own() -> None:
     assert first is not second, "a loop that died before it gave its client back leaves none to the next"
 
 
-async def test_one_who_is_cancelled_while_it_is_built_takes_it_from_nobody() -> None:
+async def test_a_call_that_is_cancelled_while_the_client_is_built_takes_it_from_no_other() -> None:
     begun = asyncio.Event()
 
     async def hold() -> AsyncOpenAI:
@@ -85,7 +85,7 @@ async def test_one_who_is_cancelled_while_it_is_built_takes_it_from_nobody() -> 
     assert await closed(client)
 
 
-async def test_one_that_cannot_be_built_is_tried_again_by_the_next() -> None:
+async def test_a_client_that_cannot_be_built_is_built_by_the_next_call() -> None:
     def fail(settings: ConnectionSettings) -> AsyncOpenAI:
         raise RuntimeError("no certificates")
 
@@ -97,7 +97,7 @@ async def test_one_that_cannot_be_built_is_tried_again_by_the_next() -> None:
     assert await closed(client)
 
 
-async def test_another_key_is_another_client() -> None:
+async def test_another_key_gets_another_client() -> None:
     other = replace(SETTINGS, api_key="sk-another0123")
     clients = [await borrow(one, build) for one in (SETTINGS, other)]
     assert clients[0] is not clients[1]

@@ -13,15 +13,15 @@ from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 
+from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.progress import Progress
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
-from airflow_provider_kimi.waiting.decision import Watch
-from airflow_provider_kimi.waiting.poll import Alone
-from airflow_provider_kimi.waiting.progress import Progress
-from airflow_provider_kimi.waiting.stalls import as_clock
+from airflow_provider_kimi.waiting.alone import Alone, Polled, pause_after, poll_all
 from airflow_provider_kimi.waiting.wait import until_finished, wait_here
 from tests.conftest import Connect
 from tests.support import waiting
@@ -29,9 +29,9 @@ from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
 from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
 from tests.support.triggers import created
-from tests.support.waiting import INTERVAL, batch_that_ends_as, first_look, sensor
+from tests.support.waiting import PAUSE, batch_that_ends_as, first_poll, sensor
 
-#: What goes wrong with one look, and passes.
+#: What goes wrong with one poll, and passes.
 FAULTS: list[dict[str, Any]] = [
     {"status": 500},
     {"status": 502, "html": True},
@@ -54,31 +54,35 @@ def no_blocking() -> Iterator[BlockBuster]:
 
 async def waited(hook: KimiHook, sim: KimiSimulator, *batch_ids: str, deadline: float | None = None) -> BatchEvent:
     """Wait on the simulated clock."""
-    return await waiting.waited(hook, sim, Watch(batch_ids, INTERVAL, deadline))
+    return await waiting.waited(hook, sim, Watch(batch_ids, PAUSE, deadline))
 
 
 class TestHowAWaitEnds:
-    async def test_when_every_batch_is_terminal(self, sim: KimiSimulator, hook: KimiHook) -> None:
+    async def test_a_wait_ends_when_every_batch_is_terminal(self, sim: KimiSimulator, hook: KimiHook) -> None:
         ids = [submit_prompts(hook, 2).batch_ids[0] for _ in range(3)]
         event = await waited(hook, sim, *ids)
         assert event.outcome == "ended"
         assert {batch_id: end.status for batch_id, end in event.batches.items()} == dict.fromkeys(ids, "completed")
 
-    async def test_at_its_deadline_though_the_batch_goes_on(self, sim: KimiSimulator, hook: KimiHook) -> None:
+    async def test_a_wait_ends_at_its_deadline_though_the_batch_goes_on(
+        self, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         event = await waited(hook, sim, batch_id, deadline=sim.now() + 9)
         assert event.outcome == "timed_out"
         assert f"{batch_id} is in_progress" in event.message
         assert "goes on and is billed" in event.message
 
-    async def test_at_once_where_the_batch_is_unknown(self, sim: KimiSimulator, hook: KimiHook) -> None:
+    async def test_a_wait_ends_at_the_second_poll_that_does_not_know_the_batch(
+        self, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
         event = await waited(hook, sim, "batch_gone")
         assert event.outcome == "failed"
         assert "another account or region" in event.message
         assert [call.name for call in sim.journal] == ["get_batch", "get_batch"], "one answer is no proof"
 
-    async def test_at_once_where_the_balance_is_gone(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T57: waiting does not fill an account."""
+    async def test_a_wait_ends_where_the_balance_is_gone(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """Waiting does not fill an account."""
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         sim.inject(
             "get_batch", status=429, error_type="exceeded_current_quota_error", message="insufficient balance", times=2
@@ -89,8 +93,8 @@ class TestHowAWaitEnds:
 
 
 class TestFailedPollsOnlyDelay:
-    async def test_twenty_of_them(self, sim: KimiSimulator, connect: Connect) -> None:
-        """T17: one bad poll ended the wait elsewhere."""
+    async def test_twenty_failed_polls_only_delay_a_wait(self, sim: KimiSimulator, connect: Connect) -> None:
+        """One bad poll ended the wait elsewhere."""
         hook = connect(sim, timeout=0.1)
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         sim.inject("get_batch", status=500, times=8)
@@ -103,8 +107,8 @@ class TestFailedPollsOnlyDelay:
         assert event.batches[batch_id].status == "completed"
         assert len([call for call in sim.journal if call.name == "get_batch"]) == 21
 
-    async def test_six_hours_of_all_kinds_of_them(self, connect: Connect) -> None:
-        """T17: then one event, one resume, and nothing submitted again."""
+    async def test_six_hours_of_faults_of_all_kinds_only_delay_a_wait(self, connect: Connect) -> None:
+        """Then one event, one resume, and nothing submitted again."""
         with KimiSimulator(speed=0, timing=Timing(working_seconds=1800)) as sim:
             hook = connect(sim, timeout=0.05)
             (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
@@ -117,26 +121,26 @@ class TestFailedPollsOnlyDelay:
                 if sim.now() < begun + 6 * 3600:
                     sim.inject("get_batch", **source.choice(FAULTS))
 
-            watch = Watch((batch_id,), INTERVAL, wait.deferred.trigger.serialize()[1]["deadline"])
+            watch = Watch((batch_id,), PAUSE, wait.deferred.trigger.serialize()[1]["deadline"])
             log = LogRecord()
             alone = Alone(hook, watch, clock=sim.now, sleep=sleep)
-            event = await until_finished(alone, hook.acancel_batch, watch, log, clock=sim.now)
+            event = await until_finished(alone, watch, log, clock=sim.now)
             await hook.aclose()
             assert 6 * 3600 <= sim.now() - begun <= 6.2 * 3600
             assert (await asyncio.to_thread(resume_task, sensor(batch_id), event.to_dict())).value == [batch_id]
             calls = Counter(call.name for call in sim.journal)
         assert (calls["create_batch"], calls["cancel_batch"]) == (1, 0)
-        assert calls["get_batch"] < 6 * 60, "an outage is looked at less and less often"
+        assert calls["get_batch"] < 6 * 60, "an outage is polled less and less often"
         assert len(log.warnings) + len(log.infos) < 100
 
-    async def test_and_a_platform_that_asks_to_slow_down_is_obeyed(self, sim: KimiSimulator, hook: KimiHook) -> None:
+    async def test_a_wait_pauses_as_long_as_the_platform_asks(self, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         sim.inject("get_batch", status=429, error_type="rate_limit_reached_error", retry_after=90)
         started = sim.now()
         await waited(hook, sim, batch_id)
-        assert sim.now() - started == pytest.approx(INTERVAL + 90, abs=0.5)
+        assert sim.now() - started == pytest.approx(PAUSE + 90, abs=0.5)
 
-    async def test_but_never_past_the_deadline(self, sim: KimiSimulator, hook: KimiHook) -> None:
+    async def test_failed_polls_never_delay_a_wait_past_its_deadline(self, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         sim.inject("get_batch", status=500, times=None)
         started = sim.now()
@@ -147,30 +151,29 @@ class TestFailedPollsOnlyDelay:
 
 
 class TestTheTrigger:
-    def test_survives_serialization(self) -> None:
-        trigger = KimiBatchTrigger(["batch_1", "batch_2"], "kimi_other", 12.0, 1_800_000_000.0)
+    def test_a_trigger_survives_serialization(self) -> None:
+        trigger = KimiBatchTrigger.of(Watch(("batch_1", "batch_2"), 12.0, 1_800_000_000.0, kimi_conn_id="kimi_other"))
         path, arguments = trigger.serialize()
         assert path == "airflow_provider_kimi.triggers.batch.KimiBatchTrigger"
         assert KimiBatchTrigger(**arguments).serialize() == (path, arguments)
 
-    async def test_fires_one_event_and_never_blocks_the_loop(
+    async def test_a_trigger_fires_one_event_and_never_blocks_the_loop(
         self, sim: KimiSimulator, hook: KimiHook, no_blocking: BlockBuster
     ) -> None:
-        """T16: a blocking poll stalls every trigger of the triggerer."""
+        """A blocking poll stalls every trigger of the triggerer."""
         (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
         sim.advance(60)
-        events = [event async for event in KimiBatchTrigger([batch_id], poll_interval=0.1).run()]
+        events = [event async for event in KimiBatchTrigger(batch_ids=[batch_id], poll_interval=0.1).run()]
         assert [event.payload["outcome"] for event in events] == ["ended"]
 
-    async def test_does_not_block_the_loop_while_the_server_hangs(
+    async def test_a_trigger_does_not_block_the_loop_while_the_server_hangs(
         self, sim: KimiSimulator, connect: Connect, no_blocking: BlockBuster
     ) -> None:
-        """T16."""
         hook = connect(sim, timeout=0.2)
         (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
         sim.advance(60)
         sim.inject("get_batch", hang_seconds=30)
-        trigger = KimiBatchTrigger([batch_id], poll_interval=0.1)
+        trigger = KimiBatchTrigger(batch_ids=[batch_id], poll_interval=0.1)
         longest = 0.0
 
         async def beat() -> None:
@@ -186,13 +189,13 @@ class TestTheTrigger:
         assert [event.payload["outcome"] for event in events] == ["ended"]
         assert longest < 1.0
 
-    async def test_cancels_nothing_when_it_is_stopped(
+    async def test_a_trigger_cancels_nothing_when_it_is_stopped(
         self, sim: KimiSimulator, hook: KimiHook, no_blocking: BlockBuster
     ) -> None:
-        """T5: a restart of the triggerer must not touch paid work."""
+        """A restart of the triggerer must not touch paid work."""
         (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
         for _ in range(10):
-            running: asyncio.Future[Any] = asyncio.ensure_future(anext(KimiBatchTrigger([batch_id]).run()))
+            running: asyncio.Future[Any] = asyncio.ensure_future(anext(KimiBatchTrigger(batch_ids=[batch_id]).run()))
             await asyncio.sleep(0.02)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -212,7 +215,7 @@ async def test_a_trigger_that_blocks_its_loop_fails_the_test(sim: KimiSimulator,
     (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
     sim.advance(60)
     with pytest.raises(BlockingError):
-        await anext(BlockingTrigger([batch_id], poll_interval=0.1).run())
+        await anext(BlockingTrigger(batch_ids=[batch_id], poll_interval=0.1).run())
 
 
 MODES = [
@@ -224,73 +227,73 @@ MODES = [
 
 @pytest.mark.parametrize("mode", MODES)
 class TestTheSensorIsTheSameInEveryMode:
-    def test_a_completed_batch_succeeds_without_deferring(
+    def test_a_sensor_of_a_completed_batch_succeeds_without_deferring(
         self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any]
     ) -> None:
-        """T11: an event that fires at once can race with the end of the process that deferred."""
+        """An event that fires at once can race with the end of the process that deferred."""
         batch_id = batch_that_ends_as("completed", sim, hook)
-        assert first_look(sensor([batch_id], **mode)) == [batch_id]
+        assert first_poll(sensor([batch_id], **mode)) == [batch_id]
 
     @pytest.mark.parametrize("status", ["failed", "expired", "cancelled"])
-    def test_another_end_fails_for_good_and_says_how(
+    def test_a_sensor_of_a_batch_that_ended_otherwise_fails_for_good_and_says_how(
         self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any], status: str
     ) -> None:
-        """T19: green although the batch was cancelled."""
+        """Green although the batch was cancelled."""
         batch_id = batch_that_ends_as(status, sim, hook)
         with pytest.raises(AirflowFailException) as caught:
-            first_look(sensor(batch_id, **mode))
+            first_poll(sensor(batch_id, **mode))
         assert batch_id in str(caught.value)
         assert status in str(caught.value)
         assert "billed" in str(caught.value)
 
     @pytest.mark.parametrize("status", ["failed", "expired", "cancelled"])
-    def test_or_goes_on_if_told_to_and_says_so(
+    def test_a_sensor_goes_on_with_an_incomplete_batch_if_asked_to_and_says_so(
         self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any], status: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         batch_id = batch_that_ends_as(status, sim, hook)
         task = sensor(batch_id, on_incomplete="continue", **mode)
-        assert first_look(task) == [batch_id]
-        told = capsys.readouterr().out
-        assert "did not complete" in told
-        assert "Going on, as on_incomplete='continue' asks." in told
+        assert first_poll(task) == [batch_id]
+        log = capsys.readouterr().out
+        assert "did not complete" in log
+        assert "Going on, as on_incomplete='continue' asks." in log
 
-    def test_soft_fail_skips_and_says_why(
+    def test_a_sensor_with_soft_fail_skips_and_says_why(
         self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any], capsys: pytest.CaptureFixture[str]
     ) -> None:
         """Airflow writes of a skip only that there was one."""
         batch_id = batch_that_ends_as("cancelled", sim, hook)
         task = sensor(batch_id, soft_fail=True, **mode)
         with pytest.raises(AirflowSkipException, match="cancelled"):
-            first_look(task)
+            first_poll(task)
         assert f"{batch_id} is cancelled" in capsys.readouterr().out
 
-    def test_a_refused_key_names_what_was_not_read(
+    def test_a_sensor_whose_key_is_refused_names_what_was_not_read(
         self, sim: KimiSimulator, hook: KimiHook, mode: dict[str, Any]
     ) -> None:
         ids = created(hook, 3)
         sim.inject("get_batch", status=401, error_type="invalid_authentication_error", times=None)
         sim.inject("list_batches", status=401, error_type="invalid_authentication_error", times=None)
         with pytest.raises(AirflowFailException, match=f"perhaps running and billed: {', '.join(ids)}"):
-            first_look(sensor(ids, **mode))
+            first_poll(sensor(ids, **mode))
 
-    def test_an_unknown_batch_fails_for_good(self, hook: KimiHook, mode: dict[str, Any]) -> None:
+    def test_a_sensor_of_an_unknown_batch_fails_for_good(self, hook: KimiHook, mode: dict[str, Any]) -> None:
         with pytest.raises(AirflowFailException, match="reading batch 'batch_gone'"):
-            first_look(sensor("batch_gone", **mode))
+            first_poll(sensor("batch_gone", **mode))
 
 
 class TestTheDeferredSensor:
-    def test_defers_while_the_batch_runs(self, sim: KimiSimulator, hook: KimiHook) -> None:
+    def test_a_sensor_defers_while_the_batch_runs(self, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         attempt = run_task(sensor(f"['{batch_id}']", timeout=3600))
         assert attempt.deferred is not None
         assert attempt.deferred.timeout is None
         trigger = attempt.deferred.trigger
         assert isinstance(trigger, KimiBatchTrigger)
-        assert trigger.batch_ids == [batch_id]
-        assert trigger.poll_interval == INTERVAL
-        assert trigger.deadline == pytest.approx(time.time() + 3600, abs=60)
+        assert trigger.watch.batch_ids == (batch_id,)
+        assert trigger.watch.pause_seconds == PAUSE
+        assert trigger.watch.deadline == pytest.approx(time.time() + 3600, abs=60)
 
-    def test_tells_until_when_it_waits_at_the_latest(
+    def test_a_sensor_logs_until_when_it_waits_at_the_latest(
         self, sim: KimiSimulator, hook: KimiHook, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """Six hours after the end of the batch's window, though the task itself has no limit so near."""
@@ -299,20 +302,19 @@ class TestTheDeferredSensor:
         latest = as_clock(sim.batches[batch_id].expires_at + 6 * 3600)
         assert f"Waiting until {latest} at the latest." in capsys.readouterr().out
 
-    def test_keeps_to_a_shorter_execution_timeout(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T8: Airflow does not enforce it while a task is deferred."""
+    def test_a_sensor_keeps_to_a_shorter_execution_timeout(self, sim: KimiSimulator, hook: KimiHook) -> None:
+        """Airflow does not enforce it while a task is deferred."""
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         attempt = run_task(sensor(batch_id, timeout=3600, execution_timeout=timedelta(seconds=120)))
         assert attempt.deferred is not None
         assert attempt.deferred.trigger.serialize()[1]["deadline"] == pytest.approx(time.time() + 120, abs=30)
 
-    def test_defers_though_the_first_look_fails(self, sim: KimiSimulator, hook: KimiHook) -> None:
+    def test_a_sensor_defers_though_its_first_poll_fails(self, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         sim.inject("get_batch", status=500)
         assert run_task(sensor(batch_id)).deferred is not None
 
-    async def test_resumes_from_the_event_alone(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        """T14."""
+    async def test_a_sensor_resumes_from_the_event_alone(self, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         event = await waited(hook, sim, batch_id)
         resumed = resume_task(sensor(batch_id), event.to_dict())
@@ -320,12 +322,11 @@ class TestTheDeferredSensor:
         assert resumed.ti.xcoms["progress"]["statuses"] == {"completed": 1}
 
     def test_a_passed_deadline_is_a_sensor_timeout(self) -> None:
-        event = BatchEvent("timed_out", {}, "The time to wait is over")
-        with pytest.raises(AirflowSensorTimeout, match="The time to wait is over"):
+        event = BatchEvent("timed_out", {}, "The wait timed out")
+        with pytest.raises(AirflowSensorTimeout, match="The wait timed out"):
             resume_task(sensor("batch_1"), event.to_dict())
 
     def test_an_event_of_a_newer_version_is_refused_in_words(self) -> None:
-        """T32."""
         with pytest.raises(AirflowFailException, match="same version of airflow-provider-kimi"):
             resume_task(sensor("batch_1"), {"version": 99, "outcome": "ended", "batches": {}})
 
@@ -339,7 +340,7 @@ def test_a_wait_in_the_worker_is_the_same_loop(connect: Connect) -> None:
 
 
 def next_poke(task: KimiBatchSensor) -> float:
-    """In how many seconds a task that is rescheduled looks again."""
+    """In how many seconds a task that is rescheduled polls again."""
     begun = time.time()
     with pytest.raises(AirflowRescheduleException) as caught:
         run_task(task, Rescheduled())
@@ -373,11 +374,11 @@ async def test_an_id_in_doubt_does_not_shorten_a_pause_that_the_platform_asks_fo
     (batch_id,) = await asyncio.to_thread(lambda: submit_prompts(hook, 2).batch_ids)
     sim.inject("get_batch", status=404, error_type="resource_not_found_error")
     sim.inject("get_batch", status=429, error_type="rate_limit_reached_error", retry_after=300)
-    alone = Alone(hook, Watch(("batch_gone", batch_id)), clock=sim.now)
-    await alone.look_now()
+    watch = Watch(("batch_gone", batch_id))
+    polled = await poll_all(hook, watch.batch_ids, Polled())
     await hook.aclose()
-    assert alone.is_in_doubt
-    assert alone.pause_seconds() == 300
+    assert len(polled.memory.doubted) == 1
+    assert pause_after(polled, watch, None, sim.now()) == 300
 
 
 class Rescheduled(TaskInstanceRecord):

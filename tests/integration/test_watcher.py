@@ -1,4 +1,4 @@
-"""Triggers of one connection share their looks: few requests, nobody held up, nobody lost, the loop never blocked."""
+"""Triggers of one connection share their polls: few requests, no wait held up or lost, the loop never blocked."""
 
 import asyncio
 import json
@@ -14,13 +14,13 @@ import pytest
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
-from airflow_provider_kimi.waiting.decision import Watch
-from airflow_provider_kimi.waiting.poll import Round
-from airflow_provider_kimi.waiting.turns import Turns
+from airflow_provider_kimi.waiting.poll import Sweep
+from airflow_provider_kimi.waiting.sweep import Memory
 from airflow_provider_kimi.waiting.wait import until_finished
-from airflow_provider_kimi.waiting.watcher import subscribe
+from airflow_provider_kimi.waiting.watcher import Subscription
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.triggers import created, fire, fired
@@ -29,14 +29,14 @@ from tests.support.waiting import waited
 ENDED = "ended"
 
 
-def looks(sim: KimiSimulator) -> Counter[str]:
+def polls(sim: KimiSimulator) -> Counter[str]:
     """Requests of waits, by the method of the hook."""
     return Counter(call.name for call in sim.journal if call.name in ("get_batch", "list_batches"))
 
 
-async def looked(sim: KimiSimulator, times: int) -> None:
+async def polled(sim: KimiSimulator, times: int) -> None:
     """Wait until batches have been read so often."""
-    while looks(sim)["get_batch"] < times:  # noqa: ASYNC110
+    while polls(sim)["get_batch"] < times:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
 
 
@@ -50,17 +50,17 @@ def together(*waits: Coroutine[Any, Any, BatchEvent]) -> list[BatchEvent]:
 
 
 class TestManyWaits:
-    def test_500_that_start_together_take_a_request_for_100_of_them(self, connect: Connect) -> None:
-        """T15: their connection lookups do not cross, and none of them blocks the loop."""
+    def test_500_triggers_that_start_together_send_a_request_for_100_of_them(self, connect: Connect) -> None:
+        """Their connection lookups do not cross, and none of them blocks the loop."""
         with KimiSimulator() as sim:
             ids = created(connect(sim), 500)
             sim.advance(60)
-            events = fired([KimiBatchTrigger([batch_id], poll_interval=5) for batch_id in ids])
-            assert looks(sim).total() <= 3 * (5 + 2), "a round or two more, where the machine is slow"
+            events = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=5) for batch_id in ids])
+            assert polls(sim).total() <= 3 * (5 + 2), "a sweep or two more, where the machine is slow"
         assert [list(event.batches) for event in events] == [[batch_id] for batch_id in ids]
         assert {event.outcome for event in events} == {ENDED}
 
-    def test_none_is_lost_whatever_the_list_is_like(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_trigger_is_lost_whatever_the_list_of_batches_is_like(self, monkeypatch: pytest.MonkeyPatch) -> None:
         behaviours = {
             "without them": Behaviour(list_lag_seconds=1e9),
             "oldest first": Behaviour(newest_first=False),
@@ -80,7 +80,9 @@ class TestManyWaits:
                 sim.advance(60)
                 if name == "refused":  # a gateway that passes on single batches only
                     sim.inject("list_batches", status=404, times=None)
-                triggers[name] = [KimiBatchTrigger([batch_id], conn_id, poll_interval=0.1) for batch_id in ids]
+                triggers[name] = [
+                    KimiBatchTrigger(batch_ids=[batch_id], kimi_conn_id=conn_id, poll_interval=0.1) for batch_id in ids
+                ]
             events = fired([trigger for group in triggers.values() for trigger in group])
         assert Counter(event.outcome for event in events) == {ENDED: 48}
 
@@ -88,20 +90,22 @@ class TestManyWaits:
         with KimiSimulator() as sim:
             ids = created(connect(sim), 150)
             sim.advance(60)
-            (event,) = fired([KimiBatchTrigger(ids, poll_interval=1)])
-            assert looks(sim).total() <= 3
+            (event,) = fired([KimiBatchTrigger(batch_ids=ids, poll_interval=1)])
+            assert polls(sim).total() <= 3
         assert list(event.batches) == ids
 
-    def test_one_that_begins_later_is_told_what_the_others_looks_have_shown_before(self, connect: Connect) -> None:
-        """Its batch has ended, and is on every page until the others leave, before its own first look."""
+    def test_a_trigger_that_starts_later_learns_what_the_polls_of_others_have_shown_before(
+        self, connect: Connect
+    ) -> None:
+        """Its batch has ended, and is on every page until the others leave, before its own first poll."""
         with KimiSimulator(timing=Timing(1, 8, 1)) as sim:
             ids = created(connect(sim), 6)
             sim.batches[ids[0]].created_at -= 100
-            early = [KimiBatchTrigger([batch_id], poll_interval=0.5) for batch_id in ids[1:]]
+            early = [KimiBatchTrigger(batch_ids=[batch_id], poll_interval=0.5) for batch_id in ids[1:]]
 
             async def later() -> BatchEvent:
                 await asyncio.sleep(7)
-                return await asyncio.wait_for(fire(KimiBatchTrigger([ids[0]], poll_interval=0.5)), 15)
+                return await asyncio.wait_for(fire(KimiBatchTrigger(batch_ids=[ids[0]], poll_interval=0.5)), 15)
 
             late, *_ = together(later(), *map(fire, early))
         assert late.outcome == ENDED
@@ -110,12 +114,12 @@ class TestManyWaits:
         with KimiSimulator() as sim:
             (batch_id,) = created(connect(sim), 1)
             sim.advance(60)
-            first, second = fired([KimiBatchTrigger([batch_id], poll_interval=1) for _ in range(2)])
-            assert looks(sim).total() == 1
+            first, second = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=1) for _ in range(2)])
+            assert polls(sim).total() == 1
         assert first == second
 
-    def test_a_fault_of_one_look_does_not_hide_an_end_that_is_known(self, connect: Connect) -> None:
-        """Somebody else looks at a batch again that has ended, and gets no answer."""
+    def test_a_fault_of_one_poll_does_not_hide_an_end_that_is_known(self, connect: Connect) -> None:
+        """Another wait polls a batch again that has ended, and gets no answer."""
         with KimiSimulator(timing=Timing(working_seconds=14)) as sim:
             ended, running = created(connect(sim), 2)
             sim.batches[ended].created_at -= 100
@@ -123,59 +127,60 @@ class TestManyWaits:
             async def later() -> BatchEvent:
                 await asyncio.sleep(6)
                 sim.inject("get_batch", status=502, times=3)
-                return await asyncio.wait_for(fire(KimiBatchTrigger([ended], poll_interval=0.5)), 20)
+                return await asyncio.wait_for(fire(KimiBatchTrigger(batch_ids=[ended], poll_interval=0.5)), 20)
 
-            events = together(later(), fire(KimiBatchTrigger([ended, running], poll_interval=2)))
+            events = together(later(), fire(KimiBatchTrigger(batch_ids=[ended, running], poll_interval=2)))
         assert {event.outcome for event in events} == {ENDED}
 
-    def test_a_fault_of_one_batch_is_its_own(self, connect: Connect) -> None:
+    def test_a_fault_of_one_batch_ends_no_other_wait(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             good = created(connect(sim), 2)
             sim.advance(60)
-            events = fired([KimiBatchTrigger([name], poll_interval=0.5) for name in ("not/an/id", *good)])
+            events = fired([KimiBatchTrigger(batch_ids=[name], poll_interval=0.5) for name in ("not/an/id", *good)])
         assert [event.outcome for event in events] == ["failed", ENDED, ENDED]
 
     def test_a_batch_that_is_gone_ends_its_own_wait_only(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             ids = created(connect(sim), 4)
             sim.advance(60)
-            events = fired([KimiBatchTrigger([name], poll_interval=0.5) for name in (*ids, "batch_gone")])
+            events = fired([KimiBatchTrigger(batch_ids=[name], poll_interval=0.5) for name in (*ids, "batch_gone")])
         assert [event.outcome for event in events] == [*[ENDED] * 4, "failed"]
         assert "batch_gone" in events[-1].message
 
 
-async def test_a_wait_that_leaves_in_the_middle_of_a_round_is_not_missed_for_ever(connect: Connect) -> None:
+async def test_a_wait_that_leaves_in_the_middle_of_a_sweep_is_not_missed_for_ever(connect: Connect) -> None:
     with KimiSimulator() as sim:
-        hook, turns, doubted = connect(sim), Turns(), set[str]()
+        hook = connect(sim)
         ids = [*await asyncio.to_thread(created, hook, 5), "batch_gone"]
         ours = dict.fromkeys(ids)
         sim.inject("get_batch", hang_seconds=0.5)
 
-        async def look() -> None:
-            async for _ in Round(hook, ids, ours.keys(), doubted, turns).answers():
+        async def poll() -> Memory:
+            sweep = Sweep(hook, ids, ours.keys(), Memory())
+            async for _ in sweep.answers():
                 pass
+            return sweep.result.memory
 
-        looking = asyncio.create_task(look())
-        await looked(sim, 1)
+        polling = asyncio.create_task(poll())
+        await polled(sim, 1)
         del ours["batch_gone"]
-        turns.forget("batch_gone")
-        await looking
+        memory = await polling
         await hook.aclose()
-    assert turns.from_top
-    assert not doubted
+    assert memory.begins_at_top(list(ours))
+    assert not memory.doubted
 
 
 class TestDeadlines:
-    """What a wait decides by the time it decides by a look at all its batches, however little time is left for it."""
+    """What a wait decides by the time it decides by a poll of all its batches, however little time is left for it."""
 
-    def test_that_passed_while_no_triggerer_ran_are_decided_by_a_look(self, connect: Connect) -> None:
+    def test_a_deadline_that_passed_while_no_triggerer_ran_is_decided_by_a_poll(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             (batch_id,) = created(connect(sim), 1)
             sim.advance(60)
-            (event,) = fired([KimiBatchTrigger([batch_id], poll_interval=5, deadline=time.time() - 600)])
+            (event,) = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=5, deadline=time.time() - 600)])
         assert event.outcome == ENDED
 
-    def test_are_decided_when_every_batch_was_looked_at(self, connect: Connect) -> None:
+    def test_a_deadline_is_decided_when_every_batch_was_polled(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             ids = created(connect(sim), 2)
 
@@ -183,38 +188,35 @@ class TestDeadlines:
                 await asyncio.sleep(0.5)
                 sim.advance(60)
 
-            trigger = KimiBatchTrigger(ids, poll_interval=3600, deadline=time.time() + 2)
+            trigger = KimiBatchTrigger(batch_ids=ids, poll_interval=3600, deadline=time.time() + 2)
             (event,) = fired([trigger], end_them)
         assert event.outcome == ENDED
 
-    def test_are_decided_by_another_look_where_one_fails(self, connect: Connect) -> None:
+    def test_a_deadline_is_decided_by_another_poll_where_one_fails(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             (batch_id,) = created(connect(sim), 1)
             sim.advance(60)
             sim.inject("get_batch", status=502)
-            (event,) = fired([KimiBatchTrigger([batch_id], poll_interval=1, deadline=time.time() + 1)])
+            (event,) = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=1, deadline=time.time() + 1)])
         assert event.outcome == ENDED
 
-    def test_cancel_nothing_that_assembles_its_results_by_then(self, connect: Connect) -> None:
+    def test_a_deadline_cancels_nothing_that_assembles_its_results_by_then(self, connect: Connect) -> None:
         """A cancel was seen to lose rows then."""
         with KimiSimulator(timing=Timing(working_seconds=100, finalizing_seconds=500)) as sim:
             ids = created(connect(sim), 2)
 
             async def finalize() -> None:
-                await looked(sim, 2)
+                await polled(sim, 2)
                 sim.advance(200)
-                await looked(sim, 4)
+                await polled(sim, 4)
                 sim.advance(500)
 
             async def wait() -> BatchEvent:
                 watch = Watch(tuple(ids), 5, time.time() + 8, "cancel")
-                subscription = subscribe("kimi_default", watch, log)
-                event = await until_finished(subscription, no_cancel, watch, log)
+                subscription = Subscription(watch, log)
+                event = await until_finished(subscription, watch, log)
                 await subscription.leave()
                 return event
-
-            async def no_cancel(batch_id: str) -> Any:
-                raise AssertionError(batch_id)
 
             async def run() -> BatchEvent:
                 event, _ = await asyncio.gather(wait(), finalize())
@@ -222,25 +224,26 @@ class TestDeadlines:
 
             log = LogRecord()
             event = asyncio.run(run())
+            assert "cancel_batch" not in [call.name for call in sim.journal]
         assert event.outcome == ENDED
 
-    async def test_are_kept_though_no_look_is_to_be_had(self, connect: Connect) -> None:
+    async def test_a_deadline_is_kept_though_no_poll_finishes_in_time(self, connect: Connect) -> None:
         """The platform asked for a quarter of an hour just before; what is known by then is too old to decide by."""
         with KimiSimulator(timing=Timing(working_seconds=1000)) as sim:
             hook = connect(sim)
             ids = await asyncio.to_thread(created, hook, 2)
             sim.inject("get_batch", status=429, retry_after=900, skip=1)
             watch = Watch(tuple(ids), 5, time.time() + 7)
-            subscription = subscribe(hook.kimi_conn_id, watch, log := LogRecord(), late_seconds=1)
+            subscription = Subscription(watch, log := LogRecord(), late_seconds=1)
             begun = time.monotonic()
-            event = await until_finished(subscription, hook.acancel_batch, watch, log)
+            event = await until_finished(subscription, watch, log)
             await subscription.leave()
         assert event.outcome == "timed_out"
         assert all(f"{batch_id} could not be read" in event.message for batch_id in ids)
         assert 7 < time.monotonic() - begun < 60
 
 
-def test_the_looks_are_logged_as_nobodys(connect: Connect) -> None:
+def test_shared_polls_are_logged_in_the_log_of_no_task(connect: Connect) -> None:
     """Airflow writes what a task's context logs into the log of that task."""
     logs_of = ContextVar("logs_of", default="nobody")
     found: set[str] = set()
@@ -259,7 +262,7 @@ def test_the_looks_are_logged_as_nobodys(connect: Connect) -> None:
             sdk.setLevel(logging.DEBUG)
             sim.advance(60)
             found.clear()
-            fired([KimiBatchTrigger(ids, poll_interval=5)])
+            fired([KimiBatchTrigger(batch_ids=ids, poll_interval=5)])
     finally:
         logs_of.reset(token)
         sdk.removeHandler(witness)
@@ -279,24 +282,29 @@ class TestFaultsOfTheConnection:
                 assert [call.authorized for call in sim.journal][-1] is False
                 connect(sim)
 
-            (event,) = fired([KimiBatchTrigger([batch_id], poll_interval=4)], change_key)
+            (event,) = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=4)], change_key)
         assert event.outcome == ENDED
 
     def test_a_key_that_stays_wrong_ends_every_wait(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             ids = created(connect(sim), 5)
             connect(sim, api_key="sk-revoked0123456789")
-            events = fired([KimiBatchTrigger([batch_id], poll_interval=0.5) for batch_id in ids])
+            events = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=0.5) for batch_id in ids])
         assert {event.outcome for event in events} == {"failed"}
         assert "the key of connection" in events[0].message.lower()
 
     def test_a_connection_that_does_not_exist_ends_every_wait_in_words(self) -> None:
-        events = fired([KimiBatchTrigger([name], "kimi_nowhere", poll_interval=0.5) for name in ("a", "b", "c")])
+        events = fired(
+            [
+                KimiBatchTrigger(batch_ids=[name], kimi_conn_id="kimi_nowhere", poll_interval=0.5)
+                for name in ("a", "b", "c")
+            ]
+        )
         assert {event.outcome for event in events} == {"failed"}
         assert "There is no Airflow connection 'kimi_nowhere'" in events[0].message
 
-    def test_faults_of_every_kind_only_slow_it_down(self, connect: Connect) -> None:
-        """T16, T17: a server that fails or never answers neither ends the wait nor blocks the loop."""
+    def test_faults_of_every_kind_only_delay_shared_polls(self, connect: Connect) -> None:
+        """A server that fails or never answers neither ends the wait nor blocks the loop."""
         with KimiSimulator() as sim:
             ids = created(connect(sim, timeout=0.3), 5)
             sim.advance(60)
@@ -305,12 +313,12 @@ class TestFaultsOfTheConnection:
                 sim.inject(call, hang_seconds=1)
                 sim.inject(call, drop=True)
                 sim.inject(call, status=429, error_type="rate_limit_reached_error", retry_after=1)
-            events = fired([KimiBatchTrigger([batch_id], poll_interval=0.1) for batch_id in ids])
+            events = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=0.1) for batch_id in ids])
         assert {event.outcome for event in events} == {ENDED}
 
 
 class TestWhenTheWatcherFails:
-    def test_another_takes_over(self, connect: Connect) -> None:
+    def test_another_watcher_takes_over_from_one_that_fails(self, connect: Connect) -> None:
         with KimiSimulator() as sim:
             ids = created(connect(sim), 3)
             sim.advance(60)
@@ -322,21 +330,21 @@ class TestWhenTheWatcherFails:
                 for task in found:
                     task.cancel()
 
-            events = fired([KimiBatchTrigger([batch_id], poll_interval=0.1) for batch_id in ids], end_it)
+            events = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=0.1) for batch_id in ids], end_it)
         assert {event.outcome for event in events} == {ENDED}
 
 
 class TestTheRequestBudget:
-    def test_is_kept_to_by_waits_of_their_own_pace_too(self, connect: Connect) -> None:
+    def test_waits_with_their_own_pause_keep_to_the_request_budget_too(self, connect: Connect) -> None:
         with KimiSimulator(timing=Timing(working_seconds=4)) as sim:
             hook = connect(sim, requests_per_minute=60)
             (batch_id,) = created(hook, 1)
-            fired([KimiBatchTrigger([batch_id], poll_interval=0.1)])
+            fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=0.1)])
             times = [call.at for call in sim.journal if call.name == "get_batch"]
         assert len(times) > 2
         assert (times[-1] - times[0]) / (len(times) - 1) > 0.9
 
-    async def test_fits_the_lowest_tier_by_default(self, connect: Connect) -> None:
+    async def test_the_default_pace_fits_the_lowest_tier(self, connect: Connect) -> None:
         """Three requests a minute, for a day; nothing is refused, and a page serves all batches."""
         timing = Timing(working_seconds=20 * 3600)
         with KimiSimulator(speed=0, timing=timing, behaviour=Behaviour(calls_per_minute=3)) as sim:
@@ -347,12 +355,12 @@ class TestTheRequestBudget:
                 sim.advance(60)
             event = await waited(hook, sim, Watch(tuple(ids)), log := LogRecord())
             assert {call.status for call in sim.journal} == {200}
-            assert looks(sim)["get_batch"] <= 2 + 3 * 2  # near the end, one batch after the other
+            assert polls(sim)["get_batch"] <= 2 + 3 * 2  # near the end, one batch after the other
         assert event.outcome == ENDED
         assert len(log.infos) + len(log.warnings) < 200
 
 
-async def test_a_day_of_waiting_makes_at_most_a_look_a_minute(connect: Connect) -> None:
+async def test_a_day_of_waiting_takes_at_most_a_poll_a_minute(connect: Connect) -> None:
     with KimiSimulator(speed=0, timing=Timing(working_seconds=20 * 3600)) as sim:
         hook = connect(sim, requests_per_minute=1000)
         (batch_id,) = await asyncio.to_thread(created, hook, 1)
@@ -360,10 +368,10 @@ async def test_a_day_of_waiting_makes_at_most_a_look_a_minute(connect: Connect) 
         await waited(hook, sim, Watch((batch_id,)))
         hours = (sim.now() - begun) / 3600
         assert hours == pytest.approx(20, abs=0.1)
-        assert looks(sim).total() < 20 * 60 + 100
+        assert polls(sim).total() < 20 * 60 + 100
 
 
-def test_the_trigger_is_json_without_secrets() -> None:
-    path, arguments = KimiBatchTrigger(["batch_1"]).serialize()
+def test_the_arguments_of_a_trigger_are_json_without_secrets() -> None:
+    path, arguments = KimiBatchTrigger(batch_ids=["batch_1"]).serialize()
     assert json.loads(json.dumps(arguments)) == arguments
     assert path == "airflow_provider_kimi.triggers.batch.KimiBatchTrigger"

@@ -50,7 +50,7 @@ def test_an_event_survives_json(event: BatchEvent) -> None:
 
 
 def test_a_stored_event_of_version_1_loads() -> None:
-    """T32: a task deferred before an upgrade resumes after it."""
+    """A task that was deferred before an upgrade resumes after it."""
     event = BatchEvent.from_dict(VERSION_1)
     assert event == BatchEvent(
         "timed_out",
@@ -96,45 +96,18 @@ def test_an_event_that_cannot_be_read_is_refused(payload: dict[str, Any]) -> Non
     assert "The batches are not touched by this." in str(caught.value)
 
 
-def test_what_a_later_release_adds_to_an_event_of_this_version_is_passed_over() -> None:
-    """T32: the trigger may be newer than the task that it resumes."""
+def test_what_a_later_release_adds_to_an_event_of_this_version_is_ignored() -> None:
+    """The trigger may be newer than the task that it resumes."""
     ends = {batch_id: {**end, "new": {"x": 1}} for batch_id, end in VERSION_1["batches"].items()}
     assert BatchEvent.from_dict({**VERSION_1, "batches": ends, "new": [1]}) == BatchEvent.from_dict(VERSION_1)
 
 
-class TestHowAWaitEnded:
-    @pytest.mark.parametrize("status", TERMINAL)
-    def test_each_batch_keeps_its_own_status_and_counts(self, status: str) -> None:
-        """T19: the resumed task sees failed, expired and cancelled as what they are."""
-        batch = make_batch(status, request_counts=RequestCounts(5, 3, 2), error_file_id="file_e")
-        assert BatchEvent.ended({"batch_1": batch}) == BatchEvent(
-            "ended", {"batch_1": BatchEnd(status, 5, 3, 2, "file_e")}
-        )
-
-    def test_an_empty_error_file_id_is_none(self) -> None:
-        """T37: nobody must ask for the file ''."""
-        event = BatchEvent.ended({"batch_1": make_batch("failed", error_file_id="")})
-        assert event.batches["batch_1"].error_file_id is None
-
-    def test_failed_says_why(self) -> None:
-        event = BatchEvent.failed({}, "The key is refused.")
-        assert event == BatchEvent("failed", {}, "The key is refused.")
+@pytest.mark.parametrize("status", TERMINAL)
+def test_an_end_keeps_the_status_and_the_counts_of_its_batch(status: str) -> None:
+    batch = make_batch(status, request_counts=RequestCounts(5, 3, 2), error_file_id="file_e")
+    assert BatchEnd.of(batch) == BatchEnd(status, 5, 3, 2, "file_e")
 
 
-class TestTimedOutNamesWhatHasNotEnded:
-    def test_running_and_unreadable_batches(self) -> None:
-        batches = {"b1": make_batch("completed", "b1"), "b2": make_batch("in_progress", "b2")}
-        event = BatchEvent.timed_out(batches, ["b1", "b2", "b3"], ["first", "second"])
-        assert event.outcome == "timed_out"
-        assert event.batches == {"b1": BatchEnd("completed"), "b2": BatchEnd("in_progress")}
-        assert event.message.startswith(
-            "The time to wait is over and 2 of 3 batches have not ended: b2 is in_progress; b3 could not be read. "
-            "What runs goes on and is billed. The last fault: second Clear this task to wait on"
-        )
-
-    def test_without_a_fault(self) -> None:
-        event = BatchEvent.timed_out({"b1": make_batch("validating", "b1")}, ["b1"], [])
-        assert "1 of 1 batches have not ended: b1 is validating. What runs goes on and is billed. Clear" in (
-            event.message
-        )
-        assert "fault" not in event.message
+def test_an_end_without_an_error_file_names_none() -> None:
+    """Nothing may ask for a file with an empty id."""
+    assert BatchEnd.of(make_batch("failed", error_file_id="")).error_file_id is None

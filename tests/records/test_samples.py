@@ -12,11 +12,16 @@ import msgspec
 import pytest
 
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.dead_letters import Reason, is_unsent, request_of, table_row_of
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.job_note import JobNote
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.mark import Mark
+from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.records.watch import Watch
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -44,6 +49,10 @@ READERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
     "manifest": (manifest, {"batch_ids"}),
     "skipped_row": (skipped_row, {"custom_id"}),
     "dead_letter": (reason, {"error"}),
+    "trigger_arguments": (Watch.from_dict, {"batch_ids"}),
+    "event": (BatchEvent.from_dict, {"version", "outcome", "batches"}),
+    "progress": (Progress.from_dict, set()),
+    "mark": (Mark.from_dict, {"since"}),
 }
 
 
@@ -116,3 +125,51 @@ def test_a_note_that_this_version_cannot_read_is_none(stored: object) -> None:
 @pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b'{"batch_ids": "a"}', b'{"batch_ids": [1]}', b"\xff"])
 def test_the_manifest_of_another_program_is_none_of_ours(content: bytes) -> None:
     assert Manifest.of_json(content) is None
+
+
+def test_the_arguments_of_a_trigger_keep_their_meaning() -> None:
+    (stored,) = samples_of("trigger_arguments")
+    watch = Watch.from_dict(stored)
+    assert watch == Watch(
+        ("batch_1", "batch_2"),
+        pause_seconds=30.0,
+        deadline=1757622800.0,
+        on_timeout="cancel",
+        stall_seconds=7200.0,
+        on_stall="fail",
+        kimi_conn_id="kimi_default",
+        cancel_on_kill=True,
+        try_number=2,
+        logged_statuses=("in_progress", "validating"),
+    )
+    assert json.loads(json.dumps(watch.to_dict())) == watch.to_dict() == {**stored, "version": 1}
+
+
+def test_arguments_of_a_trigger_that_are_not_its_own_are_refused_in_words() -> None:
+    with pytest.raises(
+        KimiInputError, match=r"cannot read its arguments: .*`\$.on_timeout`.*The batches are not touched"
+    ):
+        Watch.from_dict({"batch_ids": ["batch_1"], "on_timeout": "pause"})
+
+
+def test_an_event_keeps_its_meaning() -> None:
+    (stored,) = samples_of("event")
+    event = BatchEvent.from_dict(stored)
+    assert (event.outcome, event.message, event.try_number) == ("timed_out", stored["message"], 2)
+    assert event.batches == {
+        "batch_1": BatchEnd("completed", 3, 2, 1, "file_e"),
+        "batch_2": BatchEnd("in_progress", 200, 128, 5),
+    }
+    assert event.to_dict() == stored
+
+
+def test_progress_keeps_its_meaning() -> None:
+    (stored,) = samples_of("progress")
+    assert Progress.from_dict(stored).to_dict() == {**stored, "version": 1}
+
+
+def test_a_mark_keeps_its_meaning() -> None:
+    (stored,) = samples_of("mark")
+    mark = Mark.from_dict(stored)
+    assert mark == Mark(1757003360.0, frozenset({"batch_2"}), {"batch_1": 1757003600})
+    assert mark.to_dict() == {**stored, "version": 1}

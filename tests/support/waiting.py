@@ -3,21 +3,20 @@
 import asyncio
 from typing import Any
 
-from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator
-from airflow_provider_kimi.waiting.decision import Watch
-from airflow_provider_kimi.waiting.poll import Alone, InWorker
+from airflow_provider_kimi.waiting.alone import Alone, InWorker
 from airflow_provider_kimi.waiting.wait import until_finished
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
 from tests.support.tasks import run_task
 
 #: Seconds between two polls.
-INTERVAL = 30.0
+PAUSE = 30.0
 
 
 async def waited(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: Log | None = None) -> BatchEvent:
@@ -28,7 +27,7 @@ async def waited(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: Log | No
 
     try:
         alone = Alone(hook, watch, clock=sim.now, sleep=sleep)
-        return await until_finished(alone, hook.acancel_batch, watch, log or LogRecord(), clock=sim.now)
+        return await until_finished(alone, watch, log or LogRecord(), clock=sim.now)
     finally:
         await hook.aclose()
 
@@ -39,11 +38,8 @@ def wait_in_worker(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: Log | 
     async def sleep(seconds: float) -> None:
         sim.advance(seconds)
 
-    async def cancel(batch_id: str) -> Batch:
-        return hook.cancel_batch(batch_id)
-
     alone = Alone(InWorker(hook), watch, clock=sim.now, sleep=sleep)
-    return asyncio.run(until_finished(alone, cancel, watch, log or LogRecord(), clock=sim.now))
+    return asyncio.run(until_finished(alone, watch, log or LogRecord(), clock=sim.now))
 
 
 def batch_that_ends_as(status: str, sim: KimiSimulator, hook: KimiHook) -> str:
@@ -62,10 +58,10 @@ def batch_that_ends_as(status: str, sim: KimiSimulator, hook: KimiHook) -> str:
 
 
 def sensor(batch_id: Any, **parameters: Any) -> KimiBatchSensor:
-    return KimiBatchSensor(task_id="wait", batch_id=batch_id, poke_interval=INTERVAL, **parameters)
+    return KimiBatchSensor(task_id="wait", batch_id=batch_id, poke_interval=PAUSE, **parameters)
 
 
-def first_look(task: KimiBatchSensor) -> Any:
+def first_poll(task: KimiBatchSensor) -> Any:
     """The result of the first execution, for a batch that needs no second one."""
     if task.mode == "reschedule":
         found = task.poke({})

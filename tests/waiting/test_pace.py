@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.waiting.pace import (
-    FIRST_LOOK_SECONDS,
+    FIRST_POLL_SECONDS,
     MAX_FAULT_PAUSE_SECONDS,
     first_pause,
     pause_after_faults,
-    pause_between_looks,
+    pause_between_polls,
     seconds_per_request,
 )
 from tests.support.samples import ACTIVE, make_batch
@@ -33,9 +33,9 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
         pytest.param(20 * HOUR, 7 * DAY, 420, id="a window of a week"),
     ],
 )
-def test_it_grows_with_the_age_of_a_batch(age: int, window: int, seconds: float) -> None:
+def test_the_pause_grows_with_the_age_of_a_batch(age: int, window: int, seconds: float) -> None:
     batch = make_batch(created_at=NOW - age, expires_at=NOW - age + window)
-    assert pause_between_looks(batch, NOW) == pytest.approx(seconds)
+    assert pause_between_polls(batch, NOW) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -48,38 +48,38 @@ def test_it_grows_with_the_age_of_a_batch(age: int, window: int, seconds: float)
         pytest.param(1000, 10, id="all done"),
     ],
 )
-def test_it_shrinks_near_the_end(done: int, seconds: float) -> None:
+def test_the_pause_shrinks_near_the_end_of_a_batch(done: int, seconds: float) -> None:
     batch = make_batch(
         created_at=NOW - HOUR,
         in_progress_at=NOW - HOUR,
         expires_at=NOW - HOUR + DAY,
         request_counts=RequestCounts(1000, done),
     )
-    assert pause_between_looks(batch, NOW) == pytest.approx(seconds, abs=0.1)
+    assert pause_between_polls(batch, NOW) == pytest.approx(seconds, abs=0.1)
 
 
-def test_a_batch_that_never_ends_is_not_asked_for_ever_faster() -> None:
+def test_a_batch_that_never_ends_is_not_polled_ever_faster() -> None:
     batch = make_batch(created_at=NOW - 11 * HOUR, expires_at=NOW + DAY, request_counts=RequestCounts(1000, 1000))
-    assert pause_between_looks(batch, NOW) > 35
+    assert pause_between_polls(batch, NOW) > 35
 
 
-def test_results_that_are_assembled_for_long_are_looked_at_less_often() -> None:
+def test_a_batch_that_assembles_its_results_for_long_is_polled_less_often() -> None:
     def pause(seconds: int) -> float:
         batch = make_batch("finalizing", created_at=NOW - 2 * HOUR, finalizing_at=NOW - seconds)
-        return pause_between_looks(batch, NOW)
+        return pause_between_polls(batch, NOW)
 
     assert pause(30) == pytest.approx(10)
     assert pause(2 * HOUR) == pytest.approx(60)
 
 
-def test_one_that_was_not_seen_yet_is_looked_at_soon() -> None:
-    assert pause_between_looks(None, NOW) == pause_between_looks(make_batch(), NOW) == 10
+def test_a_batch_that_was_not_read_yet_is_polled_soon() -> None:
+    assert pause_between_polls(None, NOW) == pause_between_polls(make_batch(), NOW) == 10
 
 
-def test_the_first_look_leaves_time_for_the_deferring_process_to_end() -> None:
-    """T11: an event that fires at once overtakes it."""
+def test_the_first_poll_leaves_time_for_the_deferring_process_to_end() -> None:
+    """An event that fires at once overtakes it."""
     assert first_pause(None) == 10
-    assert first_pause(0.1) == FIRST_LOOK_SECONDS >= 5.0
+    assert first_pause(0.1) == FIRST_POLL_SECONDS >= 5.0
     assert first_pause(60) == 60
 
 
@@ -98,16 +98,16 @@ def test_the_first_look_leaves_time_for_the_deferring_process_to_end() -> None:
         pytest.param(1, float("inf"), 900, id="for ever"),
     ],
 )
-def test_faults_make_it_longer(faults: int, asked: float | None, seconds: float) -> None:
+def test_faults_make_the_pause_longer(faults: int, asked: float | None, seconds: float) -> None:
     assert pause_after_faults(30, faults, asked) == seconds
 
 
-def test_an_interval_that_is_longer_than_any_pause_is_kept() -> None:
+def test_a_pause_of_the_user_that_is_longer_than_any_of_ours_is_kept() -> None:
     assert pause_after_faults(3600, 50, 86_400.0) == 3600
     assert pause_after_faults(90, 50, None) == MAX_FAULT_PAUSE_SECONDS
 
 
-def test_without_a_word_of_the_connection_the_lowest_tier_is_respected_but_not_against_the_user() -> None:
+def test_without_a_rate_on_the_connection_our_pace_keeps_to_the_lowest_tier_and_the_users_does_not() -> None:
     assert seconds_per_request(None, None) == 20
     assert seconds_per_request(None, 5.0) == 0
     assert seconds_per_request(60, None) == seconds_per_request(60, 5.0) == 1
@@ -120,7 +120,7 @@ def test_without_a_word_of_the_connection_the_lowest_tier_is_respected_but_not_a
     window=st.integers(12 * HOUR, 7 * DAY),
     counts=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)),
 )
-def test_it_is_never_shorter_than_ten_seconds_nor_longer_than_a_minute_a_day(
+def test_the_pause_is_never_shorter_than_ten_seconds_nor_longer_than_a_minute_a_day(
     status: str, age: int, since: int, window: int, counts: tuple[int, int]
 ) -> None:
     times: dict[str, Any] = {"in_progress_at": NOW - since, "finalizing_at": NOW - since, "cancelling_at": NOW - since}
@@ -128,4 +128,4 @@ def test_it_is_never_shorter_than_ten_seconds_nor_longer_than_a_minute_a_day(
     batch = make_batch(
         status, created_at=created, expires_at=created + window, request_counts=RequestCounts(*counts), **times
     )
-    assert 10 <= pause_between_looks(batch, NOW) <= max(60, 60 * window / DAY) + 1e-6
+    assert 10 <= pause_between_polls(batch, NOW) <= max(60, 60 * window / DAY) + 1e-6

@@ -1,36 +1,46 @@
-"""How far a wait has come, in one line and as numbers."""
+"""How far a wait has come, in one line and as the record of the XCom."""
+
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from airflow_provider_kimi.api.models import RequestCounts
-from airflow_provider_kimi.waiting.progress import progress_line, progress_of, summary_line
+from airflow_provider_kimi.waiting.progress import progress_line, progress_of
 from tests.support.samples import make_batch
 
-NOW = 1_757_000_000
+NOW = 1_757_000_000  # 15:33 UTC
+
+
+def line(*batches: Any) -> str:
+    return progress_line(batches, progress_of(batches, NOW), NOW)
 
 
 @pytest.mark.parametrize(
-    ("counts", "line"),
+    ("counts", "text"),
     [
-        pytest.param(None, "Batch batch_1: in_progress", id="no counts"),
-        pytest.param(RequestCounts(), "Batch batch_1: in_progress", id="zeros while validating"),
-        pytest.param(RequestCounts(1234), "Batch batch_1: in_progress, 0 of 1,234 rows done", id="nothing done"),
-        pytest.param(RequestCounts(10, 4), "Batch batch_1: in_progress, 4 of 10 rows done", id="some done"),
-        pytest.param(RequestCounts(10, 4, 2), "Batch batch_1: in_progress, 6 of 10 rows done (2 failed)", id="failed"),
+        pytest.param(None, "Batch batch_1 is in_progress", id="no counts"),
+        pytest.param(RequestCounts(), "Batch batch_1 is in_progress", id="zeros while validating"),
+        pytest.param(RequestCounts(1234), "0 of 1,234 rows completed: batch batch_1 is in_progress", id="nothing yet"),
+        pytest.param(RequestCounts(10, 4), "4 of 10 rows completed: batch batch_1 is in_progress", id="some"),
+        pytest.param(
+            RequestCounts(200, 192, 5),
+            "192 of 200 rows completed, 5 failed: batch batch_1 is in_progress",
+            id="some failed",
+        ),
     ],
 )
-def test_progress_is_told_in_one_line(counts: RequestCounts | None, line: str) -> None:
-    assert progress_line(make_batch("in_progress", request_counts=counts)) == line
+def test_a_line_of_progress_begins_with_the_rows(counts: RequestCounts | None, text: str) -> None:
+    assert line(make_batch("in_progress", request_counts=counts)) == text
 
 
-def test_the_rate_and_the_end_follow_from_what_was_done_so_far() -> None:
+def test_the_rate_and_the_expected_end_follow_from_the_rows_so_far() -> None:
     batch = make_batch(in_progress_at=NOW - 600, request_counts=RequestCounts(1000, 240, 10))
     progress = progress_of([batch], NOW)
     assert progress.rows_per_minute == pytest.approx(25)
-    assert progress.expected_end == pytest.approx(NOW + 1800)
-    assert summary_line({"batch_1": batch}, progress) == (
-        "Batch batch_1: in_progress, 250 of 1,000 rows done (10 failed), 25 rows a minute, "
-        "expected end 2025-09-04 16:03 UTC"
+    assert progress.expected_end == datetime.fromtimestamp(NOW + 1800, UTC)
+    assert line(batch) == (
+        "240 of 1,000 rows completed, 10 failed, ends 16:03 UTC, 25 rows a minute: batch batch_1 is in_progress"
     )
     assert progress.to_dict() == {
         "statuses": {"in_progress": 1},
@@ -39,17 +49,28 @@ def test_the_rate_and_the_end_follow_from_what_was_done_so_far() -> None:
         "failed": 10,
         "rows_per_minute": 25.0,
         "expected_end": "2025-09-04T16:03:20+00:00",
+        "version": 1,
     }
 
 
-def test_several_batches_are_told_together() -> None:
-    batches = {
-        "batch_1": make_batch("completed", "batch_1", request_counts=RequestCounts(1000, 1000)),
-        "batch_2": make_batch("in_progress", "batch_2", in_progress_at=NOW - 60, request_counts=RequestCounts(500, 60)),
-        "batch_3": make_batch("in_progress", "batch_3", request_counts=RequestCounts(500)),
-    }
-    progress = progress_of(batches.values(), NOW)
-    assert progress.expected_end is None, "one has not begun, so nobody can tell"
-    assert summary_line(batches, progress) == (
-        "3 batches: 1 completed, 2 in_progress, 1,060 of 2,000 rows done, 60 rows a minute"
-    )
+def test_an_expected_end_on_another_day_is_written_with_its_date() -> None:
+    batch = make_batch(in_progress_at=NOW - 36_000, request_counts=RequestCounts(200, 100))
+    assert ", ends 2025-09-05 01:33 UTC, " in line(batch)
+
+
+@pytest.mark.parametrize(
+    ("done", "rate"), [(138_312, "138,000"), (1_383, "1,380"), (25, "25"), (7, "7")], ids=lambda value: str(value)
+)
+def test_a_rate_is_written_in_digits_and_not_in_powers_of_ten(done: int, rate: str) -> None:
+    batch = make_batch(in_progress_at=NOW - 60, request_counts=RequestCounts(10**6, done))
+    assert f" {rate} rows a minute" in line(batch)
+
+
+def test_several_batches_are_logged_in_one_line() -> None:
+    batches = [
+        make_batch("completed", "batch_1", request_counts=RequestCounts(1000, 1000)),
+        make_batch("in_progress", "batch_2", in_progress_at=NOW - 60, request_counts=RequestCounts(500, 60)),
+        make_batch("in_progress", "batch_3", request_counts=RequestCounts(500)),
+    ]
+    assert progress_of(batches, NOW).expected_end is None, "one has not begun, so its end is not known"
+    assert line(*batches) == ("1,060 of 2,000 rows completed, 60 rows a minute: 3 batches, 1 completed, 2 in_progress")

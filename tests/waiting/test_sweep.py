@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
 from airflow_provider_kimi.waiting.sweep import (
     EXTRA_REQUESTS,
-    PAGE_SIZE,
-    Ask,
     Page,
+    Request,
     Shown,
     Single,
     most_requests,
-    requests_of_round,
+    requests_of_sweep,
 )
 
 
@@ -26,7 +26,7 @@ class Listing:
     ids: Sequence[str]
     unknown_after: str = "first_page"
 
-    def answer(self, ask: Ask) -> Shown:
+    def answer(self, ask: Request) -> Shown:
         if isinstance(ask, Single):
             return Shown()
         start = 0
@@ -38,11 +38,11 @@ class Listing:
         return Shown(page, start + PAGE_SIZE < len(self.ids))
 
 
-def ran(listing: Listing, due: Sequence[str], *, from_top: bool = True) -> tuple[list[Ask], set[str]]:
+def ran(listing: Listing, due: Sequence[str], *, from_top: bool = True) -> tuple[list[Request], set[str]]:
     """Run one round; the requests, and which of the due batches were seen."""
-    asks: list[Ask] = []
+    asks: list[Request] = []
     seen: set[str] = set()
-    plan = requests_of_round(due, from_top=from_top)
+    plan = requests_of_sweep(due, from_top=from_top)
     ask = next(plan, None)
     while ask is not None:
         asks.append(ask)
@@ -71,27 +71,27 @@ def names(count: int, prefix: str = "own") -> list[str]:
         pytest.param(1000, 10, id="a thousand"),
     ],
 )
-def test_at_the_top_of_the_list_it_takes_a_request_a_page(due: int, requests: int) -> None:
+def test_a_sweep_at_the_top_of_the_list_takes_a_request_a_page(due: int, requests: int) -> None:
     own = names(due)
     asks, seen = ran(Listing([*own, *names(5000, "other")]), own)
     assert (len(asks), seen) == (requests, set(own))
 
 
-def test_below_batches_of_others_it_begins_behind_one_of_its_own() -> None:
+def test_a_sweep_below_batches_of_others_begins_behind_one_of_its_own() -> None:
     own = names(1000)
     asks, seen = ran(Listing([*names(5000, "other"), *own]), own, from_top=False)
     assert asks[:2] == [Single("own0"), Page("own0")]
     assert (len(asks), seen) == (11, set(own))
 
 
-def test_a_group_beyond_a_gap_is_found_by_another_hop() -> None:
+def test_batches_beyond_a_gap_in_the_list_are_found_by_another_hop() -> None:
     own = names(200)
     asks, seen = ran(Listing([*own[:100], *names(900, "other"), *own[100:]]), own)
     assert len(asks) <= most_requests(200)
     assert len(seen) >= 101
 
 
-def test_what_no_page_shows_is_read_singly() -> None:
+def test_batches_that_no_page_shows_are_read_singly() -> None:
     own = names(250)
     asks, seen = ran(Listing(names(5000, "other")), own)
     assert len(asks) == most_requests(250)
@@ -109,7 +109,7 @@ LISTS = st.builds(
 
 
 @given(given_list=LISTS, from_top=st.booleans())
-def test_whatever_the_order_of_the_list_rounds_are_bounded_and_every_batch_is_seen_in_the_end(
+def test_whatever_the_order_of_the_list_sweeps_are_bounded_and_every_batch_is_seen_in_the_end(
     given_list: tuple[int, int, object, int, str], from_top: bool
 ) -> None:
     own_count, other_count, seed, lost, after = given_list

@@ -4,11 +4,13 @@ import random
 import re
 from collections.abc import Callable
 
-from airflow_provider_kimi.api.models import RequestCounts
+from airflow_provider_kimi.api.models import Batch, RequestCounts
 from airflow_provider_kimi.records.events import BatchEvent
-from airflow_provider_kimi.waiting.decision import Finish, Seen, Wait, Watch, decide_next
-from airflow_provider_kimi.waiting.stalls import Move, Note, moves_after
-from airflow_provider_kimi.waiting.wait_log import Diary
+from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.waiting.decision import Finish, Wait, decide_next
+from airflow_provider_kimi.waiting.known import Known, Seen, known_after
+from airflow_provider_kimi.waiting.stalls import Note
+from airflow_provider_kimi.waiting.wait_log import WaitLog
 from tests.support.logs import LogRecord
 from tests.support.samples import make_batch
 
@@ -16,74 +18,78 @@ NOW = 1_757_000_000.0
 DAY = 86_400
 
 
-def in_progress(done: int, total: int = 100_000) -> dict[str, Seen]:
-    return {"batch_1": make_batch(request_counts=RequestCounts(total, done))}
+def known(*batches: Batch) -> dict[str, Known]:
+    return known_after({}, {batch.id: batch for batch in batches}, NOW)
 
 
-def test_a_day_of_progress_and_faults_is_told_in_fewer_than_200_lines() -> None:
+def in_progress(done: int, total: int = 100_000) -> dict[str, Known]:
+    return known(make_batch(request_counts=RequestCounts(total, done)))
+
+
+def test_a_day_of_progress_and_faults_takes_fewer_than_200_lines() -> None:
     log, source = LogRecord(), random.Random(6)
-    diary = Diary(log, 1, NOW)
+    wait_log = WaitLog(log, 1, NOW)
     shown = 0
     for second in range(10, DAY, 10):
-        fault = f"Could not look at batch batch_1: HTTP 503, request {second}" if source.random() < 0.3 else ""
-        shown += diary.write(in_progress(second), Wait(fault=fault), NOW + second) is not None
+        fault = f"Batch batch_1 could not be read: HTTP 503, request {second}" if source.random() < 0.3 else ""
+        shown += wait_log.write(in_progress(second), Wait(fault=fault), NOW + second) is not None
     assert 100 < len(log.infos) + len(log.warnings) < 200
     assert 20 < shown < 200
 
 
-def test_what_nobody_has_told_yet_is_told_at_once_and_then_only_changes() -> None:
+def test_the_first_poll_of_a_task_logs_how_its_batch_stands_and_later_ones_only_changes() -> None:
     log = LogRecord()
-    diary = Diary(log, 1, NOW, told=())
-    assert diary.write(in_progress(0), Wait(), NOW) is not None
-    assert diary.write(in_progress(0), Wait(), NOW + 1000) is None
-    assert log.infos == ["Batch batch_1: in_progress, 0 of 100,000 rows done"]
+    wait_log = WaitLog(log, 1, NOW, logged_statuses=())
+    assert wait_log.write(in_progress(0), Wait(), NOW) is not None
+    assert wait_log.write(in_progress(0), Wait(), NOW + 1000) is None
+    assert log.infos == ["0 of 100,000 rows completed: batch batch_1 is in_progress"]
 
 
-def test_a_trigger_begins_with_numbers_but_does_not_repeat_the_line_of_the_worker() -> None:
+def test_a_trigger_shows_progress_at_once_but_does_not_repeat_the_line_of_the_worker() -> None:
     log = LogRecord()
-    assert Diary(log, 1, NOW).write(in_progress(0), Wait(), NOW) is not None
+    assert WaitLog(log, 1, NOW).write(in_progress(0), Wait(), NOW) is not None
     assert log.infos == []
-    Diary(log, 1, NOW, told=["in_progress"]).write(in_progress(0), Wait(), NOW)
+    WaitLog(log, 1, NOW, logged_statuses=["in_progress"]).write(in_progress(0), Wait(), NOW)
     assert log.infos == []
 
 
-def test_a_trigger_tells_what_has_changed_since_the_worker_looked() -> None:
+def test_a_trigger_logs_a_status_that_is_not_the_one_the_worker_logged() -> None:
     log = LogRecord()
-    Diary(log, 1, NOW, told=["validating"]).write(in_progress(0), Wait(), NOW)
-    assert log.infos == ["Batch batch_1: in_progress, 0 of 100,000 rows done"]
+    WaitLog(log, 1, NOW, logged_statuses=["validating"]).write(in_progress(0), Wait(), NOW)
+    assert log.infos == ["0 of 100,000 rows completed: batch batch_1 is in_progress"]
 
 
-def test_a_new_status_is_told_at_once() -> None:
+def test_a_new_status_is_logged_at_once() -> None:
     log = LogRecord()
-    diary = Diary(log, 1, NOW)
-    diary.write(in_progress(100), Wait(), NOW + 3600)
-    diary.write({"batch_1": make_batch("finalizing")}, Wait(), NOW + 3601)
-    assert log.infos == ["Batch batch_1: finalizing"]
+    wait_log = WaitLog(log, 1, NOW)
+    wait_log.write(in_progress(100), Wait(), NOW + 3600)
+    wait_log.write(known(make_batch("finalizing")), Wait(), NOW + 3601)
+    assert log.infos == ["Batch batch_1 is finalizing"]
 
 
-def test_what_is_held_back_is_told_when_the_time_has_come() -> None:
+def test_a_line_that_is_held_back_is_logged_at_the_time_that_the_log_asks_for() -> None:
     log = LogRecord()
-    diary = Diary(log, 1, NOW, told=())
-    diary.write(in_progress(1), Wait(), NOW + 1000)
-    assert diary.write(in_progress(2), Wait(), NOW + 1001) is None
-    assert diary.again_at is not None
-    assert diary.write(in_progress(2), Wait(), diary.again_at) is not None
+    wait_log = WaitLog(log, 1, NOW, logged_statuses=())
+    wait_log.write(in_progress(1), Wait(), NOW + 1000)
+    assert wait_log.write(in_progress(2), Wait(), NOW + 1001) is None
+    assert wait_log.again_at is not None
+    assert wait_log.write(in_progress(2), Wait(), wait_log.again_at) is not None
     assert len(log.infos) == 2
-    assert diary.again_at is None
+    assert wait_log.again_at is None
 
 
-def told_of(watch: Watch, seen_at: Callable[[int], dict[str, Seen]], seconds: int) -> list[str]:
-    """What a day of such looks writes, one a minute."""
-    log, moves = LogRecord(), dict[str, Move]()
-    diary = Diary(log, len(watch.batch_ids), NOW)
+def warnings_of(watch: Watch, seen_at: Callable[[int], dict[str, Seen]], seconds: int) -> list[str]:
+    """The warnings of a wait that polls once a minute."""
+    log, before = LogRecord(), dict[str, Known]()
+    wait_log = WaitLog(log, len(watch.batch_ids), NOW)
     for second in range(0, seconds, 60):
-        now, seen = NOW + second, seen_at(second)
-        moves = moves_after(moves, seen, now)
-        diary.write(seen, decide_next(watch, seen, moves, now), now)
+        now = NOW + second
+        before = known_after(before, seen_at(second), now)
+        wait_log.write(before, decide_next(watch, before, now), now)
     return log.warnings
 
 
-def test_300_batches_that_stand_still_one_after_the_other_are_told_in_fewer_than_100_lines() -> None:
+def test_300_batches_that_stall_one_after_the_other_take_fewer_than_100_lines() -> None:
     watch = Watch(tuple(f"batch_{number}" for number in range(300)), stall_seconds=3600)
 
     def stuck(second: int) -> dict[str, Seen]:
@@ -92,52 +98,52 @@ def test_300_batches_that_stand_still_one_after_the_other_are_told_in_fewer_than
             for number, batch_id in enumerate(watch.batch_ids)
         }
 
-    warnings = told_of(watch, stuck, DAY)
+    warnings = warnings_of(watch, stuck, DAY)
     assert 10 < len(warnings) < 100
     named = sum(line.count("has not moved since") for line in warnings)
     assert named + sum(int(more) for line in warnings for more in re.findall(r"And (\d+) more", line)) == 300
     assert max(map(len, warnings)) < 1000
 
 
-def test_a_batch_that_works_on_behind_its_window_is_told_once_and_not_to_stand_still() -> None:
+def test_a_batch_that_works_on_after_its_window_is_warned_of_once_and_not_as_one_that_has_not_moved() -> None:
     def late(second: int) -> dict[str, Seen]:
         return {"batch_1": make_batch(expires_at=int(NOW), request_counts=RequestCounts(100_000, 50_000 + second))}
 
-    (warning,) = told_of(Watch(("batch_1",)), late, 6 * 3600)
-    assert "rows done, and its window ended at" in warning
+    (warning,) = warnings_of(Watch(("batch_1",)), late, 6 * 3600)
+    assert "rows completed, and its window ended at" in warning
     assert "has not moved" not in warning
 
 
-def test_a_warning_about_a_batch_comes_once() -> None:
+def test_a_warning_about_one_subject_is_logged_once() -> None:
     log = LogRecord()
-    diary = Diary(log, 1, NOW)
+    wait_log = WaitLog(log, 1, NOW)
     for second in range(100):
-        note = Note("batch_1 is odd", f"Batch batch_1 is odd, with {second} rows done.")
-        diary.write(in_progress(0), Wait(notes=(note,)), NOW + second)
-    assert log.warnings == ["Batch batch_1 is odd, with 0 rows done. Waiting on."]
+        note = Note("batch_1 is odd", f"Batch batch_1 is odd, with {second} rows completed.")
+        wait_log.write(in_progress(0), Wait(notes=(note,)), NOW + second)
+    assert log.warnings == ["Batch batch_1 is odd, with 0 rows completed. Waiting on."]
 
 
-def test_an_outage_is_told_when_it_begins_and_when_it_is_over() -> None:
+def test_an_outage_is_logged_when_it_begins_and_when_it_is_over() -> None:
     log = LogRecord()
-    diary = Diary(log, 1, NOW)
+    wait_log = WaitLog(log, 1, NOW)
     for second, fault in ((10, ""), (100, "No answer, 1."), (110, "No answer, 2."), (5000, "")):
-        diary.write(in_progress(0), Wait(fault=fault), NOW + second)
+        wait_log.write(in_progress(0), Wait(fault=fault), NOW + second)
     assert log.warnings == ["No answer, 1. Waiting on."]
-    assert log.infos == ["The batches can be looked at again."]
+    assert log.infos == ["The batches can be read again."]
 
 
-def test_an_outage_is_not_told_to_be_over_where_the_wait_is() -> None:
+def test_the_end_of_an_outage_is_not_logged_where_the_wait_itself_ends() -> None:
     log = LogRecord()
-    diary = Diary(log, 1, NOW)
-    diary.write({}, Wait(fault="No answer."), NOW + 10)
-    diary.write({}, Finish(BatchEvent("timed_out", {}, "The time is over.")), NOW + 5000)
+    wait_log = WaitLog(log, 1, NOW)
+    wait_log.write({}, Wait(fault="No answer."), NOW + 10)
+    wait_log.write({}, Finish(BatchEvent("timed_out", {}, "The wait timed out.")), NOW + 5000)
     assert log.infos == []
 
 
-def test_several_batches_are_told_once_all_were_seen() -> None:
+def test_several_batches_are_logged_together_once_all_were_read() -> None:
     log = LogRecord()
-    diary = Diary(log, 2, NOW, told=())
+    wait_log = WaitLog(log, 2, NOW, logged_statuses=())
     one = make_batch("completed", "batch_1")
-    assert diary.write({"batch_1": one}, Wait(), NOW) is None
-    assert diary.write({"batch_1": one, "batch_2": make_batch("failed", "batch_2")}, Wait(), NOW) is not None
-    assert log.infos == ["2 batches: 1 completed, 1 failed"]
+    assert wait_log.write(known(one), Wait(), NOW) is None
+    assert wait_log.write(known(one, make_batch("failed", "batch_2")), Wait(), NOW) is not None
+    assert log.infos == ["2 batches, 1 completed, 1 failed"]

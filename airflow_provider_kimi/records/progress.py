@@ -1,0 +1,41 @@
+"""How far the batches of a wait are: the XCom `progress`."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+import msgspec
+
+#: Version of the shape. Earlier releases store none.
+PROGRESS_VERSION = 1
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """All batches of a wait together.
+
+    :param statuses: How many batches have each status.
+    :param rows_per_minute: Rows completed or failed a minute, since each batch began; None while there are none.
+    :param expected_end: When the last batch should end at that rate, in UTC; None where that is not known.
+    """
+
+    statuses: dict[str, int] = msgspec.field(default_factory=dict)
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    rows_per_minute: float | None = None
+    expected_end: datetime | None = None
+    version: int = PROGRESS_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write it as plain JSON, with the expected end in ISO 8601."""
+        stored: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(datetime,))
+        rate, end = self.rows_per_minute, self.expected_end
+        return stored | {
+            "rows_per_minute": None if rate is None else round(rate, 1),
+            "expected_end": None if end is None else end.isoformat(),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Read it back. What a later version adds is ignored."""
+        return msgspec.convert(dict(stored), cls)

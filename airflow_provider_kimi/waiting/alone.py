@@ -1,0 +1,151 @@
+"""Alone: polls that are shared with nobody, in a worker or for batches of others."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from airflow_provider_kimi.api.models import Batch, BatchPage
+from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.waiting.known import Seen
+from airflow_provider_kimi.waiting.pace import (
+    CONFIRM_SECONDS,
+    CONFIRM_SOON_SECONDS,
+    first_pause,
+    pause_after_faults,
+    pause_between_polls,
+    seconds_per_request,
+)
+from airflow_provider_kimi.waiting.poll import Platform, Sweep
+from airflow_provider_kimi.waiting.sweep import Memory
+
+#: A shorter sleep may end before the clock has moved.
+SHORTEST_SLEEP_SECONDS = 0.01
+
+Sleep = Callable[[float], Awaitable[object]]
+
+
+class InWorker:
+    """The platform by calls that block, for waits that hold a worker slot."""
+
+    def __init__(self, hook: KimiHook) -> None:
+        self._hook = hook
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """What the connection allows."""
+        return self._hook.requests_per_minute
+
+    async def aget_batch(self, batch_id: str) -> Batch:
+        """Read a batch."""
+        return self._hook.get_batch(batch_id)
+
+    async def alist_batches(self, *, after: str | None = None, limit: int = PAGE_SIZE) -> BatchPage:
+        """Read a page of batches."""
+        return self._hook.list_batches(after=after, limit=limit)
+
+    async def acancel_batch(self, batch_id: str) -> Batch:
+        """Ask for a cancel."""
+        return self._hook.cancel_batch(batch_id)
+
+    def renew(self) -> None:
+        """Read the connection again before the next call."""
+        self._hook.renew()
+
+
+@dataclass(frozen=True)
+class Polled:
+    """What polls of some batches have shown so far.
+
+    :param seen: What is known of each batch, by id.
+    :param memory: What the last sweep has left.
+    :param requests: How many the last poll took.
+    :param faults: Polls in a row that the platform did not answer.
+    :param retry_after: Seconds that the platform asked to wait at last; None if it did not.
+    """
+
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    memory: Memory = Memory()
+    requests: int = 0
+    faults: int = 0
+    retry_after: float | None = None
+
+
+async def poll_all(platform: Platform, batch_ids: Sequence[str], before: Polled) -> Polled:
+    """Poll every batch that has not ended, in as many sweeps as it takes."""
+    if before.faults or before.memory.doubted:
+        platform.renew()
+    seen, memory, retry_after = dict(before.seen), before.memory, before.retry_after
+    unread = [batch_id for batch_id in batch_ids if not _has_ended(seen.get(batch_id))]
+    requests = answered = failed = 0
+    while unread and not failed:
+        sweep = Sweep(platform, unread, batch_ids, memory)
+        async for shown in sweep.answers():
+            seen.update((batch_id, shown[batch_id]) for batch_id in unread if batch_id in shown)
+            unread = [batch_id for batch_id in unread if batch_id not in shown]
+        result = sweep.result
+        memory, retry_after, failed = result.memory, result.retry_after, result.faults
+        requests, answered = requests + result.requests, answered + result.answered
+        doubted = memory.doubted - before.memory.doubted  # by this poll; the next one confirms it
+        unread = [batch_id for batch_id in unread if batch_id not in doubted]
+    faults = 0 if answered or not requests else before.faults + 1
+    return Polled(seen, memory, requests, faults, retry_after)
+
+
+async def poll_confirmed(platform: Platform, batch_ids: Sequence[str], sleep: Sleep) -> Polled:
+    """Poll every batch, and once more where a fault looks permanent."""
+    first = await poll_all(platform, batch_ids, Polled())
+    if not first.memory.doubted:
+        return first
+    await sleep(CONFIRM_SOON_SECONDS)
+    second = await poll_all(platform, batch_ids, first)
+    return replace(second, requests=first.requests + second.requests)
+
+
+def pause_after(polled: Polled, watch: Watch, requests_per_minute: float | None, now: float) -> float:
+    """Seconds until the next poll, after what the last one has shown."""
+    own = watch.pause_seconds
+    batches = [what if isinstance(what := polled.seen.get(batch_id), Batch) else None for batch_id in watch.batch_ids]
+    paces = [pause_between_polls(batch, now) for batch in batches if batch is None or not batch.is_terminal]
+    pause = min(paces, default=CONFIRM_SECONDS) if own is None else own
+    if polled.memory.doubted:
+        pause = min(pause, CONFIRM_SECONDS)
+    spaced = max(pause, polled.requests * seconds_per_request(requests_per_minute, own))
+    return pause_after_faults(spaced, polled.faults, polled.retry_after)
+
+
+class Alone:
+    """The polls of one wait that shares them with nobody."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        watch: Watch,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.platform = platform
+        self._watch = watch
+        self._clock = clock
+        self._sleep = sleep
+        self._polled: Polled | None = None
+
+    async def poll(self, until: float | None, log_at: float | None) -> Mapping[str, Seen]:
+        """Pause as long as fits, then poll every batch that has not ended; return all that is known."""
+        now = self._clock()
+        if self._polled is None:
+            pause = first_pause(self._watch.pause_seconds)
+        else:
+            pause = pause_after(self._polled, self._watch, self.platform.requests_per_minute, now)
+        if until is not None:
+            pause = min(pause, max(until - now, SHORTEST_SLEEP_SECONDS))
+        await self._sleep(pause)
+        self._polled = await poll_all(self.platform, self._watch.batch_ids, self._polled or Polled())
+        return self._polled.seen
+
+
+def _has_ended(seen: Seen | None) -> bool:
+    return isinstance(seen, Batch) and seen.is_terminal

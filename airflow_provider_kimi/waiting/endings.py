@@ -1,0 +1,85 @@
+"""How a wait ends, as the event that its task resumes with: the cause, what to do, then the batches."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, RUNS_ON, standing
+from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
+from airflow_provider_kimi.waiting.known import Known
+
+
+def ended(batches: Mapping[str, Batch]) -> BatchEvent:
+    """Every batch is terminal."""
+    return BatchEvent("ended", _ends(batches))
+
+
+def failed(known: Mapping[str, Known], message: str) -> BatchEvent:
+    """There is no use in waiting; batches stand as they were last read, if not by the last poll then by one before."""
+    return BatchEvent("failed", _ends({batch_id: what.batch for batch_id, what in known.items()}), message)
+
+
+def timed_out(
+    known: Mapping[str, Known],
+    batch_ids: Collection[str],
+    cancels: Collection[str] = (),
+    *,
+    is_expiry: bool = False,
+) -> BatchEvent:
+    """The deadline has passed.
+
+    :param cancels: Batches whose cancel is asked for now.
+    :param is_expiry: Whether it is not the task's own deadline, but the one that the batches' windows set.
+    """
+    read = {batch_id: batch for batch_id, what in known.items() if (batch := what.just_read) is not None}
+    late = [batch_id for batch_id in batch_ids if batch_id not in read or not read[batch_id].is_terminal]
+    cancelled = [batch_id for batch_id, batch in read.items() if batch.status == "cancelled"]
+    sentences = _cause_and_remedy(len(late), len(batch_ids), is_expiry) if late else []
+    if cancels:
+        sentences.append(
+            "What can be cancelled is cancelled now, for the last time, and is billed until it ends: "
+            f"{_standings(late, read)}."
+        )
+    elif late:
+        sentences.append(f"{RUNS_ON}: {_standings(late, read)}.")
+    if cancelled:
+        sentences.append(
+            f"What ran was cancelled when the wait timed out. {COMPLETED_IS_BILLED}: {_standings(cancelled, read)}."
+        )
+    faults = [what.fault for what in known.values() if what.fault is not None]
+    if faults:
+        sentences.append(f"The last fault: {faults[-1]}")
+    return BatchEvent("timed_out", _ends(read), " ".join(sentences))
+
+
+def _cause_and_remedy(late: int, total: int, is_expiry: bool) -> list[str]:
+    ends = "KimiCancelBatchOperator ends a batch that does not assemble its results yet."
+    if is_expiry:
+        why = "six hours after the last of its batches should have ended (expires_at)"
+        return [
+            f"The wait timed out {why}: {late} of {total} have not ended.",
+            f"Ask Kimi's support about them; {ends}",
+        ]
+    return [
+        f"The wait timed out: {late} of {total} batches have not ended.",
+        f"Clear this task to wait on, or set a longer timeout; {ends}",
+    ]
+
+
+def unread(batch_ids: Collection[str], total: int, error: KimiError) -> str:
+    """Say that batches could not be read, and why."""
+    which = f"Batch {next(iter(batch_ids))}" if total == 1 else f"{len(batch_ids)} of {total} batches"
+    return f"{which} could not be read: {error}"
+
+
+def _standings(batch_ids: Iterable[str], read: Mapping[str, Batch]) -> str:
+    return "; ".join(
+        standing(batch_id, read[batch_id].status, read[batch_id].counts)
+        if batch_id in read
+        else f"{batch_id} could not be read"
+        for batch_id in batch_ids
+    )
+
+
+def _ends(batches: Mapping[str, Batch | None]) -> dict[str, BatchEnd]:
+    return {batch_id: BatchEnd.of(batch) for batch_id, batch in batches.items() if batch is not None}

@@ -1,0 +1,59 @@
+"""What is known of the batches of a wait, and since when each of them stands as it does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.exceptions import KimiError
+
+#: What a poll shows of one batch: the batch, or why it could not be read.
+Seen = Batch | KimiError
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one batch.
+
+    :param batch: As it was last read; None if it never was.
+    :param since: Unix seconds since when it stands so.
+    :param fault: Why the last poll could not read it; None if it could.
+    """
+
+    batch: Batch | None
+    since: float
+    fault: KimiError | None = None
+
+    @property
+    def just_read(self) -> Batch | None:
+        """The batch, if the last poll read it."""
+        return self.batch if self.fault is None else None
+
+
+def known_after(before: Mapping[str, Known], seen: Mapping[str, Seen], now: float) -> dict[str, Known]:
+    """Take in what a poll has shown; a batch that could not be read is taken to stand as before."""
+    return {**before, **{batch_id: _known(before.get(batch_id), what, now) for batch_id, what in seen.items()}}
+
+
+def _known(before: Known | None, what: Seen, now: float) -> Known:
+    if isinstance(what, KimiError):
+        return Known(None, now, what) if before is None else replace(before, fault=what)
+    if before is None or before.batch is None:
+        return Known(what, _stands_since(what, now))
+    return Known(what, before.since if _stands_as(before.batch, what) else now)
+
+
+def _stands_as(before: Batch, after: Batch) -> bool:
+    return (before.status, before.counts) == (after.status, after.counts)
+
+
+def _stands_since(batch: Batch, now: float) -> float:
+    """Since when a batch that was never seen before stands as it does, as far as its own times tell."""
+    counts = batch.counts
+    own = {
+        "validating": batch.created_at,
+        "in_progress": None if counts.completed or counts.failed else batch.in_progress_at,
+        "finalizing": batch.finalizing_at,
+        "cancelling": batch.cancelling_at,
+    }
+    since = own.get(batch.status)
+    return now if since is None else min(now, since)
