@@ -61,7 +61,7 @@ def test_a_wrong_parameter_of_the_cancel_operator_is_refused_at_parse(parameters
 
 @pytest.mark.parametrize("poll_interval", [0, -1, "10", True, None])
 def test_a_wrong_pause_of_the_asset_watcher_is_refused_at_parse(poll_interval: Any) -> None:
-    """It would fail in the triggerer, again and again, where nobody sees it."""
+    """It would fail in the triggerer, again and again, where no user sees it."""
     with pytest.raises(ValueError, match=f"poll_interval is {poll_interval!r}; {SECONDS}"):
         KimiBatchEndedTrigger(poll_interval=poll_interval)
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from airflow_provider_kimi.account.news import carries, news_of
 from airflow_provider_kimi.api.models import Batch, BatchPage
@@ -20,27 +19,9 @@ from airflow_provider_kimi.waiting.pace import pause_after_faults, seconds_per_r
 from airflow_provider_kimi.waiting.poll import Platform
 
 
-class Unlisted(NamedTuple):
-    """What polls of batches show that ran and that the list does not show.
-
-    :param read: Those that could be read.
-    :param gone: Those that the platform does not know any more.
-    :param faults: Why the others could not be read.
-    """
-
-    read: list[Batch]
-    gone: frozenset[str]
-    faults: list[KimiError]
-
-
-def sorted_out(seen: Mapping[str, Seen]) -> Unlisted:
-    """Sort out what polls have shown."""
-    faults = {batch_id: what for batch_id, what in seen.items() if isinstance(what, KimiError)}
-    gone = frozenset(
-        batch_id for batch_id, fault in faults.items() if isinstance(fault, KimiApiError) and fault.status_code == 404
-    )
-    others = [fault for batch_id, fault in faults.items() if batch_id not in gone]
-    return Unlisted([what for what in seen.values() if isinstance(what, Batch)], gone, others)
+def is_gone(seen: Seen) -> bool:
+    """Whether the platform does not know a batch any more."""
+    return isinstance(seen, KimiApiError) and seen.status_code == 404
 
 
 def is_caught_up(page: Sequence[Batch], known: Collection[str]) -> bool:
@@ -79,16 +60,18 @@ class Account:
             running = sorted(mark.running - listed.keys())
             random.shuffle(running)  # where not all can be read, it is the turn of others the next time
             polled = await poll_confirmed(self.platform, running, self.sleep)
-            unlisted = sorted_out(polled.seen)
-            if unlisted.faults and not had_faults:
+            unlisted = polled.seen.values()
+            gone = [batch_id for batch_id, what in polled.seen.items() if is_gone(what)]
+            faults = [what for what in unlisted if isinstance(what, KimiError) and not is_gone(what)]
+            if faults and not had_faults:
                 text = "%d batches could not be read. They are reported once they can be and have ended. Last fault: %s"
-                self.log.warning(text, len(unlisted.faults), unlisted.faults[-1])
-            had_faults = bool(unlisted.faults)
-            seen = [*listed.values(), *unlisted.read]
-            known.update(batch.id for batch in seen)
-            news, mark = news_of((batch for batch in seen if carries(batch, metadata)), mark, start, unlisted.gone)
+                self.log.warning(text, len(faults), faults[-1])
+            had_faults = bool(faults)
+            batches = [*listed.values(), *(what for what in unlisted if isinstance(what, Batch))]
+            known.update(batch.id for batch in batches)
+            news, mark = news_of((batch for batch in batches if carries(batch, metadata)), mark, start, gone)
             yield news, mark
-            retry_after = max((fault.retry_after_seconds or 0.0 for fault in unlisted.faults), default=None)
+            retry_after = max((fault.retry_after_seconds or 0.0 for fault in faults), default=None)
             pause = pause_after_faults(self.pause_seconds, 0, retry_after)
             await self.sleep(max(pause, polled.requests * self._seconds_per_request))
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from airflow_provider_kimi.api.models import RequestCounts
 
-#: What is true of batches that nobody cancels, and of rows that were answered.
+#: What is true of batches that go on, and of rows that were answered.
 RUNS_ON = "What runs goes on and is billed"
 COMPLETED_IS_BILLED = "Completed rows are billed"
 

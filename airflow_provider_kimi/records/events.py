@@ -48,8 +48,8 @@ class BatchEvent(msgspec.Struct, frozen=True):
     :param batches: How each batch stood when it was last read, by id; on `failed` and `timed_out`, those that could be
         read.
     :param message: For a reader; on `ended`, why batches were cancelled, as far as this wait knows.
-    :param try_number: Which try of the task waited; None where that is not known. A later try that is resumed with
-        the event of an earlier one can tell.
+    :param try_number: The try that waited; None where that is not known. A later try that is resumed with this event
+        knows that it is not its own.
     """
 
     outcome: Outcome

@@ -33,7 +33,7 @@ class Mark(msgspec.Struct, frozen=True):
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Read it back. What a later version adds is ignored; a development version stored `told` as a list."""
-        told = stored.get("told", {})
-        if not isinstance(told, Mapping):
-            told = dict.fromkeys(told, stored["since"] + CLOCK_MARGIN_SECONDS)
-        return msgspec.convert({**stored, "told": told}, cls)
+        reported = stored.get("told", {})
+        if not isinstance(reported, Mapping):
+            reported = dict.fromkeys(reported, stored["since"] + CLOCK_MARGIN_SECONDS)
+        return msgspec.convert({**stored, "told": reported}, cls)

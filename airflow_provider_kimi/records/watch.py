@@ -1,4 +1,4 @@
-"""A wait for batches, as it is stored while nobody waits: the arguments of the trigger."""
+"""A wait for batches, as it is stored: the arguments of the trigger."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self

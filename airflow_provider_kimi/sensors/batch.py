@@ -38,7 +38,7 @@ from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, WAITING_TRY_KEY, 
 from airflow_provider_kimi.waiting.cancel import leave_running
 from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
-from airflow_provider_kimi.waiting.progress import progress_of_ends
+from airflow_provider_kimi.waiting.progress import progress_at_end
 from airflow_provider_kimi.waiting.wait import poll_once, wait_here
 
 #: The longest window is 7 days; a wait that no expiry ends, because none is known, ends after these and the grace.
@@ -238,7 +238,7 @@ class KimiBatchSensor(BaseSensorOperator):
     def _conclude(self, context: Context, event: BatchEvent) -> list[str]:
         """End the task as the event says; the same in every mode."""
         if event.batches and (ti := context.get("ti")) is not None:
-            ti.xcom_push(PROGRESS_KEY, progress_of_ends(event.batches.values()).to_dict())
+            ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values()).to_dict())
         try:
             with airflow_errors():
                 self._judge(event)

@@ -18,7 +18,7 @@ from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.wait import until_finished
 from airflow_provider_kimi.waiting.watcher import Subscription
 
-#: XCom key under which a waiting task notes its try, so that a trigger of an earlier one can tell.
+#: XCom key under which a waiting task notes its try, so that a trigger of an earlier one knows.
 WAITING_TRY_KEY = "kimi_waiting_try"
 
 #: XCom key under which a wait shows how far its batches are.

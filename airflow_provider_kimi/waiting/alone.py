@@ -1,4 +1,4 @@
-"""Alone: polls that are shared with nobody, in a worker or for batches of others."""
+"""Alone: polls that no other wait shares, in a worker or for batches of others."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.watch import Watch
-from airflow_provider_kimi.waiting.known import Seen
+from airflow_provider_kimi.waiting.known import Seen, has_ended
 from airflow_provider_kimi.waiting.pace import (
     CONFIRM_SECONDS,
     CONFIRM_SOON_SECONDS,
@@ -19,7 +19,7 @@ from airflow_provider_kimi.waiting.pace import (
     seconds_per_request,
 )
 from airflow_provider_kimi.waiting.poll import Platform, Sweep
-from airflow_provider_kimi.waiting.sweep import Memory
+from airflow_provider_kimi.waiting.sweep import Memory, SweepResult
 
 #: A shorter sleep may end before the clock has moved.
 SHORTEST_SLEEP_SECONDS = 0.01
@@ -32,6 +32,7 @@ class InWorker:
 
     def __init__(self, hook: KimiHook) -> None:
         self._hook = hook
+        self.renew = hook.renew
 
     @property
     def requests_per_minute(self) -> float | None:
@@ -49,10 +50,6 @@ class InWorker:
     async def acancel_batch(self, batch_id: str) -> Batch:
         """Ask for a cancel."""
         return self._hook.cancel_batch(batch_id)
-
-    def renew(self) -> None:
-        """Read the connection again before the next call."""
-        self._hook.renew()
 
 
 @dataclass(frozen=True)
@@ -77,21 +74,27 @@ async def poll_all(platform: Platform, batch_ids: Sequence[str], before: Polled)
     """Poll every batch that has not ended, in as many sweeps as it takes."""
     if before.faults or before.memory.doubted:
         platform.renew()
-    seen, memory, retry_after = dict(before.seen), before.memory, before.retry_after
-    unread = [batch_id for batch_id in batch_ids if not _has_ended(seen.get(batch_id))]
-    requests = answered = failed = 0
+    polled = replace(before, requests=0)
+    unread = [batch_id for batch_id in batch_ids if not has_ended(before.seen.get(batch_id))]
+    answered = failed = 0
     while unread and not failed:
-        sweep = Sweep(platform, unread, batch_ids, memory)
-        async for shown in sweep.answers():
-            seen.update((batch_id, shown[batch_id]) for batch_id in unread if batch_id in shown)
-            unread = [batch_id for batch_id in unread if batch_id not in shown]
-        result = sweep.result
-        memory, retry_after, failed = result.memory, result.retry_after, result.faults
-        requests, answered = requests + result.requests, answered + result.answered
-        doubted = memory.doubted - before.memory.doubted  # by this poll; the next one confirms it
-        unread = [batch_id for batch_id in unread if batch_id not in doubted]
-    faults = 0 if answered or not requests else before.faults + 1
-    return Polled(seen, memory, requests, faults, retry_after)
+        shown, result = await _sweep(platform, unread, batch_ids, polled.memory)
+        requests = polled.requests + result.requests
+        polled = Polled({**polled.seen, **shown}, result.memory, requests, before.faults, result.retry_after)
+        answered, failed = answered + result.answered, result.faults
+        doubted = result.memory.doubted - before.memory.doubted  # by this poll; the next one confirms it
+        unread = [batch_id for batch_id in unread if batch_id not in shown and batch_id not in doubted]
+    return replace(polled, faults=0 if answered or not polled.requests else before.faults + 1)
+
+
+async def _sweep(
+    platform: Platform, due: Sequence[str], ours: Sequence[str], memory: Memory
+) -> tuple[dict[str, Seen], SweepResult]:
+    sweep = Sweep(platform, due, ours, memory)
+    shown: dict[str, Seen] = {}
+    async for seen in sweep.answers():
+        shown |= {batch_id: seen[batch_id] for batch_id in due if batch_id in seen.keys() - shown.keys()}
+    return shown, sweep.result
 
 
 async def poll_confirmed(platform: Platform, batch_ids: Sequence[str], sleep: Sleep) -> Polled:
@@ -117,7 +120,7 @@ def pause_after(polled: Polled, watch: Watch, requests_per_minute: float | None,
 
 
 class Alone:
-    """The polls of one wait that shares them with nobody."""
+    """The polls of one wait that shares them with no other."""
 
     def __init__(
         self,
@@ -145,7 +148,3 @@ class Alone:
         await self._sleep(pause)
         self._polled = await poll_all(self.platform, self._watch.batch_ids, self._polled or Polled())
         return self._polled.seen
-
-
-def _has_ended(seen: Seen | None) -> bool:
-    return isinstance(seen, Batch) and seen.is_terminal

@@ -11,7 +11,7 @@ from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting import endings
-from airflow_provider_kimi.waiting.known import Known
+from airflow_provider_kimi.waiting.known import Known, just_read
 from airflow_provider_kimi.waiting.stalls import Note, in_short, stall_note, stalls_at
 
 #: How long after its `expires_at` a batch is waited for by default. Its results are assembled then, which was seen to
@@ -115,7 +115,7 @@ def decide_next(watch: Watch, known: Mapping[str, Known], now: float) -> Step:
     :param now: Unix seconds.
     """
     own = {batch_id: known[batch_id] for batch_id in watch.batch_ids if batch_id in known}
-    read = {batch_id: batch for batch_id, what in own.items() if (batch := what.just_read) is not None}
+    read = just_read(own)
     running = [(batch, own[batch_id].since) for batch_id, batch in read.items() if not batch.is_terminal]
     end = end_of_wait(watch, read.values())
     limit = end + CANCEL_GRACE_SECONDS if watch.on_timeout == "cancel" else end
@@ -156,11 +156,11 @@ def _overdue(view: _View) -> Step | None:
 
 
 def _stalled(view: _View) -> Step | None:
-    watch = view.watch
-    stalled, notes = _stalled_batches(view)
-    if stalled and watch.on_stall == "fail":
+    on_stall = view.watch.on_stall
+    stalled, notes = _stalled_batches(view) if on_stall != "keep" else ([], [])
+    if stalled and on_stall == "fail":
         return Finish(endings.failed(view.known, f"The wait ends, as on_stall='fail' asks. {in_short(notes)}"))
-    if watch.on_stall == "cancel" and (cancellable := _cancellable(stalled)):
+    if on_stall == "cancel" and (cancellable := _cancellable(stalled)):
         until = min(view.now + CANCEL_AGAIN_SECONDS, view.next_end)
         return Cancel(cancellable, until, f"{in_short(notes)} on_stall is 'cancel'.")
     return None
@@ -205,7 +205,7 @@ def _cancellable(batches: Iterable[Batch]) -> tuple[str, ...]:
 
 
 def _was_cancelled_after(batch: Batch, end: float) -> bool:
-    """Whether a batch was cancelled because the wait timed out, as far as its own times tell."""
+    """Whether a batch was cancelled because the wait timed out, as far as its own times show."""
     asked_at = batch.cancelling_at or batch.cancelled_at
     return batch.status == "cancelled" and (asked_at is None or asked_at >= end - CLOCK_MARGIN_SECONDS)
 

@@ -6,7 +6,15 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, RUNS_ON, standing
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
-from airflow_provider_kimi.waiting.known import Known
+from airflow_provider_kimi.waiting.known import Known, just_read
+
+#: Cause and remedy of a wait that timed out: at the task's own deadline, or long after the batches' windows.
+_TIMED_OUT = ("The wait timed out", "Clear this task to wait on, or set a longer timeout")
+_EXPIRED = (
+    "The wait timed out six hours after its batches should have ended (expires_at)",
+    "Ask Kimi's support about them",
+)
+_CANCELLED_NOW = "What can be cancelled is cancelled now, for the last time, and is billed until it ends"
 
 
 def ended(batches: Mapping[str, Batch]) -> BatchEvent:
@@ -20,50 +28,28 @@ def failed(known: Mapping[str, Known], message: str) -> BatchEvent:
 
 
 def timed_out(
-    known: Mapping[str, Known],
-    batch_ids: Collection[str],
-    cancels: Collection[str] = (),
-    *,
-    is_expiry: bool = False,
+    known: Mapping[str, Known], batch_ids: Collection[str], cancels: Collection[str] = (), *, is_expiry: bool = False
 ) -> BatchEvent:
     """The deadline has passed.
 
     :param cancels: Batches whose cancel is asked for now.
     :param is_expiry: Whether it is not the task's own deadline, but the one that the batches' windows set.
     """
-    read = {batch_id: batch for batch_id, what in known.items() if (batch := what.just_read) is not None}
+    read = just_read(known)
     late = [batch_id for batch_id in batch_ids if batch_id not in read or not read[batch_id].is_terminal]
     cancelled = [batch_id for batch_id, batch in read.items() if batch.status == "cancelled"]
-    sentences = _cause_and_remedy(len(late), len(batch_ids), is_expiry) if late else []
-    if cancels:
-        sentences.append(
-            "What can be cancelled is cancelled now, for the last time, and is billed until it ends: "
-            f"{_standings(late, read)}."
-        )
-    elif late:
-        sentences.append(f"{RUNS_ON}: {_standings(late, read)}.")
+    sentences = []
+    if late:
+        cause, remedy = _EXPIRED if is_expiry else _TIMED_OUT
+        sentences.append(f"{cause}: {len(late)} of {len(batch_ids)} batches have not ended.")
+        sentences.append(f"{remedy}; KimiCancelBatchOperator ends a batch that does not assemble its results yet.")
+        sentences.append(f"{_CANCELLED_NOW if cancels else RUNS_ON}: {_standings(late, read)}.")
     if cancelled:
-        sentences.append(
-            f"What ran was cancelled when the wait timed out. {COMPLETED_IS_BILLED}: {_standings(cancelled, read)}."
-        )
-    faults = [what.fault for what in known.values() if what.fault is not None]
-    if faults:
+        sentences.append("What ran was cancelled when the wait timed out.")
+        sentences.append(f"{COMPLETED_IS_BILLED}: {_standings(cancelled, read)}.")
+    if faults := [what.fault for what in known.values() if what.fault is not None]:
         sentences.append(f"The last fault: {faults[-1]}")
     return BatchEvent("timed_out", _ends(read), " ".join(sentences))
-
-
-def _cause_and_remedy(late: int, total: int, is_expiry: bool) -> list[str]:
-    ends = "KimiCancelBatchOperator ends a batch that does not assemble its results yet."
-    if is_expiry:
-        why = "six hours after the last of its batches should have ended (expires_at)"
-        return [
-            f"The wait timed out {why}: {late} of {total} have not ended.",
-            f"Ask Kimi's support about them; {ends}",
-        ]
-    return [
-        f"The wait timed out: {late} of {total} batches have not ended.",
-        f"Clear this task to wait on, or set a longer timeout; {ends}",
-    ]
 
 
 def unread(batch_ids: Collection[str], total: int, error: KimiError) -> str:

@@ -23,10 +23,15 @@ class Known:
     since: float
     fault: KimiError | None = None
 
-    @property
-    def just_read(self) -> Batch | None:
-        """The batch, if the last poll read it."""
-        return self.batch if self.fault is None else None
+
+def just_read(known: Mapping[str, Known]) -> dict[str, Batch]:
+    """The batches that the last poll read."""
+    return {batch_id: what.batch for batch_id, what in known.items() if what.batch and not what.fault}
+
+
+def has_ended(seen: Seen | None) -> bool:
+    """Whether a batch was seen to have ended."""
+    return isinstance(seen, Batch) and seen.is_terminal
 
 
 def known_after(before: Mapping[str, Known], seen: Mapping[str, Seen], now: float) -> dict[str, Known]:
@@ -47,7 +52,7 @@ def _stands_as(before: Batch, after: Batch) -> bool:
 
 
 def _stands_since(batch: Batch, now: float) -> float:
-    """Since when a batch that was never seen before stands as it does, as far as its own times tell."""
+    """Since when a batch that was never seen before stands as it does, as far as its own times show."""
     counts = batch.counts
     own = {
         "validating": batch.created_at,

@@ -46,7 +46,7 @@ def pause_between_polls(batch: Batch | None, now: float) -> float:
     """Choose the seconds between two polls of a batch.
 
     A thirtieth of its age, so that news is late by a small part of what the batch has taken, from ten seconds to a
-    minute for each day of its window; shorter near the end, as its counts tell it, but at least a thousandth of its
+    minute for each day of its window; shorter near the end, as its counts show it, but at least a thousandth of its
     age, so that a batch which never ends is not polled ever faster.
 
     :param batch: As it was last read; None if it was not.
@@ -67,12 +67,20 @@ def _seconds_left(batch: Batch, now: float) -> float | None:
     assembling = batch.finalizing_at if batch.status == "finalizing" else batch.cancelling_at
     if batch.status in ("finalizing", "cancelling"):
         return None if assembling is None else max(0.0, now - assembling) / 10
-    counts = batch.counts
-    done = counts.completed + counts.failed
+    rate = rows_per_second(batch, now)
+    return rows_left(batch) / rate if rate else None
+
+
+def rows_per_second(batch: Batch, now: float) -> float:
+    """How many rows completed or failed a second, since a batch began; zero where that is not known."""
     started = batch.in_progress_at or batch.created_at
-    if not done or started is None:
-        return None
-    return max(0, counts.total - done) / done * max(0.0, now - started)
+    done = batch.counts.completed + batch.counts.failed
+    return done / (now - started) if started is not None and now > started else 0.0
+
+
+def rows_left(batch: Batch) -> int:
+    """How many rows have neither completed nor failed."""
+    return max(0, batch.counts.total - batch.counts.completed - batch.counts.failed)
 
 
 def pause_after_faults(pause: float, faults: int, retry_after: float | None) -> float:

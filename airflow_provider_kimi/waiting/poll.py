@@ -6,6 +6,7 @@ from typing import Protocol
 
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
+from airflow_provider_kimi.calls.cancel import AsyncPlatform
 from airflow_provider_kimi.calls.patience import in_time
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.waiting.decision import weigh
@@ -16,21 +17,15 @@ from airflow_provider_kimi.waiting.sweep import Memory, Page, Request, Shown, Si
 MAX_FAULTS_OF_A_SWEEP = 2
 
 
-class Platform(Protocol):
+class Platform(AsyncPlatform, Protocol):
     """What waits need of a hook."""
 
     @property
     def requests_per_minute(self) -> float | None:
         """What the connection allows; None if it says nothing, or was not read yet."""
 
-    async def aget_batch(self, batch_id: str) -> Batch:
-        """Read a batch."""
-
     async def alist_batches(self, *, after: str | None = None, limit: int = PAGE_SIZE) -> BatchPage:
         """Read a page of batches."""
-
-    async def acancel_batch(self, batch_id: str) -> Batch:
-        """Ask for a cancel."""
 
     def renew(self) -> None:
         """Read the connection again before the next call."""
@@ -81,7 +76,7 @@ class Sweep:
     async def answers(self) -> AsyncGenerator[Mapping[str, Seen], None]:
         """Yield what each answer shows, also of batches that were not due.
 
-        The next request is under way meanwhile, so that waits which are notified hold up nobody whose turn is later.
+        The next request is under way meanwhile, so that waits which are notified hold up no other.
         """
         requests = requests_of_sweep(list(self._unseen), from_top=self._memory.begins_at_top(self._due))
         asking = self._ask(next(requests, None))
@@ -117,7 +112,7 @@ class Sweep:
         try:
             batch = await in_time(self._platform.aget_batch(batch_id))
         except KimiError as fault:
-            # A batch whose wait has left meanwhile is nobody's.
+            # The wait for it may have left meanwhile.
             return self._weighed(batch_id, fault) if batch_id in self._ours else {}, Shown()
         self._answered += 1
         self._doubted.discard(batch_id)

@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from airflow_provider_kimi.api.models import Batch, RequestCounts
 from airflow_provider_kimi.api.standing import rows_in_words
 from airflow_provider_kimi.records.events import BatchEnd
 from airflow_provider_kimi.records.progress import Progress
+from airflow_provider_kimi.waiting.pace import rows_left, rows_per_second
 
 #: No window is longer than 7 days; what seems to take much longer is not worth a forecast.
 LONGEST_FORECAST_SECONDS = 30 * 86_400.0
@@ -19,29 +22,22 @@ def progress_of(batches: Collection[Batch], now: float) -> Progress:
     :param now: Unix seconds.
     """
     running = [batch for batch in batches if batch.status == "in_progress"]
-    rates = [_rows_per_second(batch, now) for batch in running]
-    left = [_rows_left(batch) / rate for batch, rate in zip(running, rates, strict=True) if rate]
+    rates = [rows_per_second(batch, now) for batch in running]
+    left = [rows_left(batch) / rate for batch, rate in zip(running, rates, strict=True) if rate]
     ends = [now + seconds for seconds in left if seconds < LONGEST_FORECAST_SECONDS]
     is_known = len(ends) == len(batches) - sum(batch.is_terminal for batch in batches)
-    return _sum(batches, sum(rates) * 60 or None, datetime.fromtimestamp(max(ends), UTC) if ends and is_known else None)
+    expected_end = datetime.fromtimestamp(max(ends), UTC) if ends and is_known else None
+    return replace(progress_at_end(batches), rows_per_minute=sum(rates) * 60 or None, expected_end=expected_end)
 
 
-def progress_of_ends(ends: Collection[BatchEnd]) -> Progress:
-    """Add up how batches stood when a wait was over."""
-    return _sum(ends)
-
-
-def _sum(
-    batches: Collection[Batch | BatchEnd], rows_per_minute: float | None = None, expected_end: datetime | None = None
-) -> Progress:
+def progress_at_end(batches: Collection[Batch | BatchEnd]) -> Progress:
+    """Add batches up as they stood when a wait was over, without a forecast."""
     counts = [batch.counts for batch in batches]
     return Progress(
         dict(Counter(batch.status for batch in batches)),
-        sum(count.total for count in counts),
-        sum(count.completed for count in counts),
-        sum(count.failed for count in counts),
-        rows_per_minute,
-        expected_end,
+        total=sum(count.total for count in counts),
+        completed=sum(count.completed for count in counts),
+        failed=sum(count.failed for count in counts),
     )
 
 
@@ -62,14 +58,3 @@ def progress_line(batches: Collection[Batch], progress: Progress, now: float) ->
         statuses = ", ".join(f"{count} {status}" for status, count in progress.statuses.items())
         which = f"{len(batches)} batches, {statuses}"
     return f"{', '.join(numbers)}: {which}" if numbers else f"{which[0].upper()}{which[1:]}"
-
-
-def _rows_per_second(batch: Batch, now: float) -> float:
-    started = batch.in_progress_at or batch.created_at
-    done = batch.counts.completed + batch.counts.failed
-    return done / (now - started) if started is not None and now > started else 0.0
-
-
-def _rows_left(batch: Batch) -> int:
-    counts = batch.counts
-    return max(0, counts.total - counts.completed - counts.failed)

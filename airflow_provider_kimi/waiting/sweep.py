@@ -128,12 +128,16 @@ def requests_of_sweep(due: Collection[str], *, from_top: bool = True) -> Generat
             del unseen[batch_id]
             yield Single(batch_id)
             page = Page(batch_id)
-        elif (shown := (yield page)) is None:
-            tries = 0
-        else:
-            found = unseen.keys() & set(shown.batch_ids)
-            for batch_id in found:
-                del unseen[batch_id]
-            is_last = not found or shown.has_more is False
-            tries -= is_last
-            page = None if is_last else Page(shown.batch_ids[-1])
+            continue
+        shown = yield page
+        page = _page_behind(shown, unseen)
+        if page is None:
+            tries = 0 if shown is None else tries - 1
+
+
+def _page_behind(shown: Shown | None, unseen: dict[str, None]) -> Page | None:
+    """Strike out what a page showed; return the page behind it if it showed anything, and there is one."""
+    found = unseen.keys() & set(shown.batch_ids) if shown else set()
+    for batch_id in found:
+        del unseen[batch_id]
+    return Page(shown.batch_ids[-1]) if shown and found and shown.has_more is not False else None

@@ -15,7 +15,7 @@ from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.alone import Alone, InWorker, Sleep, pause_after, poll_confirmed
 from airflow_provider_kimi.waiting.cancel import ask_for_cancels
 from airflow_provider_kimi.waiting.decision import TIMED_OUT, Cancel, Finish, decide_next, end_of_wait
-from airflow_provider_kimi.waiting.known import Known, Seen, known_after
+from airflow_provider_kimi.waiting.known import Known, Seen, just_read, known_after
 from airflow_provider_kimi.waiting.poll import Platform
 from airflow_provider_kimi.waiting.wait_log import WaitLog
 
@@ -122,7 +122,7 @@ def poll_once(
         now = clock()
         course = _Course(platform, watch, WaitLog(log, len(watch.batch_ids), now, logged_statuses=()))
         event = await course.step(polled.seen, now)
-        batches = [batch for what in course.known.values() if (batch := what.just_read) is not None]
+        batches = just_read(course.known).values()
         pause = pause_after(polled, watch, hook.requests_per_minute, now)
         if course.until is not None:
             pause = min(pause, course.until - now)

@@ -6,7 +6,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.waiting.decision import Step, Wait
-from airflow_provider_kimi.waiting.known import Known
+from airflow_provider_kimi.waiting.known import Known, just_read
 from airflow_provider_kimi.waiting.progress import progress_line, progress_of
 from airflow_provider_kimi.waiting.stalls import Note, in_short
 
@@ -43,20 +43,17 @@ class WaitLog:
 
         What is held back is logged by a call at `again_at`, or at any later one.
         """
-        batches = [batch for what in known.values() if (batch := what.just_read) is not None]
+        batches = just_read(known).values()
         self.again_at = None
         if isinstance(step, Wait):
             self._log_notes(step.notes, now)
             self._log_fault(step.fault, now)
         return self._log_progress(batches, now) if len(batches) == self._count else None
 
-    def warn(self, line: str, subject: str | None = None) -> None:
-        """Log a warning, unless it was logged before.
-
-        :param subject: Of which no second warning is logged; None for the line itself.
-        """
-        if (subject or line) not in self._warned:
-            self._warned.add(subject or line)
+    def warn(self, line: str, subject: str) -> None:
+        """Log a warning, unless there was one of this subject before."""
+        if subject not in self._warned:
+            self._warned.add(subject)
             self._log.warning("%s", line)
 
     def _log_notes(self, notes: Iterable[Note], now: float) -> None:

@@ -17,12 +17,11 @@ from contextvars import Context
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.watch import Watch
-from airflow_provider_kimi.waiting.known import Seen
+from airflow_provider_kimi.waiting.known import Seen, has_ended
 from airflow_provider_kimi.waiting.pace import first_pause
 from airflow_provider_kimi.waiting.poll import Platform, Sweep
 from airflow_provider_kimi.waiting.schedule import NEVER, Schedule, Waiter
@@ -193,7 +192,7 @@ class Subscription:
         At `until` it returns only once each batch was read again; after a minute, the rest count as unread.
         """
         self.until = NEVER if until is None else until
-        self.unread = {batch_id for batch_id in self.watch.batch_ids if not _has_ended(self.seen.get(batch_id))}
+        self.unread = {batch_id for batch_id in self.watch.batch_ids if not has_ended(self.seen.get(batch_id))}
         self._watcher.poll_by(self)
         late_at = max(self.until, time.time()) + self._late_seconds
         while True:
@@ -225,10 +224,10 @@ class Subscription:
     def notify(self, batch_id: str, what: Seen, now: float) -> bool:
         """Learn what a poll has shown; whether that wakes the wait."""
         before = self.seen.get(batch_id)
-        if (now < self.first_at and now < self.until) or _has_ended(before):
+        if (now < self.first_at and now < self.until) or has_ended(before):
             return False
         self.seen[batch_id] = what
-        if _has_ended(what) or (now >= self.until and not _passes(what)):
+        if has_ended(what) or (now >= self.until and not _passes(what)):
             self.unread.discard(batch_id)
         has_news = not self.unread if now >= self.until else not _is_same(before, what)
         if has_news:
@@ -257,10 +256,6 @@ def wake_at(now: float, until: float, late_at: float, log_at: float, unread: Col
     if until <= now < late_at and unread:
         return late_at
     return now if has_news else min(late_at, log_at)
-
-
-def _has_ended(seen: Seen | None) -> bool:
-    return isinstance(seen, Batch) and seen.is_terminal
 
 
 def _passes(what: Seen) -> bool:

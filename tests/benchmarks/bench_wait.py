@@ -2,7 +2,7 @@
 
 All poll every 5 seconds for batches that end after 20 to 25 seconds; a call takes a tenth of a second. Each measurement
 is a fresh process, which has imported everything and waited for three batches before the clock starts; what its pulse
-takes, which tells the lag of the loop, is taken off by what a beat takes in as many triggers that only sleep. `--tls`
+takes, which shows the lag of the loop, is taken off by what a beat takes in as many triggers that only sleep. `--tls`
 adds polls every minute over TLS, with batches of 4 to 5 minutes; `--large` adds 10,000 waits of ours.
 """
 
@@ -122,14 +122,14 @@ def cells(figures: Figures) -> list[str]:
 def verdicts(found: dict[Any, Figures], cases: Sequence[str], interval: float) -> None:
     """Print what was to be reached at a thousand waits, and whether it was."""
     ours = found["ours", TARGET_COUNT]
-    looks = 5  # rounds until the last batch has ended
+    sweeps = 5  # until the last batch has ended
     print()
     for case in ("common.ai", "anthropic"):
         if case in cases:
             ratio = found[case, TARGET_COUNT]["cpu"] / ours["cpu"]
             print(f"- CPU {ratio:.0f} times lower than {case} (at least 50): {met(ratio >= 50)}")
-    most = (looks + 1) * (TARGET_COUNT / 100 + 2)
-    print(f"- {ours['requests']:.0f} requests in {looks} rounds (at most {most:.0f}): {met(ours['requests'] <= most)}")
+    most = (sweeps + 1) * (TARGET_COUNT / 100 + 2)
+    print(f"- {ours['requests']:.0f} requests in {sweeps} sweeps (at most {most:.0f}): {met(ours['requests'] <= most)}")
     print(f"- {ours['most_open']:.0f} connections at a time (at most 4): {met(ours['most_open'] <= 4)}")
     lag = ours["lag_p99"] < 0.010 and ours["lag_max"] < 0.050
     print(f"- loop lag p99 under 10 ms, max under 50 ms, all waits starting at once: {met(lag)}")

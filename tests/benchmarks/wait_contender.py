@@ -27,7 +27,7 @@ BEAT_SECONDS = 0.01
 
 
 class EmptyTrigger:
-    """What any trigger costs: it waits for as long as its batch and one interval, and asks nobody."""
+    """What any trigger costs: it waits for as long as its batch and one interval, and polls nothing."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -28,7 +28,7 @@ class Waiting:
         self.begin(0)
 
     def begin(self, count: int, stretch: float = 1.0) -> dict[str, Any]:
-        """Create batches anew; `stretch` makes everything take so many times longer."""
+        """Create new batches; `stretch` makes everything take so many times longer."""
         self.count, self.stretch = count, stretch
         self.begun = time.time()
         self.requests = self.opened = self.open = self.most_open = 0

@@ -1,4 +1,4 @@
-"""A failed batch: the task says why, as far as the platform tells."""
+"""A failed batch: the task says why, as far as the platform says."""
 
 from pathlib import Path
 

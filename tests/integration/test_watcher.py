@@ -245,7 +245,7 @@ class TestDeadlines:
 
 def test_shared_polls_are_logged_in_the_log_of_no_task(connect: Connect) -> None:
     """Airflow writes what a task's context logs into the log of that task."""
-    logs_of = ContextVar("logs_of", default="nobody")
+    logs_of = ContextVar("logs_of", default="no task")
     found: set[str] = set()
 
     class Witness(logging.Handler):
@@ -267,7 +267,7 @@ def test_shared_polls_are_logged_in_the_log_of_no_task(connect: Connect) -> None
         logs_of.reset(token)
         sdk.removeHandler(witness)
         sdk.setLevel(level)
-    assert found == {"nobody"}
+    assert found == {"no task"}
 
 
 class TestFaultsOfTheConnection:

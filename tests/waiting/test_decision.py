@@ -107,7 +107,7 @@ class TestAFaultOfOnePoll:
         assert event == BatchEvent("failed", {"batch_1": BatchEnd("completed")}, "Batch batch_2 could not be read: no")
 
     def test_a_permanent_fault_reports_what_ran_when_it_was_last_read(self) -> None:
-        """Or nobody would cancel it, or know that it is billed."""
+        """Or it would be neither cancelled nor known to be billed."""
         before: dict[str, Seen] = {"b1": make_batch(batch_id="b1", request_counts=RequestCounts(10, 5))}
         seen: dict[str, Seen] = {"b1": api_error(True), "b2": api_error(False)}
         known = known_after(known_after({}, before, NOW), seen, NOW)

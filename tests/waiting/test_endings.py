@@ -38,7 +38,7 @@ def test_a_timeout_without_a_fault_names_none() -> None:
 
 def test_a_timeout_long_after_the_expiry_of_the_batches_asks_for_the_support_of_the_platform() -> None:
     message = event_of(make_batch("finalizing", "b1"), is_expiry=True).message
-    assert message.startswith("The wait timed out six hours after the last of its batches should have ended")
+    assert message.startswith("The wait timed out six hours after its batches should have ended (expires_at): 1 of 1")
     assert "Ask Kimi's support about them" in message
     assert "longer timeout" not in message
 

@@ -1,4 +1,4 @@
-"""How soon to look again."""
+"""How soon to poll again."""
 
 from typing import Any
 

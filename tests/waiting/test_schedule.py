@@ -1,4 +1,4 @@
-"""The schedule on simulated time: how often a platform is asked, and that nobody is forgotten."""
+"""The watcher on simulated time: how often a platform is polled, and that no wait is forgotten."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TestTheDefaultPace:
         assert len(lapse.calls) <= 6 * 60 * 3 + most_requests(1000)
         gaps = [longest_gap([NOW, *times]) for wait in waits for times in wait.notified.values()]
         assert len(gaps) == 1000
-        assert max(gaps) <= 4 * MINUTE + 1, "a round of twelve requests takes four minutes of the budget"
+        assert max(gaps) <= 4 * MINUTE + 1, "a sweep of twelve requests takes four minutes of the budget"
 
     def test_waits_use_all_of_a_request_budget_and_no_more(self) -> None:
         lapse = TimeLapse(requests_per_minute=30)
@@ -49,7 +49,7 @@ class TestTheDefaultPace:
         assert 0.9 * 60 * 30 <= len(lapse.calls) <= 60 * 30 + most_requests(1000)
 
 
-class TestAnIntervalOfTheUser:
+class TestAPauseOfTheUser:
     def test_a_pause_of_the_user_is_kept_with_a_request_for_a_hundred_waits(self) -> None:
         lapse = TimeLapse()
         waits = [lapse.wait(name, every=5) for name in names(1000)]
@@ -58,7 +58,7 @@ class TestAnIntervalOfTheUser:
         assert all(longest_gap(times) == 5 for wait in waits for times in wait.notified.values())
 
     def test_a_pause_of_the_user_does_not_speed_up_the_polls_for_others_beyond_the_tier(self) -> None:
-        """The one with an interval pays for its own looks; the rest keeps to three requests a minute."""
+        """The one with a pause pays for its own polls; the rest keeps to three requests a minute."""
         lapse = TimeLapse()
         own = lapse.wait("own", every=5)
         lapse.newest_first = [*names(300, "someone_elses"), "own"]
@@ -73,9 +73,9 @@ class TestAnIntervalOfTheUser:
         waits = [lapse.wait(name, every=20) for name in names(9)]
         lapse.newest_first = names(1000, "someone_elses")
         lapse.pass_by(10 * MINUTE)
-        looks = [len(times) for wait in waits for times in wait.notified.values()]
-        assert len(looks) == 9
-        assert max(looks) - min(looks) <= 1
+        polls = [len(times) for wait in waits for times in wait.notified.values()]
+        assert len(polls) == 9
+        assert max(polls) - min(polls) <= 1
 
     def test_waits_with_one_pause_that_started_apart_are_polled_together(self) -> None:
         lapse = TimeLapse()
@@ -103,11 +103,11 @@ class TestAnIntervalOfTheUser:
         assert longest_gap(eager.notified["batch_0"]) == 7
 
 
-class TestNobodyIsForgotten:
+class TestNoWaitIsForgotten:
     """Whatever the list shows, and whatever fails: every wait has its turn."""
 
     def gaps(self, lapse: TimeLapse, waits: list[Wait]) -> list[float]:
-        assert all(wait.notified for wait in waits), "each was told something"
+        assert all(wait.notified for wait in waits), "each was notified"
         return [longest_gap([NOW, *times]) for wait in waits for times in wait.notified.values()]
 
     @pytest.mark.parametrize("every", [None, 60.0])
@@ -151,12 +151,12 @@ class TestNobodyIsForgotten:
     @pytest.mark.parametrize("every", [None, 20.0])
     @pytest.mark.parametrize("count", [12, 1000])
     def test_no_wait_is_forgotten_where_the_platform_has_no_list(self, count: int, every: float | None) -> None:
-        """Then each is read singly, a round's requests at a time."""
+        """Then each is read singly, a sweep's requests at a time."""
         lapse = TimeLapse(has_no_list=True)
         waits = [lapse.wait(name, every=every) for name in names(count)]
         requests = most_requests(count)
-        rounds = count / (requests - 1)  # one request each for the list
-        lapse.pass_by(1.2 * rounds * (every or 20 * requests) + MINUTE)
+        sweeps = count / (requests - 1)  # one request each for the list
+        lapse.pass_by(1.2 * sweeps * (every or 20 * requests) + MINUTE)
         assert all(wait.notified for wait in waits)
 
 
@@ -180,7 +180,7 @@ class TestMoments:
         assert max(longest_gap(times) for wait in waits for times in wait.notified.values()) <= 4 * MINUTE + 20
 
     def test_a_moment_is_not_forgotten_by_a_sweep_that_showed_nothing_of_the_batch(self) -> None:
-        """The list shows none of them, and a round has requests for one or two only."""
+        """The list shows none of them, and a sweep has requests for one or two only."""
         lapse = TimeLapse()
         last = lapse.wait("last", every=20, until=NOW + 33)
         for name in names(8):
@@ -194,7 +194,7 @@ class TestMoments:
         assert last.notified
 
     def test_a_moment_of_many_batches_is_kept_for_all_of_them(self) -> None:
-        """They are on no first page, and a round has two requests for ten of them."""
+        """They are on no first page, and a sweep has two requests for ten of them."""
         lapse = TimeLapse()
         late = lapse.wait(*names(10, "late"), first_at=NOW + HOUR, until=NOW + 100)
         for name in names(1000):
@@ -325,7 +325,7 @@ def test_a_batch_that_has_ended_is_not_polled_again_unless_another_wait_asks_for
     lapse.is_out = True
     newer = lapse.wait("batch_0", every=5, first_at=lapse.now)
     lapse.pass_by(1)
-    assert newer.known == {"batch_0": lapse.batch("batch_0")}, "it has ended, whatever happens to a later look"
+    assert newer.known == {"batch_0": lapse.batch("batch_0")}, "it has ended, whatever happens to a later poll"
 
 
 def test_the_batch_of_a_wait_that_leaves_is_polled_no_more() -> None:

@@ -1,4 +1,4 @@
-"""Rounds: a look at many batches takes few requests, and misses none for long, whatever the list is like."""
+"""A sweep over many batches takes few requests, and misses none for long, whatever the list is like."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Listing:
 
 
 def ran(listing: Listing, due: Sequence[str], *, from_top: bool = True) -> tuple[list[Request], set[str]]:
-    """Run one round; the requests, and which of the due batches were seen."""
+    """Run one sweep; the requests, and which of the due batches were seen."""
     asks: list[Request] = []
     seen: set[str] = set()
     plan = requests_of_sweep(due, from_top=from_top)
