@@ -14,15 +14,15 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator, KimiCancelBatchOperator
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError, Timing
-from airflow_provider_kimi.waiting.decision import Watch
 from tests.conftest import Connect
 from tests.support.landing import land
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, request, submit, submit_prompts
 from tests.support.tasks import run_task
-from tests.support.waiting import first_look, sensor, waited
+from tests.support.waiting import first_poll, sensor, waited
 
 #: Each differs from the others in one point.
 PLATFORMS = {
@@ -134,7 +134,7 @@ class TestABatchThatEndedEarly:
             (batch_id,) = submit_prompts(hook, 3).batch_ids
             sim.advance(60)
             with pytest.raises(AirflowFailException, match="no error file. The commonest cause is the balance"):
-                first_look(sensor(batch_id))
+                first_poll(sensor(batch_id))
             landed = land(hook, tmp_path, [batch_id])
         assert landed.statuses == {"failed": 3}
         assert len(landed.rows("dead_letter.jsonl")) == 3
@@ -210,7 +210,7 @@ class TestAParameterThatTheModelsFix:
             sim.advance(60)
             if when == "failed":
                 with pytest.raises(AirflowFailException, match=f"1 of 2 batches did not complete.*{reason}"):
-                    first_look(sensor(ids))
+                    first_poll(sensor(ids))
             assert land(hook, tmp_path, ids).by_id["good"]["status"] == "succeeded"
 
 
@@ -260,7 +260,7 @@ class TestMoneyThatIsReserved:
             if reserved:
                 remedy = "balance.*set a realistic max_completion_tokens in request_params"
                 with pytest.raises(AirflowFailException, match=remedy):
-                    first_look(sensor(dear))
+                    first_poll(sensor(dear))
             capped = order(["hi"] * 10, request_params={"max_completion_tokens": 4096}, on_changed_input="fresh")
             (cheap,) = submit(hook, capped, ATTEMPT, LogRecord()).batch_ids
             sim.advance(60)

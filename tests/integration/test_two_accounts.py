@@ -20,7 +20,10 @@ def test_waits_for_two_accounts_in_one_triggerer_send_each_platform_its_own_key(
             monkeypatch.setenv(f"AIRFLOW_CONN_KIMI_{number}", json.dumps(fields))
             ids = created(KimiHook(f"kimi_{number}"), 4)
             sim.advance(60)
-            triggers += [KimiBatchTrigger([batch_id], f"kimi_{number}", 5.0) for batch_id in ids]
+            triggers += [
+                KimiBatchTrigger(batch_ids=[batch_id], kimi_conn_id=f"kimi_{number}", poll_interval=5.0)
+                for batch_id in ids
+            ]
         events = fired(triggers)
         assert {event.outcome for event in events} == {"ended"}
         for sim in (one, another):
