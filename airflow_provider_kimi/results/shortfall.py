@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from tempfile import TemporaryFile
+from typing import NamedTuple
 
 from airflow_provider_kimi.api.errors import redact
+from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, standing
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.files.line_ids import id_of
@@ -15,37 +17,42 @@ from airflow_provider_kimi.results.answer_lines import batch_error, read_row
 REPORTED_ERRORS = 3
 
 
-def shortfall(calls: Calls, event: BatchEvent) -> str:
-    """Say of each batch that did not complete how it ended, what was done and why, as far as is known.
+class Shortfall(NamedTuple):
+    """What batches lack.
 
-    It is empty where all completed.
+    :param cause: A short sentence.
+    :param details: How each batch ended, and why, as far as is known.
     """
+
+    cause: str
+    details: str
+
+
+def shortfall(calls: Calls, event: BatchEvent) -> Shortfall | None:
+    """Say of each batch that did not complete how it ended; None where all completed."""
     ends = event.batches
-    faults = [f"{batch_id} {_why(calls, batch_id, end)}" for batch_id, end in ends.items() if end.status != "completed"]
+    faults = [_why(calls, batch_id, end) for batch_id, end in ends.items() if end.status != "completed"]
     if not faults:
-        return ""
-    cancelled = f" {event.message}" if event.message else ""
-    return (
-        f"{len(faults)} of {len(ends)} batches did not complete: {'; '.join(faults)}.{cancelled} None of these runs "
-        "any more; rows that were done are billed."
-    )
+        return None
+    details = f"{event.message} None of these runs any more. {COMPLETED_IS_BILLED}: {'; '.join(faults)}."
+    return Shortfall(f"{len(faults)} of {len(ends)} batches did not complete.", details.lstrip())
 
 
 def _why(calls: Calls, batch_id: str, end: BatchEnd) -> str:
-    done = f"with {end.completed:,} of {end.total:,} rows done" if end.total else "with no row done"
+    stands = standing(batch_id, end.status, end.counts)
     if end.status != "failed":
-        return f"is {end.status} {done}"
+        return stands
     if end.error_file_id is None:
         return (
-            f"failed {done}, and the platform left no error file. The commonest cause is the balance: before a start "
+            f"{stands}, and the platform left no error file. The commonest cause is the balance: before a start "
             "the platform reserves rows x max_completion_tokens x output price. Check the balance, set a realistic "
             "max_completion_tokens in request_params, or submit smaller batches"
         )
     try:
         reasons = _first_errors(calls, end.error_file_id)
     except KimiError as error:
-        return f"failed {done}; its error file {end.error_file_id} could not be read: {error}"
-    return f"failed {done}: {reasons or f'its error file {end.error_file_id} names no reason'}"
+        return f"{stands}; its error file {end.error_file_id} could not be read: {error}"
+    return f"{stands}: {reasons or f'its error file {end.error_file_id} names no reason'}"
 
 
 def _first_errors(calls: Calls, file_id: str) -> str:

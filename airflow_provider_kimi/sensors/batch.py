@@ -33,7 +33,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout, Watch
-from airflow_provider_kimi.results.shortfall import shortfall
+from airflow_provider_kimi.results.shortfall import Shortfall, shortfall
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, WAITING_TRY_KEY, KimiBatchTrigger
 from airflow_provider_kimi.waiting.cancel import leave_running
 from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS
@@ -48,7 +48,10 @@ LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
 EVENT_MARGIN_SECONDS = 30.0
 
 #: What to do where nothing runs any more.
-LAND_IT = "Land what there is with KimiBatchResultsOperator; on_incomplete='continue' here goes on to it."
+LAND_IT = (
+    "Land what there is with KimiBatchResultsOperator (on_incomplete='continue' here goes on to it), then submit the "
+    "rest again."
+)
 
 #: What a batch does that ended otherwise than completed.
 OnIncomplete = Literal["fail", "continue"]
@@ -256,12 +259,11 @@ class KimiBatchSensor(BaseSensorOperator):
             raise KimiBatchError(f"{event.message} {left}".strip())
         if event.outcome == "timed_out" and not event.has_ended(self._ids()):
             raise AirflowSensorTimeout(event.message)
-        incomplete = event.message if event.outcome == "timed_out" else shortfall(self._calls, event)
-        if not incomplete:
+        is_late = event.outcome == "timed_out"
+        found = Shortfall("The wait timed out.", event.message) if is_late else shortfall(self._calls, event)
+        if found is None:
             return
         if self.on_incomplete == "continue":
-            self.log.warning("Going on, as on_incomplete='continue' asks. %s", incomplete)
-        elif event.outcome == "timed_out":
-            raise AirflowSensorTimeout(f"The wait timed out. {LAND_IT} {incomplete}")
-        else:
-            raise KimiBatchError(f"{incomplete} {LAND_IT} Then submit the rest again.")
+            self.log.warning("Going on, as on_incomplete='continue' asks. %s %s", *found)
+            return
+        raise (AirflowSensorTimeout if is_late else KimiBatchError)(f"{found.cause} {LAND_IT} {found.details}")

@@ -34,7 +34,7 @@ class TestTheReasonOfAFailedBatch:
             submission = submit_prompts(hook, 3)
             sim.advance(60)
             with pytest.raises(
-                AirflowFailException, match="failed with 0 of 3 rows done: invalid_request_error: the file"
+                AirflowFailException, match="is failed, 0 of 3 rows completed: invalid_request_error: the file"
             ):
                 first_poll(sensor(submission.batch_ids))
             landed = collect(Calls(hook, LogRecord()), Landing(submission.batch_ids, str(tmp_path)))

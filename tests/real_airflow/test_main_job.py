@@ -85,7 +85,7 @@ class TestTheWait:
         jobs = world.airflow.call("GET", "/api/v2/jobs?job_type=TriggererJob")["jobs"]
         assert int(job[1]) in [found["id"] for found in jobs]
         text = logs[0].read_text()
-        assert re.search(r"Batch batch_\w+: completed, [\d,]+ of 2,000 rows done", text)
+        assert re.search(r"[\d,]+ of 2,000 rows completed.*: batch batch_\w+ is completed", text)
 
 
 @pytest.mark.usefixtures("finished")
