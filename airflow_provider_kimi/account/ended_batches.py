@@ -19,9 +19,11 @@ from airflow_provider_kimi.waiting.pace import pause_after_faults, seconds_per_r
 from airflow_provider_kimi.waiting.poll import Platform
 
 
-def is_gone(seen: Seen) -> bool:
-    """Whether the platform does not know a batch any more."""
-    return isinstance(seen, KimiApiError) and seen.status_code == 404
+def unread(seen: Mapping[str, Seen]) -> tuple[list[str], list[KimiError]]:
+    """Sort the faults of polls: batches that the platform does not know any more, and why others could not be read."""
+    faults = {batch_id: what for batch_id, what in seen.items() if isinstance(what, KimiError)}
+    gone = [id_ for id_, fault in faults.items() if isinstance(fault, KimiApiError) and fault.status_code == 404]
+    return gone, [fault for batch_id, fault in faults.items() if batch_id not in gone]
 
 
 def is_caught_up(page: Sequence[Batch], known: Collection[str]) -> bool:
@@ -60,20 +62,20 @@ class Account:
             running = sorted(mark.running - listed.keys())
             random.shuffle(running)  # where not all can be read, it is the turn of others the next time
             polled = await poll_confirmed(self.platform, running, self.sleep)
-            unlisted = polled.seen.values()
-            gone = [batch_id for batch_id, what in polled.seen.items() if is_gone(what)]
-            faults = [what for what in unlisted if isinstance(what, KimiError) and not is_gone(what)]
+            gone, faults = unread(polled.seen)
             if faults and not had_faults:
                 text = "%d batches could not be read. They are reported once they can be and have ended. Last fault: %s"
                 self.log.warning(text, len(faults), faults[-1])
             had_faults = bool(faults)
-            batches = [*listed.values(), *(what for what in unlisted if isinstance(what, Batch))]
+            batches = [*listed.values(), *(what for what in polled.seen.values() if isinstance(what, Batch))]
             known.update(batch.id for batch in batches)
             news, mark = news_of((batch for batch in batches if carries(batch, metadata)), mark, start, gone)
             yield news, mark
-            retry_after = max((fault.retry_after_seconds or 0.0 for fault in faults), default=None)
-            pause = pause_after_faults(self.pause_seconds, 0, retry_after)
-            await self.sleep(max(pause, polled.requests * self._seconds_per_request))
+            await self.sleep(self._pause_after(polled.requests, faults))
+
+    def _pause_after(self, requests: int, faults: Sequence[KimiError]) -> float:
+        retry_after = max((fault.retry_after_seconds or 0.0 for fault in faults), default=None)
+        return max(pause_after_faults(self.pause_seconds, 0, retry_after), requests * self._seconds_per_request)
 
     async def _listed(self, known: Collection[str]) -> dict[str, Batch]:
         """Read the list as far as it shows anything new."""

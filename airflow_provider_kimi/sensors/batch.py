@@ -53,12 +53,12 @@ LAND_IT = (
     "rest again."
 )
 
-#: What a batch does that ended otherwise than completed.
+#: What happens if a batch ended otherwise than completed.
 OnIncomplete = Literal["fail", "continue"]
 
 
 class KimiBatchSensor(BaseSensorOperator):
-    """Wait until every batch is terminal, without a worker slot meanwhile.
+    """Wait until every batch is terminal. The wait holds no worker slot.
 
     A failed poll (no network, 5xx, 429) only delays the wait. If the batches have ended already, the task does not
     defer. A retry or a clear waits for the same batches again; it never creates or cancels one.
@@ -72,9 +72,9 @@ class KimiBatchSensor(BaseSensorOperator):
     unknown id, refused key               fails at once, without a retry
     ====================================  ===========================================
 
-    In time is before six hours after the last batch's ``expires_at``, or before ``timeout`` or ``execution_timeout`` if
-    one of these is earlier. A task that is marked failed or success cancels what runs (``cancel_on_kill``); one that is
-    cleared does not.
+    Batches end in time if they end within six hours after the last ``expires_at``, and before ``timeout`` and
+    ``execution_timeout``. A task that is marked failed or success cancels what runs (``cancel_on_kill``); a task that
+    is cleared does not.
 
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
@@ -89,14 +89,14 @@ class KimiBatchSensor(BaseSensorOperator):
         on; ``cancel`` cancels them and waits up to an hour for their end, so that completed rows can be landed.
     :param cancel_on_kill: Cancel what runs when the task is marked failed or success while it waits. For a deferred
         task this needs Airflow 3.3 and a live triggerer; a task in ``mode="reschedule"`` cannot notice.
-    :param on_final_failure: What becomes of batches that run when the task fails for good for another reason: ``keep``
-        lets them go on, and the message names them; ``cancel`` cancels them.
+    :param on_final_failure: What becomes of batches that still run when the task fails for good for another reason:
+        ``keep`` lets them go on, and the message names them; ``cancel`` cancels them.
     :param stall_timeout: Seconds or timedelta after which a batch that has not moved is stalled; half an hour after its
         ``expires_at`` it is stalled too. In ``mode="reschedule"`` rows that no longer get done are not noticed.
     :param on_stall: What becomes of a stalled batch: ``keep`` warns and waits on, ``cancel`` cancels it and waits for
         its end, ``fail`` fails the task and does with it what ``on_final_failure`` says.
-    :param on_incomplete: What a batch does that ended otherwise than ``completed``: ``fail`` the task, or
-        ``continue``, so that a KimiBatchResultsOperator can land the completed rows.
+    :param on_incomplete: What happens if a batch is ``failed``, ``expired`` or ``cancelled``: ``fail`` fails the task,
+        ``continue`` goes on, so that a KimiBatchResultsOperator can land the completed rows.
     :return: The ids, in the given order.
     """
 

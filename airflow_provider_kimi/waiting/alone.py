@@ -74,11 +74,11 @@ async def poll_all(platform: Platform, batch_ids: Sequence[str], before: Polled)
     """Poll every batch that has not ended, in as many sweeps as it takes."""
     if before.faults or before.memory.doubted:
         platform.renew()
-    polled = replace(before, requests=0)
+    polled, ours = replace(before, requests=0), frozenset(batch_ids)
     unread = [batch_id for batch_id in batch_ids if not has_ended(before.seen.get(batch_id))]
     answered = failed = 0
     while unread and not failed:
-        shown, result = await _sweep(platform, unread, batch_ids, polled.memory)
+        shown, result = await _sweep(platform, unread, ours, polled.memory)
         requests = polled.requests + result.requests
         polled = Polled({**polled.seen, **shown}, result.memory, requests, before.faults, result.retry_after)
         answered, failed = answered + result.answered, result.faults
@@ -88,12 +88,12 @@ async def poll_all(platform: Platform, batch_ids: Sequence[str], before: Polled)
 
 
 async def _sweep(
-    platform: Platform, due: Sequence[str], ours: Sequence[str], memory: Memory
+    platform: Platform, due: Sequence[str], ours: frozenset[str], memory: Memory
 ) -> tuple[dict[str, Seen], SweepResult]:
     sweep = Sweep(platform, due, ours, memory)
     shown: dict[str, Seen] = {}
     async for seen in sweep.answers():
-        shown |= {batch_id: seen[batch_id] for batch_id in due if batch_id in seen.keys() - shown.keys()}
+        shown |= {batch_id: seen[batch_id] for batch_id in due if batch_id in seen and batch_id not in shown}
     return shown, sweep.result
 
 
