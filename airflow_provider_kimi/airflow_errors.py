@@ -1,4 +1,4 @@
-"""Airflow's side of an error: the one place that decides whether a task may be retried."""
+"""The one place that decides whether Airflow may retry a task."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from airflow_provider_kimi.exceptions import KimiError
 
 @contextmanager
 def airflow_errors() -> Iterator[None]:
-    """Let a task fail at once where a retry cannot heal, and leave the rest to its ``retries``."""
+    """Fail the task at once if a retry cannot help; leave other errors to its ``retries``."""
     try:
         yield
     except KimiError as error:

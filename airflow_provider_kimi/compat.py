@@ -1,4 +1,4 @@
-"""The only module that knows where the Airflow versions keep things (2.11 to 3.3)."""
+"""What differs between Airflow versions (2.11 to 3.3)."""
 
 from typing import Any
 
@@ -52,14 +52,14 @@ __all__ = [
 
 
 def first_poke(context: Context) -> float | None:
-    """Read when a rescheduled sensor looked first, in unix seconds; None if this is the first time, or on Airflow 2."""
+    """Read when a rescheduled sensor polled first, in unix seconds; None on its first poll, and on Airflow 2."""
     ti: Any = context.get("ti")
     first = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else None
     return None if first is None else float(first.timestamp())
 
 
 def task_state(ti: Any) -> str | None:
-    """Read the state that a task instance has now; None where there is no such task instance any more. Blocks."""
+    """Read the current state of a task instance; None if it no longer exists. Blocks."""
     if hasattr(ti, "current_state"):  # Airflow 2, where a worker asks the database
         return None if (state := ti.current_state()) is None else str(state)
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -74,7 +74,7 @@ def task_state(ti: Any) -> str | None:
 
 
 def run_state(dag_id: str, run_id: str) -> str | None:
-    """Read the state of a run; None where this Airflow knows no such run. Blocks."""
+    """Read the state of a run; None if this Airflow has no such run. Blocks."""
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     except ImportError:  # Airflow 2, where a worker asks the database
@@ -87,27 +87,29 @@ def run_state(dag_id: str, run_id: str) -> str | None:
 
 
 def own_xcom(ti: Any, key: str) -> Any:
-    """Read what a task instance has pushed itself; None where it has not. Blocks."""
+    """Read an XCom that a task instance has pushed itself; None if there is none. Blocks."""
     from airflow.providers.common.compat.sdk import XCom
 
-    index = -1 if ti.map_index is None else ti.map_index
-    return XCom.get_one(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=index, key=key)
+    return XCom.get_one(key=key, **_place(ti))
 
 
 async def push_xcom(ti: Any, key: str, value: Any) -> None:
     """Push an XCom for a task instance that is deferred."""
     from airflow.providers.common.compat.sdk import XCom
 
-    index = -1 if ti.map_index is None else ti.map_index
-    place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": index}
     if hasattr(XCom, "aset"):
-        await XCom.aset(key=key, value=value, **place)
-    else:  # below Airflow 3.3, where calls from several threads at once would cross
-        await sync_to_async(XCom.set)(key=key, value=value, **place)
+        await XCom.aset(key=key, value=value, **_place(ti))
+    else:  # Airflow below 3.3, where calls from several threads would mix
+        await sync_to_async(XCom.set)(key=key, value=value, **_place(ti))
+
+
+def _place(ti: Any) -> dict[str, Any]:
+    index = -1 if ti.map_index is None else ti.map_index
+    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": index}
 
 
 def object_storage_path(uri: str) -> Any:
-    """Open a path on any storage that Airflow knows. Imported late: it loads the file system libraries."""
+    """Return a path on any storage that Airflow knows. Imported late, because it loads the file system libraries."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     return ObjectStoragePath(uri)

@@ -1,4 +1,4 @@
-"""The attempt: what a running task says of itself, read from Airflow's context."""
+"""What Airflow's context says of a running task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORCE_FRESH_KEY = "kimi_force_fresh"
 
 
 def read_attempt(context: Context) -> Attempt:
-    """Read which try of which task instance this is."""
+    """Read which attempt of which task instance this is."""
     ti: Any = context["ti"]
     number = getattr(ti, "try_number", None) or 1
     last = getattr(ti, "max_tries", None)
@@ -29,20 +29,21 @@ def read_attempt(context: Context) -> Attempt:
 
 
 def read_try_number(context: Context) -> int | None:
-    """Read which try this is; None where there is no task instance."""
+    """Read the number of the attempt; None if there is no task instance."""
     number = getattr(context.get("ti"), "try_number", None)
     return number if isinstance(number, int) else None
 
 
 def wants_fresh(context: Context) -> bool:
-    """Whether the run was started to pay for fresh work.
+    """Whether the conf of the run asks to pay for fresh work.
 
-    :raises KimiInputError: Its conf says neither yes nor no.
+    :raises KimiInputError: It is neither true nor false.
     """
     conf = getattr(context.get("dag_run"), "conf", None) or {}
     value = conf.get(FORCE_FRESH_KEY, False)
     if not isinstance(value, bool):
         raise KimiInputError(
-            f"{FORCE_FRESH_KEY} in the conf of this run is {value!r}. Nothing was sent. Start a run with true or false."
+            f"{FORCE_FRESH_KEY} in the conf of this run is {value!r}; it must be true or false. Nothing was sent. "
+            "Start another run."
         )
     return value

@@ -2,13 +2,13 @@
 
 ::
 
-    KimiError                       retryable: whether trying the same again can help
-      KimiConnectionConfigError     the Airflow connection cannot be used as it is
+    KimiError                       retryable: whether a retry can help
+      KimiConnectionConfigError     the Airflow connection cannot be used
       KimiInputError                the input or a parameter is wrong; nothing was sent
-      KimiApiError                  the platform answered no
-      KimiNoAnswerError             no answer came, so what the platform did is unknown
-      KimiBatchError                a batch was accepted and then ended badly, or has not ended yet
-      KimiResultError               result files could not be fetched whole
+      KimiApiError                  the platform answered with an error
+      KimiNoAnswerError             no answer came; what the platform did is unknown
+      KimiBatchError                a batch ended badly, or has not ended yet
+      KimiResultError               a result file could not be downloaded whole
 
 Every message says what happened, what is true now (sent, running, billed), and what to do. None holds a key, a
 prompt or an answer.
@@ -18,25 +18,25 @@ from typing import Self
 
 
 class KimiError(Exception):
-    """Base of everything below.
+    """Base of all errors of this provider.
 
-    An Airflow task that meets an error with ``retryable = False`` fails at once, whatever its ``retries``.
+    With ``retryable = False`` an Airflow task fails at once, whatever its ``retries``.
     """
 
+    retryable = False
+
+    #: How long the platform asks to wait; None if it does not say.
+    retry_after_seconds: float | None = None
+
     def saying(self, message: str) -> Self:
-        """Return an error that differs in its message only."""
+        """Return the same error with another message."""
         other = type(self).__new__(type(self), message)
         other.__dict__.update(self.__dict__)
         return other
 
-    retryable = False
-
-    #: How long the platform asked to wait; None if it did not say.
-    retry_after_seconds: float | None = None
-
 
 class KimiConnectionConfigError(KimiError, ValueError):
-    """The Airflow connection cannot be used as it is. Nothing was sent."""
+    """The Airflow connection cannot be used. Nothing was sent."""
 
 
 class KimiInputError(KimiError, ValueError):
@@ -44,19 +44,22 @@ class KimiInputError(KimiError, ValueError):
 
 
 def is_outcome_unknown(status_code: int | None) -> bool:
-    """Whether an answer leaves open if the platform did what was asked; None: it was not the platform's."""
+    """Whether the platform may have done what it was asked, although it answered with an error.
+
+    :param status_code: None for an answer that is not the platform's.
+    """
     return status_code is None or status_code in (408, 499) or status_code >= 500
 
 
 class KimiApiError(KimiError):
-    """The platform answered no.
+    """The platform answered with an error.
 
     :param message: What a user reads.
-    :param status_code: HTTP status; None where a 200 did not hold what the API promises.
-    :param error_type: The platform's ``error.type``; None where the answer had none.
+    :param status_code: HTTP status; None for a 200 that does not hold what the API promises.
+    :param error_type: The platform's ``error.type``; None if the answer has none.
     :param retryable: Whether the same call may succeed later.
-    :param retry_after_seconds: How long the platform asked to wait; None if it did not say.
-    :param request_id: The platform's id of the call, for its support; None if there was none.
+    :param retry_after_seconds: How long the platform asks to wait; None if it does not say.
+    :param request_id: The platform's id of the call, for its support; None if there is none.
     """
 
     def __init__(
@@ -78,21 +81,21 @@ class KimiApiError(KimiError):
 
     @property
     def outcome_unknown(self) -> bool:
-        """Whether the platform may have done what was asked all the same."""
+        """Whether the platform may have done what it was asked."""
         return is_outcome_unknown(self.status_code)
 
 
 class KimiNoAnswerError(KimiError):
-    """No answer came: refused, dropped or timed out. What the platform did is unknown."""
+    """No answer came: the connection was refused or dropped, or timed out. What the platform did is unknown."""
 
     retryable = True
     outcome_unknown = True
 
 
 class KimiBatchError(KimiError):
-    """A batch was accepted and then ended badly, or has not ended yet.
+    """A batch ended badly, or has not ended yet.
 
-    :param retryable: Whether trying the same again can help.
+    :param retryable: Whether a retry can help.
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
@@ -101,6 +104,6 @@ class KimiBatchError(KimiError):
 
 
 class KimiResultError(KimiError):
-    """Result files could not be fetched whole."""
+    """A result file could not be downloaded whole."""
 
     retryable = True

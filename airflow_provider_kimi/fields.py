@@ -1,4 +1,4 @@
-"""Parameters of operators, sensors and triggers: checked while the DAG file is parsed, in one shape of message."""
+"""Checks and wrappers of the parameters of operators, sensors and triggers, which run while the DAG file is parsed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from airflow_provider_kimi.compat import literal
 
 
 def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
-    """Refuse a parameter's value while the DAG file is parsed."""
+    """Refuse a value that is not one of those allowed."""
     if value not in allowed:
         raise _wrong(name, value, f"one of {', '.join(map(repr, allowed))}")
 
 
 def check_flag(name: str, value: object) -> None:
-    """Refuse a switch that is neither True nor False: the text "False" would count as True."""
+    """Refuse anything but True and False: the text "False" would count as True."""
     if not isinstance(value, bool):
         raise _wrong(name, value, "True or False")
 
@@ -48,20 +48,20 @@ def _wrong(name: str, value: object, allowed: str) -> ValueError:
 
 
 def never_rendered(value: Any) -> Any:
-    """Keep Jinja away from a template field's value; references to other tasks are still resolved."""
+    """Keep the value of a template field from Jinja; references to other tasks are still resolved."""
     if value is None or hasattr(value, "iter_references"):
         return value
     if isinstance(value, Iterator):
         raise ValueError(
-            f"a {type(value).__name__} was given, which can be read only once, so a retry would find it empty; give "
-            "the function that makes it, not its result: input=rows, without parentheses"
+            f"A {type(value).__name__} can be read only once, so a retry would find it empty. Pass the function that "
+            "makes it, not its result: input=rows, without parentheses."
         )
     if callable(value):
         return Given(value)
     if _holds_reference(value):
         raise ValueError(
-            "a list of rows may not hold another task's output, nor may a mapping, because nothing inside is rendered; "
-            "pass that output itself"
+            "A list of rows or a mapping may not hold another task's output, because nothing inside it is rendered. "
+            "Pass that output itself."
         )
     return literal(value)
 
@@ -76,15 +76,15 @@ def _holds_reference(value: Any) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class Given:
-    """A function in a template field, which Airflow would call, or show by its address in memory.
+    """A function in a template field. Unwrapped, Airflow would call it, or show it by its address in memory.
 
-    The address differs in every parse of the DAG file, and would make a new version of the DAG each time.
+    The address differs in every parse of the DAG file, and each parse would make a new version of the DAG.
     """
 
     value: Any
 
     def __deepcopy__(self, _: dict[int, Any]) -> Self:
-        """Airflow copies the tasks of a DAG when some of them are cleared; what a function holds need not bear it."""
+        """Airflow copies the tasks of a DAG when some are cleared; what a function holds may not be copyable."""
         return self
 
     def __repr__(self) -> str:
@@ -93,5 +93,5 @@ class Given:
 
 
 def given(value: Any) -> Any:
-    """Take a function out of its wrapping; leave everything else alone."""
+    """Unwrap a function; return any other value as it is."""
     return value.value if isinstance(value, Given) else value

@@ -1,12 +1,11 @@
-"""Lineage: what OpenLineage is told of batches, and of a landed result.
+"""Lineage of batches and of landed results, for OpenLineage.
 
-Airflow's OpenLineage provider asks an operator for it; without that provider nobody does, and nothing of it is
-imported.
+Airflow's OpenLineage provider asks the operators for it. Without that provider nothing of OpenLineage is imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kimi.api.ids import read_batch_ids
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def dataset_name(uri: str) -> tuple[str, str]:
-    """Name a file as OpenLineage does: its storage, and its place there; the connection in a URI is no part of it."""
+    """Name a file as OpenLineage does: its storage, and its path there, without the connection in its URI."""
     scheme, _, rest = located(uri).partition("://")
     if scheme == "file":
         return "file", rest
@@ -30,7 +29,7 @@ def dataset_name(uri: str) -> tuple[str, str]:
 def lineage_of_batches(batch_ids: Any, kimi_conn_id: str, source: Any = None) -> OperatorLineage[Any, Any]:
     """Name the batches of a task, and the input that they were made from.
 
-    :param batch_ids: As an operator is given them.
+    :param batch_ids: In any form that an operator takes.
     :param source: The input; only a URI is a data set.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -40,9 +39,9 @@ def lineage_of_batches(batch_ids: Any, kimi_conn_id: str, source: Any = None) ->
 
 
 def lineage_of_result(manifest: Manifest, kimi_conn_id: str, source: Any) -> OperatorLineage[Any, Any]:
-    """Name the files of a result, and the table whose columns they hold.
+    """Name the files of a result, and the input whose columns they hold.
 
-    :param source: The table; only a URI is a data set.
+    :param source: The input; only a URI is a data set.
     """
     from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -64,8 +63,10 @@ def lineage_of_result(manifest: Manifest, kimi_conn_id: str, source: Any) -> Ope
 def _inputs(source: Any) -> list[Any]:
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
-    uris: Iterable[str] = [source] if isinstance(source, str) else []
-    return [Dataset(namespace=namespace, name=name) for namespace, name in map(dataset_name, uris)]
+    if not isinstance(source, str):
+        return []
+    namespace, name = dataset_name(source)
+    return [Dataset(namespace=namespace, name=name)]
 
 
 def _batches(ids: Sequence[str], kimi_conn_id: str) -> dict[str, Any]:

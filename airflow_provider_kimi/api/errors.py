@@ -1,4 +1,4 @@
-"""From what the SDK raises to what a user can act on, by HTTP status and `error.type` together."""
+"""Errors of the platform and the SDK, as errors that say what to do."""
 
 import re
 import sys
@@ -17,45 +17,48 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Longest piece of the platform's own text that a message repeats.
+#: Longest text of the platform that a message repeats.
 MAX_QUOTED_CHARS = 300
 
-#: Account and key ids, which the platform puts into its 429 texts, and anything that looks like a key.
+#: Ids of accounts and keys, which the platform puts into its texts of 429, and anything that looks like a key.
 _SECRETS = re.compile(r"<[^<>\s]*(?:org|ak|proj|key)-[^<>]*>|\b(?:sk|ak|org|proj)-[\w-]{6,}", re.IGNORECASE)
 
-#: The one cap of `rate_limit_reached_error` that no short wait heals.
+#: The one rate limit that no short wait helps against.
 _DAILY_LIMIT = re.compile(r"\btpd\b|\bper day\b")
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Whether the same call may succeed later, and what to do."""
+    """What to do about an error.
+
+    :param retryable: Whether the same call may succeed later.
+    """
 
     retryable: bool
     remedy: str
 
 
 _ACCOUNT = Advice(False, "Top up the account or raise the project's budget on the console, then clear the task.")
-_DAILY = Advice(False, "The daily token limit is used up: clear the task tomorrow, or raise the account's tier.")
-_LATER = Advice(True, "The platform asks to slow down: it is worth another try later.")
-_FAULT = Advice(True, "This is a fault on the platform's side: it is worth another try later.")
+_DAILY = Advice(False, "The daily token limit is used up. Clear the task tomorrow, or raise the account's tier.")
+_LATER = Advice(True, "The platform asks to slow down. Try again later.")
+_FAULT = Advice(True, "This is a fault on the platform's side. Try again later.")
 _INPUT = Advice(False, "Correct what the platform names, then clear the task.")
 _FULL = Advice(
     False,
-    "The account keeps as many files as it may: delete some with KimiDeleteFilesOperator(older_than=...) or on the "
+    "The account holds as many files as it may. Delete some with KimiDeleteFilesOperator(older_than=...) or on the "
     "console, then clear the task.",
 )
-_FILTER = Advice(False, "The platform's content filter refused the request: change its content.")
+_FILTER = Advice(False, "The platform's content filter refused the request. Change its content.")
 _FORBIDDEN = Advice(False, "Check that the account may use the Batch API (tier 1 or above) and its IP allow-list.")
 _UNKNOWN_ID = Advice(
     False,
-    "What it names does not exist, was deleted or retired, or belongs to another account or region than this "
-    "connection's key. Check the connection before you submit anything again: work may be alive under another key.",
+    "What it names does not exist, was deleted or retired, or belongs to another account or region than the key. "
+    "Check the connection before you submit again: batches may be running under another key.",
 )
 
 
 def advice_for(status_code: int, error_type: str | None, message: str) -> Advice:
-    """Tell what an answer asks of its reader."""
+    """Choose the advice by HTTP status, `error.type` and text together."""
     lowered = message.lower()
     if error_type == "exceeded_current_quota_error" or "insufficient balance" in lowered:
         return _ACCOUNT
@@ -80,13 +83,13 @@ def redact(text: str) -> str:
 def translated(
     settings: ConnectionSettings, action: str, unanswered: str, timeout_seconds: float | None = None
 ) -> Iterator[None]:
-    """Turn what the SDK and its HTTP client raise inside the block into a `KimiError`.
+    """Turn what the SDK and its HTTP client raise into a `KimiError`.
 
-    The original is not chained: its text repeats the answer unredacted.
+    The original is not chained, because its text repeats the answer with the ids in it.
 
-    :param action: What was asked, as in "reading batch 'batch_1'".
-    :param unanswered: What is true where no answer came or the platform failed.
-    :param timeout_seconds: How long the call may take; None for as long as the connection says.
+    :param action: What the call does, as in "reading batch 'batch_1'".
+    :param unanswered: What is true if no answer comes, or the platform fails.
+    :param timeout_seconds: How long the call may take; None for the connection's timeout.
     """
     try:
         yield
@@ -107,18 +110,12 @@ def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type
     try:
         return msgspec.json.decode(content, type=kind, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise not_kimi(settings, action) from None
-
-
-def not_kimi(settings: ConnectionSettings, action: str) -> KimiApiError:
-    """Report an answer that the platform would not give."""
-    return KimiApiError(
-        f"{settings.base_url} answered {action} with something that is not Kimi's API. What it did is unknown. "
-        f"Check the Base URL of connection {settings.conn_id!r}: it should end in /v1, and a gateway must pass "
-        "Kimi's answers on unchanged.",
-        status_code=None,
-        retryable=True,
-    )
+        raise KimiApiError(
+            f"{settings.base_url} sent an answer that is not Kimi's while {action}. What it did is unknown. Check the "
+            f"Base URL of connection {settings.conn_id!r}: it ends in /v1, and a gateway must not change answers.",
+            status_code=None,
+            retryable=True,
+        ) from None
 
 
 def _known(
@@ -129,7 +126,7 @@ def _known(
     if isinstance(error, openai.APIStatusError):
         return _from_status(error, settings, action, unanswered)
     if isinstance(error, openai.APITimeoutError) or type(error).__name__.endswith("Timeout"):
-        what = f"did not answer {action} within {timeout_seconds:g} s"
+        what = f"did not answer within {timeout_seconds:g} s while {action}"
     elif isinstance(error, (openai.APIConnectionError, _transport_errors())):
         what = f"could not be reached, or closed the connection, while {action}"
     else:
@@ -141,17 +138,14 @@ def _known(
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
-    """The HTTP client's own errors, which escape the SDK while a body is streamed (httpx2 since openai 3)."""
+    """Errors of the HTTP client, which the SDK lets pass while a body is streamed (httpx2 since openai 3)."""
     return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
 
 
 def _from_status(
     error: "openai.APIStatusError", settings: ConnectionSettings, action: str, unanswered: str
 ) -> KimiError:
-    body = error.body
-    fields = body if isinstance(body, dict) else {}
-    error_type = fields.get("type") if isinstance(fields.get("type"), str) else None
-    said = redact(str(fields.get("message") or (body if isinstance(body, str) and "<html" not in body.lower() else "")))
+    error_type, said = _read_body(error.body)
     headers = error.response.headers
     request_id = headers.get("msh-request-id")
     advice = advice_for(error.status_code, error_type, said)
@@ -170,10 +164,18 @@ def _from_status(
     )
 
 
+def _read_body(body: object) -> tuple[str | None, str]:
+    """The type of an error, and what it says; a page of HTML says nothing."""
+    if isinstance(body, dict):
+        kind = body.get("type")
+        return kind if isinstance(kind, str) else None, redact(str(body.get("message") or ""))
+    return None, redact(body) if isinstance(body, str) and "<html" not in body.lower() else ""
+
+
 def _key_remedy(settings: ConnectionSettings) -> str:
     other = {"cn": "intl", "intl": "cn"}.get(settings.region or "")
     where = f"region {settings.region!r}" if other else settings.base_url
-    hint = f" If it was made on the other platform, set Region to {other!r}." if other else ""
+    hint = f" If it was made in the other region, set Region to {other!r}." if other else ""
     return (
         f"The key of connection {settings.conn_id!r} is refused by {where}; a key made in one region (cn, intl) "
         f"is always refused by the other.{hint} Otherwise put a valid key into its API key field."

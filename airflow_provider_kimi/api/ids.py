@@ -1,4 +1,4 @@
-"""Ids of the platform: opaque, but they go into the paths of URLs and files."""
+"""Ids of the platform: opaque, but parts of URLs and of file paths."""
 
 import ast
 import re
@@ -9,29 +9,29 @@ from typing import Any
 
 from airflow_provider_kimi.exceptions import KimiInputError
 
-#: Keeps out only what could not stand in a path, such as a rendered None, a sentence, or steps to another directory.
+#: Refuses only what cannot be part of a path: a rendered None, a sentence, a step to another directory.
 _ID = re.compile(r"(?!None$)\w[\w.:-]*")
 
 
 def is_id(value: object) -> bool:
-    """Whether something may be an id, and is harmless in a path."""
+    """Whether a value may be an id, and is safe in a path."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def checked_id(value: str) -> str:
-    """Return an id that goes into the path of a URL.
+    """Return an id that is safe in the path of a URL.
 
-    :raises KimiInputError: It could not be one.
+    :raises KimiInputError: It is not.
     """
     if not is_id(value):
-        raise KimiInputError(f"{value!r:.80} is no id of a batch or file, so it was not sent to the platform.")
+        raise KimiInputError(f"{value!r:.80} is not the id of a batch or file. Nothing was sent.")
     return value
 
 
 def read_batch_ids(value: object) -> list[str]:
-    """Read what an operator was given as `batch_id`: one id, lists of ids, or the rendered text of a list.
+    """Read the `batch_id` of an operator: one id, lists of ids, or the rendered text of a list.
 
-    :raises KimiInputError: There is no id in it, or it is something else.
+    :raises KimiInputError: It holds no id, or something else.
     """
     if not (ids := _read_ids(value)):
         raise KimiInputError(
@@ -42,9 +42,9 @@ def read_batch_ids(value: object) -> list[str]:
 
 
 def read_file_ids(value: object) -> list[str]:
-    """Read what an operator was given as `file_id`, likewise; a list may be empty.
+    """Read the `file_id` of an operator in the same way; a list may be empty.
 
-    :raises KimiInputError: It is something else.
+    :raises KimiInputError: It holds something else.
     """
     if (ids := _read_ids(value)) is None:
         raise KimiInputError(
@@ -55,7 +55,7 @@ def read_file_ids(value: object) -> list[str]:
 
 
 def _read_ids(value: object) -> list[str] | None:
-    """Read ids, each once; None where something else is among them."""
+    """Read ids, each once; None if something else is among them."""
     if isinstance(value, str) and value.strip().startswith("["):
         with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             value = ast.literal_eval(value.strip())

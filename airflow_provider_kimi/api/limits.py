@@ -1,18 +1,17 @@
-"""Every documented limit of the platform, once.
+"""The documented limits of the platform that this provider needs.
 
 Sources: the platform's guide "Use the Batch API", its API reference for files and batches, and its OpenAPI file,
-as of August and September 2026. Nothing here is measured.
+as of August and September 2026. None is measured.
 """
 
 #: The only endpoint that a batch may call.
 BATCH_ENDPOINT = "/v1/chat/completions"
 
-#: One batch input file. "100 MB" is not said to be decimal or binary; the smaller reading is safe.
+#: One batch input file: "100 MB", in the smaller of its two meanings.
 MAX_FILE_BYTES = 100_000_000
 
-#: Files an account may keep, of any purpose, and batch-purpose files an organization may keep.
+#: Files an account may keep, of any purpose.
 MAX_FILES = 1000
-MAX_BATCH_FILES = 1000
 
 #: Bounds of `completion_window`.
 MIN_WINDOW_HOURS = 12

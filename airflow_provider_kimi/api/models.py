@@ -1,21 +1,21 @@
-"""What the platform answers, as frozen values. Unknown fields are ignored, missing ones have a default."""
+"""Answers of the platform, as frozen values. Unknown fields are ignored, missing ones have a default."""
 
 from typing import Any
 
 import msgspec
 
-#: Statuses after which nothing changes any more.
+#: Statuses that are final.
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 
-#: Statuses in which a batch may still change. A status in neither set is waited on, with a warning.
+#: Statuses that may still change. A status in neither set is waited for too, with a warning.
 ACTIVE_STATUSES = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
-#: Statuses in which a batch goes on, but a cancel is refused, or would lose rows that are billed.
+#: Statuses of a batch that has not ended, in which a cancel is refused or loses rows that are billed.
 UNCANCELLABLE_STATUSES = frozenset({"finalizing", "cancelling"})
 
 
 class RequestCounts(msgspec.Struct, frozen=True):
-    """Rows by fate, as the platform counts them; the rows themselves are the truth."""
+    """Rows as the platform counts them; the rows in the result files decide."""
 
     total: int = 0
     completed: int = 0
@@ -23,7 +23,7 @@ class RequestCounts(msgspec.Struct, frozen=True):
 
 
 class _CountsReply(msgspec.Struct, frozen=True):
-    """Counts as they may be sent: any of them null."""
+    """Counts as the platform may send them: any of them null."""
 
     total: int | None = None
     completed: int | None = None
@@ -31,7 +31,7 @@ class _CountsReply(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """One batch. Times are unix seconds; an absent file id is None however the platform spells it."""
+    """One batch. Times are unix seconds; an absent file id is None, also where the platform sends an empty text."""
 
     id: str
     status: str
@@ -57,23 +57,23 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether it has ended."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def is_cancellable(self) -> bool:
-        """Whether a cancel can help: the batch goes on, also with a status that nobody knows, and it loses no rows."""
+        """Whether a cancel helps: the batch has not ended, as far as its status is known, and no rows are lost."""
         return not self.is_terminal and self.status not in UNCANCELLABLE_STATUSES
 
     @property
     def counts(self) -> RequestCounts:
-        """Counts, zero where the platform sent none."""
+        """Counts; zero where the platform sends none."""
         sent = self.request_counts or _CountsReply()
         return RequestCounts(sent.total or 0, sent.completed or 0, sent.failed or 0)
 
     @property
     def ended_at(self) -> int | None:
-        """When it ended; None while it runs, and where the platform does not say."""
+        """When it ended; None while it runs, or if the platform does not say."""
         own = {"completed": self.completed_at, "failed": self.failed_at, "cancelled": self.cancelled_at}
         return self.expires_at if self.status == "expired" else own.get(self.status)
 
@@ -89,7 +89,7 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchPage(msgspec.Struct, frozen=True):
-    """One page of batches; `has_more` is None where the platform does not say."""
+    """One page of batches; `has_more` is None if the platform does not say."""
 
     data: list[Batch]
     has_more: bool | None = None
@@ -109,7 +109,7 @@ class DeletedFile(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """One model that the key may use; nothing tells whether it can be batched."""
+    """One model that the key may use; the platform does not say whether it can be batched."""
 
     id: str
     context_length: int | None = None

@@ -1,4 +1,4 @@
-"""What a connection's fields mean: pure, so that every combination can be tested."""
+"""What the fields of a connection mean."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from airflow_provider_kimi.api.catalogue import DEFAULT_MODEL
 from airflow_provider_kimi.api.limits import REGION_BASE_URLS
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError
 
-#: Seconds per HTTP call. The SDK's 600 would hold a poll for ten minutes on a dead line.
+#: Seconds per HTTP call. The SDK's own 600 hold a poll for ten minutes on a dead connection.
 DEFAULT_TIMEOUT_SECONDS = 120.0
 
 #: A name or an address, as `urlsplit` returns it.
@@ -25,12 +25,12 @@ class ConnectionSettings:
     :param conn_id: The Airflow connection's id, for messages.
     :param base_url: Where calls go, without a trailing slash.
     :param api_key: The key; never shown.
-    :param region: `cn` or `intl`; None where the host is neither (a gateway, the simulator).
-    :param billing_region: Region whose prices hold: that of the host, or else the one that the connection names.
-    :param model: Model used where an operator names none.
+    :param region: `cn` or `intl`; None if the host is neither (a gateway, the simulator).
+    :param billing_region: Region whose prices apply: that of the host, or else the one that the connection names.
+    :param model: Model to use if an operator names none.
     :param timeout_seconds: Seconds per HTTP call.
     :param console_url: Template for links; None for the region's console.
-    :param requests_per_minute: Requests that waits may send; None where the connection says nothing.
+    :param requests_per_minute: Requests that waits may send; None if the connection does not say.
     """
 
     conn_id: str
@@ -47,25 +47,11 @@ class ConnectionSettings:
 def read_settings(
     conn_id: str, *, host: str | None, port: int | None, password: str | None, extra: Mapping[str, Any]
 ) -> ConnectionSettings:
-    """Turn a connection's fields into settings; null and empty fields count as unset.
+    """Read the fields of a connection; null and empty fields count as unset.
 
     :raises KimiConnectionConfigError: A field is missing or wrong.
     """
-    api_key = (password or "").strip()
-    if not api_key:
-        raise _wrong(conn_id, "has no API key", "Put the key (it starts with 'sk-') into its API key field.")
-    if not (api_key.isascii() and api_key.isprintable()):
-        raise _wrong(
-            conn_id,
-            "has an API key with a character that no key has, often an invisible one that was pasted along",
-            "Copy the key (it starts with 'sk-') into the API key field again.",
-        )
-    if api_key.startswith("sk-kimi-"):
-        raise _wrong(
-            conn_id,
-            "holds a key of a Kimi Code subscription (sk-kimi-...), which the open platform refuses",
-            "Create a key on the platform's console, under API keys, and put it into the API key field.",
-        )
+    api_key = _api_key(conn_id, password)
     for name in ("model", "console_url"):
         if not isinstance(extra.get(name) or "", str):
             raise _wrong(conn_id, f"has {name} {extra[name]!r} in its extra", "It must be text.")
@@ -84,12 +70,28 @@ def read_settings(
         or DEFAULT_TIMEOUT_SECONDS,
         console_url=extra.get("console_url") or None,
         requests_per_minute=_positive(
-            conn_id,
-            "requests_per_minute",
-            extra,
-            "Give a number above 0: requests of waits in a minute.",
+            conn_id, "requests_per_minute", extra, "Give a number above 0: requests of waits in a minute."
         ),
     )
+
+
+def _api_key(conn_id: str, password: str | None) -> str:
+    api_key = (password or "").strip()
+    if not api_key:
+        raise _wrong(conn_id, "has no API key", "Put the key (it starts with 'sk-') into its API key field.")
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise _wrong(
+            conn_id,
+            "has an API key with an invalid character, often an invisible one that was pasted along",
+            "Copy the key (it starts with 'sk-') into the API key field again.",
+        )
+    if api_key.startswith("sk-kimi-"):
+        raise _wrong(
+            conn_id,
+            "has the key of a Kimi Code subscription (sk-kimi-...), which the open platform refuses",
+            "Create a key on the platform's console, under API keys, and put it into the API key field.",
+        )
+    return api_key
 
 
 def _wrong(conn_id: str, fault: str, remedy: str) -> KimiConnectionConfigError:
@@ -111,8 +113,8 @@ def _base_url(conn_id: str, host: str, port: int | None) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise _wrong(
             conn_id,
-            f"would send its key in clear to {parts.hostname!r} ({parts.scheme}://)",
-            "Use https; plain http is accepted for loopback addresses only.",
+            f"would send its key unencrypted to {parts.hostname!r} ({parts.scheme}://)",
+            "Use https; http is accepted for loopback addresses only.",
         )
     netloc = parts.netloc.removesuffix(":")
     if port and written_port is None:
@@ -136,13 +138,13 @@ def _is_loopback(hostname: str | None) -> bool:
 
 
 def _region_of(base_url: str) -> str | None:
-    """Compare whole host names: a name that merely begins like the platform's is somebody else's."""
+    """Compare whole host names, because a name that only begins like the platform's belongs to another owner."""
     hostname = urlsplit(base_url).hostname
     return next((region for region, url in REGION_BASE_URLS.items() if urlsplit(url).hostname == hostname), None)
 
 
 def _positive(conn_id: str, name: str, extra: Mapping[str, Any], remedy: str) -> float | None:
-    """Read a number above zero; None where none is set."""
+    """Read a number above zero; None if it is not set."""
     value = extra.get(name)
     if value is None or value == "":
         return None

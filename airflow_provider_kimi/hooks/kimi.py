@@ -1,7 +1,7 @@
-"""The hook: one Airflow connection, one short method per call of the API.
+"""The hook: one Airflow connection, and one method for each call of the API.
 
-It sends and translates; it decides nothing and repeats nothing. The SDK's own retries are off: a repeated
-`POST /batches` would be a second paid batch.
+It sends and translates; it decides nothing and repeats nothing. The SDK's own retries are off, because a repeated
+`POST /batches` is a second paid batch.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import dataclass
 from io import IOBase
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, cast
 
 from airflow_provider_kimi.api import models
 from airflow_provider_kimi.api.errors import decode, translated
@@ -27,24 +27,59 @@ from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI, Timeout
 
+T = TypeVar("T")
+
 #: Seconds to wait for a TCP connection; a host that is up answers in milliseconds.
 CONNECT_TIMEOUT_SECONDS = 10.0
 
-#: Longest wait for the answer of a call that reads batches; each such call is repeated soon.
-READ_TIMEOUT_SECONDS = 30.0
+#: Longest wait for the answer of a poll.
+POLL_TIMEOUT_SECONDS = 30.0
 
 #: Bytes read at once while a file is downloaded.
 DOWNLOAD_CHUNK_BYTES = 1 << 18
 
-_NOTHING = "Nothing was changed by this call."
-_MAY_BE_CANCELLING = "The batch may be cancelling, or still running and billed."
+_UNCHANGED = "Nothing was changed by this call."
+
+
+@dataclass(frozen=True)
+class _Call(Generic[T]):
+    """One call of the API, whichever of the SDK's two clients sends it.
+
+    :param reply: What the answer is read into.
+    :param unanswered: What is true if no answer comes.
+    :param is_poll: Whether it is repeated soon, so that it may be given up early.
+    """
+
+    method: Literal["get", "post", "delete"]
+    path: str
+    action: str
+    reply: type[T]
+    unanswered: str = _UNCHANGED
+    body: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] | None = None
+    is_poll: bool = False
+
+
+def _get_batch(batch_id: str) -> _Call[models.Batch]:
+    path, unanswered = f"/batches/{checked_id(batch_id)}", "The batch goes on as it was."
+    return _Call("get", path, f"reading batch {batch_id!r}", models.Batch, unanswered, is_poll=True)
+
+
+def _list_batches(after: str | None, limit: int) -> _Call[models.BatchPage]:
+    params = {"limit": limit} | ({"after": after} if after else {})
+    return _Call("get", "/batches", "listing batches", models.BatchPage, params=params, is_poll=True)
+
+
+def _cancel_batch(batch_id: str) -> _Call[models.Batch]:
+    path, unanswered = f"/batches/{checked_id(batch_id)}/cancel", "The batch may be cancelling, or running and billed."
+    return _Call("post", path, f"cancelling batch {batch_id!r}", models.Batch, unanswered)
 
 
 class KimiHook(BaseHook):
     """Talk to the Kimi (Moonshot AI) open platform with an Airflow connection of type ``kimi``.
 
-    Every method raises :class:`~airflow_provider_kimi.exceptions.KimiApiError` where the platform says no and
-    :class:`~airflow_provider_kimi.exceptions.KimiNoAnswerError` where no answer came; none retries.
+    Every method raises :class:`~airflow_provider_kimi.exceptions.KimiApiError` if the platform refuses the call, and
+    :class:`~airflow_provider_kimi.exceptions.KimiNoAnswerError` if no answer comes. None retries.
 
     :param kimi_conn_id: Airflow connection: its password is the API key, its host may override the base URL.
     """
@@ -57,49 +92,46 @@ class KimiHook(BaseHook):
     def __init__(self, kimi_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.kimi_conn_id = kimi_conn_id
+        self._settings: ConnectionSettings | None = None
         self._built: tuple[ConnectionSettings, OpenAI] | None = None
         self._borrowed: tuple[ConnectionSettings, AsyncOpenAI] | None = None
 
     # The connection
 
-    @cached_property
+    @property
     def settings(self) -> ConnectionSettings:
         """The connection, read once.
 
         :raises KimiConnectionConfigError: It does not exist, or a field is missing or wrong.
         """
-        with self._looking_up():
-            connection = self.get_connection(self.kimi_conn_id)
-        return self._read(connection, connection.extra_dejson)
+        if self._settings is None:
+            with self._looking_up():
+                connection = self.get_connection(self.kimi_conn_id)
+            self._settings = self._read(connection, connection.extra_dejson)
+        return self._settings
 
     async def _asettings(self) -> ConnectionSettings:
         from airflow.providers.common.compat.connection import get_async_connection
 
-        if "settings" not in self.__dict__:
+        if self._settings is None:
             with self._looking_up():
                 connection = await get_async_connection(self.kimi_conn_id)
             extra = await asyncio.to_thread(lambda: connection.extra_dejson)
-            self.__dict__["settings"] = self._read(connection, extra)
-        return self.settings
+            self._settings = self._read(connection, extra)
+        return self._settings
 
     def _read(self, connection: Any, extra: Mapping[str, Any]) -> ConnectionSettings:
-        return read_settings(
-            self.kimi_conn_id,
-            host=connection.host,
-            port=connection.port,
-            password=connection.password,
-            extra=extra,
-        )
+        host, port, password = connection.host, connection.port, connection.password
+        return read_settings(self.kimi_conn_id, host=host, port=port, password=password, extra=extra)
 
     @property
     def requests_per_minute(self) -> float | None:
-        """What waits may send over this connection; None if it says nothing, or was not read yet."""
-        read: ConnectionSettings | None = self.__dict__.get("settings")
-        return read.requests_per_minute if read else None
+        """How many requests waits may send over this connection; None if it does not say, or is not read yet."""
+        return self._settings.requests_per_minute if self._settings else None
 
     def renew(self) -> None:
-        """Read the connection anew before the next call; if it was changed, that call gets a client of its own."""
-        self.__dict__.pop("settings", None)
+        """Read the connection again before the next call; if it has changed, that call gets a new client."""
+        self._settings = None
 
     @contextmanager
     def _looking_up(self) -> Iterator[None]:
@@ -107,8 +139,8 @@ class KimiHook(BaseHook):
             yield
         except AirflowNotFoundException:
             raise KimiConnectionConfigError(
-                f"There is no Airflow connection {self.kimi_conn_id!r} in reach of this process. Nothing was sent. "
-                "Create one of type 'kimi' with an API key, or pass the id of another one as kimi_conn_id."
+                f"There is no Airflow connection {self.kimi_conn_id!r}. Nothing was sent. Create one of type 'kimi' "
+                "with an API key, or pass the id of another one as kimi_conn_id."
             ) from None
         except Exception as error:  # whatever a secrets backend raises; its text may hold secrets
             raise KimiNoAnswerError(
@@ -116,31 +148,29 @@ class KimiHook(BaseHook):
                 "sent; batches go on as they were. Check Airflow's API server and secrets backend if this lasts."
             ) from None
 
-    @property
-    def _client(self) -> OpenAI:
-        from openai import OpenAI
-
-        if self._built is None or self._built[0] != self.settings:
-            self._built = (self.settings, OpenAI(**self._client_options(self.settings)))
-        return self._built[1]
+    # The clients
 
     @staticmethod
     def _client_options(settings: ConnectionSettings) -> dict[str, Any]:
-        from openai import Omit, Timeout
+        from openai import Omit
 
         _quieten_http_client()
         return {
             "api_key": settings.api_key,
             "base_url": settings.base_url,
             "max_retries": 0,
-            "timeout": Timeout(settings.timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
-            # An OPENAI_ORG_ID or OPENAI_PROJECT_ID of the worker is nobody's business here.
+            "timeout": _timeout(settings.timeout_seconds),
+            # The SDK would send the worker's OPENAI_ORG_ID and OPENAI_PROJECT_ID.
             "default_headers": {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()},
         }
 
     def get_conn(self) -> OpenAI:
         """Return the SDK's client for this connection: no transport retries, the connection's timeout."""
-        return self._client
+        from openai import OpenAI
+
+        if self._built is None or self._built[0] != self.settings:
+            self._built = (self.settings, OpenAI(**self._client_options(self.settings)))
+        return self._built[1]
 
     async def aget_conn(self) -> AsyncOpenAI:
         """Return the async client, looked up and built off the event loop.
@@ -167,14 +197,34 @@ class KimiHook(BaseHook):
         return AsyncOpenAI(**self._client_options(settings))
 
     async def aclose(self) -> None:
-        """Leave the async client to the others, if one was opened."""
+        """Give the async client back, if one was opened."""
         if self._borrowed is not None:
             settings, self._borrowed = self._borrowed[0], None
             if (closing := give_back(settings)) is not None:
                 await asyncio.shield(closing)
 
+    def _send(self, call: _Call[T]) -> T:
+        with self._sending(call) as arguments:
+            answer: bytes = getattr(self.get_conn(), call.method)(call.path, **arguments)
+            return decode(self.settings, call.action, answer, call.reply)
+
+    async def _asend(self, call: _Call[T]) -> T:
+        client = await self.aget_conn()
+        with self._sending(call) as arguments:
+            answer: bytes = await getattr(client, call.method)(call.path, **arguments)
+            return decode(self.settings, call.action, answer, call.reply)
+
+    @contextmanager
+    def _sending(self, call: _Call[T]) -> Iterator[dict[str, Any]]:
+        seconds = self.settings.timeout_seconds
+        if call.is_poll:
+            seconds = min(seconds, POLL_TIMEOUT_SECONDS)
+        options = {"timeout": _timeout(seconds), "params": call.params or {}}
+        with translated(self.settings, call.action, call.unanswered, seconds):
+            yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
+
     def test_connection(self) -> tuple[bool, str]:
-        """Tell in one sentence whether the key works on its host, by asking for the models."""
+        """Say in one sentence whether the key works on its host, by asking for the models."""
         try:
             found = self.list_models()
         except KimiError as error:
@@ -196,10 +246,10 @@ class KimiHook(BaseHook):
         if isinstance(content, Path):
             with content.open("rb") as opened:
                 return self.upload_file(opened, filename, purpose)
-        action = f"the upload of {filename!r}"
+        action = f"uploading {filename!r}"
         kind = ("application/jsonl",) if filename.endswith(".jsonl") else ()
         with translated(self.settings, action, "The file may have been stored; storage is not billed."):
-            reply = self._client.files.with_raw_response.create(
+            reply = self.get_conn().files.with_raw_response.create(
                 file=cast(Any, (filename, content, *kind)),
                 purpose=cast(Any, purpose),
             )
@@ -207,17 +257,14 @@ class KimiHook(BaseHook):
 
     def list_files(self) -> list[models.RemoteFile]:
         """List the account's files; the platform documents no paging."""
-        action = "listing files"
-        with translated(self.settings, action, _NOTHING):
-            reply = self._client.files.with_raw_response.list()
-            return decode(self.settings, action, reply.content, models.FilePage).data
+        return self._send(_Call("get", "/files", "listing files", models.FilePage)).data
 
     def download_file(self, file_id: str, target: BinaryIO) -> int:
         """Stream a file's content into ``target`` and return how many bytes came."""
         size = 0
         with (
-            translated(self.settings, f"downloading file {file_id!r}", _NOTHING),
-            self._client.files.with_streaming_response.content(checked_id(file_id)) as reply,
+            translated(self.settings, f"downloading file {file_id!r}", _UNCHANGED),
+            self.get_conn().files.with_streaming_response.content(checked_id(file_id)) as reply,
         ):
             for chunk in reply.iter_bytes(DOWNLOAD_CHUNK_BYTES):
                 size += target.write(chunk)
@@ -225,10 +272,8 @@ class KimiHook(BaseHook):
 
     def delete_file(self, file_id: str) -> bool:
         """Delete a file for good."""
-        action = f"deleting file {file_id!r}"
-        with translated(self.settings, action, "The file may be gone."):
-            reply = self._client.files.with_raw_response.delete(checked_id(file_id))
-            return decode(self.settings, action, reply.content, models.DeletedFile).deleted
+        path, action = f"/files/{checked_id(file_id)}", f"deleting file {file_id!r}"
+        return self._send(_Call("delete", path, action, models.DeletedFile, "The file may be gone.")).deleted
 
     # Batches
 
@@ -241,34 +286,22 @@ class KimiHook(BaseHook):
         :param completion_window: ``12h`` to ``7d``.
         :param metadata: At most 16 pairs of short strings; None for none.
         """
-        action = f"creating a batch from file {input_file_id!r}"
         unanswered = (
             "Whether the batch exists, and is billed, is unknown. Look on the console for a batch of this input "
             "file before you submit again."
         )
-        from openai import omit
-
-        with translated(self.settings, action, unanswered):
-            reply = self._client.batches.with_raw_response.create(
-                input_file_id=input_file_id,
-                endpoint=cast(Any, BATCH_ENDPOINT),
-                completion_window=cast(Any, completion_window),
-                metadata=dict(metadata) if metadata else omit,
-            )
-            return decode(self.settings, action, reply.content, models.Batch)
+        action = f"creating a batch from file {input_file_id!r}"
+        body: dict[str, Any] = {"input_file_id": input_file_id, "endpoint": BATCH_ENDPOINT}
+        body |= {"completion_window": completion_window, **({"metadata": dict(metadata)} if metadata else {})}
+        return self._send(_Call("post", "/batches", action, models.Batch, unanswered, body))
 
     def get_batch(self, batch_id: str) -> models.Batch:
         """Read a batch."""
-        with self._reading(f"reading batch {batch_id!r}", _STILL_RUNNING) as (action, timeout):
-            reply = self._client.batches.with_raw_response.retrieve(checked_id(batch_id), timeout=timeout)
-            return decode(self.settings, action, reply.content, models.Batch)
+        return self._send(_get_batch(batch_id))
 
     async def aget_batch(self, batch_id: str) -> models.Batch:
         """Read a batch without blocking the event loop."""
-        client = await self.aget_conn()
-        with self._reading(f"reading batch {batch_id!r}", _STILL_RUNNING) as (action, timeout):
-            reply = await client.batches.with_raw_response.retrieve(checked_id(batch_id), timeout=timeout)
-            return decode(self.settings, action, reply.content, models.Batch)
+        return await self._asend(_get_batch(batch_id))
 
     def list_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
         """Read one page of batches.
@@ -276,55 +309,29 @@ class KimiHook(BaseHook):
         :param after: Id of the last batch seen; None for the first page.
         :param limit: Batches a page.
         """
-        with self._reading("listing batches", _NOTHING) as (action, timeout):
-            reply = self._client.batches.with_raw_response.list(**_page(after, limit), timeout=timeout)
-            return decode(self.settings, action, reply.content, models.BatchPage)
+        return self._send(_list_batches(after, limit))
 
     async def alist_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
         """Read one page of batches without blocking the event loop; see `list_batches`."""
-        client = await self.aget_conn()
-        with self._reading("listing batches", _NOTHING) as (action, timeout):
-            reply = await client.batches.with_raw_response.list(**_page(after, limit), timeout=timeout)
-            return decode(self.settings, action, reply.content, models.BatchPage)
-
-    @contextmanager
-    def _reading(self, action: str, unanswered: str) -> Iterator[tuple[str, Timeout]]:
-        from openai import Timeout
-
-        seconds = min(self.settings.timeout_seconds, READ_TIMEOUT_SECONDS)
-        with translated(self.settings, action, unanswered, seconds):
-            yield action, Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
+        return await self._asend(_list_batches(after, limit))
 
     def cancel_batch(self, batch_id: str) -> models.Batch:
-        """Ask for a cancel; rows already running still end, and are billed."""
-        action = f"cancelling batch {batch_id!r}"
-        with translated(self.settings, action, _MAY_BE_CANCELLING):
-            reply = self._client.batches.with_raw_response.cancel(checked_id(batch_id))
-            return decode(self.settings, action, reply.content, models.Batch)
+        """Ask for a cancel; rows that are already running still end, and are billed."""
+        return self._send(_cancel_batch(batch_id))
 
     async def acancel_batch(self, batch_id: str) -> models.Batch:
         """Ask for a cancel without blocking the event loop."""
-        client = await self.aget_conn()
-        action = f"cancelling batch {batch_id!r}"
-        with translated(self.settings, action, _MAY_BE_CANCELLING):
-            reply = await client.batches.with_raw_response.cancel(checked_id(batch_id))
-            return decode(self.settings, action, reply.content, models.Batch)
+        return await self._asend(_cancel_batch(batch_id))
 
     # The account
 
     def list_models(self) -> list[models.Model]:
-        """List the models that the key may use; nothing tells which can be batched."""
-        action = "listing models"
-        with translated(self.settings, action, _NOTHING):
-            reply = self._client.models.with_raw_response.list()
-            return decode(self.settings, action, reply.content, models.ModelList).data
+        """List the models that the key may use; the platform does not say which can be batched."""
+        return self._send(_Call("get", "/models", "listing models", models.ModelList)).data
 
     def get_balance(self) -> models.Balance:
         """Read the money left: yuan in region ``cn``, US dollars in ``intl``."""
-        action = "reading the balance"
-        with translated(self.settings, action, _NOTHING):
-            reply = self._client.get("/users/me/balance", cast_to=bytes)
-            return decode(self.settings, action, reply, models.BalanceReply).data
+        return self._send(_Call("get", "/users/me/balance", "reading the balance", models.BalanceReply)).data
 
     def estimate_tokens(self, messages: Sequence[Mapping[str, Any]], model: str | None = None) -> int:
         """Estimate the prompt tokens of chat messages; tools are not counted.
@@ -332,11 +339,9 @@ class KimiHook(BaseHook):
         :param messages: As in a chat completion.
         :param model: None for the connection's model.
         """
-        action = "estimating tokens"
         body = {"model": model or self.settings.model, "messages": messages}
-        with translated(self.settings, action, _NOTHING):
-            reply = self._client.post("/tokenizers/estimate-token-count", cast_to=bytes, body=body)
-            return decode(self.settings, action, reply, models.TokenCountReply).data.total_tokens
+        path = "/tokenizers/estimate-token-count"
+        return self._send(_Call("post", path, "estimating tokens", models.TokenCountReply, body=body)).data.total_tokens
 
     # The form on Airflow below 3.2; from 3.2 on it comes from get_provider_info.py
 
@@ -364,15 +369,14 @@ class KimiHook(BaseHook):
         }
 
 
-_STILL_RUNNING = "The batch is not touched by this: it goes on as it was."
+def _timeout(seconds: float) -> Timeout:
+    from openai import Timeout
 
-
-def _page(after: str | None, limit: int) -> dict[str, Any]:
-    return {"limit": limit} | ({"after": after} if after else {})
+    return Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
 
 
 def _quieten_http_client() -> None:
-    """Keep a line for each poll out of task logs, unless it was asked for; Airflow does so for httpx only."""
+    """Keep a line for each poll out of task logs, unless it is asked for; Airflow does so for httpx only."""
     client_log = logging.getLogger("httpx2")
     if client_log.level == logging.NOTSET:
         client_log.setLevel(logging.WARNING)

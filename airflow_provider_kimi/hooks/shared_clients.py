@@ -1,4 +1,4 @@
-"""Async clients that all triggers of one event loop share: building one takes tens of milliseconds of a processor."""
+"""Async clients that all triggers of one event loop share, because building one takes tens of milliseconds of CPU."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Shared:
-    """A client on its way or there, and how many hold it."""
+    """A client, possibly still being built, and how many hold it."""
 
     client: asyncio.Future[AsyncOpenAI]
     holders: int = 0
 
 
-#: By the loop that a client belongs to, since its sockets do, and by all that it was built from: a connection that was
-#: changed gets a client of its own, and those who hold the old one keep it.
+#: By event loop, since the sockets of a client belong to one, and by settings: after a change of the connection, new
+#: holders get a new client, and the others keep theirs.
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, _Shared]] = WeakKeyDictionary()
 
-#: Clients that are being closed; a loop itself holds its tasks only weakly.
+#: Tasks that close clients; an event loop holds its tasks only weakly.
 _closing: set[asyncio.Task[None]] = set()
 
 
 async def borrow(settings: ConnectionSettings, build: Callable[[ConnectionSettings], AsyncOpenAI]) -> AsyncOpenAI:
-    """Return the client of this loop for a connection; whoever gets it calls `give_back` once.
+    """Return the client of this loop for a connection. Each caller calls `give_back` once.
 
-    :param build: Makes a client; called in a thread, where nobody holds one.
+    :param build: Makes a client; called in a thread, if there is none yet.
     """
     of_loop = _shared.setdefault(asyncio.get_running_loop(), {})
     if settings not in of_loop:
@@ -41,14 +41,14 @@ async def borrow(settings: ConnectionSettings, build: Callable[[ConnectionSettin
     shared = of_loop[settings]
     shared.holders += 1
     try:
-        return await asyncio.shield(shared.client)  # one who is cancelled takes it from nobody else
+        return await asyncio.shield(shared.client)  # a caller that is cancelled does not cancel the others
     except BaseException:
         give_back(settings)
         raise
 
 
 def give_back(settings: ConnectionSettings) -> asyncio.Task[None] | None:
-    """Leave a client to the others; without any it is closed, by the returned task, which need not be waited for."""
+    """Stop holding a client. The last holder gets the task that closes it, and need not wait for that task."""
     of_loop = _shared.get(asyncio.get_running_loop(), {})
     shared = of_loop[settings]
     shared.holders -= 1
@@ -64,6 +64,6 @@ def give_back(settings: ConnectionSettings) -> asyncio.Task[None] | None:
 async def _close(shared: _Shared) -> None:
     try:
         client = await shared.client
-    except Exception:  # it was never built, which those who waited for it were told
+    except Exception:  # it was never built; its callers got this error
         return
     await client.close()

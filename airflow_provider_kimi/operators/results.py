@@ -15,7 +15,7 @@ from airflow_provider_kimi.fields import check_choice, check_flag, given, never_
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_result
-from airflow_provider_kimi.outlets import tell_outlets
+from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
@@ -137,7 +137,7 @@ class KimiBatchResultsOperator(BaseOperator):
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             collected = collect(calls, landing)
             self._manifest = collected.manifest
-            tell_outlets(self.outlets, context, collected.manifest)
+            report_to_outlets(self.outlets, context, collected.manifest)
             ti.xcom_push("output_file", collected.manifest.output_file)
             ti.xcom_push("error_file", collected.manifest.error_file)
             ti.xcom_push("output_file_ids", collected.output_file_ids)

@@ -1,6 +1,6 @@
 """Dead letters: requests without a usable answer, each with the reason and the row that it was made from.
 
-They go back in as input, and are then sent as the requests that they were.
+As input they are sent as the same requests again.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from airflow_provider_kimi.records.rows import Row, RowStatus
 
 _encode = msgspec.json.encode
 
-#: What is noted beside a request.
+#: Keys that a dead letter adds to its request.
 NOTES = {"row", "error"}
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why a request has no usable answer: the `error` of a dead letter.
 
-    :param version: Of the shape; the first one is not written.
+    :param version: Of the shape; version 1 is not written.
     """
 
     status: RowStatus
@@ -32,7 +32,7 @@ def dead_letter(row: Row, request: bytes, table_row: Any) -> bytes:
     """Encode a request that has no usable answer.
 
     :param request: The line that was sent.
-    :param table_row: Where it came from, as far as JSON can hold it; None where that is not known.
+    :param table_row: The row that it was made from, as far as JSON can hold it; None if that is not known.
     """
     notes = {"error": _reason(row)} if table_row is None else {"error": _reason(row), "row": table_row}
     return b"".join((request.rstrip()[:-1], b",", _encode(notes)[1:], b"\n"))
@@ -48,7 +48,7 @@ def _reason(row: Row) -> Reason:
 
 
 def request_of(dead_letter: bytes) -> bytes:
-    """Take the notes out again."""
+    """Return the request without the notes."""
     parts = msgspec.json.decode(dead_letter, type=dict[str, msgspec.Raw])
     return _encode({key: raw for key, raw in parts.items() if key not in NOTES})
 
@@ -59,6 +59,6 @@ def is_unsent(line: Mapping[str, Any]) -> bool:
 
 
 def table_row_of(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row that a dead letter was made from; one without columns where none is noted."""
+    """The row that a dead letter was made from; one without columns if none is noted."""
     row = request.get("row")
     return row if isinstance(row, Mapping) else {}

@@ -1,6 +1,6 @@
 """The note of a job in Airflow's task state store: which batches an attempt has made.
 
-It only saves a search: the platform remains the record.
+It only saves a search, because the platform is the record.
 """
 
 from typing import Any, Self
@@ -13,11 +13,11 @@ NOTE_VERSION = 1
 
 
 class JobNote(msgspec.Struct, frozen=True, kw_only=True):
-    """What one attempt has submitted.
+    """Batches that one attempt has submitted.
 
     :param job: Key of the job.
     :param batches: Batch id of each `kimi_shard`.
-    :param fresh: Mark of the attempt, if it paid for fresh work.
+    :param fresh: Mark of the attempt, if it pays for fresh work.
     """
 
     job: str
@@ -31,7 +31,7 @@ class JobNote(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, stored: object) -> Self | None:
-        """Read one back; None where there is none, or one that this version cannot read."""
+        """Read one back; None if there is none, or one that this version cannot read."""
         try:
             note = msgspec.convert(stored, cls)
         except msgspec.ValidationError:

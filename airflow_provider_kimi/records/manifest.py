@@ -1,4 +1,4 @@
-"""The manifest: what a result came to, as plain JSON for XCom and for `manifest.json`."""
+"""The manifest: the summary of a result, as plain JSON for XCom and for `manifest.json`."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -58,7 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_json(cls, content: bytes) -> Self | None:
-        """Read one back; None where the content is something else, as another program's file of that name may be."""
+        """Read one back; None if the content is something else, such as the `manifest.json` of another program."""
         try:
             return msgspec.json.decode(content, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -66,5 +66,5 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def files(self) -> Mapping[str, str]:
-        """The URIs of the files that there are, by field."""
+        """URIs of the files that exist, by field."""
         return {name: uri for name in FILE_FIELDS if (uri := getattr(self, name)) is not None}

@@ -1,4 +1,4 @@
-"""Rows: what became of each request, in one honest word, with its answer and its tokens."""
+"""Rows: the status of each request, with its answer and its tokens."""
 
 from typing import Any, Literal, get_args
 
@@ -9,7 +9,7 @@ RowStatus = Literal["succeeded", "failed", "invalid", "truncated", "filtered", "
 #: In the order of the manifest's counts.
 ROW_STATUSES: tuple[RowStatus, ...] = get_args(RowStatus)
 
-#: What became of a row that is in no file, by the status in which its batch ended.
+#: Status of a row that is in no file, by the status of its batch.
 _STATUS_OF_ABSENT: dict[str, RowStatus] = {"expired": "expired", "cancelled": "cancelled", "failed": "failed"}
 
 
@@ -35,10 +35,10 @@ RESULT_FIELDS = (
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What became of one request. Tokens are None where the platform reported none.
+    """The outcome of one request. Tokens are None if the platform reports none.
 
-    :param parsed: Value of the answer, where it was held against a schema.
-    :param leaked: Whether the model's thoughts stood in its answer.
+    :param parsed: Value of the answer, if it was checked against a schema.
+    :param leaked: Whether the answer held the model's thoughts.
     """
 
     custom_id: str
@@ -58,14 +58,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def absent_status(batch_status: str) -> RowStatus:
-    """What became of a request that is in no file, by how its batch ended."""
+    """The status of a request that is in no file, by the status of its batch."""
     return _STATUS_OF_ABSENT.get(batch_status, "missing")
 
 
 def absent_row(custom_id: str, batch_status: str, error: Row | None = None) -> Row:
-    """Judge a request that is in no file, by how its batch ended.
+    """Judge a request that is in no file.
 
-    :param error: Why the whole batch failed, if the platform said so.
+    :param error: Why the whole batch failed, if the platform says so.
     """
     status = absent_status(batch_status)
     if error is not None:

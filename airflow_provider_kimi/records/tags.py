@@ -1,7 +1,7 @@
-"""Tags: the metadata of our batches, as one typed value. Every key stands here once.
+"""Tags: the metadata of our batches, as one typed value. Every key is named here once.
 
 The platform keeps them as pairs of text. `kimi_provider_version` says who wrote them. A key that is absent, or is not
-text, is None; keys that this version does not know are left alone.
+text, is None; keys that this version does not know are ignored.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 
 @dataclass(frozen=True)
 class TaskIdentity:
-    """Which task instance asks; `map_index` is -1 for an unmapped task."""
+    """One task instance; `map_index` is -1 for an unmapped task."""
 
     dag_id: str
     run_id: str
@@ -31,15 +31,15 @@ class TaskIdentity:
 
 
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch of ours says of itself.
+    """The metadata of one of our batches.
 
-    :param job_key: Name of the work; the same for every attempt.
+    :param job_key: Name of the job; the same for every attempt.
     :param input_fingerprint: Of this batch's own input file.
-    :param shard: Its label among the job's batches, as in `2/3`.
-    :param skipped_file: File of the rows that were left out; None where there are none.
-    :param attempt: Mark of an attempt that paid for fresh work; None for one that attaches to what is there.
+    :param shard: Its label among the batches of the job, as in `2/3`.
+    :param skipped_file: File of the rows that were left out; None if there are none.
+    :param attempt: Mark of an attempt that pays for fresh work; None for one that attaches to earlier batches.
     :param prompt_fingerprint: Of the texts that say what to ask about a row.
-    :param columns: JSON list of the columns whose texts stand in the requests as they are.
+    :param columns: JSON list of the columns whose texts are in the requests verbatim.
     :param model: The model of every request.
     :param params: Digest of the parameters of every request.
     """
@@ -76,21 +76,21 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_ours(self) -> bool:
-        """Whether this provider made the batch, for a run that it names."""
+        """Whether this provider made the batch, and names the run."""
         return self.job_key is not None and bool(self.dag_id) and bool(self.run_id)
 
     def is_of(self, task: TaskIdentity) -> bool:
-        """Whether an attempt of this very task instance made the batch."""
+        """Whether an attempt of this task instance made the batch."""
         return all(getattr(self, field) == value for field, value in _instance(task).items())
 
     @property
     def shard_number(self) -> int | None:
-        """Its number among the job's batches, from 1; None where that is not known."""
+        """Number of the shard, from 1; None if it is not known."""
         return self._shard(1)
 
     @property
     def shard_count(self) -> int | None:
-        """How many batches the job has; None where that is not known."""
+        """How many shards the job has; None if it is not known."""
         return self._shard(2)
 
     def _shard(self, group: int) -> int | None:
@@ -99,14 +99,14 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verbatim_columns(self) -> list[str]:
-        """The columns whose texts stand in the requests as they are; none where it does not say."""
+        """The columns whose texts are in the requests verbatim; none if it does not say."""
         try:
             return msgspec.json.decode(self.columns or "[]", type=list[str])
         except msgspec.DecodeError:
             return []
 
     def to_metadata(self, extra: Mapping[str, str]) -> dict[str, str]:
-        """Write the pairs of a new batch, with the user's own. What is only good to know is left out for lack of room.
+        """Write the pairs of a new batch, with the user's own. Notes that do not fit are left out.
 
         :param extra: The user's own pairs.
         :raises KimiInputError: They do not fit beside ours.
@@ -124,7 +124,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 #: Field -> key of the platform's metadata.
 _KEYS: Mapping[str, str] = {field.name: field.encode_name for field in msgspec.structs.fields(Tags)}
 
-#: Keys of what is only good to know, the most useful first.
+#: Keys of notes, which no decision needs, the most useful first.
 _NOTES = tuple(_KEYS[field] for field in ("prompt_fingerprint", "columns", "model", "params"))
 
 
@@ -138,17 +138,17 @@ def _instance(task: TaskIdentity) -> dict[str, str]:
 
 
 def shard_label(number: int, shards: int) -> str:
-    """Number a batch among those of its job, from 1."""
+    """Label a shard by its number, from 1."""
     return f"{number}/{shards}"
 
 
 def digest_of(*parts: str | None) -> str:
-    """Fingerprint texts, in order; None and "" differ."""
+    """Fingerprint texts in order; None and "" differ."""
     return "sha256:" + hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def shortened(text: str) -> str:
-    """Fit a long id into a metadata value: its beginning and a digest of the whole, so that two never meet."""
+    """Fit a long id into a metadata value: its beginning and a digest of the whole, so that no two are equal."""
     if len(text) <= MAX_METADATA_VALUE_CHARS:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -156,7 +156,7 @@ def shortened(text: str) -> str:
 
 
 def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
-    """Refuse pairs that the platform would refuse, or that would hide ours."""
+    """Refuse pairs that the platform would refuse, or that would replace ours."""
     room = MAX_METADATA_PAIRS - len(own)
     if len(extra) > room:
         raise _wrong_metadata(

@@ -48,7 +48,7 @@ def _read_ended(calls: Calls, batch_id: str) -> Batch:
     batch = calls.read(lambda: calls.hook.get_batch(batch_id))
     if not batch.is_terminal:
         raise KimiBatchError(
-            f"Batch {batch_id} has not ended: it is {batch.status}. Nothing was landed, and the batch goes on. Put a "
+            f"Batch {batch_id} is still {batch.status}. Nothing was landed, and the batch goes on. Put a "
             "KimiBatchSensor before this task, then clear it."
         )
     return batch
