@@ -21,20 +21,21 @@ class Reference:
         return []
 
 
-class TestNeverRendered:
-    @pytest.mark.parametrize("rows", [[Reference()], [{"a": 1}, Reference()], (Reference(), "b")])
-    def test_a_list_that_directly_holds_another_tasks_output_is_refused(self, rows: Any) -> None:
-        with pytest.raises(ValueError, match=r"may not hold another task's output.*Pass that output itself"):
-            never_rendered(rows)
+@pytest.mark.parametrize("rows", [[Reference()], [{"a": 1}, Reference()], (Reference(), "b")])
+def test_a_list_that_holds_the_output_of_another_task_is_refused(rows: Any) -> None:
+    with pytest.raises(ValueError, match=r"may not hold another task's output.*Pass that output itself"):
+        never_rendered(rows)
 
-    @pytest.mark.parametrize("value", [None, Reference()], ids=["none", "another task's output"])
-    def test_what_holds_no_rows_yet_is_left_alone(self, value: object) -> None:
-        assert never_rendered(value) is value
 
-    @pytest.mark.parametrize("rows", [["{{ a }}"], [], ({"a": "{{ b }}"},), [["{{ a }}"]]])
-    def test_rows_are_kept_from_jinja(self, rows: object) -> None:
-        """T30: Airflow asks such a value for its content instead of rendering it."""
-        assert never_rendered(rows).resolve({}) is rows
+@pytest.mark.parametrize("value", [None, Reference()], ids=["none", "another task's output"])
+def test_none_and_the_output_of_another_task_are_not_wrapped(value: object) -> None:
+    assert never_rendered(value) is value
+
+
+@pytest.mark.parametrize("rows", [["{{ a }}"], [], ({"a": "{{ b }}"},), [["{{ a }}"]]])
+def test_rows_are_never_rendered(rows: object) -> None:
+    """Airflow asks such a value for its content instead of rendering it."""
+    assert never_rendered(rows).resolve({}) is rows
 
 
 class CallableReference(Reference):
@@ -47,72 +48,77 @@ def rows() -> Iterator[dict[str, int]]:
     yield {"a": 1}
 
 
-class TestAFunctionAsAValue:
-    @pytest.mark.parametrize(
-        ("value", "name"),
-        [
-            pytest.param(rows, "<function rows>", id="function"),
-            pytest.param(partial(rows), "<partial partial>", id="partial"),
-            pytest.param(Path("x").exists, "<method Path.exists>", id="method"),
-        ],
-    )
-    def test_is_shown_by_name_and_never_by_its_address(self, value: Any, name: str) -> None:
-        """The address differs in every parse of the DAG file: each would be a new version of the DAG."""
-        wrapped = never_rendered(value)
-        assert repr(wrapped) == str(wrapped) == name
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        pytest.param(rows, "<function rows>", id="function"),
+        pytest.param(partial(rows), "<partial partial>", id="partial"),
+        pytest.param(Path("x").exists, "<method Path.exists>", id="method"),
+    ],
+)
+def test_a_function_is_shown_by_its_name_and_not_by_its_address(value: Any, name: str) -> None:
+    """The address differs in every parse of the DAG file: each would be a new version of the DAG."""
+    wrapped = never_rendered(value)
+    assert repr(wrapped) == str(wrapped) == name
 
-    def test_is_shown_the_same_in_every_parse(self) -> None:
-        first, second = (lambda row: row for _ in range(2))
-        assert first is not second
-        assert repr(never_rendered(first)) == repr(never_rendered(second))
 
-    @pytest.mark.parametrize("value", [rows, partial(rows)])
-    def test_is_wrapped_so_that_airflow_neither_calls_nor_uses_it_up(self, value: Any) -> None:
-        wrapped = never_rendered(value)
-        assert isinstance(wrapped, Given)
-        assert not callable(wrapped)
-        assert not isinstance(wrapped, Iterable)
-        assert given(wrapped) is value
+def test_a_function_is_shown_in_the_same_way_in_every_parse() -> None:
+    first, second = (lambda row: row for _ in range(2))
+    assert first is not second
+    assert repr(never_rendered(first)) == repr(never_rendered(second))
 
-    def test_is_copied_with_its_dag_whatever_it_holds(self) -> None:
-        wrapped = never_rendered(partial(map, Lock()))
-        assert copy.deepcopy({"input": wrapped})["input"] is wrapped
 
-    def test_is_left_alone_where_it_is_another_tasks_output(self) -> None:
-        reference = CallableReference()
-        assert never_rendered(reference) is reference
+@pytest.mark.parametrize("value", [rows, partial(rows)])
+def test_a_function_is_wrapped_so_that_airflow_does_not_call_it(value: Any) -> None:
+    wrapped = never_rendered(value)
+    assert isinstance(wrapped, Given)
+    assert not callable(wrapped)
+    assert not isinstance(wrapped, Iterable)
+    assert given(wrapped) is value
 
-    @pytest.mark.parametrize("value", [None, "{a}", [1], {"a": 1}, rows])
-    def test_is_the_only_thing_that_is_unwrapped(self, value: object) -> None:
-        assert given(value) is value
+
+def test_a_function_that_cannot_be_copied_is_copied_with_its_dag() -> None:
+    wrapped = never_rendered(partial(map, Lock()))
+    assert copy.deepcopy({"input": wrapped})["input"] is wrapped
+
+
+def test_the_output_of_another_task_that_can_be_called_is_not_wrapped() -> None:
+    reference = CallableReference()
+    assert never_rendered(reference) is reference
+
+
+@pytest.mark.parametrize("value", [None, "{a}", [1], {"a": 1}, rows])
+def test_a_value_that_is_not_wrapped_is_returned_as_it_is(value: object) -> None:
+    assert given(value) is value
 
 
 @pytest.mark.parametrize("value", [rows(), iter([1])], ids=["generator", "iterator"])
-def test_what_can_be_read_only_once_is_refused(value: Any) -> None:
+def test_an_input_that_can_be_read_only_once_is_refused(value: Any) -> None:
     """A retry would find it empty, and Airflow cannot copy a DAG that holds one."""
     with pytest.raises(ValueError, match=r"can be read only once.*input=rows, without parentheses"):
         never_rendered(value)
 
 
-class TestAsUri:
-    @pytest.mark.parametrize(
-        ("value", "uri"),
-        [
-            pytest.param(Path("/data/a b.csv"), "/data/a b.csv", id="path"),
-            pytest.param(Path("in.csv"), "in.csv", id="relative path"),
-            pytest.param(PurePosixPath("/data/in.csv"), "/data/in.csv", id="pure path"),
-        ],
-    )
-    def test_a_path_becomes_text(self, value: object, uri: str) -> None:
-        assert as_uri(value) == uri
+@pytest.mark.parametrize(
+    ("value", "uri"),
+    [
+        pytest.param(Path("/data/a b.csv"), "/data/a b.csv", id="path"),
+        pytest.param(Path("in.csv"), "in.csv", id="relative path"),
+        pytest.param(PurePosixPath("/data/in.csv"), "/data/in.csv", id="pure path"),
+    ],
+)
+def test_a_path_becomes_text(value: object, uri: str) -> None:
+    assert as_uri(value) == uri
 
-    def test_a_path_on_object_storage_becomes_text(self) -> None:
-        uri = as_uri(object_storage_path("file:///data/in.csv"))
-        assert type(uri) is str
-        assert uri == "file:///data/in.csv"
 
-    @pytest.mark.parametrize(
-        "value", ["s3://bucket/in.csv", "/data/in.csv", "", ["a", {"b": 1}], [Path("x")], ("a",), None, Reference()]
-    )
-    def test_everything_else_is_left_alone(self, value: object) -> None:
-        assert as_uri(value) is value
+def test_a_path_on_object_storage_becomes_text() -> None:
+    uri = as_uri(object_storage_path("file:///data/in.csv"))
+    assert type(uri) is str
+    assert uri == "file:///data/in.csv"
+
+
+@pytest.mark.parametrize(
+    "value", ["s3://bucket/in.csv", "/data/in.csv", "", ["a", {"b": 1}], [Path("x")], ("a",), None, Reference()]
+)
+def test_a_value_that_is_not_a_path_is_returned_as_it_is(value: object) -> None:
+    assert as_uri(value) is value

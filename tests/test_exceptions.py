@@ -27,17 +27,17 @@ from airflow_provider_kimi.exceptions import (
         pytest.param(KimiResultError("x"), True, id="result"),
     ],
 )
-def test_an_error_says_whether_the_same_again_can_help(error: KimiError, retryable: bool) -> None:
+def test_an_error_says_whether_a_retry_can_help(error: KimiError, retryable: bool) -> None:
     assert error.retryable is retryable
     assert str(error) == "x"
 
 
 @pytest.mark.parametrize("kind", [KimiConnectionConfigError, KimiInputError])
-def test_a_wrong_argument_is_a_value_error_too(kind: type[KimiError]) -> None:
+def test_configuration_and_input_errors_are_value_errors(kind: type[KimiError]) -> None:
     assert issubclass(kind, ValueError)
 
 
-def test_one_permanent_api_error_does_not_make_all_of_them_permanent() -> None:
+def test_a_permanent_api_error_does_not_change_other_api_errors() -> None:
     passing = KimiApiError("x", status_code=503, retryable=True)
     KimiApiError("x", status_code=400)
     assert passing.retryable is True
@@ -60,7 +60,7 @@ def test_an_api_error_keeps_its_facts_as_attributes() -> None:
     )
 
 
-def test_facts_that_the_platform_did_not_give_are_none() -> None:
+def test_facts_of_an_api_error_are_none_by_default() -> None:
     error = KimiApiError("x", status_code=None)
     assert (error.status_code, error.error_type, error.retry_after_seconds, error.request_id) == (
         None,
@@ -77,7 +77,7 @@ def test_facts_that_the_platform_did_not_give_are_none() -> None:
         *((code, False) for code in (400, 401, 403, 404, 409, 413, 425, 429, 498)),
     ],
 )
-def test_a_status_says_whether_the_platform_may_have_done_it_all_the_same(
+def test_the_status_of_an_api_error_says_whether_the_platform_may_have_acted(
     status_code: int | None, unknown: bool
 ) -> None:
     assert is_outcome_unknown(status_code) is unknown
@@ -85,5 +85,5 @@ def test_a_status_says_whether_the_platform_may_have_done_it_all_the_same(
         assert KimiApiError("x", status_code=status_code, retryable=retryable).outcome_unknown is unknown
 
 
-def test_where_no_answer_came_the_outcome_is_unknown() -> None:
+def test_the_outcome_is_unknown_if_no_answer_came() -> None:
     assert KimiNoAnswerError("x").outcome_unknown is True

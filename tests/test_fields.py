@@ -18,14 +18,14 @@ def test_a_duration_is_seconds_or_a_timedelta(value: timedelta | float) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, "1h", "3600", None, True, float("nan"), float("inf"), timedelta(0)])
-def test_another_duration_is_refused_by_name(value: Any) -> None:
+def test_a_value_that_is_not_a_duration_is_refused_by_name(value: Any) -> None:
     told = f"timeout is {value!r}; it must be seconds or a timedelta above zero"
     with pytest.raises(ValueError, match=re.escape(told)):
         check_seconds("timeout", value)
 
 
 @pytest.mark.parametrize("value", [0, timedelta(0)])
-def test_an_age_may_be_zero_where_that_means_something(value: timedelta | float) -> None:
+def test_a_duration_may_be_zero_where_that_is_allowed(value: timedelta | float) -> None:
     assert check_seconds("older_than", value, may_be_zero=True) == 0
     with pytest.raises(ValueError, match="older_than is -1; it must be seconds or a timedelta$"):
         check_seconds("older_than", -1, may_be_zero=True)
@@ -43,7 +43,7 @@ def test_a_number_is_whole_and_above_zero(value: Any) -> None:
         check_whole_number("max_rows", value)
 
 
-def test_a_choice_is_one_of_those_named() -> None:
+def test_a_choice_that_is_not_allowed_is_refused() -> None:
     check_choice("reuse", "auto", ("auto", "never"))
     with pytest.raises(ValueError, match="reuse is 'always'; it must be one of 'auto', 'never'"):
         check_choice("reuse", "always", ("auto", "never"))
@@ -68,7 +68,9 @@ def test_a_choice_is_one_of_those_named() -> None:
         (KimiOrphanBatchesOperator, {"max_batches_searched": 0}, "max_batches_searched"),
     ],
 )
-def test_an_operator_refuses_it_while_the_dag_is_parsed(operator: Any, parameters: dict[str, Any], name: str) -> None:
+def test_an_operator_refuses_a_wrong_parameter_while_the_dag_is_parsed(
+    operator: Any, parameters: dict[str, Any], name: str
+) -> None:
     required: dict[Any, dict[str, Any]] = {
         KimiCreateBatchOperator: {"input": ["a"]},
         KimiBatchResultsOperator: {"batch_id": "batch_1", "output": "/tmp/out"},

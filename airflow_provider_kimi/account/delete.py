@@ -1,4 +1,4 @@
-"""Delete: free the platform's room from files that nobody needs any more."""
+"""Delete files that are no longer needed, because the platform keeps a limited number."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,15 +15,15 @@ from airflow_provider_kimi.results.collect import Collected
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
 
-#: The longest window, and the hours that a batch was seen to need beyond it.
+#: The longest window, and the hours after it in which a batch may still end.
 LONGEST_WORK_SECONDS = MAX_WINDOW_HOURS * 3600 + EXPIRY_GRACE_SECONDS
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """Deletes files as far as they are ours and no batch needs them; each call returns the ids that went.
+    """Deletes files of this provider that no batch needs; each call returns the ids of the deleted files.
 
-    :param dry_run: Only name what would go.
+    :param dry_run: Only return what would be deleted.
     """
 
     calls: Calls
@@ -33,9 +33,9 @@ class Deletion:
     def of_landed(self, batches: Sequence[Batch]) -> list[str]:
         """Delete the files of batches whose result is landed for good.
 
-        Nothing that goes wrong here is an error: a file that stays takes room, and no more.
+        A failure is only logged, because a file that stays does no harm.
         """
-        # An older batch may work on the same input: one that was created up to the longest window before.
+        # An older batch may still work on the same input, if it is not older than the longest window.
         created = [batch.created_at for batch in batches if batch.created_at]
         since = min(created) - LONGEST_WORK_SECONDS if created else None
         try:
@@ -48,7 +48,7 @@ class Deletion:
     def named(self, file_ids: Iterable[str]) -> list[str]:
         """Delete these files.
 
-        :raises KimiError: What they are used for could not be asked, or the platform answers no more.
+        :raises KimiError: The platform does not answer, or has too many batches to know what uses the files.
         """
         uses = FileUses(self._all_batches())
         listed = {file.id: file for file in self._all_files()}
@@ -57,8 +57,8 @@ class Deletion:
     def older_than(self, seconds: float, run_state: Callable[[str, str], str | None]) -> list[str]:
         """Delete files that have not been needed for so long.
 
-        :param run_state: Reads the state of a run from its DAG's and its own id.
-        :raises KimiError: What they are used for could not be asked, or the platform answers no more.
+        :param run_state: Reads the state of a run, by the ids of its DAG and of the run.
+        :raises KimiError: The platform does not answer, or has too many batches to know what uses the files.
         """
         batches = self._all_batches()
         uses = FileUses(batches)
@@ -98,26 +98,26 @@ class Deletion:
         except KimiApiError as error:
             if error.status_code not in (403, 404):
                 raise
-            self.calls.log.info("File %s is gone already, or another key's: %s", file_id, error)
+            self.calls.log.info("File %s is already deleted, or belongs to another key: %s", file_id, error)
             return False
 
 
 def delete_landed(calls: Calls, output: str, collected: Collected) -> None:
-    """Delete the files of batches whose result is landed, unless a later download may bring more than this one.
+    """Delete the files of batches whose result is landed, unless another download may bring more than this one.
 
     :param output: The directory of the result.
     """
     if not collected.is_whole:
         calls.log.warning(
-            "Not every file of the batches came as the platform promised it, so they are kept there. Clear this task "
-            "to land them again, or delete them with KimiDeleteFilesOperator."
+            "Not every file of the batches came whole, so the files stay on the platform. Clear this task to land them "
+            "again, or delete them with KimiDeleteFilesOperator."
         )
         return
     directory = OutputDirectory(output)
     if directory.manifest_of(collected.manifest.batch_ids) is None:
         calls.log.warning(
-            "Another task has landed in %s meanwhile, so the batches' files stay on the platform. Give each result a "
-            "directory of its own, then clear this task.",
+            "Another task has landed in %s meanwhile, so the files of the batches stay on the platform. Give each "
+            "result its own directory, then clear this task.",
             output,
         )
         return

@@ -1,4 +1,4 @@
-"""Orphans: batches that this provider made and that no run takes care of any more."""
+"""Orphans: batches of this provider that no run takes care of."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -7,16 +7,16 @@ from typing import Any, Literal
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.tags import Tags
 
-#: What is done about an orphan: one that runs is cancelled, or one that has ended is landed.
+#: What to do with orphans: cancel those that run, or land those that have ended.
 OrphanAction = Literal["cancel", "harvest"]
 
-#: States in which a run still has tasks to come, which wait for its batches or land them.
+#: States of a run that still has tasks to come, which may wait for its batches or land them.
 LIVING_RUNS = frozenset({"queued", "running"})
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The run that a batch's tags name."""
+    """The run that the tags of a batch name."""
 
     dag_id: str
     run_id: str
@@ -26,8 +26,8 @@ class Owner:
 class Orphan:
     """A batch without an owner.
 
-    :param run_state: How its run ended; None where Airflow knows no such run (deleted, or of another Airflow).
-    :param running: Whether it still runs and is billed; otherwise it has ended and holds answers.
+    :param run_state: How its run ended; None if this Airflow has no such run (deleted, or of another Airflow).
+    :param running: Whether it runs and is billed; otherwise it has ended and holds answers.
     """
 
     batch_id: str
@@ -41,15 +41,15 @@ class Orphan:
     total: int
 
     def takes(self, action: OrphanAction, unknown_runs: bool) -> bool:
-        """Whether an action is meant for it."""
+        """Whether an action applies to it."""
         return self.running is (action == "cancel") and (self.run_state is not None or unknown_runs)
 
     def describe(self) -> str:
-        """Say in one line what it is, and what can be done by hand."""
+        """Say in one line what it is, and how to adopt it."""
         rows = f"{self.completed:,} of {self.total:,} rows done" if self.total else "no row done"
         run = f"its run {self.run_id} of {self.dag_id} is {self.run_state or 'unknown here'}"
-        adopt = f"; to adopt it, clear task {self.task_id} and what follows there" if self.run_state else ""
-        return f"Batch {self.batch_id} is {self.status} with {rows}, and {run}{adopt}."
+        adopt = f" To adopt it, clear task {self.task_id} of that run, with downstream." if self.run_state else ""
+        return f"Batch {self.batch_id} is {self.status} with {rows}, and {run}.{adopt}"
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""
@@ -57,15 +57,15 @@ class Orphan:
 
 
 def owner_of(batch: Batch) -> Owner | None:
-    """Read which run made a batch; None where this provider did not make it."""
+    """Read which run made a batch; None if this provider did not make it."""
     tags = Tags.of(batch)
     return Owner(str(tags.dag_id), str(tags.run_id)) if tags.is_ours else None
 
 
 def find_orphans(batches: Iterable[Batch], run_states: Mapping[Owner, str | None]) -> list[Orphan]:
-    """Pick out what nobody takes care of: what runs although its run has ended, and answers of runs that failed.
+    """Pick out batches that run although their run has ended, and answers of runs that did not succeed.
 
-    :param run_states: State of each run that is named; None where there is no such run.
+    :param run_states: State of each run; None if this Airflow has no such run.
     """
     orphans = []
     for batch in batches:

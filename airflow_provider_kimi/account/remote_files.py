@@ -1,4 +1,4 @@
-"""Files on the platform: whose they are, and which of them may go."""
+"""Files on the platform: who uses them, and which may be deleted."""
 
 import re
 from collections import defaultdict
@@ -10,25 +10,25 @@ from airflow_provider_kimi.api.models import Batch, RemoteFile
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER
 
-#: How long an upload without a batch is left alone: its task may be about to create one.
+#: How long an upload without a batch is kept, because its task may be about to create one.
 UNUSED_FILE_AGE_SECONDS = timedelta(days=1).total_seconds()
 
-#: Names that this provider gives, with the mark that the platform adds where a name was taken.
+#: Names that this provider gives, with the mark that the platform adds to a name that is taken.
 _MARK = r"(?: ?\(\d+\))?"
 _MEDIA_NAME = re.compile(rf"{PLACEHOLDER}[0-9a-f]{{64}}{_MARK}\.\w+{_MARK}")
 _JOB_NAME = re.compile(rf"[0-9a-f]{{32}}-(?:[1-9][0-9]*-[0-9a-f]{{12}}|skipped){_MARK}\.jsonl{_MARK}")
 
 
 def files_of(batch: Batch) -> list[str]:
-    """Name a batch's files, what can be landed again the least first, as they are to be deleted."""
+    """Name the files of a batch in the order to delete them: first those that are landed, last those that make rows."""
     ids = (batch.output_file_id, batch.error_file_id, batch.input_file_id, Tags.of(batch).skipped_file)
     return [file_id for file_id in ids if file_id]
 
 
 def files_of_landed(batches: Sequence[Batch]) -> list[str]:
-    """Name the files that nobody needs once these batches of ours are landed.
+    """Name the files of ours that are not needed once these batches are landed.
 
-    The file of skipped rows is shared by the batches of a job, and needed until the last of them is landed.
+    The batches of a job share the file of skipped rows, which is needed until all of them are landed.
     """
     ours = [(batch, tags) for batch in batches if (tags := Tags.of(batch)).is_ours]
     shards: dict[str | None, set[int]] = defaultdict(set)
@@ -42,10 +42,10 @@ def files_of_landed(batches: Sequence[Batch]) -> list[str]:
 
 
 class FileUses:
-    """Knows what each file is used for.
+    """Knows which batches use each file.
 
     :param batches: Every batch of the account.
-    :param busy: Runs that are queued or running, whose results may still have to be landed.
+    :param busy: Runs that are queued or running, and may still land results.
     """
 
     def __init__(self, batches: Iterable[Batch], busy: Set[Owner] = frozenset()) -> None:
@@ -63,17 +63,17 @@ class FileUses:
         return {owner for batch in self._users[file_id] if (owner := owner_of(batch)) is not None}
 
     def unused_since(self, file: RemoteFile) -> float | None:
-        """Since when a file is needed no more: its upload or the end of its last batch; None if that is not known."""
+        """Since when a file is not needed: its upload or the end of its last batch; None if that is not known."""
         times = [file.created_at, *(batch.ended_at for batch in self._users[file.id])]
         return None if file.created_at is None else max(time for time in times if time is not None)
 
     def reason_to_keep(self, file: RemoteFile, now: float) -> str | None:
-        """Say why a file must stay; None where it may go."""
+        """Say why a file must stay; None if it may be deleted."""
         is_media = bool(_MEDIA_NAME.fullmatch(file.filename or ""))
         users = self._users[file.id]
         owners = self.owners(file.id)
         if not (owners or is_media or _JOB_NAME.fullmatch(file.filename or "")):
-            return "it is gone, or neither this provider nor a batch of it has made it"
+            return "it does not exist, or was not made by this provider or its batches"
         if live := [batch for batch in users if not batch.is_terminal]:
             return f"batch {live[0].id} is {live[0].status} and needs it"
         if is_media and self._live_batch:
@@ -82,5 +82,5 @@ class FileUses:
             return "no batch uses it yet, and it was uploaded within a day"
         if busy := owners & self._busy:
             owner = next(iter(busy))
-            return f"run {owner.run_id} of {owner.dag_id} goes on, and may need it"
+            return f"run {owner.run_id} of {owner.dag_id} has not ended, and may need it"
         return None

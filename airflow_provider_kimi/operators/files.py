@@ -1,4 +1,4 @@
-"""Files: the maintenance operator that keeps the account under its number of files."""
+"""The operator that keeps the account below its limit of files."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 
 
 class KimiDeleteFilesOperator(BaseOperator):
-    """Delete files on the platform, which keeps 1,000 of them at most, that nobody needs any more.
+    """Delete files on the platform that are no longer needed; it keeps at most 1,000.
 
-    Touches only files that this provider uploaded or that belong to its batches, and of those none that a batch needs
-    that has not ended. Images and videos, which runs share, stay while any batch of this provider runs. What stays is
-    logged with the reason, and is no error; nor is a file that is gone already.
+    Deletes only files that this provider uploaded or that belong to its batches, and none that a batch needs that has
+    not ended. Images and videos, which runs share, stay while any batch of this provider runs. A file that stays is
+    logged with the reason. It is not an error, and neither is a file that does not exist.
 
     :param file_id: The files: one id, a list, or the rendered text of a list, such as the XComs ``input_file_ids``
-        and ``output_file_ids``. None where ``older_than`` picks them. Templated.
-    :param older_than: Delete every file that has not been needed for so long (timedelta or seconds), counted from its
-        upload or from the end of its last batch, except where the run of the batch is queued or running. Results that
-        were not landed by then are lost. None where ``file_id`` names them.
+        and ``output_file_ids``. None if ``older_than`` selects them. Templated.
+    :param older_than: Delete every file that has not been needed for this long (timedelta or seconds), counted from its
+        upload or from the end of its last batch, unless the run of the batch is queued or running. Results that are not
+        landed by then are lost. None if ``file_id`` names them.
     :param dry_run: Only log and return what would be deleted.
-    :param max_batches_searched: How many of the account's batches are looked at; where it has more, nothing is
-        deleted, since one of those may need a file.
+    :param max_batches_searched: How many batches of the account to search. If it has more, nothing is deleted, because
+        one of the others may need a file.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The ids of the deleted files.
-    :raises AirflowFailException: Not every batch of the account could be looked at.
+    :raises AirflowFailException: The account has more batches than ``max_batches_searched``.
     """
 
     template_fields: Sequence[str] = ("file_id", "kimi_conn_id")
@@ -51,7 +51,7 @@ class KimiDeleteFilesOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if (file_id is None) == (older_than is None):
-            raise ValueError("give either file_id, the files to delete, or older_than, their age")
+            raise ValueError("pass either file_id, the files to delete, or older_than, their age")
         self.file_id = file_id
         check_flag("dry_run", dry_run)
         check_whole_number("max_batches_searched", max_batches_searched)
@@ -61,7 +61,7 @@ class KimiDeleteFilesOperator(BaseOperator):
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> list[str]:
-        """Look, then delete."""
+        """Search the batches, then delete."""
         with airflow_errors():
             deletion = Deletion(
                 Calls(KimiHook(self.kimi_conn_id), self.log),

@@ -1,4 +1,4 @@
-"""The maintenance operator: finds batches that no run takes care of any more."""
+"""The operator that finds batches that no run takes care of."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from airflow_provider_kimi.results.collect import Landing, collect
 
 
 class KimiOrphanBatchesOperator(BaseOperator):
-    """List batches of this provider that no run takes care of, and cancel them or land what they hold.
+    """List batches of this provider that no run takes care of, and cancel them or land their answers.
 
-    An orphan is a batch that runs although its run has ended or is gone, or one that has ended and holds answers
-    although its run failed or is gone. (Whether a failed run had landed them is not known; landing twice does no harm.)
-    A batch of a queued or running run is never one. To adopt an orphan instead, clear its task: it attaches.
+    An orphan is a batch that runs although its run has ended or does not exist, or one that has ended with answers
+    although its run failed or does not exist. (Whether a failed run has landed them is not known; landing twice does no
+    harm.) A batch of a queued or running run is never an orphan. To adopt an orphan, clear its task, which attaches to
+    it.
 
     By default nothing is changed.
 
-    :param action: ``cancel`` cancels those that run; ``harvest`` lands those that have ended, each into a directory of
-        ``output`` that is named after it.
+    :param action: ``cancel`` cancels orphans that run; ``harvest`` lands those that have ended, each into a directory
+        of ``output`` that has the name of its batch.
     :param dry_run: Only list and log them.
     :param output: URI of the directory to land in. Templated.
-    :param dag_ids: DAGs whose batches are looked at; None for all. Templated.
-    :param max_age: Age up to which batches are looked at, timedelta or seconds.
-    :param unknown_runs: Act also where this Airflow does not know the run: it was deleted, or is another Airflow's
-        that shares the account. Such batches are listed in any case.
-    :param max_batches_searched: How many of the account's batches are looked at.
+    :param dag_ids: DAGs whose batches to search; None for all. Templated.
+    :param max_age: How old batches may be, timedelta or seconds.
+    :param unknown_runs: Act also on batches whose run this Airflow does not have: it was deleted, or belongs to another
+        Airflow that shares the account. They are listed in any case.
+    :param max_batches_searched: How many batches of the account to search.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: A dict for each orphan: ``batch_id``, ``status``, ``dag_id``, ``run_id``, ``task_id``, ``run_state`` (None
-        if unknown), ``running``, ``completed``, ``total``, and ``outcome``: what was done, "" if nothing.
+        if unknown), ``running``, ``completed``, ``total``, and ``outcome``: what was done, or "".
     """
 
     template_fields: Sequence[str] = ("output_directory", "dag_ids", "kimi_conn_id")
@@ -76,7 +77,7 @@ class KimiOrphanBatchesOperator(BaseOperator):
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Look, then act."""
+        """Search the batches, then act."""
         with airflow_errors():
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             orphans = self._find(calls)

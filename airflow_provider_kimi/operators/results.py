@@ -1,4 +1,4 @@
-"""Results: the operator that lands what batches came to."""
+"""The operator that lands the results of batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
 from airflow_provider_kimi.results.collect import Collected, Landing, collect
-from airflow_provider_kimi.results.failure_limits import FailureLimits, OnTooManyFailed, too_many_failed
+from airflow_provider_kimi.results.failure_limits import OnTooManyFailed, breaches, read_limits, too_many_failed
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.schema import read_schema
 
@@ -28,46 +28,46 @@ from airflow_provider_kimi.results.schema import read_schema
 class KimiBatchResultsOperator(BaseOperator):
     """Land the output and error files of batches that have ended, and join every row to its request.
 
-    Works for every way a batch can end: rows that were done before it expired or was cancelled are landed too. The
-    directory then holds ``output.jsonl`` and ``error.jsonl`` (the platform's lines, byte for byte), ``results.jsonl``
-    (one row for each request, in input order), ``dead_letter.jsonl`` (requests without a usable answer, ready to be
-    given back as input) and, last, ``manifest.json``. Running it again replaces the result by an equal one.
+    Works however a batch ended: rows that were done before it expired or was cancelled are landed too. The directory
+    then holds ``output.jsonl`` and ``error.jsonl`` (the platform's lines, byte for byte), ``results.jsonl`` (one row
+    for each request, in input order), ``dead_letter.jsonl`` (requests without a usable answer, ready to be passed as
+    input) and, last, ``manifest.json``. Another run replaces the result by an equal one.
 
-    Pushes ``output_file`` and ``error_file`` (URIs, None where there is none), ``output_file_ids`` and
-    ``error_file_ids``. The events of assets in ``outlets`` carry a summary of the manifest; an alias there becomes the
-    results file. OpenLineage is told the input, the files with their rows, and the batches.
+    Pushes ``output_file`` and ``error_file`` (URIs, None if there is none), ``output_file_ids`` and
+    ``error_file_ids``. The events of assets in ``outlets`` carry a summary of the manifest; an alias in ``outlets``
+    becomes the results file. OpenLineage gets the input, the files with their numbers of rows, and the batches.
 
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param output: URI of the directory. Templated. (Airflow shows it as ``output_directory``; a mapped task whose
         ``partial(output=...)`` is another task's output does not wait for that task by itself.)
-    :param input: The table that the batch was made from, if its columns are wanted in the results; None for none. A
-        URI is templated; what rows hold never is.
-    :param key_column: The column or columns that named the rows, as given to the create. Templated.
-    :param max_failed_rows: Rows without a usable answer that are accepted, or a dict of such limits by status, such as
-        ``{"missing": 0, "filtered": 100}``; None accepts any number but all.
-    :param max_failed_ratio: Their share of all rows, 0 to 1, or a dict of shares by status; None likewise, and 1.0
-        accepts even all.
-    :param on_too_many_failed: What becomes of the task where there are more: ``fail``, ``skip`` (with what depends on
-        it) or ``warn``, which succeeds and says so in the log. The result is landed in every case.
-    :param output_format: What the results are written as: ``jsonl``, ``csv`` or ``parquet`` (which needs the extra of
-        that name). In a CSV file, texts that a spreadsheet would take for a formula begin with an apostrophe.
-    :param output_schema: What every answer has to be: a list of labels, a JSON Schema, or a Pydantic model. The value
-        comes as ``parsed``; code fences and words around it are left away. An answer that does not fit is ``invalid``
-        and keeps its text. None takes any text.
-    :param reasoning: What becomes of the model's thoughts: ``drop`` leaves them out, also where they leaked into the
+    :param input: The input that the batch was made from, to have its columns in the results; None for none. A URI is
+        templated; rows never are.
+    :param key_column: The column or columns that name the rows, as passed to the create. Templated.
+    :param max_failed_rows: How many rows may have no usable answer, or a dict of such limits by status, such as
+        ``{"missing": 0, "filtered": 100}``. None accepts any number but all.
+    :param max_failed_ratio: The same as a share of all rows, 0 to 1, or a dict of shares by status. None accepts any
+        share but all, 1.0 accepts even all.
+    :param on_too_many_failed: What becomes of the task if there are more: ``fail``, ``skip`` (with its downstream
+        tasks) or ``warn``, which succeeds with a warning in the log. The result is landed in every case.
+    :param output_format: Format of the results file: ``jsonl``, ``csv`` or ``parquet`` (which needs the extra of that
+        name). In a CSV file, texts that a spreadsheet would read as a formula begin with an apostrophe.
+    :param output_schema: What every answer must be: a list of labels, a JSON Schema, or a Pydantic model. The column
+        ``parsed`` holds the value, without code fences and words around it. An answer that does not fit is ``invalid``
+        and keeps its text. None accepts any text.
+    :param reasoning: What becomes of the model's thoughts: ``drop`` leaves them out, also if they leaked into the
         answer (``<think>``); ``column`` puts them into the column ``reasoning``; ``keep`` leaves answers as sent.
-    :param delete_remote_files: Delete the batches' input, output and error files on the platform, which keeps 1,000
-        files at most, once the result is landed for good and accepted. Only files of this provider's batches, and none
-        that a batch still needs. A result of other batches in ``output`` is then not replaced: the task fails, because
-        that may be the only copy. The results cannot be landed anywhere else after that; clearing the task keeps them.
+    :param delete_remote_files: Delete the input, output and error files of the batches on the platform, which keeps at
+        most 1,000 files, once the result is landed for good and accepted. Deletes only files of this provider's
+        batches, and none that a batch still needs. The results cannot be landed elsewhere after that; clearing the task
+        keeps them. If ``output`` holds the result of other batches, the task fails, because that may be the only copy.
     :param price_list: Prices for the manifest's ``cost``, per million tokens: ``{"currency": "CNY", "date":
         "2026-09-01", "models": {"kimi-k2.6": {"input": 3.9, "cached": 0.66, "output": 16.2}}}``; None for the
         published batch prices of the connection's region. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
-    :raises AirflowFailException: A batch has not ended, no row has a usable answer, or more rows than accepted have
-        none. In the last two cases the result is landed all the same.
-    :raises AirflowSkipException: The same two cases, with ``on_too_many_failed="skip"``.
+    :raises AirflowFailException: A batch has not ended, or too many rows have no usable answer; then the result is
+        landed all the same.
+    :raises AirflowSkipException: Too many rows have no usable answer, with ``on_too_many_failed="skip"``.
     """
 
     template_fields: Sequence[str] = (
@@ -99,7 +99,6 @@ class KimiBatchResultsOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        FailureLimits(max_failed_rows, max_failed_ratio)  # refused while the DAG is parsed
         check_choice("on_too_many_failed", on_too_many_failed, get_args(OnTooManyFailed))
         read_schema(output_schema)
         check_choice("output_format", output_format, get_args(OutputFormat))
@@ -109,8 +108,7 @@ class KimiBatchResultsOperator(BaseOperator):
         self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.key_column = key_column
-        self.max_failed_rows = max_failed_rows
-        self.max_failed_ratio = max_failed_ratio
+        self.failure_limits = read_limits(max_failed_rows, max_failed_ratio)
         self.on_too_many_failed = on_too_many_failed
         self.output_format = output_format
         self.output_schema = output_schema
@@ -148,7 +146,7 @@ class KimiBatchResultsOperator(BaseOperator):
         return collected.manifest.to_dict()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Tell OpenLineage what was landed, also where too many rows have no usable answer."""
+        """Report what was landed to OpenLineage, also if too many rows have no usable answer."""
         if self._manifest is None:
             return None
         return lineage_of_result(self._manifest, self.kimi_conn_id, as_uri(given(self.input)))
@@ -156,11 +154,10 @@ class KimiBatchResultsOperator(BaseOperator):
     get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
 
     def _judge(self, collected: Collected) -> None:
-        """Fail, skip or warn where more rows than accepted have no usable answer."""
-        tally = collected.tally
-        if not (exceeded := FailureLimits(self.max_failed_rows, self.max_failed_ratio).exceeded(tally)):
+        """Fail, skip or warn if too many rows have no usable answer."""
+        if not (found := breaches(self.failure_limits, collected.tally)):
             return
-        message = too_many_failed(exceeded, tally, [batch.id for batch in collected.batches])
+        message = too_many_failed(found, collected.tally, collected.manifest.batch_ids)
         if self.on_too_many_failed == "fail":
             raise KimiBatchError(message)
         if self.on_too_many_failed == "skip":

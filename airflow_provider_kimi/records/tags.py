@@ -124,7 +124,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 #: Field -> key of the platform's metadata.
 _KEYS: Mapping[str, str] = {field.name: field.encode_name for field in msgspec.structs.fields(Tags)}
 
-#: Keys of notes, which no decision needs, the most useful first.
+#: Keys that may be left out for lack of room, the most useful first.
 _NOTES = tuple(_KEYS[field] for field in ("prompt_fingerprint", "columns", "model", "params"))
 
 

@@ -1,4 +1,4 @@
-"""Answers: whether what the model said can be used, beyond that it said something."""
+"""Whether an answer can be used: without the model's thoughts in it, and as the schema wants it."""
 
 import re
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ import msgspec
 from airflow_provider_kimi.records.rows import RESULT_FIELDS, Row
 from airflow_provider_kimi.results.schema import AnswerSchema, SchemaMismatch
 
-#: What becomes of the model's thoughts: `drop` leaves them out, and takes them out of an answer that they leaked into;
-#: `column` puts them beside it; `keep` leaves the answer as it was sent.
+#: What becomes of the model's thoughts: `drop` leaves them out, and removes them from an answer that they leaked into;
+#: `column` puts them beside the answer; `keep` leaves the answer as it was sent.
 Reasoning = Literal["drop", "column", "keep"]
 
-#: Thoughts in front of an answer.
+#: Thoughts before an answer.
 _LEAKED = re.compile(r"\s*<think>(?P<thoughts>.*?)</think>\s*", re.DOTALL)
 _UNCLOSED = re.compile(r"\s*<think>(?P<thoughts>.*)", re.DOTALL)
 
-#: Likewise where the opening tag stayed in the prompt; an answer that is JSON may speak of the closing one.
+#: Thoughts without the opening tag, which stayed in the prompt; an answer that is JSON may mention the closing tag.
 _HALF_LEAKED = re.compile(r"""(?!\s*[\[{"`])(?P<thoughts>.*?)</think>\s*""", re.DOTALL)
 
 
@@ -39,7 +39,7 @@ class AnswerCheck:
         return tuple(name for name in RESULT_FIELDS if not unused.get(name))
 
     def judge(self, row: Row) -> Row:
-        """Take out thoughts that leaked, then hold the answer against the schema."""
+        """Remove thoughts that leaked, then check the answer against the schema."""
         if self.reasoning != "keep" and row.content and "think>" in row.content:
             row = _without_thoughts(row)
         if self.schema is None or row.status != "succeeded":

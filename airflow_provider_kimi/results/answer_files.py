@@ -1,4 +1,4 @@
-"""The answers of one batch, found by `custom_id` in files on this machine's disk."""
+"""The answers of one batch, found by `custom_id` in files on disk."""
 
 import os
 from array import array
@@ -13,22 +13,22 @@ from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.results.answer_lines import batch_error, read_row
 from airflow_provider_kimi.results.line_index import LineIndex
 
-#: Bytes of one line that are held in memory; an answer of the longest context is a few megabytes.
+#: Longest line that is held in memory; an answer of the longest context has a few megabytes.
 MAX_LINE_BYTES = 1 << 26
 
-#: Bytes that are read at a time where a line is looked up; most lines are shorter.
+#: Bytes that are read first to look up a line; most lines are shorter.
 LOOK_UP_BYTES = 1 << 12
 
 
 class AnswerFiles:
     """Finds the line of each answer in an output and an error file; the lines stay on disk.
 
-    Where an id stands twice, its first line with a usable answer counts; without one, an output line before an error
-    line, and one that can be read before one that cannot.
+    If an id has several lines, its first line with a usable answer counts; if it has none, an output line counts before
+    an error line, and a line that can be read before one that cannot.
 
-    :param output: Local output file; None where there is none.
-    :param error: Local error file; None where there is none.
-    :param lines: How many lines both have at most.
+    :param output: Local output file; None if there is none.
+    :param error: Local error file; None if there is none.
+    :param lines: How many lines both may have.
     """
 
     def __init__(self, output: Path | None, error: Path | None, lines: int) -> None:
@@ -50,7 +50,7 @@ class AnswerFiles:
             self._add_broken(place)
 
     def _add(self, path: Path, broken: "array[int]") -> int:
-        """Index a file, whose places follow those of the file before it, and return how many lines it has."""
+        """Index a file, whose places follow those of the file before it, and return its number of lines."""
         begin = self._begins[-1]
         self._files.append(path.open("rb", buffering=0))
         self._begins.append(begin + path.stat().st_size)
@@ -65,14 +65,17 @@ class AnswerFiles:
             elif self._index.add(custom_id, begin + offset):
                 self.found += 1
             else:
-                self.duplicates += 1
-                kept = self._looked_at
-                if kept and kept.status != "succeeded" and read_row(line).status == "succeeded":
-                    self._index.move(custom_id, begin + offset)
+                self._add_duplicate(custom_id, begin + offset, line)
         return lines
 
+    def _add_duplicate(self, custom_id: str, place: int, line: bytes) -> None:
+        self.duplicates += 1
+        kept = self._looked_at
+        if kept and kept.status != "succeeded" and read_row(line).status == "succeeded":
+            self._index.move(custom_id, place)
+
     def _add_broken(self, place: int) -> None:
-        """Index a line that cannot be read but names a request that no other line answers."""
+        """Index a line that cannot be read, if it names a request that no other line answers."""
         line = self._line_at(place)
         custom_id = name_of_unreadable(line)
         if custom_id is not None and self._index.add(custom_id, place):
@@ -83,7 +86,7 @@ class AnswerFiles:
         self.unreadable += error is None
 
     def take(self, custom_id: str) -> Row | None:
-        """Return an id's row, once; None where there is no line for it."""
+        """Return the row of an id, once; None if there is no line for it."""
         if not self._index.take(custom_id):
             return None
         self.taken += 1
@@ -91,16 +94,16 @@ class AnswerFiles:
 
     @property
     def left(self) -> int:
-        """How many ids nobody took."""
+        """How many ids were not taken."""
         return self.found - self.taken
 
     def left_ids(self) -> Iterator[str]:
-        """The ids that nobody took, in file order."""
+        """The ids that were not taken, in file order."""
         for place in self._index.left():
             yield read_row(self._line_at(place)).custom_id
 
     def _is_at(self, place: int, custom_id: str) -> bool:
-        """Whether a line is that of an id; its row is kept for who asked."""
+        """Whether a line is that of an id; its row is kept for the caller."""
         self._looked_at = row = read_row(self._line_at(place))
         return row.custom_id == custom_id
 

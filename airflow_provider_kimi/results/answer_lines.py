@@ -1,4 +1,4 @@
-"""From a line of an output or error file to one row with an honest status. Positions mean nothing; ids do."""
+"""A line of an output or error file becomes one row, with its id and its status."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import msgspec
 from airflow_provider_kimi.files.line_ids import UNREADABLE, decoded, id_of, name_of_unreadable, sound, text_of
 from airflow_provider_kimi.records.rows import Row, RowStatus
 
-#: `response.status_code` of a row that worked: 200 as documented, 0 and nothing as clients have seen it.
+#: `response.status_code` of a row that succeeded: 200 as documented, 0 and none as clients have seen.
 _SUCCESS_STATUS_CODES = (200, 0, None)
 
 _STATUS_OF_ERROR: dict[str, RowStatus] = {
@@ -18,15 +18,14 @@ _STATUS_OF_ERROR: dict[str, RowStatus] = {
     "content_filter": "filtered",
 }
 
-
-#: More tokens than anything has.
+#: More tokens than any answer has.
 MAX_COUNT = 1 << 53
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=MAX_COUNT)]
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """What the model said."""
+    """The message of the model."""
 
     content: str | None = None
     reasoning_content: str | None = None
@@ -34,26 +33,26 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
-    """One answer to a request, which has one."""
+    """The one answer to a request."""
 
     message: Message
     finish_reason: str | None = None
 
 
 class PromptDetails(msgspec.Struct, frozen=True, gc=False):
-    """Of the prompt."""
+    """Details of the prompt tokens."""
 
     cached_tokens: Count | None = None
 
 
 class CompletionDetails(msgspec.Struct, frozen=True, gc=False):
-    """Of the completion."""
+    """Details of the completion tokens."""
 
     reasoning_tokens: Count | None = None
 
 
 class TokenCounts(msgspec.Struct, frozen=True, gc=False):
-    """What the platform counted for one answer; None where it said nothing."""
+    """The token counts of one answer; None if the platform does not say."""
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
@@ -75,24 +74,24 @@ class _Response(msgspec.Struct, frozen=True, gc=False):
 
 
 class _UsualLine(msgspec.Struct, frozen=True, gc=False):
-    """A line of an output file."""
+    """A line of an output file, as nearly all are."""
 
     custom_id: Annotated[str, msgspec.Meta(min_length=1)]
     response: _Response
     error: None = None
 
 
-#: Decodes the line of an answer without an error straight into what is needed of it, which takes a third of the time.
-#: Nearly every line is such a one; whatever is refused is read with more care.
+#: Decodes the line of an answer without an error into no more than is needed of it, which takes a third of the time. A
+#: line that it refuses is read leniently.
 _decode_usual = msgspec.json.Decoder(_UsualLine).decode
 
 _NO_COUNTS = TokenCounts()
 
 
 def read_row(line: bytes) -> Row:
-    """Judge one line that names its request.
+    """Read one line that names its request.
 
-    A row succeeded if there is no error, the status code is one of success, and there is an answer with content.
+    The row succeeded if there is no error, the status code says success, and the answer has content.
     """
     try:
         found = _decode_usual(line)
@@ -106,7 +105,7 @@ def _read_odd(line: bytes) -> Row:
     try:
         fields = decoded(line)
     except UNREADABLE:
-        reason = "the line of this request is cut, nested too deeply or no JSON for another reason"
+        reason = "the line of this request is not JSON: it is cut, nested too deeply or broken in another way"
         name = id_of(line) or name_of_unreadable(line) or ""
         return Row(custom_id=name, status="failed", error_code="unreadable_line", error_message=reason)
     custom_id = text_of(fields["custom_id"]) or ""
@@ -121,7 +120,7 @@ def _read_odd(line: bytes) -> Row:
 
 
 def _parts(fields: Mapping[str, Any]) -> tuple[object, Mapping[str, Any], object]:
-    """The status code, the body, and the error, wherever it stands."""
+    """The status code, the body, and the error, in the line or in the body."""
     response = _mapping(fields.get("response"))
     body = _body(response.get("body"))
     error = fields.get("error") or body.get("error")
@@ -131,7 +130,7 @@ def _parts(fields: Mapping[str, Any]) -> tuple[object, Mapping[str, Any], object
 
 
 def batch_error(line: bytes) -> Row | None:
-    """Read a line that names no request but says why the whole batch failed; None if it says nothing."""
+    """Read a line that names no request but says why the whole batch failed; None if it does not say."""
     try:
         fields = decoded(line)
     except UNREADABLE:
@@ -164,20 +163,20 @@ def _answered(custom_id: str, choice: Choice, counts: TokenCounts, model: str | 
 
 
 def _with_counts(row: Row, counts: TokenCounts, model: str | None) -> Row:
-    """A refused row that was billed all the same."""
+    """A refused row, with the tokens that were billed all the same."""
     billed = _answered("", Choice(Message()), counts, model)
     fields = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "model")
     return msgspec.structs.replace(row, **{name: getattr(billed, name) for name in fields})
 
 
 def _calls(calls: list[msgspec.Raw]) -> str | None:
-    """The JSON of tool calls, which are the whole of an answer without a text."""
+    """The JSON of tool calls, which are the answer if there is no text."""
     held = [call for call in calls if bytes(call) != b"null"]
     return msgspec.json.encode(held).decode("utf-8", "replace") if held else None
 
 
 def _verdict(content: str | None, finish_reason: str | None) -> tuple[RowStatus, str | None, str | None]:
-    """Judge an answer that came without an error: its status, and what keeps it from being one of success."""
+    """The status of an answer that came without an error, and the code and reason why it is not a success."""
     if finish_reason == "length":
         return "truncated", "length", "the answer reached max_completion_tokens and was cut off"
     if finish_reason == "content_filter":
@@ -188,10 +187,10 @@ def _verdict(content: str | None, finish_reason: str | None) -> tuple[RowStatus,
 
 
 def _odd_choice(choice: Mapping[str, Any]) -> Choice:
-    """Take of a choice what can be used, whatever else is wrong with it."""
+    """Read what can be used of a choice, whatever else is wrong with it."""
     message = _mapping(choice.get("message"))
     content, calls = message.get("content"), message.get("tool_calls")
-    if isinstance(content, list):  # parts, as in a request
+    if isinstance(content, list):  # several parts, as in a request
         content = "".join(part["text"] for part in content if isinstance(_mapping(part).get("text"), str)) or None
     said = Message(
         sound(content) if isinstance(content, str) else None,
@@ -235,7 +234,7 @@ def _refused(custom_id: str, error: object, status_code: object, body: Mapping[s
 
 
 def _body(value: object) -> Mapping[str, Any]:
-    """A body may come as the text of a JSON object."""
+    """The body, which may come as the text of a JSON object."""
     if isinstance(value, str):
         try:
             value = decoded(value)
@@ -253,7 +252,7 @@ def _code(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    """A number of tokens that a table can hold."""
+    """A number of tokens, if a table can hold it."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT else None

@@ -19,7 +19,7 @@ class BatchFiles:
 
     :param skipped: The rows that were left out of all batches of its job.
     :param answer_lines: How many lines the output and the error file have.
-    :param is_whole: Whether every file came, and as the platform promised it.
+    :param is_whole: Whether every file came whole.
     """
 
     batch: Batch
@@ -37,11 +37,11 @@ class BatchFiles:
 
 
 def read_ended_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
-    """Read batches that have ended, into the order of the input.
+    """Read batches that have ended, in the order of the input.
 
     :raises KimiBatchError: One has not ended yet.
     """
-    return in_input_order([_read_ended(calls, batch_id) for batch_id in batch_ids])
+    return _in_input_order([_read_ended(calls, batch_id) for batch_id in batch_ids])
 
 
 def _read_ended(calls: Calls, batch_id: str) -> Batch:
@@ -54,8 +54,8 @@ def _read_ended(calls: Calls, batch_id: str) -> Batch:
     return batch
 
 
-def in_input_order(batches: Sequence[Batch]) -> list[Batch]:
-    """Put the batches of each job into the order of its shards, whatever order they are given in."""
+def _in_input_order(batches: Sequence[Batch]) -> list[Batch]:
+    """Sort the batches of each job by shard."""
     tags = list(map(Tags.of, batches))
     jobs = [tag.job_key or batch.id for tag, batch in zip(tags, batches, strict=True)]
 
@@ -70,8 +70,8 @@ class FilesFetcher:
     """Downloads the files of batches.
 
     :param folder: Where on this machine.
-    :param needs_all: Whether the files must be there without which a result is only poorer: those of the requests and
-        of the rows that were left out.
+    :param needs_all: Whether to fail also without the files that only enrich a result: those of the requests and of
+        the rows that were left out.
     """
 
     calls: Calls
@@ -94,7 +94,7 @@ class FilesFetcher:
             folder / "requests",
             batch.counts.total,
             f"The input file of batch {batch.id} cannot be read. Its rows come in the order of the answers, without "
-            "columns of the table; rows without an answer are counted, but not named",
+            "columns of the input; rows without an answer are counted, but not named",
         )
         output = self._fetched(batch.output_file_id, folder / "output", batch.counts.completed)
         error = self._fetched(batch.error_file_id, folder / "error", batch.counts.failed)
@@ -110,7 +110,7 @@ class FilesFetcher:
         )
 
     def _skipped_of(self, batch: Batch) -> Path | None:
-        """Download the file of skipped rows that the batches of a job share, once."""
+        """Download the file of skipped rows once for all batches of a job, which share it."""
         file_id = Tags.of(batch).skipped_file
         if not file_id:
             return None

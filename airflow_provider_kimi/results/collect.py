@@ -1,4 +1,4 @@
-"""Collect: land the output and error files, reconcile them with the input, write the result, the manifest last."""
+"""Land the output and error files, reconcile them with the requests, and write the result, the manifest last."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ DEAD_LETTER_NAME = "dead_letter.jsonl"
 
 @dataclass(frozen=True)
 class Landing:
-    """What is to be landed, and where.
+    """What to land, and where.
 
-    :param input: The table that the batches were made from, for its columns; None for none.
-    :param key_column: The column or columns that named its rows; None where their places did.
+    :param input: The input that the batches were made from, for its columns; None for none.
+    :param key_column: The column or columns that name its rows; None if their places do.
     :param check: What is asked of every answer.
-    :param output_format: What the results are written as.
-    :param may_replace: Whether the result of other batches, if there is one in the directory, may be replaced.
-    :param price_list: Prices that replace the published ones; None for those.
+    :param output_format: Format of the results file.
+    :param may_replace: Whether the result of other batches may be replaced, if the directory holds one.
+    :param price_list: Prices to use in place of the published ones; None for those.
     """
 
     batch_ids: Sequence[str]
@@ -55,7 +55,7 @@ class Landing:
 class Collected:
     """A landed result.
 
-    :param is_whole: Whether every file came as the platform promised it, and every line of them is some row's.
+    :param is_whole: Whether every file came whole, and every line belongs to a row.
     """
 
     manifest: Manifest
@@ -75,12 +75,12 @@ class Collected:
 
 
 def collect(calls: Calls, landing: Landing) -> Collected:
-    """Land the result of batches that have ended, whatever they ended as.
+    """Land the result of batches that have ended, in whatever status.
 
-    A result that is there is replaced by an equal or better one: it is kept where a file that it was made from is on
-    the platform no more.
+    An earlier result of these batches is replaced by an equal or better one only: it is kept if a file that it was
+    made from is no longer on the platform.
 
-    :raises KimiBatchError: One has not ended yet.
+    :raises KimiBatchError: A batch has not ended yet.
     :raises KimiResultError: A file could not be downloaded whole.
     """
     check_format(landing.output_format)
@@ -96,7 +96,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             if earlier is None or error.status_code != 404:
                 raise
             _check_kept(earlier, landing)
-            calls.log.warning("%s The result in %s, which was landed before, is kept as it is.", error, landing.output)
+            calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
             return Collected(earlier, Tally.of_manifest(earlier), batches)
         with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
             tally = write_rows(files, _table(landing), landing.check, results, dead_letters, calls.log)
@@ -105,7 +105,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
         manifest = build_manifest(batches, tally, prices=prices, files=landed)
         directory.publish_manifest(manifest, workshop)
     if tally.leaked:
-        calls.log.warning("%s answers held the model's thoughts, which were taken out.", tally.leaked)
+        calls.log.warning("%s answers held the model's thoughts, which were removed.", tally.leaked)
     log = calls.log.warning if tally.unusable else calls.log.info
     log("Landed in %s: %s. %s.", landing.output, tally.summary(), billed(manifest))
     is_whole = not tally.unclaimed and all(of_batch.is_whole for of_batch in files)
@@ -113,28 +113,28 @@ def collect(calls: Calls, landing: Landing) -> Collected:
 
 
 def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> None:
-    """Tell that the result of other batches is replaced, or refuse it."""
+    """Warn that the result of other batches is replaced, or refuse to replace it."""
     earlier = directory.earlier
     if earlier is None or set(earlier.batch_ids) == set(landing.batch_ids):
         return
-    held = f"{landing.output} holds the result of other batches, {', '.join(earlier.batch_ids)}"
+    held, ids = f"{landing.output} holds the result of other batches", ", ".join(earlier.batch_ids)
     if not landing.may_replace:
         raise KimiInputError(
-            f"{held}, whose files may be on the platform no more, so that it may be the only copy. It is kept, and "
-            "nothing was landed or deleted; the results of this task stay on the platform. Give each result, and each "
-            "mapped task, a directory of its own, such as one with {{ run_id }} and {{ ti.map_index }} in it."
+            f"{held}, which may be the only copy. It is kept, and nothing was landed or deleted; the results of this "
+            "task stay on the platform. Give each result, and each mapped task, its own directory, such as one with "
+            f"{{{{ run_id }}}} and {{{{ ti.map_index }}}} in its name. Batches of that result: {ids}."
         )
-    log.warning("%s, which is replaced. Give each result a directory of its own.", held)
+    log.warning("%s, which is replaced. Give each result its own directory. Batches of that result: %s.", held, ids)
 
 
 def _check_kept(earlier: Manifest, landing: Landing) -> None:
-    """Refuse to keep a result that is another table than the one that is wanted now."""
+    """Refuse to keep a result of another format than the one that is wanted."""
     results = earlier.results_file
     if results and not results.endswith(f".{landing.output_format}"):
         raise KimiInputError(
             f"The result in {landing.output} is {results.rsplit('/', 1)[-1]}, and cannot be landed again as "
-            f"{landing.output_format}, because files of its batches are not on the platform any more. It is kept as it "
-            "is. Convert the file that is there, or set output_format back."
+            f"{landing.output_format}, because files of its batches are no longer on the platform. It is kept. Convert "
+            "that file, or set output_format back."
         )
 
 
@@ -151,7 +151,7 @@ def _table(landing: Landing) -> ColumnSource | None:
 
 
 def _values(source: Any) -> Iterator[Any]:
-    """The elements of the input; what is wrong with it by now is told as what it is: a fault behind the payment."""
+    """The elements of the input; a fault in it is raised as what it is now: one that comes after the payment."""
     try:
         for item in Input(source):
             yield item.value
@@ -163,7 +163,7 @@ def _values(source: Any) -> Iterator[Any]:
 def _publish(
     directory: OutputDirectory, workshop: Path, files: Sequence[BatchFiles], results: Path
 ) -> dict[str, str | None]:
-    """Put every file that has content in, and take away what an earlier landing left of the others."""
+    """Publish every file that has content, and delete what an earlier landing left of the others."""
     wanted: dict[str, tuple[str, Sequence[Path | None]]] = {
         "output_file": (OUTPUT_NAME, [of_batch.output for of_batch in files]),
         "error_file": (ERROR_NAME, [of_batch.error for of_batch in files]),

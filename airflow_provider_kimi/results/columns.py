@@ -1,4 +1,4 @@
-"""The columns of the input table, joined to the results by the name that each row had when it was sent."""
+"""The columns of the input, joined to the results by the id that each row was sent with."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,10 +15,10 @@ from airflow_provider_kimi.requests.recipe import is_ready_request
 
 
 class ColumnSource:
-    """Walks a table beside the requests that were made from it: both have the same order.
+    """Walks the input beside the requests that were made from it; both have the same order.
 
-    :param values: The input's elements; those that are not table rows have no columns.
-    :param key_column: The column or columns that named the rows; None where their places did.
+    :param values: The elements of the input; those that are not rows of a table have no columns.
+    :param key_column: The column or columns that name the rows; None if their places do.
     """
 
     def __init__(self, values: Iterable[object], key_column: KeyColumns | None) -> None:
@@ -26,7 +26,7 @@ class ColumnSource:
         self._key_column = key_column
 
     def _columns_by_name(self, number: int, value: object) -> dict[str, Mapping[str, Any]]:
-        """The columns of one element, under each name that its request may have."""
+        """The columns of one element, by each id that its request may have."""
         named: dict[str, Mapping[str, Any]] = {}
         if is_ready_request(value):
             named[str(value["custom_id"])] = table_row_of(value)
@@ -35,11 +35,11 @@ class ColumnSource:
         return named
 
     def row_of(self, custom_id: str, request: bytes = b"", verbatim: Sequence[str] = ()) -> Mapping[str, Any]:
-        """The row that a request was made from; one without columns for an element that is no row.
+        """The row that a request was made from; one without columns for an element that is not a row of a table.
 
         :param request: The line that was sent for it.
-        :param verbatim: Columns whose text stands in that line as it is.
-        :raises KimiInputError: The table has no such row behind the last one asked for, or its text is another now.
+        :param verbatim: Columns whose texts are in that line verbatim.
+        :raises KimiInputError: The input has no such row after the last one that was found, or its text has changed.
         """
         for number, value in self._rows:
             named = self._columns_by_name(number, value)
@@ -47,27 +47,26 @@ class ColumnSource:
                 row = named[custom_id]
                 if changed := next((column for column in verbatim if not _holds(request, row.get(column))), None):
                     raise KimiInputError(
-                        f"The row {custom_id[:80]!r} of the given input has another text in column {changed!r} than "
-                        "the one that was sent, so its answer belongs to the earlier text. The batch is not touched by "
-                        "this, and nothing was landed. Give the input as it was when the batch was created, or leave "
-                        "input away: then the results have no columns of the table."
+                        f"Row {custom_id[:80]!r} of the input has changed: column {changed!r} no longer holds the text "
+                        "that was sent and answered. Nothing was landed, and the batch keeps its results. Pass the "
+                        "input as it was when the batch was created, or omit input for results without its columns."
                     )
                 return row
         raise KimiInputError(
-            f"The batch has a request {custom_id[:80]!r} that the given input has not, or not at its place: "
-            "the input is not the one that was submitted, has changed since, or key_column differs. The batch "
-            "is not touched by this, and nothing was landed. Give the input and key_column that the batch was "
-            "created with, or leave input away: then the results have no columns of the table."
+            f"The input has no row for request {custom_id[:80]!r} of the batch, or not in its place: it is another "
+            "input, it has changed since, or key_column differs. Nothing was landed, and the batch keeps its results. "
+            "Pass the input and key_column that the batch was created with, or omit input for results without its "
+            "columns."
         )
 
     def row_at(self, number: int) -> Any:
-        """A row that has no request, by its place from 1, as far as JSON can hold it; None if it is not there."""
+        """A row that has no request, by its place from 1, as far as JSON can hold it; None if there is none."""
         row = next((without_binary(value) for at, value in self._rows if at == number), None)
         return table_row_of(row) if isinstance(row, Mapping) and is_unsent(row) else row
 
 
 def _holds(request: bytes, value: object) -> bool:
-    """Whether a request holds a text; another kind of value, which the request may write in its own way, passes."""
+    """Whether a request holds a text; any other value passes, because the request may write it in another form."""
     if not isinstance(value, str):
         return True
     with suppress(UnicodeEncodeError):
@@ -76,7 +75,7 @@ def _holds(request: bytes, value: object) -> bool:
 
 
 def _texts(request: Any) -> str:
-    """All texts of a request, however its line may have been written."""
+    """All texts of a request, however its line is written."""
     if isinstance(request, dict):
         request = list(request.values())
     return "\0".join(map(_texts, request)) if isinstance(request, list) else str(request)
@@ -84,7 +83,7 @@ def _texts(request: Any) -> str:
 
 def without_binary(value: object) -> Any:
     """An element of the input as far as JSON can hold it."""
-    if isinstance(value, bytes):  # a line that could not be read
+    if isinstance(value, bytes):  # a line that cannot be read
         return value.decode("utf-8", "replace")
     if isinstance(value, Mapping):
         value = {key: part for key, part in value.items() if not _is_binary(part)}
@@ -95,7 +94,7 @@ def without_binary(value: object) -> Any:
 
 
 def renamed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's columns under names that results do not use themselves."""
+    """The columns of a row, under names that results do not use."""
     columns: dict[str, Any] = {}
     for key, value in row.items():
         if _is_binary(value):
@@ -108,6 +107,6 @@ def renamed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_binary(value: object) -> bool:
-    """An image, or several, most likely; they are not repeated with every answer."""
+    """Most likely an image, or several, which are not repeated with every answer."""
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else (value,)
     return any(isinstance(part, bytes) for part in parts)

@@ -1,4 +1,4 @@
-"""What a batch costs: tokens times a dated price list. The platform tells no prices over its API."""
+"""What a batch costs: tokens times a dated price list, because the API of the platform has no prices."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from airflow_provider_kimi.records.rows import Row
 
 _MILLION = 1_000_000
 
-#: Digits behind the point of an amount: one token of the cheapest kind still counts.
+#: Digits after the decimal point of an amount, so that one token of the cheapest kind counts.
 _PLACES = Decimal("0.00000001")
 
 
 @dataclass
 class Usage:
-    """Tokens of answered rows. Cached tokens are among the prompt's, reasoning tokens among the completion's."""
+    """Tokens of answered rows. Prompt tokens include cached ones, completion tokens include reasoning ones."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -30,11 +30,11 @@ class Usage:
 
     @property
     def total_tokens(self) -> int:
-        """What was read and written."""
+        """Prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
 
     def add(self, tokens: Usage | Row) -> None:
-        """Add the tokens of a row, which may report none, or of other rows."""
+        """Add the tokens of a row, which may have none, or of several."""
         self.prompt_tokens += tokens.prompt_tokens or 0
         self.cached_tokens += tokens.cached_tokens or 0
         self.completion_tokens += tokens.completion_tokens or 0
@@ -46,9 +46,9 @@ class Usage:
 
 
 def read_price_list(given: Mapping[str, Any] | None, region: str) -> PriceList:
-    """Read a price list that a user gave; None takes the published one of the region.
+    """Read a price list of the user; None takes the published one of the region.
 
-    :raises KimiInputError: It is none.
+    :raises KimiInputError: It is not a price list.
     """
     if given is None:
         return PRICE_LISTS[region]
@@ -56,16 +56,16 @@ def read_price_list(given: Mapping[str, Any] | None, region: str) -> PriceList:
         return msgspec.convert(given, PriceList, strict=False)
     except (msgspec.ValidationError, TypeError) as error:
         raise KimiInputError(
-            f"price_list is no price list: {error}. Nothing was landed, and no batch is touched by this. Give "
-            "{'currency': 'CNY', 'date': '2026-09-01', 'models': {'kimi-k2.6': {'input': 3.9, 'cached': 0.66, "
-            "'output': 16.2}}}: prices of a million tokens."
+            f"price_list is not a price list: {error}. Nothing was landed; the results stay on the platform. Pass "
+            "prices per million tokens, as in {'currency': 'CNY', 'date': '2026-09-01', 'models': {'kimi-k2.6': "
+            "{'input': 3.9, 'cached': 0.66, 'output': 16.2}}}."
         ) from None
 
 
 def cost_of(usage: Mapping[str | None, Usage], prices: PriceList) -> dict[str, Any] | None:
-    """Say what the tokens cost; None where the price of any of them is not known.
+    """Say what the tokens cost; None if the price of any of them is not known.
 
-    :param usage: By model; None for tokens whose model is not known.
+    :param usage: By model, which is None if it is not known.
     """
     used = {model: tokens for model, tokens in usage.items() if model or tokens.total_tokens}
     if not used:

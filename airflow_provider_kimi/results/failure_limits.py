@@ -1,81 +1,85 @@
-"""Failures: how many rows without a usable answer a task accepts."""
+"""Limits on the rows without a usable answer that a task accepts."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
+from airflow_provider_kimi.fields import check_choice
 from airflow_provider_kimi.records.rows import ROW_STATUSES
 from airflow_provider_kimi.results.tally import Tally
 
-#: What becomes of the task where there are more.
+#: What becomes of the task if there are more.
 OnTooManyFailed = Literal["fail", "skip", "warn"]
 
 _UNUSABLE = [status for status in ROW_STATUSES if status != "succeeded"]
 
 
-class _Limit(NamedTuple):
-    """One limit; a status of None means all rows without a usable answer."""
+class FailureLimit(NamedTuple):
+    """One limit.
+
+    :param name: What messages call it.
+    :param status: The status of the rows; None for all rows without a usable answer.
+    :param most: How many of these rows are accepted, or which share of all rows.
+    """
 
     name: str
     status: str | None
     most: float
+    is_share: bool
 
-    def rows(self, tally: Tally) -> int:
-        return tally.unusable if self.status is None else tally.counts[self.status]
+    def breach(self, tally: Tally) -> str | None:
+        """Say how a result exceeds the limit; None if it does not."""
+        rows, kind = (tally.counts[self.status], self.status) if self.status else (tally.unusable, "unusable")
+        if not self.is_share:
+            return f"{rows:,} {kind} rows are more than {self.name}={self.most:,}" if rows > self.most else None
+        share = rows / tally.total if tally.total else 1.0
+        return f"{share:.2%} {kind} rows are more than {self.name}={self.most:g}" if share > self.most else None
 
-    @property
-    def kind(self) -> str:
-        return self.status or "unusable"
 
+def read_limits(
+    max_failed_rows: int | Mapping[str, int] | None = None, max_failed_ratio: float | Mapping[str, float] | None = None
+) -> list[FailureLimit]:
+    """Read the limits of an operator: for all rows without a usable answer, or by status; None sets no limit.
 
-@dataclass(frozen=True)
-class FailureLimits:
-    """Limits on rows without a usable answer.
-
-    :param rows: Their number, or that of each status; None sets no such limit.
-    :param ratio: Their share of all rows, 0 to 1, or that of each status; None sets no such limit.
-    :raises ValueError: One is no limit.
+    :raises ValueError: One is not a limit.
     """
-
-    rows: int | Mapping[str, int] | None = None
-    ratio: float | Mapping[str, float] | None = None
-
-    def __post_init__(self) -> None:
-        for limit in _limits("max_failed_rows", self.rows):
-            if limit.most < 0:
-                raise ValueError(f"{limit.name} is {limit.most}; it is a number of rows")
-        for limit in _limits("max_failed_ratio", self.ratio):
-            if not 0 <= limit.most <= 1:
-                raise ValueError(f"{limit.name} is {limit.most}; it is a share between 0 and 1")
-
-    def exceeded(self, tally: Tally) -> list[str]:
-        """Say which limits a result exceeds. Where all rows have no limit, one without any usable row does too."""
-        limited = any(isinstance(limit, int | float) for limit in (self.rows, self.ratio))
-        found = ["no row has a usable answer"] if tally.status == "failed" and not limited else []
-        for limit in _limits("max_failed_rows", self.rows):
-            if (rows := limit.rows(tally)) > limit.most:
-                found.append(f"{rows:,} {limit.kind} rows are more than {limit.name}={limit.most:,}")
-        for limit in _limits("max_failed_ratio", self.ratio):
-            ratio = limit.rows(tally) / tally.total if tally.total else 1.0
-            if ratio > limit.most:
-                found.append(f"a share of {ratio:.2%} {limit.kind} rows is more than {limit.name}={limit.most:g}")
-        return found
+    return [
+        *_read("max_failed_rows", max_failed_rows, is_share=False),
+        *_read("max_failed_ratio", max_failed_ratio, is_share=True),
+    ]
 
 
-def too_many_failed(exceeded: Sequence[str], tally: Tally, batch_ids: Sequence[str]) -> str:
-    """Say what happened, what is true now, and what to do."""
-    return (
-        f"Batches {', '.join(batch_ids)} ended, but {' and '.join(exceeded)}. {tally.summary()}. Every row is landed "
-        "and billed as far as it ran; nothing runs any more. The rows without an answer are in dead_letter.jsonl, "
-        "which can be given to KimiCreateBatchOperator as input; rows that were never sent are corrected first."
-    )
-
-
-def _limits(parameter: str, given: float | Mapping[str, float] | None) -> Iterator[_Limit]:
+def _read(parameter: str, given: float | Mapping[str, float] | None, *, is_share: bool) -> Iterator[FailureLimit]:
     if isinstance(given, Mapping):
         for status, most in given.items():
-            if status not in _UNUSABLE:
-                raise ValueError(f"{parameter} names the status {status!r}; it may name {', '.join(_UNUSABLE)}")
-            yield _Limit(f"{parameter}[{status!r}]", status, most)
+            check_choice(f"the status in {parameter}", status, _UNUSABLE)
+            yield _checked(FailureLimit(f"{parameter}[{status!r}]", status, most, is_share))
     elif given is not None:
-        yield _Limit(parameter, None, given)
+        yield _checked(FailureLimit(parameter, None, given, is_share))
+
+
+def _checked(limit: FailureLimit) -> FailureLimit:
+    most: Any = limit.most
+    if limit.is_share:
+        fits, allowed = isinstance(most, int | float) and 0 <= most <= 1, "a share from 0 to 1"
+    else:
+        fits, allowed = isinstance(most, int) and most >= 0, "a number of rows"
+    if isinstance(most, bool) or not fits:
+        raise ValueError(f"{limit.name} is {most!r}; it must be {allowed}")
+    return limit
+
+
+def breaches(limits: Iterable[FailureLimit], tally: Tally) -> list[str]:
+    """Say which limits a result exceeds. A result without any usable row is one, unless a limit holds for all rows."""
+    found = [breach for limit in limits if (breach := limit.breach(tally))]
+    if tally.status == "failed" and all(limit.status for limit in limits):
+        return ["no row has a usable answer", *found]
+    return found
+
+
+def too_many_failed(breaches: Sequence[str], tally: Tally, batch_ids: Sequence[str]) -> str:
+    """Say what happened, what is true now, and what to do."""
+    return (
+        f"Too many rows failed: {'; '.join(breaches)}. {tally.summary()}. Every row is landed, and billed as far as it "
+        "ran; no batch is running. To ask these rows again, pass dead_letter.jsonl to KimiCreateBatchOperator as "
+        f"input; correct rows that were never sent first. Batches: {', '.join(batch_ids)}."
+    )

@@ -1,4 +1,4 @@
-"""Fetch a result file whole: a connection that ends early makes rows look missing that were paid for."""
+"""Fetch a file whole: after a connection that ended early, paid rows would seem to be missing."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from airflow_provider_kimi.results.answer_files import MAX_LINE_BYTES
 class Fetched:
     """A file on this machine.
 
-    :param lines: How many lines it has that are not blank.
-    :param is_whole: Whether it is what the platform promised.
+    :param lines: How many lines it has, without blank ones.
+    :param is_whole: Whether it has all the lines that the batch counted.
     """
 
     path: Path
@@ -27,50 +27,54 @@ class Fetched:
 def fetch_file(calls: Calls, file_id: str, path: Path, *, expected_lines: int) -> Fetched:
     """Download a JSONL file, and judge whether it is whole.
 
-    A download that broke off is repeated. One that seems complete but ends inside a line, or has fewer lines than
-    the batch's counts promise, is repeated too; if the same bytes come again, the file is so, and is accepted with
-    a warning: the rows decide, not the counts.
+    A download that breaks off is repeated, and so is one that ends inside a line, or has fewer lines than the batch
+    counted. If the same bytes come again, the file is accepted with a warning, because the rows decide, not the counts.
 
-    :param expected_lines: Lines that the batch's counts promise; 0 where they promise nothing.
+    :param expected_lines: Lines that the batch counted; 0 if it counted none.
     :raises KimiResultError: It never came whole.
-    :raises KimiError: The platform refuses it.
+    :raises KimiError: The platform refuses the download.
     """
     seen: set[bytes] = set()
-    fault = ""
     for pause in (*PAUSES_SECONDS, None):
-        try:
-            with new_file(path) as target:
-                calls.hook.download_file(file_id, target)
-        except KimiError as error:
-            if not error.retryable:
-                raise
-            fault = str(error)
-        else:
-            count, last = count_lines(path, MAX_LINE_BYTES)
-            fault = _shortage(count, last, expected_lines)
-            if not fault:
-                return Fetched(path, count)
+        fault = _download(calls, file_id, path)
+        if fault is None:
+            lines, last = count_lines(path, MAX_LINE_BYTES)
+            fault = _shortage(file_id, lines, last, expected_lines)
+            if fault is None:
+                return Fetched(path, lines)
             digest = _digest(path)
             if digest in seen:
-                calls.log.warning("File %s %s; it came so twice, so it is taken as it is.", file_id, fault)
-                return Fetched(path, count, is_whole=False)
+                calls.log.warning("%s The same bytes came twice, so the file is accepted.", fault)
+                return Fetched(path, lines, is_whole=False)
             seen.add(digest)
-        calls.log.warning("Download of file %s: %s", file_id, fault)
+        calls.log.warning("%s", fault)
         if pause is not None:
             calls.sleep(pause)
     raise KimiResultError(
-        f"File {file_id} could not be downloaded whole in {len(PAUSES_SECONDS) + 1} attempts; the last one: {fault} "
+        f"File {file_id} could not be downloaded whole in {len(PAUSES_SECONDS) + 1} attempts. The last one: {fault} "
         "Nothing was landed and nothing is lost: the batch has ended, is billed as far as it ran, and its files stay "
         "on the platform. Clear this task to try again."
     )
 
 
-def _shortage(count: int, last: bytes, expected_lines: int) -> str:
+def _download(calls: Calls, file_id: str, path: Path) -> str | None:
+    """Download once, and say why it broke off; None if it did not."""
+    try:
+        with new_file(path) as target:
+            calls.hook.download_file(file_id, target)
+    except KimiError as error:
+        if not error.retryable:
+            raise
+        return str(error)
+    return None
+
+
+def _shortage(file_id: str, lines: int, last: bytes, expected_lines: int) -> str | None:
     if last and not is_whole(last):
-        return f"ends inside a line, after {count:,} lines (the batch counted {expected_lines:,})"
-    if count < expected_lines:
-        return f"has {count:,} lines where the batch counted {expected_lines:,}"
-    return ""
+        return f"File {file_id} ends inside a line, after {lines:,} lines (the batch counted {expected_lines:,})."
+    if lines < expected_lines:
+        return f"File {file_id} has {lines:,} lines; the batch counted {expected_lines:,}."
+    return None
 
 
 def _digest(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Results as a table of another format, made from their lines in two passes, so that memory does not grow with them."""
+"""Results as CSV or Parquet, made from their lines in two passes, so that memory does not grow with their number."""
 
 import csv
 import json
@@ -10,18 +10,18 @@ from typing import Any, Literal
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import lines_at
 
-#: What `results` are written as.
+#: Format of the results file.
 OutputFormat = Literal["jsonl", "csv", "parquet"]
 
-#: Rows of a row group, and bytes of their lines, both at most: so much is in memory.
+#: Limits of a row group, which is in memory as a whole: rows, and bytes of their lines.
 ROWS_AT_ONCE = 5_000
 BYTES_AT_ONCE = 4 << 20
 
-#: Characters at whose sight a spreadsheet takes a cell for a formula, and what is a number in spite of them.
+#: What makes a spreadsheet read a cell as a formula, and what it reads as a number all the same.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
-#: Columns of a results row whose type does not depend on what is in them.
+#: Columns of a results row whose type does not depend on their values.
 _COUNTS = frozenset({"prompt_tokens", "cached_tokens", "completion_tokens", "round"})
 _TEXTS = frozenset({"custom_id", "status", "content", "reasoning", "finish_reason", "error_code", "error_message"})
 
@@ -32,9 +32,9 @@ _EXACT = range(-(2**53), 2**53 + 1)
 
 
 def check_format(wanted: OutputFormat) -> None:
-    """Refuse early what cannot be written here.
+    """Refuse a format that cannot be written here.
 
-    :raises KimiInputError: Parquet, and pyarrow is not installed.
+    :raises KimiInputError: It is Parquet, and pyarrow is not installed.
     """
     if wanted != "parquet":
         return
@@ -48,13 +48,13 @@ def check_format(wanted: OutputFormat) -> None:
 
 
 def convert(lines: Path, target: Path, wanted: OutputFormat, fields: Sequence[str]) -> None:
-    """Write results again as another format.
+    """Write results in another format.
 
-    Both name every column of every row. A column of one kind (text, whole number, number, truth) keeps it in Parquet;
-    any other value is written as JSON.
+    Every row has every column. In Parquet, a column of one type (text, whole number, number, boolean) keeps it; the
+    values of any other column are written as JSON.
 
     :param lines: The results as JSONL.
-    :param fields: The fields that each row has; the table's own columns stand behind the first one.
+    :param fields: The fields that each row has; the table's own columns come after the first one.
     """
     kinds = _kinds(lines)
     first, *rest = fields
@@ -71,7 +71,7 @@ def _rows(lines: Path) -> Iterator[dict[str, Any]]:
 
 
 def _kinds(lines: Path) -> dict[str, set[str]]:
-    """The kinds of the values of each column, in the order in which columns first come."""
+    """The types of the values of each column, in the order in which the columns first occur."""
     kinds: dict[str, set[str]] = {}
     for row in _rows(lines):
         for name, value in row.items():
@@ -108,7 +108,7 @@ def _write_csv(lines: Path, target: Path, columns: Sequence[str]) -> None:
 
 
 def _cell(value: Any) -> str:
-    """Write a value so that no spreadsheet takes it for a formula."""
+    """Write a value so that no spreadsheet reads it as a formula."""
     if value is None:
         return ""
     text = _text(value)
@@ -122,7 +122,7 @@ def _text(value: Any) -> str:
 
 
 def _groups(lines: Path) -> Iterator[list[dict[str, Any]]]:
-    """Rows in groups that take little memory, however long they are."""
+    """Rows in groups that take little memory, however long the rows are."""
     group: list[dict[str, Any]] = []
     size = 0
     for _, line in lines_at(lines):
@@ -144,6 +144,5 @@ def _write_parquet(lines: Path, target: Path, types: dict[str, str]) -> None:
     with parquet.ParquetWriter(target, schema) as writer:
         for group in _groups(lines):
             for row in group:
-                for name in texts & row.keys():
-                    row[name] = None if row[name] is None else _text(row[name])
+                row.update((name, _text(row[name])) for name in texts & row.keys() if row[name] is not None)
             writer.write_table(pyarrow.Table.from_pylist(group, schema))

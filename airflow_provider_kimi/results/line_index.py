@@ -1,4 +1,4 @@
-"""An index of lines by id, small enough for the millions: its size depends on their number, not on what they hold."""
+"""An index of lines by id, small enough for millions of them, whatever the length of lines and ids."""
 
 from array import array
 from collections.abc import Callable
@@ -12,11 +12,11 @@ _TAG_SHIFT = 64 - _TAG_BITS
 
 
 class LineIndex:
-    """Remembers where the line of an id begins, in 12 to 24 bytes of memory.
+    """Remembers where the line of each id begins, in 12 to 24 bytes of memory.
 
-    Of an id itself only bits of its hash are kept, so a line that may be its own is read to be sure.
+    Of an id it keeps only bits of the hash, so a line that may be the right one is read to be sure.
 
-    :param lines: How many lines there are at most.
+    :param lines: How many lines there may be.
     :param is_at: Whether the line at a place is that of an id.
     """
 
@@ -27,7 +27,7 @@ class LineIndex:
         self._is_at = is_at
 
     def add(self, custom_id: str, place: int) -> bool:
-        """Remember the first line of an id; False where it has one."""
+        """Remember the first line of an id; False if it has one already."""
         slot, tag, entry = self._find(custom_id)
         if entry:
             return False
@@ -40,7 +40,7 @@ class LineIndex:
         self._slots[slot] = tag | (place + 1)
 
     def take(self, custom_id: str) -> bool:
-        """Find an id's line, once; False where there is none. That line was the last one looked at."""
+        """Find the line of an id, once; False if there is none. It is the last line that `is_at` has looked at."""
         slot, _, entry = self._find(custom_id)
         if not entry or entry & _TAKEN:
             return False
@@ -48,11 +48,11 @@ class LineIndex:
         return True
 
     def left(self) -> "array[int]":
-        """The places that nobody took, in their order."""
+        """The places that were not taken, in order."""
         return array("Q", sorted((entry & _PLACE_MASK) - 1 for entry in self._slots if 0 < entry < _TAKEN))
 
     def _find(self, custom_id: str) -> tuple[int, int, int]:
-        """The slot of an id, the bits of its hash that do not choose it, and what is in it; 0 where it is free."""
+        """The slot of an id, the bits of its hash that do not choose the slot, and its entry; 0 if it is free."""
         slots, mask, digest = self._slots, self._mask, hash(custom_id)
         tag = digest >> _TAG_SHIFT << _PLACE_BITS & _TAG_MASK
         slot = digest & mask

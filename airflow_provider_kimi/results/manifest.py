@@ -1,4 +1,4 @@
-"""Describes a landed result."""
+"""The manifest of a landed result, from its batches and its tally."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,9 +15,9 @@ from airflow_provider_kimi.results.tally import Tally
 def build_manifest(
     batches: Sequence[Batch], tally: Tally, *, prices: PriceList, files: Mapping[str, str | None]
 ) -> Manifest:
-    """Describe the result.
+    """Describe a result.
 
-    :param files: URIs of `output_file`, `error_file`, `results_file`, `dead_letter_file`; None where there is none.
+    :param files: URIs of `output_file`, `error_file`, `results_file` and `dead_letter_file`; None if there is none.
     """
     tags = list(map(Tags.of, batches))
     inputs = [tag.input_fingerprint for tag in tags]
@@ -40,7 +40,7 @@ def build_manifest(
 
 
 def billed(manifest: Manifest) -> str:
-    """Say in one line how many tokens were billed, and what they cost."""
+    """Say in one line how many tokens are billed, and what they cost."""
     usage, cost = manifest.usage, manifest.cost
     tokens = f"{usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} completion tokens"
     if cost is None:

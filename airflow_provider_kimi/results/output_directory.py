@@ -1,4 +1,4 @@
-"""Result files on their way into the output directory: each appears whole, the manifest last."""
+"""The output directory: each file appears whole, the manifest last."""
 
 import os
 import shutil
@@ -25,56 +25,56 @@ REMOTE_BLOCK_BYTES = 8 << 20
 class OutputDirectory:
     """The directory that a result is landed in.
 
-    :param uri: Where; created if absent. A result that is there already is replaced.
+    :param uri: URI of the directory, which is created if it does not exist.
     """
 
     def __init__(self, uri: str) -> None:
-        if not uri or not str(uri).strip():  # rendered from nothing; blank would be the worker's own directory
+        if not uri or not str(uri).strip():  # a blank one would be the worker's own directory
             raise KimiInputError(
-                f"output is {uri!r}; it is the URI of a directory. Nothing was landed; the results stay on the "
-                "platform. Check what it is rendered from."
+                f"output is {uri!r}; it must be the URI of a directory. Nothing was landed; the results stay on the "
+                "platform. Check the template of output."
             )
         self._uri = uri
         with self._writing():
             self._path = object_storage_path(located(uri))
-            _ = self._path.fs  # Airflow 2.11 looks an unknown storage up only here
+            _ = self._path.fs  # Airflow 2.11 refuses an unknown storage only here
             self._is_local = self._path.protocol == "file"
-            # S3 holds two blocks in memory, of 50 MB each where nothing else is said.
+            # S3 holds two blocks in memory, of 50 MB each by default.
             self._block_bytes = None if self._is_local else REMOTE_BLOCK_BYTES
-            if self._is_local:  # elsewhere it would create a bucket
+            if self._is_local:  # on object storage it would create a bucket
                 self._path.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Translate what writing may raise, such as a bucket that is not there.
+        """Translate what writing raises if a retry cannot help, as without a bucket.
 
-        :raises KimiInputError: A retry cannot change it.
+        :raises KimiInputError: It cannot be written.
         """
         try:
             yield
         except (FileExistsError, FileNotFoundError, *LASTING_FAULTS) as error:
             raise KimiInputError(
-                f"Output {self._uri!r} cannot be written ({type(error).__name__}: {error}). The batches are not "
-                f"touched by this; their results stay on the platform. {storage_remedy(self._uri, error)}"
+                f"Output {self._uri!r} cannot be written ({type(error).__name__}: {error}). The results of the batches "
+                f"stay on the platform. {storage_remedy(self._uri, error)}"
             ) from None
 
     @property
     def earlier(self) -> Manifest | None:
-        """The manifest of the result that is there already; None where there is none."""
-        # S3 says "forbidden" of what is not there to those who may not list the bucket.
+        """The manifest of the result that the directory holds; None if it holds none."""
+        # S3 answers "forbidden" for a file that does not exist, if the key may not list the bucket.
         absent = (FileNotFoundError, PermissionError)
         with self._writing(), suppress(*absent), open_binary(self._path / MANIFEST_NAME, "rb") as content:
             return Manifest.of_json(content.read())
         return None
 
     def manifest_of(self, batch_ids: Iterable[str]) -> Manifest | None:
-        """Read the manifest of a result of these very batches; None where the directory holds none."""
+        """Read the manifest of the result of these batches; None if the directory holds none of them."""
         earlier = self.earlier
         return earlier if earlier and sorted(earlier.batch_ids) == sorted(batch_ids) else None
 
     def withdraw(self, *names: str) -> None:
-        """Take the manifest away, so that the directory is no result while it changes, then the named files and the
-        results that it named, which may be of another format.
+        """Delete the manifest, so that the directory is not a result while it changes, then the named files, and the
+        results file that the manifest names, which may be of another format.
         """
         earlier = self.earlier
         former = [_name(earlier.results_file)] if earlier and earlier.results_file else []
@@ -83,34 +83,33 @@ class OutputDirectory:
                 (self._path / name).unlink(missing_ok=True)
 
     def publish(self, name: str, *sources: Path) -> str:
-        """Move finished local files in, as one, and return its URI.
+        """Move finished local files into the directory, as one file, and return its URI.
 
-        In a file of lines, a last line without its newline gets one; any other file lands byte for byte.
-
-        On a local disk readers see it only once it is whole; elsewhere the manifest alone is the mark.
+        In a file of lines, a last line without a newline gets one; any other file lands byte for byte. On a local disk
+        readers see the file only once it is whole; on object storage the manifest alone says so.
         """
         target = self._path / name
         staged = self._path / f".{name}.part" if self._is_local else target
         try:
-            closes = [name.endswith(".jsonl") and not ends_in_newline(source) for source in sources]
-            if not (self._is_local and closes == [False] and _moved(sources[0], target)):
-                with self._writing(), open_binary(staged, "wb", self._block_bytes) as landed:
-                    for source, closed in zip(sources, closes, strict=True):
-                        _append(source, landed, b"\n" if closed else b"")
-                if self._is_local:
-                    staged.replace(target)
+            is_open = [name.endswith(".jsonl") and not ends_in_newline(source) for source in sources]
+            if self._is_local and is_open == [False] and _moved(sources[0], target):
+                staged.unlink(missing_ok=True)  # of an attempt that was killed
+                return str(target)
+            with self._writing(), open_binary(staged, "wb", self._block_bytes) as landed:
+                for source, needs_newline in zip(sources, is_open, strict=True):
+                    _append(source, landed, b"\n" if needs_newline else b"")
+            if self._is_local:
+                staged.replace(target)
         except BaseException:
-            with suppress(OSError):  # it must not hide what went wrong
+            with suppress(OSError):  # it must not hide the first error
                 staged.unlink(missing_ok=True)
             raise
-        if self._is_local:
-            staged.unlink(missing_ok=True)  # of an attempt that was killed
         return str(target)
 
     def make_durable(self, uris: Iterable[str]) -> None:
-        """Wait until what was published survives a power cut, which an object store promises by itself.
+        """Flush published files to disk, so that they survive a power cut; object storage promises that by itself.
 
-        :param uris: The files that were published.
+        :param uris: The files.
         """
         if not self._is_local:
             return
@@ -142,7 +141,7 @@ def _append(source: Path, target: BinaryIO, end: bytes) -> None:
 
 
 def _moved(source: Path, target: Any) -> bool:
-    """Rename a file, which writes nothing; False where it has to be copied."""
+    """Rename a file, which writes nothing; False if it has to be copied."""
     try:
         source.replace(target.path)
     except OSError:  # another disk

@@ -1,4 +1,4 @@
-"""Reconcile: join every row to its request, and write one result for each."""
+"""Join every row to its request, and write one result for each."""
 
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ from airflow_provider_kimi.results.tally import Tally
 
 
 class Reconciled(NamedTuple):
-    """What became of one row.
+    """The result of one row.
 
     :param columns: The columns of the table.
     :param letter: The line of `dead_letter.jsonl`; None where the answer is usable, or the request is not known.
@@ -45,7 +45,7 @@ def write_rows(
 ) -> Tally:
     """Write a result for every row, in input order, and each request without a usable answer.
 
-    :param table: The table that the batches were made from, for its columns; None for none.
+    :param table: The input that the batches were made from, for its columns; None for none.
     :param check: What is asked of every answer.
     """
     tally = Tally()
@@ -115,12 +115,12 @@ def _requests(files: BatchFiles, answers: AnswerFiles) -> Iterator[tuple[str, by
 
 
 def _report(batch: Batch, answers: AnswerFiles, log: Log) -> None:
-    """Log what of the files belongs to no row, and where the platform's counts differ from the lines."""
+    """Log lines that belong to no row, and counts of the platform that differ from the lines."""
     set_aside = {"unreadable": answers.unreadable, "repeated": answers.duplicates, "foreign": answers.left}
     if any(set_aside.values()):
         log.warning(
-            "Result files of batch %s hold %s lines that are set aside: they belong to no row, or to one that has its "
-            "line already.",
+            "Result files of batch %s hold %s lines that are set aside: they belong to no row, or to one that already "
+            "has a line.",
             batch.id,
             ", ".join(f"{count} {kind}" for kind, count in set_aside.items() if count),
         )
@@ -134,7 +134,7 @@ def _report(batch: Batch, answers: AnswerFiles, log: Log) -> None:
 
 
 def _asked_model(files: BatchFiles) -> str | None:
-    """Read the model that the requests of a batch name, which is one for all; None where they are not known."""
+    """Read the model that all requests of a batch name; None if they are not known."""
     if files.requests is not None:
         for _, line in lines_at(files.requests):
             with suppress(msgspec.DecodeError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""What is written of a row: its line in the results."""
+"""The line of a row in the results."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ _encode = msgspec.json.encode
 class ResultLines:
     """Encodes the rows of one result, which all have the same fields.
 
-    :param fields: Their names, in order: `custom_id` first, those of a batch last; columns of the table come between
-        the first and the others.
+    :param fields: Their names, in order: `custom_id` first, those of the batch last. Columns of the input come after
+        the first.
     """
 
     def __init__(self, fields: Sequence[str]) -> None:
@@ -29,7 +29,7 @@ class ResultLines:
     def encode(self, row: Row, columns: Mapping[str, Any], of_batch: Sequence[Any]) -> bytes:
         """Encode one row, with its newline.
 
-        :param of_batch: Values of the fields that all rows of its batch share.
+        :param of_batch: Values of the fields that all rows of a batch share.
         """
         values = (*self._own(row), *of_batch)
         try:
@@ -41,12 +41,12 @@ class ResultLines:
 
 
 def _lenient(line: Mapping[str, Any]) -> bytes:
-    """Encode what strict writers refuse, and everything else as they do: a number that is none becomes null."""
+    """Encode what strict writers refuse, and the rest as they do; NaN and infinity become null."""
     plain = json.dumps(msgspec.to_builtins(line, enc_hook=str))
     numbers = json.loads(plain, parse_constant=lambda constant: None)
     return json.dumps(numbers, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def columns_of(table_row: Any) -> dict[str, Any]:
-    """The columns of a row of the table as results name them; none of an element that is no row."""
+    """The columns of a row as results name them; none if the element is not a row of a table."""
     return renamed(table_row) if isinstance(table_row, Mapping) else {}

@@ -1,34 +1,35 @@
-"""What an answer has to be: one of some labels, or JSON of a schema. Read leniently, checked strictly."""
+"""What an answer must be: one of several labels, or JSON of a schema. Read leniently, checked strictly."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-#: A fenced block, as models put around JSON.
+#: A fenced block, which models put around JSON.
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")
 _BRACKET_OR_TEXT = re.compile(r'[{}\[\]]|"(?:[^"\\]|\\.)*"', re.DOTALL)
 
-#: Places in a text at which JSON is looked for.
+#: How many places in a text are tried as the beginning of JSON.
 MAX_OPENINGS = 20
 
-#: What models put around a label.
+#: Characters that models put around a label.
 _AROUND_LABELS = " \t\r\n\"'`*“”‘’「」.。!！"
 
 
 def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that says two things under one name."""
+    """Refuse an object with two values of one name."""
     value = dict(pairs)
     if len(value) < len(pairs) and any(value[name] != said for name, said in pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("a name has two values")
     return value
 
 
@@ -36,15 +37,15 @@ _DECODER = json.JSONDecoder(parse_constant=_refused, object_pairs_hook=_object)
 
 
 class SchemaMismatch(ValueError):
-    """An answer is not what was asked for; the text says why, without repeating the answer."""
+    """An answer is not what the schema wants; the text says why, without repeating the answer."""
 
 
 @dataclass(frozen=True)
 class AnswerSchema:
-    """What every answer has to be.
+    """What every answer must be.
 
     :param read: Returns the value of an answer.
-    :param json_schema: The schema that the platform can be asked to keep to; None where there is none.
+    :param json_schema: The schema that the platform can be asked to follow; None if there is none.
     """
 
     read: Callable[[str], Any]
@@ -52,7 +53,7 @@ class AnswerSchema:
 
     @property
     def response_format(self) -> dict[str, Any] | None:
-        """What to send with a request; None where it would not help, as for an array, which comes back unreliably."""
+        """What to send with a request; None if it does not help: the platform returns arrays unreliably."""
         if self.json_schema is None or self.json_schema.get("type") == "array":
             return None
         name = re.sub(r"[^A-Za-z0-9_-]", "_", str(self.json_schema.get("title") or "answer"))[:64]
@@ -60,7 +61,7 @@ class AnswerSchema:
 
 
 def read_schema(given: Any) -> AnswerSchema | None:
-    """Understand a list of labels, a JSON Schema, or a Pydantic model.
+    """Read a list of labels, a JSON Schema, or a Pydantic model.
 
     :raises ValueError: It is none of these.
     """
@@ -69,37 +70,40 @@ def read_schema(given: Any) -> AnswerSchema | None:
     if isinstance(given, list | tuple):
         return AnswerSchema(_labels(given))
     if isinstance(given, Mapping):
-        return AnswerSchema(_of_json_schema(given), given)
+        return AnswerSchema(partial(_only_sound, _json_schema_check(given)), given)
     if isinstance(given, type) and hasattr(given, "model_validate"):
         model: Any = given
-        return AnswerSchema(_of_pydantic(model), model.model_json_schema())
+        return AnswerSchema(partial(_only_sound, _model_check(model)), model.model_json_schema())
     raise ValueError(
-        f"output_schema is a {type(given).__name__}; it is a list of labels, a JSON Schema or a Pydantic model"
+        f"output_schema is a {type(given).__name__}; it must be a list of labels, a JSON Schema or a Pydantic model"
     )
 
 
-def _labels(labels: list[Any] | tuple[Any, ...]) -> Callable[[str], Any]:
+def _labels(labels: Sequence[Any]) -> Callable[[str], Any]:
     if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
-        raise ValueError("output_schema is a list that is empty, or holds what is no text; it lists the labels")
-    exact = {label: label for label in labels}
-    folded: dict[str, list[str]] = {}
-    for label in exact:
-        folded.setdefault(label.strip(_AROUND_LABELS).casefold(), []).append(label)
+        raise ValueError(
+            f"output_schema is {labels!r:.200}; it must be a list of labels, which are texts that are not blank"
+        )
+    alike: dict[str, set[str]] = {}
+    for label in labels:
+        alike.setdefault(_plain(label), set()).add(label)
 
     def read(text: str) -> str:
-        found: dict[str, None] = {}
+        found: set[str] = set()
         for candidate in _label_candidates(text):
-            if candidate in exact:
-                found[candidate] = None
-            elif len(alike := folded.get(candidate.strip(_AROUND_LABELS).casefold(), [])) == 1:
-                found[alike[0]] = None
+            known = alike.get(_plain(candidate), set())
+            found |= known & {candidate} or (known if len(known) == 1 else set())
         if len(found) > 1:
             raise SchemaMismatch("the answer holds several labels")
         if not found:
             raise SchemaMismatch("the answer is none of the labels")
-        return next(iter(found))
+        return found.pop()
 
     return read
+
+
+def _plain(label: str) -> str:
+    return label.strip(_AROUND_LABELS).casefold()
 
 
 def _label_candidates(text: str) -> Iterator[str]:
@@ -113,7 +117,7 @@ def _label_candidates(text: str) -> Iterator[str]:
     yield from (block.strip() for block in _FENCE.findall(text))
 
 
-def _of_json_schema(schema: Mapping[str, Any]) -> Callable[[str], Any]:
+def _json_schema_check(schema: Mapping[str, Any]) -> Callable[[Any], Any]:
     from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]
     from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 
@@ -121,7 +125,7 @@ def _of_json_schema(schema: Mapping[str, Any]) -> Callable[[str], Any]:
     try:
         kind.check_schema(schema)
     except SchemaError as error:
-        raise ValueError(f"output_schema is no JSON Schema: {error.message}") from None
+        raise ValueError(f"output_schema is not a JSON Schema: {error.message}") from None
     validator = kind(schema)
 
     def check(value: Any) -> Any:
@@ -129,17 +133,17 @@ def _of_json_schema(schema: Mapping[str, Any]) -> Callable[[str], Any]:
             error = best_match(validator.iter_errors(value))
         except RecursionError:
             raise
-        except Exception as fault:  # a reference that leads nowhere, a pattern that is none
+        except Exception as fault:  # a broken reference or pattern
             raise SchemaMismatch(f"output_schema raises {type(fault).__name__} for the answer") from None
         if error is not None:
             rule = "/".join(map(str, error.absolute_schema_path))
             raise SchemaMismatch(f"the answer breaks the rule {rule} of output_schema")
         return value
 
-    return lambda text: _only_sound(text, check)
+    return check
 
 
-def _of_pydantic(model: Any) -> Callable[[str], Any]:
+def _model_check(model: Any) -> Callable[[Any], Any]:
     from pydantic import ValidationError
 
     def check(value: Any) -> Any:
@@ -147,19 +151,19 @@ def _of_pydantic(model: Any) -> Callable[[str], Any]:
             return model.model_validate(value).model_dump(mode="json")
         except ValidationError as error:
             first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-            # Deeper places may be keys that the model chose, and so a part of its answer.
+            # Keys further in may come from the answer.
             place = next((str(part) for part in first["loc"][:1] if part in model.model_fields), "the whole")
             raise SchemaMismatch(f"the answer does not fit {model.__name__}: {place}: {first['type']}") from None
-        except Exception as error:  # whatever a validator of the user's raises
+        except Exception as error:  # of a validator of the user
             raise SchemaMismatch(f"{model.__name__} raises {type(error).__name__} for the answer") from None
 
-    return lambda text: _only_sound(text, check)
+    return check
 
 
-def _only_sound(text: str, check: Callable[[Any], Any]) -> Any:
-    """The value of the whole text, or of a block in a fence, or else the only one among other words that passes.
+def _only_sound(check: Callable[[Any], Any], text: str) -> Any:
+    """The value of the whole text or of a fenced block, or else the only value among other words that passes.
 
-    :raises SchemaMismatch: None passes, or several that differ do, and nobody can say which one is meant.
+    :raises SchemaMismatch: No value passes, or several that differ do.
     """
     faults: list[SchemaMismatch] = []
     for candidates in (_whole(text), _among_words(text)):
@@ -172,7 +176,7 @@ def _only_sound(text: str, check: Callable[[Any], Any]) -> Any:
 
 
 def _passing(candidates: Iterable[Any], check: Callable[[Any], Any], faults: list[SchemaMismatch]) -> Iterator[Any]:
-    """The values that pass, each once; why others do not goes to `faults`."""
+    """The values that pass, each once; the faults of the others are added to `faults`."""
     passed: list[Any] = []
     for value in candidates:
         try:
@@ -188,7 +192,7 @@ def _passing(candidates: Iterable[Any], check: Callable[[Any], Any], faults: lis
 
 
 def _whole(text: str) -> Iterator[Any]:
-    """The value of a text that is JSON, or else those of its fenced blocks."""
+    """The value of a text that is JSON, or else the values of its fenced blocks."""
     for part in (text, *_FENCE.findall(text)):
         try:
             yield _DECODER.decode(part.strip())
@@ -199,7 +203,7 @@ def _whole(text: str) -> Iterator[Any]:
 
 
 def _among_words(text: str) -> Iterator[Any]:
-    """JSON objects and arrays among other words; what stands inside a broken one is a part of it, and no answer."""
+    """JSON objects and arrays among other words; what is inside a broken one is not an answer."""
     end = tries = 0
     while tries < MAX_OPENINGS and (opening := _OPENING.search(text, end)):
         tries += 1
@@ -213,7 +217,7 @@ def _among_words(text: str) -> Iterator[Any]:
 
 
 def _end_of_broken(text: str, start: int) -> int:
-    """Where the bracket that opens at a place is closed, texts left aside; -1 if it is not."""
+    """Where the bracket that opens at a place is closed, brackets in texts ignored; -1 if it is not."""
     depth = 0
     for piece in _BRACKET_OR_TEXT.finditer(text, start):
         depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(piece[0], 0)

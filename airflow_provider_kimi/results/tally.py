@@ -1,4 +1,4 @@
-"""The tally: rows, tokens and reasons, added up as rows go by."""
+"""The tally of a result: rows, tokens and reasons."""
 
 import re
 from collections import Counter
@@ -10,27 +10,26 @@ from airflow_provider_kimi.records.manifest import Manifest, ManifestStatus
 from airflow_provider_kimi.records.rows import ROW_STATUSES, Row, absent_status
 from airflow_provider_kimi.results.cost import Usage
 
-#: Reasons for a row without an answer that are told apart, by their code and first characters; the rest are one.
+#: How many reasons for rows without an answer are counted apart, and how many of their characters are compared.
 MAX_REASONS = 1000
 MAX_REASON_CHARS = 200
 
-#: A code and a message in which numbers, such as a line's, do not count.
+#: A code, and a message without its numbers, such as that of a line.
 _Reason = tuple[str, str]
 _NUMBER = re.compile(r"\d+")
 _OTHER: _Reason = ("other", "")
 
-#: What rows that were answered, and so are billed, end as beside `succeeded`.
+#: Codes of rows that did not succeed but were answered, and so are billed.
 _BILLED_ERRORS = ("length", "empty_answer", "schema_mismatch")
 
 
 @dataclass
 class Tally:
-    """Adds rows up as they go by.
+    """Counts rows one by one.
 
     :param leaked: Answers that held the model's thoughts.
-    :param uncounted: Answers of which the platform did not say how many tokens they took, so that their cost is not
-        known.
-    :param unclaimed: Lines of result files that can be no row's: unreadable, or of an id that nobody asked for.
+    :param uncounted: Answers without token counts, whose cost is not known.
+    :param unclaimed: Lines of result files that belong to no row: unreadable, or with an id that was not asked for.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -43,13 +42,13 @@ class Tally:
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Self:
-        """Take the counts of a result that was landed before; why rows failed is not in them."""
+        """Take the counts of an earlier result; the reasons why rows failed are not among them."""
         return cls(Counter({status: manifest.counts.get(status, 0) for status in ROW_STATUSES}))
 
     def add(self, row: Row, model: str | None = None) -> None:
         """Count one row and its tokens; a row that was cut or refused after an answer is billed too.
 
-        :param model: The model that was asked, which sets the price; None takes the one that answered.
+        :param model: The model that was asked, which decides the price; None for the one that answered.
         """
         self.counts[row.status] += 1
         self.leaked += row.leaked
@@ -73,18 +72,18 @@ class Tally:
         self.reasons[reason] += 1
 
     def add_unnamed(self, rows: int, batch_status: str) -> None:
-        """Count rows that a batch had but that are known by number only, because its input file is gone."""
+        """Count rows whose ids are not known, because the input file of their batch is gone."""
         if rows > 0:
             self.counts[absent_status(batch_status)] += rows
 
     @property
     def model(self) -> str | None:
-        """The model, the first one where there are several; None where none is known."""
+        """The first model; None if none is known."""
         return next(filter(None, self.usage), None)
 
     @property
     def total_usage(self) -> Usage:
-        """Tokens of all models."""
+        """The tokens of all models."""
         total = Usage()
         for tokens in self.usage.values():
             total.add(tokens)
@@ -92,7 +91,7 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """All rows."""
+        """The number of rows."""
         return sum(self.counts.values())
 
     @property
@@ -102,18 +101,17 @@ class Tally:
 
     @property
     def status(self) -> ManifestStatus:
-        """The whole in one word."""
+        """The status of the result."""
         if not self.counts["succeeded"]:
             return "failed"
         return "partial" if self.unusable else "completed"
 
     def summary(self) -> str:
-        """Say the counts, the commonest error, and its commonest reason, in one line."""
+        """Say in one line the counts, the most common error, and its most common reason."""
         counts = ", ".join(f"{self.counts[status]:,} {status}" for status in ROW_STATUSES if self.counts[status])
-        return f"{self.total:,} row{'' if self.total == 1 else 's'}: {counts}{self._commonest()}"
+        return f"{self.total:,} row{'' if self.total == 1 else 's'}: {counts}{self._most_common_error()}"
 
-    def _commonest(self) -> str:
-        """Say the commonest error, and its commonest reason; nothing where there is none."""
+    def _most_common_error(self) -> str:
         errors: Counter[str] = Counter()
         for (code, _), times in self.reasons.items():
             errors[code] += times
@@ -121,6 +119,6 @@ class Tally:
             return ""
         code, times = errors.most_common(1)[0]
         reason = max((reason for reason in self.reasons if reason[0] == code), key=self.reasons.__getitem__)
-        alike = "" if self.reasons[reason] == times else f" (of which {self.reasons[reason]:,} like the following)"
+        alike = "" if self.reasons[reason] == times else f", {self.reasons[reason]:,} of them"
         often = "once" if times == 1 else f"{times:,} times"
-        return f"; the commonest error, {often}: {code}{alike}: {self.first_messages[reason]}"
+        return f"; most common error, {often}: {code}{alike}: {self.first_messages[reason]}"

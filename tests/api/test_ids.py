@@ -10,66 +10,70 @@ from airflow_provider_kimi.exceptions import KimiInputError
 BATCH_ID = st.from_regex(r"batch_[0-9a-f]{1,24}", fullmatch=True)
 
 
-class TestBatchIdsAreReadHoweverTheyWereHandedOver:
-    @given(ids=st.lists(BATCH_ID, min_size=1, unique=True))
-    def test_any_list_of_them(self, ids: list[str]) -> None:
-        assert read_batch_ids(ids) == ids
-        assert read_batch_ids(tuple(ids)) == ids
-        assert read_batch_ids(repr(ids)) == ids
-        assert read_batch_ids(f"  {ids!r}\n") == ids
-        assert read_batch_ids([[batch_id] for batch_id in ids]) == ids
-        assert read_batch_ids(repr([ids, [ids]])) == ids
+@given(ids=st.lists(BATCH_ID, min_size=1, unique=True))
+def test_batch_ids_are_read_from_lists_and_from_rendered_lists(ids: list[str]) -> None:
+    assert read_batch_ids(ids) == ids
+    assert read_batch_ids(tuple(ids)) == ids
+    assert read_batch_ids(repr(ids)) == ids
+    assert read_batch_ids(f"  {ids!r}\n") == ids
+    assert read_batch_ids([[batch_id] for batch_id in ids]) == ids
+    assert read_batch_ids(repr([ids, [ids]])) == ids
 
-    @pytest.mark.parametrize(
-        ("value", "ids"),
-        [
-            pytest.param("batch_1", ["batch_1"], id="one"),
-            pytest.param(" batch_1\n", ["batch_1"], id="spaces around it"),
-            pytest.param('["batch_1", "batch_2"]', ["batch_1", "batch_2"], id="JSON"),
-            pytest.param("['batch_1', ' batch_2']", ["batch_1", "batch_2"], id="spaces in a text"),
-            pytest.param([["batch_2"], ["batch_1"]], ["batch_2", "batch_1"], id="of mapped tasks, in order"),
-            pytest.param(["batch_1", "batch_1"], ["batch_1"], id="repeated"),
-            pytest.param("nonesuch", ["nonesuch"], id="ids are opaque"),
-            pytest.param((part for part in ("a", "b")), ["a", "b"], id="lazy sequence"),
-        ],
-    )
-    def test_other_forms(self, value: object, ids: list[str]) -> None:
-        assert read_batch_ids(value) == ids
 
-    @pytest.mark.parametrize(
-        "value",
-        ["", " ", "None", None, "[]", [], [[]], "[batch_1", "[batch_1]", "[None]", ["batch_1", None], [""], 5, b"batch"]
-        + ["a/b", "a b", "a?b", "a#b", {"batch_1": 1}, "{'batch_1'}", "['a', 5]", "batch_1, batch_2", "../files"]
-        + [".", "..", "...", "[['..']]", ["batch_1", "."], "-a", ":a"],
-    )
-    def test_what_holds_no_id_is_refused(self, value: object) -> None:
-        with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):
-            read_batch_ids(value)
+@pytest.mark.parametrize(
+    ("value", "ids"),
+    [
+        pytest.param("batch_1", ["batch_1"], id="one"),
+        pytest.param(" batch_1\n", ["batch_1"], id="spaces around it"),
+        pytest.param('["batch_1", "batch_2"]', ["batch_1", "batch_2"], id="JSON"),
+        pytest.param("['batch_1', ' batch_2']", ["batch_1", "batch_2"], id="spaces in a text"),
+        pytest.param([["batch_2"], ["batch_1"]], ["batch_2", "batch_1"], id="of mapped tasks, in order"),
+        pytest.param(["batch_1", "batch_1"], ["batch_1"], id="repeated"),
+        pytest.param("nonesuch", ["nonesuch"], id="ids are opaque"),
+        pytest.param((part for part in ("a", "b")), ["a", "b"], id="lazy sequence"),
+    ],
+)
+def test_batch_ids_are_read_from_every_other_form(value: object, ids: list[str]) -> None:
+    assert read_batch_ids(value) == ids
 
-    @pytest.mark.parametrize(
-        "text",
-        [
-            pytest.param("[" * 5000, id="open"),
-            pytest.param("[" * 5000 + "]" * 5000, id="closed"),
-            pytest.param("[" + "-" * 5000 + "1]", id="more than Python can walk"),
-            pytest.param("[" + "-" * 100_000 + "1]", id="more than Python can parse"),
-        ],
-    )
-    def test_an_absurdly_nested_text_is_refused(self, text: str) -> None:
-        with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):
-            read_batch_ids(text)
 
-    def test_a_list_that_holds_itself_is_refused(self) -> None:
-        loop: list[object] = ["batch_1"]
-        loop.append(loop)
-        with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):
-            read_batch_ids(loop)
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", "None", None, "[]", [], [[]], "[batch_1", "[batch_1]", "[None]", ["batch_1", None], [""], 5, b"batch"]
+    + ["a/b", "a b", "a?b", "a#b", {"batch_1": 1}, "{'batch_1'}", "['a', 5]", "batch_1, batch_2", "../files"]
+    + [".", "..", "...", "[['..']]", ["batch_1", "."], "-a", ":a"],
+)
+def test_a_value_without_batch_ids_is_refused(value: object) -> None:
+    with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):
+        read_batch_ids(value)
 
-    def test_a_long_text_is_cut_in_the_message(self) -> None:
-        with pytest.raises(KimiInputError) as caught:
-            read_batch_ids("x " * 500)
-        assert "batch_id is 'x x x" in str(caught.value)
-        assert len(str(caught.value)) < 250
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("[" * 5000, id="open"),
+        pytest.param("[" * 5000 + "]" * 5000, id="closed"),
+        pytest.param("[" + "-" * 5000 + "1]", id="more than Python can walk"),
+        pytest.param("[" + "-" * 100_000 + "1]", id="more than Python can parse"),
+    ],
+)
+def test_a_text_of_deeply_nested_lists_is_refused(text: str) -> None:
+    with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):
+        read_batch_ids(text)
+
+
+def test_a_list_that_holds_itself_is_refused() -> None:
+    loop: list[object] = ["batch_1"]
+    loop.append(loop)
+    with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):
+        read_batch_ids(loop)
+
+
+def test_the_refusal_of_a_long_batch_id_is_short() -> None:
+    with pytest.raises(KimiInputError) as caught:
+        read_batch_ids("x " * 500)
+    assert "batch_id is 'x x x" in str(caught.value)
+    assert len(str(caught.value)) < 250
 
 
 @pytest.mark.parametrize("text", ["[{[]: 1}]", "[{[1]}]"])
@@ -78,7 +82,7 @@ def test_a_text_that_only_looks_like_a_list_is_refused(text: str) -> None:
         read_batch_ids(text)
 
 
-def test_a_list_nested_without_end_is_refused() -> None:
+def test_a_deeply_nested_list_is_refused() -> None:
     nested: list[object] = []
     for _ in range(100_000):
         nested = [nested]

@@ -25,44 +25,45 @@ def read(**fields: Any) -> Batch:
     return msgspec.json.decode(msgspec.json.encode({"id": "batch_1", "status": "completed", **fields}), type=Batch)
 
 
-class TestEveryStatusIsKnown:
-    @pytest.mark.parametrize("status", TERMINAL)
-    def test_terminal(self, status: str) -> None:
-        assert make_batch(status).is_terminal is True
-
-    @pytest.mark.parametrize("status", ACTIVE)
-    def test_active(self, status: str) -> None:
-        assert make_batch(status).is_terminal is False
-
-    @pytest.mark.parametrize("status", UNKNOWN)
-    def test_unknown_is_not_terminal(self, status: str) -> None:
-        """T18: a word that nobody documents is no reason to stop looking."""
-        assert make_batch(status).is_terminal is False
-        assert status not in ACTIVE_STATUSES
-
-    def test_the_two_sets_are_the_eight_documented_statuses(self) -> None:
-        assert frozenset(TERMINAL) == TERMINAL_STATUSES
-        assert frozenset(ACTIVE) == ACTIVE_STATUSES
-
-    def test_a_cancel_is_not_asked_where_it_is_refused_or_loses_rows(self) -> None:
-        assert frozenset({"finalizing", "cancelling"}) == UNCANCELLABLE_STATUSES
+@pytest.mark.parametrize("status", TERMINAL)
+def test_completed_failed_expired_and_cancelled_are_terminal(status: str) -> None:
+    assert make_batch(status).is_terminal is True
 
 
-class TestAnAbsentFileIsNoneHoweverItIsSpelled:
-    """T37: no request may ever go to `/files//content`."""
+@pytest.mark.parametrize("status", ACTIVE)
+def test_active_statuses_are_not_terminal(status: str) -> None:
+    assert make_batch(status).is_terminal is False
 
-    @pytest.mark.parametrize("name", ["input_file_id", "output_file_id", "error_file_id"])
-    @pytest.mark.parametrize(
-        "spelled",
-        [pytest.param([""], id="empty"), pytest.param([None], id="null"), pytest.param([], id="missing")],
-    )
-    def test_absent(self, name: str, spelled: list[str | None]) -> None:
-        batch = read(**{name: spelled[0]}) if spelled else read()
-        assert getattr(batch, name) is None
 
-    def test_present(self) -> None:
-        batch = read(input_file_id="file_i", output_file_id="file_o", error_file_id="file_e")
-        assert (batch.input_file_id, batch.output_file_id, batch.error_file_id) == ("file_i", "file_o", "file_e")
+@pytest.mark.parametrize("status", UNKNOWN)
+def test_an_undocumented_status_is_not_terminal(status: str) -> None:
+    """A word that nobody documents is no reason to stop looking."""
+    assert make_batch(status).is_terminal is False
+    assert status not in ACTIVE_STATUSES
+
+
+def test_terminal_and_active_statuses_are_the_eight_documented_ones() -> None:
+    assert frozenset(TERMINAL) == TERMINAL_STATUSES
+    assert frozenset(ACTIVE) == ACTIVE_STATUSES
+
+
+def test_finalizing_and_cancelling_batches_are_not_cancelled() -> None:
+    assert frozenset({"finalizing", "cancelling"}) == UNCANCELLABLE_STATUSES
+
+
+@pytest.mark.parametrize("name", ["input_file_id", "output_file_id", "error_file_id"])
+@pytest.mark.parametrize(
+    "spelled",
+    [pytest.param([""], id="empty"), pytest.param([None], id="null"), pytest.param([], id="missing")],
+)
+def test_an_absent_file_id_is_none_in_every_spelling(name: str, spelled: list[str | None]) -> None:
+    batch = read(**{name: spelled[0]}) if spelled else read()
+    assert getattr(batch, name) is None
+
+
+def test_file_ids_that_are_present_are_read() -> None:
+    batch = read(input_file_id="file_i", output_file_id="file_o", error_file_id="file_e")
+    assert (batch.input_file_id, batch.output_file_id, batch.error_file_id) == ("file_i", "file_o", "file_e")
 
 
 @pytest.mark.parametrize(
@@ -75,25 +76,25 @@ class TestAnAbsentFileIsNoneHoweverItIsSpelled:
         pytest.param(
             {"request_counts": {"total": None, "completed": None, "failed": None}},
             RequestCounts(0, 0, 0),
-            id="T36: nulls",
+            id="nulls",
         ),
         pytest.param(
-            {"request_counts": {"total": 3, "completed": None, "failed": 1}}, RequestCounts(3, 0, 1), id="T36: a null"
+            {"request_counts": {"total": 3, "completed": None, "failed": 1}}, RequestCounts(3, 0, 1), id="a null"
         ),
         pytest.param(
             {"request_counts": {"total": 3, "completed": 1, "failed": 2}}, RequestCounts(3, 1, 2), id="complete"
         ),
     ],
 )
-def test_counts_are_zero_where_none_were_sent(fields: dict[str, object], counts: RequestCounts) -> None:
+def test_counts_that_are_missing_or_null_are_zero(fields: dict[str, object], counts: RequestCounts) -> None:
     assert read(**fields).counts == counts
 
 
 @pytest.mark.parametrize(
     "metadata", [None, {}, {"a": None}, {"a": "x", "b": None}, {"a": 7}], ids=["null", "empty", "N", "some", "number"]
 )
-def test_metadata_is_read_whatever_its_values(metadata: dict[str, object] | None) -> None:
-    """T36: a foreign batch in the list does not hide the others."""
+def test_metadata_with_values_of_any_type_is_read(metadata: dict[str, object] | None) -> None:
+    """A foreign batch in the list does not hide the others."""
     assert read(metadata=metadata).metadata == metadata
 
 
@@ -107,12 +108,12 @@ def test_metadata_is_read_whatever_its_values(metadata: dict[str, object] | None
         *(pytest.param(status, None, id=f"{status or 'empty'}: not yet") for status in (*ACTIVE, *UNKNOWN)),
     ],
 )
-def test_when_a_batch_ended_is_the_time_of_its_own_status(status: str, ended_at: int | None) -> None:
+def test_the_end_of_a_batch_is_the_time_of_its_status(status: str, ended_at: int | None) -> None:
     batch = make_batch(status, created_at=1, expires_at=2, completed_at=3, failed_at=4, cancelled_at=5)
     assert batch.ended_at == ended_at
 
 
-def test_the_documented_object_is_read_whole_and_unknown_fields_are_ignored() -> None:
+def test_a_batch_is_read_with_all_documented_fields_and_unknown_ones_are_ignored() -> None:
     batch = read(
         object="batch",
         endpoint="/v1/chat/completions",
@@ -150,13 +151,13 @@ def test_a_batch_cannot_be_changed() -> None:
         pytest.param(', "has_more": false', False, id="false"),
     ],
 )
-def test_a_page_keeps_whether_the_platform_said_that_it_is_the_last(ending: str, has_more: bool | None) -> None:
+def test_a_page_of_batches_keeps_whether_more_follow(ending: str, has_more: bool | None) -> None:
     content = f'{{"object": "list", "data": [{{"id": "b", "status": "failed"}}]{ending}}}'
     page = msgspec.json.decode(content, type=BatchPage)
     assert page == BatchPage([Batch(id="b", status="failed")], has_more=has_more)
 
 
-def test_the_other_replies_are_read() -> None:
+def test_files_models_deletions_and_token_counts_are_read() -> None:
     files = msgspec.json.decode(b'{"data": [{"id": "f", "bytes": 3, "purpose": "batch"}]}', type=FilePage)
     assert [(file.id, file.bytes, file.purpose, file.created_at) for file in files.data] == [("f", 3, "batch", None)]
     models = msgspec.json.decode(b'{"data": [{"id": "m", "context_length": 262144}]}', type=ModelList)

@@ -1,4 +1,4 @@
-"""A connection's fields, in every combination that a person may type."""
+"""The fields of a connection, as people may type them."""
 
 import pytest
 
@@ -9,7 +9,7 @@ CN = "https://api.moonshot.cn/v1"
 INTL = "https://api.moonshot.ai/v1"
 
 
-def test_a_key_is_all_that_is_needed() -> None:
+def test_a_connection_needs_only_a_key() -> None:
     settings = make_settings()
     assert settings.base_url == CN
     assert settings.region == "cn"
@@ -19,7 +19,7 @@ def test_a_key_is_all_that_is_needed() -> None:
     assert settings.conn_id == "kimi_default"
 
 
-def test_every_field_can_be_set() -> None:
+def test_every_field_of_a_connection_can_be_set() -> None:
     settings = make_settings(
         host="https://gateway.example/kimi/v1",
         password=" sk-mine\n",
@@ -35,7 +35,7 @@ def test_every_field_can_be_set() -> None:
     assert settings.console_url == "https://console.example/{batch_id}"
 
 
-def test_null_and_empty_fields_count_as_unset() -> None:
+def test_null_and_empty_fields_of_a_connection_count_as_unset() -> None:
     unset = make_settings(host="", region=None, model="", timeout="", console_url="")
     assert unset == make_settings(host=None, region="", model=None, timeout=None, console_url=None)
     assert unset == make_settings()
@@ -44,7 +44,7 @@ def test_null_and_empty_fields_count_as_unset() -> None:
 @pytest.mark.parametrize(
     ("region", "base_url"), [pytest.param("cn", CN, id="cn"), pytest.param("intl", INTL, id="intl")]
 )
-def test_a_region_is_a_base_url(region: str, base_url: str) -> None:
+def test_a_region_selects_the_base_url(region: str, base_url: str) -> None:
     settings = make_settings(region=region)
     assert (settings.base_url, settings.region) == (base_url, region)
 
@@ -69,7 +69,7 @@ def test_a_region_is_a_base_url(region: str, base_url: str) -> None:
         pytest.param("https://localhost/v1", "https://localhost/v1", None, id="https localhost stays https"),
     ],
 )
-def test_the_host_decides_where_calls_go(host: str, base_url: str, region: str | None) -> None:
+def test_the_host_of_a_connection_decides_where_calls_go(host: str, base_url: str, region: str | None) -> None:
     settings = make_settings(host=host, region="cn")
     assert (settings.base_url, settings.region) == (base_url, region)
 
@@ -83,7 +83,7 @@ def test_the_host_decides_where_calls_go(host: str, base_url: str, region: str |
         pytest.param(None, 8765, CN, id="without a host it means nothing"),
     ],
 )
-def test_the_port_field_is_used_where_the_host_has_none(host: str | None, port: int, base_url: str) -> None:
+def test_the_port_of_a_connection_is_used_if_the_host_has_none(host: str | None, port: int, base_url: str) -> None:
     assert make_settings(host=host, port=port).base_url == base_url
 
 
@@ -97,8 +97,8 @@ def test_the_port_field_is_used_where_the_host_has_none(host: str | None, port: 
         "https://moonshot.ai/v1",
     ],
 )
-def test_a_lookalike_host_is_no_region(host: str) -> None:
-    """T62: host names are compared whole, and the configured one is the one that is called."""
+def test_a_host_that_looks_like_the_platform_has_no_region(host: str) -> None:
+    """Host names are compared whole, and the configured one is called."""
     settings = make_settings(host=host, region="intl")
     assert settings.region is None
     assert settings.base_url == host
@@ -107,12 +107,12 @@ def test_a_lookalike_host_is_no_region(host: str) -> None:
 @pytest.mark.parametrize(
     ("host", "fault"),
     [
-        pytest.param("http://gateway.example/v1", "would send its key in clear to 'gateway.example'", id="http"),
-        pytest.param("http://localhost.evil.example/v1", "would send its key in clear", id="T62: not localhost"),
-        pytest.param("http://0.0.0.0:8765/v1", "would send its key in clear", id="any-address is not loopback"),
-        pytest.param("ftp://localhost/v1", "would send its key in clear", id="other scheme"),
+        pytest.param("http://gateway.example/v1", "would send its key unencrypted to 'gateway.example'", id="http"),
+        pytest.param("http://localhost.evil.example/v1", "would send its key unencrypted", id="not localhost"),
+        pytest.param("http://0.0.0.0:8765/v1", "would send its key unencrypted", id="any-address is not loopback"),
+        pytest.param("ftp://localhost/v1", "would send its key unencrypted", id="other scheme"),
         pytest.param("https://user:pw@gateway.example/v1", "credentials or a query", id="credentials"),
-        pytest.param("https://api.moonshot.ai@evil.example/v1", "credentials or a query", id="T62: user part"),
+        pytest.param("https://api.moonshot.ai@evil.example/v1", "credentials or a query", id="user part"),
         pytest.param("https://gateway.example/v1?key=1", "credentials or a query", id="query"),
         pytest.param("https://gateway.example/v1#x", "credentials or a query", id="fragment"),
         pytest.param("https://gateway.example:x/v1", "is not a URL", id="port is not a number"),
@@ -141,9 +141,9 @@ def test_a_host_that_must_not_be_called_is_refused(host: str, fault: str) -> Non
         pytest.param(None, "has no API key", id="none"),
         pytest.param("", "has no API key", id="empty"),
         pytest.param(" \n", "has no API key", id="blank"),
-        pytest.param("sk-abc0123456789\u200b", "a character that no key has", id="invisible character"),
-        pytest.param("sk-abc0123456789\nx", "a character that no key has", id="two lines"),
-        pytest.param("sk-kimi-abc0123456789", "a key of a Kimi Code subscription", id="subscription key"),
+        pytest.param("sk-abc0123456789\u200b", "an invalid character", id="invisible character"),
+        pytest.param("sk-abc0123456789\nx", "an invalid character", id="two lines"),
+        pytest.param("sk-kimi-abc0123456789", "the key of a Kimi Code subscription", id="subscription key"),
     ],
 )
 def test_a_key_that_cannot_work_is_refused(password: str | None, fault: str) -> None:
@@ -153,7 +153,7 @@ def test_a_key_that_cannot_work_is_refused(password: str | None, fault: str) -> 
 
 
 @pytest.mark.parametrize("region", ["CN", "us", "moonshot.cn", 1, True, ["cn"], {"cn": 1}])
-def test_an_unknown_region_is_refused_with_the_known_ones(region: object) -> None:
+def test_an_unknown_region_is_refused_with_a_list_of_known_ones(region: object) -> None:
     with pytest.raises(KimiConnectionConfigError, match=r"Use one of cn, intl\."):
         make_settings(region=region)
 
@@ -162,29 +162,29 @@ def test_an_unknown_region_is_refused_with_the_known_ones(region: object) -> Non
     ("timeout", "seconds"),
     [pytest.param(30, 30.0, id="int"), pytest.param(0.5, 0.5, id="float"), pytest.param("30", 30.0, id="text")],
 )
-def test_a_timeout_is_seconds_however_it_is_written(timeout: object, seconds: float) -> None:
+def test_a_timeout_may_be_a_number_or_text(timeout: object, seconds: float) -> None:
     assert make_settings(timeout=timeout).timeout_seconds == seconds
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "0", "120s", "inf", "nan", True, False, [30]])
-def test_a_timeout_that_is_no_positive_number_is_refused(timeout: object) -> None:
+def test_a_timeout_that_is_not_a_positive_number_is_refused(timeout: object) -> None:
     with pytest.raises(KimiConnectionConfigError, match="has timeout"):
         make_settings(timeout=timeout)
 
 
-def test_the_key_is_in_no_representation() -> None:
+def test_the_key_is_not_in_the_text_of_settings() -> None:
     settings = make_settings(password="sk-secret0123")
     assert settings.api_key == "sk-secret0123"
     assert "sk-secret0123" not in repr(settings)
     assert "sk-secret0123" not in str(settings)
 
 
-def test_a_colon_without_a_port_is_dropped() -> None:
+def test_a_colon_without_a_port_is_dropped_from_the_base_url() -> None:
     assert make_settings(host="https://h:/v1").base_url == "https://h/v1"
     assert make_settings(host="https://h:", port=80).base_url == "https://h:80/v1"
 
 
 @pytest.mark.parametrize("name", ["region", "model", "console_url"])
-def test_an_extra_that_is_no_text_is_refused(name: str) -> None:
+def test_an_extra_that_is_not_text_is_refused(name: str) -> None:
     with pytest.raises(KimiConnectionConfigError, match=name):
         make_settings(**{name: ["x"]})  # type: ignore[arg-type]

@@ -15,35 +15,37 @@ from tests.support.samples import request_line
 FAILED = Row(custom_id="a", status="failed", error_code="server_error", error_message="it broke")
 
 
-class TestADeadLetter:
-    @pytest.mark.parametrize("end", [b"", b"\r", b" "])
-    @pytest.mark.parametrize("spaces", [(",", ":"), (", ", ": ")])
-    def test_is_the_request_with_the_reason_and_the_row(self, spaces: tuple[str, str], end: bytes) -> None:
-        request = json.dumps(json.loads(request_line("a")), separators=spaces).encode() + end
-        letter = json.loads(dead_letter(FAILED, request, {"id": 7}))
-        assert letter == {
-            **json.loads(request),
-            "error": {"status": "failed", "code": "server_error", "message": "it broke"},
-            "row": {"id": 7},
-        }
+@pytest.mark.parametrize("end", [b"", b"\r", b" "])
+@pytest.mark.parametrize("spaces", [(",", ":"), (", ", ": ")])
+def test_a_dead_letter_is_the_request_with_the_reason_and_the_row(spaces: tuple[str, str], end: bytes) -> None:
+    request = json.dumps(json.loads(request_line("a")), separators=spaces).encode() + end
+    letter = json.loads(dead_letter(FAILED, request, {"id": 7}))
+    assert letter == {
+        **json.loads(request),
+        "error": {"status": "failed", "code": "server_error", "message": "it broke"},
+        "row": {"id": 7},
+    }
 
-    def test_of_no_table_has_no_row(self) -> None:
-        assert "row" not in json.loads(dead_letter(FAILED, request_line("a"), None))
 
-    @given(text=st.text())
-    def test_is_sent_as_the_request_that_it_was(self, text: str) -> None:
-        body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": f"x{text}"}]}
-        request = request_line("a", body=body).replace(b", ", b",").replace(b": ", b":")
-        letter = dead_letter(FAILED, request, {"text": text}).removesuffix(b"\n")
-        check = RequestCheck(None, ParameterRules())
-        assert json.loads(check.passed(letter)[1]) == json.loads(request)
-        assert check.passed(letter) == check.passed(dead_letter(FAILED, request, None).removesuffix(b"\n"))
+def test_a_dead_letter_without_a_table_has_no_row() -> None:
+    assert "row" not in json.loads(dead_letter(FAILED, request_line("a"), None))
 
-    def test_of_a_row_that_was_never_sent_has_no_request(self) -> None:
-        row = Row(custom_id="a", status="invalid", error_code="not_sent", error_message="why")
-        error = {"status": "invalid", "code": "not_sent", "message": "why"}
-        assert json.loads(letter_of_unsent(row, {"text": None})) == {
-            "custom_id": "a",
-            "row": {"text": None},
-            "error": error,
-        }
+
+@given(text=st.text())
+def test_a_dead_letter_is_sent_as_the_same_request_again(text: str) -> None:
+    body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": f"x{text}"}]}
+    request = request_line("a", body=body).replace(b", ", b",").replace(b": ", b":")
+    letter = dead_letter(FAILED, request, {"text": text}).removesuffix(b"\n")
+    check = RequestCheck(None, ParameterRules())
+    assert json.loads(check.passed(letter)[1]) == json.loads(request)
+    assert check.passed(letter) == check.passed(dead_letter(FAILED, request, None).removesuffix(b"\n"))
+
+
+def test_the_dead_letter_of_a_row_that_was_never_sent_has_no_request() -> None:
+    row = Row(custom_id="a", status="invalid", error_code="not_sent", error_message="why")
+    error = {"status": "invalid", "code": "not_sent", "message": "why"}
+    assert json.loads(letter_of_unsent(row, {"text": None})) == {
+        "custom_id": "a",
+        "row": {"text": None},
+        "error": error,
+    }

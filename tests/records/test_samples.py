@@ -68,28 +68,28 @@ CASES = [
 ]
 
 
-def test_every_sample_has_a_reader() -> None:
+def test_every_stored_sample_has_a_reader() -> None:
     assert {path.stem for path in SAMPLES.iterdir()} == set(READERS)
 
 
 @pytest.mark.parametrize(("name", "stored"), CASES)
-def test_a_record_that_was_stored_earlier_is_read(name: str, stored: dict[str, Any]) -> None:
+def test_a_stored_record_is_read(name: str, stored: dict[str, Any]) -> None:
     assert READERS[name][0](stored) is not None
 
 
 @pytest.mark.parametrize(("name", "stored"), CASES)
-def test_a_field_of_a_later_version_is_ignored(name: str, stored: dict[str, Any]) -> None:
+def test_a_record_with_an_unknown_field_is_read(name: str, stored: dict[str, Any]) -> None:
     read, _ = READERS[name]
     assert read({**stored, "field_of_tomorrow": {"a": [1]}}) == read(stored)
 
 
 @pytest.mark.parametrize(("name", "stored"), CASES)
-def test_a_field_that_is_missing_has_a_default(name: str, stored: dict[str, Any]) -> None:
+def test_a_record_with_missing_fields_is_read(name: str, stored: dict[str, Any]) -> None:
     read, required = READERS[name]
     assert read({key: value for key, value in stored.items() if key in required}) is not None
 
 
-def test_the_tags_of_a_batch_keep_their_meaning() -> None:
+def test_stored_tags_are_read_and_written_as_they_were() -> None:
     (stored,) = samples_of("tags")
     read = tags(stored)
     assert read.is_ours
@@ -97,7 +97,7 @@ def test_the_tags_of_a_batch_keep_their_meaning() -> None:
     assert read.to_metadata({}) == stored
 
 
-def test_skipped_rows_are_written_as_they_were_since_a_job_is_known_by_their_bytes() -> None:
+def test_skipped_rows_are_written_as_the_same_bytes_again() -> None:
     line = (SAMPLES / "skipped_row.jsonl").read_bytes().rstrip()
     assert msgspec.json.encode(msgspec.json.decode(line, type=SkippedRow)) == line
 
@@ -110,7 +110,7 @@ def test_a_dead_letter_is_the_request_with_its_row_and_its_reason() -> None:
     assert sent.keys() == {"custom_id", "method", "url", "body"}
 
 
-def test_a_manifest_is_written_as_it_was() -> None:
+def test_a_stored_manifest_is_written_as_it_was() -> None:
     (stored,) = samples_of("manifest")
     read = manifest(stored)
     assert read is not None
@@ -118,12 +118,12 @@ def test_a_manifest_is_written_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("stored", [None, "x", [], {}, {"version": 2, "job": "k", "batches": {}}, {"job": "k"}])
-def test_a_note_that_this_version_cannot_read_is_none(stored: object) -> None:
+def test_a_job_note_that_this_version_cannot_read_is_none(stored: object) -> None:
     assert JobNote.of(stored) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b'{"batch_ids": "a"}', b'{"batch_ids": [1]}', b"\xff"])
-def test_the_manifest_of_another_program_is_none_of_ours(content: bytes) -> None:
+def test_the_manifest_of_another_program_is_none(content: bytes) -> None:
     assert Manifest.of_json(content) is None
 
 

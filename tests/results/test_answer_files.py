@@ -39,10 +39,10 @@ def output(tmp_path: Path) -> Path:
 
 
 @given(ids=st.lists(st.text(min_size=1), unique=True), seed=st.integers(), ending=st.sampled_from([b"\n", b""]))
-def test_every_answer_belongs_to_its_own_question(
+def test_answers_in_any_order_are_found_by_their_id(
     ids: list[str], seed: int, ending: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """T43: the platform shuffles; nothing is joined by position."""
+    """The platform shuffles; nothing is joined by position."""
     shuffled = ids.copy()
     Random(seed).shuffle(shuffled)
     path = written(
@@ -54,8 +54,8 @@ def test_every_answer_belongs_to_its_own_question(
         assert (answers.left, answers.duplicates, answers.unreadable) == (0, 0, 0)
 
 
-def test_a_row_with_unicode_line_ends_is_whole(output: Path) -> None:
-    """T41: the row behind it is found at its place, too."""
+def test_an_answer_with_unicode_line_ends_is_one_line(output: Path) -> None:
+    """The row behind it is found at its place, too."""
     text = "one\u2028two\u0085three"
     raw = answer("a", "TEXT").replace(b"TEXT", text.encode())
     with answer_files(written(output, raw, answer("b", "plain"))) as answers:
@@ -63,7 +63,7 @@ def test_a_row_with_unicode_line_ends_is_whole(output: Path) -> None:
         assert content_of(answers, "a") == text
 
 
-def test_answers_and_errors_come_from_two_files(output: Path, tmp_path: Path) -> None:
+def test_answers_come_from_the_output_file_and_from_the_error_file(output: Path, tmp_path: Path) -> None:
     errors = written(tmp_path / "error", error("b"))
     with answer_files(written(output, answer("a", "yes")), errors) as answers:
         assert list(answers.left_ids()) == ["a", "b"]
@@ -71,48 +71,49 @@ def test_answers_and_errors_come_from_two_files(output: Path, tmp_path: Path) ->
         assert content_of(answers, "a") == "yes"
 
 
-def test_an_error_file_alone_is_enough(tmp_path: Path) -> None:
-    """T37: completed, every row failed, no output file."""
+def test_a_batch_may_have_an_error_file_only(tmp_path: Path) -> None:
+    """Completed, every row failed, no output file."""
     with answer_files(None, written(tmp_path / "error", error("a"))) as answers:
         row = answers.take("a")
         assert row is not None
         assert row.status == "failed"
 
 
-def test_without_files_there_are_no_answers() -> None:
+def test_a_batch_without_files_has_no_answers() -> None:
     with answer_files(None) as answers:
         assert answers.take("a") is None
         assert (answers.left, answers.duplicates, answers.unreadable) == (0, 0, 0)
 
 
-class TestWhereAnIdStandsTwice:
-    def test_its_first_line_counts(self, output: Path) -> None:
-        with answer_files(written(output, answer("a", "first"), answer("a", "second"))) as answers:
-            assert answers.duplicates == 1
-            assert content_of(answers, "a") == "first"
-
-    def test_an_answer_counts_before_what_failed_first(self, output: Path, tmp_path: Path) -> None:
-        lines = (error("a"), answer("a", ""), answer("a", "yes"), answer("a", "again"))
-        with answer_files(written(output, *lines), written(tmp_path / "error", error("a"))) as answers:
-            assert answers.duplicates == 4
-            assert content_of(answers, "a") == "yes"
-
-    def test_an_answer_counts_before_an_error(self, output: Path, tmp_path: Path) -> None:
-        errors = written(tmp_path / "error", error("a"), error("a"))
-        with answer_files(written(output, answer("a", "yes")), errors) as answers:
-            assert answers.duplicates == 2
-            assert content_of(answers, "a") == "yes"
+def test_the_first_of_two_answers_with_one_id_counts(output: Path) -> None:
+    with answer_files(written(output, answer("a", "first"), answer("a", "second"))) as answers:
+        assert answers.duplicates == 1
+        assert content_of(answers, "a") == "first"
 
 
-def test_a_row_is_taken_once(output: Path) -> None:
+def test_a_usable_answer_counts_before_earlier_failures_of_its_id(output: Path, tmp_path: Path) -> None:
+    lines = (error("a"), answer("a", ""), answer("a", "yes"), answer("a", "again"))
+    with answer_files(written(output, *lines), written(tmp_path / "error", error("a"))) as answers:
+        assert answers.duplicates == 4
+        assert content_of(answers, "a") == "yes"
+
+
+def test_an_answer_counts_before_errors_of_its_id(output: Path, tmp_path: Path) -> None:
+    errors = written(tmp_path / "error", error("a"), error("a"))
+    with answer_files(written(output, answer("a", "yes")), errors) as answers:
+        assert answers.duplicates == 2
+        assert content_of(answers, "a") == "yes"
+
+
+def test_a_row_can_be_taken_only_once(output: Path) -> None:
     with answer_files(written(output, answer("a", "yes"))) as answers:
         assert content_of(answers, "a") == "yes"
         assert answers.take("a") is None
         assert list(answers.left_ids()) == []
 
 
-def test_an_id_that_nobody_asked_for_is_left(output: Path) -> None:
-    """T43: foreign rows are set aside."""
+def test_an_id_that_was_not_asked_for_is_left_over(output: Path) -> None:
+    """Foreign rows are set aside."""
     with answer_files(written(output, answer("foreign", "x"), answer("a", "yes"))) as answers:
         assert answers.take("b") is None
         assert content_of(answers, "a") == "yes"
@@ -129,8 +130,8 @@ def test_an_id_that_nobody_asked_for_is_left(output: Path) -> None:
         pytest.param(b"null", id="null"),
     ],
 )
-def test_a_line_that_cannot_be_read_costs_no_other(line: bytes, output: Path) -> None:
-    """T42: that row only."""
+def test_a_line_that_cannot_be_read_does_not_affect_other_lines(line: bytes, output: Path) -> None:
+    """That row only."""
     with answer_files(written(output, answer("a", "before"), line, answer("c", "behind"))) as answers:
         assert answers.unreadable == 1
         assert content_of(answers, "c") == "behind"
@@ -138,49 +139,47 @@ def test_a_line_that_cannot_be_read_costs_no_other(line: bytes, output: Path) ->
         assert answers.take("b") is None
 
 
-class TestALineThatIsCutBehindItsName:
-    """T42: its row is known to have failed, and the line stays in the landed file."""
-
-    @pytest.mark.parametrize("begin", [b'{"id":"b",', b'{ "id" : null, ', b"{"])
-    def test_is_a_failed_row(self, begin: bytes, output: Path) -> None:
-        cut = begin + b'"custom_id": "b", "response": {"sta'
-        with answer_files(written(output, answer("a", "before"), cut, ending=b"")) as answers:
-            row = answers.take("b")
-            assert row is not None
-            assert (row.status, row.error_code, answers.unreadable) == ("failed", "unreadable_line", 0)
-
-    def test_does_not_stand_in_the_way_of_a_whole_one(self, output: Path) -> None:
-        with answer_files(written(output, answer("a", "x")[:-9], answer("a", "whole"))) as answers:
-            assert content_of(answers, "a") == "whole"
-            assert (answers.unreadable, answers.left) == (1, 0)
+@pytest.mark.parametrize("begin", [b'{"id":"b",', b'{ "id" : null, ', b"{"])
+def test_a_line_that_is_cut_after_its_id_is_a_failed_row(begin: bytes, output: Path) -> None:
+    cut = begin + b'"custom_id": "b", "response": {"sta'
+    with answer_files(written(output, answer("a", "before"), cut, ending=b"")) as answers:
+        row = answers.take("b")
+        assert row is not None
+        assert (row.status, row.error_code, answers.unreadable) == ("failed", "unreadable_line", 0)
 
 
-def test_a_byte_order_mark_costs_no_row(output: Path) -> None:
+def test_a_whole_line_counts_before_a_cut_line_of_the_same_id(output: Path) -> None:
+    with answer_files(written(output, answer("a", "x")[:-9], answer("a", "whole"))) as answers:
+        assert content_of(answers, "a") == "whole"
+        assert (answers.unreadable, answers.left) == (1, 0)
+
+
+def test_a_byte_order_mark_hides_no_row(output: Path) -> None:
     with answer_files(written(output, BOM_UTF8 + answer("a", "yes"), answer("b", "no"))) as answers:
         assert [content_of(answers, "b"), content_of(answers, "a")] == ["no", "yes"]
 
 
 @pytest.mark.parametrize("blank", [b"", b" ", b"\r", b"\t\r"])
-def test_a_blank_line_is_nothing(blank: bytes, output: Path) -> None:
+def test_a_blank_line_is_not_counted(blank: bytes, output: Path) -> None:
     with answer_files(written(output, blank, answer("a", "yes"), blank)) as answers:
         assert answers.unreadable == 0
         assert content_of(answers, "a") == "yes"
 
 
-def test_its_files_are_closed(output: Path) -> None:
+def test_the_answer_files_are_closed_at_the_end(output: Path) -> None:
     with answer_files(written(output, answer("a", "yes"))) as answers:
         pass
     with pytest.raises(ValueError, match="closed file"):
         answers.take("a")
 
 
-def test_a_name_that_is_no_utf8_is_an_id_that_nobody_asked_for(output: Path) -> None:
+def test_an_id_that_is_not_utf8_is_left_over(output: Path) -> None:
     with answer_files(written(output, b'{"custom_id": "\xff"}', answer("a", "yes"))) as answers:
         assert content_of(answers, "a") == "yes"
         assert (list(answers.left_ids()), answers.unreadable) == (["\ufffd"], 0)
 
 
-def test_only_rows_that_were_there_count_as_taken(output: Path) -> None:
+def test_only_rows_that_exist_count_as_taken(output: Path) -> None:
     with answer_files(written(output, answer("a", "yes"), answer("b", "no"))) as answers:
         assert answers.taken == 0
         for custom_id in ("a", "a", "absent", "b"):

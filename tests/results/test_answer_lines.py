@@ -22,213 +22,217 @@ def judged(line: bytes) -> tuple[str, str | None, str | None]:
     return row.status, row.error_code, row.error_message
 
 
-def test_the_statuses_are_those_of_the_contract_in_its_order() -> None:
+def test_row_statuses_are_those_of_the_contract_in_its_order() -> None:
     contract = "succeeded failed invalid truncated filtered expired cancelled missing"
     assert " ".join(ROW_STATUSES) == contract
 
 
-class TestARowThatWorked:
-    def test_every_field_of_it(self) -> None:
-        body = answer_body("positive", reasoning_content="hm")
-        body["usage"] = {
-            "prompt_tokens": 20,
-            "completion_tokens": 5,
-            "total_tokens": 25,
-            "cached_tokens": 16,
-            "completion_tokens_details": {"reasoning_tokens": 3},
-        }
-        assert read_row(output_line("row-1", body=body)) == Row(
-            custom_id="row-1",
-            status="succeeded",
-            content="positive",
-            reasoning="hm",
-            finish_reason="stop",
-            prompt_tokens=20,
-            cached_tokens=16,
-            completion_tokens=5,
-            reasoning_tokens=3,
-            model="kimi-k2.6",
-        )
-
-    @pytest.mark.parametrize(
-        "response",
-        [
-            pytest.param(reply(200, answer_body()), id="200"),
-            pytest.param(reply(0, answer_body()), id="0"),
-            pytest.param(reply(None, answer_body()), id="null"),
-            pytest.param({"body": answer_body()}, id="missing"),
-            pytest.param(reply(200, json.dumps(answer_body())), id="body as the text of JSON"),
-        ],
+def test_every_field_of_a_successful_line_is_read() -> None:
+    body = answer_body("positive", reasoning_content="hm")
+    body["usage"] = {
+        "prompt_tokens": 20,
+        "completion_tokens": 5,
+        "total_tokens": 25,
+        "cached_tokens": 16,
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    assert read_row(output_line("row-1", body=body)) == Row(
+        custom_id="row-1",
+        status="succeeded",
+        content="positive",
+        reasoning="hm",
+        finish_reason="stop",
+        prompt_tokens=20,
+        cached_tokens=16,
+        completion_tokens=5,
+        reasoning_tokens=3,
+        model="kimi-k2.6",
     )
-    @pytest.mark.parametrize("error", [None, {}, ""], ids=["null error", "empty error", "blank error"])
-    def test_every_spelling_of_success(self, response: object, error: object) -> None:
-        assert judged(output_line(response=response, error=error)) == ("succeeded", None, None)
-
-    def test_without_an_error_key(self) -> None:
-        line = json.dumps({"custom_id": "a", "response": reply(200, answer_body())}).encode()
-        assert judged(line) == ("succeeded", None, None)
-
-    def test_the_lines_own_id_and_request_id_mean_nothing(self) -> None:
-        assert read_row(output_line("a", id="other")).custom_id == "a"
-
-    @pytest.mark.parametrize("content", ["", None])
-    def test_tool_calls_are_an_answer_without_content(self, content: str | None) -> None:
-        body = answer_body(content, "tool_calls", tool_calls=[{"id": "t", "type": "function"}])
-        row = read_row(output_line(body=body))
-        assert (row.status, row.finish_reason) == ("succeeded", "tool_calls")
-        assert row.content is not None
-        assert json.loads(row.content) == [{"id": "t", "type": "function"}]
-
-    @pytest.mark.parametrize("calls", [[], [None], None])
-    def test_no_tool_call_is_no_answer(self, calls: list[None] | None) -> None:
-        row = read_row(output_line(body=answer_body("", "tool_calls", tool_calls=calls)))
-        assert (row.status, row.error_code) == ("invalid", "empty_answer")
-
-    def test_the_text_beside_tool_calls_is_the_answer(self) -> None:
-        assert read_row(output_line(body=answer_body("so", tool_calls=[{"id": "t"}]))).content == "so"
-
-    def test_parts_of_text_are_one_answer(self) -> None:
-        parts = [{"type": "text", "text": "posi"}, {"type": "other"}, {"type": "text", "text": "tive"}, None]
-        row = read_row(output_line(body=answer_body(parts)))
-        assert (row.status, row.content) == ("succeeded", "positive")
-
-    @pytest.mark.parametrize("text", ["a\u2028b", "a\u0085b", "a\nb", "\x0b", "{{ x }}"])
-    def test_the_answer_is_kept_as_it_is(self, text: str) -> None:
-        """T41: Unicode line ends stay inside the row, escaped or not."""
-        for ensure_ascii in (True, False):
-            line = json.dumps(json.loads(output_line(body=answer_body(text))), ensure_ascii=ensure_ascii)
-            assert read_row(line.encode()).content == text
 
 
-class TestAnAnswerThatCannotBeUsed:
-    @pytest.mark.parametrize(
-        ("content", "finish_reason", "status", "code"),
-        [
-            pytest.param("half an ans", "length", "truncated", "length", id="cut"),
-            pytest.param("", "length", "truncated", "length", id="T55: all spent on reasoning"),
-            pytest.param(None, "length", "truncated", "length", id="cut before it began"),
-            pytest.param("", "content_filter", "filtered", "content_filter", id="filtered"),
-            pytest.param("some", "content_filter", "filtered", "content_filter", id="filtered midway"),
-            pytest.param("", "stop", "invalid", "empty_answer", id="empty"),
-            pytest.param(" \n\t\u3000", "stop", "invalid", "empty_answer", id="whitespace only"),
-            pytest.param(None, "stop", "invalid", "empty_answer", id="null"),
-            pytest.param(None, None, "invalid", "empty_answer", id="null without a reason"),
-            pytest.param([{"type": "text"}], "stop", "invalid", "empty_answer", id="no text"),
-            pytest.param("", "tool_calls", "invalid", "empty_answer", id="tool calls announced only"),
-        ],
-    )
-    def test_is_told_and_its_tokens_are_counted(
-        self, content: object, finish_reason: object, status: str, code: str
-    ) -> None:
-        row = read_row(output_line(body=answer_body(content, finish_reason)))
-        assert (row.status, row.error_code) == (status, code)
-        assert row.content == (content if isinstance(content, str) else None)
-        assert (row.prompt_tokens, row.completion_tokens) == (20, 5)
-
-    def test_without_a_message(self) -> None:
-        row = read_row(output_line(body={"choices": [{}]}))
-        assert (row.status, row.error_code, row.content) == ("invalid", "empty_answer", None)
+@pytest.mark.parametrize(
+    "response",
+    [
+        pytest.param(reply(200, answer_body()), id="200"),
+        pytest.param(reply(0, answer_body()), id="0"),
+        pytest.param(reply(None, answer_body()), id="null"),
+        pytest.param({"body": answer_body()}, id="missing"),
+        pytest.param(reply(200, json.dumps(answer_body())), id="body as the text of JSON"),
+    ],
+)
+@pytest.mark.parametrize("error", [None, {}, ""], ids=["null error", "empty error", "blank error"])
+def test_every_spelling_of_success_is_a_success(response: object, error: object) -> None:
+    assert judged(output_line(response=response, error=error)) == ("succeeded", None, None)
 
 
-class TestEverySpellingOfAnError:
-    """T38: three spellings and their mixtures, none of them a success."""
+def test_a_line_without_an_error_key_is_a_success() -> None:
+    line = json.dumps({"custom_id": "a", "response": reply(200, answer_body())}).encode()
+    assert judged(line) == ("succeeded", None, None)
 
-    @pytest.mark.parametrize(
-        ("fields", "judgement"),
-        [
-            pytest.param(
-                {"response": None, "error": {"code": "invalid", "message": "m"}},
-                ("failed", "invalid", "m"),
-                id="a: error and no response",
-            ),
-            pytest.param(
-                {"response": reply(400, {"error": {"type": "invalid_request_error", "message": "m"}})},
-                ("failed", "invalid_request_error", "m"),
-                id="b: error inside the body, null outside",
-            ),
-            pytest.param(
-                {"response": reply(400, json.dumps({"error": {"type": "t", "message": "m"}}))},
-                ("failed", "t", "m"),
-                id="b: body as the text of JSON",
-            ),
-            pytest.param(
-                {"response": None, "error": {"type": "invalid_request_error", "message": "m"}},
-                ("failed", "invalid_request_error", "m"),
-                id="c: type instead of code",
-            ),
-            pytest.param({"error": {"code": 429, "message": "m"}}, ("failed", "429", "m"), id="c: code as a number"),
-            pytest.param({"response": None, "error": "m"}, ("failed", "error", "m"), id="c: bare text"),
-            pytest.param({"error": {"message": "m"}}, ("failed", "error", "m"), id="message only"),
-            pytest.param({"error": {"code": "c"}}, ("failed", "c", None), id="code only"),
-            pytest.param(
-                {"error": {"code": "", "type": "t", "message": "m"}}, ("failed", "t", "m"), id="empty code, type"
-            ),
-            pytest.param(
-                {"error": {"code": "c", "message": "m"}}, ("failed", "c", "m"), id="error beside a good answer"
-            ),
-            pytest.param(
-                {"response": reply(0, "")},
-                ("failed", "no_answer", "the line holds no answer and no error (status_code 0)"),
-                id="status 0 and an empty body",
-            ),
-            pytest.param(
-                {"response": reply(200, {"choices": []})},
-                ("failed", "no_answer", "the line holds no answer and no error (status_code 200)"),
-                id="200 without choices",
-            ),
-            pytest.param(
-                {"response": None},
-                ("failed", "no_answer", "the line holds no answer and no error (status_code None)"),
-                id="nothing at all",
-            ),
-            pytest.param(
-                {"response": reply(500, answer_body())},
-                ("failed", "no_answer", "the line holds no answer and no error (status_code 500)"),
-                id="an answer under a status of failure",
-            ),
-            pytest.param(
-                {"response": reply(200, "<html>")},
-                ("failed", "no_answer", "the line holds no answer and no error (status_code 200)"),
-                id="body is no JSON",
-            ),
-            pytest.param(
-                {"error": {"code": "batch_expired", "message": "m"}}, ("expired", "batch_expired", "m"), id="expired"
-            ),
-            pytest.param(
-                {"error": {"code": "batch_cancelled", "message": "m"}},
-                ("cancelled", "batch_cancelled", "m"),
-                id="cancelled",
-            ),
-            pytest.param(
-                {"response": reply(400, {"error": {"type": "content_filter", "message": "m"}})},
-                ("filtered", "content_filter", "m"),
-                id="refused by the filter",
-            ),
-        ],
-    )
-    def test_is_judged(self, fields: dict[str, Any], judgement: tuple[str, str | None, str | None]) -> None:
-        assert judged(output_line(**fields)) == judgement
 
-    def test_an_error_row_has_no_content_and_the_tokens_that_were_billed(self) -> None:
-        row = read_row(output_line("a", error={"code": "c", "message": "m"}))
-        assert (row.status, row.error_code, row.error_message, row.content) == ("failed", "c", "m", None)
-        assert (row.prompt_tokens, row.completion_tokens, row.model) == (20, 5, "kimi-k2.6")
-        bare = read_row(output_line("a", response=None, error={"code": "c", "message": "m"}))
-        assert bare == Row(custom_id="a", status="failed", error_code="c", error_message="m")
+def test_a_row_is_named_by_its_custom_id_and_not_by_its_id() -> None:
+    assert read_row(output_line("a", id="other")).custom_id == "a"
 
-    @pytest.mark.parametrize(
-        ("error", "status", "code"),
-        [
-            ({"code": 400, "type": "content_filter", "message": "m"}, "filtered", "content_filter"),
-            ({"code": "400", "type": "content_filter", "message": "m"}, "filtered", "content_filter"),
-            ("batch_expired", "expired", "error"),
-            ({"error": {"type": "content_filter", "message": "m"}}, "filtered", "content_filter"),
-            ({"code": 400, "message": "m"}, "failed", "400"),
-        ],
-    )
-    def test_its_status_is_that_of_any_word_that_is_known(self, error: object, status: str, code: str) -> None:
-        row = read_row(output_line("a", response=None, error=error))
-        assert (row.status, row.error_code) == (status, code)
+
+@pytest.mark.parametrize("content", ["", None])
+def test_tool_calls_without_content_are_the_answer(content: str | None) -> None:
+    body = answer_body(content, "tool_calls", tool_calls=[{"id": "t", "type": "function"}])
+    row = read_row(output_line(body=body))
+    assert (row.status, row.finish_reason) == ("succeeded", "tool_calls")
+    assert row.content is not None
+    assert json.loads(row.content) == [{"id": "t", "type": "function"}]
+
+
+@pytest.mark.parametrize("calls", [[], [None], None])
+def test_an_empty_list_of_tool_calls_is_an_empty_answer(calls: list[None] | None) -> None:
+    row = read_row(output_line(body=answer_body("", "tool_calls", tool_calls=calls)))
+    assert (row.status, row.error_code) == ("invalid", "empty_answer")
+
+
+def test_the_text_beside_tool_calls_is_the_answer() -> None:
+    assert read_row(output_line(body=answer_body("so", tool_calls=[{"id": "t"}]))).content == "so"
+
+
+def test_parts_of_text_are_joined_into_one_answer() -> None:
+    parts = [{"type": "text", "text": "posi"}, {"type": "other"}, {"type": "text", "text": "tive"}, None]
+    row = read_row(output_line(body=answer_body(parts)))
+    assert (row.status, row.content) == ("succeeded", "positive")
+
+
+@pytest.mark.parametrize("text", ["a\u2028b", "a\u0085b", "a\nb", "\x0b", "{{ x }}"])
+def test_the_text_of_an_answer_is_not_changed(text: str) -> None:
+    """Unicode line ends stay inside the row, escaped or not."""
+    for ensure_ascii in (True, False):
+        line = json.dumps(json.loads(output_line(body=answer_body(text))), ensure_ascii=ensure_ascii)
+        assert read_row(line.encode()).content == text
+
+
+@pytest.mark.parametrize(
+    ("content", "finish_reason", "status", "code"),
+    [
+        pytest.param("half an ans", "length", "truncated", "length", id="cut"),
+        pytest.param("", "length", "truncated", "length", id="all spent on reasoning"),
+        pytest.param(None, "length", "truncated", "length", id="cut before it began"),
+        pytest.param("", "content_filter", "filtered", "content_filter", id="filtered"),
+        pytest.param("some", "content_filter", "filtered", "content_filter", id="filtered midway"),
+        pytest.param("", "stop", "invalid", "empty_answer", id="empty"),
+        pytest.param(" \n\t\u3000", "stop", "invalid", "empty_answer", id="whitespace only"),
+        pytest.param(None, "stop", "invalid", "empty_answer", id="null"),
+        pytest.param(None, None, "invalid", "empty_answer", id="null without a reason"),
+        pytest.param([{"type": "text"}], "stop", "invalid", "empty_answer", id="no text"),
+        pytest.param("", "tool_calls", "invalid", "empty_answer", id="tool calls announced only"),
+    ],
+)
+def test_an_unusable_answer_has_a_status_and_a_code_and_its_tokens(
+    content: object, finish_reason: object, status: str, code: str
+) -> None:
+    row = read_row(output_line(body=answer_body(content, finish_reason)))
+    assert (row.status, row.error_code) == (status, code)
+    assert row.content == (content if isinstance(content, str) else None)
+    assert (row.prompt_tokens, row.completion_tokens) == (20, 5)
+
+
+def test_an_answer_without_a_message_is_invalid() -> None:
+    row = read_row(output_line(body={"choices": [{}]}))
+    assert (row.status, row.error_code, row.content) == ("invalid", "empty_answer", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "judgement"),
+    [
+        pytest.param(
+            {"response": None, "error": {"code": "invalid", "message": "m"}},
+            ("failed", "invalid", "m"),
+            id="a: error and no response",
+        ),
+        pytest.param(
+            {"response": reply(400, {"error": {"type": "invalid_request_error", "message": "m"}})},
+            ("failed", "invalid_request_error", "m"),
+            id="b: error inside the body, null outside",
+        ),
+        pytest.param(
+            {"response": reply(400, json.dumps({"error": {"type": "t", "message": "m"}}))},
+            ("failed", "t", "m"),
+            id="b: body as the text of JSON",
+        ),
+        pytest.param(
+            {"response": None, "error": {"type": "invalid_request_error", "message": "m"}},
+            ("failed", "invalid_request_error", "m"),
+            id="c: type instead of code",
+        ),
+        pytest.param({"error": {"code": 429, "message": "m"}}, ("failed", "429", "m"), id="c: code as a number"),
+        pytest.param({"response": None, "error": "m"}, ("failed", "error", "m"), id="c: bare text"),
+        pytest.param({"error": {"message": "m"}}, ("failed", "error", "m"), id="message only"),
+        pytest.param({"error": {"code": "c"}}, ("failed", "c", None), id="code only"),
+        pytest.param({"error": {"code": "", "type": "t", "message": "m"}}, ("failed", "t", "m"), id="empty code, type"),
+        pytest.param({"error": {"code": "c", "message": "m"}}, ("failed", "c", "m"), id="error beside a good answer"),
+        pytest.param(
+            {"response": reply(0, "")},
+            ("failed", "no_answer", "the line holds no answer and no error (status_code 0)"),
+            id="status 0 and an empty body",
+        ),
+        pytest.param(
+            {"response": reply(200, {"choices": []})},
+            ("failed", "no_answer", "the line holds no answer and no error (status_code 200)"),
+            id="200 without choices",
+        ),
+        pytest.param(
+            {"response": None},
+            ("failed", "no_answer", "the line holds no answer and no error (status_code None)"),
+            id="nothing at all",
+        ),
+        pytest.param(
+            {"response": reply(500, answer_body())},
+            ("failed", "no_answer", "the line holds no answer and no error (status_code 500)"),
+            id="an answer under a status of failure",
+        ),
+        pytest.param(
+            {"response": reply(200, "<html>")},
+            ("failed", "no_answer", "the line holds no answer and no error (status_code 200)"),
+            id="body is no JSON",
+        ),
+        pytest.param(
+            {"error": {"code": "batch_expired", "message": "m"}}, ("expired", "batch_expired", "m"), id="expired"
+        ),
+        pytest.param(
+            {"error": {"code": "batch_cancelled", "message": "m"}},
+            ("cancelled", "batch_cancelled", "m"),
+            id="cancelled",
+        ),
+        pytest.param(
+            {"response": reply(400, {"error": {"type": "content_filter", "message": "m"}})},
+            ("filtered", "content_filter", "m"),
+            id="refused by the filter",
+        ),
+    ],
+)
+def test_every_spelling_of_an_error_is_a_failure(
+    fields: dict[str, Any], judgement: tuple[str, str | None, str | None]
+) -> None:
+    assert judged(output_line(**fields)) == judgement
+
+
+def test_an_error_row_has_no_content_and_keeps_the_tokens_that_were_billed() -> None:
+    row = read_row(output_line("a", error={"code": "c", "message": "m"}))
+    assert (row.status, row.error_code, row.error_message, row.content) == ("failed", "c", "m", None)
+    assert (row.prompt_tokens, row.completion_tokens, row.model) == (20, 5, "kimi-k2.6")
+    bare = read_row(output_line("a", response=None, error={"code": "c", "message": "m"}))
+    assert bare == Row(custom_id="a", status="failed", error_code="c", error_message="m")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        ({"code": 400, "type": "content_filter", "message": "m"}, "filtered", "content_filter"),
+        ({"code": "400", "type": "content_filter", "message": "m"}, "filtered", "content_filter"),
+        ("batch_expired", "expired", "error"),
+        ({"error": {"type": "content_filter", "message": "m"}}, "filtered", "content_filter"),
+        ({"code": 400, "message": "m"}, "failed", "400"),
+    ],
+)
+def test_the_status_of_an_error_follows_any_known_word_in_it(error: object, status: str, code: str) -> None:
+    row = read_row(output_line("a", response=None, error=error))
+    assert (row.status, row.error_code) == (status, code)
 
 
 @pytest.mark.parametrize(
@@ -282,8 +286,8 @@ LINE = st.fixed_dictionaries(
 
 
 @given(fields=LINE, ensure_ascii=st.booleans())
-def test_any_line_that_names_its_row_is_judged(fields: dict[str, Any], ensure_ascii: bool) -> None:
-    """T42: one odd line never stops the others."""
+def test_any_line_with_a_custom_id_gets_a_status(fields: dict[str, Any], ensure_ascii: bool) -> None:
+    """One odd line never stops the others."""
     line = json.dumps(fields, ensure_ascii=ensure_ascii).encode()
     assert id_of(line) == fields["custom_id"]
     row = read_row(line)
@@ -302,7 +306,7 @@ ABSENT: list[tuple[str, RowStatus]] = [
 
 
 @pytest.mark.parametrize(("batch_status", "status"), ABSENT, ids=[batch_status for batch_status, _ in ABSENT])
-def test_a_row_in_no_file_is_told_by_how_its_batch_ended(batch_status: str, status: RowStatus) -> None:
+def test_the_status_of_a_row_in_no_file_follows_the_status_of_its_batch(batch_status: str, status: RowStatus) -> None:
     assert absent_row("a", batch_status) == Row(
         custom_id="a",
         status=status,
@@ -312,6 +316,6 @@ def test_a_row_in_no_file_is_told_by_how_its_batch_ended(batch_status: str, stat
 
 
 @pytest.mark.parametrize("code", [0, True, False, ""])
-def test_a_code_that_says_nothing_leaves_the_word_to_the_type(code: object) -> None:
+def test_the_type_of_an_error_replaces_an_empty_code(code: object) -> None:
     line = json.dumps({"custom_id": "a", "error": {"code": code, "type": "server_error"}}).encode()
     assert read_row(line).error_code == "server_error"

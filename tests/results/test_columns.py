@@ -1,4 +1,4 @@
-"""A table's columns find their way back to its rows."""
+"""The columns of the input are joined to the results."""
 
 import json
 from collections.abc import Iterator
@@ -27,17 +27,17 @@ ROWS = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": 
 
 
 def columns_of(source: ColumnSource, custom_id: str, *sent: Any) -> dict[str, Any]:
-    """The columns of a request's row as results name them."""
+    """The columns of the row of a request, as results name them."""
     return renamed(source.row_of(custom_id, *sent))
 
 
-def test_rows_are_found_by_their_place() -> None:
+def test_rows_without_a_key_are_found_by_their_place() -> None:
     source = ColumnSource(ROWS, None)
     assert [columns_of(source, f"row-0000000{number}") for number in (1, 2, 3)] == ROWS
 
 
 def test_rows_are_found_by_their_key() -> None:
-    """T43: joined by name, never by position."""
+    """Joined by name, never by position."""
     source = ColumnSource(ROWS, "id")
     assert columns_of(source, "a") == ROWS[0]
     assert columns_of(source, "c") == ROWS[2]
@@ -49,14 +49,13 @@ def test_a_numeric_key_is_found_by_its_text() -> None:
 
 @pytest.mark.parametrize("key_column", ["id", ["id"], ("id", "part")])
 @pytest.mark.parametrize("keys", [("a", "b"), ("a key that is sent under another name", "客户"), (1.5, 10**30)])
-def test_rows_are_found_by_the_name_that_was_made_from_their_key(keys: tuple[Any, Any], key_column: Any) -> None:
-    """T43."""
+def test_rows_are_found_by_the_id_that_their_key_becomes(keys: tuple[Any, Any], key_column: Any) -> None:
     rows = [{"id": keys[0], "part": 1}, {"id": keys[1], "part": 2}]
     source = ColumnSource(rows, key_column)
     assert columns_of(source, custom_id_of(rows[1], 2, key_column)) == rows[1]
 
 
-def test_the_table_is_read_no_further_than_asked() -> None:
+def test_the_input_is_read_no_further_than_needed() -> None:
     read = []
 
     def rows() -> Iterator[dict[str, str]]:
@@ -70,17 +69,17 @@ def test_the_table_is_read_no_further_than_asked() -> None:
     assert read == ["a", "b"]
 
 
-def test_every_field_of_a_result_is_guarded() -> None:
+def test_every_field_of_the_contract_is_a_field_of_a_result() -> None:
     assert set(CONTRACT) <= set(RESULT_FIELDS)
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_a_column_does_not_hide_a_field_of_the_result(name: str) -> None:
+def test_a_column_with_the_name_of_a_result_field_gets_a_prefix(name: str) -> None:
     source = ColumnSource([{"key": "k", name: "mine"}], "key")
     assert columns_of(source, "k") == {"key": "k", f"input_{name}": "mine"}
 
 
-def test_a_column_of_another_name_keeps_it() -> None:
+def test_a_column_with_another_name_keeps_its_name() -> None:
     source = ColumnSource([{"key": "k", "Status": 1, "input_x": 2}], "key")
     assert columns_of(source, "k") == {"key": "k", "Status": 1, "input_x": 2}
 
@@ -95,7 +94,7 @@ def test_a_column_of_another_name_keeps_it() -> None:
         pytest.param([{"custom_id": 7, **REQUEST}], "7", id="request with a number as its id"),
     ],
 )
-def test_what_is_no_table_row_has_no_columns(values: list[object], custom_id: str) -> None:
+def test_an_element_that_is_not_a_row_of_a_table_has_no_columns(values: list[object], custom_id: str) -> None:
     assert columns_of(ColumnSource(values, None), custom_id) == {}
 
 
@@ -129,7 +128,7 @@ def test_a_table_with_the_columns_custom_id_and_body_keeps_them() -> None:
         ),
     ],
 )
-def test_a_column_that_gives_way_takes_no_others_name(row: dict[str, int], columns: dict[str, int]) -> None:
+def test_a_column_with_a_prefix_does_not_take_the_name_of_another(row: dict[str, int], columns: dict[str, int]) -> None:
     assert columns_of(ColumnSource([row], None), "row-00000001") == columns
 
 
@@ -144,69 +143,73 @@ def test_no_value_of_a_row_is_lost(row: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["image", "status"])
-def test_a_column_of_bytes_is_not_repeated_with_the_answer(name: str) -> None:
+def test_a_column_of_bytes_is_not_in_the_results(name: str) -> None:
     source = ColumnSource([{"id": "a", name: b"GIF8", "text": "x"}], "id")
     assert columns_of(source, "a") == {"id": "a", "text": "x"}
 
 
-def test_a_row_without_a_key_was_never_sent_and_is_passed_over() -> None:
+def test_a_row_without_a_key_is_passed_over() -> None:
     assert columns_of(ColumnSource([{"id": None}, "text", {"id": "b"}], "id"), "b") == {"id": "b"}
 
 
-class TestAnotherTableIsRefused:
-    def assert_refused(self, source: ColumnSource, custom_id: str) -> None:
-        with pytest.raises(KimiInputError, match="The batch has a request '.*' that the given input has not"):
-            columns_of(source, custom_id)
-
-    def test_one_that_lacks_the_row(self) -> None:
-        self.assert_refused(ColumnSource(ROWS, "id"), "d")
-
-    def test_one_that_is_empty(self) -> None:
-        self.assert_refused(ColumnSource([], None), "row-00000001")
-
-    def test_one_in_another_order(self) -> None:
-        source = ColumnSource(ROWS, "id")
-        columns_of(source, "b")
-        self.assert_refused(source, "a")
-
-    def test_one_of_requests_that_have_other_names(self) -> None:
-        self.assert_refused(ColumnSource([{"custom_id": "k", **REQUEST}], None), "row-00000002")
-
-    def test_one_named_by_another_column(self) -> None:
-        self.assert_refused(ColumnSource(ROWS, "text"), "a")
-
-    def test_with_a_short_message(self) -> None:
-        with pytest.raises(KimiInputError) as caught:
-            columns_of(ColumnSource([], None), "x" * 500)
-        assert f"{'x' * 80!r}" in str(caught.value)
-        assert "x" * 81 not in str(caught.value)
-        assert "nothing was landed" in str(caught.value)
+def assert_refused(source: ColumnSource, custom_id: str) -> None:
+    with pytest.raises(KimiInputError, match="The input has no row for request '.*' of the batch"):
+        columns_of(source, custom_id)
 
 
-def test_bytes_and_lists_of_bytes_are_no_columns_of_a_result() -> None:
+def test_an_input_without_the_row_is_refused() -> None:
+    assert_refused(ColumnSource(ROWS, "id"), "d")
+
+
+def test_an_empty_input_is_refused() -> None:
+    assert_refused(ColumnSource([], None), "row-00000001")
+
+
+def test_an_input_in_another_order_is_refused() -> None:
+    source = ColumnSource(ROWS, "id")
+    columns_of(source, "b")
+    assert_refused(source, "a")
+
+
+def test_an_input_of_requests_with_other_ids_is_refused() -> None:
+    assert_refused(ColumnSource([{"custom_id": "k", **REQUEST}], None), "row-00000002")
+
+
+def test_an_input_with_another_key_column_is_refused() -> None:
+    assert_refused(ColumnSource(ROWS, "text"), "a")
+
+
+def test_the_refusal_of_an_input_cuts_a_long_id() -> None:
+    with pytest.raises(KimiInputError) as caught:
+        columns_of(ColumnSource([], None), "x" * 500)
+    assert f"{'x' * 80!r}" in str(caught.value)
+    assert "x" * 81 not in str(caught.value)
+    assert "Nothing was landed" in str(caught.value)
+
+
+def test_bytes_and_lists_of_bytes_are_not_in_the_results() -> None:
     assert renamed({"id": 1, "photo": b"GIF8", "photos": [b"GIF8"], "tags": ["a"]}) == {"id": 1, "tags": ["a"]}
 
 
-class TestARowWhoseTextHasChangedSince:
-    """Its answer belongs to the earlier text."""
+def sent_line(text: str) -> bytes:
+    return Recipe("m", prompt="On {text}!").way.line({"text": text}, "a")
 
-    @staticmethod
-    def sent(text: str) -> bytes:
-        return Recipe("m", prompt="On {text}!").way.line({"text": text}, "a")
 
-    @pytest.mark.parametrize("now", ["new", "old and more", "OLD", "<old>"])
-    def test_is_refused_by_name(self, now: str) -> None:
-        source = ColumnSource([{"id": "a", "text": now}], "id")
-        with pytest.raises(KimiInputError, match=r"^The row 'a' of the given input has another text in column 'text'"):
-            columns_of(source, "a", self.sent("old"), ["text"])
+@pytest.mark.parametrize("now", ["new", "old and more", "OLD", "<old>"])
+def test_a_row_whose_text_has_changed_since_it_was_sent_is_refused(now: str) -> None:
+    source = ColumnSource([{"id": "a", "text": now}], "id")
+    with pytest.raises(KimiInputError, match=r"^Row 'a' of the input has changed: column 'text' no longer holds"):
+        columns_of(source, "a", sent_line("old"), ["text"])
 
-    @given(text=st.text(st.characters(codec="utf-8")).filter(str.strip))
-    def test_is_told_from_one_that_has_not(self, text: str) -> None:
-        row = {"id": "a", "text": text}
-        for line in (self.sent(text), json.dumps(json.loads(self.sent(text))).encode()):
-            assert columns_of(ColumnSource([row], "id"), "a", line, ["text"]) == row
 
-    @pytest.mark.parametrize("value", [7, None, 1.5], ids=str)
-    def test_is_not_known_where_it_is_no_text(self, value: object) -> None:
-        row = {"id": "a", "text": value}
-        assert columns_of(ColumnSource([row], "id"), "a", self.sent("old"), ["text", "gone"]) == row
+@given(text=st.text(st.characters(codec="utf-8")).filter(str.strip))
+def test_a_row_whose_text_has_not_changed_is_accepted(text: str) -> None:
+    row = {"id": "a", "text": text}
+    for line in (sent_line(text), json.dumps(json.loads(sent_line(text))).encode()):
+        assert columns_of(ColumnSource([row], "id"), "a", line, ["text"]) == row
+
+
+@pytest.mark.parametrize("value", [7, None, 1.5], ids=str)
+def test_a_changed_value_that_is_not_text_is_not_noticed(value: object) -> None:
+    row = {"id": "a", "text": value}
+    assert columns_of(ColumnSource([row], "id"), "a", sent_line("old"), ["text", "gone"]) == row

@@ -19,89 +19,91 @@ def amount(usage: Usage, model: str = "kimi-k2.6", region: str = "cn") -> Any:
     return None if cost is None else cost["amount"]
 
 
-class TestCost:
-    @pytest.mark.parametrize(
-        ("usage", "yuan"),
-        [
-            pytest.param(Usage(prompt_tokens=1_000_000), 3.90, id="input"),
-            pytest.param(Usage(prompt_tokens=1_000_000, cached_tokens=1_000_000), 0.66, id="cached input"),
-            pytest.param(Usage(completion_tokens=1_000_000), 16.20, id="output"),
-            pytest.param(Usage(completion_tokens=1_000_000, reasoning_tokens=1_000_000), 16.20, id="reasoning"),
-            pytest.param(Usage(30, 16, 69, 3), (14 * 3.90 + 16 * 0.66 + 69 * 16.20) / 1e6, id="all of them"),
-            pytest.param(Usage(), 0.0, id="nothing"),
-            pytest.param(Usage(cached_tokens=10), 0.66e-5, id="more cached than read"),
-        ],
-    )
-    def test_is_tokens_times_the_batch_price(self, usage: Usage, yuan: float) -> None:
-        """T49: 60 % of the standard price, not half."""
-        assert amount(usage) == pytest.approx(yuan)
-
-    def test_is_in_the_currency_of_the_region(self) -> None:
-        cost = cost_of({"kimi-k2.6": Usage(prompt_tokens=1_000_000)}, PRICE_LISTS["intl"])
-        assert cost == {"currency": "USD", "amount": 0.57, "price_list_date": "2026-09-01"}
-
-    @given(rows=st.lists(st.tuples(*[st.integers(0, 10**6)] * 3)))
-    def test_is_the_same_however_the_rows_are_grouped(self, rows: list[tuple[int, int, int]]) -> None:
-        total = Usage()
-        for row in rows:
-            total.add(Usage(*row))
-        alone = sum(amount(Usage(*row)) for row in rows)
-        uncached = [row for row in rows if row[0] >= row[1]]
-        if uncached == rows:
-            assert amount(total) == pytest.approx(alone)
-
-    def test_of_several_models_is_their_sum(self) -> None:
-        usage: dict[str | None, Usage] = {"kimi-k2.6": Usage(100), "kimi-k2.5": Usage(100)}
-        cost = cost_of(usage, PRICE_LISTS["cn"])
-        assert cost is not None
-        assert cost["amount"] == pytest.approx((3.90 + 2.40) / 1e4)
+@pytest.mark.parametrize(
+    ("usage", "yuan"),
+    [
+        pytest.param(Usage(prompt_tokens=1_000_000), 3.90, id="input"),
+        pytest.param(Usage(prompt_tokens=1_000_000, cached_tokens=1_000_000), 0.66, id="cached input"),
+        pytest.param(Usage(completion_tokens=1_000_000), 16.20, id="output"),
+        pytest.param(Usage(completion_tokens=1_000_000, reasoning_tokens=1_000_000), 16.20, id="reasoning"),
+        pytest.param(Usage(30, 16, 69, 3), (14 * 3.90 + 16 * 0.66 + 69 * 16.20) / 1e6, id="all of them"),
+        pytest.param(Usage(), 0.0, id="nothing"),
+        pytest.param(Usage(cached_tokens=10), 0.66e-5, id="more cached than read"),
+    ],
+)
+def test_the_cost_is_tokens_times_the_batch_price(usage: Usage, yuan: float) -> None:
+    """60 % of the standard price, not half."""
+    assert amount(usage) == pytest.approx(yuan)
 
 
-class TestAPriceThatIsNotKnown:
-    """T49: makes the cost unknown, never nothing."""
-
-    @pytest.mark.parametrize("model", ["kimi-k3", "kimi-k2.6-0901", "", "KIMI-K2.6"])
-    def test_of_a_model(self, model: str) -> None:
-        assert amount(Usage(1, 0, 1), model) is None
-        assert amount(Usage(), model) is None
-
-    def test_of_cached_tokens(self) -> None:
-        assert amount(Usage(10, 0, 1), "kimi-k2.5") == pytest.approx(36.6e-6)
-        assert amount(Usage(10, 1, 1), "kimi-k2.5") is None
-
-    def test_of_one_model_among_others(self) -> None:
-        usage: dict[str | None, Usage] = {"kimi-k2.6": Usage(100), "kimi-k3": Usage(1)}
-        assert cost_of(usage, PRICE_LISTS["cn"]) is None
-
-    def test_because_no_model_is_known(self) -> None:
-        assert cost_of({None: Usage(1)}, PRICE_LISTS["cn"]) is None
-        assert cost_of({None: Usage()}, PRICE_LISTS["cn"]) is None
-        assert cost_of({}, PRICE_LISTS["cn"]) is None
+def test_the_cost_is_in_the_currency_of_the_region() -> None:
+    cost = cost_of({"kimi-k2.6": Usage(prompt_tokens=1_000_000)}, PRICE_LISTS["intl"])
+    assert cost == {"currency": "USD", "amount": 0.57, "price_list_date": "2026-09-01"}
 
 
-class TestAPriceListOfOnesOwn:
-    def test_replaces_the_published_one(self) -> None:
-        prices = read_price_list(OWN, "intl")
-        assert cost_of({"kimi-k9": Usage(1_000_000, 500_000, 1_000_000)}, prices) == {
-            "currency": "CNY",
-            "amount": 9.25,
-            "price_list_date": "2026-11-01",
-        }
-        assert cost_of({"kimi-k2.6": Usage(1)}, prices) is None
+@given(rows=st.lists(st.tuples(*[st.integers(0, 10**6)] * 3)))
+def test_the_cost_does_not_depend_on_how_rows_are_grouped(rows: list[tuple[int, int, int]]) -> None:
+    total = Usage()
+    for row in rows:
+        total.add(Usage(*row))
+    alone = sum(amount(Usage(*row)) for row in rows)
+    uncached = [row for row in rows if row[0] >= row[1]]
+    if uncached == rows:
+        assert amount(total) == pytest.approx(alone)
 
-    @pytest.mark.parametrize(
-        "given",
-        [
-            pytest.param({}, id="empty"),
-            pytest.param({**OWN, "models": {"kimi-k9": 3.9}}, id="one number"),
-            pytest.param({**OWN, "models": {"kimi-k9": {"input": "dear", "output": 1}}}, id="no number"),
-            pytest.param({**OWN, "models": {"kimi-k9": {"input": 1, "output": 1, "hit": 1}}}, id="unknown kind"),
-            pytest.param([], id="a list"),
-        ],
-    )
-    def test_that_is_none_is_refused(self, given: Any) -> None:
-        with pytest.raises(KimiInputError, match="Nothing was landed, and no batch is touched"):
-            read_price_list(given, "cn")
+
+def test_the_cost_of_several_models_is_their_sum() -> None:
+    usage: dict[str | None, Usage] = {"kimi-k2.6": Usage(100), "kimi-k2.5": Usage(100)}
+    cost = cost_of(usage, PRICE_LISTS["cn"])
+    assert cost is not None
+    assert cost["amount"] == pytest.approx((3.90 + 2.40) / 1e4)
+
+
+@pytest.mark.parametrize("model", ["kimi-k3", "kimi-k2.6-0901", "", "KIMI-K2.6"])
+def test_the_cost_is_unknown_without_a_price_of_the_model(model: str) -> None:
+    assert amount(Usage(1, 0, 1), model) is None
+    assert amount(Usage(), model) is None
+
+
+def test_the_cost_is_unknown_without_a_price_of_cached_tokens() -> None:
+    assert amount(Usage(10, 0, 1), "kimi-k2.5") == pytest.approx(36.6e-6)
+    assert amount(Usage(10, 1, 1), "kimi-k2.5") is None
+
+
+def test_the_cost_is_unknown_without_a_price_of_one_of_the_models() -> None:
+    usage: dict[str | None, Usage] = {"kimi-k2.6": Usage(100), "kimi-k3": Usage(1)}
+    assert cost_of(usage, PRICE_LISTS["cn"]) is None
+
+
+def test_the_cost_is_unknown_without_a_model() -> None:
+    assert cost_of({None: Usage(1)}, PRICE_LISTS["cn"]) is None
+    assert cost_of({None: Usage()}, PRICE_LISTS["cn"]) is None
+    assert cost_of({}, PRICE_LISTS["cn"]) is None
+
+
+def test_a_price_list_of_the_user_replaces_the_published_one() -> None:
+    prices = read_price_list(OWN, "intl")
+    assert cost_of({"kimi-k9": Usage(1_000_000, 500_000, 1_000_000)}, prices) == {
+        "currency": "CNY",
+        "amount": 9.25,
+        "price_list_date": "2026-11-01",
+    }
+    assert cost_of({"kimi-k2.6": Usage(1)}, prices) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({}, id="empty"),
+        pytest.param({**OWN, "models": {"kimi-k9": 3.9}}, id="one number"),
+        pytest.param({**OWN, "models": {"kimi-k9": {"input": "dear", "output": 1}}}, id="not a number"),
+        pytest.param({**OWN, "models": {"kimi-k9": {"input": 1, "output": 1, "hit": 1}}}, id="unknown kind"),
+        pytest.param([], id="a list"),
+    ],
+)
+def test_a_value_that_is_not_a_price_list_is_refused(given: Any) -> None:
+    with pytest.raises(KimiInputError, match="is not a price list: .* Nothing was landed"):
+        read_price_list(given, "cn")
 
 
 @pytest.mark.parametrize(
@@ -115,5 +117,7 @@ class TestAPriceListOfOnesOwn:
         ({"host": "https://api.moonshot.ai/v1", "region": "cn"}, "intl"),
     ],
 )
-def test_prices_are_those_of_the_host_or_else_of_the_connections_region(settings: dict[str, Any], region: str) -> None:
+def test_prices_are_those_of_the_host_or_else_of_the_region_of_the_connection(
+    settings: dict[str, Any], region: str
+) -> None:
     assert make_settings(**settings).billing_region == region

@@ -38,97 +38,96 @@ def as_parquet(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
     return read
 
 
-class TestCsv:
-    @pytest.mark.parametrize(
-        ("value", "cell"),
-        [
-            (None, ""),
-            (True, "true"),
-            (12, "12"),
-            (-1.5, "-1.5"),
-            ('a,b\n"c"\r\nd', 'a,b\n"c"\r\nd'),
-            ("很好\u2028x", "很好\u2028x"),
-            ({"a": [1]}, '{"a": [1]}'),
-            ("=1+1", "'=1+1"),
-            ("+cmd", "'+cmd"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("-2+3", "'-2+3"),
-            ("\t=1", "'\t=1"),
-            ("\n=1", "'\n=1"),
-            ("＝1+1", "'＝1+1"),
-            ("＠SUM", "'＠SUM"),
-            ("-2", "-2"),
-            ("+1.50", "+1.50"),
-            (["=1"], '["=1"]'),
-        ],
-    )
-    def test_cell_says_what_the_value_is_and_is_no_formula(self, value: Any, cell: str, tmp_path: Path) -> None:
-        assert as_csv(tmp_path, [{"content": value}])[0]["content"] == cell
-
-    def test_name_of_a_column_is_no_formula(self, tmp_path: Path) -> None:
-        assert "'=1" in as_csv(tmp_path, [{"=1": "a"}])[0]
-
-    @given(rows=ROWS)
-    def test_has_a_row_for_every_row(
-        self, rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
-        read = as_csv(tmp_path_factory.getbasetemp(), rows)
-        assert [row["custom_id"] for row in read] == [str(at) for at in range(len(rows))]
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (None, ""),
+        (True, "true"),
+        (12, "12"),
+        (-1.5, "-1.5"),
+        ('a,b\n"c"\r\nd', 'a,b\n"c"\r\nd'),
+        ("很好\u2028x", "很好\u2028x"),
+        ({"a": [1]}, '{"a": [1]}'),
+        ("=1+1", "'=1+1"),
+        ("+cmd", "'+cmd"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-2+3", "'-2+3"),
+        ("\t=1", "'\t=1"),
+        ("\n=1", "'\n=1"),
+        ("＝1+1", "'＝1+1"),
+        ("＠SUM", "'＠SUM"),
+        ("-2", "-2"),
+        ("+1.50", "+1.50"),
+        (["=1"], '["=1"]'),
+    ],
+)
+def test_a_csv_cell_shows_its_value_and_is_never_a_formula(value: Any, cell: str, tmp_path: Path) -> None:
+    assert as_csv(tmp_path, [{"content": value}])[0]["content"] == cell
 
 
-class TestParquet:
-    @pytest.mark.parametrize(
-        ("values", "type_", "read"),
-        [
-            ([1, None, 3], "int64", [1, None, 3]),
-            ([1, 2.5], "double", [1.0, 2.5]),
-            ([True, False], "bool", [True, False]),
-            (["a", None], "string", ["a", None]),
-            ([None, None], "string", [None, None]),
-            (["a", 1, None, [1]], "string", ["a", "1", None, "[1]"]),
-            ([2**64, 1], "string", [str(2**64), "1"]),
-            ([2**60 + 1, 1], "int64", [2**60 + 1, 1]),
-            ([2**60 + 1, 0.5], "string", [str(2**60 + 1), "0.5"]),
-            ([True, 1], "string", ["true", "1"]),
-        ],
-    )
-    def test_column_has_the_type_of_what_it_holds(
-        self, values: list[Any], type_: str, read: list[Any], tmp_path: Path
-    ) -> None:
-        rows = as_parquet(tmp_path, [{"column": value} for value in values])
-        assert [row["column"] for row in rows] == read
-        assert str(parquet.read_schema(tmp_path / "results.parquet").field("column").type) == type_
+def test_the_name_of_a_csv_column_is_never_a_formula(tmp_path: Path) -> None:
+    assert "'=1" in as_csv(tmp_path, [{"=1": "a"}])[0]
 
-    def test_long_rows_are_written_in_small_groups(self, tmp_path: Path) -> None:
-        """T51: a group of rows is in memory, so it may not grow with their length."""
-        rows = [{"content": "x" * (BYTES_AT_ONCE // 3)} for _ in range(12)]
-        assert len(as_parquet(tmp_path, rows)) == 12
-        groups = parquet.read_metadata(tmp_path / "results.parquet")
-        assert max(groups.row_group(at).num_rows for at in range(groups.num_row_groups)) <= 4
 
-    def test_types_of_the_results_own_columns_do_not_depend_on_what_is_in_them(self, tmp_path: Path) -> None:
-        written(tmp_path, [{}], "parquet")
-        types = {field.name: str(field.type) for field in parquet.read_schema(tmp_path / "results.parquet")}
-        assert types["content"] == types["error_code"] == types["model"] == "string"
-        assert types["prompt_tokens"] == types["round"] == "int64"
+@given(rows=ROWS)
+def test_a_csv_file_has_every_row(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    read = as_csv(tmp_path_factory.getbasetemp(), rows)
+    assert [row["custom_id"] for row in read] == [str(at) for at in range(len(rows))]
 
-    @given(rows=ROWS)
-    def test_has_a_row_for_every_row(
-        self, rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
-        read = as_parquet(tmp_path_factory.getbasetemp(), rows)
-        assert [row["custom_id"] for row in read] == [str(at) for at in range(len(rows))]
+
+@pytest.mark.parametrize(
+    ("values", "type_", "read"),
+    [
+        ([1, None, 3], "int64", [1, None, 3]),
+        ([1, 2.5], "double", [1.0, 2.5]),
+        ([True, False], "bool", [True, False]),
+        (["a", None], "string", ["a", None]),
+        ([None, None], "string", [None, None]),
+        (["a", 1, None, [1]], "string", ["a", "1", None, "[1]"]),
+        ([2**64, 1], "string", [str(2**64), "1"]),
+        ([2**60 + 1, 1], "int64", [2**60 + 1, 1]),
+        ([2**60 + 1, 0.5], "string", [str(2**60 + 1), "0.5"]),
+        ([True, 1], "string", ["true", "1"]),
+    ],
+)
+def test_a_parquet_column_has_the_type_of_its_values(
+    values: list[Any], type_: str, read: list[Any], tmp_path: Path
+) -> None:
+    rows = as_parquet(tmp_path, [{"column": value} for value in values])
+    assert [row["column"] for row in rows] == read
+    assert str(parquet.read_schema(tmp_path / "results.parquet").field("column").type) == type_
+
+
+def test_long_rows_are_written_to_parquet_in_small_groups(tmp_path: Path) -> None:
+    """A group of rows is in memory, so it may not grow with their length."""
+    rows = [{"content": "x" * (BYTES_AT_ONCE // 3)} for _ in range(12)]
+    assert len(as_parquet(tmp_path, rows)) == 12
+    groups = parquet.read_metadata(tmp_path / "results.parquet")
+    assert max(groups.row_group(at).num_rows for at in range(groups.num_row_groups)) <= 4
+
+
+def test_parquet_types_of_result_fields_do_not_depend_on_their_values(tmp_path: Path) -> None:
+    written(tmp_path, [{}], "parquet")
+    types = {field.name: str(field.type) for field in parquet.read_schema(tmp_path / "results.parquet")}
+    assert types["content"] == types["error_code"] == types["model"] == "string"
+    assert types["prompt_tokens"] == types["round"] == "int64"
+
+
+@given(rows=ROWS)
+def test_a_parquet_file_has_every_row(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    read = as_parquet(tmp_path_factory.getbasetemp(), rows)
+    assert [row["custom_id"] for row in read] == [str(at) for at in range(len(rows))]
 
 
 @pytest.mark.parametrize("output_format", ["csv", "parquet"])
-def test_the_tables_own_columns_stand_behind_the_name(output_format: OutputFormat, tmp_path: Path) -> None:
+def test_columns_of_the_input_come_after_the_custom_id(output_format: OutputFormat, tmp_path: Path) -> None:
     rows = [{"b": 1}, {"a": 2, "b": 3}]
     read = as_csv(tmp_path, rows) if output_format == "csv" else as_parquet(tmp_path, rows)
     assert list(read[0]) == ["custom_id", "b", "a", *FIELDS[1:]]
 
 
 @pytest.mark.parametrize("output_format", ["csv", "parquet"])
-def test_no_rows_are_a_table_with_columns(output_format: OutputFormat, tmp_path: Path) -> None:
+def test_a_result_without_rows_is_a_table_with_columns(output_format: OutputFormat, tmp_path: Path) -> None:
     path = written(tmp_path, [], output_format)
     names = path.read_text().strip().split(",") if output_format == "csv" else parquet.read_schema(path).names
     assert names == list(FIELDS)

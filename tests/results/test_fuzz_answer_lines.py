@@ -1,4 +1,4 @@
-"""T42: whatever bytes a result file holds, reading it raises nothing, and no row that is there is lost."""
+"""Whatever bytes a result file holds, reading it raises nothing, and no row that is there is lost."""
 
 import json
 from typing import Any
@@ -43,7 +43,7 @@ LINE = sometimes(response=RESPONSE, error=ERROR).map(lambda line: {**line, "cust
 
 @given(line=LINE)
 @settings(max_examples=500)
-def test_a_line_read_in_one_go_is_judged_as_one_that_is_looked_at_closely(line: dict[str, Any]) -> None:
+def test_the_fast_reader_and_the_lenient_reader_agree(line: dict[str, Any]) -> None:
     """What is no JSON for strict readers, beside the answer, keeps a line from being read in one go."""
     usual = json.dumps(line).encode()
     closely = usual[:-1] + b',"odd":NaN}'
@@ -51,7 +51,7 @@ def test_a_line_read_in_one_go_is_judged_as_one_that_is_looked_at_closely(line: 
 
 
 @given(line=LINE, escaped=st.booleans())
-def test_every_line_that_names_a_row_gives_it_an_honest_status(line: dict[str, Any], escaped: bool) -> None:
+def test_every_line_with_a_custom_id_gets_a_status_and_a_code(line: dict[str, Any], escaped: bool) -> None:
     text = json.dumps(line, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
     row = read_row(text)
     assert (row.custom_id, id_of(text)) == ("a", "a")
@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     data=st.data(),
 )
 @settings(max_examples=400)
-def test_no_broken_line_costs_another_row(
+def test_broken_lines_do_not_affect_other_rows(
     lines: list[bytes], ids: list[str], ending: bytes, last: bool, data: st.DataObject, folder: Any
 ) -> None:
     whole = {one: output_line(one, body=answer_body(f"to {one}")) for one in ids}
@@ -105,7 +105,7 @@ def test_no_broken_line_costs_another_row(
 
 
 @given(content=st.binary())
-def test_no_bytes_raise(content: bytes, folder: Any) -> None:
+def test_a_result_file_of_any_bytes_can_be_read(content: bytes, folder: Any) -> None:
     (folder / "any").write_bytes(content)
     with answer_files(folder / "any", folder / "any") as answers:
         for name in answers.left_ids():

@@ -19,7 +19,7 @@ def watched(lines: list[str], looked_at: list[int]) -> Callable[[int, str], bool
 
 
 @given(lines=st.lists(st.text(max_size=3)), wanted=st.lists(st.text(max_size=3)))
-def test_each_id_has_the_place_of_its_first_line_once(lines: list[str], wanted: list[str]) -> None:
+def test_each_id_has_the_place_of_its_first_line_and_is_taken_once(lines: list[str], wanted: list[str]) -> None:
     looked_at: list[int] = []
     index = LineIndex(len(lines), watched(lines, looked_at))
     first: dict[str, int] = {}
@@ -33,7 +33,7 @@ def test_each_id_has_the_place_of_its_first_line_once(lines: list[str], wanted: 
     assert list(index.left()) == sorted(first.values())
 
 
-def test_another_line_may_take_the_place_of_the_first() -> None:
+def test_the_place_of_an_id_can_be_moved() -> None:
     looked_at: list[int] = []
     index = LineIndex(3, watched(["a", "b", "a"], looked_at))
     for place, custom_id in enumerate("ab"):
@@ -55,7 +55,7 @@ class _AllAlike(str):
         return str.__eq__(self, str(other))
 
 
-def test_ids_of_one_hash_are_told_apart() -> None:
+def test_ids_with_the_same_hash_are_told_apart() -> None:
     lines = [_AllAlike(number) for number in range(50)]
     looked_at: list[int] = []
     index = LineIndex(len(lines), watched([str(line) for line in lines], looked_at))
@@ -64,7 +64,7 @@ def test_ids_of_one_hash_are_told_apart() -> None:
     assert [(index.take(custom_id), looked_at[-1]) for custom_id in lines] == [(True, place) for place in range(50)]
 
 
-def test_a_place_may_be_nearly_as_far_as_a_terabyte() -> None:
+def test_a_place_may_be_up_to_a_terabyte() -> None:
     far = (1 << 40) - 2
     looked_at: list[int] = []
     index = LineIndex(1, lambda place, custom_id: not looked_at.append(place))  # type: ignore[func-returns-value]

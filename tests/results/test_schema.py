@@ -48,181 +48,199 @@ def schema(given: Any) -> AnswerSchema:
     return read
 
 
-class TestALabel:
-    @pytest.mark.parametrize(
-        "text",
-        [
-            *(
-                "positive",
-                " positive\n",
-                "Positive",
-                "POSITIVE.",
-                '"positive"',
-                "**positive**",
-                "`positive`",
-                "“positive”",
-            ),
-            *(
-                "```\npositive\n```",
-                "```text\nPositive\n```",
-                '{"label": "positive"}',
-                '```json\n{"a": "positive"}\n```',
-            ),
-            *("positive。", "'positive'!"),
-        ],
-    )
-    def test_is_known_however_it_is_dressed(self, text: str) -> None:
-        assert schema(LABELS).read(text) == "positive"
-
-    @pytest.mark.parametrize(
-        "text",
-        ["", "maybe", "positive or negative", "posit", "I think positive", '{"a": "positive", "b": 1}', "[]", "null"],
-    )
-    def test_that_is_none_of_them_is_refused(self, text: str) -> None:
-        with pytest.raises(SchemaMismatch, match="^the answer is none of the labels$"):
-            schema(LABELS).read(text)
-
-    def test_that_is_not_the_only_one_is_refused(self) -> None:
-        with pytest.raises(SchemaMismatch, match="several labels"):
-            schema(LABELS).read('Not {"label": "positive"} but {"label": "negative"}')
-
-    def test_that_differs_in_case_only_is_taken_as_written(self) -> None:
-        both = schema(["US", "us"])
-        assert (both.read("US"), both.read(" us ")) == ("US", "us")
-        with pytest.raises(SchemaMismatch):
-            both.read("Us")
-
-    @given(label=st.sampled_from(LABELS), around=st.text(alphabet=" \n\"'`*.", max_size=4))
-    def test_comes_back_as_it_was_listed(self, label: str, around: str) -> None:
-        assert schema(tuple(LABELS)).read(around + label + around) == label
-
-    @pytest.mark.parametrize("given", [[], [""], [" "], [1], ["a", None], ()])
-    def test_list_that_is_none_is_refused(self, given: Any) -> None:
-        with pytest.raises(ValueError, match="it lists the labels"):
-            read_schema(given)
-
-    def test_is_not_asked_for_by_a_schema(self) -> None:
-        assert schema(LABELS).response_format is None
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "positive",
+            " positive\n",
+            "Positive",
+            "POSITIVE.",
+            '"positive"',
+            "**positive**",
+            "`positive`",
+            "“positive”",
+        ),
+        *(
+            "```\npositive\n```",
+            "```text\nPositive\n```",
+            '{"label": "positive"}',
+            '```json\n{"a": "positive"}\n```',
+        ),
+        *("positive。", "'positive'!"),
+    ],
+)
+def test_a_label_is_recognized_in_case_and_punctuation_of_any_kind(text: str) -> None:
+    assert schema(LABELS).read(text) == "positive"
 
 
-class TestJson:
-    @pytest.mark.parametrize("given", [SCHEMA, Review], ids=["schema", "pydantic"])
-    @pytest.mark.parametrize(
-        "text",
-        [
-            pytest.param("{}", id="alone"),
-            pytest.param("\n {} \n", id="among blanks"),
-            pytest.param("```json\n{}\n```", id="fenced"),
-            pytest.param("Here it is:\n```\n{}\n```\nHope it helps {smile}", id="fenced among words"),
-            pytest.param("Sure! {} Anything else?", id="among words"),
-            pytest.param("{}{}", id="twice"),
-            pytest.param("{not json} [1] {}", id="behind other brackets"),
-            pytest.param('{"a" {"label": "negative"} "]"} {}', id="behind a broken one that holds another"),
-            pytest.param('{{"label": "odd"}} {}', id="behind one that does not fit"),
-        ],
-    )
-    def test_is_found_in_what_stands_around_it(self, given: Any, text: str) -> None:
-        text = text.replace("{{", "<").replace("}}", ">").replace("{}", json.dumps(VALUE))
-        assert schema(given).read(text.replace("<", "{").replace(">", "}")) == VALUE
-
-    @pytest.mark.parametrize(
-        ("text", "reason"),
-        [
-            ("", "the answer holds no JSON"),
-            ("positive", "the answer holds no JSON"),
-            ('{"label": "positive"', "the answer holds no JSON"),
-            ('{"a": [{"label": "positive"},]}', "the answer holds no JSON"),
-            ('{"a": {"label": "positive"}', "the answer holds no JSON"),
-            ('{"label": "positive", "label": "negative"}', "the answer holds no JSON"),
-            (
-                'Not {"label": "positive"}. Answer: {"label": "negative"}',
-                "the answer holds several values that fit, and they differ",
-            ),
-            ('{"label": "SECRET"}', "the answer breaks the rule properties/label/enum of output_schema"),
-            ('{"score": 1}', "the answer breaks the rule required of output_schema"),
-            ('{"label": "positive", "SECRET": 1}', "the answer breaks the rule additionalProperties of output_schema"),
-            ('"positive"', "the answer breaks the rule type of output_schema"),
-            ('{"label": "positive", "score": NaN}', "the answer holds no JSON"),
-            (
-                '{"label": "positive", "score": -1}',
-                "the answer breaks the rule properties/score/minimum of output_schema",
-            ),
-        ],
-    )
-    def test_that_does_not_fit_is_refused_by_its_rule(self, text: str, reason: str) -> None:
-        with pytest.raises(SchemaMismatch) as refused:
-            schema(SCHEMA).read(text)
-        assert str(refused.value) == reason
-
-    def test_of_a_model_that_nests_itself_is_never_an_inner_one(self) -> None:
-        with pytest.raises(SchemaMismatch, match="holds no JSON"):
-            schema(Nested).read('{"label": "ham", "evidence": [{"label": "spam"},]}')
-
-    @pytest.mark.parametrize("text", ['{"label": "x", "scores": {"SECRET": "no"}}', '{"label": "x", "SECRET": 1}'])
-    def test_a_key_that_the_answer_chose_is_not_repeated(self, text: str) -> None:
-        with pytest.raises(SchemaMismatch) as refused:
-            schema(Nested).read(text)
-        assert "SECRET" not in str(refused.value)
-
-    @pytest.mark.parametrize(
-        ("given", "text"),
-        [
-            ({"$ref": "#/nowhere"}, "{}"),
-            (Breaking, '{"a": 1}'),
-        ],
-    )
-    def test_a_check_that_breaks_makes_its_row_invalid(self, given: Any, text: str) -> None:
-        """T42: one odd answer does not end the landing of all."""
-        with pytest.raises(SchemaMismatch, match="raises"):
-            schema(given).read(text)
-
-    def test_that_does_not_fit_a_model_is_refused_by_its_field(self) -> None:
-        with pytest.raises(SchemaMismatch) as refused:
-            schema(Review).read('{"label": "SECRET"}')
-        assert str(refused.value) == "the answer does not fit Review: label: literal_error"
-
-    def test_may_be_an_array(self) -> None:
-        listed = schema({"type": "array", "items": {"type": "integer"}})
-        assert listed.read("The numbers: [1, 2]") == [1, 2]
-        assert listed.response_format is None, "the platform returns it unreliably"
-
-    def test_nested_without_end_is_refused(self) -> None:
-        with pytest.raises(SchemaMismatch):
-            schema(SCHEMA).read("[" * 100_000)
-
-    def test_is_not_looked_for_for_ever(self) -> None:
-        text = "{" * MAX_OPENINGS + json.dumps(VALUE)
-        with pytest.raises(SchemaMismatch):
-            schema(SCHEMA).read(text)
-
-    @given(text=st.text())
-    def test_whatever_was_said_it_fits_or_is_refused(self, text: str) -> None:
-        for given_schema in (LABELS, SCHEMA, Review):
-            with suppress(SchemaMismatch):
-                schema(given_schema).read(text)
-
-    @pytest.mark.parametrize(
-        ("given", "fault"),
-        [({"type": "nonsense"}, "no JSON Schema"), ("positive", "is a str"), (Review(label="positive"), "is a Review")],
-    )
-    def test_schema_that_is_none_is_refused(self, given: Any, fault: str) -> None:
-        with pytest.raises(ValueError, match=fault):
-            read_schema(given)
+@pytest.mark.parametrize(
+    "text",
+    ["", "maybe", "positive or negative", "posit", "I think positive", '{"a": "positive", "b": 1}', "[]", "null"],
+)
+def test_an_answer_that_is_none_of_the_labels_is_refused(text: str) -> None:
+    with pytest.raises(SchemaMismatch, match="^the answer is none of the labels$"):
+        schema(LABELS).read(text)
 
 
-class TestResponseFormat:
-    def test_asks_for_the_schema(self) -> None:
-        assert schema(SCHEMA).response_format == {
-            "type": "json_schema",
-            "json_schema": {"name": "Review_label", "strict": True, "schema": SCHEMA},
-        }
-
-    def test_asks_for_a_models_schema(self) -> None:
-        wanted = schema(Review).response_format
-        assert wanted is not None
-        assert wanted["json_schema"]["name"] == "Review"
-        assert wanted["json_schema"]["schema"]["properties"].keys() == {"label", "score"}
+def test_an_answer_with_several_labels_is_refused() -> None:
+    with pytest.raises(SchemaMismatch, match="several labels"):
+        schema(LABELS).read('Not {"label": "positive"} but {"label": "negative"}')
 
 
-def test_no_schema_is_none() -> None:
+def test_labels_that_differ_only_in_case_are_matched_exactly() -> None:
+    both = schema(["US", "us"])
+    assert (both.read("US"), both.read(" us ")) == ("US", "us")
+    with pytest.raises(SchemaMismatch):
+        both.read("Us")
+
+
+@given(label=st.sampled_from(LABELS), around=st.text(alphabet=" \n\"'`*.", max_size=4))
+def test_a_label_is_returned_as_it_was_listed(label: str, around: str) -> None:
+    assert schema(tuple(LABELS)).read(around + label + around) == label
+
+
+@pytest.mark.parametrize("given", [[], [""], [" "], [1], ["a", None], ()])
+def test_a_list_that_does_not_hold_labels_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match="it must be a list of labels"):
+        read_schema(given)
+
+
+def test_labels_have_no_response_format() -> None:
+    assert schema(LABELS).response_format is None
+
+
+@pytest.mark.parametrize("given", [SCHEMA, Review], ids=["schema", "pydantic"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{}", id="alone"),
+        pytest.param("\n {} \n", id="among blanks"),
+        pytest.param("```json\n{}\n```", id="fenced"),
+        pytest.param("Here it is:\n```\n{}\n```\nHope it helps {smile}", id="fenced among words"),
+        pytest.param("Sure! {} Anything else?", id="among words"),
+        pytest.param("{}{}", id="twice"),
+        pytest.param("{not json} [1] {}", id="behind other brackets"),
+        pytest.param('{"a" {"label": "negative"} "]"} {}', id="behind a broken one that holds another"),
+        pytest.param('{{"label": "odd"}} {}', id="behind one that does not fit"),
+    ],
+)
+def test_json_is_found_among_other_text(given: Any, text: str) -> None:
+    text = text.replace("{{", "<").replace("}}", ">").replace("{}", json.dumps(VALUE))
+    assert schema(given).read(text.replace("<", "{").replace(">", "}")) == VALUE
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the answer holds no JSON"),
+        ("positive", "the answer holds no JSON"),
+        ('{"label": "positive"', "the answer holds no JSON"),
+        ('{"a": [{"label": "positive"},]}', "the answer holds no JSON"),
+        ('{"a": {"label": "positive"}', "the answer holds no JSON"),
+        ('{"label": "positive", "label": "negative"}', "the answer holds no JSON"),
+        (
+            'Not {"label": "positive"}. Answer: {"label": "negative"}',
+            "the answer holds several values that fit, and they differ",
+        ),
+        ('{"label": "SECRET"}', "the answer breaks the rule properties/label/enum of output_schema"),
+        ('{"score": 1}', "the answer breaks the rule required of output_schema"),
+        ('{"label": "positive", "SECRET": 1}', "the answer breaks the rule additionalProperties of output_schema"),
+        ('"positive"', "the answer breaks the rule type of output_schema"),
+        ('{"label": "positive", "score": NaN}', "the answer holds no JSON"),
+        (
+            '{"label": "positive", "score": -1}',
+            "the answer breaks the rule properties/score/minimum of output_schema",
+        ),
+    ],
+)
+def test_json_that_does_not_fit_is_refused_with_the_rule(text: str, reason: str) -> None:
+    with pytest.raises(SchemaMismatch) as refused:
+        schema(SCHEMA).read(text)
+    assert str(refused.value) == reason
+
+
+def test_json_inside_a_broken_object_is_not_the_answer() -> None:
+    with pytest.raises(SchemaMismatch, match="holds no JSON"):
+        schema(Nested).read('{"label": "ham", "evidence": [{"label": "spam"},]}')
+
+
+@pytest.mark.parametrize("text", ['{"label": "x", "scores": {"SECRET": "no"}}', '{"label": "x", "SECRET": 1}'])
+def test_a_refusal_does_not_repeat_keys_of_the_answer(text: str) -> None:
+    with pytest.raises(SchemaMismatch) as refused:
+        schema(Nested).read(text)
+    assert "SECRET" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"$ref": "#/nowhere"}, "{}"),
+        (Breaking, '{"a": 1}'),
+    ],
+)
+def test_a_schema_that_raises_makes_the_row_invalid(given: Any, text: str) -> None:
+    """One odd answer does not end the landing of all."""
+    with pytest.raises(SchemaMismatch, match="raises"):
+        schema(given).read(text)
+
+
+def test_json_that_does_not_fit_a_model_is_refused_with_the_field() -> None:
+    with pytest.raises(SchemaMismatch) as refused:
+        schema(Review).read('{"label": "SECRET"}')
+    assert str(refused.value) == "the answer does not fit Review: label: literal_error"
+
+
+def test_json_may_be_an_array() -> None:
+    listed = schema({"type": "array", "items": {"type": "integer"}})
+    assert listed.read("The numbers: [1, 2]") == [1, 2]
+    assert listed.response_format is None, "the platform returns it unreliably"
+
+
+def test_json_that_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(SchemaMismatch):
+        schema(SCHEMA).read("[" * 100_000)
+
+
+def test_the_search_for_json_is_bounded() -> None:
+    text = "{" * MAX_OPENINGS + json.dumps(VALUE)
+    with pytest.raises(SchemaMismatch):
+        schema(SCHEMA).read(text)
+
+
+@given(text=st.text())
+def test_any_answer_fits_a_schema_or_is_refused(text: str) -> None:
+    for given_schema in (LABELS, SCHEMA, Review):
+        with suppress(SchemaMismatch):
+            schema(given_schema).read(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"type": "nonsense"}, "is not a JSON Schema"),
+        ("positive", "is a str"),
+        (Review(label="positive"), "is a Review"),
+    ],
+)
+def test_a_value_that_is_not_a_schema_is_refused(given: Any, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        read_schema(given)
+
+
+def test_a_json_schema_is_sent_as_response_format() -> None:
+    assert schema(SCHEMA).response_format == {
+        "type": "json_schema",
+        "json_schema": {"name": "Review_label", "strict": True, "schema": SCHEMA},
+    }
+
+
+def test_the_schema_of_a_model_is_sent_as_response_format() -> None:
+    wanted = schema(Review).response_format
+    assert wanted is not None
+    assert wanted["json_schema"]["name"] == "Review"
+    assert wanted["json_schema"]["schema"]["properties"].keys() == {"label", "score"}
+
+
+def test_no_schema_is_read_as_none() -> None:
     assert read_schema(None) is None

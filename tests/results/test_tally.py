@@ -1,4 +1,4 @@
-"""What a run of batches came to."""
+"""What a landed result adds up to."""
 
 import json
 
@@ -22,235 +22,241 @@ FILES = {
 }
 
 
-class TestTallyAddsUp:
-    def test_tokens_of_every_row_that_reports_them(self) -> None:
-        """T55: a row that was cut off is billed too."""
-        tally = Tally()
-        tally.add(
-            Row(
-                custom_id="a",
-                status="succeeded",
-                prompt_tokens=20,
-                cached_tokens=16,
-                completion_tokens=5,
-                reasoning_tokens=3,
-                model="kimi-k2.6",
-            )
+def test_the_tally_adds_the_tokens_of_every_row_that_reports_them() -> None:
+    """A row that was cut off is billed too."""
+    tally = Tally()
+    tally.add(
+        Row(
+            custom_id="a",
+            status="succeeded",
+            prompt_tokens=20,
+            cached_tokens=16,
+            completion_tokens=5,
+            reasoning_tokens=3,
+            model="kimi-k2.6",
         )
-        tally.add(Row(custom_id="b", status="truncated", prompt_tokens=10, completion_tokens=64, model="other"))
-        tally.add(Row(custom_id="c", status="failed"))
-        assert (tally.total_usage.prompt_tokens, tally.total_usage.cached_tokens) == (30, 16)
-        assert (tally.total_usage.completion_tokens, tally.total_usage.reasoning_tokens) == (69, 3)
-        assert tally.model == "kimi-k2.6"
-        assert (tally.total, tally.unusable) == (3, 2)
-
-    @given(statuses=st.lists(st.sampled_from(ROW_STATUSES)))
-    def test_counts_are_the_rows(self, statuses: list[RowStatus]) -> None:
-        """T36: rows decide, not the platform's counters."""
-        tally = Tally()
-        for status in statuses:
-            tally.add(Row(custom_id="a", status=status))
-        liar = make_batch("completed", request_counts=RequestCounts(1000, 1000, 0))
-        counts = build_manifest([liar], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()["counts"]
-        assert counts.pop("total") == len(statuses)
-        assert list(counts) == list(ROW_STATUSES)
-        assert sum(counts.values()) == len(statuses)
-        assert counts == {status: statuses.count(status) for status in ROW_STATUSES}
-
-    @pytest.mark.parametrize(
-        ("batch_status", "status"),
-        [("cancelled", "cancelled"), ("expired", "expired"), ("failed", "failed"), ("completed", "missing")],
     )
-    def test_rows_known_by_number_only_are_told_by_how_their_batch_ended(self, batch_status: str, status: str) -> None:
-        tally = tally_of(succeeded=1)
-        tally.add_unnamed(3, batch_status)
-        assert (tally.total, tally.unusable, tally.status) == (4, 3, "partial")
-        assert tally.summary() == f"4 rows: 1 succeeded, 3 {status}"
+    tally.add(Row(custom_id="b", status="truncated", prompt_tokens=10, completion_tokens=64, model="other"))
+    tally.add(Row(custom_id="c", status="failed"))
+    assert (tally.total_usage.prompt_tokens, tally.total_usage.cached_tokens) == (30, 16)
+    assert (tally.total_usage.completion_tokens, tally.total_usage.reasoning_tokens) == (69, 3)
+    assert tally.model == "kimi-k2.6"
+    assert (tally.total, tally.unusable) == (3, 2)
 
-    @pytest.mark.parametrize("rows", [0, -1, -3])
-    def test_a_number_that_is_none_adds_no_rows(self, rows: int) -> None:
-        tally = tally_of(succeeded=1, cancelled=2)
-        tally.add_unnamed(rows, "cancelled")
-        assert (tally.total, tally.unusable) == (3, 2)
-        assert tally.summary() == "3 rows: 1 succeeded, 2 cancelled"
 
-    @pytest.mark.parametrize(
-        ("counts", "status", "unusable"),
-        [
-            pytest.param({"succeeded": 2}, "completed", 0, id="all"),
-            pytest.param({"succeeded": 2, "missing": 1}, "partial", 1, id="not all"),
-            pytest.param({"failed": 2, "expired": 1}, "failed", 3, id="none"),
-            pytest.param({}, "failed", 0, id="no rows"),
-            *(
-                pytest.param({"succeeded": 1, status: 1}, "partial", 1, id=status)
-                for status in ROW_STATUSES
-                if status != "succeeded"
-            ),
-        ],
+@given(statuses=st.lists(st.sampled_from(ROW_STATUSES)))
+def test_the_tally_counts_rows_and_ignores_the_counts_of_the_platform(statuses: list[RowStatus]) -> None:
+    """Rows decide, not the platform's counters."""
+    tally = Tally()
+    for status in statuses:
+        tally.add(Row(custom_id="a", status=status))
+    liar = make_batch("completed", request_counts=RequestCounts(1000, 1000, 0))
+    counts = build_manifest([liar], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()["counts"]
+    assert counts.pop("total") == len(statuses)
+    assert list(counts) == list(ROW_STATUSES)
+    assert sum(counts.values()) == len(statuses)
+    assert counts == {status: statuses.count(status) for status in ROW_STATUSES}
+
+
+@pytest.mark.parametrize(
+    ("batch_status", "status"),
+    [("cancelled", "cancelled"), ("expired", "expired"), ("failed", "failed"), ("completed", "missing")],
+)
+def test_rows_without_known_ids_count_by_the_status_of_their_batch(batch_status: str, status: str) -> None:
+    tally = tally_of(succeeded=1)
+    tally.add_unnamed(3, batch_status)
+    assert (tally.total, tally.unusable, tally.status) == (4, 3, "partial")
+    assert tally.summary() == f"4 rows: 1 succeeded, 3 {status}"
+
+
+@pytest.mark.parametrize("rows", [0, -1, -3])
+def test_a_number_of_rows_below_one_adds_nothing(rows: int) -> None:
+    tally = tally_of(succeeded=1, cancelled=2)
+    tally.add_unnamed(rows, "cancelled")
+    assert (tally.total, tally.unusable) == (3, 2)
+    assert tally.summary() == "3 rows: 1 succeeded, 2 cancelled"
+
+
+@pytest.mark.parametrize(
+    ("counts", "status", "unusable"),
+    [
+        pytest.param({"succeeded": 2}, "completed", 0, id="all"),
+        pytest.param({"succeeded": 2, "missing": 1}, "partial", 1, id="not all"),
+        pytest.param({"failed": 2, "expired": 1}, "failed", 3, id="none"),
+        pytest.param({}, "failed", 0, id="no rows"),
+        *(
+            pytest.param({"succeeded": 1, status: 1}, "partial", 1, id=status)
+            for status in ROW_STATUSES
+            if status != "succeeded"
+        ),
+    ],
+)
+def test_the_status_of_a_result_follows_its_rows(counts: dict[str, int], status: str, unusable: int) -> None:
+    tally = tally_of(**counts)
+    assert (tally.status, tally.unusable) == (status, unusable)
+
+
+def test_the_summary_names_counts_in_the_order_of_the_manifest() -> None:
+    assert tally_of(missing=1, succeeded=1200).summary() == "1,201 rows: 1,200 succeeded, 1 missing"
+
+
+def test_the_summary_names_the_most_common_error() -> None:
+    """An all-failed batch says why."""
+    tally = Tally()
+    for code, message in [("a", "rare"), ("b", "first"), ("b", "second"), ("a", "rare"), ("b", "third")]:
+        tally.add(Row(custom_id="x", status="failed", error_code=code, error_message=message))
+    assert tally.summary() == "5 rows: 5 failed; most common error, 3 times: b, 1 of them: first"
+
+
+def test_the_summary_counts_errors_by_code_and_not_by_message() -> None:
+    """Messages that name their rows do not hide that they are one error."""
+    tally = Tally()
+    for number in range(3):
+        message = f"row {number} is too long"
+        tally.add(Row(custom_id="x", status="failed", error_code="b", error_message=message))
+    for _ in range(2):
+        tally.add(Row(custom_id="x", status="failed", error_code="a", error_message="same"))
+    assert tally.summary() == "5 rows: 5 failed; most common error, 3 times: b: row 0 is too long"
+
+
+def test_the_summary_names_the_most_common_reason_of_an_error() -> None:
+    tally = Tally()
+    for number, reason in enumerate(["is blank", "has no text", "has no text"], 1):
+        tally.add(skipped_row("x", f"line {number}", reason))
+    assert tally.summary() == (
+        "3 rows: 3 invalid; most common error, 3 times: not_sent, 2 of them: "
+        "line 2 was left out, because it has no text"
     )
-    def test_the_whole_in_one_word(self, counts: dict[str, int], status: str, unusable: int) -> None:
-        tally = tally_of(**counts)
-        assert (tally.status, tally.unusable) == (status, unusable)
 
 
-class TestSummary:
-    def test_counts_in_the_manifests_order(self) -> None:
-        assert tally_of(missing=1, succeeded=1200).summary() == "1,201 rows: 1,200 succeeded, 1 missing"
-
-    def test_the_commonest_error(self) -> None:
-        """T37: an all-failed batch says why."""
-        tally = Tally()
-        for code, message in [("a", "rare"), ("b", "first"), ("b", "second"), ("a", "rare"), ("b", "third")]:
-            tally.add(Row(custom_id="x", status="failed", error_code=code, error_message=message))
-        assert (
-            tally.summary()
-            == "5 rows: 5 failed; the commonest error, 3 times: b (of which 1 like the following): first"
-        )
-
-    def test_an_error_counts_by_its_code_whatever_its_message_says(self) -> None:
-        """T37: messages that name their rows do not hide that they are one error."""
-        tally = Tally()
-        for number in range(3):
-            message = f"row {number} is too long"
-            tally.add(Row(custom_id="x", status="failed", error_code="b", error_message=message))
-        for _ in range(2):
-            tally.add(Row(custom_id="x", status="failed", error_code="a", error_message="same"))
-        assert tally.summary() == "5 rows: 5 failed; the commonest error, 3 times: b: row 0 is too long"
-
-    def test_the_commonest_reason_is_told_of_an_error_with_several(self) -> None:
-        tally = Tally()
-        for number, reason in enumerate(["is blank", "has no text", "has no text"], 1):
-            tally.add(skipped_row("x", f"line {number}", reason))
-        assert tally.summary() == (
-            "3 rows: 3 invalid; the commonest error, 3 times: not_sent (of which 2 like the following): "
-            "line 2 was left out, because it has no text"
-        )
-
-    def test_reasons_without_end_are_counted_in_memory_that_has_one(self) -> None:
-        tally = Tally()
-        for number in range(5000):
-            text = f"{number:x}".translate(str.maketrans("0123456789", "ghijklmnop"))
-            tally.add(Row(custom_id="x", status="failed", error_code="b", error_message=text))
-        assert len(tally.reasons) == len(tally.first_messages) == 1001
-        assert "the commonest error, 5,000 times: b (of which 4,000 like the following)" in tally.summary()
-
-    def test_codes_without_end_are_too(self) -> None:
-        tally = Tally()
-        for number in range(5000):
-            tally.add(Row(custom_id="x", status="failed", error_code=f"code {number}", error_message="m"))
-        assert len(tally.reasons) == len(tally.first_messages) == 2001
-        assert "the commonest error, 3,000 times: other: m" in tally.summary()
-
-    def test_an_error_without_a_message(self) -> None:
-        tally = Tally()
-        tally.add(Row(custom_id="x", status="failed", error_code="a"))
-        assert tally.summary() == "1 row: 1 failed; the commonest error, once: a: "
-
-    def test_account_ids_in_an_error_are_hidden(self) -> None:
-        tally = Tally()
-        tally.add(Row(custom_id="x", status="failed", error_code="a", error_message="<org-1><ak-2> no"))
-        assert tally.summary().endswith(": a: <hidden><hidden> no")
+def test_any_number_of_reasons_is_counted_in_bounded_memory() -> None:
+    tally = Tally()
+    for number in range(5000):
+        text = f"{number:x}".translate(str.maketrans("0123456789", "ghijklmnop"))
+        tally.add(Row(custom_id="x", status="failed", error_code="b", error_message=text))
+    assert len(tally.reasons) == len(tally.first_messages) == 1001
+    assert "most common error, 5,000 times: b, 4,000 of them: " in tally.summary()
 
 
-class TestManifest:
-    def test_has_exactly_the_fields_of_the_contract(self) -> None:
-        tally = tally_of(succeeded=2, expired=1)
-        tally.usage, tally.uncounted = {"kimi-k2.6": Usage(30, 16, 69, 3)}, 0
-        metadata = {"kimi_input_fingerprint": "sha256:i", "kimi_prompt_fingerprint": "sha256:p"}
-        batch = make_batch("completed", created_at=1_757_000_000, completed_at=1_757_003_661, metadata=metadata)
-        manifest = build_manifest([batch], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()
-        assert manifest == {
-            "schema_version": 1,
-            "batch_ids": ["batch_1"],
-            "status": "partial",
-            "model": "kimi-k2.6",
-            "counts": {
-                "total": 3,
-                "succeeded": 2,
-                "failed": 0,
-                "invalid": 0,
-                "truncated": 0,
-                "filtered": 0,
-                "expired": 1,
-                "cancelled": 0,
-                "missing": 0,
-            },
-            "usage": {
-                "prompt_tokens": 30,
-                "cached_tokens": 16,
-                "completion_tokens": 69,
-                "reasoning_tokens": 3,
-                "total_tokens": 99,
-            },
-            "cost": {"currency": "CNY", "amount": 0.00118296, "price_list_date": "2026-09-01"},
-            "rounds": 1,
-            "output_file": "file:///out/output.jsonl",
-            "error_file": None,
-            "results_file": "file:///out/results.jsonl",
-            "dead_letter_file": None,
-            "input_fingerprint": "sha256:i",
-            "prompt_fingerprint": "sha256:p",
-            "created_at": "2025-09-04T15:33:20+00:00",
-            "completed_at": "2025-09-04T16:34:21+00:00",
-        }
-        assert len(json.dumps(manifest)) < 8192
+def test_any_number_of_codes_is_counted_in_bounded_memory() -> None:
+    tally = Tally()
+    for number in range(5000):
+        tally.add(Row(custom_id="x", status="failed", error_code=f"code {number}", error_message="m"))
+    assert len(tally.reasons) == len(tally.first_messages) == 2001
+    assert "most common error, 3,000 times: other: m" in tally.summary()
 
-    @pytest.mark.parametrize(
-        ("row", "known"),
-        [
-            (Row(custom_id="a", status="succeeded", content="x"), False),
-            (Row(custom_id="a", status="succeeded", content="x", prompt_tokens=3), False),
-            (Row(custom_id="a", status="truncated", error_code="length"), False),
-            (Row(custom_id="a", status="invalid", error_code="empty_answer"), False),
-            (Row(custom_id="a", status="invalid", error_code="not_sent"), True),
-            (Row(custom_id="a", status="failed", error_code="server_error"), True),
-            (Row(custom_id="a", status="missing", error_code="batch_completed"), True),
-        ],
-    )
-    def test_has_no_cost_where_an_answers_tokens_are_not_known(self, row: Row, known: bool) -> None:
-        """T49: an unknown cost is no cost of 0."""
-        tally = Tally()
-        tally.add(
-            Row(custom_id="b", status="succeeded", content="x", prompt_tokens=3, completion_tokens=2), "kimi-k2.6"
-        )
-        tally.add(row, "kimi-k2.6")
-        manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()
-        assert (manifest["cost"] is not None) is known
 
-    def test_has_one_fingerprint_of_all_inputs(self) -> None:
-        def of(*inputs: str) -> object:
-            batches = [make_batch("completed", name, metadata={"kimi_input_fingerprint": name}) for name in inputs]
-            return build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()[
-                "input_fingerprint"
-            ]
+def test_the_summary_names_an_error_without_a_message() -> None:
+    tally = Tally()
+    tally.add(Row(custom_id="x", status="failed", error_code="a"))
+    assert tally.summary() == "1 row: 1 failed; most common error, once: a: "
 
-        assert of("a") == "a"
-        assert len({of("a", "b"), of("a", "c"), of("b", "a"), of("a")}) == 4
 
-    def test_spans_all_batches(self) -> None:
-        batches = [
-            make_batch("cancelled", "b1", created_at=200, cancelled_at=900),
-            make_batch("failed", "b2", created_at=100, failed_at=800, completed_at=5000),
-            make_batch("expired", "b3", expires_at=1000),
-        ]
-        manifest = build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()
-        assert manifest["batch_ids"] == ["b1", "b2", "b3"]
-        assert manifest["created_at"] == "1970-01-01T00:01:40+00:00"
-        assert manifest["completed_at"] == "1970-01-01T00:16:40+00:00"
+def test_the_summary_hides_account_ids() -> None:
+    tally = Tally()
+    tally.add(Row(custom_id="x", status="failed", error_code="a", error_message="<org-1><ak-2> no"))
+    assert tally.summary().endswith(": a: <hidden><hidden> no")
 
-    def test_says_null_where_the_platform_says_nothing(self) -> None:
-        manifest = build_manifest([make_batch("completed")], Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()
-        unknown = ("model", "input_fingerprint", "prompt_fingerprint", "created_at", "completed_at")
-        assert {field: manifest[field] for field in unknown} == dict.fromkeys(unknown)
 
-    @pytest.mark.parametrize(
-        ("asked", "answered", "model"),
-        [
-            pytest.param("asked", "answered", "asked", id="the one that was asked"),
-            pytest.param(None, "answered", "answered", id="else the one that answered"),
-        ],
-    )
-    def test_names_the_model(self, asked: str | None, answered: str, model: str) -> None:
-        tally = Tally()
-        tally.add(Row(custom_id="a", status="succeeded", model=answered), asked)
-        assert build_manifest([make_batch()], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()["model"] == model
+def test_the_manifest_has_exactly_the_fields_of_the_contract() -> None:
+    tally = tally_of(succeeded=2, expired=1)
+    tally.usage, tally.uncounted = {"kimi-k2.6": Usage(30, 16, 69, 3)}, 0
+    metadata = {"kimi_input_fingerprint": "sha256:i", "kimi_prompt_fingerprint": "sha256:p"}
+    batch = make_batch("completed", created_at=1_757_000_000, completed_at=1_757_003_661, metadata=metadata)
+    manifest = build_manifest([batch], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()
+    assert manifest == {
+        "schema_version": 1,
+        "batch_ids": ["batch_1"],
+        "status": "partial",
+        "model": "kimi-k2.6",
+        "counts": {
+            "total": 3,
+            "succeeded": 2,
+            "failed": 0,
+            "invalid": 0,
+            "truncated": 0,
+            "filtered": 0,
+            "expired": 1,
+            "cancelled": 0,
+            "missing": 0,
+        },
+        "usage": {
+            "prompt_tokens": 30,
+            "cached_tokens": 16,
+            "completion_tokens": 69,
+            "reasoning_tokens": 3,
+            "total_tokens": 99,
+        },
+        "cost": {"currency": "CNY", "amount": 0.00118296, "price_list_date": "2026-09-01"},
+        "rounds": 1,
+        "output_file": "file:///out/output.jsonl",
+        "error_file": None,
+        "results_file": "file:///out/results.jsonl",
+        "dead_letter_file": None,
+        "input_fingerprint": "sha256:i",
+        "prompt_fingerprint": "sha256:p",
+        "created_at": "2025-09-04T15:33:20+00:00",
+        "completed_at": "2025-09-04T16:34:21+00:00",
+    }
+    assert len(json.dumps(manifest)) < 8192
+
+
+@pytest.mark.parametrize(
+    ("row", "known"),
+    [
+        (Row(custom_id="a", status="succeeded", content="x"), False),
+        (Row(custom_id="a", status="succeeded", content="x", prompt_tokens=3), False),
+        (Row(custom_id="a", status="truncated", error_code="length"), False),
+        (Row(custom_id="a", status="invalid", error_code="empty_answer"), False),
+        (Row(custom_id="a", status="invalid", error_code="not_sent"), True),
+        (Row(custom_id="a", status="failed", error_code="server_error"), True),
+        (Row(custom_id="a", status="missing", error_code="batch_completed"), True),
+    ],
+)
+def test_the_manifest_has_no_cost_if_the_tokens_of_an_answer_are_unknown(row: Row, known: bool) -> None:
+    """An unknown cost is no cost of 0."""
+    tally = Tally()
+    tally.add(Row(custom_id="b", status="succeeded", content="x", prompt_tokens=3, completion_tokens=2), "kimi-k2.6")
+    tally.add(row, "kimi-k2.6")
+    manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()
+    assert (manifest["cost"] is not None) is known
+
+
+def test_the_manifest_has_one_fingerprint_of_all_inputs() -> None:
+    def of(*inputs: str) -> object:
+        batches = [make_batch("completed", name, metadata={"kimi_input_fingerprint": name}) for name in inputs]
+        return build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()["input_fingerprint"]
+
+    assert of("a") == "a"
+    assert len({of("a", "b"), of("a", "c"), of("b", "a"), of("a")}) == 4
+
+
+def test_the_manifest_spans_the_times_of_all_batches() -> None:
+    batches = [
+        make_batch("cancelled", "b1", created_at=200, cancelled_at=900),
+        make_batch("failed", "b2", created_at=100, failed_at=800, completed_at=5000),
+        make_batch("expired", "b3", expires_at=1000),
+    ]
+    manifest = build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()
+    assert manifest["batch_ids"] == ["b1", "b2", "b3"]
+    assert manifest["created_at"] == "1970-01-01T00:01:40+00:00"
+    assert manifest["completed_at"] == "1970-01-01T00:16:40+00:00"
+
+
+def test_the_manifest_has_null_for_what_the_platform_does_not_say() -> None:
+    manifest = build_manifest([make_batch("completed")], Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()
+    unknown = ("model", "input_fingerprint", "prompt_fingerprint", "created_at", "completed_at")
+    assert {field: manifest[field] for field in unknown} == dict.fromkeys(unknown)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "model"),
+    [
+        pytest.param("asked", "answered", "asked", id="the one that was asked"),
+        pytest.param(None, "answered", "answered", id="else the one that answered"),
+    ],
+)
+def test_the_manifest_names_the_model(asked: str | None, answered: str, model: str) -> None:
+    tally = Tally()
+    tally.add(Row(custom_id="a", status="succeeded", model=answered), asked)
+    assert build_manifest([make_batch()], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()["model"] == model
