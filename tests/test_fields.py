@@ -19,8 +19,8 @@ def test_a_duration_is_seconds_or_a_timedelta(value: timedelta | float) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, "1h", "3600", None, True, float("nan"), float("inf"), timedelta(0)])
 def test_a_value_that_is_not_a_duration_is_refused_by_name(value: Any) -> None:
-    told = f"timeout is {value!r}; it must be seconds or a timedelta above zero"
-    with pytest.raises(ValueError, match=re.escape(told)):
+    message = f"timeout is {value!r}; it must be seconds or a timedelta above zero"
+    with pytest.raises(ValueError, match=re.escape(message)):
         check_seconds("timeout", value)
 
 

@@ -69,8 +69,7 @@ class Deletion:
         return self._delete(FileUses(batches, busy), files)
 
     def _all_batches(self, since: float | None = None) -> list[Batch]:
-        most = self.max_batches_searched
-        search = find_batches(self.calls, lambda batch: True, since=since, most=most)
+        search = find_batches(self.calls, lambda batch: True, since=since, most=self.max_batches_searched)
         if search.gap:
             raise KimiBatchError(
                 f"Nothing was deleted: {search.gap}, and a batch that was not seen may need a file. Raise "

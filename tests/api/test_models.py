@@ -37,7 +37,7 @@ def test_active_statuses_are_not_terminal(status: str) -> None:
 
 @pytest.mark.parametrize("status", UNKNOWN)
 def test_an_undocumented_status_is_not_terminal(status: str) -> None:
-    """A word that nobody documents is no reason to stop looking."""
+    """Such a batch is polled further."""
     assert make_batch(status).is_terminal is False
     assert status not in ACTIVE_STATUSES
 

@@ -139,62 +139,63 @@ PASSING = {name: row for name, row in ROWS.items() if row.retried}
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-class TestEveryErrorAtEveryCall:
-    @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
-    def test_that_lasts_is_told_and_costs_nothing_more(self, chain: Chain, place: Place, row: Row) -> None:
-        """T56, T57: what no retry heals stops at once; what may heal is tried a few times, and then by Airflow."""
-        begin(chain, place)
-        inject(chain, place, row, times=None)
-        before = calls(chain, place)
-        with pytest.raises((KimiError, AirflowFailException)) as caught, airflow_errors():
-            place.step(chain)
-        told = str(caught.value)
-        assert isinstance(caught.value, AirflowFailException) is not row.retried
-        assert "org-" not in told
-        assert "ak-" not in told
-        assert len([s for s in chain.sim.batches if not chain.sim.status(s).startswith("cancel")]) <= 1
-        if row.retried:
-            assert calls(chain, place) - before > 1
-        else:
-            # The input's content is read too, if it is still there; results can be landed without it. And a batch is
-            # looked at twice before a wait is given up.
-            assert calls(chain, place) - before <= (2 if place.call in ("download_file", "get_batch") else 1)
-            assert caught.match(row.says)
-
-    @pytest.mark.parametrize("row", PASSING.values(), ids=PASSING)
-    def test_that_passes_is_got_over(self, chain: Chain, place: Place, row: Row) -> None:
-        """T17: one bad answer is not the end of paid work."""
-        begin(chain, place)
-        inject(chain, place, row, times=1)
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_an_error_that_lasts_is_reported_and_no_second_batch_is_created(chain: Chain, place: Place, row: Row) -> None:
+    """What no retry heals stops at once; what may heal is tried a few times, and then by Airflow."""
+    begin(chain, place)
+    inject(chain, place, row, times=None)
+    before = calls(chain, place)
+    with pytest.raises((KimiError, AirflowFailException)) as caught, airflow_errors():
         place.step(chain)
-        assert len(chain.sim.batches) == 1
-        assert calls(chain, place) >= 2
+    message = str(caught.value)
+    assert isinstance(caught.value, AirflowFailException) is not row.retried
+    assert "org-" not in message
+    assert "ak-" not in message
+    assert len([s for s in chain.sim.batches if not chain.sim.status(s).startswith("cancel")]) <= 1
+    if row.retried:
+        assert calls(chain, place) - before > 1
+    else:
+        # The input's content is read too, if it is still there; results can be landed without it. And a batch is
+        # looked at twice before a wait is given up.
+        assert calls(chain, place) - before <= (2 if place.call in ("download_file", "get_batch") else 1)
+        assert caught.match(row.says)
 
 
-class TestInsideRows:
-    @pytest.mark.parametrize("shape", ["error", "type", "text", "response"])
-    @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
-    def test_every_error_is_the_rows_own(self, connect: Connect, tmp_path: Path, row: Row, shape: Any) -> None:
-        """T38, T58: a row that the filter took is told apart, and is in the dead letter, ready to be asked again."""
-        code = row.error_type or "server_error"
-        spoilt = spoiling({"row-00000002": RowError(code, f"{row.message} for a row", row.status)})
-        with KimiSimulator(speed=0, behaviour=Behaviour(error_shape=shape), responder=spoilt) as sim:
-            chain = Chain(sim, connect(sim), tmp_path / "out")
-            chain.submit()
-            chain.land()
-        results = read_rows(tmp_path / "out" / "results.jsonl")
-        assert results[0]["status"] == "succeeded"
-        known = shape in ("error", "type", "response")
-        assert results[1]["status"] == ("filtered" if known and code == "content_filter" else "failed")
-        assert len(read_rows(tmp_path / "out" / "dead_letter.jsonl")) == 1
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("row", PASSING.values(), ids=PASSING)
+def test_a_task_gets_over_an_error_that_passes(chain: Chain, place: Place, row: Row) -> None:
+    """One bad answer is not the end of paid work."""
+    begin(chain, place)
+    inject(chain, place, row, times=1)
+    place.step(chain)
+    assert len(chain.sim.batches) == 1
+    assert calls(chain, place) >= 2
 
-    def test_a_balance_that_ran_out_fails_the_task_by_name(self, connect: Connect, tmp_path: Path) -> None:
-        """T57: every row tells the same, and the message repeats it."""
-        error = RowError("exceeded_current_quota_error", "suspended due to insufficient balance", 429)
-        with KimiSimulator(speed=0, responder=spoiling({f"row-0000000{n}": error for n in (1, 2)})) as sim:
-            chain = Chain(sim, connect(sim), tmp_path / "out")
-            ids = chain.submit()
-            sim.advance(60)
-            task = KimiBatchResultsOperator(task_id="results", batch_id=ids, output=str(tmp_path / "out"))
-            with pytest.raises(AirflowFailException, match="exceeded_current_quota_error"):
-                run_task(task)
+
+@pytest.mark.parametrize("shape", ["error", "type", "text", "response"])
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_an_error_of_one_row_fails_only_that_row(connect: Connect, tmp_path: Path, row: Row, shape: Any) -> None:
+    """A row that the content filter refused has its own status; every one is in the dead letters."""
+    code = row.error_type or "server_error"
+    spoilt = spoiling({"row-00000002": RowError(code, f"{row.message} for a row", row.status)})
+    with KimiSimulator(speed=0, behaviour=Behaviour(error_shape=shape), responder=spoilt) as sim:
+        chain = Chain(sim, connect(sim), tmp_path / "out")
+        chain.submit()
+        chain.land()
+    results = read_rows(tmp_path / "out" / "results.jsonl")
+    assert results[0]["status"] == "succeeded"
+    known = shape in ("error", "type", "response")
+    assert results[1]["status"] == ("filtered" if known and code == "content_filter" else "failed")
+    assert len(read_rows(tmp_path / "out" / "dead_letter.jsonl")) == 1
+
+
+def test_rows_that_failed_for_lack_of_balance_fail_the_task_with_that_reason(connect: Connect, tmp_path: Path) -> None:
+    """Every row tells the same, and the message repeats it."""
+    error = RowError("exceeded_current_quota_error", "suspended due to insufficient balance", 429)
+    with KimiSimulator(speed=0, responder=spoiling({f"row-0000000{n}": error for n in (1, 2)})) as sim:
+        chain = Chain(sim, connect(sim), tmp_path / "out")
+        ids = chain.submit()
+        sim.advance(60)
+        task = KimiBatchResultsOperator(task_id="results", batch_id=ids, output=str(tmp_path / "out"))
+        with pytest.raises(AirflowFailException, match="exceeded_current_quota_error"):
+            run_task(task)

@@ -29,7 +29,6 @@ def peak_of(order: Order, workshop: Path) -> int:
 
 @pytest.mark.parametrize("ready", [True, False])
 def test_ten_times_the_rows_take_no_more_memory(tmp_path: Path, ready: bool) -> None:
-    """T51, on the way in."""
     peaks: dict[int, int] = {}
     for rows in (2_000, 2_000, 20_000):  # the first one warms up
         path = tmp_path / f"{rows}.jsonl"

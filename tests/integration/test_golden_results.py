@@ -64,37 +64,41 @@ def statuses(landed: Landed) -> list[str]:
     return [row["status"] for row in landed.rows()]
 
 
-class TestEveryKnownShape:
-    @pytest.fixture
-    def landed(self, platform: Platform) -> Landed:
-        output, error = ((GOLDEN / f"shapes.{kind}.jsonl").read_bytes() for kind in ("output", "error"))
-        return platform.land([*EXPECTED, "z"], output, error)
+@pytest.fixture
+def landed(platform: Platform) -> Landed:
+    output, error = ((GOLDEN / f"shapes.{kind}.jsonl").read_bytes() for kind in ("output", "error"))
+    return platform.land([*EXPECTED, "z"], output, error)
 
-    def test_has_its_status_and_its_error(self, landed: Landed) -> None:
-        found = {row["custom_id"]: [row["status"], row["error_code"]] for row in landed.rows()}
-        assert found == {**EXPECTED, "z": ["missing", "batch_completed"]}
-        assert [row["custom_id"] for row in landed.rows()] == [*EXPECTED, "z"]
 
-    def test_counts_as_often_as_it_is_there(self, landed: Landed) -> None:
-        expected = Counter(["missing", *(status for status, _ in EXPECTED.values())])
-        counts = dict(landed.manifest["counts"])
-        assert counts.pop("total") == len(EXPECTED) + 1
-        assert counts == {status: expected[status] for status in ROW_STATUSES}
+def test_every_known_shape_of_line_has_its_status_and_its_code(landed: Landed) -> None:
+    found = {row["custom_id"]: [row["status"], row["error_code"]] for row in landed.rows()}
+    assert found == {**EXPECTED, "z": ["missing", "batch_completed"]}
+    assert [row["custom_id"] for row in landed.rows()] == [*EXPECTED, "z"]
 
-    def test_is_kept_byte_for_byte(self, landed: Landed) -> None:
-        for kind in ("output", "error"):
-            assert (landed.folder / f"{kind}.jsonl").read_bytes() == (GOLDEN / f"shapes.{kind}.jsonl").read_bytes()
 
-    def test_has_its_tokens_counted_once(self, landed: Landed) -> None:
-        rows = landed.rows()
-        for key in ("prompt_tokens", "cached_tokens", "completion_tokens"):
-            assert landed.manifest["usage"][key] == sum(row[key] or 0 for row in rows) > 0
-        assert landed.manifest["usage"]["reasoning_tokens"] == 3
-        assert landed.by_id["ok-usage-details"]["cached_tokens"] == landed.by_id["ok-200"]["cached_tokens"] == 8
+def test_every_known_shape_of_line_is_counted_once(landed: Landed) -> None:
+    expected = Counter(["missing", *(status for status, _ in EXPECTED.values())])
+    counts = dict(landed.manifest["counts"])
+    assert counts.pop("total") == len(EXPECTED) + 1
+    assert counts == {status: expected[status] for status in ROW_STATUSES}
 
-    def test_without_an_answer_is_a_dead_letter(self, landed: Landed) -> None:
-        unusable = [name for name, (status, _) in EXPECTED.items() if status != "succeeded"]
-        assert [letter["custom_id"] for letter in landed.rows("dead_letter.jsonl")] == [*unusable, "z"]
+
+def test_every_known_shape_of_line_is_landed_byte_for_byte(landed: Landed) -> None:
+    for kind in ("output", "error"):
+        assert (landed.folder / f"{kind}.jsonl").read_bytes() == (GOLDEN / f"shapes.{kind}.jsonl").read_bytes()
+
+
+def test_the_tokens_of_every_known_shape_of_line_are_counted_once(landed: Landed) -> None:
+    rows = landed.rows()
+    for key in ("prompt_tokens", "cached_tokens", "completion_tokens"):
+        assert landed.manifest["usage"][key] == sum(row[key] or 0 for row in rows) > 0
+    assert landed.manifest["usage"]["reasoning_tokens"] == 3
+    assert landed.by_id["ok-usage-details"]["cached_tokens"] == landed.by_id["ok-200"]["cached_tokens"] == 8
+
+
+def test_every_known_shape_of_line_without_an_answer_is_a_dead_letter(landed: Landed) -> None:
+    unusable = [name for name, (status, _) in EXPECTED.items() if status != "succeeded"]
+    assert [letter["custom_id"] for letter in landed.rows("dead_letter.jsonl")] == [*unusable, "z"]
 
 
 @pytest.mark.parametrize(
@@ -109,8 +113,7 @@ class TestEveryKnownShape:
         pytest.param(plain("b") + b"\n" + plain("a") + b"\n", id="shuffled"),
     ],
 )
-def test_a_file_however_its_lines_end_has_all_its_rows(platform: Platform, output: bytes) -> None:
-    """T41, T43."""
+def test_a_file_with_any_line_ends_has_all_its_rows(platform: Platform, output: bytes) -> None:
     landed = platform.land(["a", "b", "z"], output, b"")
     assert statuses(landed) == ["succeeded", "succeeded", "missing"]
     assert (landed.folder / "output.jsonl").read_bytes() == output + (b"" if output.endswith(b"\n") else b"\n")
@@ -119,62 +122,61 @@ def test_a_file_however_its_lines_end_has_all_its_rows(platform: Platform, outpu
     assert not [line for line in landed.log.warnings if "set aside" in line]
 
 
-class TestLinesThatBelongToNoRow:
-    @pytest.mark.parametrize(
-        ("lines", "told"),
-        [
-            pytest.param([plain("a"), plain("a", "negative")], "1 repeated", id="the same id twice"),
-            pytest.param([plain("a", ""), plain("a")], "1 repeated", id="an empty answer in front"),
-            pytest.param([output_line("a", error="it broke"), plain("a")], "1 repeated", id="an error in front"),
-            pytest.param([plain("a"), plain("foreign")], "1 foreign", id="a foreign id"),
-            pytest.param([plain("a"), b"<html>504</html>"], "1 unreadable", id="no JSON"),
-            pytest.param([plain("a"), b"[1,2]"], "1 unreadable", id="a list"),
-            pytest.param([plain("a"), b'{"custom_id":7}'], "1 unreadable", id="an id that is no text"),
-            pytest.param([plain("a"), plain("a")[:-9]], "1 unreadable", id="a broken copy behind"),
-            pytest.param([plain("a")[:-9], plain("a")], "1 unreadable", id="a broken copy in front"),
-            pytest.param([DEEP, plain("a")], "1 unreadable", id="nested too deeply"),
-        ],
-    )
-    def test_are_set_aside_and_told(self, platform: Platform, lines: list[bytes], told: str) -> None:
-        """T34, T42, T43."""
-        landed = platform.land(["a", "z"], b"\n".join(lines) + b"\n", b"")
-        assert [(row["status"], row["content"]) for row in landed.rows()] == [
-            ("succeeded", "positive"),
-            ("missing", None),
-        ]
-        assert any(f"hold {told} lines that are set aside" in line for line in landed.log.warnings)
-
-    def test_an_answer_counts_before_an_error(self, platform: Platform) -> None:
-        error = output_line("a", response=None, error={"code": "c", "message": "m"})
-        landed = platform.land(["a", "z"], plain("a"), error)
-        assert statuses(landed) == ["succeeded", "missing"]
-        assert any("hold 1 repeated lines" in line for line in landed.log.warnings)
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        pytest.param([plain("a"), plain("a", "negative")], "1 repeated", id="the same id twice"),
+        pytest.param([plain("a", ""), plain("a")], "1 repeated", id="an empty answer in front"),
+        pytest.param([output_line("a", error="it broke"), plain("a")], "1 repeated", id="an error in front"),
+        pytest.param([plain("a"), plain("foreign")], "1 foreign", id="a foreign id"),
+        pytest.param([plain("a"), b"<html>504</html>"], "1 unreadable", id="no JSON"),
+        pytest.param([plain("a"), b"[1,2]"], "1 unreadable", id="a list"),
+        pytest.param([plain("a"), b'{"custom_id":7}'], "1 unreadable", id="an id that is no text"),
+        pytest.param([plain("a"), plain("a")[:-9]], "1 unreadable", id="a broken copy behind"),
+        pytest.param([plain("a")[:-9], plain("a")], "1 unreadable", id="a broken copy in front"),
+        pytest.param([DEEP, plain("a")], "1 unreadable", id="nested too deeply"),
+    ],
+)
+def test_lines_that_belong_to_no_row_are_set_aside_with_a_warning(
+    platform: Platform, lines: list[bytes], message: str
+) -> None:
+    landed = platform.land(["a", "z"], b"\n".join(lines) + b"\n", b"")
+    assert [(row["status"], row["content"]) for row in landed.rows()] == [
+        ("succeeded", "positive"),
+        ("missing", None),
+    ]
+    assert any(f"hold {message} lines that are set aside" in line for line in landed.log.warnings)
 
 
-class TestLinesOfWhichOnlyTheNameCanBeRead:
-    @pytest.mark.parametrize(
-        "broken",
-        [
-            pytest.param(plain("a")[:-9], id="cut"),
-            pytest.param(b'{"custom_id":"a","x":' + DEEP + b"}", id="nested too deeply"),
-            pytest.param(b'{"custom_id":"a","x":}', id="no JSON"),
-        ],
-    )
-    def test_are_failed_rows_and_cost_no_other(self, platform: Platform, broken: bytes) -> None:
-        """T42, T52."""
-        landed = platform.land(["a", "b", "z"], plain("b") + b"\n" + broken, b"")
-        assert statuses(landed) == ["failed", "succeeded", "missing"]
-        assert landed.by_id["a"]["error_code"] == "unreadable_line"
-        assert (landed.folder / "output.jsonl").read_bytes().endswith(broken + b"\n"), "the line is kept"
+def test_an_answer_counts_before_an_error_of_the_same_id(platform: Platform) -> None:
+    error = output_line("a", response=None, error={"code": "c", "message": "m"})
+    landed = platform.land(["a", "z"], plain("a"), error)
+    assert statuses(landed) == ["succeeded", "missing"]
+    assert any("hold 1 repeated lines" in line for line in landed.log.warnings)
 
 
-class TestALineOf:
-    def test_50_mb_is_read(self, platform: Platform) -> None:
-        landed = platform.land(["a", "b", "z"], plain("a", "x" * 50_000_000) + b"\n" + plain("b"), b"")
-        assert statuses(landed) == ["succeeded", "succeeded", "missing"]
-        assert len(landed.by_id["a"]["content"]) == 50_000_000
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(plain("a")[:-9], id="cut"),
+        pytest.param(b'{"custom_id":"a","x":' + DEEP + b"}", id="nested too deeply"),
+        pytest.param(b'{"custom_id":"a","x":}', id="no JSON"),
+    ],
+)
+def test_a_line_of_which_only_the_id_can_be_read_is_a_failed_row(platform: Platform, broken: bytes) -> None:
+    landed = platform.land(["a", "b", "z"], plain("b") + b"\n" + broken, b"")
+    assert statuses(landed) == ["failed", "succeeded", "missing"]
+    assert landed.by_id["a"]["error_code"] == "unreadable_line"
+    assert (landed.folder / "output.jsonl").read_bytes().endswith(broken + b"\n"), "the line is kept"
 
-    def test_more_than_is_held_is_a_failed_row(self, platform: Platform) -> None:
-        landed = platform.land(["a", "b", "z"], plain("a", "x" * MAX_LINE_BYTES) + b"\n" + plain("b"), b"")
-        assert statuses(landed) == ["failed", "succeeded", "missing"]
-        assert landed.by_id["a"]["error_code"] == "unreadable_line"
+
+def test_a_line_of_50_mb_is_read(platform: Platform) -> None:
+    landed = platform.land(["a", "b", "z"], plain("a", "x" * 50_000_000) + b"\n" + plain("b"), b"")
+    assert statuses(landed) == ["succeeded", "succeeded", "missing"]
+    assert len(landed.by_id["a"]["content"]) == 50_000_000
+
+
+def test_a_line_longer_than_the_limit_is_a_failed_row(platform: Platform) -> None:
+    landed = platform.land(["a", "b", "z"], plain("a", "x" * MAX_LINE_BYTES) + b"\n" + plain("b"), b"")
+    assert statuses(landed) == ["failed", "succeeded", "missing"]
+    assert landed.by_id["a"]["error_code"] == "unreadable_line"

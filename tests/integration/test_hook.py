@@ -12,7 +12,7 @@ from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
 
 
-def test_one_method_for_each_call_of_the_api(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+def test_the_hook_has_one_method_for_each_call_of_the_api(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
     line = {
         "custom_id": "a",
         "method": "POST",
@@ -41,86 +41,92 @@ def test_one_method_for_each_call_of_the_api(sim: KimiSimulator, hook: KimiHook,
     assert [call.status for call in sim.journal] == [200] * len(sim.journal)
 
 
-def test_a_working_key_is_said_to_work(hook: KimiHook) -> None:
+def test_the_connection_test_accepts_a_working_key(hook: KimiHook) -> None:
     works, sentence = hook.test_connection()
     assert works
     assert "accepts the key" in sentence
 
 
-class TestTestConnectionSaysWhatIsWrong:
-    def test_no_connection(self) -> None:
-        works, sentence = KimiHook("kimi_absent").test_connection()
-        assert not works
-        assert "There is no Airflow connection 'kimi_absent'" in sentence
-
-    def test_no_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps({"conn_type": "kimi"}))
-        works, sentence = KimiHook().test_connection()
-        assert not works
-        assert "has no API key" in sentence
-
-    def test_key_refused(self, sim: KimiSimulator, connect: Connect) -> None:
-        """T56: a key of the other region reads as a bad key."""
-        works, sentence = connect(sim, api_key="sk-of-another-region").test_connection()
-        assert not works
-        assert "is always refused by the other" in sentence
-        assert "sk-of-another-region" not in sentence
-
-    def test_host_unreachable(self, connect: Connect) -> None:
-        with KimiSimulator() as sim:
-            hook = connect(sim)
-        works, sentence = hook.test_connection()
-        assert not works
-        assert "could not be reached" in sentence
-
-    def test_not_a_kimi_api(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject("list_models", status=200, html=True)
-        works, sentence = hook.test_connection()
-        assert not works
-        assert "something that is not Kimi's API" in sentence
+def test_the_connection_test_reports_a_missing_connection() -> None:
+    works, sentence = KimiHook("kimi_absent").test_connection()
+    assert not works
+    assert "There is no Airflow connection 'kimi_absent'" in sentence
 
 
-class TestAnErrorSaysWhatHappenedWhatIsTrueAndWhatToDo:
-    def test_unknown_batch(self, hook: KimiHook) -> None:
-        with pytest.raises(KimiApiError) as caught:
-            hook.get_batch("batch_gone")
-        assert not caught.value.retryable
-        assert caught.value.status_code == 404
-        assert "reading batch 'batch_gone'" in str(caught.value)
-        assert "another account or region" in str(caught.value)
-
-    def test_html_of_a_504(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        sim.inject("get_batch", status=504, html=True)
-        with pytest.raises(KimiApiError) as caught:
-            hook.get_batch("batch_x")
-        assert caught.value.retryable
-        assert "<html>" not in str(caught.value)
-        assert "goes on as it was" in str(caught.value)
-
-    def test_timeout_of_one_call(self, sim: KimiSimulator, connect: Connect) -> None:
-        sim.inject("get_batch", hang_seconds=3)
-        with pytest.raises(KimiNoAnswerError, match=r"within 0\.2 s"):
-            connect(sim, timeout=0.2).get_batch("batch_x")
-
-    def test_account_ids_in_a_429_are_hidden(self, sim: KimiSimulator, hook: KimiHook) -> None:
-        text = "Your account org-1234567890abcdef<ak-abcdef123456> request reached max RPM: 3, try again after 1 s"
-        sim.inject("list_models", status=429, error_type="rate_limit_reached_error", message=text, retry_after=7)
-        with pytest.raises(KimiApiError) as caught:
-            hook.list_models()
-        assert caught.value.retryable
-        assert caught.value.retry_after_seconds == 7
-        assert "1234567890" not in str(caught.value)
-        assert "abcdef123456" not in str(caught.value)
-
-    def test_the_original_error_is_not_chained(self, hook: KimiHook) -> None:
-        with pytest.raises(KimiApiError) as caught:
-            hook.get_batch("batch_gone")
-        assert caught.value.__cause__ is None
-        assert caught.value.__suppress_context__
+def test_the_connection_test_reports_a_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps({"conn_type": "kimi"}))
+    works, sentence = KimiHook().test_connection()
+    assert not works
+    assert "has no API key" in sentence
 
 
-def test_an_exhausted_balance_is_not_worth_a_retry(sim: KimiSimulator, hook: KimiHook) -> None:
-    """T57: a 429 that no waiting heals."""
+def test_the_connection_test_reports_a_key_of_the_other_region(sim: KimiSimulator, connect: Connect) -> None:
+    """A key of the other region reads as a bad key."""
+    works, sentence = connect(sim, api_key="sk-of-another-region").test_connection()
+    assert not works
+    assert "is always refused by the other" in sentence
+    assert "sk-of-another-region" not in sentence
+
+
+def test_the_connection_test_reports_a_host_that_cannot_be_reached(connect: Connect) -> None:
+    with KimiSimulator() as sim:
+        hook = connect(sim)
+    works, sentence = hook.test_connection()
+    assert not works
+    assert "could not be reached" in sentence
+
+
+def test_the_connection_test_reports_a_host_that_is_not_kimis(sim: KimiSimulator, hook: KimiHook) -> None:
+    sim.inject("list_models", status=200, html=True)
+    works, sentence = hook.test_connection()
+    assert not works
+    assert "sent an answer that is not Kimi's" in sentence
+
+
+def test_reading_an_unknown_batch_is_a_permanent_error(hook: KimiHook) -> None:
+    with pytest.raises(KimiApiError) as caught:
+        hook.get_batch("batch_gone")
+    assert not caught.value.retryable
+    assert caught.value.status_code == 404
+    assert "reading batch 'batch_gone'" in str(caught.value)
+    assert "another account or region" in str(caught.value)
+
+
+def test_the_html_of_a_504_is_not_repeated(sim: KimiSimulator, hook: KimiHook) -> None:
+    sim.inject("get_batch", status=504, html=True)
+    with pytest.raises(KimiApiError) as caught:
+        hook.get_batch("batch_x")
+    assert caught.value.retryable
+    assert "<html>" not in str(caught.value)
+    assert "goes on as it was" in str(caught.value)
+
+
+def test_a_call_that_takes_too_long_names_its_timeout(sim: KimiSimulator, connect: Connect) -> None:
+    sim.inject("get_batch", hang_seconds=3)
+    with pytest.raises(KimiNoAnswerError, match=r"within 0\.2 s"):
+        connect(sim, timeout=0.2).get_batch("batch_x")
+
+
+def test_account_ids_in_a_429_are_hidden(sim: KimiSimulator, hook: KimiHook) -> None:
+    text = "Your account org-1234567890abcdef<ak-abcdef123456> request reached max RPM: 3, try again after 1 s"
+    sim.inject("list_models", status=429, error_type="rate_limit_reached_error", message=text, retry_after=7)
+    with pytest.raises(KimiApiError) as caught:
+        hook.list_models()
+    assert caught.value.retryable
+    assert caught.value.retry_after_seconds == 7
+    assert "1234567890" not in str(caught.value)
+    assert "abcdef123456" not in str(caught.value)
+
+
+def test_the_error_of_the_sdk_is_not_chained(hook: KimiHook) -> None:
+    with pytest.raises(KimiApiError) as caught:
+        hook.get_batch("batch_gone")
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_an_exhausted_balance_is_a_permanent_error(sim: KimiSimulator, hook: KimiHook) -> None:
+    """A 429 that no waiting heals."""
     sim.inject(
         "create_batch", status=429, error_type="exceeded_current_quota_error", message="suspended: insufficient balance"
     )
@@ -130,20 +136,20 @@ def test_an_exhausted_balance_is_not_worth_a_retry(sim: KimiSimulator, hook: Kim
     assert "Top up" in str(caught.value)
 
 
-def test_a_create_is_sent_once_though_its_answer_is_lost(sim: KimiSimulator, hook: KimiHook) -> None:
-    """T1: the SDK's own retries would have made three batches."""
+def test_a_create_is_sent_only_once_although_its_answer_is_lost(sim: KimiSimulator, hook: KimiHook) -> None:
+    """The SDK's own retries would have made three batches."""
     sim.inject("create_batch", status=502, times=3)
     with pytest.raises(KimiApiError, match="Whether the batch exists, and is billed, is unknown"):
         hook.create_batch("file_x")
     assert [call.name for call in sim.journal] == ["create_batch"]
 
 
-def test_the_key_is_in_no_representation(hook: KimiHook) -> None:
+def test_the_key_is_not_in_the_text_of_the_settings(hook: KimiHook) -> None:
     assert hook.settings.api_key not in repr(hook.settings)
 
 
-def test_a_lookalike_host_is_no_region(monkeypatch: pytest.MonkeyPatch) -> None:
-    """T62: the host is compared whole, and it is the one that is called."""
+def test_a_host_that_looks_like_the_platform_has_no_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host is compared whole, and it is the one that is called."""
     fields = {"conn_type": "kimi", "password": "sk-x", "host": "https://api.moonshot.ai.evil.example/v1"}
     monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
     settings = KimiHook().settings
@@ -151,8 +157,8 @@ def test_a_lookalike_host_is_no_region(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.base_url == "https://api.moonshot.ai.evil.example/v1"
 
 
-def test_plain_http_is_refused_beyond_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_http_is_refused_except_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = {"conn_type": "kimi", "password": "sk-x", "host": "http://gateway.example/v1"}
     monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
-    with pytest.raises(KimiConnectionConfigError, match="in clear"):
+    with pytest.raises(KimiConnectionConfigError, match="unencrypted"):
         _ = KimiHook().settings

@@ -1,4 +1,4 @@
-"""T51: a million rows come back in input order, in a process whose memory they do not fill."""
+"""A million rows are landed in input order, in a process whose memory stays small."""
 
 import json
 from pathlib import Path

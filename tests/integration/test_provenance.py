@@ -73,32 +73,32 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 @pytest.mark.parametrize("dag_id", ["deferred", "sync"])
-class TestTheEventOfAnAsset:
-    def test_carries_the_summary_of_the_manifest(self, runs: Runs, dag_id: str) -> None:
-        manifest = runs.manifest(dag_id)
-        events = [event for event in runs.asset_events if event["dag"] == dag_id]
-        assert [event["asset"] for event in events] == ["labels", manifest["results_file"]]
-        for event in events:
-            assert event["extra"] == {key: manifest[key] for key in event["extra"]}
-            assert event["extra"]["counts"]["succeeded"] == 5
-            assert event["extra"]["cost"]["amount"] > 0
-            assert event["extra"]["prompt_fingerprint"].startswith("sha256:")
+def test_the_event_of_an_asset_carries_the_summary_of_the_manifest(runs: Runs, dag_id: str) -> None:
+    manifest = runs.manifest(dag_id)
+    events = [event for event in runs.asset_events if event["dag"] == dag_id]
+    assert [event["asset"] for event in events] == ["labels", manifest["results_file"]]
+    for event in events:
+        assert event["extra"] == {key: manifest[key] for key in event["extra"]}
+        assert event["extra"]["counts"]["succeeded"] == 5
+        assert event["extra"]["cost"]["amount"] > 0
+        assert event["extra"]["prompt_fingerprint"].startswith("sha256:")
 
 
 @pytest.mark.parametrize("dag_id", ["deferred", "sync"])
-class TestLineage:
-    def test_of_a_result_names_its_files_and_rows(self, runs: Runs, dag_id: str) -> None:
-        event = runs.ended(dag_id, "results")
-        assert [(data["namespace"], data["name"]) for data in event["inputs"]] == [("file", runs.table)]
-        names = ["results.jsonl", "output.jsonl"]
-        assert [data["name"] for data in event["outputs"]] == [str(runs.output / dag_id / name) for name in names]
-        assert event["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 5
+def test_the_lineage_of_a_result_names_its_files_and_rows(runs: Runs, dag_id: str) -> None:
+    event = runs.ended(dag_id, "results")
+    assert [(data["namespace"], data["name"]) for data in event["inputs"]] == [("file", runs.table)]
+    names = ["results.jsonl", "output.jsonl"]
+    assert [data["name"] for data in event["outputs"]] == [str(runs.output / dag_id / name) for name in names]
+    assert event["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 5
 
-    @pytest.mark.parametrize("task_id", ["create", "wait", "results"])
-    def test_names_the_batch_of_every_task(self, runs: Runs, dag_id: str, task_id: str) -> None:
-        found = runs.ended(dag_id, task_id)["run"]["facets"]["externalQuery"]
-        assert found["externalQueryId"] == ",".join(runs.manifest(dag_id)["batch_ids"])
-        assert found["source"] == runs.base_url
+
+@pytest.mark.parametrize("dag_id", ["deferred", "sync"])
+@pytest.mark.parametrize("task_id", ["create", "wait", "results"])
+def test_the_lineage_of_every_task_names_its_batch(runs: Runs, dag_id: str, task_id: str) -> None:
+    found = runs.ended(dag_id, task_id)["run"]["facets"]["externalQuery"]
+    assert found["externalQueryId"] == ",".join(runs.manifest(dag_id)["batch_ids"])
+    assert found["source"] == runs.base_url
 
 
 @pytest.mark.parametrize(
@@ -110,5 +110,5 @@ class TestLineage:
         ("/data/x.jsonl", ("file", "/data/x.jsonl")),
     ],
 )
-def test_a_data_set_is_named_without_its_connection(uri: str, name: tuple[str, str]) -> None:
+def test_lineage_names_a_data_set_without_its_connection(uri: str, name: tuple[str, str]) -> None:
     assert dataset_name(uri) == name

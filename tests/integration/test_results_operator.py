@@ -15,65 +15,69 @@ from tests.support.requests import spoiling, submit_prompts
 from tests.support.tasks import run_task
 
 
-class TestTheResultsOperator:
-    def test_returns_and_pushes_as_the_contract_says(self, sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
-        submission = submit_prompts(hook, 3)
+def test_the_results_operator_returns_the_manifest_and_pushes_file_ids(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    submission = submit_prompts(hook, 3)
+    sim.advance(60)
+    operator = KimiBatchResultsOperator(
+        task_id="results", batch_id=submission.batch_ids, output=f"file://{tmp_path}/{{{{ day }}}}"
+    )
+    attempt = run_task(operator, day="monday")
+    assert attempt.value == json.loads((tmp_path / "monday" / "manifest.json").read_text())
+    assert attempt.ti.xcoms == {
+        "output_file": f"file://{tmp_path}/monday/output.jsonl",
+        "error_file": None,
+        "output_file_ids": [sim.batches[submission.batch_ids[0]].output_file_id],
+        "error_file_ids": [],
+    }
+    assert len(json.dumps(attempt.value)) < 8000
+
+
+def test_the_results_operator_fails_if_no_row_has_a_usable_answer(connect: Connect, tmp_path: Path) -> None:
+    """The message names the most common error, and the result is landed."""
+    with KimiSimulator(speed=0, responder=lambda line: RowError("engine_error", "it broke")) as sim:
+        submission = submit_prompts(connect(sim), 3)
         sim.advance(60)
         operator = KimiBatchResultsOperator(
-            task_id="results", batch_id=submission.batch_ids, output=f"file://{tmp_path}/{{{{ day }}}}"
+            task_id="results", batch_id=submission.batch_ids, output=str(tmp_path / "out")
         )
-        attempt = run_task(operator, day="monday")
-        assert attempt.value == json.loads((tmp_path / "monday" / "manifest.json").read_text())
-        assert attempt.ti.xcoms == {
-            "output_file": f"file://{tmp_path}/monday/output.jsonl",
-            "error_file": None,
-            "output_file_ids": [sim.batches[submission.batch_ids[0]].output_file_id],
-            "error_file_ids": [],
-        }
-        assert len(json.dumps(attempt.value)) < 8000
+        with pytest.raises(AirflowFailException) as caught:
+            run_task(operator)
+    assert "no row has a usable answer" in str(caught.value)
+    assert "most common error, 3 times: engine_error: it broke" in str(caught.value)
+    assert (tmp_path / "out" / "manifest.json").exists()
 
-    def test_fails_for_good_where_no_row_has_an_answer(self, connect: Connect, tmp_path: Path) -> None:
-        """T37: the message gives the commonest error, and the result is landed."""
-        with KimiSimulator(speed=0, responder=lambda line: RowError("engine_error", "it broke")) as sim:
-            submission = submit_prompts(connect(sim), 3)
-            sim.advance(60)
-            operator = KimiBatchResultsOperator(
-                task_id="results", batch_id=submission.batch_ids, output=str(tmp_path / "out")
-            )
-            with pytest.raises(AirflowFailException) as caught:
-                run_task(operator)
-        assert "no row has a usable answer" in str(caught.value)
-        assert "the commonest error, 3 times: engine_error: it broke" in str(caught.value)
-        assert (tmp_path / "out" / "manifest.json").exists()
 
-    @pytest.mark.parametrize(
-        ("limits", "fails"),
-        [
-            ({}, False),
-            ({"max_failed_rows": 2}, False),
-            ({"max_failed_rows": 1}, True),
-            ({"max_failed_ratio": 0.2}, False),
-            ({"max_failed_ratio": 0.1}, True),
-        ],
-    )
-    def test_accepts_as_many_unusable_rows_as_it_is_told(
-        self, connect: Connect, tmp_path: Path, limits: dict[str, Any], fails: bool
-    ) -> None:
-        """T21: too many fail the task for good, since landing the same again heals nothing; rounds are a later part."""
-        with KimiSimulator(speed=0, responder=spoiling({"row-00000001": None, "row-00000002": None})) as sim:
-            submission = submit_prompts(connect(sim), 10)
-            sim.advance(60)
-            operator = KimiBatchResultsOperator(
-                task_id="results", batch_id=submission.batch_ids, output=str(tmp_path / "out"), **limits
-            )
-            if not fails:
-                assert run_task(operator).value["counts"]["missing"] == 2
-                return
-            with pytest.raises(AirflowFailException, match="2 missing"):
-                run_task(operator)
-        assert (tmp_path / "out" / "manifest.json").exists()
+@pytest.mark.parametrize(
+    ("limits", "fails"),
+    [
+        ({}, False),
+        ({"max_failed_rows": 2}, False),
+        ({"max_failed_rows": 1}, True),
+        ({"max_failed_ratio": 0.2}, False),
+        ({"max_failed_ratio": 0.1}, True),
+    ],
+)
+def test_the_results_operator_accepts_failed_rows_up_to_the_limit(
+    connect: Connect, tmp_path: Path, limits: dict[str, Any], fails: bool
+) -> None:
+    """Too many fail the task for good, since landing the same again heals nothing; rounds are a later part."""
+    with KimiSimulator(speed=0, responder=spoiling({"row-00000001": None, "row-00000002": None})) as sim:
+        submission = submit_prompts(connect(sim), 10)
+        sim.advance(60)
+        operator = KimiBatchResultsOperator(
+            task_id="results", batch_id=submission.batch_ids, output=str(tmp_path / "out"), **limits
+        )
+        if not fails:
+            assert run_task(operator).value["counts"]["missing"] == 2
+            return
+        with pytest.raises(AirflowFailException, match="2 missing"):
+            run_task(operator)
+    assert (tmp_path / "out" / "manifest.json").exists()
 
-    @pytest.mark.parametrize("limit", [{"max_failed_rows": -1}, {"max_failed_ratio": 5}, {"max_failed_ratio": -0.1}])
-    def test_refuses_a_limit_that_is_none_when_the_dag_is_parsed(self, limit: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=next(iter(limit))):
-            KimiBatchResultsOperator(task_id="results", batch_id="batch_1", output="/tmp/out", **limit)
+
+@pytest.mark.parametrize("limit", [{"max_failed_rows": -1}, {"max_failed_ratio": 5}, {"max_failed_ratio": -0.1}])
+def test_the_results_operator_refuses_a_wrong_limit_while_the_dag_is_parsed(limit: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(limit))):
+        KimiBatchResultsOperator(task_id="results", batch_id="batch_1", output="/tmp/out", **limit)

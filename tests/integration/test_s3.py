@@ -1,4 +1,4 @@
-"""Object storage: inputs, media and results on S3 are as good as on a local disk, and faults are told in words."""
+"""Inputs, media and results on S3 work as on a local disk, and faults come with a remedy."""
 
 import gzip
 import json
@@ -59,103 +59,108 @@ def uploaded_texts(sim: KimiSimulator) -> list[str]:
     return [line["body"]["messages"][0]["content"] for line in uploaded(sim)]
 
 
-class TestAnInput:
-    @pytest.mark.parametrize(
-        ("key", "content"),
-        [
-            pytest.param("in/rows.jsonl", lambda: jsonl(*ROWS), id="jsonl"),
-            pytest.param("rows.csv.gz", csv_gz, id="csv.gz"),
-            pytest.param("in/day 1/评论.parquet", parquet_file, id="parquet with an odd name"),
-        ],
-    )
-    def test_may_be_a_table(self, sim: KimiSimulator, s3: Storage, key: str, content: Callable[[], bytes]) -> None:
-        create(input=s3.put(key, content()), prompt="{text}", key_column="id")
-        assert uploaded_texts(sim) == [row["text"] for row in ROWS]
-        assert [line["custom_id"] for line in uploaded(sim)] == ["a", "b"]
-
-    def test_may_be_ready_requests_which_are_sent_byte_for_byte(self, sim: KimiSimulator, s3: Storage) -> None:
-        content = jsonl(request("x"), request("y")).replace(b'": ', b'":   ')
-        create(input=s3.put("ready.jsonl", content))
-        (file_id,) = sim.file_ids("batch")
-        assert sim.file_content(file_id) == content
-
-    @pytest.mark.parametrize("where", ["in", "in/", "in/*.jsonl", "in/part-?.*"])
-    def test_may_be_a_directory_or_a_pattern(self, sim: KimiSimulator, s3: Storage, where: str) -> None:
-        for key in ("in/part-2.jsonl", "in/part-1.jsonl", "in/_nested/part-3.jsonl", "other/part-4.jsonl"):
-            s3.put(key, jsonl({"text": key}))
-        s3.put("in/_SUCCESS", b"")
-        create(input=s3.uri(where), prompt="{text}")
-        assert uploaded_texts(sim) == ["in/part-1.jsonl", "in/part-2.jsonl"]
-
-    def test_may_be_a_path_object(self, sim: KimiSimulator, s3: Storage) -> None:
-        create(input=ObjectStoragePath(s3.put("rows.jsonl", jsonl(*ROWS))), prompt="{text}")
-        assert len(uploaded(sim)) == 2
-
-    def test_is_seen_as_it_is_now_and_not_as_it_was(self, sim: KimiSimulator, s3: Storage) -> None:
-        """The libraries remember what they have listed for as long as the process lives."""
-        s3.put("in/part-1.jsonl", jsonl({"text": "one"}))
-        create(input=s3.uri("in"), prompt="{text}")
-        s3.put("in/part-1.jsonl", jsonl({"text": "one that is longer now"}))
-        s3.put("in/part-2.jsonl", jsonl({"text": "two"}))
-        create(input=s3.uri("in"), prompt="{text}", reuse="never")
-        assert uploaded_texts(sim) == ["one that is longer now", "two"]
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        pytest.param("in/rows.jsonl", lambda: jsonl(*ROWS), id="jsonl"),
+        pytest.param("rows.csv.gz", csv_gz, id="csv.gz"),
+        pytest.param("in/day 1/评论.parquet", parquet_file, id="parquet with an odd name"),
+    ],
+)
+def test_an_input_on_s3_may_be_a_table(sim: KimiSimulator, s3: Storage, key: str, content: Callable[[], bytes]) -> None:
+    create(input=s3.put(key, content()), prompt="{text}", key_column="id")
+    assert uploaded_texts(sim) == [row["text"] for row in ROWS]
+    assert [line["custom_id"] for line in uploaded(sim)] == ["a", "b"]
 
 
-class TestAnImage:
-    @pytest.mark.parametrize("media", ["base64", "upload"])
-    def test_may_lie_on_s3(self, sim: KimiSimulator, s3: Storage, media: Any) -> None:
-        row = {"text": "What is it?", "photo": s3.put("photos/a.png", PNG)}
-        create(input=[row], prompt="{text}", image_column="photo", media=media)
-        (line,) = uploaded(sim)
-        url = line["body"]["messages"][0]["content"][0]["image_url"]["url"]
-        if media == "upload":
-            assert url == f"ms://{sim.file_ids('image')[0]}"
-            assert sim.file_content(sim.file_ids("image")[0]) == PNG
-        else:
-            assert url.startswith("data:image/png;base64,")
-
-    def test_that_does_not_exist_is_told_by_its_row(self, sim: KimiSimulator, s3: Storage) -> None:
-        rows = [{"photo": s3.put("a.png", PNG)}, {"photo": s3.uri("b.png")}]
-        with pytest.raises(AirflowFailException) as caught:
-            create(input=rows, prompt="What is it?", image_column="photo")
-        assert "element 2 has an image in column 'photo' that does not exist" in str(caught.value)
-        assert sim.journal == []
+def test_ready_requests_on_s3_are_sent_byte_for_byte(sim: KimiSimulator, s3: Storage) -> None:
+    content = jsonl(request("x"), request("y")).replace(b'": ', b'":   ')
+    create(input=s3.put("ready.jsonl", content))
+    (file_id,) = sim.file_ids("batch")
+    assert sim.file_content(file_id) == content
 
 
-class TestAFault:
-    @pytest.mark.parametrize("key", ["gone.jsonl", "gone/*.jsonl", "gone/"])
-    def test_of_the_key_is_told_in_words(self, sim: KimiSimulator, s3: Storage, key: str) -> None:
-        s3.put("here.jsonl", jsonl(*ROWS))
+@pytest.mark.parametrize("where", ["in", "in/", "in/*.jsonl", "in/part-?.*"])
+def test_an_input_on_s3_may_be_a_directory_or_a_pattern(sim: KimiSimulator, s3: Storage, where: str) -> None:
+    for key in ("in/part-2.jsonl", "in/part-1.jsonl", "in/_nested/part-3.jsonl", "other/part-4.jsonl"):
+        s3.put(key, jsonl({"text": key}))
+    s3.put("in/_SUCCESS", b"")
+    create(input=s3.uri(where), prompt="{text}")
+    assert uploaded_texts(sim) == ["in/part-1.jsonl", "in/part-2.jsonl"]
+
+
+def test_an_input_on_s3_may_be_a_path_object(sim: KimiSimulator, s3: Storage) -> None:
+    create(input=ObjectStoragePath(s3.put("rows.jsonl", jsonl(*ROWS))), prompt="{text}")
+    assert len(uploaded(sim)) == 2
+
+
+def test_an_input_on_s3_that_has_changed_is_read_again(sim: KimiSimulator, s3: Storage) -> None:
+    """The libraries remember what they have listed for as long as the process lives."""
+    s3.put("in/part-1.jsonl", jsonl({"text": "one"}))
+    create(input=s3.uri("in"), prompt="{text}")
+    s3.put("in/part-1.jsonl", jsonl({"text": "one that is longer now"}))
+    s3.put("in/part-2.jsonl", jsonl({"text": "two"}))
+    create(input=s3.uri("in"), prompt="{text}", reuse="never")
+    assert uploaded_texts(sim) == ["one that is longer now", "two"]
+
+
+@pytest.mark.parametrize("media", ["base64", "upload"])
+def test_an_image_may_be_on_s3(sim: KimiSimulator, s3: Storage, media: Any) -> None:
+    row = {"text": "What is it?", "photo": s3.put("photos/a.png", PNG)}
+    create(input=[row], prompt="{text}", image_column="photo", media=media)
+    (line,) = uploaded(sim)
+    url = line["body"]["messages"][0]["content"][0]["image_url"]["url"]
+    if media == "upload":
+        assert url == f"ms://{sim.file_ids('image')[0]}"
+        assert sim.file_content(sim.file_ids("image")[0]) == PNG
+    else:
+        assert url.startswith("data:image/png;base64,")
+
+
+def test_an_image_on_s3_that_does_not_exist_is_reported_by_its_row(sim: KimiSimulator, s3: Storage) -> None:
+    rows = [{"photo": s3.put("a.png", PNG)}, {"photo": s3.uri("b.png")}]
+    with pytest.raises(AirflowFailException) as caught:
+        create(input=rows, prompt="What is it?", image_column="photo")
+    assert "element 2 has an image in column 'photo' that does not exist" in str(caught.value)
+    assert sim.journal == []
+
+
+@pytest.mark.parametrize("key", ["gone.jsonl", "gone/*.jsonl", "gone/"])
+def test_a_missing_key_on_s3_is_reported_with_a_remedy(sim: KimiSimulator, s3: Storage, key: str) -> None:
+    s3.put("here.jsonl", jsonl(*ROWS))
+    message = refusal_of(sim, s3.uri(key))
+    assert f"Input '{s3.uri(key)}' " in message
+    assert "Check the path" in message
+
+
+@pytest.mark.parametrize("key", ["rows.jsonl", "*.jsonl"])
+def test_a_missing_bucket_on_s3_is_reported_with_a_remedy(sim: KimiSimulator, s3: Storage, key: str) -> None:
+    message = refusal_of(sim, f"s3://{s3.conn_id}@no-such-bucket/{key}")
+    assert "no-such-bucket" in message
+    assert "Check the path" in message
+
+
+@pytest.mark.parametrize("key", ["rows.jsonl", "", "*.jsonl"])
+def test_refused_credentials_on_s3_are_reported_with_a_remedy(sim: KimiSimulator, s3: Storage, key: str) -> None:
+    s3.put("rows.jsonl", jsonl(*ROWS))
+    with s3.refusing():
         message = refusal_of(sim, s3.uri(key))
-        assert f"Input '{s3.uri(key)}' " in message
-        assert "Check the path" in message
+    assert "cannot be opened (PermissionError: " in message
+    assert "Check the path and its access." in message
 
-    @pytest.mark.parametrize("key", ["rows.jsonl", "*.jsonl"])
-    def test_of_the_bucket_is_told_in_words(self, sim: KimiSimulator, s3: Storage, key: str) -> None:
-        message = refusal_of(sim, f"s3://{s3.conn_id}@no-such-bucket/{key}")
-        assert "no-such-bucket" in message
-        assert "Check the path" in message
 
-    @pytest.mark.parametrize("key", ["rows.jsonl", "", "*.jsonl"])
-    def test_of_the_credentials_is_told_in_words(self, sim: KimiSimulator, s3: Storage, key: str) -> None:
-        s3.put("rows.jsonl", jsonl(*ROWS))
-        with s3.refusing():
-            message = refusal_of(sim, s3.uri(key))
-        assert "cannot be opened (PermissionError: " in message
-        assert "Check the path and its access." in message
-
-    def test_of_the_output_is_told_in_words_and_costs_nothing(
-        self, sim: KimiSimulator, hook: KimiHook, s3: Storage
-    ) -> None:
-        batch_ids = submit_prompts(hook, 3).batch_ids
-        sim.advance(60)
-        with pytest.raises(AirflowFailException, match="The specified bucket does not exist") as caught:
-            land(batch_ids, f"s3://{s3.conn_id}@no-such-bucket/out")
-        assert "their results stay on the platform. Check the path and its access." in str(caught.value)
-        with s3.refusing(), pytest.raises(AirflowFailException, match="PermissionError"):
-            land(batch_ids, s3.uri("out"))
-        assert s3.keys() == []
-        assert land(batch_ids, s3.uri("out")).value["counts"]["succeeded"] == 3
+def test_an_output_on_s3_that_cannot_be_written_loses_no_results(
+    sim: KimiSimulator, hook: KimiHook, s3: Storage
+) -> None:
+    batch_ids = submit_prompts(hook, 3).batch_ids
+    sim.advance(60)
+    with pytest.raises(AirflowFailException, match="The specified bucket does not exist") as caught:
+        land(batch_ids, f"s3://{s3.conn_id}@no-such-bucket/out")
+    assert "The results of the batches stay on the platform. Check the path and its access." in str(caught.value)
+    with s3.refusing(), pytest.raises(AirflowFailException, match="PermissionError"):
+        land(batch_ids, s3.uri("out"))
+    assert s3.keys() == []
+    assert land(batch_ids, s3.uri("out")).value["counts"]["succeeded"] == 3
 
 
 def refusal_of(sim: KimiSimulator, uri: str) -> str:
@@ -169,45 +174,46 @@ def refusal_of(sim: KimiSimulator, uri: str) -> str:
     return message
 
 
-class TestAResult:
-    def test_lands_whole_and_the_manifest_last(
-        self, sim: KimiSimulator, hook: KimiHook, s3: Storage, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        batch_ids = submit_prompts(hook, 20).batch_ids
-        sim.advance(60)
-        with caplog.at_level(logging.INFO, logger="werkzeug"):  # the S3 server's
-            attempt = land(batch_ids, s3.uri("out"))
-        puts = [line for line in caplog.messages if '"PUT ' in line]
-        assert [line.split("/out/")[1].split()[0] for line in puts] == [
-            *("output.jsonl", "results.jsonl", "manifest.json"),
-        ]
-        (file_id,) = attempt.ti.xcoms["output_file_ids"]
-        assert s3.get("out/output.jsonl") == sim.file_content(file_id)
-        assert len(s3.get("out/results.jsonl").splitlines()) == 20
-        assert json.loads(s3.get("out/manifest.json")) == attempt.value
-        assert attempt.value["output_file"] == attempt.ti.xcoms["output_file"] == s3.uri("out/output.jsonl")
-        assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
+def test_a_result_is_landed_on_s3_with_the_manifest_last(
+    sim: KimiSimulator, hook: KimiHook, s3: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch_ids = submit_prompts(hook, 20).batch_ids
+    sim.advance(60)
+    with caplog.at_level(logging.INFO, logger="werkzeug"):  # the S3 server's
+        attempt = land(batch_ids, s3.uri("out"))
+    puts = [line for line in caplog.messages if '"PUT ' in line]
+    assert [line.split("/out/")[1].split()[0] for line in puts] == [
+        *("output.jsonl", "results.jsonl", "manifest.json"),
+    ]
+    (file_id,) = attempt.ti.xcoms["output_file_ids"]
+    assert s3.get("out/output.jsonl") == sim.file_content(file_id)
+    assert len(s3.get("out/results.jsonl").splitlines()) == 20
+    assert json.loads(s3.get("out/manifest.json")) == attempt.value
+    assert attempt.value["output_file"] == attempt.ti.xcoms["output_file"] == s3.uri("out/output.jsonl")
+    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
 
-    def test_that_replaces_another_leaves_nothing_of_it(
-        self, sim: KimiSimulator, hook: KimiHook, s3: Storage, tmp_path: Path
-    ) -> None:
-        for name in ("error.jsonl", "dead_letter.jsonl", "manifest.json"):
-            s3.put(f"out/{name}", b"of yesterday")
-        batch_ids = submit_prompts(hook, 3).batch_ids
-        sim.advance(60)
-        land(batch_ids, s3.uri("out"))
-        land(batch_ids, str(tmp_path))
-        assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
-        for name in ("output.jsonl", "results.jsonl"):
-            assert s3.get(f"out/{name}") == (tmp_path / name).read_bytes()
 
-    def test_has_the_columns_of_a_table_on_s3(self, sim: KimiSimulator, s3: Storage) -> None:
-        source = s3.put("in/rows.parquet", parquet_file())
-        attempt = create(input=source, prompt="Is it positive or negative? {text}", key_column="id")
-        sim.advance(60)
-        land(attempt.value, s3.uri("out"), input=source, key_column="id")
-        rows = [json.loads(line) for line in s3.get("out/results.jsonl").split(b"\n") if line]
-        assert [(row["id"], row["text"], row["content"]) for row in rows] == [
-            ("a", "很好", "positive"),
-            ("b", "太差 \u2028 {x}", "negative"),
-        ]
+def test_a_result_on_s3_that_is_replaced_leaves_no_file_behind(
+    sim: KimiSimulator, hook: KimiHook, s3: Storage, tmp_path: Path
+) -> None:
+    for name in ("error.jsonl", "dead_letter.jsonl", "manifest.json"):
+        s3.put(f"out/{name}", b"of yesterday")
+    batch_ids = submit_prompts(hook, 3).batch_ids
+    sim.advance(60)
+    land(batch_ids, s3.uri("out"))
+    land(batch_ids, str(tmp_path))
+    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
+    for name in ("output.jsonl", "results.jsonl"):
+        assert s3.get(f"out/{name}") == (tmp_path / name).read_bytes()
+
+
+def test_a_result_on_s3_has_the_columns_of_a_table_on_s3(sim: KimiSimulator, s3: Storage) -> None:
+    source = s3.put("in/rows.parquet", parquet_file())
+    attempt = create(input=source, prompt="Is it positive or negative? {text}", key_column="id")
+    sim.advance(60)
+    land(attempt.value, s3.uri("out"), input=source, key_column="id")
+    rows = [json.loads(line) for line in s3.get("out/results.jsonl").split(b"\n") if line]
+    assert [(row["id"], row["text"], row["content"]) for row in rows] == [
+        ("a", "很好", "positive"),
+        ("b", "太差 \u2028 {x}", "negative"),
+    ]
