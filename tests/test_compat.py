@@ -21,7 +21,11 @@ class Reference:
         return []
 
 
-@pytest.mark.parametrize("rows", [[Reference()], [{"a": 1}, Reference()], (Reference(), "b")])
+@pytest.mark.parametrize(
+    "rows",
+    [[Reference()], [{"a": 1}, Reference()], (Reference(), "b")],
+    ids=["in a list", "beside a row", "in a tuple"],
+)
 def test_a_list_that_holds_the_output_of_another_task_is_refused(rows: Any) -> None:
     with pytest.raises(ValueError, match=r"may not hold another task's output.*Pass that output itself"):
         never_rendered(rows)
@@ -32,7 +36,7 @@ def test_none_and_the_output_of_another_task_are_not_wrapped(value: object) -> N
     assert never_rendered(value) is value
 
 
-@pytest.mark.parametrize("rows", [["{{ a }}"], [], ({"a": "{{ b }}"},), [["{{ a }}"]]])
+@pytest.mark.parametrize("rows", [["{{ a }}"], [], ({"a": "{{ b }}"},), [["{{ a }}"]]], ids=repr)
 def test_rows_are_never_rendered(rows: object) -> None:
     """Airflow asks such a value for its content instead of rendering it."""
     assert never_rendered(rows).resolve({}) is rows
@@ -68,7 +72,7 @@ def test_a_function_is_shown_in_the_same_way_in_every_parse() -> None:
     assert repr(never_rendered(first)) == repr(never_rendered(second))
 
 
-@pytest.mark.parametrize("value", [rows, partial(rows)])
+@pytest.mark.parametrize("value", [rows, partial(rows)], ids=["function", "partial"])
 def test_a_function_is_wrapped_so_that_airflow_does_not_call_it(value: Any) -> None:
     wrapped = never_rendered(value)
     assert isinstance(wrapped, Given)
@@ -87,7 +91,9 @@ def test_the_output_of_another_task_that_can_be_called_is_not_wrapped() -> None:
     assert never_rendered(reference) is reference
 
 
-@pytest.mark.parametrize("value", [None, "{a}", [1], {"a": 1}, rows])
+@pytest.mark.parametrize(
+    "value", [None, "{a}", [1], {"a": 1}, rows], ids=["none", "text", "list", "mapping", "function"]
+)
 def test_a_value_that_is_not_wrapped_is_returned_as_it_is(value: object) -> None:
     assert given(value) is value
 
@@ -118,7 +124,9 @@ def test_a_path_on_object_storage_becomes_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["s3://bucket/in.csv", "/data/in.csv", "", ["a", {"b": 1}], [Path("x")], ("a",), None, Reference()]
+    "value",
+    ["s3://bucket/in.csv", "/data/in.csv", "", ["a", {"b": 1}], [Path("x")], ("a",), None, Reference()],
+    ids=["S3 URI", "path as text", "empty text", "list", "list of paths", "tuple", "none", "output of another task"],
 )
 def test_a_value_that_is_not_a_path_is_returned_as_it_is(value: object) -> None:
     assert as_uri(value) is value

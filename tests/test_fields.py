@@ -12,32 +12,32 @@ from airflow_provider_kimi.operators.files import KimiDeleteFilesOperator
 from airflow_provider_kimi.operators.orphans import KimiOrphanBatchesOperator
 
 
-@pytest.mark.parametrize("value", [0.5, 1, 3600, timedelta(hours=1)])
+@pytest.mark.parametrize("value", [0.5, 1, 3600, timedelta(hours=1)], ids=repr)
 def test_a_duration_is_seconds_or_a_timedelta(value: timedelta | float) -> None:
     assert check_seconds("timeout", value) == (value.total_seconds() if isinstance(value, timedelta) else value)
 
 
-@pytest.mark.parametrize("value", [0, -1, "1h", "3600", None, True, float("nan"), float("inf"), timedelta(0)])
+@pytest.mark.parametrize("value", [0, -1, "1h", "3600", None, True, float("nan"), float("inf"), timedelta(0)], ids=repr)
 def test_a_value_that_is_not_a_duration_is_refused_by_name(value: Any) -> None:
     message = f"timeout is {value!r}; it must be seconds or a timedelta above zero"
     with pytest.raises(ValueError, match=re.escape(message)):
         check_seconds("timeout", value)
 
 
-@pytest.mark.parametrize("value", [0, timedelta(0)])
+@pytest.mark.parametrize("value", [0, timedelta(0)], ids=repr)
 def test_a_duration_may_be_zero_where_that_is_allowed(value: timedelta | float) -> None:
     assert check_seconds("older_than", value, may_be_zero=True) == 0
     with pytest.raises(ValueError, match="older_than is -1; it must be seconds or a timedelta$"):
         check_seconds("older_than", -1, may_be_zero=True)
 
 
-@pytest.mark.parametrize("value", ["False", "no", 0, 1, None])
+@pytest.mark.parametrize("value", ["False", "no", 0, 1, None], ids=repr)
 def test_a_switch_is_true_or_false_and_never_a_text(value: Any) -> None:
     with pytest.raises(ValueError, match=f"dry_run is {value!r}; it must be True or False"):
         check_flag("dry_run", value)
 
 
-@pytest.mark.parametrize("value", [0, -1, "x", "5", 1.0, True, None])
+@pytest.mark.parametrize("value", [0, -1, "x", "5", 1.0, True, None], ids=repr)
 def test_a_number_is_whole_and_above_zero(value: Any) -> None:
     with pytest.raises(ValueError, match=f"max_rows is {value!r}; it must be a whole number above zero"):
         check_whole_number("max_rows", value)

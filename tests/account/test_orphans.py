@@ -14,13 +14,13 @@ def is_orphan(batch: Batch, run_state: str | None) -> bool:
 
 
 @pytest.mark.parametrize("status", ACTIVE)
-@pytest.mark.parametrize("run_state", ["failed", "success", None])
+@pytest.mark.parametrize("run_state", ["failed", "success", None], ids=["failed run", "successful run", "unknown run"])
 def test_a_batch_that_runs_although_its_run_has_ended_is_an_orphan(status: str, run_state: str | None) -> None:
     assert is_orphan(make_batch(status, metadata=TAGS), run_state)
 
 
 @pytest.mark.parametrize("status", TERMINAL)
-@pytest.mark.parametrize("run_state", ["failed", None])
+@pytest.mark.parametrize("run_state", ["failed", None], ids=["failed run", "unknown run"])
 def test_a_batch_with_answers_of_a_run_that_did_not_succeed_is_an_orphan(status: str, run_state: str | None) -> None:
     assert is_orphan(make_batch(status, metadata=TAGS, output_file_id="file_o"), run_state)
     assert not is_orphan(make_batch(status, metadata=TAGS), run_state)
@@ -32,7 +32,7 @@ def test_a_batch_is_not_an_orphan_while_its_run_is_queued_or_running(status: str
     assert not is_orphan(make_batch(status, metadata=TAGS, output_file_id="file_o"), run_state)
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"kimi_job_key": "k"}, {**TAGS, "airflow_run_id": ""}])
+@pytest.mark.parametrize("metadata", [None, {}, {"kimi_job_key": "k"}, {**TAGS, "airflow_run_id": ""}], ids=str)
 def test_a_batch_of_another_program_is_not_an_orphan(metadata: dict[str, str] | None) -> None:
     batch = make_batch(metadata=metadata)
     assert owner_of(batch) is None

@@ -42,6 +42,7 @@ def test_batch_ids_are_read_from_every_other_form(value: object, ids: list[str])
     ["", " ", "None", None, "[]", [], [[]], "[batch_1", "[batch_1]", "[None]", ["batch_1", None], [""], 5, b"batch"]
     + ["a/b", "a b", "a?b", "a#b", {"batch_1": 1}, "{'batch_1'}", "['a', 5]", "batch_1, batch_2", "../files"]
     + [".", "..", "...", "[['..']]", ["batch_1", "."], "-a", ":a"],
+    ids=repr,
 )
 def test_a_value_without_batch_ids_is_refused(value: object) -> None:
     with pytest.raises(KimiInputError, match=r"which is not a batch id or a list of them\. Nothing was sent\."):

@@ -152,7 +152,7 @@ def test_a_key_that_cannot_work_is_refused(password: str | None, fault: str) -> 
     assert "abc0123456789" not in str(caught.value)
 
 
-@pytest.mark.parametrize("region", ["CN", "us", "moonshot.cn", 1, True, ["cn"], {"cn": 1}])
+@pytest.mark.parametrize("region", ["CN", "us", "moonshot.cn", 1, True, ["cn"], {"cn": 1}], ids=repr)
 def test_an_unknown_region_is_refused_with_a_list_of_known_ones(region: object) -> None:
     with pytest.raises(KimiConnectionConfigError, match=r"Use one of cn, intl\."):
         make_settings(region=region)
@@ -166,7 +166,7 @@ def test_a_timeout_may_be_a_number_or_text(timeout: object, seconds: float) -> N
     assert make_settings(timeout=timeout).timeout_seconds == seconds
 
 
-@pytest.mark.parametrize("timeout", [0, -1, "0", "120s", "inf", "nan", True, False, [30]])
+@pytest.mark.parametrize("timeout", [0, -1, "0", "120s", "inf", "nan", True, False, [30]], ids=repr)
 def test_a_timeout_that_is_not_a_positive_number_is_refused(timeout: object) -> None:
     with pytest.raises(KimiConnectionConfigError, match="has timeout"):
         make_settings(timeout=timeout)

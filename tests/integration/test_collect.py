@@ -169,7 +169,7 @@ def test_an_error_row_is_failed_in_every_spelling_of_the_platform(connect: Conne
     assert landed.by_id["row-00000001"]["status"] == "failed"
 
 
-@pytest.mark.parametrize("status_code", [200, 0, None])
+@pytest.mark.parametrize("status_code", [200, 0, None], ids=str)
 def test_an_answer_succeeds_with_every_status_code_of_success(
     connect: Connect, tmp_path: Path, status_code: int | None
 ) -> None:

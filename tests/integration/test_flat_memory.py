@@ -27,7 +27,7 @@ def peak_of(order: Order, workshop: Path) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("ready", [True, False])
+@pytest.mark.parametrize("ready", [True, False], ids=["ready requests", "table"])
 def test_ten_times_the_rows_take_no_more_memory(tmp_path: Path, ready: bool) -> None:
     peaks: dict[int, int] = {}
     for rows in (2_000, 2_000, 20_000):  # the first one warms up

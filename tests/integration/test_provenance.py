@@ -109,6 +109,7 @@ def test_the_lineage_of_every_task_names_its_batch(runs: Runs, dag_id: str, task
         ("file:///data/x.jsonl", ("file", "/data/x.jsonl")),
         ("/data/x.jsonl", ("file", "/data/x.jsonl")),
     ],
+    ids=str,
 )
 def test_lineage_names_a_data_set_without_its_connection(uri: str, name: tuple[str, str]) -> None:
     assert dataset_name(uri) == name

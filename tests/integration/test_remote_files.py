@@ -163,7 +163,7 @@ def test_files_of_a_batch_of_another_program_are_not_deleted(
     assert kept(hook) == before
 
 
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("together", [True, False], ids=["all shards at once", "one shard at a time"])
 def test_the_file_of_skipped_rows_is_deleted_only_once_all_shards_are_landed(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path, together: bool
 ) -> None:
@@ -247,13 +247,15 @@ def test_the_delete_operator_deletes_nothing_without_seeing_every_batch(sim: Kim
         deleted_by(file_id=submission.input_file_ids, max_batches_searched=100)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"file_id": "file_1", "older_than": 5}, {"older_than": timedelta(days=-1)}])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"file_id": "file_1", "older_than": 5}, {"older_than": timedelta(days=-1)}], ids=str
+)
 def test_the_delete_operator_refuses_parameters_that_contradict(parameters: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"file_id|older_than"):
         KimiDeleteFilesOperator(task_id="clean", **parameters)
 
 
-@pytest.mark.parametrize("file_id", ["../../v1/batches", "", "a b", ["file_1", None]])
+@pytest.mark.parametrize("file_id", ["../../v1/batches", "", "a b", ["file_1", None]], ids=repr)
 @pytest.mark.usefixtures("hook")
 def test_the_delete_operator_refuses_a_value_that_is_not_an_id(sim: KimiSimulator, file_id: Any) -> None:
     with pytest.raises(AirflowFailException, match="not a file id"):

@@ -58,6 +58,7 @@ def test_the_results_operator_fails_if_no_row_has_a_usable_answer(connect: Conne
         ({"max_failed_ratio": 0.2}, False),
         ({"max_failed_ratio": 0.1}, True),
     ],
+    ids=["no limit", "as many rows as accepted", "one row too many", "the accepted share", "too large a share"],
 )
 def test_the_results_operator_accepts_failed_rows_up_to_the_limit(
     connect: Connect, tmp_path: Path, limits: dict[str, Any], fails: bool
@@ -77,7 +78,9 @@ def test_the_results_operator_accepts_failed_rows_up_to_the_limit(
     assert (tmp_path / "out" / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("limit", [{"max_failed_rows": -1}, {"max_failed_ratio": 5}, {"max_failed_ratio": -0.1}])
+@pytest.mark.parametrize(
+    "limit", [{"max_failed_rows": -1}, {"max_failed_ratio": 5}, {"max_failed_ratio": -0.1}], ids=str
+)
 def test_the_results_operator_refuses_a_wrong_limit_while_the_dag_is_parsed(limit: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(limit))):
         KimiBatchResultsOperator(task_id="results", batch_id="batch_1", output="/tmp/out", **limit)

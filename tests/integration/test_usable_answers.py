@@ -68,7 +68,7 @@ def test_thoughts_are_landed_in_a_column_with_reasoning_column(odd: tuple[KimiHo
     assert "parsed" not in rows[0]
 
 
-@pytest.mark.parametrize("schema", [[], {"type": "nonsense"}, "positive", 7])
+@pytest.mark.parametrize("schema", [[], {"type": "nonsense"}, "positive", 7], ids=repr)
 def test_an_output_schema_that_is_not_a_schema_is_refused_while_the_dag_is_parsed(schema: Any) -> None:
     with pytest.raises(ValueError, match="output_schema is"):
         KimiCreateBatchOperator(task_id="create", input=["a"], output_schema=schema)

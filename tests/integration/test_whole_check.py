@@ -128,8 +128,8 @@ def test_dead_letters_of_skipped_rows_are_skipped_again(connect: Connect, tmp_pa
     ]
 
 
-@pytest.mark.parametrize("max_rows", [None, 1, 2])
-@pytest.mark.parametrize("with_input", [True, False])
+@pytest.mark.parametrize("max_rows", [None, 1, 2], ids=["one batch", "1 row per batch", "2 rows per batch"])
+@pytest.mark.parametrize("with_input", [True, False], ids=["with input", "without input"])
 def test_skipped_rows_keep_their_place_in_results_and_dead_letters(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path, with_input: bool, max_rows: int | None
 ) -> None:

@@ -15,8 +15,8 @@ from tests.support.samples import request_line
 FAILED = Row(custom_id="a", status="failed", error_code="server_error", error_message="it broke")
 
 
-@pytest.mark.parametrize("end", [b"", b"\r", b" "])
-@pytest.mark.parametrize("spaces", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("end", [b"", b"\r", b" "], ids=repr)
+@pytest.mark.parametrize("spaces", [(",", ":"), (", ", ": ")], ids=["compact", "with spaces"])
 def test_a_dead_letter_is_the_request_with_the_reason_and_the_row(spaces: tuple[str, str], end: bytes) -> None:
     request = json.dumps(json.loads(request_line("a")), separators=spaces).encode() + end
     letter = json.loads(dead_letter(FAILED, request, {"id": 7}))

@@ -117,7 +117,9 @@ def test_a_stored_manifest_is_written_as_it_was() -> None:
     assert json.dumps(read.to_dict()) == json.dumps(stored)
 
 
-@pytest.mark.parametrize("stored", [None, "x", [], {}, {"version": 2, "job": "k", "batches": {}}, {"job": "k"}])
+@pytest.mark.parametrize(
+    "stored", [None, "x", [], {}, {"version": 2, "job": "k", "batches": {}}, {"job": "k"}], ids=repr
+)
 def test_a_job_note_that_this_version_cannot_read_is_none(stored: object) -> None:
     assert JobNote.of(stored) is None
 

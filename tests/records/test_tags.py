@@ -170,7 +170,7 @@ def tags_of_a_batch_of(task: TaskIdentity) -> Tags:
     return Tags.of(Batch(id="batch_1", status="in_progress", metadata=made.to_metadata({"airflow": "x"})))
 
 
-@pytest.mark.parametrize("task", [TASK, TaskIdentity("d" * 600, "r" * 600, "t" * 600)])
+@pytest.mark.parametrize("task", [TASK, TaskIdentity("d" * 600, "r" * 600, "t" * 600)], ids=["short ids", "long ids"])
 def test_a_batch_belongs_to_the_task_instance_that_made_it(task: TaskIdentity) -> None:
     assert tags_of_a_batch_of(task).is_of(task)
 
@@ -199,7 +199,9 @@ def test_the_label_of_a_shard_holds_its_number_and_their_count(number: int, more
     assert (tags.shard_number, tags.shard_count) == (number, number + more)
 
 
-@pytest.mark.parametrize("label", [None, 1, "", "1", "0/3", "1/0", "01/3", "a/3", "1/3/", " 1/3", "1/3\n", "１/3"])
+@pytest.mark.parametrize(
+    "label", [None, 1, "", "1", "0/3", "1/0", "01/3", "a/3", "1/3/", " 1/3", "1/3\n", "１/3"], ids=repr
+)
 def test_any_other_label_of_a_shard_is_ignored(label: object) -> None:
     tags = Tags.of(Batch(id="batch_1", status="in_progress", metadata={"kimi_shard": label}))
     assert (tags.shard_number, tags.shard_count) == (None, None)
@@ -208,6 +210,7 @@ def test_any_other_label_of_a_shard_is_ignored(label: object) -> None:
 @pytest.mark.parametrize(
     "metadata",
     [None, {}, {"team": "search"}, {"kimi_job_key": 1}, {"kimi_job_key": "k", "airflow_dag_id": None}],
+    ids=str,
 )
 def test_a_batch_of_another_program_is_not_ours(metadata: dict[str, object] | None) -> None:
     assert not Tags.of(Batch(id="batch_1", status="in_progress", metadata=metadata)).is_ours

@@ -95,6 +95,7 @@ def test_a_row_that_did_not_succeed_is_not_checked_against_the_schema(status: Ro
         (AnswerCheck(LABELS), {"reasoning"}),
         (AnswerCheck(LABELS, "column"), set()),
     ],
+    ids=["no schema", "a schema", "a schema and a column of thoughts"],
 )
 def test_the_fields_of_a_result_depend_on_schema_and_reasoning(check: AnswerCheck, absent: set[str]) -> None:
     assert [name for name in RESULT_FIELDS if name not in absent] == list(check.fields)

@@ -74,7 +74,7 @@ def test_a_row_is_named_by_its_custom_id_and_not_by_its_id() -> None:
     assert read_row(output_line("a", id="other")).custom_id == "a"
 
 
-@pytest.mark.parametrize("content", ["", None])
+@pytest.mark.parametrize("content", ["", None], ids=repr)
 def test_tool_calls_without_content_are_the_answer(content: str | None) -> None:
     body = answer_body(content, "tool_calls", tool_calls=[{"id": "t", "type": "function"}])
     row = read_row(output_line(body=body))
@@ -83,7 +83,7 @@ def test_tool_calls_without_content_are_the_answer(content: str | None) -> None:
     assert json.loads(row.content) == [{"id": "t", "type": "function"}]
 
 
-@pytest.mark.parametrize("calls", [[], [None], None])
+@pytest.mark.parametrize("calls", [[], [None], None], ids=repr)
 def test_an_empty_list_of_tool_calls_is_an_empty_answer(calls: list[None] | None) -> None:
     row = read_row(output_line(body=answer_body("", "tool_calls", tool_calls=calls)))
     assert (row.status, row.error_code) == ("invalid", "empty_answer")
@@ -229,6 +229,7 @@ def test_an_error_row_has_no_content_and_keeps_the_tokens_that_were_billed() -> 
         ({"error": {"type": "content_filter", "message": "m"}}, "filtered", "content_filter"),
         ({"code": 400, "message": "m"}, "failed", "400"),
     ],
+    ids=str,
 )
 def test_the_status_of_an_error_follows_any_known_word_in_it(error: object, status: str, code: str) -> None:
     row = read_row(output_line("a", response=None, error=error))
@@ -315,7 +316,7 @@ def test_the_status_of_a_row_in_no_file_follows_the_status_of_its_batch(batch_st
     )
 
 
-@pytest.mark.parametrize("code", [0, True, False, ""])
+@pytest.mark.parametrize("code", [0, True, False, ""], ids=repr)
 def test_the_type_of_an_error_replaces_an_empty_code(code: object) -> None:
     line = json.dumps({"custom_id": "a", "error": {"code": code, "type": "server_error"}}).encode()
     assert read_row(line).error_code == "server_error"

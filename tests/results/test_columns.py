@@ -47,8 +47,10 @@ def test_a_numeric_key_is_found_by_its_text() -> None:
     assert columns_of(ColumnSource([{"id": 7}], "id"), "7") == {"id": 7}
 
 
-@pytest.mark.parametrize("key_column", ["id", ["id"], ("id", "part")])
-@pytest.mark.parametrize("keys", [("a", "b"), ("a key that is sent under another name", "客户"), (1.5, 10**30)])
+@pytest.mark.parametrize("key_column", ["id", ["id"], ("id", "part")], ids=str)
+@pytest.mark.parametrize(
+    "keys", [("a", "b"), ("a key that is sent under another name", "客户"), (1.5, 10**30)], ids=str
+)
 def test_rows_are_found_by_the_id_that_their_key_becomes(keys: tuple[Any, Any], key_column: Any) -> None:
     rows = [{"id": keys[0], "part": 1}, {"id": keys[1], "part": 2}]
     source = ColumnSource(rows, key_column)

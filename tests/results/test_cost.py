@@ -116,6 +116,7 @@ def test_a_value_that_is_not_a_price_list_is_refused(given: Any) -> None:
         ({"host": "https://api.moonshot.ai/v1"}, "intl"),
         ({"host": "https://api.moonshot.ai/v1", "region": "cn"}, "intl"),
     ],
+    ids=str,
 )
 def test_prices_are_those_of_the_host_or_else_of_the_region_of_the_connection(
     settings: dict[str, Any], region: str

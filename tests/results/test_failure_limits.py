@@ -113,6 +113,7 @@ def test_a_result_beyond_a_limit_is_refused_with_the_reason(
         ),
         ({"max_failed_rows": {"succeeded": 1}}, "the status in max_failed_rows is 'succeeded'; it must be"),
     ],
+    ids=str,
 )
 def test_a_value_that_is_not_a_limit_is_refused(limits: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):

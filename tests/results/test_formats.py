@@ -60,6 +60,7 @@ def as_parquet(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
         ("+1.50", "+1.50"),
         (["=1"], '["=1"]'),
     ],
+    ids=repr,
 )
 def test_a_csv_cell_shows_its_value_and_is_never_a_formula(value: Any, cell: str, tmp_path: Path) -> None:
     assert as_csv(tmp_path, [{"content": value}])[0]["content"] == cell
@@ -89,6 +90,7 @@ def test_a_csv_file_has_every_row(rows: list[dict[str, Any]], tmp_path_factory: 
         ([2**60 + 1, 0.5], "string", [str(2**60 + 1), "0.5"]),
         ([True, 1], "string", ["true", "1"]),
     ],
+    ids=str,
 )
 def test_a_parquet_column_has_the_type_of_its_values(
     values: list[Any], type_: str, read: list[Any], tmp_path: Path

@@ -66,7 +66,7 @@ def test_an_output_directory_that_is_a_file_is_refused(out: Path) -> None:
     assert "The results of the batches stay on the platform" in str(caught.value)
 
 
-@pytest.mark.parametrize("nothing", ["", " ", None])
+@pytest.mark.parametrize("nothing", ["", " ", None], ids=repr)
 def test_an_empty_output_directory_is_refused(nothing: Any) -> None:
     with pytest.raises(KimiInputError, match="it must be the URI of a directory. Nothing was landed"):
         OutputDirectory(nothing)
@@ -92,7 +92,7 @@ def test_a_published_file_is_landed_byte_for_byte(content: bytes, out: Path, wor
     assert (out / "output.jsonl").read_bytes() == content + (b"" if content[-1:] in (b"", b"\n") else b"\n")
 
 
-@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("copied", [False, True], ids=["moved", "copied"])
 @pytest.mark.parametrize("name", ["results.parquet", "results.csv"])
 def test_a_published_file_that_is_not_of_lines_gets_no_newline(
     name: str, copied: bool, out: Path, workshop: Path

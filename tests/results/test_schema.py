@@ -100,7 +100,7 @@ def test_a_label_is_returned_as_it_was_listed(label: str, around: str) -> None:
     assert schema(tuple(LABELS)).read(around + label + around) == label
 
 
-@pytest.mark.parametrize("given", [[], [""], [" "], [1], ["a", None], ()])
+@pytest.mark.parametrize("given", [[], [""], [" "], [1], ["a", None], ()], ids=repr)
 def test_a_list_that_does_not_hold_labels_is_refused(given: Any) -> None:
     with pytest.raises(ValueError, match="it must be a list of labels"):
         read_schema(given)
@@ -178,6 +178,7 @@ def test_a_refusal_does_not_repeat_keys_of_the_answer(text: str) -> None:
         ({"$ref": "#/nowhere"}, "{}"),
         (Breaking, '{"a": 1}'),
     ],
+    ids=["broken reference", "validator that raises"],
 )
 def test_a_schema_that_raises_makes_the_row_invalid(given: Any, text: str) -> None:
     """One odd answer does not end the landing of all."""
@@ -222,6 +223,7 @@ def test_any_answer_fits_a_schema_or_is_refused(text: str) -> None:
         ("positive", "is a str"),
         (Review(label="positive"), "is a Review"),
     ],
+    ids=["unknown type", "text", "instance of a model"],
 )
 def test_a_value_that_is_not_a_schema_is_refused(given: Any, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):

@@ -212,6 +212,15 @@ def test_the_manifest_has_exactly_the_fields_of_the_contract() -> None:
         (Row(custom_id="a", status="failed", error_code="server_error"), True),
         (Row(custom_id="a", status="missing", error_code="batch_completed"), True),
     ],
+    ids=[
+        "no tokens",
+        "no completion tokens",
+        "truncated without tokens",
+        "empty without tokens",
+        "never sent",
+        "failed",
+        "missing",
+    ],
 )
 def test_the_manifest_has_no_cost_if_the_tokens_of_an_answer_are_unknown(row: Row, known: bool) -> None:
     """An unknown cost is no cost of 0."""
