@@ -63,7 +63,7 @@ def test_the_output_file_is_landed_byte_for_byte(sim: KimiSimulator, hook: KimiH
     assert not (tmp_path / "error.jsonl").exists()
 
 
-def test_a_batch_that_is_landed_twice_gives_the_same_files(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+def test_a_batch_landed_twice_gives_the_same_files(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
     landed = land_prompts(sim, hook, tmp_path)
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     land(hook, tmp_path, landed.manifest["batch_ids"])
