@@ -25,30 +25,10 @@ try:
 except ImportError:  # Airflow 2, which has no asset watchers
     BaseEventTrigger = BaseTrigger  # type: ignore[assignment,misc]
 
-__all__ = [
-    "AirflowFailException",
-    "AirflowNotFoundException",
-    "AirflowSensorTimeout",
-    "AirflowSkipException",
-    "Asset",
-    "AssetAlias",
-    "BaseEventTrigger",
-    "BaseHook",
-    "BaseOperator",
-    "BaseSensorOperator",
-    "BaseTrigger",
-    "Context",
-    "PokeReturnValue",
-    "TriggerEvent",
-    "XComArg",
-    "first_poke",
-    "literal",
-    "object_storage_path",
-    "own_xcom",
-    "push_xcom",
-    "run_state",
-    "task_state",
-]
+# What is passed on from Airflow, beside the functions below.
+__all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout", "AirflowSkipException"]
+__all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseSensorOperator", "BaseTrigger"]
+__all__ += ["Context", "PokeReturnValue", "TriggerEvent", "XComArg", "literal"]
 
 
 def first_poke(context: Context) -> float | None:

@@ -1,8 +1,8 @@
 """Orphans: batches of this provider that no run takes care of."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.tags import Tags
@@ -50,10 +50,6 @@ class Orphan:
         run = f"its run {self.run_id} of {self.dag_id} is {self.run_state or 'unknown here'}"
         adopt = f" To adopt it, clear task {self.task_id} of that run, with downstream." if self.run_state else ""
         return f"Batch {self.batch_id} is {self.status} with {rows}, and {run}.{adopt}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Write it as plain JSON."""
-        return asdict(self)
 
 
 def owner_of(batch: Batch) -> Owner | None:

@@ -1,8 +1,10 @@
 """Answers of the platform, as frozen values. Unknown fields are ignored, missing ones have a default."""
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 #: Statuses that are final.
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -95,10 +97,10 @@ class BatchPage(msgspec.Struct, frozen=True):
     has_more: bool | None = None
 
 
-class FilePage(msgspec.Struct, frozen=True):
-    """The list of files; the platform documents no paging."""
+class Envelope(msgspec.Struct, Generic[T], frozen=True):
+    """What the platform wraps around lists and values."""
 
-    data: list[RemoteFile]
+    data: T
 
 
 class DeletedFile(msgspec.Struct, frozen=True):
@@ -115,12 +117,6 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
 
 
-class ModelList(msgspec.Struct, frozen=True):
-    """The models that the key may use."""
-
-    data: list[Model]
-
-
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
     """Money left: yuan in region `cn`, US dollars in `intl`."""
 
@@ -129,19 +125,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     cash_balance: float = 0.0
 
 
-class BalanceReply(msgspec.Struct, frozen=True):
-    """The envelope of a balance."""
-
-    data: Balance
-
-
 class TokenCount(msgspec.Struct, frozen=True):
     """An estimate of prompt tokens."""
 
     total_tokens: int
-
-
-class TokenCountReply(msgspec.Struct, frozen=True):
-    """The envelope of an estimate."""
-
-    data: TokenCount

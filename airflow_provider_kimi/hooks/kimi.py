@@ -257,7 +257,7 @@ class KimiHook(BaseHook):
 
     def list_files(self) -> list[models.RemoteFile]:
         """List the account's files; the platform documents no paging."""
-        return self._send(_Call("get", "/files", "listing files", models.FilePage)).data
+        return self._send(_Call("get", "/files", "listing files", models.Envelope[list[models.RemoteFile]])).data
 
     def download_file(self, file_id: str, target: BinaryIO) -> int:
         """Stream a file's content into ``target`` and return how many bytes came."""
@@ -327,11 +327,12 @@ class KimiHook(BaseHook):
 
     def list_models(self) -> list[models.Model]:
         """List the models that the key may use; the platform does not say which can be batched."""
-        return self._send(_Call("get", "/models", "listing models", models.ModelList)).data
+        return self._send(_Call("get", "/models", "listing models", models.Envelope[list[models.Model]])).data
 
     def get_balance(self) -> models.Balance:
         """Read the money left: yuan in region ``cn``, US dollars in ``intl``."""
-        return self._send(_Call("get", "/users/me/balance", "reading the balance", models.BalanceReply)).data
+        reply = models.Envelope[models.Balance]
+        return self._send(_Call("get", "/users/me/balance", "reading the balance", reply)).data
 
     def estimate_tokens(self, messages: Sequence[Mapping[str, Any]], model: str | None = None) -> int:
         """Estimate the prompt tokens of chat messages; tools are not counted.
@@ -340,8 +341,8 @@ class KimiHook(BaseHook):
         :param model: None for the connection's model.
         """
         body = {"model": model or self.settings.model, "messages": messages}
-        path = "/tokenizers/estimate-token-count"
-        return self._send(_Call("post", path, "estimating tokens", models.TokenCountReply, body=body)).data.total_tokens
+        path, reply = "/tokenizers/estimate-token-count", models.Envelope[models.TokenCount]
+        return self._send(_Call("post", path, "estimating tokens", reply, body=body)).data.total_tokens
 
     # The form on Airflow below 3.2; from 3.2 on it comes from get_provider_info.py
 

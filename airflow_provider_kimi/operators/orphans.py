@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, get_args
 
 from airflow_provider_kimi.account.orphans import Orphan, OrphanAction, find_orphans, owner_of
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.ids import read_batch_ids
+from airflow_provider_kimi.api.ids import checked_id
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
 from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.calls.patience import Calls
@@ -82,7 +83,7 @@ class KimiOrphanBatchesOperator(BaseOperator):
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             orphans = self._find(calls)
             self.log.info("%s batches have no owner.", len(orphans))
-            return [{**orphan.to_dict(), "outcome": self._treat(calls, orphan)} for orphan in orphans]
+            return [{**asdict(orphan), "outcome": self._treat(calls, orphan)} for orphan in orphans]
 
     def _find(self, calls: Calls) -> list[Orphan]:
         since = time.time() - self.max_age
@@ -104,9 +105,8 @@ class KimiOrphanBatchesOperator(BaseOperator):
         try:
             if self.action == "cancel":
                 return cancel_batch(calls, orphan.batch_id).status
-            (batch_id,) = read_batch_ids(orphan.batch_id)
-            output = f"{str(self.output_directory).rstrip('/')}/{batch_id}"
-            collect(calls, Landing([batch_id], output))
+            output = f"{str(self.output_directory).rstrip('/')}/{checked_id(orphan.batch_id)}"
+            collect(calls, Landing([orphan.batch_id], output))
         except KimiError as error:
             self.log.warning("%s", error)
             return f"not done: {error}"

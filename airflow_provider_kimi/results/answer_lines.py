@@ -19,52 +19,42 @@ _STATUS_OF_ERROR: dict[str, RowStatus] = {
 }
 
 #: More tokens than any answer has.
-MAX_COUNT = 1 << 53
+_MAX_COUNT = 1 << 53
 
-Count = Annotated[int, msgspec.Meta(ge=0, lt=MAX_COUNT)]
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=_MAX_COUNT)]
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """The message of the model."""
-
+class _Message(msgspec.Struct, frozen=True, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     tool_calls: list[msgspec.Raw] | None = None
 
 
-class Choice(msgspec.Struct, frozen=True, gc=False):
-    """The one answer to a request."""
-
-    message: Message
+class _Choice(msgspec.Struct, frozen=True, gc=False):
+    message: _Message
     finish_reason: str | None = None
 
 
-class PromptDetails(msgspec.Struct, frozen=True, gc=False):
-    """Details of the prompt tokens."""
-
-    cached_tokens: Count | None = None
+class _PromptDetails(msgspec.Struct, frozen=True, gc=False):
+    cached_tokens: _Count | None = None
 
 
-class CompletionDetails(msgspec.Struct, frozen=True, gc=False):
-    """Details of the completion tokens."""
-
-    reasoning_tokens: Count | None = None
+class _CompletionDetails(msgspec.Struct, frozen=True, gc=False):
+    reasoning_tokens: _Count | None = None
 
 
-class TokenCounts(msgspec.Struct, frozen=True, gc=False):
-    """The token counts of one answer; None if the platform does not say."""
-
-    prompt_tokens: Count | None = None
-    completion_tokens: Count | None = None
-    cached_tokens: Count | None = None
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
+class _TokenCounts(msgspec.Struct, frozen=True, gc=False):
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    cached_tokens: _Count | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
 
 
 class _Body(msgspec.Struct, frozen=True, gc=False):
-    choices: list[Choice]
+    choices: list[_Choice]
     model: str | None = None
-    usage: TokenCounts | None = None
+    usage: _TokenCounts | None = None
     error: None = None
 
 
@@ -74,8 +64,6 @@ class _Response(msgspec.Struct, frozen=True, gc=False):
 
 
 class _UsualLine(msgspec.Struct, frozen=True, gc=False):
-    """A line of an output file, as nearly all are."""
-
     custom_id: Annotated[str, msgspec.Meta(min_length=1)]
     response: _Response
     error: None = None
@@ -85,7 +73,7 @@ class _UsualLine(msgspec.Struct, frozen=True, gc=False):
 #: line that it refuses is read leniently.
 _decode_usual = msgspec.json.Decoder(_UsualLine).decode
 
-_NO_COUNTS = TokenCounts()
+_NO_COUNTS = _TokenCounts()
 
 
 def read_row(line: bytes) -> Row:
@@ -140,7 +128,7 @@ def batch_error(line: bytes) -> Row | None:
     return None if row.error_code == "no_answer" else row
 
 
-def _answered(custom_id: str, choice: Choice, counts: TokenCounts, model: str | None) -> Row:
+def _answered(custom_id: str, choice: _Choice, counts: _TokenCounts, model: str | None) -> Row:
     message, finish_reason, content = choice.message, choice.finish_reason, choice.message.content
     if message.tool_calls and not (content and content.strip()):
         content = _calls(message.tool_calls)
@@ -162,9 +150,9 @@ def _answered(custom_id: str, choice: Choice, counts: TokenCounts, model: str | 
     )
 
 
-def _with_counts(row: Row, counts: TokenCounts, model: str | None) -> Row:
+def _with_counts(row: Row, counts: _TokenCounts, model: str | None) -> Row:
     """A refused row, with the tokens that were billed all the same."""
-    billed = _answered("", Choice(Message()), counts, model)
+    billed = _answered("", _Choice(_Message()), counts, model)
     fields = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "model")
     return msgspec.structs.replace(row, **{name: getattr(billed, name) for name in fields})
 
@@ -186,31 +174,31 @@ def _verdict(content: str | None, finish_reason: str | None) -> tuple[RowStatus,
     return "succeeded", None, None
 
 
-def _odd_choice(choice: Mapping[str, Any]) -> Choice:
+def _odd_choice(choice: Mapping[str, Any]) -> _Choice:
     """Read what can be used of a choice, whatever else is wrong with it."""
     message = _mapping(choice.get("message"))
     content, calls = message.get("content"), message.get("tool_calls")
     if isinstance(content, list):  # several parts, as in a request
         content = "".join(part["text"] for part in content if isinstance(_mapping(part).get("text"), str)) or None
-    said = Message(
+    said = _Message(
         sound(content) if isinstance(content, str) else None,
         text_of(message.get("reasoning_content")),
         [_raw(call) for call in calls] if isinstance(calls, list) else None,
     )
-    return Choice(said, text_of(choice.get("finish_reason")))
+    return _Choice(said, text_of(choice.get("finish_reason")))
 
 
 def _raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(sound(json.dumps(value, ensure_ascii=False, separators=(",", ":"))).encode())
 
 
-def _odd_counts(usage: Mapping[str, Any]) -> TokenCounts:
-    return TokenCounts(
+def _odd_counts(usage: Mapping[str, Any]) -> _TokenCounts:
+    return _TokenCounts(
         _count(usage.get("prompt_tokens")),
         _count(usage.get("completion_tokens")),
         _count(usage.get("cached_tokens")),
-        PromptDetails(_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))),
-        CompletionDetails(_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"))),
+        _PromptDetails(_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))),
+        _CompletionDetails(_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"))),
     )
 
 
@@ -255,4 +243,4 @@ def _count(value: object) -> int | None:
     """A number of tokens, if a table can hold it."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_COUNT else None

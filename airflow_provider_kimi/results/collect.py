@@ -98,8 +98,9 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             _check_kept(earlier, landing)
             calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
             return Collected(earlier, Tally.of_manifest(earlier), batches)
+        table = None if landing.input is None else ColumnSource(_values(landing.input), landing.key_column)
         with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
-            tally = write_rows(files, _table(landing), landing.check, results, dead_letters, calls.log)
+            tally = write_rows(files, table, landing.check, results, dead_letters, calls.log)
         _check_replaced(directory, landing, calls.log)
         landed = _publish(directory, workshop, files, _formatted(workshop / RESULTS_NAME, landing))
         manifest = build_manifest(batches, tally, prices=prices, files=landed)
@@ -144,10 +145,6 @@ def _formatted(results: Path, landing: Landing) -> Path:
     target = results.with_suffix(f".{landing.output_format}")
     convert(results, target, landing.output_format, landing.check.fields)
     return target
-
-
-def _table(landing: Landing) -> ColumnSource | None:
-    return None if landing.input is None else ColumnSource(_values(landing.input), landing.key_column)
 
 
 def _values(source: Any) -> Iterator[Any]:

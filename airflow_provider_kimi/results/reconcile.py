@@ -3,7 +3,7 @@
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -22,17 +22,12 @@ from airflow_provider_kimi.results.columns import ColumnSource, without_binary
 from airflow_provider_kimi.results.result_lines import ResultLines, columns_of
 from airflow_provider_kimi.results.tally import Tally
 
+#: A request of a batch: its id and its line, which is None if it is not known.
+_Request = tuple[str, bytes | None]
 
-class Reconciled(NamedTuple):
-    """The result of one row.
-
-    :param columns: The columns of the table.
-    :param letter: The line of `dead_letter.jsonl`; None where the answer is usable, or the request is not known.
-    """
-
-    row: Row
-    columns: dict[str, Any]
-    letter: bytes | None
+#: A row, the columns of the input, and the line of `dead_letter.jsonl`: None if the answer is usable, or the request is
+#: not known.
+_Reconciled = tuple[Row, dict[str, Any], bytes | None]
 
 
 def write_rows(
@@ -54,7 +49,7 @@ def write_rows(
         batch, model = files.batch, _asked_model(files)
         of_batch = (batch.id, 1, Tags.of(batch).prompt_fingerprint)
         with AnswerFiles(files.output, files.error, files.answer_lines) as answers:
-            for row, columns, letter in _with_skipped(_sent(files, answers, table, check), files.skipped_rows, table):
+            for row, columns, letter in _reconciled(files, answers, table, check):
                 tally.add(row, model)
                 results.write(lines.encode(row, columns, of_batch))
                 if letter is not None:
@@ -66,43 +61,45 @@ def write_rows(
     return tally
 
 
-def _sent(
+def _reconciled(
     files: BatchFiles, answers: AnswerFiles, table: ColumnSource | None, check: AnswerCheck
-) -> Iterator[Reconciled]:
-    """Every request of one batch in input order."""
+) -> Iterator[_Reconciled]:
+    """Every row of one batch in input order. The table is walked beside it, so rows are looked up in that order too."""
     status = files.batch.status
     verbatim = Tags.of(files.batch).verbatim_columns
     reason = answers.batch_error if status == "failed" else None
-    for custom_id, request in _requests(files, answers):
+    for item in _with_skipped(_requests(files, answers), files.skipped_rows):
+        if isinstance(item, SkippedRow):
+            yield _left_out(item, table)
+            continue
+        custom_id, request = item
         found = answers.take(custom_id)
         row = check.judge(found) if found else absent_row(custom_id, status, reason)
         table_row = table.row_of(custom_id, request, verbatim) if table and request else None
         letter = dead_letter(row, request, without_binary(table_row)) if request and row.status != "succeeded" else None
-        yield Reconciled(row, columns_of(table_row), letter)
+        yield row, columns_of(table_row), letter
 
 
-def _with_skipped(
-    sent: Iterable[Reconciled], skipped: Iterator[SkippedRow], table: ColumnSource | None
-) -> Iterator[Reconciled]:
+def _with_skipped(requests: Iterable[_Request], skipped: Iterator[SkippedRow]) -> Iterator[_Request | SkippedRow]:
     """Put the rows that were left out into their places among the requests."""
     waiting = next(skipped, None)
-    for position, reconciled in enumerate(sent):
+    for position, request in enumerate(requests):
         while waiting is not None and waiting.position <= position:
-            yield _left_out(waiting, table)
+            yield waiting
             waiting = next(skipped, None)
-        yield reconciled
-    while waiting is not None:
-        yield _left_out(waiting, table)
-        waiting = next(skipped, None)
+        yield request
+    if waiting is not None:
+        yield waiting
+        yield from skipped
 
 
-def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> Reconciled:
+def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> _Reconciled:
     row = skipped_row(skipped.custom_id, skipped.place, skipped.reason)
     table_row = table.row_at(skipped.number) if table else None
-    return Reconciled(row, columns_of(table_row), letter_of_unsent(row, table_row))
+    return row, columns_of(table_row), letter_of_unsent(row, table_row)
 
 
-def _requests(files: BatchFiles, answers: AnswerFiles) -> Iterator[tuple[str, bytes | None]]:
+def _requests(files: BatchFiles, answers: AnswerFiles) -> Iterator[_Request]:
     if files.requests is None:
         yield from ((custom_id, None) for custom_id in answers.left_ids())
         return

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.errors import MAX_QUOTED_CHARS, advice_for, decode, redact, translated
-from airflow_provider_kimi.api.models import Balance, BalanceReply, Batch
+from airflow_provider_kimi.api.models import Balance, Batch, Envelope
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError, KimiNoAnswerError
 from tests.support.samples import make_settings
 
@@ -104,7 +104,7 @@ def test_a_reply_is_decoded() -> None:
 
 
 def test_numbers_in_a_reply_may_be_text() -> None:
-    reply = decode(make_settings(), "reading", b'{"data": {"available_balance": "12.5"}}', BalanceReply)
+    reply = decode(make_settings(), "reading", b'{"data": {"available_balance": "12.5"}}', Envelope[Balance])
     assert reply.data == Balance(available_balance=12.5)
 
 

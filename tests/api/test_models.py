@@ -12,10 +12,11 @@ from airflow_provider_kimi.api.models import (
     Batch,
     BatchPage,
     DeletedFile,
-    FilePage,
-    ModelList,
+    Envelope,
+    Model,
+    RemoteFile,
     RequestCounts,
-    TokenCountReply,
+    TokenCount,
 )
 from tests.support.samples import ACTIVE, TERMINAL, UNKNOWN, make_batch
 
@@ -158,10 +159,12 @@ def test_a_page_of_batches_keeps_whether_more_follow(ending: str, has_more: bool
 
 
 def test_files_models_deletions_and_token_counts_are_read() -> None:
-    files = msgspec.json.decode(b'{"data": [{"id": "f", "bytes": 3, "purpose": "batch"}]}', type=FilePage)
+    files = msgspec.json.decode(
+        b'{"data": [{"id": "f", "bytes": 3, "purpose": "batch"}]}', type=Envelope[list[RemoteFile]]
+    )
     assert [(file.id, file.bytes, file.purpose, file.created_at) for file in files.data] == [("f", 3, "batch", None)]
-    models = msgspec.json.decode(b'{"data": [{"id": "m", "context_length": 262144}]}', type=ModelList)
+    models = msgspec.json.decode(b'{"data": [{"id": "m", "context_length": 262144}]}', type=Envelope[list[Model]])
     assert [(model.id, model.context_length) for model in models.data] == [("m", 262144)]
     assert msgspec.json.decode(b'{"id": "f", "deleted": true}', type=DeletedFile).deleted is True
     assert msgspec.json.decode(b'{"id": "f"}', type=DeletedFile).deleted is False
-    assert msgspec.json.decode(b'{"data": {"total_tokens": 7}}', type=TokenCountReply).data.total_tokens == 7
+    assert msgspec.json.decode(b'{"data": {"total_tokens": 7}}', type=Envelope[TokenCount]).data.total_tokens == 7
