@@ -105,7 +105,7 @@ SHOWN_BY = {
     "`wait` was cleared or retried": "test_the_waiting_task_keeps_the_batch",
     "`wait` or its run was marked": "test_by_marking_it_cancels_the_batch",
     "the triggerer was restarted": "test_goes_on_waiting_and_cancels_nothing",
-    "`results` was retried": "test_a_batch_that_is_landed_twice_gives_the_same_files",
+    "`results` was retried": "test_a_batch_landed_twice_gives_the_same_files",
     "`airflow tasks test`": "test_other_work_has_another",
 }
 

@@ -265,7 +265,7 @@ def test_a_search_asks_for_the_largest_page_and_goes_on_behind_the_last_batch(co
         hook = connect(sim)
         made = account_of(hook, sim, 3)
         find_batches(Calls(hook, LogRecord()), is_even)
-        assert pages_read(sim) == [f"?limit={PAGE_SIZE}", f"?after={made[1]}&limit={PAGE_SIZE}"]
+        assert pages_read(sim) == [f"?limit={PAGE_SIZE}", f"?limit={PAGE_SIZE}&after={made[1]}"]
 
 
 def test_a_search_that_gives_up_logs_it_and_returns_what_it_found(connect: Connect) -> None:
