@@ -1,0 +1,67 @@
+"""Which modules may touch clock, network, disk or event loop. Every other one is pure: values in, values out."""
+
+import ast
+from collections.abc import Iterator
+
+from tests.architecture.modules import OWN_MODULES, imports_of, own_imports_of, tree_of
+
+#: Every module that touches the world, or imports one that does.
+IMPURE = {
+    # Airflow's side
+    *("compat.py", "context.py", "lineage.py", "outlets.py", "airflow_errors.py"),
+    *("hooks/kimi.py", "hooks/shared_clients.py"),
+    *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
+    *("operators/orphans.py", "operators/results.py", "sensors/batch.py", "triggers/batch.py", "triggers/outside.py"),
+    # calls of the platform, and bytes on a disk
+    *("calls/abandon.py", "calls/at_once.py", "calls/batch_list.py", "calls/cancel.py", "calls/patience.py"),
+    "files/lines.py",
+    # the chapters
+    *("requests/inputs.py", "requests/media_files.py", "requests/prepare.py", "requests/skipped_rows.py"),
+    *("requests/sources.py", "requests/spool.py", "requests/tables.py"),
+    *("submission/attach.py", "submission/create.py", "submission/job.py", "submission/submit.py"),
+    *("waiting/poll.py", "waiting/subscription.py", "waiting/wait.py", "waiting/watcher.py"),
+    *("results/answer_files.py", "results/batch_files.py", "results/collect.py", "results/fetch.py"),
+    *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
+    *("account/delete.py", "account/ended_batches.py"),
+}
+
+#: Libraries that touch the world.
+WORLDLY = {
+    *("airflow", "asyncio", "concurrent", "fsspec", "httpx", "os", "random", "secrets", "shutil", "signal", "socket"),
+    *("subprocess", "tempfile", "threading", "time"),
+}
+
+#: Calls that read a clock or a disk, of whatever they are asked.
+CALLS = {
+    *("now", "today", "utcnow", "open", "read_bytes", "read_text", "write_bytes", "write_text", "stat", "exists"),
+    *("is_dir", "is_file", "iterdir", "glob", "rglob", "mkdir", "rmdir", "rename", "touch", "unlink", "absolute"),
+}
+
+#: Calls of the platform, blocking or not.
+API = {
+    *("upload_file", "create_batch", "get_batch", "list_batches", "cancel_batch", "list_files", "download_file"),
+    *("delete_file", "list_models", "get_balance", "estimate_tokens"),
+}
+
+
+def touches(module: str) -> Iterator[str]:
+    """What a module does with the world itself."""
+    yield from (f"imports {name}" for name in imports_of(module) if name.split(".")[0] in WORLDLY)
+    for node in ast.walk(tree_of(module)):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in CALLS:
+                yield f"calls {name}"
+            case ast.Attribute(attr=name) if name in API or name.removeprefix("a") in API:
+                yield f"uses {name}"
+            case ast.AsyncFunctionDef(name=name):
+                yield f"async def {name}"
+
+
+def test_only_the_listed_modules_touch_clock_network_disk_or_loop() -> None:
+    why = {module: list(touches(module)) for module in OWN_MODULES}
+    found = {module for module, reasons in why.items() if reasons}
+    while more := {module for module in OWN_MODULES if own_imports_of(module) & found} - found:
+        why |= {module: [f"imports {name}" for name in own_imports_of(module) & found] for module in more}
+        found |= more
+    assert {module: why[module] for module in found - IMPURE} == {}, "these are not pure"
+    assert IMPURE - found == set(), "these are pure: take them from the list"
