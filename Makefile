@@ -49,15 +49,19 @@ test-unit: $(READY) ## one module at a time, in seconds
 
 # Two halves side by side, since both mostly wait; each prints what it has when it ends.
 test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 20 minutes
+	@$(BIN)/coverage erase
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync test-airflow test-simulated
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
+MEASURED := $(BIN)/coverage run -m pytest -p no:cacheprovider
 AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
 
 test-airflow: $(READY) ## the half that runs Airflow and processes that are killed
-	$(BIN)/pytest -p no:cacheprovider $(AIRFLOW_TESTS)
+	$(MEASURED) $(AIRFLOW_TESTS)
 
 test-simulated: $(READY) ## the other half, in this process and against the simulator
-	$(BIN)/pytest -p no:cacheprovider $(AIRFLOW_TESTS:%=--ignore=%)
+	$(MEASURED) $(AIRFLOW_TESTS:%=--ignore=%)
 
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
 	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos

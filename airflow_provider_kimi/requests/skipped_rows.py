@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
+from weakref import finalize
 
 import msgspec
 
@@ -27,6 +28,7 @@ class SkippedRows:
         self._offsets = array("q")
         self._size = 0
         self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - gone with this object
+        finalize(self, self._file.close)
 
     def add(self, number: int, problem: RowProblem) -> None:
         """Keep one.
