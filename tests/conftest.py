@@ -30,6 +30,12 @@ settings.register_profile("tests", max_examples=150, deadline=None)
 settings.load_profile("tests")
 
 
+TESTS = Path(__file__).parent
+
+#: Seconds that a test of one module may take, and one on real Airflow processes; the others have pytest's own limit.
+UNIT_SECONDS, AIRFLOW_SECONDS = 20, 1800
+
+
 class Connect(Protocol):
     """Point the connection `kimi_default` at a simulator, and return its hook."""
 
@@ -39,6 +45,16 @@ class Connect(Protocol):
 def pytest_report_header() -> str:
     """Say what the main job labels."""
     return f"main job: {origin()}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Limit the time of each test by its folder: a unit test lies in one that a folder of the package has too."""
+    for item in (item for item in items if item.get_closest_marker("timeout") is None):
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder == "real_airflow":
+            item.add_marker(pytest.mark.timeout(AIRFLOW_SECONDS))
+        elif folder == item.path.name or (TESTS.parent / "airflow_provider_kimi" / folder).is_dir():
+            item.add_marker(pytest.mark.timeout(UNIT_SECONDS))
 
 
 @pytest.fixture(scope="session", autouse=True)

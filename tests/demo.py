@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from tests.support.real_airflow import PASSWORD, USER, RealAirflow, held_interrupts, ignored_interrupts
+from tests.support.real_airflow import PASSWORD, STOP_SECONDS, USER, RealAirflow, held_interrupts, ignored_interrupts
 
 EXAMPLES = Path(__file__).parent.parent / "example_dags"
 DAG_ID = "example_kimi_batch"
@@ -70,7 +70,7 @@ def _simulated_platform() -> Iterator[Mapping[str, Any]]:
         if process is not None:
             with ignored_interrupts():
                 process.terminate()
-                process.wait(10)
+                process.wait(STOP_SECONDS)
 
 
 def _live_platform(key: str) -> nullcontext[Mapping[str, Any]]:

@@ -30,7 +30,13 @@ def imports_of(module: str) -> set[str]:
 
 
 def own_imports_of(module: str) -> set[str]:
-    """The modules of the package that a module imports, as paths."""
-    dotted = {name for imported, names in _imports(module) for name in (imported, *(f"{imported}.{n}" for n in names))}
-    paths = {name.replace(".", "/").removeprefix("airflow_provider_kimi").removeprefix("/") for name in dotted}
-    return {file for path in paths for file in (f"{path}.py", f"{path}/__init__.py".lstrip("/")) if file in MODULES}
+    """The modules of the package that a module imports, as paths; a folder's own is meant where no other is."""
+    found = set()
+    for imported, names in _imports(module):
+        modules = {path for name in names or [""] if (path := _path(f"{imported}.{name}".rstrip("."))) in MODULES}
+        found |= modules or {path for path in (_path(imported), _path(f"{imported}.__init__")) if path in MODULES}
+    return found
+
+
+def _path(dotted: str) -> str:
+    return dotted.removeprefix("airflow_provider_kimi.").replace(".", "/") + ".py"

@@ -25,6 +25,7 @@ from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.simulator import limits as simulated
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
+from tests.architecture.modules import MODULES
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = inspect.Parameter.empty
@@ -59,6 +60,35 @@ def test_an_operator_has_the_parameters_of_the_contract(operator: Any, parameter
     signature = inspect.signature(operator.__init__).parameters
     assert {name: signature[name].default for name in parameters} == parameters
     assert signature["kimi_conn_id"].default == "kimi_default"
+
+
+#: Every class that a DAG can import, by the module that gives it.
+EXPORTED = {
+    "operators/batch.py": {"KimiBatchResultsOperator", "KimiCancelBatchOperator", "KimiCreateBatchOperator"},
+    "operators/cancel.py": {"KimiCancelBatchOperator"},
+    "operators/create.py": {"KimiCreateBatchOperator"},
+    "operators/files.py": {"KimiDeleteFilesOperator"},
+    "operators/orphans.py": {"KimiOrphanBatchesOperator"},
+    "operators/results.py": {"KimiBatchResultsOperator"},
+    "sensors/batch.py": {"KimiBatchSensor"},
+    "triggers/batch.py": {"KimiBatchTrigger"},
+    "triggers/outside.py": {"KimiBatchEndedTrigger"},
+}
+
+
+def exported(module: str) -> set[str]:
+    """What `__all__` names, or else the classes that a module defines for others."""
+    found = importlib.import_module("airflow_provider_kimi." + module.removesuffix(".py").replace("/", "."))
+    own = {name for name, value in vars(found).items() if getattr(value, "__module__", "") == found.__name__}
+    return set(
+        getattr(found, "__all__", {name for name in own if inspect.isclass(vars(found)[name]) and name[0] != "_"})
+    )
+
+
+def test_operators_sensors_and_triggers_export_the_listed_classes_and_no_other() -> None:
+    folders = ("operators/", "sensors/", "triggers/")
+    found = {name: exported(name) for name in MODULES if name.startswith(folders) and not name.endswith("__init__.py")}
+    assert found == EXPORTED
 
 
 @pytest.mark.parametrize("cls", PUBLIC)

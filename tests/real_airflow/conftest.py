@@ -77,6 +77,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         slow = {f"kimi_{n}": spares.enter_context(KimiSimulator(timing=SLOW)) for n in range(SPARES)}
         for conn_id, spare in slow.items():
             fields = {"conn_type": "kimi", "host": spare.base_url, "password": spare.api_key}
-            connections[conn_id] = {**fields, "extra": {"timeout": 120}}
+            connections[conn_id] = {**fields, "extra": {"timeout": 1200}}
         with RealAirflow(folder / "home", folder / "dags", connections) as airflow:
             yield World(airflow, platform, faulty, reviews, folder, slow)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.real_airflow import held_interrupts, wait_for
+from tests.support.real_airflow import PATIENCE, held_interrupts, wait_for
 
 pytestmark = pytest.mark.real_airflow
 
@@ -51,7 +51,7 @@ def processes_with(folder: Path) -> set[int]:
 
 def test_it_labels_every_review_and_says_where_the_files_are(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
-        printed, _ = process.communicate(timeout=180)
+        printed, _ = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, printed
     assert "wait: deferred" in printed
     assert re.search(r"Counts +60 total, 60 succeeded\n", printed)
@@ -77,8 +77,8 @@ def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path, moment: str)
         assert moment in printed
         assert processes_with(tmp_path)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130, printed
-    wait_for(lambda: not processes_with(tmp_path), 5, "processes are left")
+        assert process.wait(PATIENCE) == 130, printed
+    wait_for(lambda: not processes_with(tmp_path), "processes are left")
     assert list(tmp_path.iterdir()) == []
 
 

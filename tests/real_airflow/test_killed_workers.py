@@ -36,7 +36,7 @@ def killed(world: World) -> dict[str, tuple[KimiSimulator, Path]]:
     runs: dict[str, tuple[str, KimiSimulator, Path]] = {}
     for point, (call, accepted, skip) in POINTS.items():
         conn, platform = world.take_platform()
-        platform.inject(call, hang_seconds=60, accepted=accepted, skip=skip)
+        platform.inject(call, hang_seconds=1200, accepted=accepted, skip=skip)
         runs[point] = (conn, platform, world.folder / conn)
         world.airflow.run_dag("paid_once", f"on_{conn}", {"conn": conn, "output": str(runs[point][2])})
 
@@ -56,7 +56,7 @@ def killed(world: World) -> dict[str, tuple[KimiSimulator, Path]]:
 
     dead: set[str] = set()
     try:
-        wait_for(step, 300, "the runs did not end", pause=1)
+        wait_for(step, "the runs did not end", seconds=1200, pause=1)
     finally:
         print({point: world.airflow.task_states("paid_once", f"on_{run[0]}") for point, run in runs.items()})
     assert dead == set(POINTS)

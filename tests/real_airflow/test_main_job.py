@@ -31,7 +31,7 @@ def finished(world: World) -> dict[str, set[str]]:
         return all(airflow.run_state(dag_id, RUN) in ("success", "failed") for dag_id in seen)
 
     try:
-        wait_for(ended, 240, "the runs did not end")
+        wait_for(ended, "the runs did not end", seconds=1200)
     finally:
         print({dag_id: airflow.task_states(dag_id, RUN) for dag_id in seen}, airflow.task_logs()[-8000:])
     return seen

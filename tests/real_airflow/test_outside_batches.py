@@ -27,7 +27,7 @@ def told(airflow: RealAirflow) -> list[str]:
 
 def is_looked_at(platform: KimiSimulator) -> None:
     before = len(platform.journal)
-    wait_for(lambda: len(platform.journal) > before, 90, "nobody looks at the list of batches")
+    wait_for(lambda: len(platform.journal) > before, "nobody looks at the list of batches")
 
 
 def test_each_starts_one_run_also_those_that_end_while_no_triggerer_lives(connect: Connect, tmp_path: Path) -> None:
@@ -45,11 +45,11 @@ def test_each_starts_one_run_also_those_that_end_while_no_triggerer_lives(connec
             created(hook, 1)
             (first,) = created(hook, 1, METADATA)
             platform.advance(8000)
-            wait_for(lambda: told(airflow) == [first], 60, "no run was started")
+            wait_for(lambda: told(airflow) == [first], "no run was started")
             airflow.kill("triggerer", signal.SIGKILL)
             (second,) = created(hook, 1, METADATA)
             platform.advance(8000)
             airflow.start("triggerer")
-            wait_for(lambda: told(airflow) == [first, second], 90, "no run was started")
+            wait_for(lambda: told(airflow) == [first, second], "no run was started")
             is_looked_at(platform)
             assert told(airflow) == [first, second]

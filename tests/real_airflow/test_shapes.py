@@ -27,7 +27,7 @@ def finished(world: World) -> None:
         states.update({dag_id: airflow.run_state(dag_id, RUN) for dag_id in (MAPPED, CANCELLED, SHARDS)})
         return set(states.values()) <= {"success", "failed"}
 
-    wait_for(ended, 180, "the runs did not end")
+    wait_for(ended, "the runs did not end", seconds=1200)
     assert set(states.values()) == {"success"}, airflow.task_logs()[-8000:]
 
 

@@ -2,11 +2,12 @@
 
 import json
 import signal
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -35,23 +36,44 @@ class Run:
         """How the batches stand."""
         return [self.platform.status(batch_id) for batch_id in self.platform.batches]
 
+    def trigger_log(self) -> str:
+        """What the trigger logged."""
+        folder = self.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+        return "".join(path.read_text(errors="replace") for path in folder.rglob("*.trigger.*.log"))
+
     def state(self, task_id: str) -> str:
         return self.airflow.task_states(self.dag_id, self.run_id).get(task_id, "-")
 
-    def until(self, task_id: str, *states: str, seconds: float = 60) -> None:
-        wait_for(lambda: self.state(task_id) in states, seconds, f"{task_id} is {self.state(task_id)}, not {states}")
+    def until(self, task_id: str, state: str) -> None:
+        wait_for(lambda: self.state(task_id) == state, f"{task_id} is not {state}")
+
+    def until_the_run_is(self, state: str) -> None:
+        """Wait for the state of the run.
+
+        A clear that comes just before Airflow gives the run its last state would leave the cleared tasks to nobody.
+        """
+        wait_for(lambda: self.airflow.run_state(self.dag_id, self.run_id) == state, f"the run is not {state}")
+
+    def until_cancelled(self) -> None:
+        """Wait until the platform is asked to cancel the batch."""
+        wait_for(lambda: self.statuses()[0].startswith("cancel"), "the batch goes on")
+
+    def until_tried_again(self, task_id: str) -> None:
+        def second() -> bool:
+            return bool(self.airflow.task_instance(self.dag_id, self.run_id, task_id)["try_number"] == 2)
+
+        wait_for(second, f"{task_id} has no second try")
 
     def until_polled(self) -> None:
         """Wait until the triggerer itself looks at the batch."""
         before = self.calls("get_batch")
-        wait_for(lambda: self.calls("get_batch") > before + 1, 60, "nobody looks at the batch")
+        wait_for(lambda: self.calls("get_batch") > before + 1, "nobody looks at the batch")
 
     def finish(self) -> None:
         """Let the platform finish, and the run after it; every row is there once."""
         self.platform.advance(8000)
-        self.until("results", "success", seconds=120)
-        # A clear that comes just before the run is marked a success would leave its tasks to nobody.
-        wait_for(lambda: self.airflow.run_state(self.dag_id, self.run_id) == "success", 60, "the run goes on")
+        self.until("results", "success")
+        self.until_the_run_is("success")
         manifest = json.loads((self.output / "manifest.json").read_text())
         assert manifest["counts"]["succeeded"] == manifest["counts"]["total"] == 3
         assert self.statuses() == ["completed"]
@@ -74,7 +96,8 @@ def start(world: World) -> Iterator[Any]:
 
     yield started
     for run in runs:
-        print(run.run_id, run.statuses())
+        with suppress(HTTPError):  # its run was deleted
+            print(run.run_id, run.statuses(), run.airflow.task_states(run.dag_id, run.run_id))
         run.platform.advance(10_000)
 
 
@@ -84,25 +107,25 @@ class TestGivingTheTaskUp:
         """T6: from Airflow 3.3 on, nothing is left to bill on."""
         run = start()
         run.airflow.mark(run.dag_id, run.run_id, "wait", state)
-        wait_for(lambda: run.statuses()[0].startswith("cancel"), 30, "the batch goes on")
+        run.until_cancelled()
 
     def test_by_marking_it_cancels_the_batch_though_it_waits_in_its_worker(self, start: Any) -> None:
         run = start("waits_in_worker", deferred=False)
         run.until("wait", "running")
         run.until_polled()
         run.airflow.mark(run.dag_id, run.run_id, "wait", "failed")
-        wait_for(lambda: run.statuses()[0].startswith("cancel"), 30, "the batch goes on")
+        run.until_cancelled()
 
     def test_by_failing_its_run_cancels_the_batch(self, start: Any) -> None:
         run = start()
         run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
-        wait_for(lambda: run.statuses()[0].startswith("cancel"), 30, "the batch goes on")
+        run.until_cancelled()
 
     def test_keeps_the_batch_if_told_so_and_the_sweep_finds_it(self, start: Any) -> None:
         """T6: whatever was left alive is listed with its run, and cancelled on request."""
         run = start("kept_on_kill")
         run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
-        time.sleep(5)
+        wait_for(lambda: "cancel_on_kill is False" in run.trigger_log(), "the trigger was not stopped")
         assert run.calls("cancel_batch") == 0
         assert self.swept(run) == "failed"
         assert run.statuses()[0].startswith("cancel")
@@ -130,7 +153,7 @@ class TestGivingTheTaskUp:
     def swept(self, run: Run, *, running: bool = True) -> Any:
         """Sweep the platform of a run, and return the state that the run of its batch is listed with."""
         run.airflow.run_dag("sweep", run.run_id, {"conn": run.run_id.removeprefix("on_"), "output": str(run.output)})
-        wait_for(lambda: run.airflow.run_state("sweep", run.run_id) == "success", 60, "the sweep did not end")
+        wait_for(lambda: run.airflow.run_state("sweep", run.run_id) == "success", "the sweep did not end")
         (listed,) = run.airflow.xcom("sweep", run.run_id, "look")
         assert (listed["run_id"], listed["running"]) == (run.run_id, running)
         return listed["run_state"]
@@ -141,7 +164,7 @@ class TestClearing:
         """T4, T20: the old trigger's end cancels nothing, and the new attempt defers."""
         run = start()
         run.airflow.clear(run.dag_id, run.run_id, "wait")
-        wait_for(lambda: run.airflow.task_instance(run.dag_id, run.run_id, "wait")["try_number"] == 2, 60, "no new try")
+        run.until_tried_again("wait")
         run.until("wait", "deferred")
         run.until_polled()
         assert run.calls("cancel_batch") == 0
@@ -151,7 +174,7 @@ class TestClearing:
         """T22: a clear with downstream pays nothing again."""
         run = start()
         run.airflow.clear(run.dag_id, run.run_id, "create", downstream=True)
-        wait_for(lambda: run.airflow.task_instance(run.dag_id, run.run_id, "create")["try_number"] == 2, 60, "no try")
+        run.until_tried_again("create")
         run.until("wait", "deferred")
         assert run.calls("create_batch") == 1
         run.finish()
@@ -163,12 +186,13 @@ class TestClearing:
     def test_after_a_marked_failure_submits_again(self, start: Any) -> None:
         run = start()
         run.airflow.mark(run.dag_id, run.run_id, "wait", "failed")
-        wait_for(lambda: run.statuses()[0].startswith("cancel"), 30, "the batch goes on")
+        run.until_cancelled()
+        run.until_the_run_is("failed")
         run.airflow.clear(run.dag_id, run.run_id, "create", downstream=True)
-        wait_for(lambda: run.calls("create_batch") == 2, 60, "nothing was submitted")
-        run.until("wait", "deferred", seconds=90)
+        wait_for(lambda: run.calls("create_batch") == 2, "nothing was submitted")
+        run.until("wait", "deferred")
         run.platform.advance(8000)
-        run.until("results", "success", seconds=90)
+        run.until("results", "success")
         assert sorted(run.statuses()) == ["cancelled", "completed"]
 
 
