@@ -1,5 +1,6 @@
 """`KimiSimulator`: the simulated platform on a loopback port, for Python code."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Mapping
@@ -15,6 +16,39 @@ from airflow_provider_kimi.simulator.faults import CallName, Fault
 from airflow_provider_kimi.simulator.labels import label_answer
 from airflow_provider_kimi.simulator.lifecycle import BatchRecord
 from airflow_provider_kimi.simulator.platform import Platform
+
+#: Longest time that calls which are being answered keep the simulator from ending.
+GRACE_SECONDS = 1.0
+
+
+class _Server(uvicorn.Server):
+    """Ends at once. Uvicorn asks itself ten times a second whether to end, and a thousand tests would wait for that."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def end(self) -> None:
+        """Ask it to end, from another thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._ending.set)
+
+    async def main_loop(self) -> None:
+        self._ending = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        await self.on_tick(0)
+        if not self.should_exit:
+            await self._ending.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)  # lets the idle ones close
+        if tasks := set(self.server_state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=GRACE_SECONDS)
+            for task in late:
+                task.cancel()
 
 
 class KimiSimulator:
@@ -48,8 +82,8 @@ class KimiSimulator:
             Clock(speed), behaviour or Behaviour(), timing or Timing(), responder or label_answer, balance
         )
         self._app = SimulatorApp(self._platform, api_key)
-        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, ws="none")
-        self._server = uvicorn.Server(config)
+        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", ws="none")
+        self._server = _Server(config)
         self._thread: threading.Thread | None = None
 
     @property
@@ -108,7 +142,7 @@ class KimiSimulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.should_exit = True
+        self._server.end()
         if self._thread is not None:
             self._thread.join()
         self._socket.close()
