@@ -54,7 +54,7 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-MEASURED := $(BIN)/coverage run -m pytest -p no:cacheprovider
+MEASURED := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough
 AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
 
 test-airflow: $(READY) ## the half that runs Airflow and processes that are killed

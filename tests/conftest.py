@@ -25,9 +25,10 @@ from airflow_provider_kimi.hooks.kimi import KimiHook  # noqa: E402
 from airflow_provider_kimi.simulator import KimiSimulator  # noqa: E402
 from tests.support.reviews import origin  # noqa: E402
 
-# Enough examples to matter, few enough to stay fast; no deadline, since imports may be lazy.
-settings.register_profile("tests", max_examples=150, deadline=None)
-settings.load_profile("tests")
+# `make test` asks for the thorough one. No deadline, since imports may be lazy.
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("thorough", max_examples=150, deadline=None)
+settings.load_profile("quick")
 
 
 TESTS = Path(__file__).parent

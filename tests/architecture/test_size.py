@@ -23,7 +23,7 @@ ONGOING = {
     "requests/prepare.py prepare",
     "results/schema.py _only_sound",
     "simulator/answers.py _allowed_labels",
-    "submission/create.py create_batch",
+    "submission/create.py _send",
     "waiting/decision.py decide_next",
     "waiting/poll.py Alone::look_now",
     "waiting/subscription.py Subscription::look",

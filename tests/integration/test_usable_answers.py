@@ -54,7 +54,7 @@ def test_labels_are_parsed_and_other_answers_are_invalid(odd: tuple[KimiHook, li
     assert rows[1]["content"] == '{"label": "SECRET"}'
     assert rows[2]["content"] == "positive"
     assert "reasoning" not in rows[0]
-    assert [json.loads(line)["custom_id"] for line in (tmp_path / "dead_letter.jsonl").open()] == [
+    assert [json.loads(line)["custom_id"] for line in (tmp_path / "dead_letter.jsonl").read_bytes().splitlines()] == [
         "row-00000002",
         "row-00000005",
     ]

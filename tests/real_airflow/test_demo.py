@@ -36,7 +36,7 @@ def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def processes_with(folder: Path) -> set[int]:

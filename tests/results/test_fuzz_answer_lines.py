@@ -42,7 +42,7 @@ LINE = sometimes(response=RESPONSE, error=ERROR).map(lambda line: {**line, "cust
 
 
 @given(line=LINE)
-@settings(max_examples=500)
+@settings(max_examples=4 * settings().max_examples)
 def test_the_fast_reader_and_the_lenient_reader_agree(line: dict[str, Any]) -> None:
     """What is no JSON for strict readers, beside the answer, keeps a line from being read in one go."""
     usual = json.dumps(line).encode()
@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     last=st.booleans(),
     data=st.data(),
 )
-@settings(max_examples=400)
+@settings(max_examples=3 * settings().max_examples)
 def test_broken_lines_do_not_affect_other_rows(
     lines: list[bytes], ids: list[str], ending: bytes, last: bool, data: st.DataObject, folder: Any
 ) -> None:
