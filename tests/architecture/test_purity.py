@@ -13,7 +13,7 @@ IMPURE = {
     *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *("operators/orphans.py", "operators/results.py", "sensors/batch.py", "triggers/batch.py", "triggers/outside.py"),
     # calls of the platform, and bytes on a disk
-    *("calls/abandon.py", "calls/at_once.py", "calls/batch_list.py", "calls/cancel.py", "calls/patience.py"),
+    *("calls/batch_list.py", "calls/cancel.py", "calls/patience.py"),
     *("files/lines.py", "files/locations.py"),
     # the chapters
     *("requests/inputs.py", "requests/media_files.py", "requests/order.py", "requests/prepare.py"),

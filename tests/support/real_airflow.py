@@ -65,7 +65,10 @@ class RealAirflow:
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "SCHEDULER__USE_JOB_SCHEDULE": starts_runs,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
+            # No file changes, and a parse takes a second of CPU; but it is the next parse that starts an asset watcher.
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5 if starts_runs else 3600,
+            "SCHEDULER__PARSING_CLEANUP_INTERVAL": 5,
+            "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 15,
             "LOGGING__WORKER_LOG_SERVER_PORT": worker_log_port,
             "LOGGING__TRIGGER_LOG_SERVER_PORT": trigger_log_port,
             # A short deferral must not overtake the end of the process that deferred.
