@@ -1,11 +1,7 @@
-"""Checks and wrappers of the parameters of operators, sensors and triggers, which run while the DAG file is parsed."""
+"""Checks of the parameters of operators, sensors and triggers, which run while the DAG file is parsed."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Self
-
-from airflow_provider_kimi.compat import literal
 
 
 def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
@@ -45,53 +41,3 @@ def check_columns(name: str, value: object) -> None:
 
 def _wrong(name: str, value: object, allowed: str) -> ValueError:
     return ValueError(f"{name} is {value!r}; it must be {allowed}")
-
-
-def never_rendered(value: Any) -> Any:
-    """Keep the value of a template field from Jinja; references to other tasks are still resolved."""
-    if value is None or hasattr(value, "iter_references"):
-        return value
-    if isinstance(value, Iterator):
-        raise ValueError(
-            f"A {type(value).__name__} can be read only once, so a retry would find it empty. Pass the function that "
-            "makes it, not its result: input=rows, without parentheses."
-        )
-    if callable(value):
-        return Given(value)
-    if _holds_reference(value):
-        raise ValueError(
-            "A list of rows or a mapping may not hold another task's output, because nothing inside it is rendered. "
-            "Pass that output itself."
-        )
-    return literal(value)
-
-
-def _holds_reference(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return any(map(_holds_reference, value))
-    return hasattr(value, "iter_references")
-
-
-@dataclass(frozen=True, repr=False)
-class Given:
-    """A function in a template field. Unwrapped, Airflow would call it, or show it by its address in memory.
-
-    The address differs in every parse of the DAG file, and each parse would make a new version of the DAG.
-    """
-
-    value: Any
-
-    def __deepcopy__(self, _: dict[int, Any]) -> Self:
-        """Airflow copies the tasks of a DAG when some are cleared; what a function holds may not be copyable."""
-        return self
-
-    def __repr__(self) -> str:
-        name = getattr(self.value, "__qualname__", None) or type(self.value).__qualname__
-        return f"<{type(self.value).__name__} {name}>"
-
-
-def given(value: Any) -> Any:
-    """Unwrap a function; return any other value as it is."""
-    return value.value if isinstance(value, Given) else value

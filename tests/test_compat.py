@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.compat import object_storage_path
-from airflow_provider_kimi.fields import Given, given, never_rendered
 from airflow_provider_kimi.files.locations import as_uri
+from airflow_provider_kimi.rendering import Given, given, never_rendered
 
 
 class Reference:

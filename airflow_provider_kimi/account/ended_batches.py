@@ -8,8 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from airflow_provider_kimi.account.news import carries, news_of
+from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
-from airflow_provider_kimi.calls.batch_list import PAGE_SIZE, Walk, is_newest_first
+from airflow_provider_kimi.calls.batch_list import Walk, is_newest_first
 from airflow_provider_kimi.calls.patience import Log, in_time
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError
 from airflow_provider_kimi.records.mark import Mark

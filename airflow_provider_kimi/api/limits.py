@@ -24,3 +24,6 @@ MAX_METADATA_VALUE_CHARS = 512
 
 #: Base URL of each region: two separate systems, whose keys, files and batches are not shared.
 REGION_BASE_URLS = {"cn": "https://api.moonshot.cn/v1", "intl": "https://api.moonshot.ai/v1"}
+
+#: Batches of one page of the list; the largest page that any source shows.
+PAGE_SIZE = 100

@@ -9,11 +9,9 @@ from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
+from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.calls.patience import Calls
-
-#: Batches a page; the largest page that any source shows.
-PAGE_SIZE = 100
 
 #: Batches read by default before a search gives up.
 MAX_BATCHES_SEARCHED = 5000

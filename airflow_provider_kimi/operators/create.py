@@ -12,17 +12,11 @@ from airflow_provider_kimi.calls.cancel import GIVEN_UP_STATES, OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import BaseOperator, Context, task_state
 from airflow_provider_kimi.context import read_attempt, wants_fresh
-from airflow_provider_kimi.fields import (
-    check_choice,
-    check_columns,
-    check_flag,
-    check_whole_number,
-    given,
-    never_rendered,
-)
+from airflow_provider_kimi.fields import check_choice, check_columns, check_flag, check_whole_number
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
+from airflow_provider_kimi.rendering import given, never_rendered
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.media import MediaTransport, media_columns
 from airflow_provider_kimi.requests.order import OnChangedInput, OnInvalidRow, Order, Reuse

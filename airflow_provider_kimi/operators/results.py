@@ -11,12 +11,13 @@ from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context, XComArg
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.fields import check_choice, check_flag, given, never_rendered
+from airflow_provider_kimi.fields import check_choice, check_flag
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.rendering import given, never_rendered
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
 from airflow_provider_kimi.results.collect import Collected, Landing, collect

@@ -4,18 +4,26 @@ import json
 import random
 from array import array
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from airflow_provider_kimi.simulator import rules
-from airflow_provider_kimi.simulator.answers import Answer, RowError, completion
+from airflow_provider_kimi.simulator.answers import Answer, Responder, RowError, completion
+from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock
+from airflow_provider_kimi.simulator.files import FileStore
 from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage
 from airflow_provider_kimi.simulator.thinking import starve
 
-if TYPE_CHECKING:
-    from airflow_provider_kimi.simulator.platform import Platform
+
+class Platform(Protocol):
+    """What answering a batch needs of a platform."""
+
+    clock: Clock
+    behaviour: Behaviour
+    files: FileStore
+    responder: Responder
 
 
-def write_results(platform: "Platform", batch: BatchRecord, stage: Stage) -> None:
+def write_results(platform: Platform, batch: BatchRecord, stage: Stage) -> None:
     """Answer the rows that were done, and store what the batch's status lets a client download."""
     ended = stage.completed_at or stage.failed_at or stage.cancelled_at or batch.expires_at
     add = platform.files.add_result
@@ -39,7 +47,7 @@ def write_results(platform: "Platform", batch: BatchRecord, stage: Stage) -> Non
         batch.error_file_id = add(f"{batch.id}_error.jsonl", errors.lines(range(len(errors))), ended)
 
 
-def _answered_lines(platform: "Platform", batch: BatchRecord, stage: Stage) -> Iterator[tuple[bytes, bool]]:
+def _answered_lines(platform: Platform, batch: BatchRecord, stage: Stage) -> Iterator[tuple[bytes, bool]]:
     """Answer row by row: a line of the output file with True, one of the error file with False."""
     done = int(batch.total * stage.share_done)
     for number, line in enumerate(platform.files.lines(batch.input_file_id)):
@@ -51,7 +59,7 @@ def _answered_lines(platform: "Platform", batch: BatchRecord, stage: Stage) -> I
             yield _error_line(platform, request["custom_id"], answer), False
 
 
-def _answer(platform: "Platform", request: Mapping[str, Any]) -> Answer | RowError | None:
+def _answer(platform: Platform, request: Mapping[str, Any]) -> Answer | RowError | None:
     body, behaviour = request["body"], platform.behaviour
     if problem := rules.row_problem(body, behaviour, platform.files.purpose_of):
         return RowError("invalid_request_error", problem)
@@ -59,13 +67,13 @@ def _answer(platform: "Platform", request: Mapping[str, Any]) -> Answer | RowErr
     return starve(answer, body, behaviour.starve_below_tokens) if isinstance(answer, Answer) else answer
 
 
-def _unfinished(platform: "Platform", stage: Stage) -> RowError | None:
+def _unfinished(platform: Platform, stage: Stage) -> RowError | None:
     if platform.behaviour.unfinished_rows == "absent":
         return None
     return RowError(f"batch_{stage.status}", f"this request was not run before the batch {stage.status}")
 
 
-def _output_line(platform: "Platform", request: Mapping[str, Any], answer: Answer) -> bytes:
+def _output_line(platform: Platform, request: Mapping[str, Any], answer: Answer) -> bytes:
     response: dict[str, Any] = {"request_id": ""}
     if platform.behaviour.success_status_code is not None:
         response["status_code"] = platform.behaviour.success_status_code
@@ -73,7 +81,7 @@ def _output_line(platform: "Platform", request: Mapping[str, Any], answer: Answe
     return _encode({"id": request["custom_id"], "custom_id": request["custom_id"], "response": response, "error": None})
 
 
-def _error_line(platform: "Platform", custom_id: str, error: RowError) -> bytes:
+def _error_line(platform: Platform, custom_id: str, error: RowError) -> bytes:
     line: dict[str, Any] = {"id": custom_id, "custom_id": custom_id, "response": None, "error": None}
     match platform.behaviour.error_shape:
         case "error":

@@ -68,20 +68,19 @@ def _send(job: Job, file_id: str, metadata: Mapping[str, str], pauses: Iterator[
             return job.calls.hook.create_batch(
                 file_id, completion_window=job.order.completion_window, metadata=metadata
             )
-        except (KimiApiError, KimiNoAnswerError) as error:
+        except KimiApiError as error:
             if error.outcome_unknown:
                 raise
             pause = next(pauses, None) if error.retryable or _is_file_unknown(error) else None
             if pause is None:
-                if not error.retryable:
-                    _remove_input(job, file_id)
+                _remove_refused_input(job, file_id, error)
                 raise
             job.calls.pause_after(error, pause)
 
 
-def _is_file_unknown(error: KimiError) -> bool:
+def _is_file_unknown(error: KimiApiError) -> bool:
     """Whether the platform does not know a file yet that it has just taken."""
-    return isinstance(error, KimiApiError) and error.status_code in (400, 404) and "not found" in str(error).lower()
+    return error.status_code in (400, 404) and "not found" in str(error).lower()
 
 
 def _search_for(job: Job, file_id: str, lost: KimiError) -> Batch | None:
@@ -123,9 +122,11 @@ def _unknown(job: Job, file_id: str, lost: KimiError) -> KimiBatchError:
     )
 
 
-def _remove_input(job: Job, file_id: str) -> None:
-    """A refused create leaves its input behind, which counts towards the account's 1000 files."""
+def _remove_refused_input(job: Job, file_id: str, error: KimiError) -> None:
+    """A create that is refused for good leaves its input behind, which counts towards the account's 1,000 files."""
+    if error.retryable:
+        return
     try:
         job.calls.hook.delete_file(file_id)
-    except KimiError as error:
-        job.calls.log.warning("The input file %s of the refused batch stays on the platform: %s", file_id, error)
+    except KimiError as fault:
+        job.calls.log.warning("The input file %s of the refused batch stays on the platform: %s", file_id, fault)

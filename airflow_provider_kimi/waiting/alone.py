@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
-from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.known import Seen, has_ended

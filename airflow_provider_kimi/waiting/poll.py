@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Generator, Mapping, Sequence
 from typing import Protocol
 
+from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
-from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
 from airflow_provider_kimi.calls.cancel import AsyncPlatform
 from airflow_provider_kimi.calls.patience import in_time
 from airflow_provider_kimi.exceptions import KimiError

@@ -7,7 +7,7 @@ shows is news, and what it does not show is read singly, within a bound.
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 
-from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
+from airflow_provider_kimi.api.limits import PAGE_SIZE
 
 #: So many batches are read one by one.
 FEW = 2

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_kimi.records.rows import RESULT_FIELDS, ROW_STATUSES
-from tests.architecture.test_layers import LAYERS, PACKAGE
+from tests.architecture.modules import PACKAGE
+from tests.architecture.test_layers import LAYERS
 from tests.support.documents import PAGES, ROOT, USER_PAGES
 
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

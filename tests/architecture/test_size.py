@@ -14,22 +14,6 @@ MAX_FUNCTION_LINES = 40  # without its docstring
 #: Cognitive complexity: and/or, comprehensions and conditional expressions count, and nesting counts twice.
 MAX_COMPLEXITY = 15
 
-#: Functions that are being taken apart. This list shrinks to nothing.
-ONGOING = {
-    "account/ended_batches.py ended_batches",
-    "account/ended_batches.py _Look::goes_on",
-    "records/events.py BatchEvent::timed_out",
-    "requests/parameters.py _malformed",
-    "requests/prepare.py prepare",
-    "results/schema.py _only_sound",
-    "simulator/answers.py _allowed_labels",
-    "submission/create.py _send",
-    "waiting/decision.py decide_next",
-    "waiting/poll.py Alone::look_now",
-    "waiting/subscription.py Subscription::look",
-    "waiting/sweep.py requests_of_round",
-}
-
 
 def over_complex(module: str) -> Iterator[str]:
     for function in complexipy.code_complexity((PACKAGE / module).read_text(encoding="utf-8")).functions:
@@ -56,5 +40,4 @@ def test_a_function_fits_a_screen(module: str) -> None:
 
 def test_every_function_can_be_followed() -> None:
     found = {name for module in MODULES for name in over_complex(module)}
-    assert found - ONGOING == set(), f"their cognitive complexity is over {MAX_COMPLEXITY}"
-    assert ONGOING - found == set(), "these are simple by now: take them from the list"
+    assert found == set(), f"their cognitive complexity is over {MAX_COMPLEXITY}"

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
-from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, PAGE_SIZE, Walk, find_batches, is_newest_first
+from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Walk, find_batches, is_newest_first
 from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, Calls
 from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.hooks.kimi import KimiHook

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
-from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
 from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.known import Seen

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.calls.batch_list import PAGE_SIZE
+from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.waiting.sweep import (
     EXTRA_REQUESTS,
     Page,
