@@ -62,7 +62,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _listed("hooks.kimi"),
         "operators": _listed("operators.batch", "operators.files", "operators.orphans"),
         "sensors": _listed("sensors.batch"),
-        "triggers": _listed("triggers.batch", "triggers.outside"),
+        "triggers": _listed("triggers.batch", "triggers.ended_batches"),
         "integrations": [
             {
                 "integration-name": "Kimi",

@@ -12,7 +12,7 @@ import pendulum
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
-from airflow_provider_kimi.triggers.outside import KimiBatchEndedTrigger
+from airflow_provider_kimi.triggers.ended_batches import KimiBatchEndedTrigger
 
 ended = Asset(
     "kimi_batches_of_team_reviews",

@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_kimi.operators.batch import KimiCancelBatchOperator
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
-from airflow_provider_kimi.triggers.outside import KimiBatchEndedTrigger
+from airflow_provider_kimi.triggers.ended_batches import KimiBatchEndedTrigger
 
 SECONDS = "it must be seconds or a timedelta above zero"
 FLAG = "it must be True or False"

@@ -38,7 +38,7 @@ OPERATOR_MODULES = (
     "operators.orphans",
     "sensors.batch",
     "triggers.batch",
-    "triggers.outside",
+    "triggers.ended_batches",
     "hooks.kimi",
     "get_provider_info",
 )

@@ -72,7 +72,7 @@ EXPORTED = {
     "operators/results.py": {"KimiBatchResultsOperator"},
     "sensors/batch.py": {"KimiBatchSensor"},
     "triggers/batch.py": {"KimiBatchTrigger"},
-    "triggers/outside.py": {"KimiBatchEndedTrigger"},
+    "triggers/ended_batches.py": {"KimiBatchEndedTrigger"},
 }
 
 

@@ -11,7 +11,13 @@ IMPURE = {
     *("compat.py", "context.py", "rendering.py", "lineage.py", "outlets.py", "airflow_errors.py"),
     *("hooks/kimi.py", "hooks/shared_clients.py"),
     *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
-    *("operators/orphans.py", "operators/results.py", "sensors/batch.py", "triggers/batch.py", "triggers/outside.py"),
+    *(
+        "operators/orphans.py",
+        "operators/results.py",
+        "sensors/batch.py",
+        "triggers/batch.py",
+        "triggers/ended_batches.py",
+    ),
     # calls of the platform, and bytes on a disk
     *("calls/batch_list.py", "calls/cancel.py", "calls/patience.py"),
     *("files/lines.py", "files/locations.py"),

@@ -5,10 +5,10 @@ from typing import Any
 import pendulum
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
-from airflow_provider_kimi.triggers.outside import KimiBatchEndedTrigger
+from airflow_provider_kimi.triggers.ended_batches import KimiBatchEndedTrigger
 
 ended = Asset(
-    "outside_batches",
+    "ended_batches",
     watchers=[
         AssetWatcher(
             name="ended", trigger=KimiBatchEndedTrigger("kimi_outside", metadata={"team": "reviews"}, poll_interval=1)
@@ -16,7 +16,7 @@ ended = Asset(
     ],
 )
 
-with DAG(dag_id="outside_batches", schedule=[ended], start_date=pendulum.datetime(2026, 1, 1, tz="UTC")):
+with DAG(dag_id="ended_batches", schedule=[ended], start_date=pendulum.datetime(2026, 1, 1, tz="UTC")):
 
     @task
     def told(triggering_asset_events: Any = None) -> list[str]:

@@ -14,7 +14,7 @@ from tests.support.triggers import created
 
 pytestmark = pytest.mark.real_airflow
 
-DAG_ID = "outside_batches"
+DAG_ID = "ended_batches"
 METADATA = {"team": "reviews"}
 
 

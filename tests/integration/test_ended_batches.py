@@ -12,7 +12,7 @@ from airflow_provider_kimi.account.ended_batches import Account
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.mark import Mark
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
-from airflow_provider_kimi.triggers.outside import KimiBatchEndedTrigger
+from airflow_provider_kimi.triggers.ended_batches import KimiBatchEndedTrigger
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.triggers import created
@@ -203,5 +203,5 @@ def test_the_asset_watcher_fires_and_goes_on_and_never_blocks_the_loop(connect: 
 @pytest.mark.parametrize("metadata", [None, TEAM])
 def test_the_asset_watcher_survives_serialization(metadata: dict[str, str] | None) -> None:
     path, arguments = KimiBatchEndedTrigger("kimi_other", metadata, 30).serialize()
-    assert path == "airflow_provider_kimi.triggers.outside.KimiBatchEndedTrigger"
+    assert path == "airflow_provider_kimi.triggers.ended_batches.KimiBatchEndedTrigger"
     assert KimiBatchEndedTrigger(**arguments).serialize() == (path, arguments)
