@@ -46,7 +46,7 @@ except KimiInputError as error:
     assert pattern.startswith("Input 's3://conn@bucket/rows/*.csv' cannot be opened")
     assert "element 1 has an image in column 'photo' that cannot be opened" in image
     assert output.startswith("Output 's3://conn@bucket/out' cannot be written")
-    assert "their results stay on the platform" in output
+    assert "The results of the batches stay on the platform" in output
     for message in (one, pattern, image, output):
         assert EXTRA in message
     for message in (one, pattern, image):

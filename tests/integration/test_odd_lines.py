@@ -39,7 +39,7 @@ UNREADABLE_ROW = Row(
     custom_id="a",
     status="failed",
     error_code="unreadable_line",
-    error_message="the line of this request is cut, nested too deeply or no JSON for another reason",
+    error_message="the line of this request is not JSON: it is cut, nested too deeply or broken in another way",
 )
 
 

@@ -239,7 +239,7 @@ def test_a_path_object_is_the_same_input_as_its_text(sim: KimiSimulator, hook: K
 
 def test_another_tasks_output_inside_a_list_is_refused_when_the_dag_is_parsed() -> None:
     upstream = KimiCreateBatchOperator(task_id="upstream", input=["a"])
-    with pytest.raises(ValueError, match="pass that output itself"):
+    with pytest.raises(ValueError, match="Pass that output itself"):
         KimiCreateBatchOperator(task_id="create", input=[upstream.output, "b"])
 
 
