@@ -1,4 +1,4 @@
-"""Shortfall: whether batches that have ended did so well, and if not, why."""
+"""Why batches that have ended did not complete."""
 
 from collections.abc import Iterable
 from tempfile import TemporaryFile
@@ -16,12 +16,18 @@ from airflow_provider_kimi.results.answer_lines import batch_error, read_row
 #: Rows of an error file that a message repeats.
 REPORTED_ERRORS = 3
 
+_BALANCE = (
+    "Without an error file, the most common cause is the balance: before a batch starts, the platform reserves rows x "
+    "max_completion_tokens x output price. Check the balance, set a realistic max_completion_tokens in request_params, "
+    "or submit smaller batches."
+)
+
 
 class Shortfall(NamedTuple):
     """What batches lack.
 
     :param cause: A short sentence.
-    :param details: How each batch ended, and why, as far as is known.
+    :param details: What to do about it, and how each batch ended, and why, as far as is known.
     """
 
     cause: str
@@ -29,13 +35,19 @@ class Shortfall(NamedTuple):
 
 
 def shortfall(calls: Calls, event: BatchEvent) -> Shortfall | None:
-    """Say of each batch that did not complete how it ended; None where all completed."""
-    ends = event.batches
-    faults = [_why(calls, batch_id, end) for batch_id, end in ends.items() if end.status != "completed"]
-    if not faults:
+    """Say of each batch that did not complete how it ended; None if all completed."""
+    ends = {batch_id: end for batch_id, end in event.batches.items() if end.status != "completed"}
+    if not ends:
         return None
-    details = f"{event.message} None of these runs any more. {COMPLETED_IS_BILLED}: {'; '.join(faults)}."
-    return Shortfall(f"{len(faults)} of {len(ends)} batches did not complete.", details.lstrip())
+    advice = _BALANCE if any(map(_lacks_error_file, ends.values())) else ""
+    reasons = "; ".join(_why(calls, batch_id, end) for batch_id, end in ends.items())
+    now = f"None of these runs now. {COMPLETED_IS_BILLED}: {reasons}."
+    cause = f"{len(ends)} of {len(event.batches)} batches did not complete."
+    return Shortfall(cause, " ".join(filter(None, (advice, event.message, now))))
+
+
+def _lacks_error_file(end: BatchEnd) -> bool:
+    return end.status == "failed" and end.error_file_id is None
 
 
 def _why(calls: Calls, batch_id: str, end: BatchEnd) -> str:
@@ -43,11 +55,7 @@ def _why(calls: Calls, batch_id: str, end: BatchEnd) -> str:
     if end.status != "failed":
         return stands
     if end.error_file_id is None:
-        return (
-            f"{stands}, and the platform left no error file. The commonest cause is the balance: before a start "
-            "the platform reserves rows x max_completion_tokens x output price. Check the balance, set a realistic "
-            "max_completion_tokens in request_params, or submit smaller batches"
-        )
+        return f"{stands}, and the platform left no error file"
     try:
         reasons = _first_errors(calls, end.error_file_id)
     except KimiError as error:

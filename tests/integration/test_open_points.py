@@ -133,7 +133,7 @@ class TestABatchThatEndedEarly:
             hook = connect(sim)
             (batch_id,) = submit_prompts(hook, 3).batch_ids
             sim.advance(60)
-            with pytest.raises(AirflowFailException, match="no error file. The commonest cause is the balance"):
+            with pytest.raises(AirflowFailException, match="the most common cause is the balance.*left no error file"):
                 first_poll(sensor(batch_id))
             landed = land(hook, tmp_path, [batch_id])
         assert landed.statuses == {"failed": 3}
