@@ -10,7 +10,7 @@ BENCH_READY := .venv-bench/.ready
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
 
 # Two steps, since most of the time goes into what only the tests need.
 $(DEMO_READY): pyproject.toml
@@ -47,21 +47,27 @@ CHAPTERS := api files records calls requests submission waiting results account
 test-unit: $(READY) ## one module at a time, in seconds
 	$(BIN)/pytest -q $(CHAPTERS:%=tests/%) tests/test_*.py
 
-# Two halves side by side, since both mostly wait; each prints what it has when it ends.
-test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 20 minutes
+# Three parts side by side, since they mostly wait; each prints what it has when it ends.
+test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 10 minutes
 	@$(BIN)/coverage erase
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync test-airflow test-simulated
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync test-airflow test-integration test-modules
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-MEASURED := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough
+PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough -m "not slow"
 AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
 
-test-airflow: $(READY) ## the half that runs Airflow and processes that are killed
-	$(MEASURED) $(AIRFLOW_TESTS)
+test-airflow: $(READY) ## the part that runs Airflow and processes that are killed
+	$(PYTEST) $(AIRFLOW_TESTS)
 
-test-simulated: $(READY) ## the other half, in this process and against the simulator
-	$(MEASURED) $(AIRFLOW_TESTS:%=--ignore=%)
+test-integration: $(READY) ## the part that runs whole chains in this process, against the simulator
+	$(PYTEST) tests/integration
+
+test-modules: $(READY) ## the part with everything else, and the property tests on more examples
+	$(PYTEST) $(AIRFLOW_TESTS:%=--ignore=%) --ignore=tests/integration
+
+test-slow: $(READY) ## what takes minutes and another test shows in small; the unit tests against the built wheel
+	$(BIN)/pytest -p no:cacheprovider -m slow
 
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
 	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos
@@ -88,10 +94,9 @@ docs: $(READY) ## build the documentation into build/docs; a warning is an error
 	@echo "Open build/docs/index.html."
 
 build: $(READY) ## wheel and sdist in dist/
-	$(BIN)/pip install --quiet build
-	$(BIN)/python -m build
+	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-simulated test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-modules test-slow test-chaos test-waits bench docs build clean
