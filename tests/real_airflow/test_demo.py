@@ -65,7 +65,7 @@ def test_it_labels_every_review_and_says_where_the_files_are(tmp_path: Path) -> 
     assert processes_with(tmp_path) == set()
 
 
-@pytest.mark.parametrize("moment", ["Starting Airflow", "wait: deferred"])
+@pytest.mark.parametrize("moment", ["Starting Airflow", pytest.param("wait: deferred", marks=pytest.mark.slow)])
 def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path, moment: str) -> None:
     with demo(tmp_path) as process:
         assert process.stdout is not None

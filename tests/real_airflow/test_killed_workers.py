@@ -18,6 +18,9 @@ from tests.support.real_airflow import wait_for
 
 pytestmark = pytest.mark.real_airflow
 
+#: The point at which a retry could pay twice; `make test-slow` has the others, and tests/crash every single one.
+WORST = "the batch is created"
+
 #: Where the process dies: the call, whether the platform had done the work by then, and calls of its kind before.
 POINTS: dict[str, tuple[CallName, bool, int]] = {
     "before the input is stored": ("upload_file", False, 0),
@@ -31,10 +34,13 @@ POINTS: dict[str, tuple[CallName, bool, int]] = {
 
 
 @pytest.fixture(scope="module")
-def killed(world: World) -> dict[str, tuple[KimiSimulator, Path]]:
-    """Kill one run at each point, all at the same time, and let every run end."""
+def killed(world: World, request: pytest.FixtureRequest) -> dict[str, tuple[KimiSimulator, Path]]:
+    """Kill one run at each point that a test names, all at the same time, and let every run end."""
     runs: dict[str, tuple[str, KimiSimulator, Path]] = {}
-    for point, (call, accepted, skip) in POINTS.items():
+    items = [item for item in request.session.items if item.path == Path(__file__)]
+    named = {str(item.callspec.params["point"]) for item in items if isinstance(item, pytest.Function)}
+    for point in named:
+        call, accepted, skip = POINTS[point]
         conn, platform = world.take_platform()
         platform.inject(call, hang_seconds=1200, accepted=accepted, skip=skip)
         runs[point] = (conn, platform, world.folder / conn)
@@ -59,7 +65,7 @@ def killed(world: World) -> dict[str, tuple[KimiSimulator, Path]]:
         wait_for(step, "the runs did not end", seconds=1200, pause=1)
     finally:
         print({point: world.airflow.task_states("paid_once", f"on_{run[0]}") for point, run in runs.items()})
-    assert dead == set(POINTS)
+    assert dead == named
     return {point: (platform, folder) for point, (_, platform, folder) in runs.items()}
 
 
@@ -85,7 +91,9 @@ def sockets_of(pid: int) -> Iterator[str]:
                     yield target[8:-1]
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", [WORST, *(pytest.param(one, marks=pytest.mark.slow) for one in POINTS if one != WORST)]
+)
 class TestAWorkerThatIsKilled:
     """T2, T3: the platform's list is the memory, and Airflow's is wiped with every attempt."""
 

@@ -15,7 +15,7 @@ from tests.real_airflow.conftest import World
 from tests.support.real_airflow import wait_for
 from tests.support.triggers import created
 
-pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(5000)]
+pytestmark = [pytest.mark.real_airflow, pytest.mark.slow, pytest.mark.timeout(5000)]
 
 #: `make test-waits` sets 500, which a machine of two processors takes half an hour for: each is a task of its own.
 COUNT = int(os.environ.get("WAITS", "24"))

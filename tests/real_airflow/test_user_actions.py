@@ -102,7 +102,7 @@ def start(world: World) -> Iterator[Any]:
 
 
 class TestGivingTheTaskUp:
-    @pytest.mark.parametrize("state", ["failed", "success"])
+    @pytest.mark.parametrize("state", ["failed", pytest.param("success", marks=pytest.mark.slow)])
     def test_by_marking_it_cancels_the_batch(self, start: Any, state: str) -> None:
         """T6: from Airflow 3.3 on, nothing is left to bill on."""
         run = start()
@@ -130,6 +130,7 @@ class TestGivingTheTaskUp:
         assert self.swept(run) == "failed"
         assert run.statuses()[0].startswith("cancel")
 
+    @pytest.mark.slow
     def test_by_deleting_its_run_leaves_the_batch_to_a_sweep_that_is_told_so(self, start: Any) -> None:
         run = start("kept_on_kill")
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}"
@@ -139,6 +140,7 @@ class TestGivingTheTaskUp:
         assert self.swept(run) is None, "Airflow does not know the run any more"
         assert run.statuses() == ["in_progress"], "it could be another Airflow's"
 
+    @pytest.mark.slow
     def test_loses_no_row_that_was_paid(self, start: Any) -> None:
         """T39: a batch that ended after its run failed is landed by the sweep."""
         run = start("kept_on_kill")
@@ -160,6 +162,7 @@ class TestGivingTheTaskUp:
 
 
 class TestClearing:
+    @pytest.mark.slow
     def test_the_waiting_task_keeps_the_batch_and_waits_for_it_again(self, start: Any) -> None:
         """T4, T20: the old trigger's end cancels nothing, and the new attempt defers."""
         run = start()
