@@ -5,15 +5,16 @@ import io
 from array import array
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 #: Bytes that are written, hashed or copied at once.
 CHUNK_BYTES = 1 << 19
 
 
-class Spool:
+class Spool(AbstractContextManager["Spool"]):
     """A file of request lines, and the offset at which each of them ends.
 
     A thread writes and hashes blocks of lines while the next lines are checked.
@@ -62,9 +63,6 @@ class Spool:
         finally:
             self._thread.shutdown()
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()

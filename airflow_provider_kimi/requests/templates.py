@@ -94,12 +94,11 @@ class Template:
             names = ", ".join(map(repr, missing))
             hint = "" if all(name.isidentifier() for name in missing) else "; in a prompt, a literal brace is doubled"
             raise RowProblem(f"has no column {names}, which the prompt uses; it has {listed(row)}{hint}")
-        return "".join(
-            text if column is None else text + _value(row, column, spec or "") for text, column, spec, _ in self._parts
-        )
+        pieces = [text if column is None else text + _value(row, column, spec) for text, column, spec, _ in self._parts]
+        return "".join(pieces)
 
 
-def _value(row: Mapping[str, Any], column: str, spec: str) -> str:
+def _value(row: Mapping[str, Any], column: str, spec: str | None) -> str:
     value = row[column]
     if isinstance(value, str) and not spec:
         return value
@@ -108,7 +107,7 @@ def _value(row: Mapping[str, Any], column: str, spec: str) -> str:
     if isinstance(value, bytes | bytearray):
         raise RowProblem(f"has bytes in column {column!r}, which the prompt uses as text")
     try:
-        return format(value, spec)
+        return format(value, spec or "")
     except (ValueError, TypeError, OverflowError, MemoryError):
         raise RowProblem(f"has a value in column {column!r} that does not fit the format {spec!r}") from None
 
