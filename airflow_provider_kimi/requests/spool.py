@@ -95,7 +95,7 @@ class Slice:
     """Consecutive lines of a file.
 
     :param begin: Offset of the first byte.
-    :param end: Offset behind the last byte.
+    :param end: Offset after the last byte.
     :param rows: How many lines it has.
     :param digest: The SHA-256 of its bytes, in hexadecimal; None if it is not known yet.
     """
