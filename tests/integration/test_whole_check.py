@@ -1,4 +1,4 @@
-"""The whole input is checked before the first call: faults are reported together, or their rows are skipped."""
+"""The whole input is checked before the first call: problems are reported together, or their rows are skipped."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ def test_one_bad_row_among_100_000_is_named_and_nothing_is_sent(
     lines = [json.dumps({"id": n, "text": f"review {n}"}) for n in range(1, 100_001)]
     lines[77_776] = json.dumps({"id": 77_777, "text": None})
     table.write_text("\n".join(lines))
-    with pytest.raises(KimiInputError, match=r"1 fault: line 77777 \(custom_id '77777'\) has null in column 'text'"):
+    with pytest.raises(KimiInputError, match=r"1 problem: line 77777 \(custom_id '77777'\) has null in column 'text'"):
         submit(hook, order(str(table), prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
     assert not sim.journal
 
@@ -66,26 +66,26 @@ def test_a_line_larger_than_a_batch_file_is_named_and_the_rest_is_read(
 ) -> None:
     table = tmp_path / "rows.jsonl"
     table.write_text('{"text": "x"}\n{"text": "' + "x" * 102_000_000 + '"}\n{"text": null}\n{"text": "y"}\n')
-    with pytest.raises(KimiInputError, match="2 faults: line 2 is over 100,000,000 bytes long.*; line 3 has null"):
+    with pytest.raises(KimiInputError, match="2 problems: line 2 is over 100,000,000 bytes long.*; line 3 has null"):
         submit(hook, order(str(table), prompt="{text}"), ATTEMPT, LogRecord())
     assert not sim.journal
 
 
-def test_many_faults_are_reported_together_up_to_twenty(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+def test_many_problems_are_reported_together_up_to_twenty(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
     rows = [{"id": f"k{n}", "text": "x", f"odd{n}": 1} for n in range(50)]
     for row in rows:
         del row["text"]
     table = write_jsonl(tmp_path / "rows.jsonl", rows)
     with pytest.raises(KimiInputError) as refused:
         submit(hook, order(table, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
-    assert "has 50 faults: line 1 (custom_id 'k0')" in str(refused.value)
+    assert "has 50 problems: line 1 (custom_id 'k0')" in str(refused.value)
     assert "line 20 (custom_id 'k19')" in str(refused.value)
     assert "line 21" not in str(refused.value)
     assert "and 30 more" in str(refused.value)
     assert not sim.journal
 
 
-def test_a_fault_in_one_of_several_files_names_the_file(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+def test_a_problem_in_one_of_several_files_names_the_file(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}] * 3)
     write_jsonl(tmp_path / "b.jsonl", [{"text": "x"}, {"text": None}])
     with pytest.raises(KimiInputError, match=r"line 2 of \S+b\.jsonl has null"):
@@ -119,7 +119,7 @@ def test_dead_letters_of_skipped_rows_are_skipped_again(connect: Connect, tmp_pa
         sim.advance(60)
         landed = land(hook, tmp_path / "again", again.batch_ids, input=letters)
     assert again.request_count == 1
-    assert any("has 3 faults" in line and "These rows are left out" in line for line in log.warnings)
+    assert any("has 3 problems" in line and "These rows are left out" in line for line in log.warnings)
     assert [(row["custom_id"], row["status"], row["lang"]) for row in landed.rows()] == [
         ("b", "invalid", "fr"),
         ("row-00000003", "invalid", "de"),
@@ -234,7 +234,7 @@ def test_skipped_rows_are_uploaded_once_although_every_create_was_refused(
 
 
 def test_an_input_of_skipped_rows_only_is_refused(sim: KimiSimulator, hook: KimiHook) -> None:
-    with pytest.raises(KimiInputError, match="has no row that can be sent: 2 faults: element 1 makes an empty"):
+    with pytest.raises(KimiInputError, match="has no row that can be sent: 2 problems: element 1 makes an empty"):
         submit(hook, order(["", ""], on_invalid_row="skip"), ATTEMPT, LogRecord())
     assert not sim.journal
 
