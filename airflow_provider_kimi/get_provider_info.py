@@ -29,10 +29,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden_fields": ["schema", "login", "port", "extra"],
     "relabeling": {"password": "API key", "host": "Base URL"},
-    "placeholders": {
-        "password": "sk-...",
-        "host": "empty: the region's own; else https://gateway.example.com/v1",
-    },
+    "placeholders": {"password": "sk-...", "host": "empty: the region's own; else https://gateway.example.com/v1"},
 }
 
 
@@ -52,11 +49,7 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": f"{package}.hooks.kimi.KimiHook",
                 "hook-name": "Kimi (Moonshot AI)",
                 "conn-fields": CONNECTION_FIELDS,
-                "ui-field-behaviour": {
-                    "hidden-fields": UI_FIELD_BEHAVIOUR["hidden_fields"],
-                    "relabeling": UI_FIELD_BEHAVIOUR["relabeling"],
-                    "placeholders": UI_FIELD_BEHAVIOUR["placeholders"],
-                },
+                "ui-field-behaviour": {name.replace("_", "-"): value for name, value in UI_FIELD_BEHAVIOUR.items()},
             }
         ],
         "hooks": _listed("hooks.kimi"),
@@ -64,11 +57,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": _listed("sensors.batch"),
         "triggers": _listed("triggers.batch", "triggers.ended_batches"),
         "integrations": [
-            {
-                "integration-name": "Kimi",
-                "external-doc-url": "https://platform.kimi.com/docs",
-                "tags": ["service"],
-            }
+            {"integration-name": "Kimi", "external-doc-url": "https://platform.kimi.com/docs", "tags": ["service"]}
         ],
     }
 

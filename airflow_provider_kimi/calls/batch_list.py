@@ -93,11 +93,7 @@ class Search(NamedTuple):
 
 
 def find_batches(
-    calls: Calls,
-    matches: Callable[[Batch], bool],
-    *,
-    since: float | None = None,
-    most: int = MAX_BATCHES_SEARCHED,
+    calls: Calls, matches: Callable[[Batch], bool], *, since: float | None = None, most: int = MAX_BATCHES_SEARCHED
 ) -> Search:
     """Page through the account's batches and return those that match.
 

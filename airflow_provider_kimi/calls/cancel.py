@@ -1,7 +1,7 @@
 """Cancel: ask where it can help. A batch that ended first is a result, not an error."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from itertools import compress
 from typing import Any, Literal, Protocol
@@ -23,45 +23,29 @@ CANCELS = AtOnce(3)
 KILL_PAUSES_SECONDS = (2.0, 4.0, 8.0)
 KILL_SECONDS = 60.0
 
-Call = Literal["get_batch", "cancel_batch"]
 
-
-def cancelling(seen: Batch | None = None) -> Generator[Call, Batch, Batch]:
-    """Say what to ask the platform, one call after the other, and return the batch as it then stands.
-
-    While results are assembled (`finalizing`) nothing is asked: the rows are done and billed by then, and a cancel
-    was seen to lose them.
-
-    :param seen: The batch, if it was just read.
-    """
-    batch = seen or (yield "get_batch")
-    if not batch.is_cancellable:
-        return batch
-    try:
-        return (yield "cancel_batch")
-    except KimiApiError as error:
-        if error.status_code != 400:  # 400: it came too late, or once more
-            raise
-    return (yield "get_batch")
+def _came_too_late(error: KimiApiError) -> bool:
+    """Whether a cancel was refused because the batch has ended, or was cancelled before."""
+    return error.status_code == 400
 
 
 def cancel_batch(calls: Calls, batch_id: str) -> Batch:
-    """Cancel one batch, patiently."""
-    steps = cancelling()
-    try:
-        call = next(steps)
-        while True:
-            try:
-                batch = calls.read(lambda call=call: getattr(calls.hook, call)(batch_id))  # type: ignore[misc]
-            except KimiError as error:
-                call = steps.throw(error)
-            else:
-                call = steps.send(batch)
-    except StopIteration as end:
-        ended: Batch = end.value
-    if ended.status not in ("cancelling", "cancelled"):
-        calls.log.info("Batch %s is %s: there is nothing to cancel.", batch_id, ended.status)
-    return ended
+    """Cancel one batch, patiently, and return it as it then stands.
+
+    While results are assembled (`finalizing`) no cancel is sent: the rows are done and billed by then, and a cancel
+    was seen to lose them.
+    """
+    batch = calls.read(lambda: calls.hook.get_batch(batch_id))
+    if batch.is_cancellable:
+        try:
+            batch = calls.read(lambda: calls.hook.cancel_batch(batch_id))
+        except KimiApiError as error:
+            if not _came_too_late(error):
+                raise
+            batch = calls.read(lambda: calls.hook.get_batch(batch_id))
+    if batch.status not in ("cancelling", "cancelled"):
+        calls.log.info("Batch %s is %s: there is nothing to cancel.", batch_id, batch.status)
+    return batch
 
 
 def cancel_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
@@ -97,30 +81,25 @@ class AsyncPlatform(Protocol):
 
 
 async def acancel_batch(hook: AsyncPlatform, batch_id: str, seen: Batch | None = None) -> Batch:
-    """Cancel one batch from an event loop, each call once.
+    """Cancel one batch from an event loop in the same way, each call once.
 
     :param seen: The batch, if it was just read.
     """
-
-    async def ask(call: Call) -> Batch:
-        async with CANCELS.turn():
-            if call == "get_batch":
-                return await in_time(hook.aget_batch(batch_id))
-            return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
-
-    steps = cancelling(seen)
+    batch = seen or await _read(hook, batch_id)
+    if not batch.is_cancellable:
+        return batch
     try:
-        call = next(steps)
-        while True:
-            try:
-                batch = await ask(call)
-            except KimiError as error:
-                call = steps.throw(error)
-            else:
-                call = steps.send(batch)
-    except StopIteration as end:
-        ended: Batch = end.value
-    return ended
+        async with CANCELS.turn():
+            return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
+    except KimiApiError as error:
+        if not _came_too_late(error):
+            raise
+    return await _read(hook, batch_id)
+
+
+async def _read(hook: AsyncPlatform, batch_id: str) -> Batch:
+    async with CANCELS.turn():
+        return await in_time(hook.aget_batch(batch_id))
 
 
 def is_given_up(state: str | None, try_number: int | None, newest_try: int | None) -> bool:

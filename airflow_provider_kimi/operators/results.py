@@ -139,8 +139,9 @@ class KimiBatchResultsOperator(BaseOperator):
             report_to_outlets(self.outlets, context, collected.manifest)
             ti.xcom_push("output_file", collected.manifest.output_file)
             ti.xcom_push("error_file", collected.manifest.error_file)
-            ti.xcom_push("output_file_ids", collected.output_file_ids)
-            ti.xcom_push("error_file_ids", collected.error_file_ids)
+            batches = collected.batches
+            ti.xcom_push("output_file_ids", [batch.output_file_id for batch in batches if batch.output_file_id])
+            ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
             self._judge(collected)
             if self.delete_remote_files:
                 delete_landed(calls, landing.output, collected)

@@ -5,9 +5,6 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-#: Version of the shape.
-SCHEMA_VERSION = 1
-
 ManifestStatus = Literal["completed", "partial", "failed"]
 
 #: What the event of an asset repeats: what its consumers decide by, and where the rest is.
@@ -29,7 +26,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param cost: `currency`, `amount` and `price_list_date`; None where a price or the tokens are not known.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     batch_ids: list[str]
     status: ManifestStatus = "failed"
     model: str | None = None

@@ -5,9 +5,6 @@ from typing import Any, Self
 
 import msgspec
 
-#: Version of the shape. Earlier releases store none.
-MARK_VERSION = 1
-
 #: How far the platform's clock may be off.
 CLOCK_MARGIN_SECONDS = 300.0
 
@@ -18,12 +15,13 @@ class Mark(msgspec.Struct, frozen=True):
     :param since: Unix seconds; a batch that ended before is not news.
     :param running: Batches that ran when they were last seen.
     :param reported: Batches that were reported and ended so late that `since` does not exclude them, by their end.
+    :param version: Of the shape. Earlier releases store none.
     """
 
     since: float
     running: frozenset[str] = frozenset()
     reported: dict[str, float] = msgspec.field(default_factory=dict, name="told")
-    version: int = MARK_VERSION
+    version: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""

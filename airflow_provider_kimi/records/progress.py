@@ -6,9 +6,6 @@ from typing import Any, Self
 
 import msgspec
 
-#: Version of the shape. Earlier releases store none.
-PROGRESS_VERSION = 1
-
 
 class Progress(msgspec.Struct, frozen=True):
     """All batches of a wait together.
@@ -16,6 +13,7 @@ class Progress(msgspec.Struct, frozen=True):
     :param statuses: How many batches have each status.
     :param rows_per_minute: Rows completed or failed a minute, since each batch began; None while there are none.
     :param expected_end: When the last batch should end at that rate, in UTC; None where that is not known.
+    :param version: Of the shape. Earlier releases store none.
     """
 
     statuses: dict[str, int] = msgspec.field(default_factory=dict)
@@ -24,7 +22,7 @@ class Progress(msgspec.Struct, frozen=True):
     failed: int = 0
     rows_per_minute: float | None = None
     expected_end: datetime | None = None
-    version: int = PROGRESS_VERSION
+    version: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON, with the expected end in ISO 8601."""

@@ -137,11 +137,6 @@ def _instance(task: TaskIdentity) -> dict[str, str]:
     }
 
 
-def shard_label(number: int, shards: int) -> str:
-    """Label a shard by its number, from 1."""
-    return f"{number}/{shards}"
-
-
 def digest_of(*parts: str | None) -> str:
     """Fingerprint texts in order; None and "" differ."""
     return "sha256:" + hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

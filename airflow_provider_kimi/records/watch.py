@@ -8,9 +8,6 @@ from msgspec.structs import force_setattr
 
 from airflow_provider_kimi.exceptions import KimiInputError
 
-#: Version of the shape. Earlier releases store none.
-WATCH_VERSION = 1
-
 #: How long a batch may stand as it does before that is worth a warning: a queue was seen to take hours.
 DEFAULT_STALL_SECONDS = 6 * 3600.0
 
@@ -38,6 +35,7 @@ class Watch(msgspec.Struct, frozen=True):
     :param cancel_on_kill: Whether a task that is marked failed or success cancels what runs.
     :param try_number: The try that waits; None where that is not known.
     :param logged_statuses: Statuses that the task's log names already; None where that is not known.
+    :param version: Of the shape. Earlier releases store none.
     """
 
     batch_ids: tuple[str, ...]
@@ -50,7 +48,7 @@ class Watch(msgspec.Struct, frozen=True):
     cancel_on_kill: bool = False
     try_number: int | None = None
     logged_statuses: tuple[str, ...] | None = msgspec.field(default=None, name="told")
-    version: int = WATCH_VERSION
+    version: int = 1
 
     def __post_init__(self) -> None:
         force_setattr(self, "batch_ids", tuple(dict.fromkeys(self.batch_ids)))

@@ -12,9 +12,6 @@ from airflow_provider_kimi.files.lines import lines_of, read_blocks, without_las
 from airflow_provider_kimi.requests.sources import SourceFile
 from airflow_provider_kimi.requests.validation import is_sound, unreadable, unreadable_text
 
-#: A cell of a CSV table may be as large as a batch file; the default of the csv module is 128 KiB.
-MAX_CSV_CELL_CHARS = MAX_FILE_BYTES
-
 #: Decoded bytes of a Parquet file that are held at once, if its row groups allow it.
 _PARQUET_BYTES = 4 << 20
 _MAX_PARQUET_ROWS = 100  # only encoded sizes are known; repeated text takes more when it is decoded
@@ -69,7 +66,7 @@ def _row_of(line: bytes) -> InputRow:
 
 
 def _read_csv(file: SourceFile) -> Iterator[InputRow]:
-    csv.field_size_limit(MAX_CSV_CELL_CHARS)
+    csv.field_size_limit(MAX_FILE_BYTES)  # the csv module's own limit is 128 KiB
     with file.opened() as source, io.TextIOWrapper(source, encoding="utf-8-sig", newline="") as text:
         table = csv.reader(text, strict=True)
         try:
@@ -125,10 +122,8 @@ def _values(file: SourceFile, rows: Any) -> list[Any]:
     try:
         return cast(list[Any], rows.to_pylist())
     except (ValueError, OverflowError) as error:
-        raise file.unreadable(
-            f"has a value that Python cannot hold ({str(error)[:200]})",
-            "Cast its column, for example to text.",
-        ) from None
+        problem = f"has a value that Python cannot hold ({str(error)[:200]})"
+        raise file.unreadable(problem, "Cast its column, for example to text.") from None
 
 
 def _rows_at_once(metadata: Any) -> int:

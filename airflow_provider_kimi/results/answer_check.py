@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
+from msgspec.structs import replace
 
 from airflow_provider_kimi.records.rows import RESULT_FIELDS, Row
 from airflow_provider_kimi.results.schema import AnswerSchema, SchemaMismatch
@@ -47,10 +47,8 @@ class AnswerCheck:
         try:
             parsed = self.schema.read(row.content or "")
         except SchemaMismatch as error:
-            return msgspec.structs.replace(
-                row, status="invalid", error_code="schema_mismatch", error_message=str(error)
-            )
-        return msgspec.structs.replace(row, parsed=parsed)
+            return replace(row, status="invalid", error_code="schema_mismatch", error_message=str(error))
+        return replace(row, parsed=parsed)
 
 
 def _without_thoughts(row: Row) -> Row:
@@ -59,10 +57,8 @@ def _without_thoughts(row: Row) -> Row:
     if found is None:
         return row
     answer = text[found.end() :]
-    row = msgspec.structs.replace(
-        row, content=answer, reasoning=row.reasoning or found["thoughts"].strip(), leaked=True
-    )
+    row = replace(row, content=answer, reasoning=row.reasoning or found["thoughts"].strip(), leaked=True)
     if row.status == "succeeded" and not answer.strip():
         reason = "the answer has no content but the model's thoughts"
-        return msgspec.structs.replace(row, status="invalid", error_code="empty_answer", error_message=reason)
+        return replace(row, status="invalid", error_code="empty_answer", error_message=reason)
     return row

@@ -63,16 +63,6 @@ class Collected:
     batches: list[Batch]
     is_whole: bool = True
 
-    @property
-    def output_file_ids(self) -> list[str]:
-        """Ids of the output files on the platform."""
-        return [batch.output_file_id for batch in self.batches if batch.output_file_id]
-
-    @property
-    def error_file_ids(self) -> list[str]:
-        """Ids of the error files on the platform."""
-        return [batch.error_file_id for batch in self.batches if batch.error_file_id]
-
 
 def collect(calls: Calls, landing: Landing) -> Collected:
     """Land the result of batches that have ended, in whatever status.

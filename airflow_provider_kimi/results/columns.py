@@ -93,10 +93,10 @@ def without_binary(value: object) -> Any:
         return None
 
 
-def renamed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a row, under names that results do not use."""
+def renamed(row: Any) -> dict[str, Any]:
+    """The columns of a row, under names that results do not use; none if the element is not a row of a table."""
     columns: dict[str, Any] = {}
-    for key, value in row.items():
+    for key, value in row.items() if isinstance(row, Mapping) else ():
         if _is_binary(value):
             continue
         name = key

@@ -76,11 +76,7 @@ def cost_of(usage: Mapping[str | None, Usage], prices: PriceList) -> dict[str, A
         if price is None or (tokens.cached_tokens and price.cached is None):
             return None
         amount += _amount(tokens, price)
-    return {
-        "currency": prices.currency,
-        "amount": float(amount.quantize(_PLACES)),
-        "price_list_date": prices.date,
-    }
+    return {"currency": prices.currency, "amount": float(amount.quantize(_PLACES)), "price_list_date": prices.date}
 
 
 def _amount(tokens: Usage, price: Price) -> Decimal:

@@ -42,7 +42,8 @@ def fetch_file(calls: Calls, file_id: str, path: Path, *, expected_lines: int) -
             fault = _shortage(file_id, lines, last, expected_lines)
             if fault is None:
                 return Fetched(path, lines)
-            digest = _digest(path)
+            with path.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").digest()
             if digest in seen:
                 calls.log.warning("%s The same bytes came twice, so the file is accepted.", fault)
                 return Fetched(path, lines, is_whole=False)
@@ -75,8 +76,3 @@ def _shortage(file_id: str, lines: int, last: bytes, expected_lines: int) -> str
     if lines < expected_lines:
         return f"File {file_id} has {lines:,} lines; the batch counted {expected_lines:,}."
     return None
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()

@@ -18,8 +18,8 @@ from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.batch_files import BatchFiles
-from airflow_provider_kimi.results.columns import ColumnSource, without_binary
-from airflow_provider_kimi.results.result_lines import ResultLines, columns_of
+from airflow_provider_kimi.results.columns import ColumnSource, renamed, without_binary
+from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.tally import Tally
 
 #: A request of a batch: its id and its line, which is None if it is not known.
@@ -77,7 +77,7 @@ def _reconciled(
         row = check.judge(found) if found else absent_row(custom_id, status, reason)
         table_row = table.row_of(custom_id, request, verbatim) if table and request else None
         letter = dead_letter(row, request, without_binary(table_row)) if request and row.status != "succeeded" else None
-        yield row, columns_of(table_row), letter
+        yield row, renamed(table_row), letter
 
 
 def _with_skipped(requests: Iterable[_Request], skipped: Iterator[SkippedRow]) -> Iterator[_Request | SkippedRow]:
@@ -96,7 +96,7 @@ def _with_skipped(requests: Iterable[_Request], skipped: Iterator[SkippedRow]) -
 def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> _Reconciled:
     row = skipped_row(skipped.custom_id, skipped.place, skipped.reason)
     table_row = table.row_at(skipped.number) if table else None
-    return row, columns_of(table_row), letter_of_unsent(row, table_row)
+    return row, renamed(table_row), letter_of_unsent(row, table_row)
 
 
 def _requests(files: BatchFiles, answers: AnswerFiles) -> Iterator[_Request]:

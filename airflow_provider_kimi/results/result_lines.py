@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from airflow_provider_kimi.records.rows import BATCH_FIELDS, Row
-from airflow_provider_kimi.results.columns import renamed
 
 _encode = msgspec.json.encode
 
@@ -45,8 +44,3 @@ def _lenient(line: Mapping[str, Any]) -> bytes:
     plain = json.dumps(msgspec.to_builtins(line, enc_hook=str))
     numbers = json.loads(plain, parse_constant=lambda constant: None)
     return json.dumps(numbers, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-
-
-def columns_of(table_row: Any) -> dict[str, Any]:
-    """The columns of a row as results name them; none if the element is not a row of a table."""
-    return renamed(table_row) if isinstance(table_row, Mapping) else {}

@@ -17,7 +17,6 @@ MAX_REASON_CHARS = 200
 #: A code, and a message without its numbers, such as that of a line.
 _Reason = tuple[str, str]
 _NUMBER = re.compile(r"\d+")
-_OTHER: _Reason = ("other", "")
 
 #: Codes of rows that did not succeed but were answered, and so are billed.
 _BILLED_ERRORS = ("length", "empty_answer", "schema_mismatch")
@@ -67,7 +66,7 @@ class Tally:
             if len(self.first_messages) >= MAX_REASONS:
                 reason = (reason[0], "")  # its code still counts
             if len(self.first_messages) >= 2 * MAX_REASONS and reason not in self.first_messages:
-                reason = _OTHER
+                reason = ("other", "")
             self.first_messages.setdefault(reason, redact(message))
         self.reasons[reason] += 1
 

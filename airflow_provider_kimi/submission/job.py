@@ -10,7 +10,7 @@ import msgspec
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import Search, find_batches
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.records.tags import Tags, digest_of, shard_label
+from airflow_provider_kimi.records.tags import Tags, digest_of
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared, Shard
 from airflow_provider_kimi.requests.recipe import Recipe
@@ -57,7 +57,7 @@ class Job:
 
     def label(self, shard: Shard) -> str:
         """Return the `kimi_shard` of a shard."""
-        return shard_label(shard.number, len(self.prepared.shards))
+        return f"{shard.number}/{len(self.prepared.shards)}"
 
     def file_name(self, shard: Shard) -> str:
         """Name an input file so that a later attempt knows it again: by the job, and by what is in it."""

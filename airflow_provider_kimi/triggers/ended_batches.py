@@ -48,14 +48,8 @@ class KimiBatchEndedTrigger(BaseEventTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that a restart needs; no secret is in it."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "kimi_conn_id": self.kimi_conn_id,
-                "metadata": self.metadata,
-                "poll_interval": self.poll_interval,
-            },
-        )
+        arguments = {"kimi_conn_id": self.kimi_conn_id, "metadata": self.metadata, "poll_interval": self.poll_interval}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for ever, and fire when there is news."""

@@ -123,12 +123,7 @@ class Alone:
     """The polls of one wait that shares them with no other."""
 
     def __init__(
-        self,
-        platform: Platform,
-        watch: Watch,
-        *,
-        clock: Callable[[], float] = time.time,
-        sleep: Sleep = asyncio.sleep,
+        self, platform: Platform, watch: Watch, *, clock: Callable[[], float] = time.time, sleep: Sleep = asyncio.sleep
     ) -> None:
         self.platform = platform
         self._watch = watch

@@ -44,11 +44,8 @@ def _known(before: Known | None, what: Seen, now: float) -> Known:
         return Known(None, now, what) if before is None else replace(before, fault=what)
     if before is None or before.batch is None:
         return Known(what, _stands_since(what, now))
-    return Known(what, before.since if _stands_as(before.batch, what) else now)
-
-
-def _stands_as(before: Batch, after: Batch) -> bool:
-    return (before.status, before.counts) == (after.status, after.counts)
+    has_moved = (before.batch.status, before.batch.counts) != (what.status, what.counts)
+    return Known(what, now if has_moved else before.since)
 
 
 def _stands_since(batch: Batch, now: float) -> float:

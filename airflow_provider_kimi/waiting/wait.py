@@ -40,8 +40,6 @@ class Polls(Protocol):
 class _Course:
     """The course of one wait: what it knows, and when it decides again."""
 
-    __slots__ = ("_cancel_at", "_platform", "_reasons", "_show", "known", "log", "until", "watch")
-
     def __init__(self, platform: Platform, watch: Watch, log: WaitLog, show: Show | None = None) -> None:
         self._platform = platform
         self._show = show
@@ -108,11 +106,7 @@ class FirstPoll(NamedTuple):
 
 
 def poll_once(
-    hook: KimiHook,
-    watch: Watch,
-    log: Log,
-    clock: Callable[[], float] = time.time,
-    sleep: Sleep = asyncio.sleep,
+    hook: KimiHook, watch: Watch, log: Log, clock: Callable[[], float] = time.time, sleep: Sleep = asyncio.sleep
 ) -> FirstPoll:
     """Poll every batch once, and cancel what is to be cancelled."""
 

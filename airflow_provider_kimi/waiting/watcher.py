@@ -158,11 +158,6 @@ class Watcher:
 class Subscription:
     """One wait's share of the watcher of its connection and event loop; call `leave` in the end."""
 
-    __slots__ = (
-        *("_future", "_has_news", "_late_seconds", "_log", "_watcher"),
-        *("first_at", "seen", "unread", "until", "watch"),
-    )
-
     def __init__(self, watch: Watch, log: Log, late_seconds: float = LATE_SECONDS) -> None:
         self._log = log
         self._late_seconds = late_seconds

@@ -1,7 +1,6 @@
 """A cancel is asked for where it can help, and a batch that ended first is a result."""
 
 import asyncio
-from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,7 +12,6 @@ from airflow_provider_kimi.calls.cancel import (
     acancel_batches,
     cancel_batch,
     cancel_batches,
-    cancelling,
 )
 from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
@@ -28,53 +26,65 @@ from tests.support.triggers import created
 CANCELLABLE = ("validating", "in_progress", *UNKNOWN)
 LEFT_ALONE = ("finalizing", "cancelling", *TERMINAL)
 
-TOO_LATE = KimiApiError("too late.", status_code=400)
 
-Steps = Generator[str, Batch, Batch]
+@dataclass
+class Platform:
+    """Answers reads and cancels with these batches in turn, or raises these faults, and keeps what was asked."""
+
+    answers: list[Batch | KimiError]
+    asked: list[str] = field(default_factory=list)
+
+    async def aget_batch(self, batch_id: str) -> Batch:
+        return self._answer("get_batch")
+
+    async def acancel_batch(self, batch_id: str) -> Batch:
+        return self._answer("cancel_batch")
+
+    def _answer(self, call: str) -> Batch:
+        self.asked.append(call)
+        answer = self.answers.pop(0)
+        if isinstance(answer, KimiError):
+            raise answer
+        return answer
 
 
-def result_of(steps: Steps, answer: Batch | KimiError) -> Batch:
-    """Give the last answer, and return what the steps come to."""
-    with pytest.raises(StopIteration) as end:
-        _ = steps.throw(answer) if isinstance(answer, KimiError) else steps.send(answer)
-    batch: Batch = end.value.value
-    return batch
-
-
-@pytest.mark.parametrize("status", CANCELLABLE, ids=repr)
-def test_a_batch_that_can_be_cancelled_is_read_and_then_cancelled(status: str) -> None:
-    steps = cancelling()
-    assert next(steps) == "get_batch"
-    assert steps.send(make_batch(status)) == "cancel_batch"
-    assert result_of(steps, make_batch("cancelling")).status == "cancelling"
-
-
-@pytest.mark.parametrize("status", LEFT_ALONE)
-def test_a_batch_that_a_cancel_cannot_help_is_read_only(status: str) -> None:
-    steps = cancelling()
-    assert next(steps) == "get_batch"
-    assert result_of(steps, make_batch(status)).status == status
+def too_late() -> KimiApiError:
+    return KimiApiError("too late.", status_code=400)
 
 
 @pytest.mark.parametrize("status", CANCELLABLE, ids=repr)
-def test_a_batch_that_was_just_read_is_cancelled_without_a_read(status: str) -> None:
-    assert next(cancelling(make_batch(status))) == "cancel_batch"
+async def test_a_batch_that_can_be_cancelled_is_read_and_then_cancelled(status: str) -> None:
+    platform = Platform([make_batch(status), make_batch("cancelling")])
+    assert (await acancel_batch(platform, "b")).status == "cancelling"
+    assert platform.asked == ["get_batch", "cancel_batch"]
 
 
 @pytest.mark.parametrize("status", LEFT_ALONE)
-def test_a_batch_that_was_just_read_and_cannot_be_cancelled_needs_no_call(status: str) -> None:
-    seen = make_batch(status)
-    with pytest.raises(StopIteration) as end:
-        next(cancelling(seen))
-    assert end.value.value is seen
+async def test_a_batch_that_a_cancel_cannot_help_is_read_only(status: str) -> None:
+    platform = Platform([make_batch(status)])
+    assert (await acancel_batch(platform, "b")).status == status
+    assert platform.asked == ["get_batch"]
+
+
+@pytest.mark.parametrize("status", CANCELLABLE, ids=repr)
+async def test_a_batch_that_was_just_read_is_cancelled_without_a_read(status: str) -> None:
+    platform = Platform([make_batch("cancelling")])
+    assert (await acancel_batch(platform, "b", make_batch(status))).status == "cancelling"
+    assert platform.asked == ["cancel_batch"]
+
+
+@pytest.mark.parametrize("status", LEFT_ALONE)
+async def test_a_batch_that_was_just_read_and_cannot_be_cancelled_needs_no_call(status: str) -> None:
+    platform, seen = Platform([]), make_batch(status)
+    assert await acancel_batch(platform, "b", seen) is seen
+    assert platform.asked == []
 
 
 @pytest.mark.parametrize("status", ["completed", "cancelling", "in_progress"])
-def test_a_batch_whose_cancel_is_refused_with_400_is_read_again(status: str) -> None:
-    steps = cancelling(make_batch())
-    next(steps)
-    assert steps.throw(TOO_LATE) == "get_batch"
-    assert result_of(steps, make_batch(status)).status == status
+async def test_a_batch_whose_cancel_is_refused_with_400_is_read_again(status: str) -> None:
+    platform = Platform([too_late(), make_batch(status)])
+    assert (await acancel_batch(platform, "b", make_batch())).status == status
+    assert platform.asked == ["cancel_batch", "get_batch"]
 
 
 @pytest.mark.parametrize(
@@ -88,29 +98,25 @@ def test_a_batch_whose_cancel_is_refused_with_400_is_read_again(status: str) -> 
         pytest.param(KimiNoAnswerError("no."), id="no answer"),
     ],
 )
-def test_another_fault_of_a_cancel_is_raised(fault: KimiError) -> None:
-    steps = cancelling(make_batch())
-    next(steps)
+async def test_another_fault_of_a_cancel_is_raised(fault: KimiError) -> None:
+    platform = Platform([fault])
     with pytest.raises(type(fault)) as caught:
-        steps.throw(fault)
+        await acancel_batch(platform, "b", make_batch())
+    assert caught.value is fault
+    assert platform.asked == ["cancel_batch"]
+
+
+@pytest.mark.parametrize("fault", [too_late(), KimiNoAnswerError("no.")], ids=["HTTP 400", "no answer"])
+async def test_a_fault_of_the_read_before_a_cancel_is_raised(fault: KimiError) -> None:
+    with pytest.raises(type(fault)) as caught:
+        await acancel_batch(Platform([fault]), "b")
     assert caught.value is fault
 
 
-@pytest.mark.parametrize("fault", [TOO_LATE, KimiNoAnswerError("no.")], ids=["HTTP 400", "no answer"])
-def test_a_fault_of_the_read_before_a_cancel_is_raised(fault: KimiError) -> None:
-    steps = cancelling()
-    next(steps)
-    with pytest.raises(type(fault)) as caught:
-        steps.throw(fault)
-    assert caught.value is fault
-
-
-def test_a_fault_of_the_read_after_a_refused_cancel_is_raised() -> None:
-    steps = cancelling(make_batch())
-    next(steps)
-    steps.throw(TOO_LATE)
+async def test_a_fault_of_the_read_after_a_refused_cancel_is_raised() -> None:
+    platform = Platform([too_late(), KimiNoAnswerError("no answer")])
     with pytest.raises(KimiNoAnswerError, match="no answer"):
-        steps.throw(KimiNoAnswerError("no answer"))
+        await acancel_batch(platform, "b", make_batch())
 
 
 def asked(sim: KimiSimulator) -> list[str]:
@@ -164,6 +170,19 @@ def test_cancel_batch_returns_a_batch_that_ended_between_the_read_and_the_cancel
     sim.inject("cancel_batch", status=400, error_type="invalid_request_error", message="already completed")
     assert cancel_batch(Calls(hook, LogRecord()), batch_id).id == batch_id
     assert asked(sim) == ["get_batch", "cancel_batch", "get_batch"]
+
+
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [("get_batch", 400), ("get_batch", 404), ("cancel_batch", 401), ("cancel_batch", 404), ("cancel_batch", 422)],
+)
+def test_cancel_batch_raises_any_other_refusal(sim: KimiSimulator, hook: KimiHook, call: str, status: int) -> None:
+    (batch_id,) = created(hook, 1)
+    sim.inject(call, status=status)  # type: ignore[arg-type]
+    with pytest.raises(KimiApiError) as caught:
+        cancel_batch(Calls(hook, LogRecord(), no_pause), batch_id)
+    assert caught.value.status_code == status
+    assert asked(sim)[-1] == call
 
 
 @pytest.mark.parametrize("call", ["get_batch", "cancel_batch"])

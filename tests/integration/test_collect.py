@@ -58,7 +58,7 @@ def test_the_manifest_of_a_completed_batch_is_that_of_the_contract(
 
 def test_the_output_file_is_landed_byte_for_byte(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
     landed = land_prompts(sim, hook, tmp_path)
-    (file_id,) = landed.collected.output_file_ids
+    file_id = str(landed.collected.batches[0].output_file_id)
     assert (tmp_path / "output.jsonl").read_bytes() == sim.file_content(file_id)
     assert not (tmp_path / "error.jsonl").exists()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from airflow_provider_kimi import __version__
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.records.tags import Tags, TaskIdentity, digest_of, shard_label, shortened
+from airflow_provider_kimi.records.tags import Tags, TaskIdentity, digest_of, shortened
 
 TASK = TaskIdentity("labels", "scheduled__2026-09-01T00:00:00+00:00", "ask", 3)
 FINGERPRINT = digest_of("input")
@@ -195,7 +195,7 @@ def test_a_batch_without_tags_belongs_to_no_task_instance() -> None:
 
 @given(number=st.integers(1, 10**6), more=st.integers(0, 10**6))
 def test_the_label_of_a_shard_holds_its_number_and_their_count(number: int, more: int) -> None:
-    tags = Tags(shard=shard_label(number, number + more))
+    tags = Tags(shard=f"{number}/{number + more}")
     assert (tags.shard_number, tags.shard_count) == (number, number + more)
 
 
