@@ -27,11 +27,6 @@ def unread(seen: Mapping[str, Seen]) -> tuple[list[str], list[KimiError]]:
     return gone, [fault for batch_id, fault in faults.items() if batch_id not in gone]
 
 
-def is_caught_up(page: Sequence[Batch], known: Collection[str]) -> bool:
-    """Whether what follows a page in the list is known: the page comes newest first, and nothing on it is new."""
-    return is_newest_first(page) and all(batch.id in known for batch in page)
-
-
 @dataclass
 class Account:
     """The account's batches, polled for ever over one connection.
@@ -84,7 +79,7 @@ class Account:
         async with aclosing(self.pages()) as pages:
             async for page in pages:
                 listed.update((batch.id, batch) for batch in page)
-                if is_caught_up(page, known):
+                if is_newest_first(page) and all(batch.id in known for batch in page):
                     break
         return listed
 

@@ -3,7 +3,6 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
-from datetime import timedelta
 
 from airflow_provider_kimi.account.orphans import Owner, owner_of
 from airflow_provider_kimi.api.models import Batch, RemoteFile
@@ -11,7 +10,7 @@ from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER
 
 #: How long an upload without a batch is kept, because its task may be about to create one.
-UNUSED_FILE_AGE_SECONDS = timedelta(days=1).total_seconds()
+UNUSED_FILE_AGE_SECONDS = 86_400.0
 
 #: Names that this provider gives, with the mark that the platform adds to a name that is taken.
 _MARK = r"(?: ?\(\d+\))?"

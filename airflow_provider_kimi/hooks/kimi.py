@@ -35,9 +35,6 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 #: Longest wait for the answer of a poll.
 POLL_TIMEOUT_SECONDS = 30.0
 
-#: Bytes read at once while a file is downloaded.
-DOWNLOAD_CHUNK_BYTES = 1 << 18
-
 _UNCHANGED = "Nothing was changed by this call."
 
 
@@ -266,7 +263,7 @@ class KimiHook(BaseHook):
             translated(self.settings, f"downloading file {file_id!r}", _UNCHANGED),
             self.get_conn().files.with_streaming_response.content(checked_id(file_id)) as reply,
         ):
-            for chunk in reply.iter_bytes(DOWNLOAD_CHUNK_BYTES):
+            for chunk in reply.iter_bytes(1 << 18):
                 size += target.write(chunk)
         return size
 

@@ -19,15 +19,9 @@ from airflow_provider_kimi.requests.problems import RowProblem, listed
 #: One column, or several whose values make the key together.
 KeyColumns = str | Sequence[str]
 
-MAX_PLAIN_CHARS = 64
-
-_PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_PLAIN_CHARS - 1}}}")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _PLAIN_PART = re.compile(r"[A-Za-z0-9._-]+")
 _ODD = re.compile(r"[^A-Za-z0-9._:-]+")
-
-#: Readable characters, and hexadecimal digits of the digest, of a mapped key. No plain key has the `~` between them.
-_STEM_CHARS = 24
-_DIGEST_CHARS = 32
 
 #: Types that make a key; other types of a table can be written in several ways.
 _KEY_TYPES = (str, int, float, Decimal, datetime, date, time, UUID)
@@ -79,5 +73,6 @@ def _named(key: str) -> str:
 
 
 def _mapped(key: str, whole: bytes) -> str:
-    stem = _ODD.sub("-", key)[:_STEM_CHARS].strip("-.:_") or "key"
-    return f"{stem}~{hashlib.sha256(whole).hexdigest()[:_DIGEST_CHARS]}"
+    """Join readable characters and a digest; no plain key has the `~` between them."""
+    stem = _ODD.sub("-", key)[:24].strip("-.:_") or "key"
+    return f"{stem}~{hashlib.sha256(whole).hexdigest()[:32]}"

@@ -32,9 +32,6 @@ MAX_STOPS = 5
 MAX_STOP_BYTES = 32
 MAX_TOOLS = 128
 
-#: How alike a name must be to that of a model, from 0 to 1, to be taken for it rather than for a retired one.
-_NEAR_MISS = 0.85
-
 #: What `response_format` may be (chat reference).
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 
@@ -193,7 +190,7 @@ def check_model(model: str) -> str | None:
     """
     known = ", ".join(BATCH_MODELS)
     if pattern := next((pattern for pattern in RETIRED_MODELS if fnmatchcase(model, pattern)), None):
-        near = get_close_matches(model, BATCH_MODELS, n=1, cutoff=_NEAR_MISS) if model != pattern else None
+        near = get_close_matches(model, BATCH_MODELS, n=1, cutoff=0.85) if model != pattern else None
         problem = "does not exist" if near else f"was retired on {RETIRED_MODELS[pattern]} and does not answer any more"
         question = f"Is {near[0]!r} meant? " if near else ""
         raise KimiInputError(

@@ -5,16 +5,14 @@ import io
 from array import array
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 #: Bytes that are written, hashed or copied at once.
 CHUNK_BYTES = 1 << 19
 
 
-class Spool(AbstractContextManager["Spool"]):
+class Spool:
     """A file of request lines, and the offset at which each of them ends.
 
     A thread writes and hashes blocks of lines while the next lines are checked.
@@ -54,8 +52,10 @@ class Spool(AbstractContextManager["Spool"]):
         while left:
             left = left[self._file.write(left) :]
 
-    def close(self) -> None:
-        """Finish writing."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         try:
             self._hand_over()
             if self._stored is not None:
@@ -63,9 +63,6 @@ class Spool(AbstractContextManager["Spool"]):
         finally:
             self._thread.shutdown()
             self._file.close()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.close()
 
     def lines(self) -> Iterator[bytes]:
         """The lines, without their newlines."""

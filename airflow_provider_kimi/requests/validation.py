@@ -16,9 +16,6 @@ from airflow_provider_kimi.requests.problems import NeverSent, RowProblem, liste
 #: Roles of messages (chat reference).
 Role = Literal["system", "user", "assistant", "tool"]
 
-_MEDIA = ("image_url", "video_url")
-_MEDIA_SOURCES = ("data:", "ms://")
-
 #: Sets of parameters whose verdict is remembered, and their bytes.
 _MAX_VERDICTS = 1000
 _MAX_REMEMBERED_BYTES = 4 << 20
@@ -224,7 +221,7 @@ def _check_parts(number: int, raw: msgspec.Raw) -> None:
         raise RowProblem(f"has an empty content in message {number}; the platform refuses it")
     for part in parts:
         kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind not in _MEDIA:
+        if kind not in ("image_url", "video_url"):
             continue
         given = part.get(kind)
         if problem := media_url_problem(given.get("url") if isinstance(given, Mapping) else given):
@@ -235,7 +232,7 @@ def media_url_problem(url: object) -> str | None:
     """Say why the platform would refuse the address of an image or a video; None if it would not."""
     if not isinstance(url, str):
         return "has no url"
-    if url.startswith(_MEDIA_SOURCES):
+    if url.startswith(("data:", "ms://")):
         return None
     if url.lower().startswith(("http://", "https://")):
         return (

@@ -16,9 +16,6 @@ from airflow_provider_kimi.requests.templates import Conversation, Template
 #: Makes messages, or a body, from a row.
 RowFunction = Callable[[Any], Any]
 
-#: Characters up to which the values of a row are searched for text.
-_BLANK_CHARS = 64
-
 
 @dataclass(frozen=True)
 class Way(ABC):
@@ -93,7 +90,7 @@ class Prompt(Way):
         if media:
             return super().line(row, custom_id, media)
         texts = self._filled(row)
-        if sum(map(len, texts)) <= self._chars_to_search:
+        if sum(map(len, texts)) <= self._longest_blank:
             self._refuse_blank(row)
         if self._shared_line is None:
             return encode(self._request_for(custom_id, *texts))
@@ -119,8 +116,8 @@ class Prompt(Way):
         return line_template_of(self._request_for, holes=1 + len(self.texts))
 
     @cached_property
-    def _chars_to_search(self) -> int:
-        return sum(text.fixed_chars for text in self.texts) + _BLANK_CHARS
+    def _longest_blank(self) -> int:
+        return sum(text.fixed_chars for text in self.texts) + 64  # spaces in the columns
 
     def _refuse_blank(self, row: object) -> None:
         """Refuse a row whose answer would say nothing about it."""

@@ -13,8 +13,6 @@ from airflow_provider_kimi.api.catalogue import PRICE_LISTS, Price, PriceList
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.rows import Row
 
-_MILLION = 1_000_000
-
 #: Digits after the decimal point of an amount, so that one token of the cheapest kind counts.
 _PLACES = Decimal("0.00000001")
 
@@ -86,4 +84,4 @@ def _amount(tokens: Usage, price: Price) -> Decimal:
         tokens.cached_tokens * (price.cached or Decimal(0)),
         tokens.completion_tokens * price.output,
     )
-    return sum(parts, Decimal(0)) / _MILLION
+    return sum(parts, Decimal(0)) / 1_000_000

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -17,9 +17,6 @@ from airflow_provider_kimi.records.manifest import Manifest
 
 #: Without this file the directory is not a result.
 MANIFEST_NAME = "manifest.json"
-
-#: Bytes of one part of an upload to an object store.
-REMOTE_BLOCK_BYTES = 8 << 20
 
 
 class OutputDirectory:
@@ -39,8 +36,8 @@ class OutputDirectory:
             self._path = object_storage_path(located(uri))
             _ = self._path.fs  # Airflow 2.11 refuses an unknown storage only here
             self._is_local = self._path.protocol == "file"
-            # S3 holds two blocks in memory, of 50 MB each by default.
-            self._block_bytes = None if self._is_local else REMOTE_BLOCK_BYTES
+            # S3 holds two parts of an upload in memory, of 50 MB each by default.
+            self._block_bytes = None if self._is_local else 8 << 20
             if self._is_local:  # on object storage it would create a bucket
                 self._path.mkdir(parents=True, exist_ok=True)
 
@@ -97,7 +94,9 @@ class OutputDirectory:
                 return str(target)
             with self._writing(), open_binary(staged, "wb", self._block_bytes) as landed:
                 for source, needs_newline in zip(sources, is_open, strict=True):
-                    _append(source, landed, b"\n" if needs_newline else b"")
+                    with source.open("rb", buffering=0) as content:
+                        shutil.copyfileobj(content, landed, CHUNK_BYTES)
+                    landed.write(b"\n" if needs_newline else b"")
             if self._is_local:
                 staged.replace(target)
         except BaseException:
@@ -132,12 +131,6 @@ class OutputDirectory:
 
 def _name(uri: str) -> str:
     return uri.rsplit("/", 1)[-1]
-
-
-def _append(source: Path, target: BinaryIO, end: bytes) -> None:
-    with source.open("rb", buffering=0) as content:
-        shutil.copyfileobj(content, target, CHUNK_BYTES)
-    target.write(end)
 
 
 def _moved(source: Path, target: Any) -> bool:

@@ -10,8 +10,6 @@ from airflow_provider_kimi.requests.prepare import Prepared
 #: keys of the request count too.
 BYTES_PER_TOKEN = 4
 
-_MILLION = 1_000_000
-
 
 def estimate(prepared: Prepared, parameters: dict[str, Any], region: str) -> str:
     """Say how many requests there are, their tokens, and their price at batch rate, as far as it is known.
@@ -37,5 +35,5 @@ def estimate(prepared: Prepared, parameters: dict[str, Any], region: str) -> str
 
 
 def _money(millionths: Decimal) -> str:
-    amount = millionths / _MILLION
+    amount = millionths / 1_000_000
     return f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}"

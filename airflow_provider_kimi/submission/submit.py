@@ -23,9 +23,6 @@ from airflow_provider_kimi.submission.estimate import estimate
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job, Memory
 
-#: Share of the files that an account may keep from which on each submit warns.
-NEARLY_FULL = 0.9
-
 
 @dataclass(frozen=True)
 class Submission:
@@ -98,7 +95,7 @@ def _check_room(job: Job, missing: int) -> None:
     except KimiError as error:
         job.calls.log.warning("How many files the account keeps could not be asked: %s", error)
         return
-    if kept + uploads > MAX_FILES * NEARLY_FULL:
+    if kept + uploads > 0.9 * MAX_FILES:
         job.calls.log.warning(
             "The account keeps %s files, and this task uploads up to %s more; at %s every upload is refused, of every "
             "DAG. Delete files with KimiDeleteFilesOperator, or with delete_remote_files=True where results are "

@@ -21,9 +21,6 @@ from airflow_provider_kimi.waiting.pace import (
 from airflow_provider_kimi.waiting.poll import Platform, Sweep
 from airflow_provider_kimi.waiting.sweep import Memory, SweepResult
 
-#: A shorter sleep may end before the clock has moved.
-SHORTEST_SLEEP_SECONDS = 0.01
-
 Sleep = Callable[[float], Awaitable[object]]
 
 
@@ -139,7 +136,7 @@ class Alone:
         else:
             pause = pause_after(self._polled, self._watch, self.platform.requests_per_minute, now)
         if until is not None:
-            pause = min(pause, max(until - now, SHORTEST_SLEEP_SECONDS))
+            pause = min(pause, max(until - now, 0.01))  # a shorter sleep may end before the clock has moved
         await self._sleep(pause)
         self._polled = await poll_all(self.platform, self._watch.batch_ids, self._polled or Polled())
         return self._polled.seen

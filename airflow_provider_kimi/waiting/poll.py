@@ -1,7 +1,7 @@
 """Poll: one sweep of requests over the batches that are due."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence, Set
 from typing import Protocol
 
 from airflow_provider_kimi.api.limits import PAGE_SIZE
@@ -39,7 +39,7 @@ class Sweep:
     :param memory: What the sweep before has left.
     """
 
-    def __init__(self, platform: Platform, due: Sequence[str], ours: Collection[str], memory: Memory) -> None:
+    def __init__(self, platform: Platform, due: Sequence[str], ours: Set[str], memory: Memory) -> None:
         self._platform = platform
         self._due = due
         self._ours = ours
@@ -57,15 +57,12 @@ class Sweep:
         """What it took and met, once it is over."""
         before, ours = self._memory, self._ours
         turns = [batch_id for batch_id in before.turns if batch_id not in self._turns] + list(self._turns)
+        was_read = {batch_id for batch_id, is_read in self._turns.items() if is_read}
         memory = Memory(
-            frozenset(batch_id for batch_id in self._doubted if batch_id in ours),
-            tuple(batch_id for batch_id in turns if batch_id in ours),
-            frozenset(
-                batch_id
-                for batch_id in before.unread.union(self._due)
-                if batch_id in ours and not self._turns.get(batch_id)
-            ),
-            self._top_is_ours,
+            doubted=frozenset(ours & self._doubted),
+            turns=tuple(batch_id for batch_id in turns if batch_id in ours),
+            unread=frozenset(ours & before.unread.union(self._due) - was_read),
+            top_is_ours=self._top_is_ours,
         )
         unseen = frozenset(() if self._faults else self._unseen)
         retry_after = max((fault.retry_after_seconds or 0.0 for fault in self._faults), default=None)

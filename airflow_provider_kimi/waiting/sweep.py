@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 from airflow_provider_kimi.api.limits import PAGE_SIZE
 
-#: So many batches are read one by one.
-FEW = 2
-
 #: Requests of a sweep beyond one for each full page.
 EXTRA_REQUESTS = 2
 
@@ -118,7 +115,7 @@ def requests_of_sweep(due: Collection[str], *, from_top: bool = True) -> Generat
     :param from_top: Where paging begins.
     """
     unseen = dict.fromkeys(due)
-    tries = 2 if len(unseen) > FEW else 0
+    tries = 2 if len(unseen) > 2 else 0  # two batches are read one by one
     page = Page(None) if from_top else None
     for _ in range(most_requests(len(unseen))):
         if not unseen:

@@ -10,9 +10,6 @@ from airflow_provider_kimi.waiting.known import Known, just_read
 from airflow_provider_kimi.waiting.progress import progress_line, progress_of
 from airflow_provider_kimi.waiting.stalls import Note, in_short
 
-#: Longest silence about something new.
-MAX_SILENCE_SECONDS = 900.0
-
 
 class WaitLog:
     """Keeps a day of waiting under two hundred lines.
@@ -89,7 +86,7 @@ class WaitLog:
         return progress
 
     def _is_too_soon(self, now: float) -> bool:
-        silence = min((self._logged_at - self._start) / 10, MAX_SILENCE_SECONDS)
+        silence = min((self._logged_at - self._start) / 10, 900.0)
         if now >= self._logged_at + silence:
             return False
         self.again_at = self._logged_at + silence
