@@ -35,10 +35,7 @@ def read_try_number(context: Context) -> int | None:
 
 
 def wants_fresh(context: Context) -> bool:
-    """Whether the conf of the run asks to pay for fresh work.
-
-    :raises KimiInputError: It is neither true nor false.
-    """
+    """Whether the conf of the run asks to pay for fresh work; refuse anything but true and false."""
     conf = getattr(context.get("dag_run"), "conf", None) or {}
     value = conf.get(FORCE_FRESH_KEY, False)
     if not isinstance(value, bool):

@@ -29,7 +29,6 @@ def dataset_name(uri: str) -> tuple[str, str]:
 def lineage_of_batches(batch_ids: Any, kimi_conn_id: str, source: Any = None) -> OperatorLineage[Any, Any]:
     """Name the batches of a task, and the input that they were made from.
 
-    :param batch_ids: In any form that an operator takes.
     :param source: The input; only a URI is a data set.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage

@@ -15,9 +15,6 @@ from airflow_provider_kimi.results.collect import Collected
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
 
-#: The longest window, and the hours after it in which a batch may still end.
-LONGEST_WORK_SECONDS = MAX_WINDOW_HOURS * 3600 + EXPIRY_GRACE_SECONDS
-
 
 @dataclass(frozen=True)
 class Deletion:
@@ -35,9 +32,9 @@ class Deletion:
 
         A failure is only logged, because a file that stays does no harm.
         """
-        # An older batch may still work on the same input, if it is not older than the longest window.
+        # An older batch may still work on the same input, if it is not older than the longest window and its grace.
         created = [batch.created_at for batch in batches if batch.created_at]
-        since = min(created) - LONGEST_WORK_SECONDS if created else None
+        since = min(created) - MAX_WINDOW_HOURS * 3600 - EXPIRY_GRACE_SECONDS if created else None
         try:
             uses = FileUses([*self._all_batches(since), *batches])
             return self._delete(uses, [RemoteFile(id=file_id) for file_id in files_of_landed(batches)])
@@ -102,10 +99,7 @@ class Deletion:
 
 
 def delete_landed(calls: Calls, output: str, collected: Collected) -> None:
-    """Delete the files of batches whose result is landed, unless another download may bring more than this one.
-
-    :param output: The directory of the result.
-    """
+    """Delete the files of batches whose result is landed, unless another download may bring more than this one."""
     if not collected.is_whole:
         calls.log.warning(
             "Not every file of the batches came whole, so the files stay on the platform. Clear this task to land them "

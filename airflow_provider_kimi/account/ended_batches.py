@@ -67,14 +67,11 @@ class Account:
             known.update(batch.id for batch in batches)
             news, mark = news_of((batch for batch in batches if carries(batch, metadata)), mark, start, gone)
             yield news, mark
-            await self.sleep(self._pause_after(polled.requests, faults))
-
-    def _pause_after(self, requests: int, faults: Sequence[KimiError]) -> float:
-        retry_after = max((fault.retry_after_seconds or 0.0 for fault in faults), default=None)
-        return max(pause_after_faults(self.pause_seconds, 0, retry_after), requests * self._seconds_per_request)
+            retry_after = max((fault.retry_after_seconds or 0.0 for fault in faults), default=None)
+            pause = pause_after_faults(self.pause_seconds, 0, retry_after)
+            await self.sleep(max(pause, polled.requests * self._seconds_per_request))
 
     async def _listed(self, known: Collection[str]) -> dict[str, Batch]:
-        """Read the list as far as it shows anything new."""
         listed: dict[str, Batch] = {}
         async with aclosing(self.pages()) as pages:
             async for page in pages:

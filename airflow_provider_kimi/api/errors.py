@@ -103,10 +103,7 @@ def translated(
 
 
 def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type[T]) -> T:
-    """Read a reply.
-
-    :raises KimiApiError: The reply is not what the platform's API documents.
-    """
+    """Read a reply; one that is not what the API documents is a `KimiApiError`."""
     try:
         return msgspec.json.decode(content, type=kind, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError):

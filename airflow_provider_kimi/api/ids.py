@@ -19,20 +19,14 @@ def is_id(value: object) -> bool:
 
 
 def checked_id(value: str) -> str:
-    """Return an id that is safe in the path of a URL.
-
-    :raises KimiInputError: It is not.
-    """
+    """Return an id that is safe in the path of a URL; refuse any other value."""
     if not is_id(value):
         raise KimiInputError(f"{value!r:.80} is not the id of a batch or file. Nothing was sent.")
     return value
 
 
 def read_batch_ids(value: object) -> list[str]:
-    """Read the `batch_id` of an operator: one id, lists of ids, or the rendered text of a list.
-
-    :raises KimiInputError: It holds no id, or something else.
-    """
+    """Read the `batch_id` of an operator: one id, lists of ids, or the rendered text of a list; refuse all else."""
     if not (ids := _read_ids(value)):
         raise KimiInputError(
             f"batch_id is {reprlib.repr(value)}, which is not a batch id or a list of them. Nothing was sent. Pass the "
@@ -42,10 +36,7 @@ def read_batch_ids(value: object) -> list[str]:
 
 
 def read_file_ids(value: object) -> list[str]:
-    """Read the `file_id` of an operator in the same way; a list may be empty.
-
-    :raises KimiInputError: It holds something else.
-    """
+    """Read the `file_id` of an operator in the same way; a list may be empty."""
     if (ids := _read_ids(value)) is None:
         raise KimiInputError(
             f"file_id is {reprlib.repr(value)}, which is not a file id or a list of them. Nothing was deleted. Pass "

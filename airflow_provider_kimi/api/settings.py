@@ -47,10 +47,7 @@ class ConnectionSettings:
 def read_settings(
     conn_id: str, *, host: str | None, port: int | None, password: str | None, extra: Mapping[str, Any]
 ) -> ConnectionSettings:
-    """Read the fields of a connection; null and empty fields count as unset.
-
-    :raises KimiConnectionConfigError: A field is missing or wrong.
-    """
+    """Read the fields of a connection, and refuse wrong ones; null and empty fields count as unset."""
     api_key = _api_key(conn_id, password)
     for name in ("model", "console_url"):
         if not isinstance(extra.get(name) or "", str):

@@ -25,7 +25,6 @@ KILL_SECONDS = 60.0
 
 
 def _came_too_late(error: KimiApiError) -> bool:
-    """Whether a cancel was refused because the batch has ended, or was cancelled before."""
     return error.status_code == 400
 
 
@@ -81,10 +80,7 @@ class AsyncPlatform(Protocol):
 
 
 async def acancel_batch(hook: AsyncPlatform, batch_id: str, seen: Batch | None = None) -> Batch:
-    """Cancel one batch from an event loop in the same way, each call once.
-
-    :param seen: The batch, if it was just read.
-    """
+    """Cancel one batch, which may have been `seen` just now, from an event loop in the same way, each call once."""
     batch = seen or await _read(hook, batch_id)
     if not batch.is_cancellable:
         return batch

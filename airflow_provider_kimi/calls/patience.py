@@ -44,10 +44,7 @@ class Calls:
     sleep: Callable[[float], None] = time.sleep
 
     def read(self, call: Callable[[], T]) -> T:
-        """Repeat a call until it succeeds, its fault is permanent, or the pauses are used up.
-
-        :raises KimiError: The last fault.
-        """
+        """Repeat a call until it succeeds; raise its fault if that is permanent, or the pauses are used up."""
         for pause in PAUSES_SECONDS:
             try:
                 return call()

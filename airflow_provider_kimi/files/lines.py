@@ -76,7 +76,6 @@ def lines_at(path: Path, longest: int = -1) -> Iterator[tuple[int, bytes]]:
 
 
 def _skip_line(source: BinaryIO) -> int:
-    """Read to the end of a line, and return the number of its bytes."""
     skipped = 0
     while piece := source.readline(CHUNK_BYTES):
         skipped += len(piece)

@@ -247,8 +247,7 @@ class KimiHook(BaseHook):
         kind = ("application/jsonl",) if filename.endswith(".jsonl") else ()
         with translated(self.settings, action, "The file may have been stored; storage is not billed."):
             reply = self.get_conn().files.with_raw_response.create(
-                file=cast(Any, (filename, content, *kind)),
-                purpose=cast(Any, purpose),
+                file=cast(Any, (filename, content, *kind)), purpose=cast(Any, purpose)
             )
             return decode(self.settings, action, reply.content, models.RemoteFile)
 

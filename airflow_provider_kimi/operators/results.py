@@ -156,7 +156,6 @@ class KimiBatchResultsOperator(BaseOperator):
     get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
 
     def _judge(self, collected: Collected) -> None:
-        """Fail, skip or warn if too many rows have no usable answer."""
         if not (found := breaches(self.failure_limits, collected.tally)):
             return
         message = too_many_failed(found, collected.tally, collected.manifest.batch_ids)

@@ -31,7 +31,6 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 def dead_letter(row: Row, request: bytes, table_row: Any) -> bytes:
     """Encode a request that has no usable answer.
 
-    :param request: The line that was sent.
     :param table_row: The row that it was made from, as far as JSON can hold it; None if that is not known.
     """
     notes = {"error": _reason(row)} if table_row is None else {"error": _reason(row), "row": table_row}

@@ -68,10 +68,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_task(cls, task: TaskIdentity, **others: str | None) -> Self:
-        """Tag the work of a task instance.
-
-        :param others: The other fields.
-        """
+        """Tag the work of a task instance."""
         return cls(**_instance(task), provider_version=__version__, **others)
 
     @property

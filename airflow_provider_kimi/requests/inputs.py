@@ -34,10 +34,7 @@ class Input:
         return f"The {type(self._source).__name__} given as input"
 
     def __iter__(self) -> Iterator[InputRow]:
-        """Read the rows.
-
-        :raises KimiInputError: It cannot be read, or is of another kind.
-        """
+        """Read the rows, or refuse the input."""
         source: Any = self._source
         if isinstance(source, str):
             return self._read_files(source)

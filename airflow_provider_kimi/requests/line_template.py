@@ -17,10 +17,7 @@ class LineTemplate:
     pieces: tuple[bytes, ...]
 
     def fill(self, *texts: str) -> bytes:
-        """Put a text into each hole.
-
-        :raises RowProblem: JSON cannot hold one of them.
-        """
+        """Put a text into each hole; refuse a text that JSON cannot hold."""
         try:
             line = [self.pieces[0]]
             for text, piece in zip(texts, self.pieces[1:], strict=True):
@@ -48,10 +45,7 @@ def line_template_of(request: Callable[..., object], holes: int) -> LineTemplate
 
 
 def encode(request: object) -> bytes:
-    """Encode a request as one line of JSON.
-
-    :raises RowProblem: JSON cannot hold it.
-    """
+    """Encode a request as one line of JSON; refuse what JSON cannot hold."""
     try:
         return _encode(request)
     except UnicodeEncodeError:

@@ -73,10 +73,7 @@ def media_part(kind: MediaKind, url: str) -> dict[str, Any]:
 
 
 def with_media(messages: Any, media: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """Put media before the text of the last user message.
-
-    :raises RowProblem: There is no such message.
-    """
+    """Put media before the text of the last user message; refuse messages without one."""
     given = messages if isinstance(messages, Sequence) else ()
     last = next((place for place in reversed(range(len(given))) if _is_from_user(given[place])), None)
     if last is None:

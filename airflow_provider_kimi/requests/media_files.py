@@ -27,7 +27,6 @@ class MediaShelf:
     :param columns: The kind of each column that holds media.
     :param transport: `base64` puts them into the request; `upload` keeps each different one once, in `folder`, for an
         upload after the whole input is checked.
-    :param folder: Where on this machine.
     """
 
     def __init__(self, columns: Mapping[str, MediaKind], transport: MediaTransport, folder: Path) -> None:
@@ -43,10 +42,7 @@ class MediaShelf:
             path.unlink()
 
     def parts(self, row: object) -> list[dict[str, Any]]:
-        """Return the media of one row, in the order of the columns.
-
-        :raises RowProblem: One cannot be read, or the platform would refuse it.
-        """
+        """Return the media of one row, in the order of the columns; refuse what the platform would refuse."""
         if not isinstance(row, Mapping):
             raise RowProblem(f"is a {type(row).__name__}, but media are read from the columns of a table row")
         found = []
@@ -94,7 +90,6 @@ class MediaShelf:
 
 
 def _each(value: object) -> Iterator[object]:
-    """Yield one value, several, or none."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         yield from (part for part in value if part is not None and part != "")
     elif value is not None and value != "":

@@ -49,10 +49,7 @@ class Order:
     max_rows_per_batch: int | None = None
 
     def check(self) -> None:
-        """Refuse what can be refused before the input is read.
-
-        :raises KimiInputError: A parameter is wrong.
-        """
+        """Refuse what can be refused before the input is read."""
         check_window(self.completion_window)
         self.recipe.check(self.media_columns)
 

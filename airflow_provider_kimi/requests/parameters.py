@@ -184,10 +184,7 @@ def wants_json(parameters: Mapping[str, Any]) -> bool:
 
 
 def check_model(model: str) -> str | None:
-    """Refuse a model that is known not to answer; return a warning for one that is not known to be batchable.
-
-    :raises KimiInputError: It is retired, or nearly named as one that is not.
-    """
+    """Refuse a model that is known not to answer; return a warning for one that is not known to be batchable."""
     known = ", ".join(BATCH_MODELS)
     if pattern := next((pattern for pattern in RETIRED_MODELS if fnmatchcase(model, pattern)), None):
         near = get_close_matches(model, BATCH_MODELS, n=1, cutoff=0.85) if model != pattern else None
@@ -202,10 +199,7 @@ def check_model(model: str) -> str | None:
 
 
 def check_offered(model: str, offered: list[str]) -> None:
-    """Refuse a model that the platform does not offer to this key.
-
-    :raises KimiInputError: Names the nearest ones that it does offer.
-    """
+    """Refuse a model that the platform does not offer to this key, and name the nearest ones."""
     if offered and model not in offered:
         near = get_close_matches(model, offered, n=3, cutoff=0.4) or offered[:3]
         raise KimiInputError(

@@ -70,7 +70,6 @@ class Prepared:
 def prepare(order: Order, folder: Path, log: Log) -> Prepared:
     """Check every row of the input, and write it as batch input files.
 
-    :param folder: A directory of this task.
     :raises KimiInputError: Names what is wrong with the input.
     """
     holds_requests = isinstance(order.input, str) and isinstance(order.recipe.way, AsGiven)
@@ -101,8 +100,6 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
 
 
 class _RequestMaker:
-    """Makes a checked request of each row."""
-
     def __init__(self, order: Order, media_folder: Path) -> None:
         self.check = RequestCheck(order.model, order.recipe.rules)
         self.shelf = MediaShelf(order.media_columns, order.media, media_folder)
@@ -135,7 +132,6 @@ class _RequestMaker:
 
 
 def _read(source: Input, maker: _RequestMaker, left_out: SkippedRows, folder: Path) -> Spool:
-    """Write the request of each row that can be sent."""
     seen = SeenIds()
     with Spool(folder / "requests.jsonl") as spool:
         for number, (row, problem) in enumerate(source, 1):
@@ -207,7 +203,6 @@ def _cut(order: Order, source: Input, spool: Spool) -> list[range]:
 
 
 def _write_skipped(left_out: SkippedRows, path: Path, cuts: Sequence[range]) -> Path | None:
-    """Write the rows that are left out as the platform keeps them."""
     if not left_out.numbers:
         return None
     left_out.write(path, cuts)

@@ -38,10 +38,7 @@ class Problems:
     _reported: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def note(self, place: str, problem: RowProblem) -> None:
-        """Add one.
-
-        :param place: Where, as in "line 12".
-        """
+        """Add one, found at a place such as "line 12"."""
         self.count += 1
         if problem.detail in self._reported or len(self._reported) < MAX_REPORTED_PROBLEMS:
             named = f" (custom_id {problem.custom_id[:80]!r})" if problem.custom_id else ""

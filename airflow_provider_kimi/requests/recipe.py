@@ -26,7 +26,6 @@ class Recipe:
     Most fields are the parameters of the create operator.
 
     :param response_format: The form of every answer, unless `request_params` or a body set it themselves.
-    :param rules: What a body may hold.
     """
 
     model: str
@@ -42,10 +41,7 @@ class Recipe:
 
     @cached_property
     def way(self) -> ways.Way:
-        """The way of asking that the parameters choose.
-
-        :raises KimiInputError: One of them is of a wrong kind.
-        """
+        """The way of asking that the parameters choose."""
         shared = {"model": self.model, **self._params}
         system = None if self.system_prompt is None else Template(self.system_prompt)
         if callable(self.body):

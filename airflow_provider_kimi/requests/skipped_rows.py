@@ -16,7 +16,6 @@ from airflow_provider_kimi.requests.problems import NeverSent, Problems, RowProb
 class SkippedRows:
     """Collects rows that are left out, in any order.
 
-    :param folder: Where on this machine.
     :param place: Names a row by its number.
     """
 
@@ -31,10 +30,7 @@ class SkippedRows:
         finalize(self, self._file.close)
 
     def add(self, number: int, problem: RowProblem) -> None:
-        """Keep one.
-
-        :param number: Its place among all rows of the input, from 1.
-        """
+        """Keep one, by its place among all rows of the input, from 1."""
         place = self._place(number)
         (self.never_sent if isinstance(problem, NeverSent) else self.problems).note(place, problem)
         name = problem.custom_id or f"row-{number:08d}"

@@ -56,10 +56,7 @@ class SourceFile:
 
 
 def find_files(uri: str) -> list[SourceFile]:
-    """Find the files of a URI, in the order of their names.
-
-    :raises KimiInputError: There are none, one is of an unknown kind, or the storage cannot be reached.
-    """
+    """Find the files of a URI, in the order of their names; there is at least one."""
     if not uri.strip():
         raise _unreadable(uri, "is empty", "Check what it is rendered from.")
     with _reading(uri):

@@ -38,7 +38,6 @@ def _from_the_back(ends: Sequence[int], max_bytes: int, max_rows: int) -> list[i
 
 
 def _nearest(ends: Sequence[int], offset: int) -> int:
-    """The number of rows that end nearest to an offset."""
     behind = bisect_left(ends, offset)
     if behind and offset - ends[behind - 1] <= ends[min(behind, len(ends) - 1)] - offset:
         return behind

@@ -71,10 +71,7 @@ class Spool:
                 yield line[:-1]
 
     def without(self, rows: Collection[int], path: Path) -> "Spool":
-        """Copy the lines into a new spool, leaving some out.
-
-        :param rows: Their numbers, from 0.
-        """
+        """Copy the lines into a new spool, but for the rows of these numbers, from 0."""
         with Spool(path) as kept:
             for number, line in enumerate(self.lines()):
                 if number not in rows:

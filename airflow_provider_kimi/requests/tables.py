@@ -40,10 +40,7 @@ def read_ready(file: SourceFile) -> Iterator[InputRow]:
 
 
 def read_table(file: SourceFile) -> Iterator[InputRow]:
-    """The rows of a table.
-
-    :raises KimiInputError: The file cannot be read as a whole.
-    """
+    """Read the rows of a table."""
     return {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}[file.kind](file)
 
 

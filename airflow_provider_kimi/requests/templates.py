@@ -78,10 +78,7 @@ class Template:
         return [(text, column) for text, column, _, _ in self._parts]
 
     def fill(self, row: Mapping[str, Any]) -> str:
-        """Insert a row's values.
-
-        :raises RowProblem: A column is missing or null, or its value does not fit the format.
-        """
+        """Insert a row's values; refuse a row that lacks one, or has one that does not fit its format."""
         if self._plain is None:
             return self._fill_carefully(row)
         try:
@@ -128,10 +125,7 @@ class Conversation:
         return list(map(Template, _texts(self.messages)))
 
     def fill(self, row: Mapping[str, Any]) -> list[Any]:
-        """Insert a row's values into every text.
-
-        :raises RowProblem: A column is missing or null, or its value does not fit the format.
-        """
+        """Insert a row's values; refuse a row that lacks one, or has one that does not fit its format."""
         filled: list[Any] = _filled(self._compiled, row)
         return filled
 

@@ -64,7 +64,6 @@ class RequestCheck:
     """Checks the request lines of one input.
 
     :param model: The model that every line must name; None for that of the first line.
-    :param rules: What a body may hold.
     """
 
     def __init__(self, model: str | None, rules: ParameterRules) -> None:
@@ -116,10 +115,7 @@ class RequestCheck:
         return warnings
 
     def names(self, model: str) -> None:
-        """Note the model that a request names.
-
-        :raises RowProblem: It names no model, or another one than the other requests.
-        """
+        """Note the model that a request names; refuse none, and another one than the other requests name."""
         if not model:
             raise RowProblem("has no model in its body")
         self.model = self.model or model
@@ -181,10 +177,7 @@ def _without(line: bytes, dropped: Sequence[str]) -> bytes:
 
 
 def check_messages(raw: msgspec.Raw) -> None:
-    """Refuse messages that the platform would refuse.
-
-    :raises RowProblem: Says which message, and why.
-    """
+    """Refuse messages that the platform would refuse."""
     try:
         messages = _read_messages(raw)
     except msgspec.DecodeError:

@@ -97,7 +97,6 @@ class Prompt(Way):
         return self._shared_line.fill(custom_id, *texts)
 
     def _filled(self, row: object) -> list[str]:
-        """The text of the system message where there is one, and of the user message."""
         columns = _columns(row, self.name)
         user = self.user.fill(columns)
         if not user or user.isspace():

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from airflow_provider_kimi.files.line_ids import UNREADABLE, decoded, id_of, name_of_unreadable, sound, text_of
 from airflow_provider_kimi.records.rows import Row, RowStatus
@@ -108,7 +109,6 @@ def _read_odd(line: bytes) -> Row:
 
 
 def _parts(fields: Mapping[str, Any]) -> tuple[object, Mapping[str, Any], object]:
-    """The status code, the body, and the error, in the line or in the body."""
     response = _mapping(fields.get("response"))
     body = _body(response.get("body"))
     error = fields.get("error") or body.get("error")
@@ -150,13 +150,6 @@ def _answered(custom_id: str, choice: _Choice, counts: _TokenCounts, model: str 
     )
 
 
-def _with_counts(row: Row, counts: _TokenCounts, model: str | None) -> Row:
-    """A refused row, with the tokens that were billed all the same."""
-    billed = _answered("", _Choice(_Message()), counts, model)
-    fields = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "model")
-    return msgspec.structs.replace(row, **{name: getattr(billed, name) for name in fields})
-
-
 def _calls(calls: list[msgspec.Raw]) -> str | None:
     """The JSON of tool calls, which are the answer if there is no text."""
     held = [call for call in calls if bytes(call) != b"null"]
@@ -175,7 +168,6 @@ def _verdict(content: str | None, finish_reason: str | None) -> tuple[RowStatus,
 
 
 def _odd_choice(choice: Mapping[str, Any]) -> _Choice:
-    """Read what can be used of a choice, whatever else is wrong with it."""
     message = _mapping(choice.get("message"))
     content, calls = message.get("content"), message.get("tool_calls")
     if isinstance(content, list):  # several parts, as in a request
@@ -211,14 +203,11 @@ def _refused(custom_id: str, error: object, status_code: object, body: Mapping[s
         code = kind or code
     if code is None and message is None and said is None:
         code, message = "no_answer", f"the line holds no answer and no error (status_code {status_code!r})"
-    row = Row(
-        custom_id=custom_id,
-        status=next(filter(None, known), "failed"),
-        error_code=code or "error",
-        error_message=message or said,
-    )
     usage = body.get("usage")
-    return _with_counts(row, _odd_counts(usage), text_of(body.get("model"))) if isinstance(usage, dict) else row
+    model = text_of(body.get("model")) if isinstance(usage, dict) else None
+    billed = _answered(custom_id, _Choice(_Message()), _odd_counts(_mapping(usage)), model)
+    status = next(filter(None, known), "failed")
+    return replace(billed, status=status, error_code=code or "error", error_message=message or said)
 
 
 def _body(value: object) -> Mapping[str, Any]:

@@ -37,10 +37,7 @@ class BatchFiles:
 
 
 def read_ended_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
-    """Read batches that have ended, in the order of the input.
-
-    :raises KimiBatchError: One has not ended yet.
-    """
+    """Read batches, each of which must have ended, in the order of the input."""
     return _in_input_order([_read_ended(calls, batch_id) for batch_id in batch_ids])
 
 
@@ -55,7 +52,6 @@ def _read_ended(calls: Calls, batch_id: str) -> Batch:
 
 
 def _in_input_order(batches: Sequence[Batch]) -> list[Batch]:
-    """Sort the batches of each job by shard."""
     tags = list(map(Tags.of, batches))
     jobs = [tag.job_key or batch.id for tag, batch in zip(tags, batches, strict=True)]
 

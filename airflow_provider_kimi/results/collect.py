@@ -35,7 +35,6 @@ class Landing:
 
     :param input: The input that the batches were made from, for its columns; None for none.
     :param key_column: The column or columns that name its rows; None if their places do.
-    :param check: What is asked of every answer.
     :param output_format: Format of the results file.
     :param may_replace: Whether the result of other batches may be replaced, if the directory holds one.
     :param price_list: Prices to use in place of the published ones; None for those.

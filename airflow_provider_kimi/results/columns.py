@@ -37,7 +37,6 @@ class ColumnSource:
     def row_of(self, custom_id: str, request: bytes = b"", verbatim: Sequence[str] = ()) -> Mapping[str, Any]:
         """The row that a request was made from; one without columns for an element that is not a row of a table.
 
-        :param request: The line that was sent for it.
         :param verbatim: Columns whose texts are in that line verbatim.
         :raises KimiInputError: The input has no such row after the last one that was found, or its text has changed.
         """
@@ -75,7 +74,6 @@ def _holds(request: bytes, value: object) -> bool:
 
 
 def _texts(request: Any) -> str:
-    """All texts of a request, however its line is written."""
     if isinstance(request, dict):
         request = list(request.values())
     return "\0".join(map(_texts, request)) if isinstance(request, list) else str(request)

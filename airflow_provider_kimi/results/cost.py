@@ -44,10 +44,7 @@ class Usage:
 
 
 def read_price_list(given: Mapping[str, Any] | None, region: str) -> PriceList:
-    """Read a price list of the user; None takes the published one of the region.
-
-    :raises KimiInputError: It is not a price list.
-    """
+    """Read a price list of the user; None takes the published one of the region."""
     if given is None:
         return PRICE_LISTS[region]
     try:

@@ -38,10 +38,7 @@ class FailureLimit(NamedTuple):
 def read_limits(
     max_failed_rows: int | Mapping[str, int] | None = None, max_failed_ratio: float | Mapping[str, float] | None = None
 ) -> list[FailureLimit]:
-    """Read the limits of an operator: for all rows without a usable answer, or by status; None sets no limit.
-
-    :raises ValueError: One is not a limit.
-    """
+    """Read the limits of an operator: for all rows without a usable answer, or by status; None sets no limit."""
     return [
         *_read("max_failed_rows", max_failed_rows, is_share=False),
         *_read("max_failed_ratio", max_failed_ratio, is_share=True),

@@ -59,7 +59,6 @@ def fetch_file(calls: Calls, file_id: str, path: Path, *, expected_lines: int) -
 
 
 def _download(calls: Calls, file_id: str, path: Path) -> str | None:
-    """Download once, and say why it broke off; None if it did not."""
     try:
         with new_file(path) as target:
             calls.hook.download_file(file_id, target)

@@ -32,10 +32,7 @@ _EXACT = range(-(2**53), 2**53 + 1)
 
 
 def check_format(wanted: OutputFormat) -> None:
-    """Refuse a format that cannot be written here.
-
-    :raises KimiInputError: It is Parquet, and pyarrow is not installed.
-    """
+    """Refuse Parquet where pyarrow is not installed."""
     if wanted != "parquet":
         return
     try:
@@ -53,7 +50,6 @@ def convert(lines: Path, target: Path, wanted: OutputFormat, fields: Sequence[st
     Every row has every column. In Parquet, a column of one type (text, whole number, number, boolean) keeps it; the
     values of any other column are written as JSON.
 
-    :param lines: The results as JSONL.
     :param fields: The fields that each row has; the table's own columns come after the first one.
     """
     kinds = _kinds(lines)
@@ -71,7 +67,6 @@ def _rows(lines: Path) -> Iterator[dict[str, Any]]:
 
 
 def _kinds(lines: Path) -> dict[str, set[str]]:
-    """The types of the values of each column, in the order in which the columns first occur."""
     kinds: dict[str, set[str]] = {}
     for row in _rows(lines):
         for name, value in row.items():
@@ -86,7 +81,6 @@ def _kind_of(value: Any) -> str:
 
 
 def _type_of(name: str, kinds: set[str]) -> str:
-    """The type of a Parquet column."""
     held = kinds - {"NoneType"}
     if name in _COUNTS:
         return "int64"

@@ -16,7 +16,6 @@ class LineIndex:
 
     Of an id it keeps only bits of the hash, so a line that may be the right one is read to be sure.
 
-    :param lines: How many lines there may be.
     :param is_at: Whether the line at a place is that of an id.
     """
 

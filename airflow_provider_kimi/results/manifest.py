@@ -15,10 +15,7 @@ from airflow_provider_kimi.results.tally import Tally
 def build_manifest(
     batches: Sequence[Batch], tally: Tally, *, prices: PriceList, files: Mapping[str, str | None]
 ) -> Manifest:
-    """Describe a result.
-
-    :param files: URIs of `output_file`, `error_file`, `results_file` and `dead_letter_file`; None if there is none.
-    """
+    """Describe a result; `files` are the URIs of its files by field, None where there is none."""
     tags = list(map(Tags.of, batches))
     inputs = [tag.input_fingerprint for tag in tags]
     return Manifest(

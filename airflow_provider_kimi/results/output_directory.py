@@ -43,10 +43,7 @@ class OutputDirectory:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Translate what writing raises if a retry cannot help, as without a bucket.
-
-        :raises KimiInputError: It cannot be written.
-        """
+        """Refuse a directory that cannot be written, if a retry cannot help, as without a bucket."""
         try:
             yield
         except (FileExistsError, FileNotFoundError, *LASTING_FAULTS) as error:
@@ -106,10 +103,7 @@ class OutputDirectory:
         return str(target)
 
     def make_durable(self, uris: Iterable[str]) -> None:
-        """Flush published files to disk, so that they survive a power cut; object storage promises that by itself.
-
-        :param uris: The files.
-        """
+        """Flush published files to disk, so that they survive a power cut; object storage promises that by itself."""
         if not self._is_local:
             return
         folder = Path(self._path.path)

@@ -41,7 +41,6 @@ def write_rows(
     """Write a result for every row, in input order, and each request without a usable answer.
 
     :param table: The input that the batches were made from, for its columns; None for none.
-    :param check: What is asked of every answer.
     """
     tally = Tally()
     lines = ResultLines(check.fields)

@@ -26,7 +26,6 @@ def _refused(constant: str) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object with two values of one name."""
     value = dict(pairs)
     if len(value) < len(pairs) and any(value[name] != said for name, said in pairs):
         raise ValueError("a name has two values")
@@ -44,7 +43,6 @@ class SchemaMismatch(ValueError):
 class AnswerSchema:
     """What every answer must be.
 
-    :param read: Returns the value of an answer.
     :param json_schema: The schema that the platform can be asked to follow; None if there is none.
     """
 
@@ -61,10 +59,7 @@ class AnswerSchema:
 
 
 def read_schema(given: Any) -> AnswerSchema | None:
-    """Read a list of labels, a JSON Schema, or a Pydantic model.
-
-    :raises ValueError: It is none of these.
-    """
+    """Read a list of labels, a JSON Schema, or a Pydantic model; refuse anything else."""
     if given is None:
         return None
     if isinstance(given, list | tuple):
@@ -161,10 +156,7 @@ def _model_check(model: Any) -> Callable[[Any], Any]:
 
 
 def _only_sound(check: Callable[[Any], Any], text: str) -> Any:
-    """The value of the whole text or of a fenced block, or else the only value among other words that passes.
-
-    :raises SchemaMismatch: No value passes, or several that differ do.
-    """
+    """The value of the whole text or of a fenced block, or else the only value among other words that passes."""
     faults: list[SchemaMismatch] = []
     for candidates in (_whole(text), _among_words(text)):
         sound = list(_passing(candidates, check, faults))

@@ -24,11 +24,7 @@ _BALANCE = (
 
 
 class Shortfall(NamedTuple):
-    """What batches lack.
-
-    :param cause: A short sentence.
-    :param details: What to do about it, and how each batch ended, and why, as far as is known.
-    """
+    """What batches lack: in a short sentence, and what to do, how each of them ended and why, as far as is known."""
 
     cause: str
     details: str

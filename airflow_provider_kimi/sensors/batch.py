@@ -239,7 +239,6 @@ class KimiBatchSensor(BaseSensorOperator):
         return read_batch_ids(self.batch_id)
 
     def _conclude(self, context: Context, event: BatchEvent) -> list[str]:
-        """End the task as the event says; the same in every mode."""
         if event.batches and (ti := context.get("ti")) is not None:
             ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values()).to_dict())
         try:

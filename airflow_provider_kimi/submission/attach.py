@@ -134,10 +134,7 @@ def remember(job: Job, batches: Mapping[str, Batch]) -> None:
 
 
 def _recalled(job: Job) -> dict[str, Batch] | None:
-    """Read the noted batches, if they are this job's and need not be submitted again.
-
-    :raises KimiBatchError: The platform does not know one of them.
-    """
+    """Read the noted batches, if they are this job's and need not be submitted again."""
     note = _note(job)
     if note is None or note.job != job.key or job.fresh not in (None, note.fresh):
         return None

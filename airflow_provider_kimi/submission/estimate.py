@@ -15,7 +15,6 @@ def estimate(prepared: Prepared, parameters: dict[str, Any], region: str) -> str
     """Say how many requests there are, their tokens, and their price at batch rate, as far as it is known.
 
     :param parameters: Parameters of every request, in which the longest answer may be capped.
-    :param region: Whose price list holds.
     """
     requests = prepared.request_count
     size = sum(shard.content.size for shard in prepared.shards)

@@ -72,10 +72,7 @@ def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None =
 
 
 def _preflight(job: Job) -> None:
-    """Ask the platform whether it has the model at all, since it would tell only by failing the batch.
-
-    :raises KimiInputError: It has not.
-    """
+    """Refuse a model that the platform has not, since it would tell only by failing the batch."""
     if job.order.recipe.rules.mode == "off":
         return
     model = job.prepared.model
@@ -107,7 +104,6 @@ def _check_room(job: Job, missing: int) -> None:
 
 
 def _submit_missing(job: Job, batches: dict[str, Batch], workshop: Path) -> None:
-    """Upload and create, one after another, what has no batch yet."""
     skipped_file = _skipped_file(job, batches)
     file_ids = _uploaded_media(job)
     for shard in job.prepared.shards:

@@ -32,10 +32,7 @@ async def ask_for_cancels(platform: Platform, batches: Sequence[Batch], reason: 
 
 
 def leave_running(calls: Calls, event: BatchEvent, batch_ids: Sequence[str], *, cancel: bool) -> str:
-    """Decide about batches that run while their task fails for good, and say what becomes of them.
-
-    :param batch_ids: All that the task waits for.
-    """
+    """Decide about batches that run while their task fails for good, and say what becomes of them."""
     running = [batch_id for batch_id, end in event.batches.items() if not end.is_terminal]
     unread = [batch_id for batch_id in batch_ids if batch_id not in event.batches]
     sentences = []

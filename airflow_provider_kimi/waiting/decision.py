@@ -112,7 +112,6 @@ def decide_next(watch: Watch, known: Mapping[str, Known], now: float) -> Step:
     expiry of the batches plus a grace is a deadline too. A stalled batch is dealt with as asked.
 
     :param known: What is known of each batch, by id; a batch that was not polled yet is missing.
-    :param now: Unix seconds.
     """
     own = {batch_id: known[batch_id] for batch_id in watch.batch_ids if batch_id in known}
     read = just_read(own)

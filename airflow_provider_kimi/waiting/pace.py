@@ -50,7 +50,6 @@ def pause_between_polls(batch: Batch | None, now: float) -> float:
     age, so that a batch which never ends is not polled ever faster.
 
     :param batch: As it was last read; None if it was not.
-    :param now: Unix seconds.
     """
     if batch is None or batch.created_at is None:
         return SHORTEST_PAUSE_SECONDS

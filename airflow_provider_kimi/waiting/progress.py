@@ -17,10 +17,7 @@ LONGEST_FORECAST_SECONDS = 30 * 86_400.0
 
 
 def progress_of(batches: Collection[Batch], now: float) -> Progress:
-    """Add batches up.
-
-    :param now: Unix seconds.
-    """
+    """Add batches up, with a forecast."""
     running = [batch for batch in batches if batch.status == "in_progress"]
     rates = [rows_per_second(batch, now) for batch in running]
     left = [rows_left(batch) / rate for batch, rate in zip(running, rates, strict=True) if rate]

@@ -79,10 +79,7 @@ class _Course:
 async def until_finished(
     polls: Polls, watch: Watch, log: Log, *, show: Show | None = None, clock: Callable[[], float] = time.time
 ) -> BatchEvent:
-    """Poll until the decision says stop.
-
-    :param show: Shows progress where a user looks for it.
-    """
+    """Poll until the decision says stop, and show progress meanwhile."""
     course = _Course(polls.platform, watch, WaitLog(log, len(watch.batch_ids), clock(), watch.logged_statuses), show)
     while True:
         seen = await polls.poll(course.until, course.log.again_at)

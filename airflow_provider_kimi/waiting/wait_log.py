@@ -94,5 +94,4 @@ class WaitLog:
 
 
 def _key(progress: Progress) -> tuple[object, ...]:
-    """What has to change for a new line to be worth writing."""
     return progress.statuses, progress.total, progress.completed, progress.failed

@@ -123,10 +123,7 @@ class Watcher:
                 pass
 
     async def sweep(self, start: float) -> None:
-        """Poll once what is due, and notify the waits.
-
-        :param start: Unix seconds now.
-        """
+        """Poll once what is due, and notify the waits."""
         self._renew(start)
         sweep = Sweep(self.platform, self.schedule.due(start), self.schedule.watched.keys(), self._memory)
         async with aclosing(sweep.answers()) as answers:
