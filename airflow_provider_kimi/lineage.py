@@ -38,10 +38,7 @@ def lineage_of_batches(batch_ids: Any, kimi_conn_id: str, source: Any = None) ->
 
 
 def lineage_of_result(manifest: Manifest, kimi_conn_id: str, source: Any) -> OperatorLineage[Any, Any]:
-    """Name the files of a result, and the input whose columns they hold.
-
-    :param source: The input; only a URI is a data set.
-    """
+    """Name the files of a result, and the input whose columns they hold; only a URI is a data set."""
     from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
     from airflow.providers.openlineage.extractors import OperatorLineage
 

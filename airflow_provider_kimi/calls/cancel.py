@@ -24,10 +24,6 @@ KILL_PAUSES_SECONDS = (2.0, 4.0, 8.0)
 KILL_SECONDS = 60.0
 
 
-def _came_too_late(error: KimiApiError) -> bool:
-    return error.status_code == 400
-
-
 def cancel_batch(calls: Calls, batch_id: str) -> Batch:
     """Cancel one batch, patiently, and return it as it then stands.
 
@@ -39,7 +35,7 @@ def cancel_batch(calls: Calls, batch_id: str) -> Batch:
         try:
             batch = calls.read(lambda: calls.hook.cancel_batch(batch_id))
         except KimiApiError as error:
-            if not _came_too_late(error):
+            if error.status_code != 400:  # 400: it came too late, or once more
                 raise
             batch = calls.read(lambda: calls.hook.get_batch(batch_id))
     if batch.status not in ("cancelling", "cancelled"):
@@ -88,7 +84,7 @@ async def acancel_batch(hook: AsyncPlatform, batch_id: str, seen: Batch | None =
         async with CANCELS.turn():
             return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
     except KimiApiError as error:
-        if not _came_too_late(error):
+        if error.status_code != 400:
             raise
     return await _read(hook, batch_id)
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Shared:
-    """A client, possibly still being built, and how many hold it."""
-
-    client: asyncio.Future[AsyncOpenAI]
+    client: asyncio.Future[AsyncOpenAI]  # possibly still being built
     holders: int = 0
 
 

@@ -51,10 +51,7 @@ class Input:
         )
 
     def place(self, number: int) -> str:
-        """Name a row for a message: by its place in its file, once that was read, or in the list.
-
-        :param number: Its place among all rows, from 1.
-        """
+        """Name the row of a number, from 1, for a message: by its place in its file, if that was read, or in the list."""
         for first, unit, uri in reversed(self._files):
             if number >= first:
                 return f"{unit} {number - first + 1}" + (f" of {uri}" if len(self._files) > 1 else "")

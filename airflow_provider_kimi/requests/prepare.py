@@ -154,10 +154,7 @@ def _read(source: Input, maker: _RequestMaker, left_out: SkippedRows, folder: Pa
 
 
 def _without_repeated(spool: Spool, suspects: set[int], left_out: SkippedRows, source: Input, path: Path) -> Spool:
-    """Leave out each row that repeats the `custom_id` of an earlier one.
-
-    :param suspects: Hashes of the ids that may be repeated.
-    """
+    """Leave out each row that repeats the `custom_id` of an earlier one; `suspects` are hashes of those that may."""
     first: dict[str, int] = {}
     repeated: set[int] = set()
     unsent = set(left_out.numbers)

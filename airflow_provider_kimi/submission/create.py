@@ -59,10 +59,7 @@ def create_batch(job: Job, file_id: str, metadata: Mapping[str, str]) -> Batch:
 
 
 def _send(job: Job, file_id: str, metadata: Mapping[str, str], pauses: Iterator[float]) -> Batch:
-    """Send a create; again if it was refused for the time being, and so exists nowhere.
-
-    :raises KimiError: It was refused for good, or its answer is lost.
-    """
+    """Send a create, again if it was refused for the time being, and so exists nowhere; raise any other fault."""
     while True:
         try:
             return job.calls.hook.create_batch(
@@ -84,10 +81,7 @@ def _is_file_unknown(error: KimiApiError) -> bool:
 
 
 def _search_for(job: Job, file_id: str, lost: KimiError) -> Batch | None:
-    """Search for a batch of this file until it can be taken for not made.
-
-    :raises KimiError: The last search failed, so nothing is known.
-    """
+    """Search for a batch of this file until it can be taken for not made; raise if that cannot be known."""
     job.calls.log.warning("%s Searching for it.", lost)
     failed: KimiError | None = None
     for pause in SEARCH_PAUSES_SECONDS:

@@ -35,10 +35,7 @@ DEFAULT_REQUESTS_PER_MINUTE = 3.0
 
 
 def first_pause(own_pause: float | None) -> float:
-    """Seconds from the start of a wait to its first poll.
-
-    :param own_pause: Seconds between two polls that the user asked for; None for a pace of our choice.
-    """
+    """Seconds from the start of a wait to its first poll; `own_pause` is the pause that the user asked for."""
     return max(SHORTEST_PAUSE_SECONDS if own_pause is None else own_pause, FIRST_POLL_SECONDS)
 
 

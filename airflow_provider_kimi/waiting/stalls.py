@@ -25,10 +25,7 @@ class Note:
 
 
 def stalls_at(batch: Batch, since: float, stall_seconds: float) -> float:
-    """When a batch that does not move any more is stalled, in unix seconds.
-
-    :param since: Unix seconds since when it stands as it does.
-    """
+    """When a batch that stands as it does since `since` is stalled, in unix seconds."""
     silent = since + stall_seconds
     return silent if batch.expires_at is None else min(silent, batch.expires_at + OVERDUE_SECONDS)
 
