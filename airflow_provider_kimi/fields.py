@@ -21,7 +21,11 @@ def check_seconds(name: str, value: timedelta | float, *, may_be_zero: bool = Fa
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or not 0 <= seconds < float("inf") or (seconds == 0 and not may_be_zero):
-        raise _wrong(name, value, f"seconds or a timedelta{'' if may_be_zero else ' above zero'}")
+        raise _wrong(
+            name,
+            value,
+            f"seconds or a timedelta{'' if may_be_zero else ' above zero'}, such as 3600 or timedelta(hours=1)",
+        )
     return float(seconds)
 
 

@@ -19,7 +19,7 @@ def test_a_duration_is_seconds_or_a_timedelta(value: timedelta | float) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, "1h", "3600", None, True, float("nan"), float("inf"), timedelta(0)], ids=repr)
 def test_a_value_that_is_not_a_duration_is_refused_by_name(value: Any) -> None:
-    message = f"timeout is {value!r}; it must be seconds or a timedelta above zero"
+    message = f"timeout is {value!r}; it must be seconds or a timedelta above zero, such as 3600 or timedelta(hours=1)"
     with pytest.raises(ValueError, match=re.escape(message)):
         check_seconds("timeout", value)
 
@@ -27,7 +27,7 @@ def test_a_value_that_is_not_a_duration_is_refused_by_name(value: Any) -> None:
 @pytest.mark.parametrize("value", [0, timedelta(0)], ids=repr)
 def test_a_duration_may_be_zero_where_that_is_allowed(value: timedelta | float) -> None:
     assert check_seconds("older_than", value, may_be_zero=True) == 0
-    with pytest.raises(ValueError, match="older_than is -1; it must be seconds or a timedelta$"):
+    with pytest.raises(ValueError, match="older_than is -1; it must be seconds or a timedelta, such as 3600"):
         check_seconds("older_than", -1, may_be_zero=True)
 
 

@@ -150,9 +150,9 @@ def _from_status(
     facts += f", {said!r}" if said else ""
     facts += f", request {request_id}" if request_id else ""
     state = unanswered if is_outcome_unknown(error.status_code) else "Nothing was changed by this call."
-    remedy = _key_remedy(settings) if error.status_code == 401 else advice.remedy
+    message = f"Kimi refused {action} ({facts}). {state} {advice.remedy}"
     return KimiApiError(
-        f"Kimi refused {action} ({facts}). {state} {remedy}",
+        _key_refused(settings, action, facts) if error.status_code == 401 else message,
         status_code=error.status_code,
         error_type=error_type,
         retryable=advice.retryable,
@@ -169,13 +169,13 @@ def _read_body(body: object) -> tuple[str | None, str]:
     return None, redact(body) if isinstance(body, str) and "<html" not in body.lower() else ""
 
 
-def _key_remedy(settings: ConnectionSettings) -> str:
+def _key_refused(settings: ConnectionSettings, action: str, facts: str) -> str:
     other = {"cn": "intl", "intl": "cn"}.get(settings.region or "")
     where = f"region {settings.region!r}" if other else settings.base_url
-    hint = f" If it was made in the other region, set Region to {other!r}." if other else ""
+    hint = f" A key works in one region only: if it was made in the other, set Region to {other!r}." if other else ""
     return (
-        f"The key of connection {settings.conn_id!r} is refused by {where}; a key made in one region (cn, intl) "
-        f"is always refused by the other.{hint} Otherwise put a valid key into its API key field."
+        f"The key of connection {settings.conn_id!r} is refused by {where}. Nothing was changed by this call. Put a "
+        f"valid key into its API key field, then clear the task.{hint} It was refused for {action} ({facts})."
     )
 
 

@@ -51,7 +51,7 @@ class Input:
         )
 
     def place(self, number: int) -> str:
-        """Name the row of a number, from 1, for a message: by its place in its file, if that was read, or in the list."""
+        """Name the row of a number, from 1, for a message: by its place in its file, or in the list."""
         for first, unit, uri in reversed(self._files):
             if number >= first:
                 return f"{unit} {number - first + 1}" + (f" of {uri}" if len(self._files) > 1 else "")

@@ -87,8 +87,11 @@ class Recipe:
                 "sent. Write a column into it, as in {text}; for questions that have no table, give them as a list."
             )
         if self._verdict.problems:
-            where = " with ".join(name for name in ("body", "request_params", "thinking") if getattr(self, name))
-            raise KimiInputError(f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent.")
+            where = " or ".join(name for name in ("body", "request_params") if getattr(self, name)) or "thinking"
+            raise KimiInputError(
+                f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent. Correct it, or set "
+                "parameter_check='drop' to leave out what the model does not take. A number that Jinja renders is text."
+            )
 
     def _given_twice(self) -> Iterator[str]:
         asked_by = [name for name in ("prompt", "messages", "body") if getattr(self, name) is not None]

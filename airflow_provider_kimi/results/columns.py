@@ -51,11 +51,11 @@ class ColumnSource:
                         "input as it was when the batch was created, or omit input for results without its columns."
                     )
                 return row
+        without = "" if self._key_column else " This task has no key_column: pass the one of create, if it had one."
         raise KimiInputError(
-            f"The input has no row for request {custom_id[:80]!r} of the batch, or not in its place: it is another "
-            "input, it has changed since, or key_column differs. Nothing was landed, and the batch keeps its results. "
-            "Pass the input and key_column that the batch was created with, or omit input for results without its "
-            "columns."
+            f"The input is not the one of the batch, or key_column differs.{without} Nothing was landed, and the batch "
+            "keeps its results. Pass the input and key_column that the batch was created with, or omit input for "
+            f"results without its columns. No row in its place has the name {custom_id[:80]!r}."
         )
 
     def row_at(self, number: int) -> Any:

@@ -57,7 +57,7 @@ def _read(parameter: str, given: float | Mapping[str, float] | None, *, is_share
 def _checked(limit: FailureLimit) -> FailureLimit:
     most: Any = limit.most
     if limit.is_share:
-        fits, allowed = isinstance(most, int | float) and 0 <= most <= 1, "a share from 0 to 1"
+        fits, allowed = isinstance(most, int | float) and 0 <= most <= 1, "a share from 0 to 1, such as 0.05 for 5 %"
     else:
         fits, allowed = isinstance(most, int) and most >= 0, "a number of rows"
     if isinstance(most, bool) or not fits:

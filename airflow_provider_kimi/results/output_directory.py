@@ -49,7 +49,7 @@ class OutputDirectory:
         except (FileExistsError, FileNotFoundError, *LASTING_FAULTS) as error:
             raise KimiInputError(
                 f"Output {self._uri!r} cannot be written ({type(error).__name__}: {error}). The results of the batches "
-                f"stay on the platform. {storage_remedy(self._uri, error)}"
+                f"stay on the platform. {storage_remedy(self._uri, error)} Then clear this task: nothing is paid again."
             ) from None
 
     @property

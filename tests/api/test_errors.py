@@ -199,14 +199,6 @@ def test_a_bug_is_not_translated_into_a_fault_of_the_network() -> None:
             "(HTTP 429, request req_1). Nothing was changed by this call. The platform asks",
             id="slow down",
         ),
-        pytest.param(
-            401,
-            None,
-            "(HTTP 401, request req_1). Nothing was changed by this call. The key of connection 'kimi_default' is "
-            "refused by region 'cn'; a key made in one region (cn, intl) is always refused by the other. If it was "
-            "made in the other region, set Region to 'intl'. Otherwise put a valid key into its API key field.",
-            id="a key of the other region",
-        ),
     ],
 )
 def test_a_refusal_says_what_happened_what_is_true_and_what_to_do(
@@ -218,12 +210,21 @@ def test_a_refusal_says_what_happened_what_is_true_and_what_to_do(
     assert error.__cause__ is None
 
 
+def test_a_refused_key_says_first_what_to_do_and_may_be_of_the_other_region() -> None:
+    error = refused(401, None, {"msh-request-id": "req_1"})
+    assert str(error) == (
+        "The key of connection 'kimi_default' is refused by region 'cn'. Nothing was changed by this call. Put a valid "
+        "key into its API key field, then clear the task. A key works in one region only: if it was made in the other, "
+        "set Region to 'intl'. It was refused for reading (HTTP 401, request req_1)."
+    )
+    assert (error.status_code, error.request_id) == (401, "req_1")
+
+
 def test_a_key_that_a_gateway_refuses_is_reported_with_the_host() -> None:
     error = refused(401, None, {}, host="https://gateway.example/v1")
     assert str(error) == (
-        "Kimi refused reading (HTTP 401). Nothing was changed by this call. The key of connection 'kimi_default' "
-        "is refused by https://gateway.example/v1; a key made in one region (cn, intl) is always refused by the "
-        "other. Otherwise put a valid key into its API key field."
+        "The key of connection 'kimi_default' is refused by https://gateway.example/v1. Nothing was changed by this "
+        "call. Put a valid key into its API key field, then clear the task. It was refused for reading (HTTP 401)."
     )
     assert error.request_id is None
 

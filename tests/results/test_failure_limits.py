@@ -106,7 +106,7 @@ def test_a_result_beyond_a_limit_is_refused_with_the_reason(
         ({"max_failed_rows": 0.1}, "max_failed_rows is 0.1; it must be a number of rows"),
         ({"max_failed_rows": True}, "max_failed_rows is True; it must be a number of rows"),
         ({"max_failed_rows": {"failed": -1}}, r"max_failed_rows\['failed'\] is -1"),
-        ({"max_failed_ratio": 1.1}, "max_failed_ratio is 1.1; it must be a share from 0 to 1"),
+        ({"max_failed_ratio": 1.1}, "max_failed_ratio is 1.1; it must be a share from 0 to 1, such as 0.05 for 5 %"),
         (
             {"max_failed_ratio": {"errored": 0.1}},
             "the status in max_failed_ratio is 'errored'; it must be one of 'failed', 'invalid'",
