@@ -40,8 +40,8 @@ class Advice:
 
 _ACCOUNT = Advice(False, "Top up the account or raise the project's budget on the console, then clear the task.")
 _DAILY = Advice(False, "The daily token limit is used up. Clear the task tomorrow, or raise the account's tier.")
-_LATER = Advice(True, "The platform asks to slow down. Try again later.")
-_FAULT = Advice(True, "This is a fault on the platform's side. Try again later.")
+_LATER = Advice(True, "The platform asks to slow down, which passes.")
+_FAULT = Advice(True, "This is a fault on the platform's side, which may pass.")
 _INPUT = Advice(False, "Correct what the platform names, then clear the task.")
 _FULL = Advice(
     False,

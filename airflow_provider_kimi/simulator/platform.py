@@ -14,7 +14,7 @@ from airflow_provider_kimi.simulator.results import write_results
 from airflow_provider_kimi.simulator.thinking import starve
 
 #: Yuan per million output tokens, for the check of the balance before a batch starts.
-_WORST_CASE_YUAN = 16.20
+WORST_CASE_YUAN = 16.20
 
 #: The moments that a batch shows beside its create and its expiry.
 _MOMENTS = ("in_progress_at", "finalizing_at", "completed_at", "failed_at", "cancelling_at", "cancelled_at")
@@ -127,7 +127,7 @@ class Platform:
     def _lacks_money(self, batch: BatchRecord) -> bool:
         if self.balance <= 0 or not self.behaviour.reserve_balance:
             return self.balance <= 0
-        return rules.reserved_tokens(self.files.lines(batch.input_file_id)) / 1e6 * _WORST_CASE_YUAN > self.balance
+        return rules.reserved_tokens(self.files.lines(batch.input_file_id)) / 1e6 * WORST_CASE_YUAN > self.balance
 
     def get_batch(self, batch_id: str) -> dict[str, Any]:
         """One batch as it stands now."""

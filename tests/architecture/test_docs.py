@@ -89,6 +89,8 @@ def test_the_page_of_results_explains_every_column_and_every_status() -> None:
     assert [name for name in RESULT_FIELDS if f"`{name}`" not in columns] == []
     statuses = section("docs/results.md", "Row statuses")
     assert [status for status in ROW_STATUSES if f"`{status}`" not in statuses] == []
+    overview = text_of(ROOT / "docs" / "how-it-works.md")
+    assert [status for status in ROW_STATUSES if f"`{status}`" not in overview] == []
 
 
 #: Where each row of "What a retry does" is shown, by the beginning of the row.

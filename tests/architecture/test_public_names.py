@@ -23,6 +23,7 @@ from airflow_provider_kimi.operators.files import KimiDeleteFilesOperator
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.simulator import limits as simulated
+from airflow_provider_kimi.simulator import platform as simulated_platform
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.architecture.modules import MODULES
@@ -149,6 +150,8 @@ def test_the_simulators_limits_and_ours_agree() -> None:
     assert set(simulated.TERMINAL_STATUSES) == models.TERMINAL_STATUSES
     assert set(simulated.BATCH_STATUSES) == models.TERMINAL_STATUSES | models.ACTIVE_STATUSES
     assert set(Behaviour().batch_models) == set(catalogue.BATCH_MODELS)
+    dearest = max(price.output for price in catalogue.PRICE_LISTS["cn"].models.values())
+    assert float(dearest) == simulated_platform.WORST_CASE_YUAN
     fixed = {key for key, rule in catalogue.PARAMETER_RULES["*"].items() if rule and rule.fixed}
     assert fixed == set(simulated.FORBIDDEN_BODY_KEYS)
 

@@ -1,6 +1,6 @@
 """The decisions of every wait."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from airflow_provider_kimi.exceptions import (
     KimiResultError,
 )
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
-from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, Watch
+from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout, Watch
 from airflow_provider_kimi.waiting.decision import (
     CANCEL_AGAIN_SECONDS,
     CANCEL_GRACE_SECONDS,
@@ -330,3 +330,10 @@ class TestAStalledBatch:
     def test_a_batch_that_could_not_be_read_is_not_stalled(self) -> None:
         seen: dict[str, Seen] = {"batch_1": KimiNoAnswerError("no")}
         assert isinstance(decide_next(Watch(("batch_1",), stall_seconds=1), known_after({}, seen, NOW), NOW), Wait)
+
+
+def test_each_policy_of_a_timeout_leads_to_a_step_of_its_own() -> None:
+    running = {"batch_1": make_batch("in_progress", "batch_1")}
+    policies: tuple[OnTimeout, ...] = get_args(OnTimeout)
+    steps = [decide_on(running, deadline=NOW - 1, on_timeout=policy) for policy in policies]
+    assert len({type(step) for step in steps}) == len(policies)
