@@ -333,7 +333,7 @@ class TestAStalledBatch:
 
 
 def test_each_policy_of_a_timeout_leads_to_a_step_of_its_own() -> None:
-    running = {"batch_1": make_batch("in_progress", "batch_1")}
+    running: dict[str, Seen] = {"batch_1": make_batch("in_progress", "batch_1")}
     policies: tuple[OnTimeout, ...] = get_args(OnTimeout)
     steps = [decide_on(running, deadline=NOW - 1, on_timeout=policy) for policy in policies]
     assert len({type(step) for step in steps}) == len(policies)
