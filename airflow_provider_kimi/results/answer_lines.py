@@ -203,11 +203,13 @@ def _refused(custom_id: str, error: object, status_code: object, body: Mapping[s
         code = kind or code
     if code is None and message is None and said is None:
         code, message = "no_answer", f"the line holds no answer and no error (status_code {status_code!r})"
+    status: RowStatus = next(filter(None, known), "failed")
+    code, message = code or "error", message or said
     usage = body.get("usage")
-    model = text_of(body.get("model")) if isinstance(usage, dict) else None
-    billed = _answered(custom_id, _Choice(_Message()), _odd_counts(_mapping(usage)), model)
-    status = next(filter(None, known), "failed")
-    return replace(billed, status=status, error_code=code or "error", error_message=message or said)
+    if not isinstance(usage, dict):
+        return Row(custom_id=custom_id, status=status, error_code=code, error_message=message)
+    billed = _answered(custom_id, _Choice(_Message()), _odd_counts(usage), text_of(body.get("model")))
+    return replace(billed, status=status, error_code=code, error_message=message)
 
 
 def _body(value: object) -> Mapping[str, Any]:
