@@ -112,7 +112,6 @@ class Recipe:
         """Refuse parameters that ready requests, which are sent as they are, would silently ignore.
 
         :param media_columns: Columns that were named to hold images or videos.
-        :raises KimiInputError: One is set.
         """
         ignored = {
             "system_prompt": self.system_prompt,

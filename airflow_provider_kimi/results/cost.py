@@ -58,10 +58,7 @@ def read_price_list(given: Mapping[str, Any] | None, region: str) -> PriceList:
 
 
 def cost_of(usage: Mapping[str | None, Usage], prices: PriceList) -> dict[str, Any] | None:
-    """Say what the tokens cost; None if the price of any of them is not known.
-
-    :param usage: By model, which is None if it is not known.
-    """
+    """Say what the tokens of each model cost; None if the price of any of them is not known."""
     used = {model: tokens for model, tokens in usage.items() if model or tokens.total_tokens}
     if not used:
         return None

@@ -26,10 +26,7 @@ class ResultLines:
         self._rest = msgspec.defstruct("Rest", [(name, Any) for name in self._fields])
 
     def encode(self, row: Row, columns: Mapping[str, Any], of_batch: Sequence[Any]) -> bytes:
-        """Encode one row, with its newline.
-
-        :param of_batch: Values of the fields that all rows of a batch share.
-        """
+        """Encode one row, with its newline; `of_batch` are the values of the fields that all rows of a batch share."""
         values = (*self._own(row), *of_batch)
         try:
             rest = _encode(self._rest(*values))

@@ -208,8 +208,7 @@ class KimiBatchSensor(BaseSensorOperator):
         """Cancel what runs, if a user has given the task up while it waited in its worker."""
         if not self.cancel_on_kill or self._waiting_ti is None:
             return
-        state = task_state(self._waiting_ti)
-        if state in GIVEN_UP_STATES:
+        if task_state(self._waiting_ti) in GIVEN_UP_STATES:
             with airflow_errors():
                 cancel_batches(self._calls, self._ids())
 

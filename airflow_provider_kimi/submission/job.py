@@ -64,10 +64,7 @@ class Job:
         return f"{self.key}-{shard.number}-{shard.fingerprint[-12:]}.jsonl"
 
     def tags(self, shard: Shard, skipped_file: str | None = None) -> Tags:
-        """Return the tags of a shard's batch.
-
-        :param skipped_file: File of the rows that were left out; None where there are none.
-        """
+        """Return the tags of a shard's batch; `skipped_file` holds the rows that were left out, if there are any."""
         recipe = self.order.recipe
         columns = recipe.verbatim_columns
         parameters = msgspec.json.encode(

@@ -64,10 +64,7 @@ class Memory:
     top_is_ours: bool = True
 
     def in_turn(self, due: Sequence[str]) -> list[str]:
-        """Put first what had no turn yet, the newest before older ones, as the list has them; then the longest ago.
-
-        :param due: The oldest first.
-        """
+        """Put first what had no turn yet, the newest before older ones, then the longest ago; `due` begins with the oldest."""
         places = {batch_id: place for place, batch_id in enumerate(self.turns, 1)}
         newest_first = due[::-1]
         return sorted(newest_first, key=lambda batch_id: places.get(batch_id, 0))

@@ -219,7 +219,7 @@ class Subscription:
         if (now < self.first_at and now < self.until) or has_ended(before):
             return False
         self.seen[batch_id] = what
-        if has_ended(what) or (now >= self.until and not _passes(what)):
+        if has_ended(what) or (now >= self.until and not (isinstance(what, KimiError) and what.retryable)):
             self.unread.discard(batch_id)
         has_news = not self.unread if now >= self.until else not _is_same(before, what)
         if has_news:
@@ -248,10 +248,6 @@ def wake_at(now: float, until: float, late_at: float, log_at: float, unread: Col
     if until <= now < late_at and unread:
         return late_at
     return now if has_news else min(late_at, log_at)
-
-
-def _passes(what: Seen) -> bool:
-    return isinstance(what, KimiError) and what.retryable
 
 
 def _is_same(before: Seen | None, what: Seen) -> bool:
