@@ -64,7 +64,7 @@ class Memory:
     top_is_ours: bool = True
 
     def in_turn(self, due: Sequence[str]) -> list[str]:
-        """Put first what had no turn yet, the newest before older ones, then the longest ago; `due` begins with the oldest."""
+        """Put first what had no turn yet, newest first, then the longest ago; `due` begins with the oldest."""
         places = {batch_id: place for place, batch_id in enumerate(self.turns, 1)}
         newest_first = due[::-1]
         return sorted(newest_first, key=lambda batch_id: places.get(batch_id, 0))
