@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.api.models import Batch, RequestCounts
+from airflow_provider_kimi.api.standing import standing
 from airflow_provider_kimi.records.tags import Tags
 
 #: What to do with orphans: cancel those that run, or land those that have ended.
@@ -46,10 +47,9 @@ class Orphan:
 
     def describe(self) -> str:
         """Say in one line what it is, and how to adopt it."""
-        rows = f"{self.completed:,} of {self.total:,} rows done" if self.total else "no row done"
-        run = f"its run {self.run_id} of {self.dag_id} is {self.run_state or 'unknown here'}"
+        stands = standing(self.batch_id, self.status, RequestCounts(self.total, self.completed))
         adopt = f" To adopt it, clear task {self.task_id} of that run, with downstream." if self.run_state else ""
-        return f"Batch {self.batch_id} is {self.status} with {rows}, and {run}.{adopt}"
+        return f"Batch {stands}. Its run {self.run_id} of {self.dag_id} is {self.run_state or 'unknown here'}.{adopt}"
 
 
 def owner_of(batch: Batch) -> Owner | None:

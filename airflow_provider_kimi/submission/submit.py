@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from airflow_provider_kimi.api.limits import MAX_FILES
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED
 from airflow_provider_kimi.calls.cancel import cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
@@ -153,8 +154,8 @@ def _cancelled(job: Job, running: Sequence[str], batches: Mapping[str, Batch]) -
     except KimiError as fault:
         return f": {named(batches.values())}. {fault}"
     return (
-        f"; what ran was cancelled, as on_final_failure asks: {named(ended)}. Rows that were done are billed. Clear "
-        "this task to submit again."
+        f"; what ran was cancelled, as on_final_failure asks: {named(ended)}. {COMPLETED_IS_BILLED}. Clear this task "
+        "to submit again."
     )
 
 
