@@ -54,6 +54,8 @@ class RealAirflow:
             "CORE__LOAD_EXAMPLES": False,
             "CORE__PARALLELISM": 4,
             "CORE__TEST_CONNECTION": "Enabled",
+            # SQLite gives a writer five seconds to wait for another, and a busy machine needs more.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout={PATIENCE:g}",
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
