@@ -1,4 +1,4 @@
-"""T2: the process is killed at every point of submit, wait and land, and the retry finds its way."""
+"""The process is killed at every point of submit, wait and land, and the retry finds its way."""
 
 import json
 import os

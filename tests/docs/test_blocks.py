@@ -144,14 +144,14 @@ def runs(both_runs: tuple[Runs, Runs]) -> Runs:
 
 
 class TestTheFirstDag:
-    def test_is_the_same_on_every_page_that_shows_it(self) -> None:
+    def test_the_first_dag_is_the_same_on_every_page_that_shows_it(self) -> None:
         shown = [block.page for block in DAGS if block.code == FIRST_DAG.code]
         assert shown == ["README.md", "getting-started.md"]
 
-    def test_has_at_most_25_lines(self) -> None:
+    def test_the_first_dag_has_at_most_25_lines(self) -> None:
         assert len(FIRST_DAG.code.splitlines()) <= 25
 
-    def test_succeeds_against_the_simulator_that_the_documents_start(self, both_runs: tuple[Runs, Runs]) -> None:
+    def test_the_first_dag_succeeds_against_the_simulator_of_the_documents(self, both_runs: tuple[Runs, Runs]) -> None:
         first, _ = both_runs
         assert first.states == {"label_reviews": "success"}
         statuses = Counter(row["status"] for row in first.rows(f"labels/{TODAY}"))
@@ -159,22 +159,22 @@ class TestTheFirstDag:
 
 
 class TestEveryDag:
-    def test_succeeds_for_one_day(self, runs: Runs) -> None:
+    def test_every_dag_of_the_documents_succeeds_for_one_day(self, runs: Runs) -> None:
         assert set(runs.states.values()) == {"success"}, runs.states
         assert len(runs.states) == len(DISTINCT_DAGS)
 
-    def test_of_yesterday_labels_the_rows_of_yesterday_only(self, runs: Runs) -> None:
+    def test_the_dag_of_yesterday_labels_the_rows_of_yesterday_only(self, runs: Runs) -> None:
         rows = runs.rows(f"labels_of_yesterday/{TODAY}")
         assert len(rows) == 20
         assert {row["written_on"] for row in rows} == {"2026-11-22"}
 
-    def test_that_asks_again_lands_the_rows_that_had_no_answer(self, runs: Runs) -> None:
+    def test_the_dag_that_asks_again_lands_the_rows_that_had_no_answer(self, runs: Runs) -> None:
         first = {row["review_id"] for row in runs.rows(f"labels_asked_twice/{TODAY}/first") if row["content"] is None}
         second = runs.rows(f"labels_asked_twice/{TODAY}/second")
         assert first == {row["review_id"] for row in second} == {"p001", "p002", "p003"}
         assert {row["status"] for row in second} == {"succeeded"}
 
-    def test_that_fills_a_table_writes_each_label_once(self, runs: Runs) -> None:
+    def test_the_dag_that_fills_a_table_writes_each_label_once(self, runs: Runs) -> None:
         labels = runs.lines("reviews.sqlite", "labels")
         assert len(labels) == 60
         assert Counter(label for _, label, _, _ in labels).keys() == {"positive", "negative"}

@@ -18,13 +18,13 @@ def form(world: World) -> Any:
     return found
 
 
-def test_the_type_has_its_name_and_its_own_fields(form: Any) -> None:
+def test_the_connection_type_has_its_name_and_its_own_fields(form: Any) -> None:
     assert form["hook_name"] == "Kimi (Moonshot AI)"
     assert set(form["extra_fields"]) == set(CONNECTION_FIELDS)
     assert form["extra_fields"]["region"]["schema"]["enum"] == ["cn", "intl"]
 
 
-def test_standard_fields_are_named_for_what_they_hold(form: Any) -> None:
+def test_standard_fields_of_a_connection_are_named_for_what_they_hold(form: Any) -> None:
     shown = form["standard_fields"]
     assert shown["password"]["title"] == "API key"
     assert shown["host"]["title"] == "Base URL"

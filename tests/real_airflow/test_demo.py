@@ -49,7 +49,7 @@ def processes_with(folder: Path) -> set[int]:
     return found
 
 
-def test_it_labels_every_review_and_says_where_the_files_are(tmp_path: Path) -> None:
+def test_the_demo_labels_every_review_and_says_where_the_files_are(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         printed, _ = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, printed
@@ -66,7 +66,7 @@ def test_it_labels_every_review_and_says_where_the_files_are(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("moment", ["Starting Airflow", pytest.param("wait: deferred", marks=pytest.mark.slow)])
-def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path, moment: str) -> None:
+def test_an_interrupted_demo_leaves_no_process_and_no_file(tmp_path: Path, moment: str) -> None:
     with demo(tmp_path) as process:
         assert process.stdout is not None
         printed = ""
@@ -82,7 +82,7 @@ def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path, moment: str)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_waits_until_a_started_process_is_known() -> None:
+def test_an_interrupt_of_the_demo_waits_until_a_started_process_is_known() -> None:
     """Between its start and its registration, nobody would end it."""
     steps = []
 

@@ -30,7 +30,7 @@ def is_looked_at(platform: KimiSimulator) -> None:
     wait_for(lambda: len(platform.journal) > before, "nobody looks at the list of batches")
 
 
-def test_each_starts_one_run_also_those_that_end_while_no_triggerer_lives(connect: Connect, tmp_path: Path) -> None:
+def test_each_ended_batch_starts_one_run_even_if_no_triggerer_lives(connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "dags").mkdir()
     shutil.copy(Path(__file__).parent / "dags" / f"{DAG_ID}.py", tmp_path / "dags")

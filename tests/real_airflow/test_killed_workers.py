@@ -95,13 +95,13 @@ def sockets_of(pid: int) -> Iterator[str]:
     "point", [WORST, *(pytest.param(one, marks=pytest.mark.slow) for one in POINTS if one != WORST)]
 )
 class TestAWorkerThatIsKilled:
-    """T2, T3: the platform's list is the memory, and Airflow's is wiped with every attempt."""
+    """The platform's list is the memory, and Airflow's is wiped with every attempt."""
 
-    def test_leaves_one_paid_batch(self, killed: dict[str, Any], point: str) -> None:
+    def test_a_killed_worker_leaves_one_paid_batch(self, killed: dict[str, Any], point: str) -> None:
         platform, _ = killed[point]
         assert [platform.status(batch_id) for batch_id in platform.batches] == ["completed"]
 
-    def test_loses_no_row(self, killed: dict[str, Any], point: str) -> None:
+    def test_a_killed_worker_loses_no_row(self, killed: dict[str, Any], point: str) -> None:
         _, folder = killed[point]
         manifest = json.loads((folder / "manifest.json").read_text())
         assert manifest["counts"]["succeeded"] == manifest["counts"]["total"] == 3

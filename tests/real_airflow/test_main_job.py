@@ -43,7 +43,7 @@ def result_folder(world: World, dag_id: str) -> Path:
 
 @pytest.mark.usefixtures("finished")
 class TestTwoThousandReviews:
-    def test_come_back_each_exactly_once_joined_by_id(self, world: World) -> None:
+    def test_two_thousand_reviews_come_back_once_each_joined_by_id(self, world: World) -> None:
         rows = read_rows(result_folder(world, EXAMPLE) / "results.jsonl")
         reviews = read_rows(world.reviews)
         assert len(reviews) == COUNT
@@ -51,19 +51,19 @@ class TestTwoThousandReviews:
         assert Counter(row["status"] for row in rows) == {"succeeded": COUNT}
         assert {row["content"] for row in rows} == {"positive", "negative"}
 
-    def test_though_the_platform_shuffled_them(self, world: World) -> None:
+    def test_reviews_come_back_in_order_though_the_platform_shuffles_them(self, world: World) -> None:
         landed = [row["custom_id"] for row in read_rows(result_folder(world, EXAMPLE) / "output.jsonl")]
         asked = [row["review_id"] for row in read_rows(world.reviews)]
         assert landed != asked
         assert sorted(landed) == sorted(asked)
 
-    def test_end_in_a_manifest_that_adds_up(self, world: World) -> None:
+    def test_two_thousand_reviews_end_in_a_manifest_that_adds_up(self, world: World) -> None:
         manifest = world.airflow.xcom(EXAMPLE, RUN, "results")
         assert manifest == json.loads((result_folder(world, EXAMPLE) / "manifest.json").read_text())
         assert manifest["counts"]["total"] == manifest["counts"]["succeeded"] == COUNT
         assert world.airflow.xcom(EXAMPLE, RUN, "results", "output_file") == manifest["output_file"]
 
-    def test_cost_one_batch_and_are_counted_by_the_next_task(self, world: World) -> None:
+    def test_two_thousand_reviews_cost_one_batch_and_the_next_task_counts_them(self, world: World) -> None:
         tags = [batch.metadata for batch in world.platform.batches.values() if batch.metadata]
         assert [tag["airflow_run_id"] for tag in tags if tag["airflow_dag_id"] == EXAMPLE] == [RUN]
         assert sum(world.airflow.xcom(EXAMPLE, RUN, "count_labels").values()) == COUNT
@@ -71,12 +71,12 @@ class TestTwoThousandReviews:
 
 class TestTheWait:
     @pytest.mark.parametrize("dag_id", [EXAMPLE, FAULTY])
-    def test_was_really_deferred(self, finished: dict[str, set[str]], dag_id: str) -> None:
+    def test_the_wait_was_really_deferred(self, finished: dict[str, set[str]], dag_id: str) -> None:
         assert "deferred" in finished[dag_id]
 
     @pytest.mark.parametrize("dag_id", [EXAMPLE, FAULTY])
     @pytest.mark.usefixtures("finished")
-    def test_ran_in_the_triggerer_process(self, world: World, dag_id: str) -> None:
+    def test_the_wait_ran_in_the_triggerer_process(self, world: World, dag_id: str) -> None:
         """A trigger logs into a file of its own, named after the triggerer's job; the worker cannot write it."""
         logs = list((world.airflow.home / "logs").rglob(f"dag_id={dag_id}/**/*.trigger.*.log"))
         assert len(logs) == 1
@@ -90,7 +90,7 @@ class TestTheWait:
 
 @pytest.mark.usefixtures("finished")
 class TestThroughFaults:
-    def test_every_row_is_accounted_for_under_the_right_status(self, world: World) -> None:
+    def test_every_row_of_a_job_with_faults_has_the_right_status(self, world: World) -> None:
         rows = read_rows(result_folder(world, FAULTY) / "results.jsonl")
         assert [row["custom_id"] for row in rows] == [review["review_id"] for review in read_rows(world.reviews)]
         assert tuple(n for n, row in enumerate(rows) if row["status"] == "missing") == MISSING_ROWS
@@ -98,7 +98,7 @@ class TestThroughFaults:
         assert tuple(n for n, row in enumerate(rows) if row["content"] == ODD_ANSWER) == ODD_ANSWER_ROWS
         assert Counter(row["status"] for row in rows) == {"succeeded": COUNT - 5, "missing": 3, "failed": 2}
 
-    def test_the_manifest_says_so(self, world: World) -> None:
+    def test_the_manifest_of_a_job_with_faults_is_partial(self, world: World) -> None:
         manifest = world.airflow.xcom(FAULTY, RUN, "results")
         assert manifest["status"] == "partial"
         assert {name: count for name, count in manifest["counts"].items() if count} == {
@@ -107,7 +107,7 @@ class TestThroughFaults:
         assert len(read_rows(result_folder(world, FAULTY) / "error.jsonl")) == 2
         assert len(read_rows(result_folder(world, FAULTY) / "dead_letter.jsonl")) == 5
 
-    def test_all_faults_did_happen(self, world: World) -> None:
+    def test_all_faults_of_the_job_did_happen(self, world: World) -> None:
         polls = [call.status for call in world.faulty_platform.journal if call.name == "get_batch"]
         assert polls.count(500) == 12
         assert len(polls) >= 23

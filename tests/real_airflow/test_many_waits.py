@@ -38,8 +38,10 @@ def end_at_random(platform: KimiSimulator, seed: int) -> None:
         batch.created_at = platform.now() - BATCH_SECONDS + source.uniform(2, ENDING_SECONDS)
 
 
-def test_all_are_resumed_none_twice_and_nothing_is_cancelled(world: World, connect: Connect, tmp_path: Path) -> None:
-    """T5, T15, and a triggerer that dies with no chance to tidy up."""
+def test_all_waits_of_a_killed_triggerer_are_resumed_once_and_none_is_cancelled(
+    world: World, connect: Connect, tmp_path: Path
+) -> None:
+    """Also of a triggerer that dies with no chance to tidy up."""
     conn, platform = world.take_platform()
     hook: KimiHook = connect(platform)
     ids = created(hook, COUNT)

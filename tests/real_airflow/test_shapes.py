@@ -40,7 +40,7 @@ def test_a_mapped_chain_lands_a_result_for_each_input(world: World) -> None:
 
 @pytest.mark.usefixtures("finished")
 def test_rows_that_look_like_templates_are_sent_as_they_are(world: World) -> None:
-    """T30: through a real worker's rendering, and the scheduler's copy of the DAG."""
+    """Through a real worker's rendering, and the scheduler's copy of the DAG."""
     sent = [
         json.loads(line)["body"]["messages"][-1]["content"]
         for batch in world.platform.batches.values()

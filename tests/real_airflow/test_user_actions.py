@@ -103,26 +103,26 @@ def start(world: World) -> Iterator[Any]:
 
 class TestGivingTheTaskUp:
     @pytest.mark.parametrize("state", ["failed", pytest.param("success", marks=pytest.mark.slow)])
-    def test_by_marking_it_cancels_the_batch(self, start: Any, state: str) -> None:
-        """T6: from Airflow 3.3 on, nothing is left to bill on."""
+    def test_marking_a_waiting_task_cancels_the_batch(self, start: Any, state: str) -> None:
+        """From Airflow 3.3 on, nothing is left to bill on."""
         run = start()
         run.airflow.mark(run.dag_id, run.run_id, "wait", state)
         run.until_cancelled()
 
-    def test_by_marking_it_cancels_the_batch_though_it_waits_in_its_worker(self, start: Any) -> None:
+    def test_marking_a_task_that_waits_in_its_worker_cancels_the_batch(self, start: Any) -> None:
         run = start("waits_in_worker", deferred=False)
         run.until("wait", "running")
         run.until_polled()
         run.airflow.mark(run.dag_id, run.run_id, "wait", "failed")
         run.until_cancelled()
 
-    def test_by_failing_its_run_cancels_the_batch(self, start: Any) -> None:
+    def test_failing_the_run_of_a_waiting_task_cancels_the_batch(self, start: Any) -> None:
         run = start()
         run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
         run.until_cancelled()
 
-    def test_keeps_the_batch_if_told_so_and_the_sweep_finds_it(self, start: Any) -> None:
-        """T6: whatever was left alive is listed with its run, and cancelled on request."""
+    def test_a_batch_that_is_to_be_kept_is_kept_and_the_sweep_finds_it(self, start: Any) -> None:
+        """Whatever was left alive is listed with its run, and cancelled on request."""
         run = start("kept_on_kill")
         run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
         wait_for(lambda: "cancel_on_kill is False" in run.trigger_log(), "the trigger was not stopped")
@@ -131,7 +131,7 @@ class TestGivingTheTaskUp:
         assert run.statuses()[0].startswith("cancel")
 
     @pytest.mark.slow
-    def test_by_deleting_its_run_leaves_the_batch_to_a_sweep_that_is_told_so(self, start: Any) -> None:
+    def test_a_batch_whose_run_is_deleted_is_left_to_a_sweep_of_unknown_runs(self, start: Any) -> None:
         run = start("kept_on_kill")
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}"
         run.airflow.call("PATCH", path, {"state": "failed"})
@@ -141,8 +141,8 @@ class TestGivingTheTaskUp:
         assert run.statuses() == ["in_progress"], "it could be another Airflow's"
 
     @pytest.mark.slow
-    def test_loses_no_row_that_was_paid(self, start: Any) -> None:
-        """T39: a batch that ended after its run failed is landed by the sweep."""
+    def test_a_run_that_failed_loses_no_row_that_was_paid(self, start: Any) -> None:
+        """A batch that ended after its run failed is landed by the sweep."""
         run = start("kept_on_kill")
         run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
         run.until("wait", "failed")
@@ -163,8 +163,8 @@ class TestGivingTheTaskUp:
 
 class TestClearing:
     @pytest.mark.slow
-    def test_the_waiting_task_keeps_the_batch_and_waits_for_it_again(self, start: Any) -> None:
-        """T4, T20: the old trigger's end cancels nothing, and the new attempt defers."""
+    def test_clearing_the_waiting_task_keeps_the_batch_and_waits_again(self, start: Any) -> None:
+        """The old trigger's end cancels nothing, and the new attempt defers."""
         run = start()
         run.airflow.clear(run.dag_id, run.run_id, "wait")
         run.until_tried_again("wait")
@@ -173,8 +173,8 @@ class TestClearing:
         assert run.calls("cancel_batch") == 0
         run.finish()
 
-    def test_everything_attaches_to_the_batch(self, start: Any) -> None:
-        """T22: a clear with downstream pays nothing again."""
+    def test_clearing_every_task_attaches_to_the_batch(self, start: Any) -> None:
+        """A clear with downstream pays nothing again."""
         run = start()
         run.airflow.clear(run.dag_id, run.run_id, "create", downstream=True)
         run.until_tried_again("create")
@@ -186,7 +186,7 @@ class TestClearing:
         run.until("results", "success")
         assert (run.calls("create_batch"), run.calls("upload_file"), run.calls("cancel_batch")) == (1, 1, 0)
 
-    def test_after_a_marked_failure_submits_again(self, start: Any) -> None:
+    def test_clearing_after_a_marked_failure_submits_again(self, start: Any) -> None:
         run = start()
         run.airflow.mark(run.dag_id, run.run_id, "wait", "failed")
         run.until_cancelled()
@@ -200,8 +200,8 @@ class TestClearing:
 
 
 class TestAnotherTriggerer:
-    def test_goes_on_waiting_and_cancels_nothing(self, start: Any) -> None:
-        """T5, T7: everything that a wait needs is in its arguments. One that is killed: see test_many_waits."""
+    def test_another_triggerer_goes_on_waiting_and_cancels_nothing(self, start: Any) -> None:
+        """Everything that a wait needs is in its arguments. One that is killed: see test_many_waits."""
         run = start()
         run.airflow.kill("triggerer", signal.SIGTERM)
         run.airflow.start("triggerer")
