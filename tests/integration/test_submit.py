@@ -400,7 +400,7 @@ def test_an_upload_to_a_full_account_fails_with_the_reason_of_the_platform(sim: 
 
 def test_a_refused_api_key_fails_the_task_without_a_retry(sim: KimiSimulator, connect: Any) -> None:
     connect(sim, api_key="sk-wrong")
-    with pytest.raises(AirflowFailException, match="is always refused by the other"):
+    with pytest.raises(AirflowFailException, match="Put a valid key into its API key field"):
         create(input=["a"])
 
 
