@@ -156,7 +156,8 @@ def test_a_row_without_a_key_is_passed_over() -> None:
 
 def assert_refused(source: ColumnSource, custom_id: str) -> None:
     with pytest.raises(
-        KimiInputError, match="The input is not the one of the batch.*No row in its place has the name '.*'"
+        KimiInputError,
+        match="The input is not the one of the batch, has changed since, or .*No row in its place has the name '.*'",
     ):
         columns_of(source, custom_id)
 
