@@ -53,9 +53,10 @@ class ColumnSource:
                 return row
         without = "" if self._key_column else " This task has no key_column: pass the one of create, if it had one."
         raise KimiInputError(
-            f"The input is not the one of the batch, has changed since, or key_column differs.{without} Nothing was landed, and the batch "
-            "keeps its results. Pass the input and key_column that the batch was created with, or omit input for "
-            f"results without its columns. No row in its place has the name {custom_id[:80]!r}."
+            f"The input is not the one of the batch, has changed since, or key_column differs.{without} Nothing was "
+            "landed, and the batch keeps its results. Pass the input and key_column that the batch was created with, "
+            "or omit input for results without its columns. No row in its place has the name "
+            f"{custom_id[:80]!r}."
         )
 
     def row_at(self, number: int) -> Any:

@@ -78,11 +78,11 @@ def test_a_line_that_is_held_back_is_logged_at_the_time_that_the_log_asks_for() 
     assert wait_log.again_at is None
 
 
-def warnings_of(watch: Watch, seen_at: Callable[[int], dict[str, Seen]], seconds: int) -> list[str]:
-    """The warnings of a wait that polls once a minute."""
+def warnings_of(watch: Watch, seen_at: Callable[[int], dict[str, Seen]], seconds: int, pause: int = 60) -> list[str]:
+    """The warnings of a wait that polls once a minute, or at other pauses."""
     log, before = LogRecord(), dict[str, Known]()
     wait_log = WaitLog(log, len(watch.batch_ids), NOW)
-    for second in range(0, seconds, 60):
+    for second in range(0, seconds, pause):
         now = NOW + second
         before = known_after(before, seen_at(second), now)
         wait_log.write(before, decide_next(watch, before, now), now)
@@ -98,7 +98,7 @@ def test_300_batches_that_stall_one_after_the_other_take_fewer_than_100_lines() 
             for number, batch_id in enumerate(watch.batch_ids)
         }
 
-    warnings = warnings_of(watch, stuck, DAY)
+    warnings = warnings_of(watch, stuck, DAY, pause=240)
     assert 10 < len(warnings) < 100
     named = sum(line.count("has not moved since") for line in warnings)
     assert named + sum(int(more) for line in warnings for more in re.findall(r"And (\d+) more", line)) == 300
