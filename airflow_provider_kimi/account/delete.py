@@ -68,10 +68,7 @@ class Deletion:
     def _all_batches(self, since: float | None = None) -> list[Batch]:
         search = find_batches(self.calls, lambda batch: True, since=since, most=self.max_batches_searched)
         if search.gap:
-            raise KimiBatchError(
-                f"Nothing was deleted: {search.gap}, and a batch that was not seen may need a file. Raise "
-                "max_batches_searched of KimiDeleteFilesOperator to search further."
-            )
+            raise KimiBatchError(f"Nothing was deleted: {search.gap}. A batch that was not seen may need a file.")
         return search.batches
 
     def _all_files(self) -> list[RemoteFile]:

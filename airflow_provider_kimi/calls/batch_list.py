@@ -44,8 +44,8 @@ class Walk:
         if self.is_whole:
             return ""
         if self._is_stuck:
-            return "the list of the account's batches repeats itself instead of going on"
-        return f"the account has more than {len(self.seen):,} batches, where max_batches_searched ends the search"
+            return "the list of the account's batches repeats itself instead of going on (is a gateway in between?)"
+        return f"the account has more than {len(self.seen):,} batches (raise max_batches_searched to see more)"
 
     @property
     def is_over(self) -> bool:
@@ -57,11 +57,12 @@ class Walk:
         new = [batch for batch in page.data if batch.id not in self.seen]
         self.seen.update((batch.id, batch) for batch in page.data)
         before = [] if self._last is None else [self._last]
-        self._is_newest_first = self._is_newest_first and is_newest_first([*before, *page.data])
-        self._last = page.data[-1] if page.data else self._last
-        self.after = None if self._last is None else self._last.id
+        self._is_newest_first = self._is_newest_first and is_newest_first([*before, *new])
+        self._last = new[-1] if new else self._last
+        self.after = page.data[-1].id if page.data else self.after
         self._is_stuck = bool(page.data) and not new
-        is_end = not page.data or page.has_more is False or (self._is_stuck and page.has_more is None)
+        may_be_full = page.has_more is True and len(page.data) >= PAGE_SIZE
+        is_end = not page.data or page.has_more is False or (self._is_stuck and not may_be_full)
         self.is_whole = is_end or self._is_past(self._last)
         return new
 

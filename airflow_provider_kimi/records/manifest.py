@@ -1,6 +1,7 @@
 """The manifest: the summary of a result, as plain JSON for XCom and for `manifest.json`."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal, Self
 
 import msgspec
@@ -55,11 +56,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_json(cls, content: bytes) -> Self | None:
-        """Read one back; None if the content is something else, such as the `manifest.json` of another program."""
+        """Read one back, whatever somebody has edited: a field that does not fit has its default.
+
+        Only what does not name batches is another program's file: None.
+        """
         try:
-            return msgspec.json.decode(content, type=cls)
+            stored = msgspec.json.decode(content, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
+        if not isinstance(stored.get("batch_ids"), list):
+            return None
+        fields: dict[str, Any] = {"batch_ids": list(map(str, stored.pop("batch_ids")))}
+        for field in msgspec.structs.fields(cls):
+            with suppress(KeyError, msgspec.ValidationError):
+                fields[field.name] = msgspec.convert(stored[field.name], field.type)
+        return cls(**fields)
 
     @property
     def files(self) -> Mapping[str, str]:

@@ -59,7 +59,7 @@ def _checked(limit: FailureLimit) -> FailureLimit:
     if limit.is_share:
         fits, allowed = isinstance(most, int | float) and 0 <= most <= 1, "a share from 0 to 1, such as 0.05 for 5 %"
     else:
-        fits, allowed = isinstance(most, int) and most >= 0, "a number of rows"
+        fits, allowed = isinstance(most, int | float) and most >= 0 and most % 1 == 0, "a number of rows"
     if isinstance(most, bool) or not fits:
         raise ValueError(f"{limit.name} is {most!r}; it must be {allowed}")
     return limit

@@ -52,7 +52,7 @@ def attach(job: Job) -> dict[str, Batch]:
     if missing and search.gap:
         raise KimiBatchError(
             f"{missing} of this task's {len(job.labels)} batches were not found, and {search.gap}. Nothing was sent, "
-            "because batches that were not seen may hold this work. Raise max_batches_searched, then clear the task."
+            "because batches that were not seen may hold this work. Clear the task when that has changed."
         )
     _log_attached(job, earlier.batches.values())
     _cancel_duplicates(job, earlier)

@@ -118,13 +118,16 @@ class Schedule:
             watched.waiters.append(waiter)
             watched.due_at = min(watched.due_at, waiter.first_at)
 
-    def remove(self, waiter: Waiter) -> None:
-        """Poll batches no longer that only this wait waits for."""
+    def remove(self, waiter: Waiter) -> set[str]:
+        """Poll batches no longer that only this wait waits for; return them."""
+        gone = set()
         for batch_id in waiter.watch.batch_ids:
             watched = self.watched[batch_id]
             watched.waiters.remove(waiter)
             if not watched.waiters:
                 del self.watched[batch_id]
+                gone.add(batch_id)
+        return gone
 
     def poll_by(self, waiter: Waiter) -> None:
         """See to it that the batches of a wait are polled when the time alone changes its decision."""

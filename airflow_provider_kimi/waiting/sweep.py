@@ -5,7 +5,7 @@ shows is news, and what it does not show is read singly, within a bound.
 """
 
 from collections.abc import Collection, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_provider_kimi.api.limits import PAGE_SIZE
 
@@ -62,6 +62,11 @@ class Memory:
     turns: tuple[str, ...] = ()
     unread: frozenset[str] = frozenset()
     top_is_ours: bool = True
+
+    def without(self, gone: Collection[str]) -> "Memory":
+        """Forget batches that no wait waits for, so that a new wait for one begins afresh."""
+        turns = tuple(batch_id for batch_id in self.turns if batch_id not in gone)
+        return replace(self, doubted=self.doubted.difference(gone), turns=turns, unread=self.unread.difference(gone))
 
     def in_turn(self, due: Sequence[str]) -> list[str]:
         """Put first what had no turn yet, newest first, then the longest ago; `due` begins with the oldest."""

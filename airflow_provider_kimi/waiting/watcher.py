@@ -61,6 +61,7 @@ class Watcher:
         self.has_failed = False
         self.schedule = Schedule(jitter)
         self._memory = Memory()
+        self._gone: set[str] = set()
         self._next_at = NEVER
         self._renewed_at = 0.0
         self._sooner = asyncio.Event()
@@ -89,7 +90,8 @@ class Watcher:
 
     async def remove(self, waiter: Waiter) -> None:
         """Let a wait go; the last one closes the client."""
-        self.schedule.remove(waiter)
+        self._gone |= self.schedule.remove(waiter)
+        self._memory = self._memory.without(self._gone)
         if not self.schedule.watched:
             _forget(self)
             if self._task is not None:
@@ -125,12 +127,13 @@ class Watcher:
     async def sweep(self, start: float) -> None:
         """Poll once what is due, and notify the waits."""
         self._renew(start)
+        self._gone.clear()
         sweep = Sweep(self.platform, self.schedule.due(start), self.schedule.watched.keys(), self._memory)
         async with aclosing(sweep.answers()) as answers:
             async for seen in answers:
                 await self._notify(seen, start)
         self.schedule.requests_per_minute = self.platform.requests_per_minute
-        self._memory = sweep.result.memory
+        self._memory = sweep.result.memory.without(self._gone)
         self.schedule.settle(start, sweep.result)
 
     def _renew(self, start: float) -> None:

@@ -83,21 +83,32 @@ def test_a_walk_through_an_account_without_batches_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("has_more", "is_whole"),
+    ("size", "has_more", "is_whole"),
     [
-        pytest.param(None, True, id="the platform does not say whether more follow"),
-        pytest.param(False, True, id="no batch follows"),
-        pytest.param(True, False, id="more batches follow"),
+        pytest.param(PAGE_SIZE, None, True, id="the platform does not say whether more follow"),
+        pytest.param(PAGE_SIZE, False, True, id="no batch follows"),
+        pytest.param(PAGE_SIZE, True, False, id="more batches follow"),
+        pytest.param(2, True, True, id="a page that is not full cannot be followed"),
     ],
 )
-def test_a_walk_ends_where_after_brings_nothing_new_and_is_whole_unless_more_batches_follow(
-    has_more: bool | None, is_whole: bool
+def test_a_walk_ends_where_after_brings_nothing_new_and_is_whole_unless_a_full_page_repeats(
+    size: int, has_more: bool | None, is_whole: bool
 ) -> None:
     """A platform that ignores `after` answers the first page again."""
+    batches = [make_batch(batch_id=f"batch_{number}") for number in range(size)]
     walk = Walk()
-    walk.take(page(A, B, has_more=has_more if has_more else None))
-    assert walk.take(page(A, B, has_more=has_more)) == []
+    walk.take(page(*batches, has_more=has_more if has_more else None))
+    assert walk.take(page(*batches, has_more=has_more)) == []
     assert (walk.is_over, walk.is_whole) == (True, is_whole)
+
+
+def test_pages_that_overlap_keep_the_order_of_the_list() -> None:
+    newest_first = [made_on(20 - age, f"batch_{age}") for age in range(13)]
+    walk = Walk(since=SINCE)
+    walk.take(page(*newest_first[:4], has_more=True))
+    assert not walk.is_over
+    walk.take(page(*newest_first[1:], has_more=True))
+    assert walk.is_whole, "it has come to what is too old"
 
 
 def test_a_batch_that_is_shown_twice_is_new_once_and_stands_as_it_was_shown_last() -> None:

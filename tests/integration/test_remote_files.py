@@ -243,7 +243,7 @@ def test_the_delete_operator_deletes_nothing_without_seeing_every_batch(sim: Kim
     sim.advance(60)
     for _ in range(150):
         hook.create_batch(submission.input_file_ids[0])
-    with pytest.raises(AirflowFailException, match="Nothing was deleted: .* Raise max_batches_searched"):
+    with pytest.raises(AirflowFailException, match="Nothing was deleted: .*raise max_batches_searched"):
         deleted_by(file_id=submission.input_file_ids, max_batches_searched=100)
 
 

@@ -124,7 +124,7 @@ def test_a_job_note_that_this_version_cannot_read_is_none(stored: object) -> Non
     assert JobNote.of(stored) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b'{"batch_ids": "a"}', b'{"batch_ids": [1]}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b'{"batch_ids": "a"}', b"\xff"])
 def test_the_manifest_of_another_program_is_none(content: bytes) -> None:
     assert Manifest.of_json(content) is None
 
@@ -175,3 +175,25 @@ def test_a_mark_keeps_its_meaning() -> None:
     mark = Mark.from_dict(stored)
     assert mark == Mark(1757003360.0, frozenset({"batch_2"}), {"batch_1": 1757003600})
     assert mark.to_dict() == {**stored, "version": 1}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"status": "reviewed"},
+        {"counts": None},
+        {"counts": {"total": 2.5}},
+        {"usage": {"prompt_tokens": None}},
+        {"cost": "3 CNY"},
+        {"model": ["kimi-k2.6"]},
+        {"created_at": 1},
+        {"schema_version": "2"},
+        {"note": "checked by hand"},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_somebody_has_edited_is_still_the_result_of_its_batches(edit: dict[str, Any]) -> None:
+    (stored,) = samples_of("manifest")
+    read = manifest({**stored, **edit})
+    assert read is not None
+    assert (read.batch_ids, read.results_file) == (stored["batch_ids"], stored["results_file"])

@@ -55,6 +55,7 @@ class TimeLapse:
     is_key_refused: bool = False
     has_no_list: bool = False
     odd: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
     retry_after: float | None = None
     requests_per_minute: float | None = None
 
@@ -92,6 +93,8 @@ class TimeLapse:
 
     async def aget_batch(self, batch_id: str) -> Batch:
         self._answer(is_broken=batch_id in self.broken)
+        if batch_id in self.unknown:
+            raise KimiApiError(f"No such batch {batch_id}.", status_code=404)
         if batch_id in self.odd:
             raise RuntimeError("a fault of a library that nobody has seen fail")
         return self.batch(batch_id)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiApiError, KimiNoAnswerError
 from airflow_provider_kimi.waiting.pace import MAX_FAULT_PAUSE_SECONDS, MAX_RETRY_AFTER_SECONDS
 from airflow_provider_kimi.waiting.schedule import NEVER
@@ -372,3 +373,18 @@ def test_whatever_waits_there_are_the_budget_holds_and_each_is_notified(
         allowed = requests_per_minute or 3
         round_, moments = most_requests(len(lapse.schedule.watched)), len(waits)
         assert lapse.most_calls_in(10 * MINUTE) <= 10 * allowed + round_ * (1 + moments) + 1
+
+
+def test_a_wait_that_begins_again_does_not_inherit_the_doubt_of_an_earlier_one() -> None:
+    lapse = TimeLapse()
+    lapse.wait("other", every=5)
+    lapse.unknown.add("batch_0")
+    first = lapse.wait("batch_0", every=5)
+    lapse.sweep_next()
+    lapse.leave(first)
+    again = lapse.wait("batch_0", every=5, first_at=lapse.now)
+    lapse.sweep_next()
+    assert again.known == {}, "one 404 alone is not believed"
+    lapse.unknown.clear()
+    lapse.pass_by(20)
+    assert isinstance(again.known["batch_0"], Batch)
