@@ -16,6 +16,7 @@ os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parent.parent / "e
 
 # A shell that starts the tests in the background lets them, and what they start, ignore an interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures then stop the processes that they started
 
 import pytest  # noqa: E402
 from blockbuster import blockbuster_ctx  # noqa: E402

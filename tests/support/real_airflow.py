@@ -118,21 +118,21 @@ class RealAirflow:
 
     def stop_all(self) -> None:
         """Stop every component and whatever it started, and wait until all are gone."""
-        groups = [process.pid for process in self._processes.values()]
         with ignored_interrupts():
             for signal_number in (signal.SIGTERM, signal.SIGKILL):
-                for group in groups:
+                for pid in self._living():
                     with suppress(ProcessLookupError):
-                        os.killpg(group, signal_number)
+                        os.kill(pid, signal_number)
                 deadline = time.monotonic() + STOP_SECONDS
-                while time.monotonic() < deadline and any(self._is_alive(group) for group in groups):
+                while time.monotonic() < deadline and self._living():
                     time.sleep(0.1)
             self._processes.clear()
 
-    def _is_alive(self, group: int) -> bool:
+    def _living(self) -> set[int]:
+        """All processes that work in this home: a task's has a group of its own."""
         for process in self._processes.values():
             process.poll()
-        return any(processes_of_group(group))
+        return set(processes_in(self.home))
 
     def _command(self, *arguments: str) -> None:
         self.start(*arguments)
@@ -263,6 +263,14 @@ def processes_of_group(group: int) -> Iterator[int]:
             state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
             if int(process_group) == group and state != "Z":
                 yield int(folder.name)
+
+
+def processes_in(folder: Path) -> Iterator[int]:
+    """The living processes that work in a folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink() == folder.resolve():
+                yield int(process.name)
 
 
 def wait_for(condition: Callable[[], T], complaint: str, seconds: float = PATIENCE, pause: float = 0.5) -> T:
