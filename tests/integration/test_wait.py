@@ -41,7 +41,7 @@ FAULTS: list[dict[str, Any]] = [
     {"status": 429, "error_type": "engine_overloaded_error"},
     {"status": 200, "html": True},
     {"drop": True},
-    {"hang_seconds": 0.1},
+    {"hang_seconds": 5.0},  # much longer than the client waits, also where the machine is busy
 ]
 
 
@@ -98,7 +98,7 @@ class TestFailedPollsOnlyDelay:
         hook = connect(sim, timeout=0.1)
         (batch_id,) = submit_prompts(hook, 2).batch_ids
         sim.inject("get_batch", status=500, times=8)
-        sim.inject("get_batch", hang_seconds=0.3, times=4)
+        sim.inject("get_batch", hang_seconds=5, times=4)
         sim.inject("get_batch", drop=True, times=4)
         sim.inject("get_batch", status=504, html=True, times=2)
         sim.inject("get_batch", status=200, html=True, times=2)
