@@ -47,10 +47,10 @@ CHAPTERS := api files records calls requests submission waiting results account
 test-unit: $(READY) ## one module at a time, in seconds
 	$(BIN)/pytest -q $(CHAPTERS:%=tests/%) tests/test_*.py
 
-# Three parts side by side, since they mostly wait; each prints what it has when it ends.
+# Parts side by side, since they mostly wait; each prints what it has when it ends.
 test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 10 minutes
 	@$(BIN)/coverage erase
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync test-airflow test-integration test-modules
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync test-airflow test-integration test-modules
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
@@ -60,8 +60,13 @@ AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
 test-airflow: $(READY) ## the part that runs Airflow and processes that are killed
 	$(PYTEST) $(AIRFLOW_TESTS)
 
-test-integration: $(READY) ## the part that runs whole chains in this process, against the simulator
-	$(PYTEST) tests/integration
+test-integration: test-integration-a test-integration-b ## the part that runs whole chains against the simulator
+
+test-integration-a: $(READY)
+	$(PYTEST) tests/integration/test_[a-n]*.py
+
+test-integration-b: $(READY)
+	$(PYTEST) tests/integration/test_[o-z]*.py
 
 test-modules: $(READY) ## the part with everything else, and the property tests on more examples
 	$(PYTEST) $(AIRFLOW_TESTS:%=--ignore=%) --ignore=tests/integration
@@ -99,4 +104,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-modules test-slow test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-chaos test-waits bench docs build clean
