@@ -21,7 +21,7 @@ from airflow_provider_kimi.waiting.poll import Platform
 
 
 def unread(seen: Mapping[str, Seen]) -> tuple[list[str], list[KimiError]]:
-    """Sort the faults of polls: batches that the platform does not know any more, and why others could not be read."""
+    """Sort the faults of polls: batches that the platform no longer knows, and why others could not be read."""
     faults = {batch_id: what for batch_id, what in seen.items() if isinstance(what, KimiError)}
     gone = [id_ for id_, fault in faults.items() if isinstance(fault, KimiApiError) and fault.status_code == 404]
     return gone, [fault for batch_id, fault in faults.items() if batch_id not in gone]

@@ -18,7 +18,7 @@ def news_of(batches: Iterable[Batch], mark: Mark, now: float, gone: Collection[s
 
     :param batches: All that one poll has shown; what it did not show stays as it was.
     :param now: Unix seconds at which the poll began.
-    :param gone: Batches that the platform does not know any more.
+    :param gone: Batches that the platform no longer knows.
     """
     seen = list(batches)
     ended = [batch for batch in seen if batch.is_terminal]

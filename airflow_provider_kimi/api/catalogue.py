@@ -17,7 +17,7 @@ DEFAULT_MODEL = "kimi-k2.6"
 #: Models published as batchable (batch price page, September 2026). Other models are sent with a warning.
 BATCH_MODELS = ("kimi-k2.6", "kimi-k2.7-code")
 
-#: Patterns of models that do not answer any more, and since when. The first pattern that fits counts.
+#: Patterns of models that no longer answer, and since when. The first pattern that fits counts.
 RETIRED_MODELS = {
     "moonshot-v1-*": "31 August 2026",
     "kimi-k2.5": "31 August 2026",

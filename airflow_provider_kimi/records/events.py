@@ -36,7 +36,7 @@ class BatchEnd(msgspec.Struct, frozen=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether nothing will change again."""
         return self.status in TERMINAL_STATUSES
 
 

@@ -47,7 +47,7 @@ LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
 #: How long before an `execution_timeout` the wait ends by itself.
 EVENT_MARGIN_SECONDS = 30.0
 
-#: What to do where nothing runs any more.
+#: What to do where nothing runs now.
 LAND_IT = (
     "Land what there is with KimiBatchResultsOperator (on_incomplete='continue' here goes on to it), then submit the "
     "rest again."
