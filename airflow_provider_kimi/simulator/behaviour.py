@@ -42,7 +42,8 @@ class Behaviour:
     :param shuffle_output: Whether output lines come in another order than the input.
     :param final_newline: Whether result files end with a newline.
     :param null_request_counts: Whether `request_counts` is null.
-    :param newest_first: Whether `GET /batches` begins with the newest batch.
+    :param list_order: Order of `GET /batches`: `newest_first`, `oldest_first`, or `running_first`, which shows the
+        batches that have not ended before the others, each group newest first.
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
     :param max_list_limit: Largest page of `GET /batches`.
@@ -73,7 +74,7 @@ class Behaviour:
     shuffle_output: bool = True
     final_newline: bool = True
     null_request_counts: bool = False
-    newest_first: bool = True
+    list_order: Literal["newest_first", "oldest_first", "running_first"] = "newest_first"
     list_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0
     max_list_limit: int = 100

@@ -4,7 +4,7 @@ import secrets
 import threading
 from typing import Any, BinaryIO
 
-from airflow_provider_kimi.simulator import limits, rules
+from airflow_provider_kimi.simulator import limits, listing, rules
 from airflow_provider_kimi.simulator.answers import Responder, RowError, completion, count_tokens
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock, Timing
 from airflow_provider_kimi.simulator.files import FileRecord, FileStore
@@ -136,24 +136,17 @@ class Platform:
                 raise rules.not_found(f"batch {batch_id} not found")
             return self._shape(self.batches[batch_id])
 
-    def list_batches(self, after: str | None, limit: int) -> dict[str, Any]:
+    def list_batches(self, after: str | None = None, limit: str | None = None) -> dict[str, Any]:
         """One page of batches behind the id `after`."""
+        length = listing.page_length(limit, self.behaviour)
         with self._lock:
             listed_until = self.clock.now() - self.behaviour.list_lag_seconds
-            ids = [batch.id for batch in self.batches.values() if batch.created_at <= listed_until]
-            if self.behaviour.newest_first:
-                ids.reverse()
-            start = ids.index(after) + 1 if after in ids else self._start_behind_unknown(after)
-            page = ids[start : start + min(limit, self.behaviour.max_list_limit)]
-            data = [self._shape(self.batches[batch_id]) for batch_id in page]
-            return {"object": "list", "data": data, "has_more": start + len(page) < len(ids)}
+            rows = [self._row(batch) for batch in self.batches.values() if batch.created_at <= listed_until]
+            return listing.page(rows, after, length, self.behaviour)
 
-    def _start_behind_unknown(self, after: str | None) -> int:
-        if not after or self.behaviour.unknown_after == "first_page":
-            return 0
-        if self.behaviour.unknown_after == "refused":
-            raise rules.invalid(f"after: batch {after} not found")
-        return len(self.batches)
+    def _row(self, batch: BatchRecord) -> listing.Row:
+        status = stage_at(batch, self.clock.now(), self.timing).status
+        return listing.Row(batch.id, status in limits.TERMINAL_STATUSES, lambda: self._shape(batch))
 
     def cancel_batch(self, batch_id: str) -> dict[str, Any]:
         """Start a cancel where the status allows one."""

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.simulator.conftest import Connector, Start
-from tests.simulator.wire import call, create, upload
+from tests.simulator.wire import UNTIL_COMPLETED, call, create, upload
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -77,11 +77,21 @@ class TestSwitches:
     def page(self, client: "OpenAI", **query: Any) -> list[str]:
         return [batch.id for batch in client.batches.list(**query).data]
 
-    def test_newest_first_turns_the_order_round(self, start: Start) -> None:
-        _, client = start(newest_first=False)
+    def test_list_order_can_begin_with_the_oldest(self, start: Start) -> None:
+        _, client = start(list_order="oldest_first")
         ids = self.ids(client)
         assert self.page(client, limit=3) == ids[:3]
         assert self.page(client, after=ids[2]) == ids[3:]
+
+    def test_list_order_can_begin_with_the_batches_that_have_not_ended(self, start: Start) -> None:
+        sim, client = start(list_order="running_first")
+        ended = self.ids(client, 3)
+        sim.advance(UNTIL_COMPLETED)
+        running = self.ids(client, 3)
+        client.batches.cancel(running[1])
+        sim.advance(5)
+        assert self.page(client) == [running[2], running[0], running[1], *ended[::-1]]
+        assert self.page(client, after=running[0], limit=2) == [running[1], ended[2]]
 
     def test_max_list_limit_cuts_a_page(self, start: Start) -> None:
         _, client = start(max_list_limit=3)
