@@ -44,6 +44,8 @@ class Behaviour:
     :param null_request_counts: Whether `request_counts` is null.
     :param list_order: Order of `GET /batches`: `newest_first`, `oldest_first`, or `running_first`, which shows the
         batches that have not ended before the others, each group newest first.
+    :param list_after: What `after` does in `GET /batches`: it is `honored`, or `ignored`, so that every page is page one,
+        or every page behind the first is `empty`.
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
     :param max_list_limit: Largest page of `GET /batches`.
@@ -75,6 +77,7 @@ class Behaviour:
     final_newline: bool = True
     null_request_counts: bool = False
     list_order: Literal["newest_first", "oldest_first", "running_first"] = "newest_first"
+    list_after: Literal["honored", "ignored", "empty"] = "honored"
     list_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0
     max_list_limit: int = 100

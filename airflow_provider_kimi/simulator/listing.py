@@ -53,8 +53,10 @@ def _ordered(rows: list[Row], behaviour: Behaviour) -> list[Row]:
 
 
 def _start(ordered: Sequence[Row], after: str | None, behaviour: Behaviour) -> int:
-    if not after:
+    if not after or behaviour.list_after == "ignored":
         return 0
+    if behaviour.list_after == "empty":
+        return len(ordered)
     ids = [row.id for row in ordered]
     if after in ids:
         return ids.index(after) + 1

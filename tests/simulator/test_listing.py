@@ -93,6 +93,22 @@ class TestSwitches:
         assert self.page(client) == [running[2], running[0], running[1], *ended[::-1]]
         assert self.page(client, after=running[0], limit=2) == [running[1], ended[2]]
 
+    def test_list_after_can_be_ignored_so_that_every_page_is_page_one(self, start: Start) -> None:
+        sim, client = start(list_after="ignored")
+        ids = self.ids(client)[::-1]
+        for after in (ids[1], ids[-1], "batch_gone", ""):
+            reply = call(sim, "GET", f"/batches?limit=2&after={after}").json()
+            assert ([batch["id"] for batch in reply["data"]], reply["has_more"]) == (ids[:2], True)
+
+    def test_list_after_can_lead_to_empty_pages_only(self, start: Start) -> None:
+        sim, client = start(list_after="empty", unknown_after="refused")
+        ids = self.ids(client)[::-1]
+        for after in (ids[1], ids[-1], "batch_gone"):
+            reply = call(sim, "GET", f"/batches?limit=2&after={after}").json()
+            assert (reply["data"], reply["has_more"]) == ([], False)
+        assert self.page(client, limit=2) == ids[:2]
+        assert self.page(client, after="", limit=2) == ids[:2]
+
     def test_max_list_limit_cuts_a_page(self, start: Start) -> None:
         _, client = start(max_list_limit=3)
         ids = self.ids(client)[::-1]
