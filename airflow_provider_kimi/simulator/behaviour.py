@@ -46,6 +46,8 @@ class Behaviour:
         batches that have not ended before the others, each group newest first.
     :param list_after: What `after` does in `GET /batches`: it is `honored`, or `ignored`, so that every page is page one,
         or every page behind the first is `empty`.
+    :param has_more: What `GET /batches` says of further pages: it is `honest`, leaves the key `absent`, or always says
+        `false`.
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
     :param max_list_limit: Largest page of `GET /batches`.
@@ -78,6 +80,7 @@ class Behaviour:
     null_request_counts: bool = False
     list_order: Literal["newest_first", "oldest_first", "running_first"] = "newest_first"
     list_after: Literal["honored", "ignored", "empty"] = "honored"
+    has_more: Literal["honest", "absent", "false"] = "honest"
     list_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0
     max_list_limit: int = 100

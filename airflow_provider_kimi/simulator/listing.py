@@ -38,11 +38,10 @@ def page(rows: Iterable[Row], after: str | None, length: int, behaviour: Behavio
     ordered = _ordered(list(rows), behaviour)
     start = _start(ordered, after, behaviour)
     shown = ordered[start : start + length]
-    return {
-        "object": "list",
-        "data": [row.show() for row in shown],
-        "has_more": start + len(shown) < len(ordered),
-    }
+    answer: dict[str, Any] = {"object": "list", "data": [row.show() for row in shown]}
+    if behaviour.has_more != "absent":
+        answer["has_more"] = behaviour.has_more == "honest" and start + len(shown) < len(ordered)
+    return answer
 
 
 def _ordered(rows: list[Row], behaviour: Behaviour) -> list[Row]:

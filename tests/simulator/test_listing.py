@@ -109,6 +109,21 @@ class TestSwitches:
         assert self.page(client, limit=2) == ids[:2]
         assert self.page(client, after="", limit=2) == ids[:2]
 
+    @pytest.mark.parametrize(
+        ("has_more", "said"), [("honest", {"has_more": True}), ("absent", {}), ("false", {"has_more": False})]
+    )
+    def test_has_more_can_be_honest_absent_or_always_false(
+        self, start: Start, has_more: str, said: dict[str, bool]
+    ) -> None:
+        sim, client = start(has_more=has_more)
+        ids = self.ids(client)[::-1]
+        first = call(sim, "GET", "/batches?limit=3").json()
+        assert [batch["id"] for batch in first.pop("data")] == ids[:3]
+        assert first == {"object": "list", **said}
+        last = call(sim, "GET", f"/batches?limit=3&after={ids[2]}").json()
+        assert [batch["id"] for batch in last.pop("data")] == ids[3:]
+        assert last == {"object": "list", **dict.fromkeys(said, False)}
+
     def test_max_list_limit_cuts_a_page(self, start: Start) -> None:
         _, client = start(max_list_limit=3)
         ids = self.ids(client)[::-1]
