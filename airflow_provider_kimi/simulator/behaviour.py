@@ -48,6 +48,9 @@ class Behaviour:
         or every page behind the first is `empty`.
     :param has_more: What `GET /batches` says of further pages: it is `honest`, leaves the key `absent`, or always says
         `false`.
+    :param list_metadata: Whether rows of `GET /batches` show their `metadata`; it is null otherwise.
+    :param list_created_at: The same for `created_at`.
+    :param list_input_file: The same for `input_file_id`.
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
     :param max_list_limit: Largest page of `GET /batches`.
@@ -81,6 +84,9 @@ class Behaviour:
     list_order: Literal["newest_first", "oldest_first", "running_first"] = "newest_first"
     list_after: Literal["honored", "ignored", "empty"] = "honored"
     has_more: Literal["honest", "absent", "false"] = "honest"
+    list_metadata: bool = True
+    list_created_at: bool = True
+    list_input_file: bool = True
     list_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0
     max_list_limit: int = 100

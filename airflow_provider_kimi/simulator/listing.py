@@ -44,6 +44,16 @@ def page(rows: Iterable[Row], after: str | None, length: int, behaviour: Behavio
     return answer
 
 
+def listed(shape: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
+    """A batch as a row of the list, which may show less of it than its own address does."""
+    shown = {
+        "metadata": behaviour.list_metadata,
+        "created_at": behaviour.list_created_at,
+        "input_file_id": behaviour.list_input_file,
+    }
+    return {name: value if shown.get(name, True) else None for name, value in shape.items()}
+
+
 def _ordered(rows: list[Row], behaviour: Behaviour) -> list[Row]:
     if behaviour.list_order == "oldest_first":
         return rows

@@ -146,7 +146,9 @@ class Platform:
 
     def _row(self, batch: BatchRecord) -> listing.Row:
         status = stage_at(batch, self.clock.now(), self.timing).status
-        return listing.Row(batch.id, status in limits.TERMINAL_STATUSES, lambda: self._shape(batch))
+        return listing.Row(
+            batch.id, status in limits.TERMINAL_STATUSES, lambda: listing.listed(self._shape(batch), self.behaviour)
+        )
 
     def cancel_batch(self, batch_id: str) -> dict[str, Any]:
         """Start a cancel where the status allows one."""

@@ -124,6 +124,22 @@ class TestSwitches:
         assert [batch["id"] for batch in last.pop("data")] == ids[3:]
         assert last == {"object": "list", **dict.fromkeys(said, False)}
 
+    @pytest.mark.parametrize("hidden", ["metadata", "created_at", "input_file_id"])
+    def test_list_metadata_list_created_at_and_list_input_file_can_be_hidden_from_the_list_only(
+        self, start: Start, hidden: str
+    ) -> None:
+        sim, client = start(
+            list_metadata=hidden != "metadata",
+            list_created_at=hidden != "created_at",
+            list_input_file=hidden != "input_file_id",
+        )
+        batch_id = create(client, upload(client), metadata={"marker": "m1"}).id
+        shape = call(sim, "GET", f"/batches/{batch_id}").json()
+        assert shape["metadata"] == {"marker": "m1"}
+        assert None not in (shape["created_at"], shape["input_file_id"])
+        assert call(sim, "GET", "/batches").json()["data"] == [{**shape, hidden: None}]
+        assert getattr(client.batches.list().data[0], hidden) is None
+
     def test_max_list_limit_cuts_a_page(self, start: Start) -> None:
         _, client = start(max_list_limit=3)
         ids = self.ids(client)[::-1]
