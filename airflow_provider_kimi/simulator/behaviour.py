@@ -44,8 +44,8 @@ class Behaviour:
     :param null_request_counts: Whether `request_counts` is null.
     :param list_order: Order of `GET /batches`: `newest_first`, `oldest_first`, or `running_first`, which shows the
         batches that have not ended before the others, each group newest first.
-    :param list_after: What `after` does in `GET /batches`: it is `honored`, or `ignored`, so that every page is page one,
-        or every page behind the first is `empty`.
+    :param list_after: What `after` does in `GET /batches`: it is `honored`, or `ignored`, so that every page is page
+        one, or every page behind the first is `empty`.
     :param has_more: What `GET /batches` says of further pages: it is `honest`, leaves the key `absent`, or always says
         `false`.
     :param list_metadata: Whether rows of `GET /batches` show their `metadata`; it is null otherwise.
@@ -54,6 +54,7 @@ class Behaviour:
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
     :param max_list_limit: Largest page of `GET /batches`.
+    :param refused_limit: A `limit` of `GET /batches` above this gets a 400; None lets any limit pass.
     :param unknown_after: What `GET /batches` behind an unknown id answers: the `first_page`, an `empty` page, or
         `refused` with a 400.
     :param result_files_listed: Whether output and error files show up in `GET /files` and count.
@@ -90,6 +91,7 @@ class Behaviour:
     list_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0
     max_list_limit: int = 100
+    refused_limit: int | None = None
     unknown_after: Literal["first_page", "empty", "refused"] = "first_page"
     result_files_listed: bool = True
     result_retention_seconds: int | None = None

@@ -30,6 +30,9 @@ def page_length(asked: str | None, behaviour: Behaviour) -> int:
         limit = 0
     if limit < 1:
         raise rules.invalid("limit must be a positive integer")
+    most = behaviour.refused_limit
+    if asked is not None and most is not None and limit > most:
+        raise rules.invalid(f"limit must be at most {most}")
     return min(limit, behaviour.max_list_limit)
 
 

@@ -147,6 +147,14 @@ class TestSwitches:
         assert self.page(client, limit=100) == ids[:3]
         assert [batch.id for batch in client.batches.list(limit=100)] == ids
 
+    def test_refused_limit_refuses_a_larger_limit_but_not_the_default(self, start: Start) -> None:
+        sim, client = start(refused_limit=2)
+        ids = self.ids(client)[::-1]
+        assert self.page(client, limit=2) == ids[:2]
+        message = "Invalid request: limit must be at most 2"
+        assert call(sim, "GET", "/batches?limit=3").error == (400, "invalid_request_error", message)
+        assert self.page(client) == ids
+
     def test_unknown_after_may_be_an_empty_page_or_refused(self, start: Start) -> None:
         sim, client = start(unknown_after="empty")
         ids = self.ids(client)
