@@ -52,6 +52,7 @@ class Behaviour:
     :param list_created_at: The same for `created_at`.
     :param list_input_file: The same for `input_file_id`.
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
+    :param batch_lag_seconds: How long after its create `GET /batches/{id}` answers 404 for a batch.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
     :param max_list_limit: Largest page of `GET /batches`.
     :param refused_limit: A `limit` of `GET /batches` above this gets a 400; None lets any limit pass.
@@ -89,6 +90,7 @@ class Behaviour:
     list_created_at: bool = True
     list_input_file: bool = True
     list_lag_seconds: float = 0.0
+    batch_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0
     max_list_limit: int = 100
     refused_limit: int | None = None

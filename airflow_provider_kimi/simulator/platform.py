@@ -130,11 +130,22 @@ class Platform:
         return rules.reserved_tokens(self.files.lines(batch.input_file_id)) / 1e6 * WORST_CASE_YUAN > self.balance
 
     def get_batch(self, batch_id: str) -> dict[str, Any]:
-        """One batch as it stands now."""
+        """One batch, once it can be read."""
         with self._lock:
-            if batch_id not in self.batches:
-                raise rules.not_found(f"batch {batch_id} not found")
-            return self._shape(self.batches[batch_id])
+            batch = self._batch(batch_id)
+            if self.clock.now() < batch.created_at + self.behaviour.batch_lag_seconds:
+                raise _no_such_batch(batch_id)
+            return self._shape(batch)
+
+    def status(self, batch_id: str) -> str:
+        """Where a batch stands, whatever the platform shows of it."""
+        with self._lock:
+            return self.stage(self._batch(batch_id)).status
+
+    def _batch(self, batch_id: str) -> BatchRecord:
+        if batch_id not in self.batches:
+            raise _no_such_batch(batch_id)
+        return self.batches[batch_id]
 
     def list_batches(self, after: str | None = None, limit: str | None = None) -> dict[str, Any]:
         """One page of batches behind the id `after`."""
@@ -153,14 +164,15 @@ class Platform:
     def cancel_batch(self, batch_id: str) -> dict[str, Any]:
         """Start a cancel where the status allows one."""
         with self._lock:
-            status = self.get_batch(batch_id)["status"]
+            batch = self._batch(batch_id)
+            status = self.stage(batch).status
             allowed = ["validating", "in_progress"]
             allowed += ["finalizing"] if self.behaviour.cancel_in_finalizing else []
             if status in allowed:
-                self.batches[batch_id].cancelling_at = self.clock.now()
+                batch.cancelling_at = self.clock.now()
             elif status != "cancelling" or self.behaviour.cancel_again_status != 200:
                 raise rules.invalid(f"cannot cancel a batch in status {status}")
-            return self._shape(self.batches[batch_id])
+            return self._shape(batch)
 
     def stage(self, batch: BatchRecord) -> Stage:
         """Where a batch stands now; its result files exist from its last status on."""
@@ -266,6 +278,10 @@ class Platform:
             raise rules.not_found(f"Not found the model {fields.get('model')!r} or Permission denied")
         if problem := rules.messages_problem(fields):
             raise rules.invalid(problem)
+
+
+def _no_such_batch(batch_id: str) -> rules.RefusedError:
+    return rules.not_found(f"batch {batch_id} not found")
 
 
 def _counts(batch: BatchRecord, stage: Stage) -> dict[str, int]:

@@ -162,6 +162,18 @@ class TestTheBatchObject:
             assert call(sim, "GET", f"/batches/{batch_id}").json()["request_counts"] is None
         assert client.batches.retrieve(batch_id).request_counts is None
 
+    def test_batch_lag_seconds_hides_a_new_batch_from_reads_of_its_id_only(self, start: Start) -> None:
+        sim, client = start(batch_lag_seconds=6)
+        batch_id = submit(client)
+        sim.advance(5)
+        missing = (404, "resource_not_found_error", f"batch {batch_id} not found")
+        assert refused(lambda: client.batches.retrieve(batch_id)) == missing
+        assert [batch.status for batch in client.batches.list()] == ["in_progress"]
+        assert sim.status(batch_id) == "in_progress"
+        assert client.batches.cancel(batch_id).status == "cancelling"
+        sim.advance(1)
+        assert client.batches.retrieve(batch_id).status == "cancelling"
+
 
 class TestFailure:
     def test_a_batch_without_money_fails_and_leaves_no_error_file(self, start: Start) -> None:
