@@ -30,6 +30,9 @@ def page_length(asked: str | None, behaviour: Behaviour) -> int:
         limit = 0
     if limit < 1:
         raise rules.invalid("limit must be a positive integer")
+    most = behaviour.refused_limit
+    if asked is not None and most is not None and limit > most:
+        raise rules.invalid(f"limit must be at most {most}")
     return min(limit, behaviour.max_list_limit)
 
 
@@ -38,11 +41,20 @@ def page(rows: Iterable[Row], after: str | None, length: int, behaviour: Behavio
     ordered = _ordered(list(rows), behaviour)
     start = _start(ordered, after, behaviour)
     shown = ordered[start : start + length]
-    return {
-        "object": "list",
-        "data": [row.show() for row in shown],
-        "has_more": start + len(shown) < len(ordered),
+    answer: dict[str, Any] = {"object": "list", "data": [row.show() for row in shown]}
+    if behaviour.has_more != "absent":
+        answer["has_more"] = behaviour.has_more == "honest" and start + len(shown) < len(ordered)
+    return answer
+
+
+def listed(shape: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
+    """A batch as a row of the list, which may show less of it than its own address does."""
+    shown = {
+        "metadata": behaviour.list_metadata,
+        "created_at": behaviour.list_created_at,
+        "input_file_id": behaviour.list_input_file,
     }
+    return {name: value if shown.get(name, True) else None for name, value in shape.items()}
 
 
 def _ordered(rows: list[Row], behaviour: Behaviour) -> list[Row]:
@@ -53,8 +65,10 @@ def _ordered(rows: list[Row], behaviour: Behaviour) -> list[Row]:
 
 
 def _start(ordered: Sequence[Row], after: str | None, behaviour: Behaviour) -> int:
-    if not after:
+    if not after or behaviour.list_after == "ignored":
         return 0
+    if behaviour.list_after == "empty":
+        return len(ordered)
     ids = [row.id for row in ordered]
     if after in ids:
         return ids.index(after) + 1
