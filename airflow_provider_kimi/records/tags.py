@@ -84,6 +84,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         return all(getattr(self, field) == value for field, value in _instance(task).items())
 
     @property
+    def task(self) -> tuple[str | None, ...]:
+        """Names the task instance that made the batch, as far as it says."""
+        return self.dag_id, self.run_id, self.task_id, self.map_index
+
+    @property
     def is_first_call(self) -> bool:
         """Whether the first attempt made the batch by the first create that it sent for this shard."""
         return self.call_number == (1, 1)
