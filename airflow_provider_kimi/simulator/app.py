@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import math
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,12 +13,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from airflow_provider_kimi.simulator import limits, rules
 from airflow_provider_kimi.simulator.faults import CallName, Fault, Faults
 from airflow_provider_kimi.simulator.platform import Platform
+from airflow_provider_kimi.simulator.responses import (
+    CutResponse,
+    DroppedResponse,
+    Json,
+    fault_response,
+    no_such_url,
+    refusal,
+)
 
 Handler = Callable[[Request], Awaitable[Response]]
 Message = MutableMapping[str, Any]
@@ -52,7 +58,7 @@ class SimulatorApp:
         self.api_key = api_key
         self.faults = Faults()
         self.journal: list[Call] = []
-        self._app = Starlette(routes=self._routes(), exception_handlers={404: _no_such_url})
+        self._app = Starlette(routes=self._routes(), exception_handlers={404: no_such_url})
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         """Serve one connection event; the transport is kept for faults that close the connection."""
@@ -89,7 +95,7 @@ class SimulatorApp:
             call = Call(name, path, self.platform.clock.now(), authorized)
             self.journal.append(call)
             response = await self._answer(name, handler, request, authorized)
-            if not isinstance(response, _DroppedResponse):
+            if not isinstance(response, DroppedResponse):
                 call.status = response.status_code
             response.headers["msh-request-id"] = secrets.token_hex(8)
             return response
@@ -98,11 +104,27 @@ class SimulatorApp:
 
     async def _answer(self, name: CallName, handler: Handler, request: Request, authorized: bool) -> Response:
         if not authorized:
-            return _refusal(_key_refusal(request))
+            return refusal(_key_refusal(request))
         if (wait := self._seconds_to_wait()) is not None:
-            return _fault_response(_too_many_calls(wait))
+            return self._fault_response(_too_many_calls(wait, self.platform.behaviour.retry_after_seconds))
         fault = self.faults.take(name)
-        return await (_guarded(handler, request) if fault is None else _spoilt(handler, request, fault))
+        return await (_guarded(handler, request) if fault is None else self._spoilt(handler, request, fault))
+
+    async def _spoilt(self, handler: Handler, request: Request, fault: Fault) -> Response:
+        response = await _guarded(handler, request) if fault.accepted else None
+        await asyncio.sleep(fault.hang_seconds)
+        if fault.status is not None or fault.drop:
+            if response is None:
+                await _read_whole(request)
+            return self._fault_response(fault)
+        response = response or await _guarded(handler, request)
+        if fault.cut_after_bytes is not None:
+            return CutResponse(response, fault.cut_after_bytes, fault.cut_silently)
+        return response
+
+    def _fault_response(self, fault: Fault) -> Response:
+        is_date = self.platform.behaviour.retry_after_date
+        return fault_response(fault, self.platform.clock.now() if is_date else None)
 
     def _seconds_to_wait(self) -> int | None:
         """Whole seconds until the rate limit lets this call pass; None: it passes."""
@@ -121,7 +143,7 @@ class SimulatorApp:
             shape = await run_in_threadpool(
                 self.platform.upload_file, upload.filename or "", str(form.get("purpose")), upload.file
             )
-        return _Json(shape)
+        return Json(shape)
 
     async def _download_file(self, request: Request) -> Response:
         record = await run_in_threadpool(self.platform.open_content, request.path_params["id"])
@@ -129,14 +151,14 @@ class SimulatorApp:
 
     async def _list_batches(self, request: Request) -> Response:
         asked = request.query_params
-        return _Json(await run_in_threadpool(self.platform.list_batches, asked.get("after"), asked.get("limit")))
+        return Json(await run_in_threadpool(self.platform.list_batches, asked.get("after"), asked.get("limit")))
 
 
 def _shown(act: Callable[..., dict[str, Any]]) -> Handler:
     """Answer with what the platform does for the id in the path, if there is one."""
 
     async def handler(request: Request) -> Response:
-        return _Json(await run_in_threadpool(act, *request.path_params.values()))
+        return Json(await run_in_threadpool(act, *request.path_params.values()))
 
     return handler
 
@@ -145,17 +167,9 @@ def _posted(act: Callable[[dict[str, Any]], dict[str, Any]]) -> Handler:
     """Answer with what the platform does with the JSON of the body."""
 
     async def handler(request: Request) -> Response:
-        return _Json(await run_in_threadpool(act, await _json_object(request)))
+        return Json(await run_in_threadpool(act, await _json_object(request)))
 
     return handler
-
-
-class _Json(JSONResponse):
-    """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, stays an escape."""
-
-    def render(self, content: Any) -> bytes:
-        """Encode the content."""
-        return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 async def _json_object(request: Request) -> dict[str, Any]:
@@ -172,26 +186,13 @@ async def _guarded(handler: Handler, request: Request) -> Response:
     try:
         return await handler(request)
     except rules.RefusedError as refused:
-        return _refusal(refused)
+        return refusal(refused)
     except HTTPException as refused:
-        return _refusal(rules.invalid(refused.detail))
+        return refusal(rules.invalid(refused.detail))
     except ClientDisconnect:
-        return _DroppedResponse()
+        return DroppedResponse()
     except Exception as error:  # most likely an error in the responder
-        return _refusal(rules.RefusedError(500, "server_error", f"{type(error).__name__}: {error}"))
-
-
-async def _spoilt(handler: Handler, request: Request, fault: Fault) -> Response:
-    response = await _guarded(handler, request) if fault.accepted else None
-    await asyncio.sleep(fault.hang_seconds)
-    if fault.status is not None or fault.drop:
-        if response is None:
-            await _read_whole(request)
-        return _fault_response(fault)
-    response = response or await _guarded(handler, request)
-    if fault.cut_after_bytes is not None:
-        return _CutResponse(response, fault.cut_after_bytes, fault.cut_silently)
-    return response
+        return refusal(rules.RefusedError(500, "server_error", f"{type(error).__name__}: {error}"))
 
 
 async def _read_whole(request: Request) -> None:
@@ -208,61 +209,8 @@ def _key_refusal(request: Request) -> rules.RefusedError:
     return rules.RefusedError(401, "invalid_authentication_error", "Invalid Authentication")
 
 
-def _refusal(refused: rules.RefusedError) -> Response:
-    return _Json({"error": {"type": refused.error_type, "message": refused.message}}, refused.status)
-
-
-async def _no_such_url(request: Request, error: Exception) -> Response:
-    """Answer an unknown path as the platform does, which is not its usual envelope."""
-    path = request.url.path
-    return _Json({"error": "url.not_found", "message": f"the requested url {path} was not found", "url": path}, 404)
-
-
-def _too_many_calls(wait: int) -> Fault:
+def _too_many_calls(wait: int, claimed: float | None) -> Fault:
+    """Refuse a call for the rate limit; `claimed` replaces the honest time to wait in the header."""
     message = f"Your account <org-simulator><ak-simulator> reached max RPM, please try again after {wait} seconds"
-    return Fault(status=429, error_type="rate_limit_reached_error", message=message, retry_after=wait)
-
-
-def _fault_response(fault: Fault) -> Response:
-    if fault.drop:
-        return _DroppedResponse()
-    assert fault.status is not None
-    wait = fault.retry_after
-    headers = {} if wait is None else dict.fromkeys(("retry-after", "x-retry-after"), f"{wait:g}")
-    if fault.html:
-        return HTMLResponse(f"<html><body><h1>{fault.status}</h1></body></html>", fault.status, headers)
-    envelope = {"error": {"type": fault.error_type, "message": fault.message}}
-    return _Json(envelope, fault.status, headers)
-
-
-class _DroppedResponse(Response):
-    """Close the connection without a byte."""
-
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        scope["kimi.transport"].abort()
-
-
-def _beginning(whole: Response, size_bytes: int) -> bytes:
-    if not isinstance(whole, FileResponse):
-        return bytes(whole.body)[:size_bytes]
-    with Path(whole.path).open("rb") as stored:
-        return stored.read(size_bytes)
-
-
-class _CutResponse(Response):
-    """Send only the beginning of a body."""
-
-    def __init__(self, whole: Response, cut_after_bytes: int, silently: bool) -> None:
-        content = _beginning(whole, cut_after_bytes)
-        super().__init__(content, whole.status_code, media_type=whole.media_type)
-        self._silently = silently
-        if not silently:
-            self.headers["content-length"] = str(len(content) + 1)
-
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        if self._silently:
-            await super().__call__(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        scope["kimi.transport"].close()
+    retry_after = wait if claimed is None else claimed
+    return Fault(status=429, error_type="rate_limit_reached_error", message=message, retry_after=retry_after)

@@ -66,6 +66,8 @@ class Behaviour:
     :param result_retention_seconds: How long output and error files are kept; None for ever.
     :param reserve_balance: Whether a batch fails whose worst-case price exceeds the balance.
     :param calls_per_minute: Most calls in a simulated minute; more get a 429. None for no limit.
+    :param retry_after_seconds: What the `retry-after` header of that 429 says; None: the honest time.
+    :param retry_after_date: Whether `retry-after` is written as an HTTP date instead of seconds.
     :param batch_models: Models that a batch may use.
     :param models: Models of `GET /models`.
     """
@@ -105,6 +107,8 @@ class Behaviour:
     result_retention_seconds: int | None = None
     reserve_balance: bool = False
     calls_per_minute: int | None = None
+    retry_after_seconds: float | None = None
+    retry_after_date: bool = False
     batch_models: tuple[str, ...] = ("kimi-k2.6", "kimi-k2.7-code")
     models: tuple[str, ...] = ("kimi-k3", "kimi-k2.6", "kimi-k2.7-code", "kimi-k2.7-code-highspeed")
 

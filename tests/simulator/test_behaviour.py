@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -427,3 +428,27 @@ class TestTheAccount:
         sim.advance(1)
         assert call(sim, "GET", "/models").status == 200
         assert call(sim, "GET", "/models").headers["retry-after"] == "20"
+
+    def test_retry_after_seconds_replace_the_honest_time_in_the_headers_only(self, start: Start) -> None:
+        sim, _ = start(calls_per_minute=1, retry_after_seconds=1)
+        assert call(sim, "GET", "/models").status == 200
+        reply = call(sim, "GET", "/models")
+        assert (reply.headers["retry-after"], reply.headers["x-retry-after"]) == ("1", "1")
+        assert "try again after 60 seconds" in reply.error[2]
+        sim.advance(59)
+        assert call(sim, "GET", "/models").status == 429
+        sim.advance(1)
+        assert call(sim, "GET", "/models").status == 200
+
+    def test_retry_after_date_writes_a_moment_that_is_not_too_early(self, start: Start) -> None:
+        sim, _ = start(calls_per_minute=1, retry_after_date=True)
+        sim.inject("get_balance", status=429, retry_after=7.5)
+        refused_by_a_fault = call(sim, "GET", "/users/me/balance")
+        assert call(sim, "GET", "/models").status == 200
+        refused_by_the_limit = call(sim, "GET", "/models")
+        for reply, wait in ((refused_by_a_fault, 7.5), (refused_by_the_limit, 60)):
+            assert reply.status == 429
+            moment = parsedate_to_datetime(reply.headers["retry-after"]).timestamp()
+            assert 0 <= moment - (sim.now() + wait) < 1
+            assert reply.headers["x-retry-after"] == reply.headers["retry-after"]
+            assert reply.headers["retry-after"].endswith(" GMT")
