@@ -8,13 +8,14 @@ from airflow_provider_kimi.simulator.behaviour import Timing
 
 @dataclass
 class BatchRecord:
-    """One batch as the platform keeps it."""
+    """One batch as the platform keeps it; `created_by` is the API key of its create."""
 
     id: str
     input_file_id: str
     endpoint: str
     completion_window: str
     metadata: dict[str, str] | None
+    created_by: str
     created_at: float
     expires_at: float
     total: int

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -400,6 +401,44 @@ class TestResultFiles:
         assert refused(lambda: client.files.content(str(batch.output_file_id)))[0] == 404
         assert [file.id for file in client.files.list()] == [batch.input_file_id]
         assert client.batches.retrieve(batch.id).output_file_id == batch.output_file_id
+
+
+class TestFilesOfAnotherKey:
+    KEYS = {"other_keys": ["sk-other"]}
+
+    def test_file_access_of_the_organization_opens_every_file_to_every_key(self, start: Start) -> None:
+        sim, client = start(file_access="organization", options=self.KEYS)
+        other = client.with_options(api_key="sk-other")
+        batch = finish(sim, client)
+        assert batch.output_file_id
+        assert other.files.content(batch.output_file_id).read() == sim.file_content(batch.output_file_id)
+        assert create(other, batch.input_file_id).status == "validating"
+        assert other.files.delete(batch.input_file_id).deleted
+
+    def test_file_access_of_the_uploader_closes_a_file_to_other_keys_that_still_see_it(self, start: Start) -> None:
+        sim, client = start(file_access="uploader", options=self.KEYS)
+        other = client.with_options(api_key="sk-other")
+        batch = finish(sim, client)
+        file_ids = [batch.input_file_id, str(batch.output_file_id)]
+        for file_id in file_ids:
+            denied = (403, "permission_denied_error", f"file {file_id} belongs to another user")
+            assert refused(partial(other.files.content, file_id)) == denied
+            assert refused(partial(other.files.delete, file_id)) == denied
+            assert other.files.retrieve(file_id).id == file_id
+            assert client.files.content(file_id).read()
+        message = f"Invalid request: input file {batch.input_file_id} not found"
+        assert refused(lambda: create(other, batch.input_file_id)) == (400, "invalid_request_error", message)
+        assert [file.id for file in other.files.list()] == file_ids
+        assert other.batches.retrieve(batch.id) == batch
+        assert finish(sim, other).status == "completed"
+
+    def test_other_keys_share_the_batches_and_the_rate_limit_of_the_organization(self, start: Start) -> None:
+        sim, client = start(calls_per_minute=3, options=self.KEYS)
+        other = client.with_options(api_key="sk-other")
+        batch_id = submit(client)
+        assert other.batches.retrieve(batch_id).id == batch_id
+        assert refused(lambda: client.models.list())[0] == 429
+        assert refused(lambda: client.with_options(api_key="sk-unknown").models.list())[0] == 401
 
 
 class TestTheAccount:
