@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -16,7 +17,14 @@ from airflow_provider_kimi.simulator import reading, rules
 from airflow_provider_kimi.simulator.faults import CallName, Fault, Faults
 from airflow_provider_kimi.simulator.platform import Platform
 from airflow_provider_kimi.simulator.reading import Reader, answered, key_of, posted, read_whole, shown
-from airflow_provider_kimi.simulator.responses import CutResponse, DroppedResponse, fault_response, no_such_url, refusal
+from airflow_provider_kimi.simulator.responses import (
+    CutResponse,
+    DroppedResponse,
+    fault_response,
+    http_date,
+    no_such_url,
+    refusal,
+)
 
 Message = MutableMapping[str, Any]
 
@@ -51,9 +59,14 @@ class SimulatorApp:
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         """Serve one connection event; the transport is kept for faults that close the connection."""
-        if scope["type"] == "http":
-            scope["kimi.transport"] = getattr(getattr(send, "__self__", None), "transport", None)
-        await self._app(scope, receive, send)
+        scope["kimi.transport"] = getattr(getattr(send, "__self__", None), "transport", None)
+
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(raw=message["headers"])["date"] = http_date(self.platform.clock.now())
+            await send(message)
+
+        await self._app(scope, receive, send_dated)
 
     def _routes(self) -> list[Route]:
         platform = self.platform

@@ -84,7 +84,7 @@ class KimiSimulator:
             Clock(speed), behaviour or Behaviour(), timing or Timing(), responder or label_answer, balance
         )
         self._app = SimulatorApp(self._platform, (api_key, *other_keys))
-        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", ws="none")
+        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", ws="none", date_header=False)
         self._server = _Server(config)
         self._thread: threading.Thread | None = None
 
