@@ -73,6 +73,7 @@ def _simulator(options: argparse.Namespace) -> KimiSimulator:
         behaviour=Behaviour(**dict(options.set)),
         responder=_spoil(label_answer, options.fail_rows, options.drop_rows),
         balance=options.balance,
+        other_keys=options.other_key,
     )
     for call, fault in options.fault:
         simulator.inject(call, **fault)
@@ -96,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     add(parser, "port", 8765, "PORT", "TCP port; 0 picks a free one")
+    parser.add_argument(
+        "--other-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="further key of the same organization, as often as needed",
+    )
     clock = parser.add_argument_group("clock")
     add(clock, "speed", 1.0, "FACTOR", "simulated seconds in a real second")
     for name, seconds in dataclasses.asdict(Timing()).items():

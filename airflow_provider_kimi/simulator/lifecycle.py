@@ -8,13 +8,14 @@ from airflow_provider_kimi.simulator.behaviour import Timing
 
 @dataclass
 class BatchRecord:
-    """One batch as the platform keeps it."""
+    """One batch as the platform keeps it; `created_by` is the API key of its create."""
 
     id: str
     input_file_id: str
     endpoint: str
     completion_window: str
     metadata: dict[str, str] | None
+    created_by: str
     created_at: float
     expires_at: float
     total: int
@@ -40,6 +41,11 @@ class Stage:
     failed_at: float | None = None
     cancelling_at: float | None = None
     cancelled_at: float | None = None
+
+
+def ended_at(batch: BatchRecord, stage: Stage) -> float:
+    """When a batch ended that stands in this last status."""
+    return stage.completed_at or stage.failed_at or stage.cancelled_at or batch.expires_at
 
 
 def stage_at(batch: BatchRecord, now: float, timing: Timing) -> Stage:

@@ -39,11 +39,11 @@ class Platform:
 
     # Files
 
-    def upload_file(self, filename: str, purpose: str, content: BinaryIO) -> dict[str, Any]:
-        """Store an upload."""
+    def upload_file(self, filename: str, purpose: str, content: BinaryIO, key: str) -> dict[str, Any]:
+        """Store an upload of the user with this key."""
         with self._lock:
             self._settle_all()
-            return self.files.upload(filename, purpose, content).shape()
+            return self.files.upload(filename, purpose, content, key).shape()
 
     def list_files(self) -> dict[str, Any]:
         """All files; no paging is documented."""
@@ -64,24 +64,26 @@ class Platform:
             self._settle_all()
             return self.files.get(file_id)
 
-    def open_content(self, file_id: str) -> FileRecord:
-        """One file whose bytes may be downloaded."""
-        record = self.get_file(file_id)
+    def open_content(self, file_id: str, key: str) -> FileRecord:
+        """One file whose bytes may be downloaded with this key."""
+        with self._lock:
+            self._settle_all()
+            record = self.files.get(file_id, key)
         if record.purpose in MEDIA_PURPOSES:
             raise rules.invalid(f"the content of an {record.purpose} file cannot be downloaded")
         return record
 
-    def delete_file(self, file_id: str) -> dict[str, Any]:
+    def delete_file(self, file_id: str, key: str) -> dict[str, Any]:
         """Delete a file; a batch that uses it as its input goes on."""
         with self._lock:
             self._settle_all()
             in_use = any(batch.input_file_id == file_id and not batch.settled for batch in self.batches.values())
-            self.files.delete(file_id, keep_bytes=in_use)
+            self.files.delete(self.files.get(file_id, key).id, keep_bytes=in_use)
         return {"id": file_id, "object": "file", "deleted": True}
 
     # Batches
 
-    def create_batch(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def create_batch(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
         """Accept a batch; what its lines hold is only judged after `validating`."""
         if fields.get("endpoint") != limits.BATCH_ENDPOINT:
             raise rules.invalid(f"endpoint must be {limits.BATCH_ENDPOINT}")
@@ -90,13 +92,14 @@ class Platform:
         with self._lock:
             self._check_active()
             created = self.clock.now()
-            source = self._input_file(fields.get("input_file_id"), created)
+            source = self._input_file(fields.get("input_file_id"), created, key)
             batch = BatchRecord(
                 id=f"batch_{int(created):08x}{secrets.token_hex(8)}",
                 input_file_id=source.id,
                 endpoint=limits.BATCH_ENDPOINT,
                 completion_window=fields["completion_window"],
                 metadata=metadata,
+                created_by=key,
                 created_at=created,
                 expires_at=created + window,
                 total=sum(1 for _ in self.files.lines(source.id)),
@@ -108,11 +111,12 @@ class Platform:
             self.batches[batch.id] = batch
             return self._shape(batch)
 
-    def _input_file(self, file_id: object, now: float) -> FileRecord:
+    def _input_file(self, file_id: object, now: float, key: str) -> FileRecord:
         source = self.files.records.get(str(file_id))
         if source is None or source.purpose != "batch":
             raise rules.invalid("input_file_id must name a file uploaded with purpose batch")
-        if now < source.created_at + self.behaviour.file_lag_seconds:
+        is_young = now < source.created_at + self.behaviour.file_lag_seconds
+        if is_young or not self.files.may_use(source, key):
             raise rules.invalid(f"input file {source.id} not found")
         return source
 

@@ -118,7 +118,17 @@ class TestTheCommand:
 
     def test_the_help_explains_every_option_call_and_switch(self) -> None:
         shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=30, check=True)
-        for option in ("--port", "--speed", "--latency", "--working", "--fail-rows", "--balance", "--set", "--fault"):
+        for option in (
+            "--port",
+            "--other-key",
+            "--speed",
+            "--latency",
+            "--working",
+            "--fail-rows",
+            "--balance",
+            "--set",
+            "--fault",
+        ):
             assert option in shown.stdout
         for name in (*get_args(CallName), "drop", "hang", "cut=BYTES"):
             assert name in shown.stdout
@@ -182,6 +192,12 @@ class TestItsOptions:
         with pytest.raises(http.client.IncompleteRead):
             call(process.base_url, "GET", f"/files/{file_id}/content")
         assert call(process.base_url, "POST", "/chat/completions", {}).error[:2] == (503, "server_unavailable")
+
+    def test_other_key_adds_a_key(self, run: Run) -> None:
+        process, _ = run("--other-key", "sk-one", "--other-key", "sk-two")
+        for key, status in (("sk-simulator", 200), ("sk-one", 200), ("sk-two", 200), ("sk-three", 401)):
+            headers = {"Authorization": f"Bearer {key}"}
+            assert call(process.base_url, "GET", "/models", headers=headers).status == status
 
     def test_balance_and_latency_are_options(self, run: Run) -> None:
         process, _ = run("--balance", "2.5", "--latency", "0.2", "--fault", "get_file:500")
