@@ -1,13 +1,13 @@
 """Create: upload one input file and make its batch, each once, whatever becomes of the answers."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.patience import PAUSES_SECONDS
+from airflow_provider_kimi.calls.patience import Patience
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.prepare import Shard
@@ -69,19 +69,19 @@ def _kept_input(job: Job, shard: Shard, content: Slice) -> InputFile | None:
 
 def _upload(job: Job, shard: Shard, content: Slice) -> InputFile:
     """Upload an input file. It costs nothing but room, so it is repeated where it failed and the file is not there."""
-    name = job.file_name(shard)
-    for pause in (*PAUSES_SECONDS, None):
+    name, patience = job.file_name(shard), job.calls.patience()
+    while True:
         job.calls.stop.check()
         try:
             with content.open() as lines:
                 return InputFile(job.calls.hook.upload_file(lines, name).id)
         except KimiError as error:
-            if not error.retryable or pause is None:
+            if (pause := patience.pause_after(error)) is None:
                 raise
             job.calls.pause_after(error, pause)
-        if known := job.read_uploads().newest(name, content.size):
+            is_lost = not isinstance(error, KimiApiError) or error.outcome_unknown
+        if is_lost and (known := job.read_uploads().newest(name, content.size)):
             return InputFile(known, is_new=False)
-    raise AssertionError("unreachable")
 
 
 def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
@@ -90,14 +90,14 @@ def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
     A create is sent once. If its answer is lost, the batch with the mark of this very call is searched for. Only if it
     has not turned up long after is another create sent, with a mark of its own, and `settle` then keeps one.
     """
-    pauses = iter(PAUSES_SECONDS)
+    patience = job.calls.patience()
     lost: list[Mapping[str, str]] = []
     for call in (1, 2):
         mark = create_mark(job.attempt, call, secrets.token_hex(4))
         metadata = replace(tags, create=mark).to_metadata(job.order.metadata)
         made.open_marks.add(mark)
         try:
-            batch = _send(job, file, metadata, pauses)
+            batch = _send(job, file, metadata, patience)
         except (KimiApiError, KimiNoAnswerError) as error:
             if not error.outcome_unknown:
                 made.open_marks.discard(mark)
@@ -115,7 +115,7 @@ def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
     raise AssertionError("unreachable")
 
 
-def _send(job: Job, file: InputFile, metadata: Mapping[str, str], pauses: Iterator[float]) -> Batch:
+def _send(job: Job, file: InputFile, metadata: Mapping[str, str], patience: Patience) -> Batch:
     """Send a create, again if it was refused for the time being, and so exists nowhere; raise any other fault."""
     while True:
         job.calls.stop.check()
@@ -126,8 +126,8 @@ def _send(job: Job, file: InputFile, metadata: Mapping[str, str], pauses: Iterat
         except KimiApiError as error:
             if error.outcome_unknown:
                 raise
-            pause = next(pauses, None) if error.retryable or (file.is_new and _is_file_unknown(error)) else None
-            if pause is None:
+            may_pass = error.retryable or (file.is_new and _is_file_unknown(error))
+            if (pause := patience.pause_after(error, may_pass=may_pass)) is None:
                 raise
             job.calls.pause_after(error, pause)
 

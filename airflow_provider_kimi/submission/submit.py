@@ -176,7 +176,8 @@ def _skipped_file(job: Job, batches: Mapping[str, Batch]) -> str | None:
     if job.attempt.number > 1 and (known := job.uploads.newest(name, job.prepared.skipped.stat().st_size)):
         return known
     job.calls.stop.check()
-    return job.calls.read(partial(job.calls.hook.upload_file, job.prepared.skipped, name)).id
+    with job.prepared.skipped.open("rb") as rows:
+        return job.calls.upload(rows, name).id
 
 
 def _uploaded_media(job: Job) -> dict[bytes, bytes]:
@@ -188,7 +189,8 @@ def _uploaded_media(job: Job) -> dict[bytes, bytes]:
         file_id = job.uploads.newest(path.name, path.stat().st_size)
         if file_id is None:
             job.calls.stop.check()
-            file_id = job.calls.read(partial(job.calls.hook.upload_file, path, path.name, kind)).id
+            with path.open("rb") as content:
+                file_id = job.calls.upload(content, path.name, kind).id
         ids[placeholder.removeprefix(PLACEHOLDER).encode()] = file_id.encode()
     job.calls.log.info("%s images and videos are on the platform.", len(ids))
     return ids
