@@ -106,6 +106,7 @@ class KimiSimulator:
     @property
     def batches(self) -> Mapping[str, BatchRecord]:
         """Every batch created so far, by id."""
+        self._app.late_calls.carry_out()
         return self._platform.batches
 
     def status(self, batch_id: str) -> str:
@@ -130,7 +131,7 @@ class KimiSimulator:
 
     def advance(self, seconds: float) -> None:
         """Move the simulated clock forward."""
-        self._platform.clock.advance(seconds)
+        self._app.late_calls.advance(seconds)
 
     def inject(self, call: CallName, **fault: Any) -> None:
         """Spoil the next calls of one kind; the keywords are the fields of `Fault`."""
