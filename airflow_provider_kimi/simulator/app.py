@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from airflow_provider_kimi.simulator import reading, rules
 from airflow_provider_kimi.simulator.faults import CallName, Fault, Faults
@@ -28,9 +28,8 @@ from airflow_provider_kimi.simulator.responses import (
     http_date,
     no_such_url,
     refusal,
+    trickle,
 )
-
-Message = MutableMapping[str, Any]
 
 
 @dataclass
@@ -62,16 +61,21 @@ class SimulatorApp:
         self.late_calls = LateCalls(platform.clock)
         self._app = Starlette(routes=self._routes(), exception_handlers={404: no_such_url})
 
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        """Serve one connection event; the transport is kept for faults that close the connection."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event; the transport is kept for faults that close the connection or slow it."""
         scope["kimi.transport"] = getattr(getattr(send, "__self__", None), "transport", None)
 
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(raw=message["headers"])["date"] = http_date(self.platform.clock.now())
-            await send(message)
+            if pause := scope.get("kimi.trickle_seconds"):
+                await trickle(message, scope["kimi.transport"], pause)
+            else:
+                await send(message)
 
         await self._app(scope, receive, send_dated)
+        if scope.get("kimi.trickle_seconds"):
+            scope["kimi.transport"].close()
 
     def _routes(self) -> list[Route]:
         platform = self.platform
@@ -122,6 +126,7 @@ class SimulatorApp:
         elif fault.hides_the_answer and response is None:
             await read_whole(request)
         await asyncio.sleep(fault.hang_seconds)
+        request.scope["kimi.trickle_seconds"] = fault.trickle_seconds
         if fault.hides_the_answer:
             return self._fault_response(fault)
         response = response or await answered(read, request)

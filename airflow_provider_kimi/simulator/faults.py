@@ -37,6 +37,8 @@ class Fault:
     :param drop: Close the connection without an answer.
     :param hang_seconds: Real seconds before anything is answered. If the client leaves earlier, nothing is done,
         unless the call was `accepted`.
+    :param trickle_seconds: Real seconds between any two bytes of the answer, headers included, until the client leaves.
+        The connection is closed behind it.
     :param cut_after_bytes: Break the body off after this number of bytes, with an error on the wire.
     :param cut_silently: The cut answer looks complete.
     :param skip: How many calls pass before the fault begins.
@@ -52,6 +54,7 @@ class Fault:
     done_after_seconds: float | None = None
     drop: bool = False
     hang_seconds: float = 0.0
+    trickle_seconds: float = 0.0
     cut_after_bytes: int | None = None
     cut_silently: bool = False
     skip: int = 0

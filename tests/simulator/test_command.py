@@ -130,7 +130,7 @@ class TestTheCommand:
             "--fault",
         ):
             assert option in shown.stdout
-        for name in (*get_args(CallName), "drop", "hang", "late=SECONDS", "cut=BYTES"):
+        for name in (*get_args(CallName), "drop", "hang", "late=SECONDS", "trickle=SECONDS", "cut=BYTES"):
             assert name in shown.stdout
         switches = re.findall(r"^  (\w+)=\S*\n      \S", shown.stdout, re.MULTILINE)
         assert switches == [field.name for field in dataclasses.fields(Behaviour)]
@@ -192,6 +192,12 @@ class TestItsOptions:
         with pytest.raises(http.client.IncompleteRead):
             call(process.base_url, "GET", f"/files/{file_id}/content")
         assert call(process.base_url, "POST", "/chat/completions", {}).error[:2] == (503, "server_unavailable")
+
+    def test_a_trickled_answer_takes_its_time(self, run: Run) -> None:
+        process, _ = run("--fault", "get_balance:trickle=0.002")
+        started = time.monotonic()
+        assert call(process.base_url, "GET", "/users/me/balance").status == 200
+        assert time.monotonic() - started > 0.3
 
     def test_a_late_create_comes_after_its_504(self, run: Run) -> None:
         _, client = run("--speed", "600", "--fault", "create_batch:late=60")

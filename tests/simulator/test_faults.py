@@ -1,6 +1,8 @@
 """Scripted faults on the wire."""
 
 import http.client
+import json
+import socket
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -213,6 +215,49 @@ class TestAHangingCall:
         sim.inject("list_models", hang_seconds=0.1, drop=True)
         assert refused(client.models.list)[0] == 503
         assert unanswered(client.models.list)
+
+
+class TestATrickledAnswer:
+    def test_a_trickled_answer_comes_byte_by_byte_headers_included(self, sim: KimiSimulator) -> None:
+        sim.inject("list_models", trickle_seconds=0.002)
+        with socket.create_connection(("127.0.0.1", int(sim.base_url.split(":")[2].removesuffix("/v1")))) as connection:
+            request = f"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sim.api_key}\r\n\r\n"
+            connection.sendall(request.encode())
+            pieces = list(iter(lambda: connection.recv(65536), b""))
+        head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
+        assert len(pieces) > 20
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\ndate: " in head
+        assert json.loads(body)["object"] == "list"
+        assert sim.journal[-1].status == 200
+
+    def test_a_trickled_answer_is_read_by_the_sdk_to_its_end(self, sim: KimiSimulator, client: "OpenAI") -> None:
+        file_id = upload(client, b"x" * 500)
+        sim.inject("download_file", trickle_seconds=0.0001)
+        sim.inject("get_file", trickle_seconds=0.0001, status=499)
+        assert client.files.content(file_id).read() == b"x" * 500
+        assert refused(lambda: client.files.retrieve(file_id))[0] == 499
+        assert client.files.retrieve(file_id).id == file_id
+
+    def test_a_trickled_answer_outlives_a_timeout_between_two_bytes_and_ends_when_the_client_leaves(
+        self, sim: KimiSimulator
+    ) -> None:
+        sim.inject("list_models", trickle_seconds=0.05)
+        connection = http.client.HTTPConnection("127.0.0.1", int(sim.base_url.split(":")[2][:-3]), timeout=0.5)
+        connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {sim.api_key}"})
+        assert connection.sock is not None
+        started = time.monotonic()
+        while time.monotonic() - started < 0.7:
+            assert len(connection.sock.recv(1)) == 1
+        connection.close()
+        assert call(sim, "GET", "/models").status == 200
+
+    def test_a_trickled_answer_does_not_keep_the_simulator_from_ending(self, client: "OpenAI") -> None:
+        with KimiSimulator() as sim:
+            sim.inject("list_models", trickle_seconds=30)
+            assert unanswered_in_time(client.with_options(base_url=sim.base_url))
+            started = time.monotonic()
+        assert time.monotonic() - started < 3
 
 
 class TestACutDownload:
