@@ -137,6 +137,13 @@ class KimiSimulator:
         """Spoil the next calls of one kind; the keywords are the fields of `Fault`."""
         self._app.faults.add(call, Fault(**fault))
 
+    def add_odd_batch(self, shape: Mapping[str, Any]) -> None:
+        """Let `GET /batches` show a stranger's batch exactly as given, newest of all, and so `GET /batches/{id}`.
+
+        It may lack an id, or hold what no batch of the simulator has: a null status, a list as its metadata.
+        """
+        self._platform.add_odd_batch(shape)
+
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
