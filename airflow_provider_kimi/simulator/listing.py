@@ -46,10 +46,15 @@ def page(rows: Iterable[Row], after: str | None, length: int, behaviour: Behavio
     ordered = _ordered(list(rows), behaviour)
     start = _start(ordered, after, behaviour)
     shown = ordered[start : start + length]
-    answer: dict[str, Any] = {"object": "list", "data": [row.show() for row in shown]}
+    answer = list_of([row.show() for row in shown], behaviour)
     if behaviour.has_more != "absent":
         answer["has_more"] = behaviour.has_more == "honest" and start + len(shown) < len(ordered)
     return answer
+
+
+def list_of(rows: Sequence[Mapping[str, Any]], behaviour: Behaviour) -> dict[str, Any]:
+    """A list of anything, as the platform spells it."""
+    return {"object": "list", "data": rows or (None if behaviour.empty_list == "null" else [])}
 
 
 def listed(shape: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:

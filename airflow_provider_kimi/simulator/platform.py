@@ -52,7 +52,7 @@ class Platform:
         with self._lock:
             self._settle_all()
             shown = [record.shape() for record in self.files.listed()]
-        return {"object": "list", "data": shown, "first_id": "", "last_id": "", "has_more": False}
+        return listing.list_of(shown, self.behaviour) | {"first_id": "", "last_id": "", "has_more": False}
 
     def file_ids(self, purpose: str) -> list[str]:
         """Ids of the files of one purpose, oldest first, whether or not they are listed."""
@@ -230,7 +230,7 @@ class Platform:
             }
             for model in self.behaviour.models
         ]
-        return {"object": "list", "data": data}
+        return listing.list_of(data, self.behaviour)
 
     def get_balance(self) -> dict[str, Any]:
         """The money on the account."""

@@ -176,6 +176,15 @@ class TestSwitches:
         assert call(sim, "GET", "/batches").json()["data"] == [{**shape, hidden: None}]
         assert getattr(client.batches.list().data[0], hidden) is None
 
+    @pytest.mark.parametrize(("empty_list", "data"), [("empty", []), ("null", None)])
+    def test_empty_list_spells_any_list_without_rows(self, start: Start, empty_list: str, data: object) -> None:
+        sim, client = start(empty_list=empty_list, models=())
+        assert call(sim, "GET", "/batches").json() == {"object": "list", "data": data, "has_more": False}
+        assert [call(sim, "GET", path).json()["data"] for path in ("/files", "/models")] == [data, data]
+        (batch_id,) = self.ids(client, 1)
+        assert self.page(client) == [batch_id]
+        assert call(sim, "GET", f"/batches?after={batch_id}").json()["data"] == data
+
     def test_max_list_limit_cuts_a_page(self, start: Start) -> None:
         _, client = start(max_list_limit=3)
         ids = self.ids(client)[::-1]
