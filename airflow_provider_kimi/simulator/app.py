@@ -1,20 +1,24 @@
 """The platform over HTTP: routes, keys, error envelopes, and the faults that spoil a call."""
 
 import asyncio
+import contextlib
 import math
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from airflow_provider_kimi.simulator import reading, rules
 from airflow_provider_kimi.simulator.faults import CallName, Fault, Faults
+from airflow_provider_kimi.simulator.late_calls import LateCalls
 from airflow_provider_kimi.simulator.platform import Platform
 from airflow_provider_kimi.simulator.reading import Reader, answered, key_of, posted, read_whole, shown
 from airflow_provider_kimi.simulator.responses import (
@@ -24,9 +28,8 @@ from airflow_provider_kimi.simulator.responses import (
     http_date,
     no_such_url,
     refusal,
+    trickle,
 )
-
-Message = MutableMapping[str, Any]
 
 
 @dataclass
@@ -55,18 +58,24 @@ class SimulatorApp:
         self.keys = keys
         self.faults = Faults()
         self.journal: list[Call] = []
+        self.late_calls = LateCalls(platform.clock)
         self._app = Starlette(routes=self._routes(), exception_handlers={404: no_such_url})
 
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        """Serve one connection event; the transport is kept for faults that close the connection."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event; the transport is kept for faults that close the connection or slow it."""
         scope["kimi.transport"] = getattr(getattr(send, "__self__", None), "transport", None)
 
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(raw=message["headers"])["date"] = http_date(self.platform.clock.now())
-            await send(message)
+            if pause := scope.get("kimi.trickle_seconds"):
+                await trickle(message, scope["kimi.transport"], pause)
+            else:
+                await send(message)
 
         await self._app(scope, receive, send_dated)
+        if scope.get("kimi.trickle_seconds"):
+            scope["kimi.transport"].close()
 
     def _routes(self) -> list[Route]:
         platform = self.platform
@@ -89,6 +98,7 @@ class SimulatorApp:
 
     def _endpoint(self, name: CallName, read: Reader) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
+            await run_in_threadpool(self.late_calls.carry_out)
             authorized = key_of(request) in self.keys
             path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             call = Call(name, path, self.platform.clock.now(), authorized)
@@ -111,15 +121,22 @@ class SimulatorApp:
 
     async def _spoilt(self, read: Reader, request: Request, fault: Fault) -> Response:
         response = await answered(read, request) if fault.accepted else None
+        if fault.done_after_seconds is not None:
+            await self._postpone(read, request, fault.done_after_seconds)
+        elif fault.hides_the_answer and response is None:
+            await read_whole(request)
         await asyncio.sleep(fault.hang_seconds)
-        if fault.status is not None or fault.drop:
-            if response is None:
-                await read_whole(request)
+        request.scope["kimi.trickle_seconds"] = fault.trickle_seconds
+        if fault.hides_the_answer:
             return self._fault_response(fault)
         response = response or await answered(read, request)
         if fault.cut_after_bytes is not None:
             return CutResponse(response, fault.cut_after_bytes, fault.cut_silently)
         return response
+
+    async def _postpone(self, read: Reader, request: Request, seconds: float) -> None:
+        with contextlib.suppress(rules.RefusedError, HTTPException, ClientDisconnect):
+            self.late_calls.add(seconds, await read(request))
 
     def _fault_response(self, fault: Fault) -> Response:
         is_date = self.platform.behaviour.retry_after_date

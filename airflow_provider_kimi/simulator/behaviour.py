@@ -51,6 +51,7 @@ class Behaviour:
     :param list_metadata: Whether rows of `GET /batches` show their `metadata`; it is null otherwise.
     :param list_created_at: The same for `created_at`.
     :param list_input_file: The same for `input_file_id`.
+    :param empty_list: Whether the `data` of a list without rows is `empty` (`[]`) or `null`.
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
     :param batch_lag_seconds: How long after its create `GET /batches/{id}` answers 404 for a batch.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
@@ -97,6 +98,7 @@ class Behaviour:
     list_metadata: bool = True
     list_created_at: bool = True
     list_input_file: bool = True
+    empty_list: Literal["empty", "null"] = "empty"
     list_lag_seconds: float = 0.0
     batch_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0

@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from airflow_provider_kimi.simulator import limits, listing, rules
@@ -31,6 +32,7 @@ class Platform:
         self.balance = balance
         self.files = FileStore(clock, behaviour)
         self.batches: dict[str, BatchRecord] = {}
+        self.odd_batches: list[Mapping[str, Any]] = []
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -50,7 +52,7 @@ class Platform:
         with self._lock:
             self._settle_all()
             shown = [record.shape() for record in self.files.listed()]
-        return {"object": "list", "data": shown, "first_id": "", "last_id": "", "has_more": False}
+        return listing.list_of(shown, self.behaviour) | {"first_id": "", "last_id": "", "has_more": False}
 
     def file_ids(self, purpose: str) -> list[str]:
         """Ids of the files of one purpose, oldest first, whether or not they are listed."""
@@ -134,10 +136,18 @@ class Platform:
     def get_batch(self, batch_id: str) -> dict[str, Any]:
         """One batch, once it can be read."""
         with self._lock:
+            for odd in self.odd_batches:
+                if odd.get("id") == batch_id:
+                    return dict(odd)
             batch = self._batch(batch_id)
             if self.clock.now() < batch.created_at + self.behaviour.batch_lag_seconds:
                 raise _no_such_batch(batch_id)
             return self._shape(batch, self._seen_at(batch))
+
+    def add_odd_batch(self, shape: Mapping[str, Any]) -> None:
+        """Show a batch that nobody created, as it is, newest of all."""
+        with self._lock:
+            self.odd_batches.append(shape)
 
     def status(self, batch_id: str) -> str:
         """Where a batch stands, whatever the platform shows of it."""
@@ -155,7 +165,8 @@ class Platform:
         with self._lock:
             listed_until = self.clock.now() - self.behaviour.list_lag_seconds
             rows = [self._row(batch) for batch in self.batches.values() if batch.created_at <= listed_until]
-            return listing.page(rows, after, length, self.behaviour)
+            odd = [listing.odd_row(shape) for shape in self.odd_batches]
+            return listing.page([*rows, *odd], after, length, self.behaviour)
 
     def _row(self, batch: BatchRecord) -> listing.Row:
         moment = self._seen_at(batch)
@@ -219,7 +230,7 @@ class Platform:
             }
             for model in self.behaviour.models
         ]
-        return {"object": "list", "data": data}
+        return listing.list_of(data, self.behaviour)
 
     def get_balance(self) -> dict[str, Any]:
         """The money on the account."""

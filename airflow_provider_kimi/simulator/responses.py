@@ -1,5 +1,7 @@
 """Answers on the wire: JSON, refusals, and what faults make of them."""
 
+import asyncio
+import http.client
 import json
 import math
 from email.utils import formatdate
@@ -8,6 +10,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.types import Message
 
 from airflow_provider_kimi.simulator import rules
 from airflow_provider_kimi.simulator.faults import Fault
@@ -82,6 +85,22 @@ class CutResponse(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
         scope["kimi.transport"].close()
+
+
+async def trickle(message: Message, transport: Any, pause_seconds: float) -> None:
+    """Send one message of an answer byte by byte, past the server, which would send its headers at once."""
+    if message["type"] == "http.response.start":
+        status = message["status"]
+        headers = [*message["headers"], (b"connection", b"close")]
+        lines = [f"HTTP/1.1 {status} {http.client.responses.get(status, '')}".encode()]
+        text = b"\r\n".join([*lines, *(b": ".join(header) for header in headers), b"", b""])
+    else:
+        text = message.get("body", b"")
+    for byte in text:
+        if transport.is_closing():
+            return
+        transport.write(bytes([byte]))
+        await asyncio.sleep(pause_seconds)
 
 
 def _beginning(whole: Response, size_bytes: int) -> bytes:

@@ -106,6 +106,7 @@ class KimiSimulator:
     @property
     def batches(self) -> Mapping[str, BatchRecord]:
         """Every batch created so far, by id."""
+        self._app.late_calls.carry_out()
         return self._platform.batches
 
     def status(self, batch_id: str) -> str:
@@ -130,11 +131,18 @@ class KimiSimulator:
 
     def advance(self, seconds: float) -> None:
         """Move the simulated clock forward."""
-        self._platform.clock.advance(seconds)
+        self._app.late_calls.advance(seconds)
 
     def inject(self, call: CallName, **fault: Any) -> None:
         """Spoil the next calls of one kind; the keywords are the fields of `Fault`."""
         self._app.faults.add(call, Fault(**fault))
+
+    def add_odd_batch(self, shape: Mapping[str, Any]) -> None:
+        """Let `GET /batches` show a stranger's batch exactly as given, newest of all, and so `GET /batches/{id}`.
+
+        It may lack an id, or hold what no batch of the simulator has: a null status, a list as its metadata.
+        """
+        self._platform.add_odd_batch(shape)
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
