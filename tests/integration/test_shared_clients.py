@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,10 +14,13 @@ from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
 from tests.support.samples import make_settings
 
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
 SETTINGS = make_settings()
 
 
-async def closed(client: AsyncKimiClient) -> bool:
+async def closed(client: "AsyncOpenAI") -> bool:
     """Whether a client is closed, as soon as what the loop has begun is done."""
     for _ in range(100):
         if client.is_closed():
