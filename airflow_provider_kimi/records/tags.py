@@ -44,6 +44,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     :param columns: JSON list of the columns whose texts are in the requests verbatim.
     :param model: The model of every request.
     :param params: Digest of the parameters of every request.
+    :param create: Mark of the create call that made it: the attempt, the call of it, and something random.
     """
 
     dag_id: str | None = msgspec.field(default=None, name="airflow_dag_id")
@@ -61,6 +62,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     columns: str | None = msgspec.field(default=None, name="kimi_columns")
     model: str | None = msgspec.field(default=None, name="kimi_model")
     params: str | None = msgspec.field(default=None, name="kimi_params")
+    create: str | None = msgspec.field(default=None, name="kimi_create")
 
     @classmethod
     def of(cls, batch: Batch) -> Self:
