@@ -12,7 +12,6 @@ from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_ba
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 from airflow_provider_kimi.results.collect import Collected
-from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
 
 
@@ -95,21 +94,24 @@ class Deletion:
             return False
 
 
-def delete_landed(calls: Calls, output: str, collected: Collected) -> None:
-    """Delete the files of batches whose result is landed, unless another download may bring more than this one."""
+def delete_landed(calls: Calls, collected: Collected) -> None:
+    """Delete the files of batches whose result is landed, unless they may be all that is left of it.
+
+    What counts is what the directory holds now: another task may have landed there meanwhile.
+    """
     if not collected.is_whole:
         calls.log.warning(
             "Not every file of the batches came whole, so the files stay on the platform. Clear this task to land them "
             "again, or delete them with KimiDeleteFilesOperator."
         )
         return
-    directory = OutputDirectory(output)
-    if directory.manifest_of(collected.manifest.batch_ids) is None:
+    collected.directory.make_durable(collected.manifest.files.values())
+    if not collected.is_in_place():
         calls.log.warning(
-            "Another task has landed in %s meanwhile, so the files of the batches stay on the platform. Give each "
-            "result its own directory, then clear this task.",
-            output,
+            "%s does not hold what this task landed, or that cannot be told, so the files of the batches stay on the "
+            "platform. Has another task landed there meanwhile? Give each result its own directory, then clear this "
+            "task.",
+            collected.directory.uri,
         )
         return
-    directory.make_durable(collected.manifest.files.values())
     Deletion(calls).of_landed(collected.batches)
