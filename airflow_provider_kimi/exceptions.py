@@ -9,6 +9,7 @@
       KimiNoAnswerError             no answer came; what the platform did is unknown
       KimiBatchError                a batch ended badly, or has not ended yet
       KimiResultError               a result file could not be downloaded whole
+      KimiStoppedError              Airflow is ending the task, so it started nothing more
 
 Every message says what happened, what is true now (sent, running, billed), and what to do. None holds a key, a
 prompt or an answer.
@@ -105,5 +106,11 @@ class KimiBatchError(KimiError):
 
 class KimiResultError(KimiError):
     """A result file could not be downloaded whole."""
+
+    retryable = True
+
+
+class KimiStoppedError(KimiError):
+    """Airflow is ending the task, so it started nothing more that costs money."""
 
     retryable = True

@@ -10,6 +10,7 @@ from airflow_provider_kimi.exceptions import (
     KimiInputError,
     KimiNoAnswerError,
     KimiResultError,
+    KimiStoppedError,
     is_outcome_unknown,
 )
 
@@ -25,6 +26,7 @@ from airflow_provider_kimi.exceptions import (
         pytest.param(KimiApiError("x", status_code=503, retryable=True), True, id="api, passing"),
         pytest.param(KimiNoAnswerError("x"), True, id="no answer"),
         pytest.param(KimiResultError("x"), True, id="result"),
+        pytest.param(KimiStoppedError("x"), True, id="stopped"),
     ],
 )
 def test_an_error_says_whether_a_retry_can_help(error: KimiError, retryable: bool) -> None:

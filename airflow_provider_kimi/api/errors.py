@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from airflow_provider_kimi.api.replies import read_reply
 from airflow_provider_kimi.api.settings import ConnectionSettings
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError, is_outcome_unknown
 
@@ -105,7 +106,7 @@ def translated(
 def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type[T]) -> T:
     """Read a reply; one that is not what the API documents is a `KimiApiError`."""
     try:
-        return msgspec.json.decode(content, type=kind, strict=False)
+        return read_reply(content, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise KimiApiError(
             f"{settings.base_url} sent an answer that is not Kimi's while {action}. What it did is unknown. Check the "

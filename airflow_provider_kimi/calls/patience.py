@@ -4,10 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
+from airflow_provider_kimi.calls.stop import Stop
 from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
@@ -37,11 +38,15 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Calls:
-    """How a worker calls the platform: over which connection, with which log, and how it pauses."""
+    """How a worker calls the platform: over which connection, with which log, and how it pauses.
+
+    :param stop: Whether the task is being ended; it then starts nothing that costs money.
+    """
 
     hook: KimiHook
     log: Log
     sleep: Callable[[float], None] = time.sleep
+    stop: Stop = field(default_factory=Stop)
 
     def read(self, call: Callable[[], T]) -> T:
         """Repeat a call until it succeeds; raise its fault if that is permanent, or the pauses are used up."""

@@ -194,7 +194,7 @@ class KimiCreateBatchOperator(BaseOperator):
     def execute(self, context: Context) -> list[str]:
         """Check, upload, create."""
         ti = context["ti"]
-        with airflow_errors():
+        with airflow_errors(self):
             hook = KimiHook(self.kimi_conn_id)
             order = self._order(hook.settings.model)
             if wants_fresh(context):
@@ -221,7 +221,7 @@ class KimiCreateBatchOperator(BaseOperator):
             return
         ti, hook, attempt = self._submitting
         if task_state(ti) in GIVEN_UP_STATES:
-            with airflow_errors():
+            with airflow_errors(self):
                 cancel_work_of(Calls(hook, self.log), attempt)
 
     def _order(self, default_model: str) -> Order:

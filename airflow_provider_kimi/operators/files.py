@@ -62,7 +62,7 @@ class KimiDeleteFilesOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Search the batches, then delete."""
-        with airflow_errors():
+        with airflow_errors(self):
             deletion = Deletion(
                 Calls(KimiHook(self.kimi_conn_id), self.log),
                 dry_run=self.only_list,

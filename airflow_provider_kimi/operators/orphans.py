@@ -79,7 +79,7 @@ class KimiOrphanBatchesOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Search the batches, then act."""
-        with airflow_errors():
+        with airflow_errors(self):
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             orphans = self._find(calls)
             self.log.info("%s batches have no owner.", len(orphans))

@@ -122,7 +122,7 @@ class KimiBatchResultsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Land, reconcile, judge."""
         ti = context["ti"]
-        with airflow_errors():
+        with airflow_errors(self):
             landing = Landing(
                 batch_ids=read_batch_ids(self.batch_id),
                 output=as_uri(self.output_directory),

@@ -16,7 +16,6 @@ from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.calls.cancel import GIVEN_UP_STATES, OnFinalFailure, cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import (
-    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -27,7 +26,7 @@ from airflow_provider_kimi.compat import (
     task_state,
 )
 from airflow_provider_kimi.context import read_try_number
-from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_batches
@@ -161,7 +160,7 @@ class KimiBatchSensor(BaseSensorOperator):
         if self.mode == "reschedule" and not self.deferrable:
             return super().execute(context)
         watch = self._watch(context)
-        with airflow_errors():
+        with airflow_errors(self):
             first = poll_once(self.hook, watch, self.log)
         if first.event is not None:
             return self._conclude(context, first.event)
@@ -175,7 +174,7 @@ class KimiBatchSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""
-        with airflow_errors():
+        with airflow_errors(self):
             first = poll_once(self.hook, self._watch(context), self.log)
         self._pause_seconds = first.pause_seconds
         return False if first.event is None else PokeReturnValue(True, self._conclude(context, first.event))
@@ -190,7 +189,7 @@ class KimiBatchSensor(BaseSensorOperator):
 
         An event of an earlier try, or of other batches, decides nothing: the task then waits as if it had just started.
         """
-        with airflow_errors():
+        with airflow_errors(self):
             read = BatchEvent.from_dict(event)
             own = self._ids()
         is_late = read.try_number is not None and read.try_number != (read_try_number(context) or read.try_number)
@@ -209,7 +208,7 @@ class KimiBatchSensor(BaseSensorOperator):
         if not self.cancel_on_kill or self._waiting_ti is None:
             return
         if task_state(self._waiting_ti) in GIVEN_UP_STATES:
-            with airflow_errors():
+            with airflow_errors(self):
                 cancel_batches(self._calls, self._ids())
 
     def _watch(self, context: Context) -> Watch:
@@ -220,7 +219,7 @@ class KimiBatchSensor(BaseSensorOperator):
         if self.execution_timeout and self.mode != "reschedule":
             seconds = self.execution_timeout.total_seconds()
             ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
-        with airflow_errors():
+        with airflow_errors(self):
             batch_ids = tuple(self._ids())
         return Watch(
             batch_ids,
@@ -241,10 +240,11 @@ class KimiBatchSensor(BaseSensorOperator):
         if event.batches and (ti := context.get("ti")) is not None:
             ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values()).to_dict())
         try:
-            with airflow_errors():
+            with airflow_errors(self):
                 self._judge(event)
-        except (AirflowFailException, AirflowSensorTimeout) as error:
-            if self.soft_fail or getattr(self, "never_fail", False):
+        except (KimiError, AirflowSensorTimeout) as error:
+            may_pass = isinstance(error, KimiError) and error.retryable
+            if not may_pass and (self.soft_fail or getattr(self, "never_fail", False)):
                 self.log.warning("%s", error)  # Airflow does not log why a task was skipped
                 raise AirflowSkipException(str(error)) from None
             raise

@@ -128,14 +128,8 @@ class SimulatorApp:
         return FileResponse(record.path, media_type="text/plain")
 
     async def _list_batches(self, request: Request) -> Response:
-        try:
-            limit = int(request.query_params.get("limit", limits.DEFAULT_LIST_LIMIT))
-        except ValueError:
-            limit = 0
-        if limit < 1:
-            raise rules.invalid("limit must be a positive integer")
-        after = request.query_params.get("after")
-        return _Json(await run_in_threadpool(self.platform.list_batches, after, limit))
+        asked = request.query_params
+        return _Json(await run_in_threadpool(self.platform.list_batches, asked.get("after"), asked.get("limit")))
 
 
 def _shown(act: Callable[..., dict[str, Any]]) -> Handler:

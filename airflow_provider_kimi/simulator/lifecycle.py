@@ -57,7 +57,7 @@ def stage_at(batch: BatchRecord, now: float, timing: Timing) -> Stage:
             return Stage(status, (moment - started) / timing.working_seconds, started, **times)
         return Stage(status, 1.0, started, worked, **times)
 
-    if batch.cancelling_at is not None:
+    if batch.cancelling_at is not None and batch.cancelling_at <= now:
         cancelled = batch.cancelling_at + timing.cancelling_seconds
         if now < cancelled:
             return stopped("cancelling", batch.cancelling_at, cancelling_at=batch.cancelling_at)

@@ -4,20 +4,18 @@ import secrets
 import threading
 from typing import Any, BinaryIO
 
-from airflow_provider_kimi.simulator import limits, rules
+from airflow_provider_kimi.simulator import limits, listing, rules
 from airflow_provider_kimi.simulator.answers import Responder, RowError, completion, count_tokens
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock, Timing
 from airflow_provider_kimi.simulator.files import FileRecord, FileStore
 from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage, stage_at
 from airflow_provider_kimi.simulator.media import MEDIA_PURPOSES
 from airflow_provider_kimi.simulator.results import write_results
+from airflow_provider_kimi.simulator.shapes import batch_shape
 from airflow_provider_kimi.simulator.thinking import starve
 
 #: Yuan per million output tokens, for the check of the balance before a batch starts.
 WORST_CASE_YUAN = 16.20
-
-#: The moments that a batch shows beside its create and its expiry.
-_MOMENTS = ("in_progress_at", "finalizing_at", "completed_at", "failed_at", "cancelling_at", "cancelled_at")
 
 
 class Platform:
@@ -130,42 +128,48 @@ class Platform:
         return rules.reserved_tokens(self.files.lines(batch.input_file_id)) / 1e6 * WORST_CASE_YUAN > self.balance
 
     def get_batch(self, batch_id: str) -> dict[str, Any]:
-        """One batch as it stands now."""
+        """One batch, once it can be read."""
         with self._lock:
-            if batch_id not in self.batches:
-                raise rules.not_found(f"batch {batch_id} not found")
-            return self._shape(self.batches[batch_id])
+            batch = self._batch(batch_id)
+            if self.clock.now() < batch.created_at + self.behaviour.batch_lag_seconds:
+                raise _no_such_batch(batch_id)
+            return self._shape(batch, self._seen_at(batch))
 
-    def list_batches(self, after: str | None, limit: int) -> dict[str, Any]:
+    def status(self, batch_id: str) -> str:
+        """Where a batch stands, whatever the platform shows of it."""
+        with self._lock:
+            return self.stage(self._batch(batch_id)).status
+
+    def _batch(self, batch_id: str) -> BatchRecord:
+        if batch_id not in self.batches:
+            raise _no_such_batch(batch_id)
+        return self.batches[batch_id]
+
+    def list_batches(self, after: str | None = None, limit: str | None = None) -> dict[str, Any]:
         """One page of batches behind the id `after`."""
+        length = listing.page_length(limit, self.behaviour)
         with self._lock:
             listed_until = self.clock.now() - self.behaviour.list_lag_seconds
-            ids = [batch.id for batch in self.batches.values() if batch.created_at <= listed_until]
-            if self.behaviour.newest_first:
-                ids.reverse()
-            start = ids.index(after) + 1 if after in ids else self._start_behind_unknown(after)
-            page = ids[start : start + min(limit, self.behaviour.max_list_limit)]
-            data = [self._shape(self.batches[batch_id]) for batch_id in page]
-            return {"object": "list", "data": data, "has_more": start + len(page) < len(ids)}
+            rows = [self._row(batch) for batch in self.batches.values() if batch.created_at <= listed_until]
+            return listing.page(rows, after, length, self.behaviour)
 
-    def _start_behind_unknown(self, after: str | None) -> int:
-        if not after or self.behaviour.unknown_after == "first_page":
-            return 0
-        if self.behaviour.unknown_after == "refused":
-            raise rules.invalid(f"after: batch {after} not found")
-        return len(self.batches)
+    def _row(self, batch: BatchRecord) -> listing.Row:
+        moment = self._seen_at(batch)
+        has_ended = stage_at(batch, moment, self.timing).status in limits.TERMINAL_STATUSES
+        return listing.Row(batch.id, has_ended, lambda: listing.listed(self._shape(batch, moment), self.behaviour))
 
     def cancel_batch(self, batch_id: str) -> dict[str, Any]:
         """Start a cancel where the status allows one."""
         with self._lock:
-            status = self.get_batch(batch_id)["status"]
+            batch = self._batch(batch_id)
+            status = self.stage(batch).status
             allowed = ["validating", "in_progress"]
             allowed += ["finalizing"] if self.behaviour.cancel_in_finalizing else []
             if status in allowed:
-                self.batches[batch_id].cancelling_at = self.clock.now()
+                batch.cancelling_at = self.clock.now()
             elif status != "cancelling" or self.behaviour.cancel_again_status != 200:
                 raise rules.invalid(f"cannot cancel a batch in status {status}")
-            return self._shape(self.batches[batch_id])
+            return self._shape(batch)
 
     def stage(self, batch: BatchRecord) -> Stage:
         """Where a batch stands now; its result files exist from its last status on."""
@@ -184,33 +188,15 @@ class Platform:
             self.stage(batch)
         self.files.drop_old_results()
 
-    def _shape(self, batch: BatchRecord) -> dict[str, Any]:
-        """The batch as the API shows it."""
-        stage = self.stage(batch)
-        return {
-            "id": batch.id,
-            "object": "batch",
-            "endpoint": batch.endpoint,
-            "input_file_id": batch.input_file_id,
-            "completion_window": batch.completion_window,
-            "status": stage.status,
-            "created_at": int(batch.created_at),
-            "expires_at": int(batch.expires_at),
-            "request_counts": None if self.behaviour.null_request_counts else _counts(batch, stage),
-            "metadata": batch.metadata,
-            **{name: None if (at := getattr(stage, name)) is None else int(at) for name in _MOMENTS},
-            **self._file_ids(output_file_id=batch.output_file_id, error_file_id=batch.error_file_id),
-        }
+    def _shape(self, batch: BatchRecord, moment: float | None = None) -> dict[str, Any]:
+        """The batch as the API shows it at a moment; None: now."""
+        moment = self.clock.now() if moment is None else moment
+        self.stage(batch)  # second: what had ended at `moment` has its results by now
+        return batch_shape(batch, moment, self.timing, self.behaviour)
 
-    def _file_ids(self, **file_ids: str | None) -> dict[str, str | None]:
-        """Spell the ids of result files, of which some may be absent."""
-        match self.behaviour.empty_file_id:
-            case "null":
-                return file_ids
-            case "empty":
-                return {name: file_id or "" for name, file_id in file_ids.items()}
-            case "absent":
-                return {name: file_id for name, file_id in file_ids.items() if file_id}
+    def _seen_at(self, batch: BatchRecord) -> float:
+        """The moment whose state a read shows."""
+        return max(batch.created_at, self.clock.now() - self.behaviour.stale_read_seconds)
 
     # Models, money and chat
 
@@ -273,9 +259,5 @@ class Platform:
             raise rules.invalid(problem)
 
 
-def _counts(batch: BatchRecord, stage: Stage) -> dict[str, int]:
-    """Rows by fate: zeros while the lines are validated, an estimate while they are worked on."""
-    if stage.status == "validating":
-        return {"total": 0, "completed": 0, "failed": 0}
-    done = batch.completed if batch.settled else int(batch.total * stage.share_done)
-    return {"total": batch.total, "completed": done, "failed": batch.failed}
+def _no_such_batch(batch_id: str) -> rules.RefusedError:
+    return rules.not_found(f"batch {batch_id} not found")

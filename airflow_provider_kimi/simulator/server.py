@@ -108,7 +108,7 @@ class KimiSimulator:
 
     def status(self, batch_id: str) -> str:
         """Read a batch's status; the journal does not show it."""
-        return str(self._platform.get_batch(batch_id)["status"])
+        return self._platform.status(batch_id)
 
     def file_content(self, file_id: str) -> bytes:
         """Read a stored file's bytes; the journal does not show it."""

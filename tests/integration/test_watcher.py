@@ -63,9 +63,9 @@ class TestManyWaits:
     def test_no_trigger_is_lost_whatever_the_list_of_batches_is_like(self, monkeypatch: pytest.MonkeyPatch) -> None:
         behaviours = {
             "without them": Behaviour(list_lag_seconds=1e9),
-            "oldest first": Behaviour(newest_first=False),
+            "oldest first": Behaviour(list_order="oldest_first"),
             "small pages": Behaviour(max_list_limit=3),
-            "both": Behaviour(max_list_limit=3, newest_first=False, unknown_after="refused"),
+            "both": Behaviour(max_list_limit=3, list_order="oldest_first", unknown_after="refused"),
             "no counts": Behaviour(null_request_counts=True),
             "refused": Behaviour(),
         }

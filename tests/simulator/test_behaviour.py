@@ -162,6 +162,61 @@ class TestTheBatchObject:
             assert call(sim, "GET", f"/batches/{batch_id}").json()["request_counts"] is None
         assert client.batches.retrieve(batch_id).request_counts is None
 
+    def test_batch_lag_seconds_hides_a_new_batch_from_reads_of_its_id_only(self, start: Start) -> None:
+        sim, client = start(batch_lag_seconds=6)
+        batch_id = submit(client)
+        sim.advance(5)
+        missing = (404, "resource_not_found_error", f"batch {batch_id} not found")
+        assert refused(lambda: client.batches.retrieve(batch_id)) == missing
+        assert [batch.status for batch in client.batches.list()] == ["in_progress"]
+        assert sim.status(batch_id) == "in_progress"
+        assert client.batches.cancel(batch_id).status == "cancelling"
+        sim.advance(1)
+        assert client.batches.retrieve(batch_id).status == "cancelling"
+
+    def test_stale_read_seconds_show_a_batch_as_it_was(self, start: Start) -> None:
+        sim, client = start(stale_read_seconds=10)
+        batch_id = submit(client, *lines(4))
+
+        def seen() -> Any:
+            shape = client.batches.retrieve(batch_id)
+            assert list(client.batches.list()) == [shape]
+            return shape
+
+        statuses = []
+        for seconds in (0, 9, 3.5, 11, 9.5, 2):  # 25 seconds after its create it is complete
+            sim.advance(seconds)
+            batch = seen()
+            counts = batch.request_counts
+            statuses.append((sim.status(batch_id), batch.status, counts.completed, batch.output_file_id is not None))
+        assert statuses == [
+            ("validating", "validating", 0, False),
+            ("in_progress", "validating", 0, False),
+            ("in_progress", "validating", 0, False),
+            ("finalizing", "in_progress", 2, False),
+            ("completed", "finalizing", 4, False),
+            ("completed", "completed", 4, True),
+        ]
+        assert seen().completed_at == seen().created_at + 25
+
+    def test_stale_read_seconds_hide_a_cancel_from_reads_but_not_from_its_own_answer(self, start: Start) -> None:
+        sim, client = start(stale_read_seconds=6, list_order="running_first")
+        batch_id = submit(client, *lines(4))
+        sim.advance(13)
+        assert client.batches.cancel(batch_id).status == "cancelling"
+        shown = []
+        for _ in range(4):
+            batch = client.batches.retrieve(batch_id)
+            shown.append((batch.status, batch.cancelling_at is None, batch.cancelled_at is None))
+            sim.advance(4)
+        assert refused(lambda: client.batches.cancel(batch_id))[0] == 400
+        assert shown == [
+            ("in_progress", True, True),
+            ("in_progress", True, True),
+            ("cancelling", False, True),
+            ("cancelled", False, False),
+        ]
+
 
 class TestFailure:
     def test_a_batch_without_money_fails_and_leaves_no_error_file(self, start: Start) -> None:
