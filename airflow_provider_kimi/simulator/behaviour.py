@@ -56,6 +56,8 @@ class Behaviour:
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
     :param stale_read_seconds: `GET /batches/{id}` and `GET /batches` show each batch as it was this long ago; a younger
         one as it was created.
+    :param late_file_seconds: How long after a batch ended its `output_file_id` and `error_file_id` stay absent; its
+        status and its counts are final at once.
     :param max_list_limit: Largest page of `GET /batches`.
     :param refused_limit: A `limit` of `GET /batches` above this gets a 400; None lets any limit pass.
     :param unknown_after: What `GET /batches` behind an unknown id answers: the `first_page`, an `empty` page, or
@@ -95,6 +97,7 @@ class Behaviour:
     batch_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0
     stale_read_seconds: float = 0.0
+    late_file_seconds: float = 0.0
     max_list_limit: int = 100
     refused_limit: int | None = None
     unknown_after: Literal["first_page", "empty", "refused"] = "first_page"

@@ -42,6 +42,11 @@ class Stage:
     cancelled_at: float | None = None
 
 
+def ended_at(batch: BatchRecord, stage: Stage) -> float:
+    """When a batch ended that stands in this last status."""
+    return stage.completed_at or stage.failed_at or stage.cancelled_at or batch.expires_at
+
+
 def stage_at(batch: BatchRecord, now: float, timing: Timing) -> Stage:
     """Compute where a batch stands at `now`."""
     started = batch.created_at + timing.validating_seconds

@@ -10,7 +10,7 @@ from airflow_provider_kimi.simulator import rules
 from airflow_provider_kimi.simulator.answers import Answer, Responder, RowError, completion
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock
 from airflow_provider_kimi.simulator.files import FileStore
-from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage
+from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage, ended_at
 from airflow_provider_kimi.simulator.thinking import starve
 
 
@@ -25,7 +25,7 @@ class Platform(Protocol):
 
 def write_results(platform: Platform, batch: BatchRecord, stage: Stage) -> None:
     """Answer the rows that were done, and store what the batch's status lets a client download."""
-    ended = stage.completed_at or stage.failed_at or stage.cancelled_at or batch.expires_at
+    ended = ended_at(batch, stage)
     add = platform.files.add_result
     if stage.status == "failed":
         reasons = (_error_line(platform, custom_id, error) for custom_id, error in batch.problems)

@@ -4,7 +4,7 @@ from typing import Any
 
 from airflow_provider_kimi.simulator import limits
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Timing
-from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage, stage_at
+from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage, ended_at, stage_at
 
 #: The moments that a batch shows beside its create and its expiry.
 _MOMENTS = ("in_progress_at", "finalizing_at", "completed_at", "failed_at", "cancelling_at", "cancelled_at")
@@ -25,7 +25,7 @@ def batch_shape(batch: BatchRecord, moment: float, timing: Timing, behaviour: Be
         "request_counts": None if behaviour.null_request_counts else _counts(batch, stage),
         "metadata": batch.metadata,
         **{name: None if (at := getattr(stage, name)) is None else int(at) for name in _MOMENTS},
-        **_file_ids(batch, stage, behaviour),
+        **_file_ids(batch, behaviour, are_shown=_files_are_shown(batch, stage, moment, behaviour)),
     }
 
 
@@ -38,10 +38,16 @@ def _counts(batch: BatchRecord, stage: Stage) -> dict[str, int]:
     return {"total": batch.total, "completed": int(batch.total * stage.share_done), "failed": 0}
 
 
-def _file_ids(batch: BatchRecord, stage: Stage, behaviour: Behaviour) -> dict[str, str | None]:
+def _files_are_shown(batch: BatchRecord, stage: Stage, moment: float, behaviour: Behaviour) -> bool:
+    if stage.status not in limits.TERMINAL_STATUSES:
+        return False
+    return moment >= ended_at(batch, stage) + behaviour.late_file_seconds
+
+
+def _file_ids(batch: BatchRecord, behaviour: Behaviour, *, are_shown: bool) -> dict[str, str | None]:
     """The ids of result files, of which some may be absent."""
     file_ids = {"output_file_id": batch.output_file_id, "error_file_id": batch.error_file_id}
-    if stage.status not in limits.TERMINAL_STATUSES:
+    if not are_shown:
         file_ids = dict.fromkeys(file_ids)
     match behaviour.empty_file_id:
         case "null":

@@ -174,6 +174,34 @@ class TestTheBatchObject:
         sim.advance(1)
         assert client.batches.retrieve(batch_id).status == "cancelling"
 
+    @pytest.mark.parametrize(("spelling", "absent"), [("null", None), ("empty", ""), ("absent", "no key")])
+    def test_late_file_seconds_keep_the_ids_of_both_files_back_after_the_end(
+        self, start: Start, spelling: str, absent: str | None
+    ) -> None:
+        def respond(request: Any) -> Answer | RowError:
+            return Answer("x") if request["custom_id"] == "row-0" else RowError("bad", "bad")
+
+        sim, client = start(late_file_seconds=30, empty_file_id=spelling, options={"responder": respond})
+        batch_id = submit(client, *lines(3))
+        for seconds in (25, 29):
+            sim.advance(seconds)
+            shape = call(sim, "GET", f"/batches/{batch_id}").json()
+            assert [shape] == call(sim, "GET", "/batches").json()["data"]
+            assert shape["status"] == "completed"
+            assert shape["request_counts"] == {"total": 3, "completed": 1, "failed": 2}
+            assert {shape.get(name, "no key") for name in ("output_file_id", "error_file_id")} == {absent}
+        sim.advance(1)
+        batch = client.batches.retrieve(batch_id)
+        assert [len(rows_of(sim, file_id)) for file_id in (batch.output_file_id, batch.error_file_id)] == [1, 2]
+
+    def test_late_file_seconds_count_from_the_end_of_an_expired_batch_too(self, start: Start) -> None:
+        sim, client = start(late_file_seconds=30, options={"timing": Timing(0, 2 * DAY)})
+        batch_id = submit(client, *lines(4))
+        for seconds, known in ((DAY, False), (29, False), (1, True)):
+            sim.advance(seconds)
+            batch = client.batches.retrieve(batch_id)
+            assert (batch.status, batch.output_file_id is not None) == ("expired", known)
+
     def test_stale_read_seconds_show_a_batch_as_it_was(self, start: Start) -> None:
         sim, client = start(stale_read_seconds=10)
         batch_id = submit(client, *lines(4))
