@@ -1,4 +1,4 @@
-"""What comes late is landed in the end: a file id, the end of a batch, the batch itself. No answer is deleted before."""
+"""What comes late is landed in the end: a file id, the end of a batch, the batch itself. Until then all is kept."""
 
 import json
 from dataclasses import replace
@@ -190,7 +190,9 @@ class TestABatchThatIsReadAsItWasAMomentAgo:
         assert sum(paused) == sum(READ_PAUSES_SECONDS)
 
 
-def test_batches_that_did_not_end_yet_are_waited_for_together(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+def test_batches_that_did_not_end_yet_are_waited_for_together(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
     """A minute for all of them, not for each."""
     ids = submit(hook, order(["a", "b", "c"], max_rows_per_batch=1), ATTEMPT, LogRecord()).batch_ids
     paused: list[float] = []

@@ -37,9 +37,9 @@ def test_an_ended_batch_without_files_owes_those_that_its_counts_promise(
 
 def test_an_ended_batch_that_names_its_files_owes_none() -> None:
     for counts in (RequestCounts(2, 1, 1), None):
-        assert lacking_files(
-            make_batch("completed", request_counts=counts, output_file_id="o", error_file_id="e")
-        ) == []
+        assert (
+            lacking_files(make_batch("completed", request_counts=counts, output_file_id="o", error_file_id="e")) == []
+        )
 
 
 def manifest(**rows: int) -> Manifest:
