@@ -1,4 +1,4 @@
-"""The operator that finds batches that no run takes care of."""
+"""The operator that finds batches that no run takes care of, and doubles."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ class KimiOrphanBatchesOperator(BaseOperator):
     harm.) A batch of a queued or running run is never an orphan. To adopt an orphan, clear its task, which attaches to
     it.
 
+    Doubles are listed too, whatever their run: batches whose rows an older batch of the same work holds as well, which
+    are paid twice. A double is cancelled as an orphan is, once its run has ended; before, the run may wait for it.
+
     By default nothing is changed.
 
     :param action: ``cancel`` cancels orphans that run; ``harvest`` lands those that have ended, each into a directory
@@ -42,7 +45,8 @@ class KimiOrphanBatchesOperator(BaseOperator):
     :param max_batches_searched: How many batches of the account to search.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: A dict for each orphan: ``batch_id``, ``status``, ``dag_id``, ``run_id``, ``task_id``, ``run_state`` (None
-        if unknown), ``running``, ``completed``, ``total``, and ``outcome``: what was done, or "".
+        if unknown), ``running``, ``completed``, ``total``, ``double_of`` (the older batch of the same work, or None),
+        and ``outcome``: what was done, or "".
     """
 
     template_fields: Sequence[str] = ("output_directory", "dag_ids", "kimi_conn_id")
@@ -82,14 +86,14 @@ class KimiOrphanBatchesOperator(BaseOperator):
         with airflow_errors(self):
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             orphans = self._find(calls)
-            self.log.info("%s batches have no owner.", len(orphans))
+            self.log.info("%s batches have no owner, or are doubles.", len(orphans))
             return [{**asdict(orphan), "outcome": self._treat(calls, orphan)} for orphan in orphans]
 
     def _find(self, calls: Calls) -> list[Orphan]:
         since = time.time() - self.max_age
         search = find_batches(
             calls,
-            lambda batch: (batch.created_at or 0) >= since and owner_of(batch) is not None,
+            lambda batch: (batch.created_at or since) >= since and owner_of(batch) is not None,
             since=since,
             most=self.max_batches_searched,
         )

@@ -144,7 +144,7 @@ class KimiBatchResultsOperator(BaseOperator):
             ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
             self._judge(collected)
             if self.delete_remote_files:
-                delete_landed(calls, landing.output, collected)
+                delete_landed(calls, collected)
         return collected.manifest.to_dict()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -160,7 +160,7 @@ class KimiBatchResultsOperator(BaseOperator):
             return
         message = too_many_failed(found, collected.tally, collected.manifest.batch_ids)
         if self.on_too_many_failed == "fail":
-            raise KimiBatchError(message)
+            raise KimiBatchError(f"{message} {collected.to_come}".strip(), retryable=bool(collected.to_come))
         if self.on_too_many_failed == "skip":
             raise AirflowSkipException(message)
         self.log.warning("%s", message)

@@ -45,5 +45,18 @@ def billed(manifest: Manifest) -> str:
     return f"{tokens}, {cost['amount']:,.4f} {cost['currency']}"
 
 
+def ask_the_rest(manifest: Manifest) -> str:
+    """Say how to ask only the rows again that were not done when their batch ended; empty if all were done."""
+    undone = {status: rows for status in ("expired", "cancelled") if (rows := manifest.counts.get(status))}
+    if not undone or manifest.dead_letter_file is None:
+        return ""
+    counts = " and ".join(f"{rows:,} {status}" for status, rows in undone.items())
+    return (
+        f"{counts} rows were not done when their batch ended; those that were done are landed and billed. To ask only "
+        f"the rest, give {manifest.dead_letter_file} to a KimiCreateBatchOperator as input, without prompt and "
+        "key_column. A clear of the task that created the batches may pay for every row again."
+    )
+
+
 def _iso(epoch_seconds: int | None) -> str | None:
     return None if epoch_seconds is None else datetime.fromtimestamp(epoch_seconds, UTC).isoformat()
