@@ -189,11 +189,6 @@ class KimiHook(BaseHook):
         """Platform time minus local time, by the ``Date`` of the last answer; None before an answer that had one."""
         return self._clock.skew_seconds if self._clock else None
 
-    @property
-    def clock_skew_seconds(self) -> float | None:
-        """Platform time minus local time, by the ``Date`` of the last answer; None before an answer that had one."""
-        return None
-
     async def aclose(self) -> None:
         """Give the async client back, if one was opened."""
         if self._borrowed is not None:

@@ -62,7 +62,6 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     columns: str | None = msgspec.field(default=None, name="kimi_columns")
     model: str | None = msgspec.field(default=None, name="kimi_model")
     params: str | None = msgspec.field(default=None, name="kimi_params")
-    create: str | None = msgspec.field(default=None, name="kimi_create")
 
     @classmethod
     def of(cls, batch: Batch) -> Self:

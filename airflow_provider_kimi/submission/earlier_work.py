@@ -56,20 +56,11 @@ def earlier_work(
     :param fresh: Mark of this attempt where it pays for fresh work: only what it made itself is then its own.
     :param is_settling: Whether this attempt has just created, and has returned nothing yet.
     """
-    races: dict[str, dict[str | None, list[Batch]]] = {}
-    ended: dict[str, list[Batch]] = {}
-    other: list[Batch] = []
-    for batch in sorted(found, key=_by_age):
-        tags = Tags.of(batch)
-        is_wanted = tags.job_key == job and tags.shard in labels and fresh in (None, tags.attempt)
-        if is_lost(batch):
-            if is_wanted:
-                ended.setdefault(str(tags.shard), []).append(batch)
-        elif is_wanted:
-            races.setdefault(str(tags.shard), {}).setdefault(tags.attempt, []).append(batch)
-        elif tags.is_of(task):
-            other.append(batch)
-    racing = {label: max(by_mark.values(), key=lambda made: _by_age(made[0])) for label, by_mark in races.items()}
+    by_age = sorted(found, key=_by_age)
+    wanted = {batch.id: batch for batch in by_age if _is_wanted(Tags.of(batch), job, labels, fresh)}
+    racing = {label: _newest_work(made) for label, made in _by_label(wanted.values(), lost=False).items()}
+    ended = _by_label(wanted.values(), lost=True)
+    other = (batch for batch in by_age if batch.id not in wanted and Tags.of(batch).is_of(task))
     chosen = {label: made[0] if is_settling else _likely_returned(made) for label, made in racing.items()}
     spare = [batch for label in racing for batch in racing[label] if batch is not chosen[label]]
     running = [batch for batch in spare if batch.is_cancellable]
@@ -78,8 +69,29 @@ def earlier_work(
         tuple(batch for batch in running if Tags.of(batch).is_of(task)),
         tuple(batch for batch in running if not Tags.of(batch).is_of(task)),
         {label: tuple(batches) for label, batches in ended.items() if label not in chosen},
-        tuple(other),
+        tuple(batch for batch in other if not is_lost(batch)),
     )
+
+
+def _is_wanted(tags: Tags, job: str, labels: Collection[str], fresh: str | None) -> bool:
+    return tags.job_key == job and tags.shard in labels and fresh in (None, tags.attempt)
+
+
+def _by_label(batches: Iterable[Batch], *, lost: bool) -> dict[str, list[Batch]]:
+    """The batches of each `kimi_shard` whose work is lost, or is not."""
+    found: dict[str, list[Batch]] = {}
+    for batch in batches:
+        if is_lost(batch) is lost:
+            found.setdefault(str(Tags.of(batch).shard), []).append(batch)
+    return found
+
+
+def _newest_work(racing: Iterable[Batch]) -> list[Batch]:
+    """Of the batches of one shard, those that were paid for on purpose last, the oldest first."""
+    by_mark: dict[str | None, list[Batch]] = {}
+    for batch in racing:
+        by_mark.setdefault(Tags.of(batch).attempt, []).append(batch)
+    return max(by_mark.values(), key=lambda made: _by_age(made[0]))
 
 
 def _likely_returned(racing: Sequence[Batch]) -> Batch:

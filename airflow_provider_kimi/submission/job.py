@@ -33,6 +33,25 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True)
+class _Unclear:
+    """Whether a batch may be ours although the list does not show its metadata.
+
+    :param file_ids: Input files of ours.
+    :param since: Unix seconds from when on a batch that shows no input file may be ours; None if none is to be.
+    """
+
+    file_ids: Collection[str]
+    since: float | None
+
+    def __call__(self, batch: Batch) -> bool:
+        if batch.metadata:
+            return False
+        if batch.input_file_id is None:
+            return self.since is not None and (batch.created_at or math.inf) >= self.since
+        return batch.input_file_id in self.file_ids
+
+
+@dataclass(frozen=True)
 class Job:
     """One job on its way to the platform.
 
@@ -103,23 +122,18 @@ class Job:
         :param is_proof: Whether what is not found is to be taken for absent. Every new batch that the list shows
             without metadata and input file is read by its id then.
         """
-
-        def is_unclear(batch: Batch) -> bool:
-            if batch.metadata:
-                return False
-            is_new = (batch.created_at or math.inf) >= (self.attempt.run_after or 0.0) - CLOCK_MARGIN_SECONDS
-            return batch.input_file_id in file_ids or (is_proof and is_new and batch.input_file_id is None)
-
         since, most = self.attempt.run_after, self.order.max_batches_searched
+        is_unclear = _Unclear(file_ids, (since or 0.0) - CLOCK_MARGIN_SECONDS if is_proof else None)
         search = find_batches(
             self.calls, lambda batch: matches(batch) or is_unclear(batch), since=since, most=most, is_proof=is_proof
         )
-        unclear = [batch for batch in search.batches if not matches(batch)]
+        unclear = [batch.id for batch in search.batches if not matches(batch)]
         if len(unclear) > MAX_UNCLEAR:
             gap = f"the list shows {len(unclear)} batches of this time without their metadata"
-            return Search([batch for batch in search.batches if matches(batch)], search.gap or gap)
-        read = {batch.id: self.calls.read(partial(self.calls.hook.get_batch, batch.id)) for batch in unclear}
-        return Search([batch for one in search.batches if matches(batch := read.get(one.id, one))], search.gap)
+            return Search(list(filter(matches, search.batches)), search.gap or gap)
+        read = {batch_id: self.calls.read(partial(self.calls.hook.get_batch, batch_id)) for batch_id in unclear}
+        found = [read.get(batch.id, batch) for batch in search.batches]
+        return Search(list(filter(matches, found)), search.gap)
 
     @cached_property
     def uploads(self) -> Uploads:

@@ -25,7 +25,7 @@ IMPURE = {
     *("requests/inputs.py", "requests/media_files.py", "requests/order.py", "requests/prepare.py"),
     *("requests/skipped_rows.py", "requests/sources.py", "requests/spool.py", "requests/tables.py"),
     *("submission/attach.py", "submission/create.py", "submission/estimate.py", "submission/job.py"),
-    "submission/submit.py",
+    *("submission/settle.py", "submission/submit.py"),
     *(
         "waiting/alone.py",
         "waiting/cancel.py",
