@@ -1,6 +1,6 @@
 """Whether to pay: what earlier attempts of the same work left on the platform decides."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_provider_kimi.api.models import Batch
@@ -57,32 +57,42 @@ def earlier_work(
     :param is_settling: Whether this attempt has just created, and has returned nothing yet.
     """
     by_age = sorted(found, key=_by_age)
-    wanted = {batch.id: batch for batch in by_age if _is_wanted(Tags.of(batch), job, labels, fresh)}
-    racing = {label: _newest_work(made) for label, made in _by_label(wanted.values(), lost=False).items()}
-    ended = _by_label(wanted.values(), lost=True)
-    other = (batch for batch in by_age if batch.id not in wanted and Tags.of(batch).is_of(task))
-    chosen = {label: made[0] if is_settling else _likely_returned(made) for label, made in racing.items()}
-    spare = [batch for label in racing for batch in racing[label] if batch is not chosen[label]]
-    running = [batch for batch in spare if batch.is_cancellable]
-    return EarlierWork(
-        chosen,
-        tuple(batch for batch in running if Tags.of(batch).is_of(task)),
-        tuple(batch for batch in running if not Tags.of(batch).is_of(task)),
-        {label: tuple(batches) for label, batches in ended.items() if label not in chosen},
-        tuple(batch for batch in other if not is_lost(batch)),
-    )
+    wanted, unwanted = _parted(by_age, lambda batch: _is_wanted(Tags.of(batch), job, labels, fresh))
+    lost, usable = _parted(wanted, is_lost)
+    racing = {label: _newest_work(made) for label, made in _by_label(usable).items()}
+    choose = _oldest if is_settling else _likely_returned
+    chosen = {label: choose(made) for label, made in racing.items()}
+    spare = [batch for label, made in racing.items() for batch in made if batch is not chosen[label]]
+    own, others = _parted(filter(_is_cancellable, spare), lambda batch: Tags.of(batch).is_of(task))
+    ended = {label: tuple(batches) for label, batches in _by_label(lost).items() if label not in chosen}
+    other = [batch for batch in unwanted if Tags.of(batch).is_of(task) and not is_lost(batch)]
+    return EarlierWork(chosen, tuple(own), tuple(others), ended, tuple(other))
+
+
+def _parted(batches: Iterable[Batch], belongs: Callable[[Batch], bool]) -> tuple[list[Batch], list[Batch]]:
+    """Those that belong, and the others."""
+    parts: tuple[list[Batch], list[Batch]] = ([], [])
+    for batch in batches:
+        parts[not belongs(batch)].append(batch)
+    return parts
+
+
+def _is_cancellable(batch: Batch) -> bool:
+    return batch.is_cancellable
+
+
+def _oldest(racing: Sequence[Batch]) -> Batch:
+    return racing[0]
 
 
 def _is_wanted(tags: Tags, job: str, labels: Collection[str], fresh: str | None) -> bool:
     return tags.job_key == job and tags.shard in labels and fresh in (None, tags.attempt)
 
 
-def _by_label(batches: Iterable[Batch], *, lost: bool) -> dict[str, list[Batch]]:
-    """The batches of each `kimi_shard` whose work is lost, or is not."""
+def _by_label(batches: Iterable[Batch]) -> dict[str, list[Batch]]:
     found: dict[str, list[Batch]] = {}
     for batch in batches:
-        if is_lost(batch) is lost:
-            found.setdefault(str(Tags.of(batch).shard), []).append(batch)
+        found.setdefault(str(Tags.of(batch).shard), []).append(batch)
     return found
 
 
