@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, 
 
 from airflow_provider_kimi.api import models
 from airflow_provider_kimi.api.errors import decode, translated
-from airflow_provider_kimi.api.ids import checked_id
+from airflow_provider_kimi.api.ids import checked_id, in_path
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
@@ -60,7 +60,7 @@ class _Call(Generic[T]):
 
 
 def _get_batch(batch_id: str) -> _Call[models.Batch]:
-    path, unanswered = f"/batches/{checked_id(batch_id)}", "The batch goes on as it was."
+    path, unanswered = f"/batches/{in_path(batch_id)}", "The batch goes on as it was."
     return _Call("get", path, f"reading batch {batch_id!r}", models.Batch, unanswered, is_poll=True)
 
 
@@ -70,7 +70,7 @@ def _list_batches(after: str | None, limit: int) -> _Call[models.BatchPage]:
 
 
 def _cancel_batch(batch_id: str) -> _Call[models.Batch]:
-    path, unanswered = f"/batches/{checked_id(batch_id)}/cancel", "The batch may be cancelling, or running and billed."
+    path, unanswered = f"/batches/{in_path(batch_id)}/cancel", "The batch may be cancelling, or running and billed."
     return _Call("post", path, f"cancelling batch {batch_id!r}", models.Batch, unanswered)
 
 
@@ -275,7 +275,7 @@ class KimiHook(BaseHook):
 
     def delete_file(self, file_id: str) -> bool:
         """Delete a file for good."""
-        path, action = f"/files/{checked_id(file_id)}", f"deleting file {file_id!r}"
+        path, action = f"/files/{in_path(file_id)}", f"deleting file {file_id!r}"
         return self._send(_Call("delete", path, action, models.DeletedFile, "The file may be gone.")).deleted
 
     # Batches
