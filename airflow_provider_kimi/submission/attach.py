@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.cancel import cancel_batch, cancel_batches
-from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 from airflow_provider_kimi.records.job_note import NOTE_KEY, JobNote
-from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import (
     EarlierWork,
     changed_input,
@@ -17,7 +14,6 @@ from airflow_provider_kimi.submission.earlier_work import (
     named,
     what_changed,
 )
-from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job
 
 #: Pause between the creates and the search for others of the same work, so that two creates differ in their second.
@@ -163,13 +159,3 @@ def _known(job: Job, batch_id: str) -> Batch:
             "alive, and billed, under another key or region. Nothing was sent now. Give the connection the key it had, "
             "then clear this task; or set reuse='never' to pay for the work again."
         ) from None
-
-
-def cancel_work_of(calls: Calls, attempt: Attempt) -> list[Batch]:
-    """Cancel everything that a task instance has submitted in its run."""
-
-    def runs_for_it(batch: Batch) -> bool:
-        return batch.is_cancellable and Tags.of(batch).is_of(attempt.task)
-
-    found = find_batches(calls, runs_for_it, since=attempt.run_after).batches
-    return cancel_batches(calls, [batch.id for batch in found])
