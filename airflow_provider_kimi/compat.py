@@ -42,15 +42,35 @@ def task_state(ti: Any) -> str | None:
     """Read the current state of a task instance; None if it no longer exists. Blocks."""
     if hasattr(ti, "current_state"):  # Airflow 2, where a worker asks the database
         return None if (state := ti.current_state()) is None else str(state)
+    index = _map_index(ti)
+    return _states(ti, task_ids=[ti.task_id], map_index=None if index < 0 else index).get((ti.task_id, index))
+
+
+def states_in_run(ti: Any) -> dict[tuple[str, int], str | None]:
+    """Read the states of all task instances of a run, by task id and map index. Blocks.
+
+    A task whose id ends like that of a mapped instance is listed as both: Airflow 3 names both in the same way.
+    """
+    if hasattr(ti, "current_state"):  # Airflow 2
+        from airflow.models.dagrun import DagRun
+
+        (run,) = DagRun.find(dag_id=ti.dag_id, run_id=ti.run_id)
+        return {(one.task_id, one.map_index): one.state for one in run.get_task_instances()}
+    return _states(ti)
+
+
+def _states(ti: Any, **only: Any) -> dict[tuple[str, int], str | None]:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    index = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=ti.dag_id, map_index=index, task_ids=[ti.task_id], run_ids=[ti.run_id]
-    )
-    of_run = states.get(ti.run_id) or {}
-    state = of_run.get(ti.task_id if index is None else f"{ti.task_id}_{index}")
-    return None if state is None else str(getattr(state, "value", state))
+    by_run = RuntimeTaskInstance.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], **only)
+    states: dict[tuple[str, int], str | None] = {}
+    for name, state in (by_run.get(ti.run_id) or {}).items():
+        text = None if state is None else str(getattr(state, "value", state))
+        states[name, -1] = text
+        mapped, _, index = name.rpartition("_")
+        if mapped and index.isdecimal():
+            states[mapped, int(index)] = text
+    return states
 
 
 def run_state(dag_id: str, run_id: str) -> str | None:
@@ -66,11 +86,16 @@ def run_state(dag_id: str, run_id: str) -> str | None:
     return RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) if counted else None
 
 
-def own_xcom(ti: Any, key: str) -> Any:
-    """Read an XCom that a task instance has pushed itself; None if there is none. Blocks."""
+def read_xcom(ti: Any, key: str, task_id: str | None = None, map_index: int | None = None) -> Any:
+    """Read an XCom of the run; None if there is none. Blocks.
+
+    :param task_id: Of the task that pushed it; None for the task instance itself.
+    :param map_index: Of its instance.
+    """
     from airflow.providers.common.compat.sdk import XCom
 
-    return XCom.get_one(key=key, **_place(ti))
+    other = {} if task_id is None else {"task_id": task_id, "map_index": -1 if map_index is None else map_index}
+    return XCom.get_one(key=key, **(_place(ti) | other))
 
 
 async def push_xcom(ti: Any, key: str, value: Any) -> None:
@@ -84,8 +109,11 @@ async def push_xcom(ti: Any, key: str, value: Any) -> None:
 
 
 def _place(ti: Any) -> dict[str, Any]:
-    index = -1 if ti.map_index is None else ti.map_index
-    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": index}
+    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": _map_index(ti)}
+
+
+def _map_index(ti: Any) -> int:
+    return -1 if ti.map_index is None else int(ti.map_index)
 
 
 def object_storage_path(uri: str) -> Any:

@@ -1,27 +1,18 @@
 """Cancel: ask where it can help. A batch that ended first is a result, not an error."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
-from itertools import compress
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.patience import AtOnce, Calls, Log, in_time
+from airflow_provider_kimi.api.standing import RUNS_ON, standing
+from airflow_provider_kimi.calls.patience import AtOnce, Calls, in_time
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 
 #: What becomes of batches that run while their task fails for good.
 OnFinalFailure = Literal["keep", "cancel"]
 
-#: States that a user gives to a waiting task to be rid of it. After a clear it has none of them.
-GIVEN_UP_STATES = frozenset({"failed", "success", "skipped"})
-
 #: Cancels of all waits of a triggerer at a time: many may have the same deadline.
 CANCELS = AtOnce(3)
-
-#: Pauses before the cancels of a killed task that met a passing fault are asked for again, and the time for all.
-KILL_PAUSES_SECONDS = (2.0, 4.0, 8.0)
-KILL_SECONDS = 60.0
 
 
 def cancel_batch(calls: Calls, batch_id: str) -> Batch:
@@ -30,17 +21,35 @@ def cancel_batch(calls: Calls, batch_id: str) -> Batch:
     While results are assembled (`finalizing`) no cancel is sent: the rows are done and billed by then, and a cancel
     was seen to lose them.
     """
+
+    def ask() -> Batch:
+        try:
+            return calls.hook.cancel_batch(batch_id)
+        except KimiApiError as error:
+            if error.status_code != 400:
+                raise
+            return _after_refusal(calls.hook.get_batch(batch_id), error)
+
     batch = calls.read(lambda: calls.hook.get_batch(batch_id))
     if batch.is_cancellable:
-        try:
-            batch = calls.read(lambda: calls.hook.cancel_batch(batch_id))
-        except KimiApiError as error:
-            if error.status_code != 400:  # 400: it came too late, or once more
-                raise
-            batch = calls.read(lambda: calls.hook.get_batch(batch_id))
+        batch = calls.read(ask)
     if batch.status not in ("cancelling", "cancelled"):
         calls.log.info("Batch %s is %s: there is nothing to cancel.", batch_id, batch.status)
     return batch
+
+
+def _after_refusal(batch: Batch, refusal: KimiApiError) -> Batch:
+    """Believe a refused cancel if the batch, read again, stands so that a cancel cannot help; else it is asked again.
+
+    A cancel is refused because it came too late, or once more; but also at times when one is needed.
+    """
+    if not batch.is_cancellable:
+        return batch
+    raise KimiBatchError(
+        f"The cancel was refused (HTTP 400), although {standing(batch.id, batch.status, batch.counts)}. "
+        f"{RUNS_ON}. {refusal}",
+        retryable=True,
+    )
 
 
 def cancel_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
@@ -86,66 +95,10 @@ async def acancel_batch(hook: AsyncPlatform, batch_id: str, seen: Batch | None =
     except KimiApiError as error:
         if error.status_code != 400:
             raise
-    return await _read(hook, batch_id)
+        refusal = error
+    return _after_refusal(await _read(hook, batch_id), refusal)
 
 
 async def _read(hook: AsyncPlatform, batch_id: str) -> Batch:
     async with CANCELS.turn():
         return await in_time(hook.aget_batch(batch_id))
-
-
-def is_given_up(state: str | None, try_number: int | None, newest_try: int | None) -> bool:
-    """Whether nobody waits for the task's batches any more.
-
-    :param state: State of the task instance now; None where it is not known.
-    :param try_number: The try that waited.
-    :param newest_try: The try that waits, or waited last, as far as is known.
-    """
-    return state in GIVEN_UP_STATES and newest_try == try_number
-
-
-async def acancel_batches(
-    cancel: Callable[[str], Awaitable[Batch]],
-    batch_ids: Sequence[str],
-    log: Log,
-    reason: str,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> None:
-    """Cancel every batch of a killed task, whatever becomes of the others; again after a fault that passes."""
-    left = list(batch_ids)
-    for pause in (0.0, *KILL_PAUSES_SECONDS):
-        await sleep(pause)
-        again = await asyncio.gather(*(_has_to_be_repeated(cancel, batch_id, log, reason) for batch_id in left))
-        left = list(compress(left, again))
-        if not left:
-            return
-
-
-async def _has_to_be_repeated(cancel: Callable[[str], Awaitable[Batch]], batch_id: str, log: Log, reason: str) -> bool:
-    try:
-        batch = await cancel(batch_id)
-    except KimiError as error:
-        log.warning("Batch %s was not cancelled (%s): %s", batch_id, reason, error)
-        return error.retryable
-    log.info("Batch %s is %s: %s.", batch_id, batch.status, reason)
-    return False
-
-
-async def to_the_end(work: Coroutine[Any, Any, None], log: Log, seconds: float = KILL_SECONDS) -> None:
-    """Run to its end what must not be cut off, and log where it does not get there.
-
-    The triggerer cancels a trigger that is being killed once a second, and with it whatever `on_kill` awaits.
-    """
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(work)
-    end = loop.time() + seconds
-    while not task.done() and loop.time() < end:
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait({task}, timeout=end - loop.time())
-    if not task.done():
-        task.cancel()
-        fault: object = f"it took longer than {seconds:g} s"
-    else:
-        fault = task.exception()
-    if fault:
-        log.warning("Not all batches of this task were dealt with; what runs goes on and is billed: %s", fault)

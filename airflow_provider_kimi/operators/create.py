@@ -8,9 +8,11 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
-from airflow_provider_kimi.calls.cancel import GIVEN_UP_STATES, OnFinalFailure
+from airflow_provider_kimi.calls.cancel import OnFinalFailure
+from airflow_provider_kimi.calls.kill import Kill
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import BaseOperator, Context, task_state
+from airflow_provider_kimi.calls.stop import Stop
+from airflow_provider_kimi.compat import BaseOperator, Context
 from airflow_provider_kimi.context import read_attempt, wants_fresh
 from airflow_provider_kimi.fields import check_choice, check_columns, check_flag, check_whole_number
 from airflow_provider_kimi.files.locations import as_uri
@@ -24,9 +26,8 @@ from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterR
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import read_schema
-from airflow_provider_kimi.submission.attach import cancel_work_of
-from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.submit import submit
+from airflow_provider_kimi.submission.kill import Ending
+from airflow_provider_kimi.submission.submit import Submission, submit
 
 #: The parameters of a few values, and these.
 _CHOICES: Mapping[str, Sequence[object]] = {
@@ -188,26 +189,33 @@ class KimiCreateBatchOperator(BaseOperator):
         check_flag("cancel_on_kill", cancel_on_kill)
         ParameterRules(parameter_check, parameter_rules)
         read_schema(output_schema)
-        self._submitting: tuple[Any, KimiHook, Attempt] | None = None
+        self._is_killed = False
+        self._stop: Stop | None = None
+        self._kill: Kill | None = None
         self._batch_ids: list[str] | None = None
 
     def execute(self, context: Context) -> list[str]:
         """Check, upload, create."""
         ti = context["ti"]
-        with airflow_errors(self):
-            hook = KimiHook(self.kimi_conn_id)
-            order = self._order(hook.settings.model)
-            if wants_fresh(context):
-                order = replace(order, reuse="never")
-            attempt = read_attempt(context)
-            self._submitting = (ti, hook, attempt)
-            submission = submit(Calls(hook, self.log), order, attempt, memory=context.get("task_state_store"))
+        stop = self._stop = Stop()
+        calls = Calls(KimiHook(self.kimi_conn_id), self.log, stop=stop)
+        self._kill = Kill(Ending(calls, ti, read_attempt(context)), self.log)
+        if self._is_killed:
+            self.on_kill()
+        with self._kill, airflow_errors(self):
+            submission = self._submit(calls, context)
         self._batch_ids = submission.batch_ids
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
         if len(submission.batch_ids) == 1:
             ti.xcom_push("batch_id", submission.batch_ids[0])
         return submission.batch_ids
+
+    def _submit(self, calls: Calls, context: Context) -> Submission:
+        order = self._order(calls.hook.settings.model)
+        if wants_fresh(context):
+            order = replace(order, reuse="never")
+        return submit(calls, order, read_attempt(context), memory=context.get("task_state_store"))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Report the input and the batches to OpenLineage."""
@@ -216,13 +224,12 @@ class KimiCreateBatchOperator(BaseOperator):
         return lineage_of_batches(self._batch_ids, self.kimi_conn_id, as_uri(given(self.input)))
 
     def on_kill(self) -> None:
-        """Cancel what runs if a user gives the task up while it submits. A clear and a timeout keep it."""
-        if not self.cancel_on_kill or self._submitting is None:
-            return
-        ti, hook, attempt = self._submitting
-        if task_state(ti) in GIVEN_UP_STATES:
-            with airflow_errors(self):
-                cancel_work_of(Calls(hook, self.log), attempt)
+        """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
+        self._is_killed = True
+        if self._stop is not None:
+            self._stop.set("Airflow has killed it")
+        if self.cancel_on_kill and self._kill is not None:
+            self._kill.begin()
 
     def _order(self, default_model: str) -> Order:
         schema = read_schema(self.output_schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,7 +14,8 @@ from msgspec.structs import replace
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.api.standing import as_clock
-from airflow_provider_kimi.calls.cancel import GIVEN_UP_STATES, OnFinalFailure, cancel_batches
+from airflow_provider_kimi.calls.cancel import OnFinalFailure
+from airflow_provider_kimi.calls.kill import Kill, acancel_given_up
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import (
     AirflowSensorTimeout,
@@ -23,17 +25,17 @@ from airflow_provider_kimi.compat import (
     PokeReturnValue,
     XComArg,
     first_poke,
-    task_state,
 )
 from airflow_provider_kimi.context import read_attempt, read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.kills import WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout, Watch
 from airflow_provider_kimi.results.shortfall import Shortfall, shortfall
-from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, WAITING_TRY_KEY, KimiBatchTrigger
+from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, KimiBatchTrigger
 from airflow_provider_kimi.waiting.cancel import leave_running
 from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
@@ -146,7 +148,8 @@ class KimiBatchSensor(BaseSensorOperator):
         self._own_pause = own_pause
         self._stall_seconds = check_seconds("stall_timeout", stall_timeout)
         self._allowed_seconds = allowed
-        self._waiting_ti: Any = None
+        self._is_killed = False
+        self._kill: Kill | None = None
         self._pause_seconds = LONGEST_PAUSE_SECONDS
 
     @cached_property
@@ -162,10 +165,15 @@ class KimiBatchSensor(BaseSensorOperator):
         """Wait; in the triggerer unless there is nothing left to wait for."""
         if self.mode == "reschedule" and not self.deferrable:
             return super().execute(context)
-        return self._go_on(context, self._poll(context))
+        with self._killable(context):
+            return self._go_on(context, self._poll(context))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""
+        with self._killable(context):
+            return self._poke(context)
+
+    def _poke(self, context: Context) -> bool | PokeReturnValue:
         first = self._poll(context, is_only_one=True)
         if first.event is not None and _is_refusal(first.event):
             first = self._checked(context, first.event)
@@ -188,8 +196,6 @@ class KimiBatchSensor(BaseSensorOperator):
         self._push_ids(context)
         if not self.deferrable:
             return self._after_wait(context, wait_here(self.hook, watch, self.log))
-        if watch.try_number is not None:
-            context["ti"].xcom_push(WAITING_TRY_KEY, watch.try_number)
         self.defer(trigger=KimiBatchTrigger.of(watch), method_name="execute_complete")
 
     def _after_wait(self, context: Context, event: BatchEvent) -> Any:
@@ -239,16 +245,26 @@ class KimiBatchSensor(BaseSensorOperator):
         return lineage_of_batches(self.batch_id, self.kimi_conn_id)
 
     def on_kill(self) -> None:
-        """Cancel what runs, if a user has given the task up while it waited in its worker."""
-        if not self.cancel_on_kill or self._waiting_ti is None:
-            return
-        if task_state(self._waiting_ti) in GIVEN_UP_STATES:
-            with airflow_errors(self):
-                cancel_batches(self._calls, self._ids())
+        """Cancel what runs, if the task is given up while it is in a worker."""
+        self._is_killed = True
+        if self.cancel_on_kill and self._kill is not None:
+            self._kill.begin()
+
+    def _killable(self, context: Context) -> Kill:
+        """Be ready for a kill, also for one that has come already."""
+        self._kill = Kill(lambda _: self._cancel_if_given_up(context), self.log)
+        if self._is_killed:
+            self.on_kill()
+        return self._kill
+
+    def _cancel_if_given_up(self, context: Context) -> None:
+        verdict = judge_wait(context["ti"], self._ids(), read_try_number(context))
+        if verdict.cancels:
+            _ = self.hook.settings  # looked up here, where it may block
+        asyncio.run(acancel_given_up(self.hook, verdict, {}, self.log))
 
     def _watch(self, context: Context) -> Watch:
         """Say what is waited for, and until when. Airflow bounds only what a worker does; the wait keeps to it too."""
-        self._waiting_ti = context.get("ti")
         started = first_poke(context) if self.mode == "reschedule" else None
         ends = [(started or time.time()) + self._allowed_seconds]
         if self.execution_timeout and self.mode != "reschedule":
@@ -256,6 +272,10 @@ class KimiBatchSensor(BaseSensorOperator):
             ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
         with airflow_errors(self):
             batch_ids = tuple(self._ids())
+        try_number = read_try_number(context)
+        if try_number is not None:
+            context["ti"].xcom_push(WAITING_TRY_KEY, try_number)
+            context["ti"].xcom_push(WAITING_FOR_KEY, list(batch_ids))
         return Watch(
             batch_ids,
             pause_seconds=self._own_pause,
@@ -265,7 +285,7 @@ class KimiBatchSensor(BaseSensorOperator):
             on_stall=self.on_stall,
             kimi_conn_id=self.kimi_conn_id,
             cancel_on_kill=self.cancel_on_kill,
-            try_number=read_try_number(context),
+            try_number=try_number,
         )
 
     def _ids(self) -> list[str]:

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.batch_list import Search, find_batches
+from airflow_provider_kimi.calls.batch_list import Search
 from airflow_provider_kimi.calls.cancel import cancel_batches
-from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.records.job_note import NOTE_KEY, JobNote
-from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import (
     EarlierWork,
     changed_input,
@@ -18,7 +16,6 @@ from airflow_provider_kimi.submission.earlier_work import (
     named,
     what_changed,
 )
-from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job
 from airflow_provider_kimi.submission.settle import cancel_duplicates
 
@@ -179,13 +176,3 @@ def _known(job: Job, batch_id: str) -> Batch:
         "then clear this task; or set reuse='never' to pay for the work again.",
         retryable=True,
     )
-
-
-def cancel_work_of(calls: Calls, attempt: Attempt) -> list[Batch]:
-    """Cancel everything that a task instance has submitted in its run."""
-
-    def runs_for_it(batch: Batch) -> bool:
-        return batch.is_cancellable and Tags.of(batch).is_of(attempt.task)
-
-    found = find_batches(calls, runs_for_it, since=attempt.run_after).batches
-    return cancel_batches(calls, [batch.id for batch in found])

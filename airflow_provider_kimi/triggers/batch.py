@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any, Self
 
 from msgspec.structs import replace
 
-from airflow_provider_kimi.calls.cancel import acancel_batch, acancel_batches, is_given_up, to_the_end
+from airflow_provider_kimi.calls.kill import acancel_given_up, to_the_end
 from airflow_provider_kimi.calls.patience import AtOnce
-from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, own_xcom, push_xcom, task_state
+from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, push_xcom
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.kills import judge_wait
 from airflow_provider_kimi.records.progress import Progress
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.wait import until_finished
 from airflow_provider_kimi.waiting.watcher import Subscription
-
-#: XCom key under which a waiting task notes its try, so that a trigger of an earlier one knows.
-WAITING_TRY_KEY = "kimi_waiting_try"
 
 #: XCom key under which a wait shows how far its batches are.
 PROGRESS_KEY = "progress"
@@ -48,6 +46,7 @@ class KimiBatchTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.watch = Watch.from_dict(arguments)
         self._showing: asyncio.Task[None] | None = None
+        self._subscription: Subscription | None = None
 
     @classmethod
     def of(cls, watch: Watch) -> Self:
@@ -60,7 +59,7 @@ class KimiBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
-        subscription = Subscription(self.watch, self.log)
+        subscription = self._subscription = Subscription(self.watch, self.log)
         try:
             event = await until_finished(subscription, self.watch, self.log, show=self._show)
         finally:
@@ -87,22 +86,15 @@ class KimiBatchTrigger(BaseTrigger):
             self.log.debug("The XCom %s was not pushed: %s", PROGRESS_KEY, error)
 
     async def on_kill(self) -> None:
-        """Cancel what runs, if a user has given the task up. Airflow 3.3 calls this, older versions do not."""
+        """Cancel what runs, if the task is given up. Airflow 3.3 calls this, older versions do not."""
         if not self.watch.cancel_on_kill:
             self.log.info("cancel_on_kill is False: what runs goes on and is billed.")
         elif self.task_instance is not None:
             await to_the_end(self._cancel_if_given_up(), self.log)
 
     async def _cancel_if_given_up(self) -> None:
-        ti = self.task_instance
-        state = await asyncio.to_thread(task_state, ti)
-        newest_try = await asyncio.to_thread(own_xcom, ti, WAITING_TRY_KEY)
-        if not is_given_up(state, self.watch.try_number, newest_try):
-            self.log.info("The task is %s now: its batches go on.", state)
-            return
-        hook = KimiHook(self.watch.kimi_conn_id)
-        try:
-            cancel = partial(acancel_batch, hook)
-            await acancel_batches(cancel, self.watch.batch_ids, self.log, f"the task was marked {state}")
-        finally:
-            await hook.aclose()
+        seen = self._subscription.fresh() if self._subscription else {}
+        makers = {tags.task_id for tags in map(Tags.of, seen.values()) if tags.task_id}
+        watch = self.watch
+        verdict = await asyncio.to_thread(judge_wait, self.task_instance, watch.batch_ids, watch.try_number, makers)
+        await acancel_given_up(KimiHook(watch.kimi_conn_id), verdict, seen, self.log)

@@ -17,6 +17,7 @@ from contextvars import Context
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -43,6 +44,9 @@ GRID_SECONDS = 0.5
 
 #: How long a wait that has something to decide by the time waits for a poll of all its batches.
 LATE_SECONDS = 60.0
+
+#: How old a poll may be that spares a cancel its own read: it is short beside the time in which results are assembled.
+FRESH_SECONDS = 300.0
 
 _log = logging.getLogger(__name__)
 
@@ -166,6 +170,7 @@ class Subscription:
         self._has_news = False
         self.watch = watch
         self.seen: dict[str, Seen] = {}
+        self._read_at: dict[str, float] = {}
         self.unread: set[str] = set()
         self.until = NEVER
         self._join()
@@ -225,6 +230,7 @@ class Subscription:
         if (now < self.first_at and now < self.until) or has_ended(before):
             return False
         self.seen[batch_id] = what
+        self._read_at[batch_id] = now
         if has_ended(what) or (now >= self.until and not is_passing(what)):
             self.unread.discard(batch_id)
         has_news = not self.unread if now >= self.until else not _is_same(before, what)
@@ -237,6 +243,15 @@ class Subscription:
         self._has_news = True
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
+
+    def fresh(self) -> dict[str, Batch]:
+        """The batches as polls of the last minutes have shown them, and those that have ended."""
+        since = time.time() - FRESH_SECONDS
+        return {
+            batch_id: what
+            for batch_id, what in self.seen.items()
+            if isinstance(what, Batch) and (what.is_terminal or self._read_at.get(batch_id, 0.0) >= since)
+        }
 
     async def leave(self) -> None:
         """End the subscription; with the last one the watcher ends."""

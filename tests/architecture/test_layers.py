@@ -22,6 +22,7 @@ LAYERS = (
         "files",
         "hooks",
         "calls",
+        "kills",
         "requests",
         "submission",
     ),

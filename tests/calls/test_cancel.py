@@ -1,18 +1,11 @@
 """A cancel is asked for where it can help, and a batch that ended first is a result."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 import pytest
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.cancel import (
-    KILL_PAUSES_SECONDS,
-    acancel_batch,
-    acancel_batches,
-    cancel_batch,
-    cancel_batches,
-)
+from airflow_provider_kimi.calls.cancel import acancel_batch, cancel_batch, cancel_batches
 from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -80,10 +73,19 @@ async def test_a_batch_that_was_just_read_and_cannot_be_cancelled_needs_no_call(
     assert platform.asked == []
 
 
-@pytest.mark.parametrize("status", ["completed", "cancelling", "in_progress"])
-async def test_a_batch_whose_cancel_is_refused_with_400_is_read_again(status: str) -> None:
+@pytest.mark.parametrize("status", LEFT_ALONE)
+async def test_a_refused_cancel_is_believed_where_the_batch_stands_so_that_none_can_help(status: str) -> None:
     platform = Platform([too_late(), make_batch(status)])
     assert (await acancel_batch(platform, "b", make_batch())).status == status
+    assert platform.asked == ["cancel_batch", "get_batch"]
+
+
+@pytest.mark.parametrize("status", CANCELLABLE, ids=repr)
+async def test_a_refused_cancel_of_a_batch_that_runs_is_a_fault_that_passes(status: str) -> None:
+    platform = Platform([too_late(), make_batch(status)])
+    with pytest.raises(KimiBatchError, match="goes on and is billed") as caught:
+        await acancel_batch(platform, "b", make_batch())
+    assert caught.value.retryable
     assert platform.asked == ["cancel_batch", "get_batch"]
 
 
@@ -122,6 +124,24 @@ async def test_a_fault_of_the_read_after_a_refused_cancel_is_raised() -> None:
 def asked(sim: KimiSimulator) -> list[str]:
     """The calls about single batches, in order."""
     return [call.name for call in sim.journal if call.name in ("get_batch", "cancel_batch")]
+
+
+def refuse(sim: KimiSimulator, times: int | None = 1) -> None:
+    sim.inject("cancel_batch", status=400, error_type="invalid_request_error", message="not now", times=times)
+
+
+class Ending(KimiHook):
+    """A hook under whose cancels the batches go on."""
+
+    def __init__(self, sim: KimiSimulator) -> None:
+        super().__init__()
+        self._sim = sim
+
+    def cancel_batch(self, batch_id: str) -> Batch:
+        try:
+            return super().cancel_batch(batch_id)
+        finally:
+            self._sim.advance(60)
 
 
 def test_cancel_batch_cancels_a_batch_that_runs(sim: KimiSimulator, hook: KimiHook) -> None:
@@ -167,9 +187,40 @@ def test_cancel_batch_returns_a_batch_that_ended_between_the_read_and_the_cancel
     sim: KimiSimulator, hook: KimiHook
 ) -> None:
     (batch_id,) = created(hook, 1)
-    sim.inject("cancel_batch", status=400, error_type="invalid_request_error", message="already completed")
-    assert cancel_batch(Calls(hook, LogRecord()), batch_id).id == batch_id
+    refuse(sim)
+    assert cancel_batch(Calls(Ending(sim), LogRecord()), batch_id).is_terminal
     assert asked(sim) == ["get_batch", "cancel_batch", "get_batch"]
+
+
+def test_cancel_batch_asks_again_where_a_batch_that_is_validating_refuses_it(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    (batch_id,) = created(hook, 1)
+    refuse(sim, times=2)
+    assert cancel_batch(Calls(hook, LogRecord(), no_pause), batch_id).status == "cancelling"
+    assert asked(sim) == ["get_batch", *["cancel_batch", "get_batch"] * 2, "cancel_batch"]
+
+
+def test_cancel_batch_fails_retryably_where_a_batch_that_runs_refuses_it_for_ever(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    (batch_id,) = created(hook, 1)
+    sim.advance(10)
+    refuse(sim, times=None)
+    with pytest.raises(KimiBatchError, match=f"although {batch_id} is in_progress") as caught:
+        cancel_batch(Calls(hook, LogRecord(), no_pause), batch_id)
+    assert caught.value.retryable
+
+
+def test_the_cancel_operator_does_not_end_green_where_a_batch_that_runs_refuses_it(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    """The wait for the end would end with a batch that is completed, and paid."""
+    batch_ids = created(hook, 2)
+    refuse(sim, times=None)
+    with pytest.raises(KimiBatchError, match="2 of 2 batches could not be cancelled") as caught:
+        cancel_batches(Calls(hook, LogRecord(), no_pause), batch_ids)
+    assert caught.value.retryable
 
 
 @pytest.mark.parametrize(
@@ -282,70 +333,3 @@ async def test_acancel_batch_sends_each_call_once(sim: KimiSimulator, hook: Kimi
         await acancel_batch(hook, batch_id)
     await hook.aclose()
     assert asked(sim) == ["get_batch", "cancel_batch"]
-
-
-@dataclass
-class Cancel:
-    """Raises the faults of a batch in turn, then cancels it. It keeps the ids and the pauses."""
-
-    faults: dict[str, list[KimiError]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    paused: list[float] = field(default_factory=list)
-
-    async def __call__(self, batch_id: str) -> Batch:
-        self.asked.append(batch_id)
-        if faults := self.faults.get(batch_id):
-            raise faults.pop(0)
-        return make_batch("cancelling", batch_id)
-
-    async def pause(self, seconds: float) -> None:
-        self.paused.append(seconds)
-
-
-def passing() -> KimiError:
-    return KimiNoAnswerError("no answer")
-
-
-async def test_the_cancels_of_a_killed_task_are_each_sent_once_where_no_fault_occurs() -> None:
-    cancel, log = Cancel(), LogRecord()
-    await acancel_batches(cancel, ["a", "b"], log, "marked failed", cancel.pause)
-    assert (sorted(cancel.asked), cancel.paused) == (["a", "b"], [0.0])
-    assert sorted(log.infos) == ["Batch a is cancelling: marked failed.", "Batch b is cancelling: marked failed."]
-    assert log.warnings == []
-
-
-async def test_the_cancels_of_a_killed_task_are_repeated_only_for_batches_that_met_a_passing_fault() -> None:
-    permanent = KimiApiError("gone", status_code=404)
-    cancel, log = Cancel({"a": [passing(), passing()], "b": [permanent]}), LogRecord()
-    await acancel_batches(cancel, ["a", "b", "c"], log, "marked failed", cancel.pause)
-    assert {batch_id: cancel.asked.count(batch_id) for batch_id in "abc"} == {"a": 3, "b": 1, "c": 1}
-    assert cancel.paused == [0.0, *KILL_PAUSES_SECONDS[:2]]
-    assert log.warnings.count("Batch a was not cancelled (marked failed): no answer") == 2
-    assert log.warnings.count("Batch b was not cancelled (marked failed): gone") == 1
-
-
-async def test_the_cancels_of_a_killed_task_end_after_the_last_pause() -> None:
-    cancel, log = Cancel({"a": [passing() for _ in range(9)]}), LogRecord()
-    await acancel_batches(cancel, ["a"], log, "marked failed", cancel.pause)
-    assert cancel.paused == [0.0, *KILL_PAUSES_SECONDS]
-    assert len(cancel.asked) == len(log.warnings) == len(KILL_PAUSES_SECONDS) + 1
-
-
-async def test_the_cancels_of_a_killed_task_end_at_once_where_every_fault_is_permanent() -> None:
-    cancel = Cancel({"a": [KimiApiError("gone", status_code=404)]})
-    await acancel_batches(cancel, ["a"], LogRecord(), "marked failed", cancel.pause)
-    assert (cancel.asked, cancel.paused) == (["a"], [0.0])
-
-
-async def test_the_cancels_of_a_killed_task_are_sent_side_by_side() -> None:
-    all_sent, sent = asyncio.Event(), set()
-
-    async def cancel(batch_id: str) -> Batch:
-        sent.add(batch_id)
-        if len(sent) == 3:
-            all_sent.set()
-        await all_sent.wait()
-        return make_batch("cancelling", batch_id)
-
-    async with asyncio.timeout(5):
-        await acancel_batches(cancel, ["a", "b", "c"], LogRecord(), "marked failed")

@@ -59,11 +59,13 @@ def test_the_cancel_of_a_batch_that_ended_first_is_a_result(sim: KimiSimulator, 
     assert calls(sim) == ["get_batch"]
 
 
-def test_a_race_lost_between_poll_and_cancel_is_a_result(sim: KimiSimulator, hook: KimiHook) -> None:
+def test_a_cancel_that_is_refused_while_the_batch_is_validating_is_asked_for_again(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
     (batch_id,) = submit_prompts(hook, 3).batch_ids
-    sim.inject("cancel_batch", status=400, error_type="invalid_request_error", message="already completed")
-    assert run_task(cancel(batch_id, wait_for_termination=False)).value == {batch_id: "validating"}
-    assert calls(sim) == ["get_batch", "cancel_batch", "get_batch"]
+    sim.inject("cancel_batch", status=400, error_type="invalid_request_error", message="not now")
+    assert run_task(cancel(batch_id, wait_for_termination=False)).value == {batch_id: "cancelling"}
+    assert calls(sim) == ["get_batch", "cancel_batch", "get_batch", "cancel_batch"]
 
 
 def test_a_batch_that_assembles_its_results_is_not_cancelled(connect: Connect) -> None:

@@ -5,7 +5,8 @@ import time
 from functools import partial
 from typing import Any
 
-from airflow_provider_kimi.calls.cancel import acancel_batch, acancel_batches, is_given_up, to_the_end
+from airflow_provider_kimi.calls.cancel import acancel_batch
+from airflow_provider_kimi.calls.kill import acancel_batches, to_the_end
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
@@ -14,25 +15,6 @@ from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
 from tests.support.tasks import resume_task
-
-
-class TestWhoGaveTheTaskUp:
-    """A trigger of an earlier try cancels nothing under a later one, in whatever order they are processed."""
-
-    def test_a_task_that_a_user_marked_is_given_up(self) -> None:
-        assert is_given_up("failed", 1, 1)
-        assert is_given_up("success", 1, 1)
-
-    def test_a_task_that_a_user_cleared_is_not_given_up(self) -> None:
-        """The new try is queued, running or deferred by the time the old trigger ends."""
-        for state in (None, "scheduled", "queued", "running", "deferred", "up_for_retry", "restarting"):
-            assert not is_given_up(state, 1, 1)
-            assert not is_given_up(state, 1, 2)
-
-    def test_a_task_whose_new_try_has_ended_already_is_not_given_up_by_the_old_one(self) -> None:
-        for state in ("failed", "success"):
-            assert not is_given_up(state, 1, 2)
-            assert not is_given_up(state, 1, None)
 
 
 class TestTheCancelOfAKilledTask:

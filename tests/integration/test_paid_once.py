@@ -13,8 +13,8 @@ from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiE
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
-from airflow_provider_kimi.submission.attach import cancel_work_of
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.kill import running_work_of
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, TASK, order, submit
@@ -186,14 +186,13 @@ def test_a_final_failure_says_which_batches_could_not_be_cancelled(sim: KimiSimu
     assert "1 of 1 batches could not be cancelled" in str(error)
 
 
-def test_a_submit_that_is_given_up_cancels_only_batches_of_its_own_task_instance(
+def test_a_submit_that_is_given_up_finds_only_batches_of_its_own_task_instance(
     sim: KimiSimulator, hook: KimiHook
 ) -> None:
-    (other,) = submit(hook, order(["a"]), attempt(1, 3), LogRecord()).batch_ids
+    submit(hook, order(["a"]), attempt(1, 3), LogRecord())
     own = submit(hook, order(["b", "c"], max_rows_per_batch=1), attempt(1), LogRecord()).batch_ids
-    cancelled = cancel_work_of(Calls(hook, LogRecord()), attempt(1))
-    assert sorted(batch.id for batch in cancelled) == sorted(own)
-    assert sim.status(other) == "validating"
+    found = running_work_of(Calls(hook, LogRecord()), attempt(1))
+    assert sorted(batch.id for batch in found) == sorted(own)
 
 
 def test_a_task_instance_says_which_try_it_is_and_whether_it_is_the_last() -> None:

@@ -1,0 +1,104 @@
+"""What Airflow says when it kills a task: whether the task is given up, and who else uses its batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from airflow_provider_kimi.calls.claims import Other, Verdict, is_of_earlier_try, kept, unclaimed, why_given_up
+from airflow_provider_kimi.compat import read_xcom, run_state, states_in_run, task_state
+
+#: XCom key under which a waiting task notes its try, so that a trigger of an earlier one knows.
+WAITING_TRY_KEY = "kimi_waiting_try"
+
+#: XCom key under which a waiting task notes the batches that it waits for, so that others cancel none of them.
+WAITING_FOR_KEY = "kimi_waiting_for"
+
+#: XCom key under which Airflow keeps what a task has returned.
+RETURNED_KEY = "return_value"
+
+
+def judge_wait(ti: Any, batch_ids: Sequence[str], try_number: int | None, makers: Collection[str] = ()) -> Verdict:
+    """Decide what the kill of a waiting task does. Blocks.
+
+    :param try_number: The try that waits.
+    :param makers: Ids of the tasks that made the batches, as far as is known: a mapped sibling that has not begun to
+        wait may wait for what their instance of its index has returned.
+    """
+    state, reason = _reason(ti)
+    if not reason:
+        return Verdict(notes=(kept(state, batch_ids),))
+    if is_of_earlier_try(try_number, read_xcom(ti, WAITING_TRY_KEY)):
+        return Verdict(notes=(f"A later try of the task waits now: its batches go on ({', '.join(batch_ids)}).",))
+    return _spared(ti, batch_ids, reason, partial(_waited_for, ti, makers))
+
+
+def judge_create(ti: Any, made: Sequence[str]) -> tuple[str, str]:
+    """Decide whether a killed task that creates is given up: why, or else what to log. Blocks.
+
+    :param made: Batches that this attempt has made.
+    """
+    state, reason = _reason(ti)
+    return reason, "" if reason else kept(state, made)
+
+
+def judge_created(ti: Any, batch_ids: Sequence[str], reason: str, made: Collection[str]) -> Verdict:
+    """Decide which batches of a killed task that creates are cancelled. Blocks.
+
+    A mapped sibling that has returned nothing yet may attach to any of them but those that this attempt has `made`.
+    """
+    older = set(batch_ids).difference(made)
+    return _spared(ti, batch_ids, reason, lambda index: _ids(read_xcom(ti, RETURNED_KEY, ti.task_id, index)) or older)
+
+
+def _reason(ti: Any) -> tuple[str | None, str]:
+    """Read the state of the task, and whether it is given up by that."""
+    state = task_state(ti)
+    if state != "skipped":
+        return state, why_given_up(state)
+    return state, why_given_up(state, run_state(ti.dag_id, ti.run_id), states_in_run(ti).values())
+
+
+def _spared(ti: Any, batch_ids: Sequence[str], reason: str, ids_of_sibling: Callable[[int], set[str]]) -> Verdict:
+    """Leave out what others may use; everything, where that cannot be read."""
+    if not batch_ids:
+        return Verdict(reason=reason)
+    try:
+        others = list(_others(ti, ids_of_sibling))
+    except Exception as error:  # whatever Airflow raises
+        return Verdict(notes=(_unread(batch_ids, error),))
+    cancels, notes = unclaimed(batch_ids, others)
+    return Verdict(cancels, reason, notes)
+
+
+def _others(ti: Any, ids_of_sibling: Callable[[int], set[str]]) -> Iterator[Other]:
+    """Read which batches the other task instances of the run use, of those that may use any."""
+    own = (ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    for (task_id, index), state in states_in_run(ti).items():
+        is_sibling = task_id == ti.task_id and min(index, own[1]) >= 0
+        other = Other(task_id if index < 0 else f"{task_id}[{index}]", state, (), is_sibling)
+        if (task_id, index) != own and other.may_use_batches:
+            noted = ids_of_sibling(index) if is_sibling else _ids(read_xcom(ti, WAITING_FOR_KEY, task_id, index))
+            yield other._replace(batch_ids=noted)
+
+
+def _waited_for(ti: Any, makers: Collection[str], index: int) -> set[str]:
+    """Read what a mapped sibling waits for, or will wait for."""
+    if noted := _ids(read_xcom(ti, WAITING_FOR_KEY, ti.task_id, index)):
+        return noted
+    return {batch_id for maker in makers for batch_id in _ids(read_xcom(ti, RETURNED_KEY, maker, index))}
+
+
+def _ids(noted: object) -> set[str]:
+    """Batch ids of an XCom; none of a value that is of something else."""
+    values: Iterable[object] = [noted] if isinstance(noted, str) else noted if isinstance(noted, list) else []
+    return {value for value in values if isinstance(value, str)}
+
+
+def _unread(batch_ids: Sequence[str], error: Exception) -> str:
+    return (
+        f"Whether another task instance uses the batches could not be read ({type(error).__name__}). They go on and "
+        "are billed. KimiOrphanBatchesOperator finds them, and KimiCancelBatchOperator cancels them: "
+        f"{', '.join(batch_ids)}."
+    )

@@ -1,0 +1,146 @@
+"""What Airflow is asked when it kills a task, and what is decided by it."""
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_kimi.calls.claims import Verdict
+from airflow_provider_kimi.kills import WAITING_FOR_KEY, WAITING_TRY_KEY, judge_create, judge_created, judge_wait
+from tests.support.supervisor import Supervisor, supervised
+from tests.support.tasks import TaskInstanceRecord
+
+FAILED = "the task was marked failed"
+
+
+def instance(task_id: str = "wait", map_index: int = -1) -> TaskInstanceRecord:
+    return TaskInstanceRecord(task_id=task_id, map_index=map_index)
+
+
+def judged(
+    states: dict[str, str | None], noted: dict[tuple[str, int], Any], *batch_ids: str, index: int = 0, **more: Any
+) -> Verdict:
+    """Judge the kill of `wait`, which has noted its try; `noted` is what others have."""
+    xcoms = {(task_id, number, WAITING_FOR_KEY): ids for (task_id, number), ids in noted.items()}
+    supervisor = Supervisor(states, xcoms | {("wait", index, WAITING_TRY_KEY): 1} | more.pop("xcoms", {}), **more)
+    with supervised(supervisor):
+        return judge_wait(instance(map_index=index), batch_ids, 1, {"create"})
+
+
+def test_a_wait_that_was_marked_failed_cancels_what_nobody_else_waits_for() -> None:
+    states = {"wait_0": "failed", "wait_1": "deferred", "create_0": "success"}
+    assert judged(states, {("wait", 1): ["b"]}, "a") == Verdict(("a",), FAILED)
+
+
+def test_a_wait_that_was_marked_failed_keeps_what_its_sibling_waits_for() -> None:
+    """Mapped siblings with equal input share a batch."""
+    verdict = judged({"wait_0": "failed", "wait_1": "deferred"}, {("wait", 1): ["a"]}, "a")
+    assert verdict.cancels == ()
+    assert verdict.notes == ("Batch a goes on and is billed: it may be used by wait[1], which is deferred.",)
+
+
+def test_a_wait_keeps_what_its_sibling_has_waited_for_and_was_marked_success() -> None:
+    assert judged({"wait_0": "failed", "wait_1": "success"}, {("wait", 1): ["a"]}, "a").cancels == ()
+
+
+def test_a_wait_cancels_what_its_sibling_waited_for_that_was_marked_failed_too() -> None:
+    assert judged({"wait_0": "failed", "wait_1": "failed"}, {("wait", 1): ["a"]}, "a").cancels == ("a",)
+
+
+def test_a_wait_keeps_what_another_task_waits_for() -> None:
+    """One batch, two sensors."""
+    states = {"wait": "failed", "watch": "up_for_reschedule", "create": "success"}
+    verdict = judged(states, {("watch", -1): ["a", "b"]}, "a", "c", index=-1)
+    assert verdict.cancels == ("c",)
+    assert "it may be used by watch, which is up_for_reschedule" in verdict.notes[0]
+
+
+def test_a_wait_keeps_what_a_sibling_that_has_not_begun_will_wait_for() -> None:
+    """Its own note is missing; what the task that made the batch has returned to it is there."""
+    returned = {("create", 1, "return_value"): ["a"], ("create", 2, "return_value"): ["b"]}
+    states = {"wait_0": "failed", "wait_1": "queued", "wait_2": None}
+    assert judged(states, {}, "a", "c", xcoms=returned).cancels == ("c",)
+
+
+def test_a_wait_keeps_everything_where_others_cannot_be_read() -> None:
+    supervisor = Supervisor({"wait_0": "failed", "wait_1": "deferred"}, {("wait", 0, WAITING_TRY_KEY): 1})
+
+    class Broken(Supervisor):
+        def send(self, msg: Any) -> Any:
+            if getattr(msg, "map_index", None) == 1:
+                raise ConnectionError("the API server is away")
+            return super().send(msg)
+
+    with supervised(Broken(supervisor.states, supervisor.xcoms)):
+        verdict = judge_wait(instance(map_index=0), ["a"], 1)
+    assert verdict.cancels == ()
+    assert "could not be read (ConnectionError). They go on and are billed." in verdict.notes[0]
+
+
+@pytest.mark.parametrize("state", ["success", "skipped", "deferred", "scheduled"])
+def test_a_wait_that_ends_otherwise_keeps_its_batches(state: str) -> None:
+    verdict = judged({"wait": state, "other": "failed"}, {}, "a", index=-1)
+    assert verdict.cancels == ()
+    assert "its batches go on and are billed" in verdict.notes[0]
+
+
+def test_a_run_that_has_timed_out_cancels() -> None:
+    states: dict[str, str | None] = {"create": "success", "wait": "skipped", "results": "skipped"}
+    verdict = judged(states, {}, "a", index=-1, run_state="failed")
+    assert verdict == Verdict(("a",), "the run has timed out")
+
+
+def test_a_skip_by_fail_fast_keeps_though_the_run_has_failed_meanwhile() -> None:
+    states: dict[str, str | None] = {"wait_0": "failed", "wait_1": "skipped"}
+    assert judged(states, {}, "a", index=1, run_state="failed").cancels == ()
+
+
+def test_a_trigger_of_an_earlier_try_cancels_nothing() -> None:
+    with supervised(Supervisor({"wait": "failed"}, {("wait", -1, WAITING_TRY_KEY): 2})):
+        verdict = judge_wait(instance(), ["a"], 1)
+    assert verdict.cancels == ()
+    assert "A later try of the task waits now" in verdict.notes[0]
+
+
+# Create
+
+
+def created(states: dict[str, str | None], returned: dict[int, Any], made: tuple[str, ...], *found: str) -> Verdict:
+    xcoms = {("create", index, "return_value"): ids for index, ids in returned.items()}
+    with supervised(Supervisor(states, xcoms)):
+        return judge_created(instance("create", 0), [*made, *found], FAILED, made)
+
+
+def test_a_create_that_was_marked_failed_cancels_what_it_made() -> None:
+    with supervised(Supervisor({"create": "failed"})):
+        assert judge_create(instance("create"), ["a"]) == (FAILED, "")
+        assert judge_created(instance("create"), ["a", "b"], FAILED, ["a"]).cancels == ("a", "b")
+
+
+def test_a_create_that_was_marked_success_keeps_what_it_made_and_says_so() -> None:
+    with supervised(Supervisor({"create": "success"})):
+        reason, note = judge_create(instance("create"), ["a"])
+    assert reason == ""
+    assert note.startswith("The task was marked success: its batches go on and are billed.")
+
+
+def test_a_create_keeps_what_a_sibling_has_attached_to_and_returned() -> None:
+    """The indices of a mapped task have moved: this instance made what is another one's work now."""
+    verdict = created({"create_0": "failed", "create_1": "success"}, {1: ["b"]}, ("a",), "b")
+    assert verdict.cancels == ("a",)
+
+
+def test_a_create_keeps_older_work_while_a_sibling_may_still_attach_to_it() -> None:
+    verdict = created({"create_0": "failed", "create_1": "running"}, {}, ("a",), "b")
+    assert verdict.cancels == ("a",)
+    assert "it may be used by create[1], which is running" in verdict.notes[0]
+
+
+def test_a_create_cancels_older_work_that_no_sibling_can_attach_to_any_more() -> None:
+    verdict = created({"create_0": "failed", "create_1": "failed", "create_2": "success"}, {2: ["c"]}, ("a",), "b")
+    assert verdict.cancels == ("a", "b")
+
+
+def test_a_create_that_was_cleared_alone_keeps_what_the_wait_still_waits_for() -> None:
+    states = {"create": "failed", "wait": "deferred"}
+    with supervised(Supervisor(states, {("wait", -1, WAITING_FOR_KEY): ["a"]})):
+        assert judge_created(instance("create"), ["a", "b"], FAILED, []).cancels == ("b",)
