@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from airflow_provider_kimi.files.line_ids import id_of, name_of_unreadable
-from airflow_provider_kimi.files.lines import lines_at
+from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, lines_at
 from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.results.answer_lines import batch_error, read_row
 from airflow_provider_kimi.results.line_index import LineIndex
-
-#: Longest line that is held in memory; an answer of the longest context has a few megabytes.
-MAX_LINE_BYTES = 1 << 26
 
 #: Bytes that are read first to look up a line; most lines are shorter.
 LOOK_UP_BYTES = 1 << 12

@@ -19,14 +19,14 @@ IMPURE = {
         "triggers/ended_batches.py",
     ),
     # calls of the platform, and bytes on a disk
-    *("calls/batch_list.py", "calls/cancel.py", "calls/kill.py", "calls/patience.py"),
+    *("calls/batch_list.py", "calls/fetch.py", "calls/cancel.py", "calls/kill.py", "calls/patience.py"),
     "kills.py",
     *("files/lines.py", "files/locations.py"),
     # the chapters
     *("requests/inputs.py", "requests/media_files.py", "requests/order.py", "requests/prepare.py"),
     *("requests/skipped_rows.py", "requests/sources.py", "requests/spool.py", "requests/tables.py"),
     *("submission/attach.py", "submission/create.py", "submission/estimate.py", "submission/job.py"),
-    *("submission/kill.py", "submission/settle.py", "submission/submit.py"),
+    *("submission/kill.py", "submission/rest.py", "submission/settle.py", "submission/submit.py"),
     *(
         "waiting/alone.py",
         "waiting/cancel.py",
@@ -36,7 +36,7 @@ IMPURE = {
         "waiting/wait_log.py",
     ),
     "waiting/watcher.py",
-    *("results/answer_files.py", "results/batch_files.py", "results/collect.py", "results/fetch.py"),
+    *("results/answer_files.py", "results/batch_files.py", "results/collect.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
     *("account/delete.py", "account/ended_batches.py"),
 }
