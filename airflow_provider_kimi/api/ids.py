@@ -1,4 +1,4 @@
-"""Ids of the platform: opaque, but parts of URLs and of file paths."""
+"""Ids of the platform: opaque. One rule says what may be one, and one way puts it into a path."""
 
 import ast
 import re
@@ -6,23 +6,29 @@ import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_kimi.exceptions import KimiInputError
 
-#: Refuses only what cannot be part of a path: a rendered None, a sentence, a step to another directory.
-_ID = re.compile(r"(?!None$)\w[\w.:-]*")
+#: A text that no platform gives as an id: a rendered None, list or mapping, a sentence, a step to another directory.
+_NO_ID = re.compile(r"""None | .*[\s\x00-\x1f\x7f-\x9f,'"\[\]{}<>\\].* | (.*/)?\.{1,2}(/.*)?""", re.VERBOSE | re.DOTALL)
 
 
 def is_id(value: object) -> bool:
-    """Whether a value may be an id, and is safe in a path."""
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
+    """Whether a value may be an id."""
+    return isinstance(value, str) and value != "" and value.isprintable() and _NO_ID.fullmatch(value) is None
 
 
 def checked_id(value: str) -> str:
-    """Return an id that is safe in the path of a URL; refuse any other value."""
+    """Return an id; refuse any other value."""
     if not is_id(value):
         raise KimiInputError(f"{value!r:.80} is not the id of a batch or file. Nothing was sent.")
     return value
+
+
+def in_path(value: str) -> str:
+    """Return an id as one part of the path of a URL or of a file, percent-encoded; refuse any other value."""
+    return quote(checked_id(value), safe=":")
 
 
 def read_batch_ids(value: object) -> list[str]:

@@ -1,10 +1,14 @@
 """What the platform knows, as frozen values. `replies` reads them from its answers, whatever is odd in those."""
 
+import re
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+#: What the platform adds to a name that is taken, before the ending or behind it.
+_COPY = re.compile(r" ?\([0-9]+\)(?=\.\w+$|$)")
 
 #: Statuses that are final.
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -74,6 +78,11 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int | None = None
     filename: str | None = None
     purpose: str | None = None
+
+    @property
+    def given_name(self) -> str:
+        """The name that it was uploaded under; the platform adds a number to one that is taken."""
+        return _COPY.sub("", self.filename or "")
 
 
 class BatchPage(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ It sends and translates; it decides nothing and repeats nothing. The SDK's own r
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,23 +16,26 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, 
 
 from airflow_provider_kimi.api import models
 from airflow_provider_kimi.api.errors import decode, translated
-from airflow_provider_kimi.api.ids import checked_id
+from airflow_provider_kimi.api.ids import checked_id, in_path
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.hooks.deadline import Limit, limited
 from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAI, Timeout
+    from openai import AsyncOpenAI, OpenAI
+
+    from airflow_provider_kimi.hooks.clients import AsyncKimiClient, KimiClient, PlatformClock
 
 T = TypeVar("T")
 
-#: Seconds to wait for a TCP connection; a host that is up answers in milliseconds.
-CONNECT_TIMEOUT_SECONDS = 10.0
-
 #: Longest wait for the answer of a poll.
 POLL_TIMEOUT_SECONDS = 30.0
+
+#: Bytes of a file that have to come or go within the connection's timeout.
+PROGRESS_BYTES = 1 << 14
 
 _UNCHANGED = "Nothing was changed by this call."
 
@@ -58,7 +60,7 @@ class _Call(Generic[T]):
 
 
 def _get_batch(batch_id: str) -> _Call[models.Batch]:
-    path, unanswered = f"/batches/{checked_id(batch_id)}", "The batch goes on as it was."
+    path, unanswered = f"/batches/{in_path(batch_id)}", "The batch goes on as it was."
     return _Call("get", path, f"reading batch {batch_id!r}", models.Batch, unanswered, is_poll=True)
 
 
@@ -68,7 +70,7 @@ def _list_batches(after: str | None, limit: int) -> _Call[models.BatchPage]:
 
 
 def _cancel_batch(batch_id: str) -> _Call[models.Batch]:
-    path, unanswered = f"/batches/{checked_id(batch_id)}/cancel", "The batch may be cancelling, or running and billed."
+    path, unanswered = f"/batches/{in_path(batch_id)}/cancel", "The batch may be cancelling, or running and billed."
     return _Call("post", path, f"cancelling batch {batch_id!r}", models.Batch, unanswered)
 
 
@@ -90,8 +92,9 @@ class KimiHook(BaseHook):
         super().__init__()
         self.kimi_conn_id = kimi_conn_id
         self._settings: ConnectionSettings | None = None
-        self._built: tuple[ConnectionSettings, OpenAI] | None = None
-        self._borrowed: tuple[ConnectionSettings, AsyncOpenAI] | None = None
+        self._built: tuple[ConnectionSettings, KimiClient] | None = None
+        self._borrowed: tuple[ConnectionSettings, AsyncKimiClient] | None = None
+        self._clock: PlatformClock | None = None
 
     # The connection
 
@@ -147,26 +150,17 @@ class KimiHook(BaseHook):
 
     # The clients
 
-    @staticmethod
-    def _client_options(settings: ConnectionSettings) -> dict[str, Any]:
-        from openai import Omit
-
-        _quieten_http_client()
-        return {
-            "api_key": settings.api_key,
-            "base_url": settings.base_url,
-            "max_retries": 0,
-            "timeout": _timeout(settings.timeout_seconds),
-            # The SDK would send the worker's OPENAI_ORG_ID and OPENAI_PROJECT_ID.
-            "default_headers": {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()},
-        }
-
     def get_conn(self) -> OpenAI:
-        """Return the SDK's client for this connection: no transport retries, the connection's timeout."""
-        from openai import OpenAI
+        """Return the SDK's client for this connection.
+
+        It retries nothing, follows no redirect, keeps to the connection's timeout, and takes nothing from the SDK's
+        environment variables.
+        """
+        from airflow_provider_kimi.hooks.clients import build_client
 
         if self._built is None or self._built[0] != self.settings:
-            self._built = (self.settings, OpenAI(**self._client_options(self.settings)))
+            self._built = (self.settings, build_client(self.settings))
+        self._clock = self._built[1].clock
         return self._built[1]
 
     async def aget_conn(self) -> AsyncOpenAI:
@@ -178,20 +172,22 @@ class KimiHook(BaseHook):
         if self._borrowed is not None and self._borrowed[0] != settings:
             await self.aclose()
         if self._borrowed is None:
-            return self._keep(settings, await borrow(settings, self._build_async_client))
+            return self._keep(settings, await borrow(settings, _build_async_client))
+        self._clock = self._borrowed[1].clock
         return self._borrowed[1]
 
-    def _keep(self, settings: ConnectionSettings, client: AsyncOpenAI) -> AsyncOpenAI:
+    def _keep(self, settings: ConnectionSettings, client: AsyncKimiClient) -> AsyncKimiClient:
         if self._borrowed is None:
             self._borrowed = (settings, client)
+            self._clock = client.clock
         else:  # another call of this hook was faster
             give_back(settings)
         return self._borrowed[1]
 
-    def _build_async_client(self, settings: ConnectionSettings) -> AsyncOpenAI:
-        from openai import AsyncOpenAI
-
-        return AsyncOpenAI(**self._client_options(settings))
+    @property
+    def clock_skew_seconds(self) -> float | None:
+        """Platform time minus local time, by the ``Date`` of the last answer; None before an answer that had one."""
+        return self._clock.skew_seconds if self._clock else None
 
     async def aclose(self) -> None:
         """Give the async client back, if one was opened."""
@@ -201,7 +197,7 @@ class KimiHook(BaseHook):
                 await asyncio.shield(closing)
 
     def _send(self, call: _Call[T]) -> T:
-        with self._sending(call) as arguments:
+        with self._sending(call) as arguments, limited(Limit(self._seconds(call))):
             answer: bytes = getattr(self.get_conn(), call.method)(call.path, **arguments)
             return decode(self.settings, call.action, answer, call.reply)
 
@@ -211,14 +207,25 @@ class KimiHook(BaseHook):
             answer: bytes = await getattr(client, call.method)(call.path, **arguments)
             return decode(self.settings, call.action, answer, call.reply)
 
+    def _seconds(self, call: _Call[T]) -> float:
+        seconds = self.settings.timeout_seconds
+        return min(seconds, POLL_TIMEOUT_SECONDS) if call.is_poll else seconds
+
     @contextmanager
     def _sending(self, call: _Call[T]) -> Iterator[dict[str, Any]]:
-        seconds = self.settings.timeout_seconds
-        if call.is_poll:
-            seconds = min(seconds, POLL_TIMEOUT_SECONDS)
-        options = {"timeout": _timeout(seconds), "params": call.params or {}}
+        from airflow_provider_kimi.hooks.clients import timeout_of
+
+        seconds = self._seconds(call)
+        options = {"timeout": timeout_of(seconds), "params": call.params or {}}
         with translated(self.settings, call.action, call.unanswered, seconds):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
+
+    @contextmanager
+    def _moving(self, action: str, unanswered: str) -> Iterator[None]:
+        """Send or receive a file, for as long as it moves."""
+        limit = Limit(self.settings.timeout_seconds, per_bytes=PROGRESS_BYTES)
+        with translated(self.settings, action, unanswered), limited(limit):
+            yield
 
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence whether the key works on its host, by asking for the models."""
@@ -245,7 +252,7 @@ class KimiHook(BaseHook):
                 return self.upload_file(opened, filename, purpose)
         action = f"uploading {filename!r}"
         kind = ("application/jsonl",) if filename.endswith(".jsonl") else ()
-        with translated(self.settings, action, "The file may have been stored; storage is not billed."):
+        with self._moving(action, "The file may have been stored; storage is not billed."):
             reply = self.get_conn().files.with_raw_response.create(
                 file=cast(Any, (filename, content, *kind)), purpose=cast(Any, purpose)
             )
@@ -259,7 +266,7 @@ class KimiHook(BaseHook):
         """Stream a file's content into ``target`` and return how many bytes came."""
         size = 0
         with (
-            translated(self.settings, f"downloading file {file_id!r}", _UNCHANGED),
+            self._moving(f"downloading file {file_id!r}", _UNCHANGED),
             self.get_conn().files.with_streaming_response.content(checked_id(file_id)) as reply,
         ):
             for chunk in reply.iter_bytes(1 << 18):
@@ -268,7 +275,7 @@ class KimiHook(BaseHook):
 
     def delete_file(self, file_id: str) -> bool:
         """Delete a file for good."""
-        path, action = f"/files/{checked_id(file_id)}", f"deleting file {file_id!r}"
+        path, action = f"/files/{in_path(file_id)}", f"deleting file {file_id!r}"
         return self._send(_Call("delete", path, action, models.DeletedFile, "The file may be gone.")).deleted
 
     # Batches
@@ -366,14 +373,7 @@ class KimiHook(BaseHook):
         }
 
 
-def _timeout(seconds: float) -> Timeout:
-    from openai import Timeout
+def _build_async_client(settings: ConnectionSettings) -> AsyncKimiClient:
+    from airflow_provider_kimi.hooks.clients import build_async_client
 
-    return Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
-
-
-def _quieten_http_client() -> None:
-    """Keep a line for each poll out of task logs, unless it is asked for; Airflow does so for httpx only."""
-    client_log = logging.getLogger("httpx2")
-    if client_log.level == logging.NOTSET:
-        client_log.setLevel(logging.WARNING)
+    return build_async_client(settings)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.orphans import Orphan, OrphanAction, find_orphans, owner_of
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.ids import checked_id
+from airflow_provider_kimi.api.ids import in_path
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
 from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.calls.patience import Calls
@@ -109,7 +109,7 @@ class KimiOrphanBatchesOperator(BaseOperator):
         try:
             if self.action == "cancel":
                 return cancel_batch(calls, orphan.batch_id).status
-            output = f"{str(self.output_directory).rstrip('/')}/{checked_id(orphan.batch_id)}"
+            output = f"{str(self.output_directory).rstrip('/')}/{in_path(orphan.batch_id)}"
             collect(calls, Landing([orphan.batch_id], output))
         except KimiError as error:
             self.log.warning("%s", error)

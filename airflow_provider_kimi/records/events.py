@@ -50,6 +50,7 @@ class BatchEvent(msgspec.Struct, frozen=True):
     :param message: For a reader; on `ended`, why batches were cancelled, as far as this wait knows.
     :param try_number: The try that waited; None where that is not known. A later try that is resumed with this event
         knows that it is not its own.
+    :param retryable: On `failed`, whether another try of the task may fare better.
     """
 
     outcome: Outcome
@@ -57,6 +58,7 @@ class BatchEvent(msgspec.Struct, frozen=True):
     message: str = ""
     try_number: int | None = None
     version: int = EVENT_VERSION
+    retryable: bool = False
 
     def has_ended(self, batch_ids: Iterable[str]) -> bool:
         """Whether each of these batches was seen to have ended."""

@@ -44,6 +44,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     :param columns: JSON list of the columns whose texts are in the requests verbatim.
     :param model: The model of every request.
     :param params: Digest of the parameters of every request.
+    :param create: Mark of the create call that made it: the attempt, the call of it, and something random.
     """
 
     dag_id: str | None = msgspec.field(default=None, name="airflow_dag_id")
@@ -82,6 +83,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     def is_of(self, task: TaskIdentity) -> bool:
         """Whether an attempt of this task instance made the batch."""
         return all(getattr(self, field) == value for field, value in _instance(task).items())
+
+    @property
+    def task(self) -> tuple[str | None, ...]:
+        """Names the task instance that made the batch, as far as it says."""
+        return self.dag_id, self.run_id, self.task_id, self.map_index
 
     @property
     def is_first_call(self) -> bool:

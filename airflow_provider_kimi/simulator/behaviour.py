@@ -51,6 +51,7 @@ class Behaviour:
     :param list_metadata: Whether rows of `GET /batches` show their `metadata`; it is null otherwise.
     :param list_created_at: The same for `created_at`.
     :param list_input_file: The same for `input_file_id`.
+    :param empty_list: Whether the `data` of a list without rows is `empty` (`[]`) or `null`.
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
     :param batch_lag_seconds: How long after its create `GET /batches/{id}` answers 404 for a batch.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
@@ -64,8 +65,12 @@ class Behaviour:
         `refused` with a 400.
     :param result_files_listed: Whether output and error files show up in `GET /files` and count.
     :param result_retention_seconds: How long output and error files are kept; None for ever.
+    :param file_access: Who may download or delete a file, or use it for a batch: the `organization`, or only the key of
+        its `uploader`. A result file belongs to the key that created its batch. `GET /files` shows every file to all.
     :param reserve_balance: Whether a batch fails whose worst-case price exceeds the balance.
     :param calls_per_minute: Most calls in a simulated minute; more get a 429. None for no limit.
+    :param retry_after_seconds: What the `retry-after` header of that 429 says; None: the honest time.
+    :param retry_after_date: Whether `retry-after` is written as an HTTP date instead of seconds.
     :param batch_models: Models that a batch may use.
     :param models: Models of `GET /models`.
     """
@@ -93,6 +98,7 @@ class Behaviour:
     list_metadata: bool = True
     list_created_at: bool = True
     list_input_file: bool = True
+    empty_list: Literal["empty", "null"] = "empty"
     list_lag_seconds: float = 0.0
     batch_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0
@@ -103,8 +109,11 @@ class Behaviour:
     unknown_after: Literal["first_page", "empty", "refused"] = "first_page"
     result_files_listed: bool = True
     result_retention_seconds: int | None = None
+    file_access: Literal["organization", "uploader"] = "organization"
     reserve_balance: bool = False
     calls_per_minute: int | None = None
+    retry_after_seconds: float | None = None
+    retry_after_date: bool = False
     batch_models: tuple[str, ...] = ("kimi-k2.6", "kimi-k2.7-code")
     models: tuple[str, ...] = ("kimi-k3", "kimi-k2.6", "kimi-k2.7-code", "kimi-k2.7-code-highspeed")
 

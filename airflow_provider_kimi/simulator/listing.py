@@ -22,6 +22,11 @@ class Row:
     show: Callable[[], Mapping[str, Any]]
 
 
+def odd_row(shape: Mapping[str, Any]) -> Row:
+    """A batch that is shown exactly as given."""
+    return Row(shape.get("id"), shape.get("status") in limits.TERMINAL_STATUSES, lambda: shape)
+
+
 def page_length(asked: str | None, behaviour: Behaviour) -> int:
     """Rows of a page, from the `limit` of a call."""
     try:
@@ -41,10 +46,15 @@ def page(rows: Iterable[Row], after: str | None, length: int, behaviour: Behavio
     ordered = _ordered(list(rows), behaviour)
     start = _start(ordered, after, behaviour)
     shown = ordered[start : start + length]
-    answer: dict[str, Any] = {"object": "list", "data": [row.show() for row in shown]}
+    answer = list_of([row.show() for row in shown], behaviour)
     if behaviour.has_more != "absent":
         answer["has_more"] = behaviour.has_more == "honest" and start + len(shown) < len(ordered)
     return answer
+
+
+def list_of(rows: Sequence[Mapping[str, Any]], behaviour: Behaviour) -> dict[str, Any]:
+    """A list of anything, as the platform spells it."""
+    return {"object": "list", "data": rows or (None if behaviour.empty_list == "null" else [])}
 
 
 def listed(shape: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from airflow_provider_kimi.simulator import limits, listing, rules
@@ -31,6 +32,7 @@ class Platform:
         self.balance = balance
         self.files = FileStore(clock, behaviour)
         self.batches: dict[str, BatchRecord] = {}
+        self.odd_batches: list[Mapping[str, Any]] = []
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -39,18 +41,18 @@ class Platform:
 
     # Files
 
-    def upload_file(self, filename: str, purpose: str, content: BinaryIO) -> dict[str, Any]:
-        """Store an upload."""
+    def upload_file(self, filename: str, purpose: str, content: BinaryIO, key: str) -> dict[str, Any]:
+        """Store an upload of the user with this key."""
         with self._lock:
             self._settle_all()
-            return self.files.upload(filename, purpose, content).shape()
+            return self.files.upload(filename, purpose, content, key).shape()
 
     def list_files(self) -> dict[str, Any]:
         """All files; no paging is documented."""
         with self._lock:
             self._settle_all()
             shown = [record.shape() for record in self.files.listed()]
-        return {"object": "list", "data": shown, "first_id": "", "last_id": "", "has_more": False}
+        return listing.list_of(shown, self.behaviour) | {"first_id": "", "last_id": "", "has_more": False}
 
     def file_ids(self, purpose: str) -> list[str]:
         """Ids of the files of one purpose, oldest first, whether or not they are listed."""
@@ -64,24 +66,26 @@ class Platform:
             self._settle_all()
             return self.files.get(file_id)
 
-    def open_content(self, file_id: str) -> FileRecord:
-        """One file whose bytes may be downloaded."""
-        record = self.get_file(file_id)
+    def open_content(self, file_id: str, key: str) -> FileRecord:
+        """One file whose bytes may be downloaded with this key."""
+        with self._lock:
+            self._settle_all()
+            record = self.files.get(file_id, key)
         if record.purpose in MEDIA_PURPOSES:
             raise rules.invalid(f"the content of an {record.purpose} file cannot be downloaded")
         return record
 
-    def delete_file(self, file_id: str) -> dict[str, Any]:
+    def delete_file(self, file_id: str, key: str) -> dict[str, Any]:
         """Delete a file; a batch that uses it as its input goes on."""
         with self._lock:
             self._settle_all()
             in_use = any(batch.input_file_id == file_id and not batch.settled for batch in self.batches.values())
-            self.files.delete(file_id, keep_bytes=in_use)
+            self.files.delete(self.files.get(file_id, key).id, keep_bytes=in_use)
         return {"id": file_id, "object": "file", "deleted": True}
 
     # Batches
 
-    def create_batch(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def create_batch(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
         """Accept a batch; what its lines hold is only judged after `validating`."""
         if fields.get("endpoint") != limits.BATCH_ENDPOINT:
             raise rules.invalid(f"endpoint must be {limits.BATCH_ENDPOINT}")
@@ -90,13 +94,14 @@ class Platform:
         with self._lock:
             self._check_active()
             created = self.clock.now()
-            source = self._input_file(fields.get("input_file_id"), created)
+            source = self._input_file(fields.get("input_file_id"), created, key)
             batch = BatchRecord(
                 id=f"batch_{int(created):08x}{secrets.token_hex(8)}",
                 input_file_id=source.id,
                 endpoint=limits.BATCH_ENDPOINT,
                 completion_window=fields["completion_window"],
                 metadata=metadata,
+                created_by=key,
                 created_at=created,
                 expires_at=created + window,
                 total=sum(1 for _ in self.files.lines(source.id)),
@@ -108,11 +113,12 @@ class Platform:
             self.batches[batch.id] = batch
             return self._shape(batch)
 
-    def _input_file(self, file_id: object, now: float) -> FileRecord:
+    def _input_file(self, file_id: object, now: float, key: str) -> FileRecord:
         source = self.files.records.get(str(file_id))
         if source is None or source.purpose != "batch":
             raise rules.invalid("input_file_id must name a file uploaded with purpose batch")
-        if now < source.created_at + self.behaviour.file_lag_seconds:
+        is_young = now < source.created_at + self.behaviour.file_lag_seconds
+        if is_young or not self.files.may_use(source, key):
             raise rules.invalid(f"input file {source.id} not found")
         return source
 
@@ -130,10 +136,18 @@ class Platform:
     def get_batch(self, batch_id: str) -> dict[str, Any]:
         """One batch, once it can be read."""
         with self._lock:
+            for odd in self.odd_batches:
+                if odd.get("id") == batch_id:
+                    return dict(odd)
             batch = self._batch(batch_id)
             if self.clock.now() < batch.created_at + self.behaviour.batch_lag_seconds:
                 raise _no_such_batch(batch_id)
             return self._shape(batch, self._seen_at(batch))
+
+    def add_odd_batch(self, shape: Mapping[str, Any]) -> None:
+        """Show a batch that nobody created, as it is, newest of all."""
+        with self._lock:
+            self.odd_batches.append(shape)
 
     def status(self, batch_id: str) -> str:
         """Where a batch stands, whatever the platform shows of it."""
@@ -151,7 +165,8 @@ class Platform:
         with self._lock:
             listed_until = self.clock.now() - self.behaviour.list_lag_seconds
             rows = [self._row(batch) for batch in self.batches.values() if batch.created_at <= listed_until]
-            return listing.page(rows, after, length, self.behaviour)
+            odd = [listing.odd_row(shape) for shape in self.odd_batches]
+            return listing.page([*rows, *odd], after, length, self.behaviour)
 
     def _row(self, batch: BatchRecord) -> listing.Row:
         moment = self._seen_at(batch)
@@ -215,7 +230,7 @@ class Platform:
             }
             for model in self.behaviour.models
         ]
-        return {"object": "list", "data": data}
+        return listing.list_of(data, self.behaviour)
 
     def get_balance(self) -> dict[str, Any]:
         """The money on the account."""

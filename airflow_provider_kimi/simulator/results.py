@@ -29,7 +29,7 @@ def write_results(platform: Platform, batch: BatchRecord, stage: Stage) -> None:
     add = platform.files.add_result
     if stage.status == "failed":
         reasons = (_error_line(platform, custom_id, error) for custom_id, error in batch.problems)
-        batch.error_file_id = add(f"{batch.id}_error.jsonl", reasons, ended)
+        batch.error_file_id = add(f"{batch.id}_error.jsonl", reasons, ended, batch.created_by)
         return
     if batch.problems:
         return  # it ended before the validation that would have refused its lines
@@ -43,8 +43,8 @@ def write_results(platform: Platform, batch: BatchRecord, stage: Stage) -> None:
         order = array("Q", range(len(output)))
         if platform.behaviour.shuffle_output:
             random.Random(batch.id).shuffle(order)
-        batch.output_file_id = add(f"{batch.id}_output.jsonl", output.lines(order), ended)
-        batch.error_file_id = add(f"{batch.id}_error.jsonl", errors.lines(range(len(errors))), ended)
+        batch.output_file_id = add(f"{batch.id}_output.jsonl", output.lines(order), ended, batch.created_by)
+        batch.error_file_id = add(f"{batch.id}_error.jsonl", errors.lines(range(len(errors))), ended, batch.created_by)
 
 
 def _answered_lines(platform: Platform, batch: BatchRecord, stage: Stage) -> Iterator[tuple[bytes, bool]]:

@@ -9,7 +9,7 @@ from tests.architecture.modules import OWN_MODULES, imports_of, own_imports_of, 
 IMPURE = {
     # Airflow's side
     *("compat.py", "context.py", "rendering.py", "lineage.py", "outlets.py", "airflow_errors.py"),
-    *("hooks/kimi.py", "hooks/shared_clients.py"),
+    *("hooks/clients.py", "hooks/deadline.py", "hooks/kimi.py", "hooks/shared_clients.py"),
     *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *(
         "operators/orphans.py",
@@ -25,8 +25,15 @@ IMPURE = {
     *("requests/inputs.py", "requests/media_files.py", "requests/order.py", "requests/prepare.py"),
     *("requests/skipped_rows.py", "requests/sources.py", "requests/spool.py", "requests/tables.py"),
     *("submission/attach.py", "submission/create.py", "submission/estimate.py", "submission/job.py"),
-    "submission/submit.py",
-    *("waiting/alone.py", "waiting/cancel.py", "waiting/poll.py", "waiting/wait.py", "waiting/wait_log.py"),
+    *("submission/settle.py", "submission/submit.py"),
+    *(
+        "waiting/alone.py",
+        "waiting/cancel.py",
+        "waiting/clock.py",
+        "waiting/poll.py",
+        "waiting/wait.py",
+        "waiting/wait_log.py",
+    ),
     "waiting/watcher.py",
     *("results/answer_files.py", "results/batch_files.py", "results/collect.py", "results/fetch.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),

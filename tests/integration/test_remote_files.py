@@ -318,13 +318,12 @@ def test_the_delete_operator_refuses_a_value_that_is_not_an_id(sim: KimiSimulato
 def test_a_submit_warns_before_the_account_has_reached_its_limit_of_files(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path
 ) -> None:
-    """The pre-flight names the count."""
     (tmp_path / "image").write_bytes(b"\x89PNG\r\n\x1a\n")
     for number in range(900):
         hook.upload_file(tmp_path / "image", f"{number}.png", "image")
     log = LogRecord()
     submit(hook, order(["hi"]), ATTEMPT, log)
-    assert re.search("keeps 900 files, and this task uploads up to 1 more; at 1,000", log.warnings[-1])
+    assert re.search("keeps 901 files; at 1,000 every upload is refused", log.warnings[-1])
 
 
 def test_an_upload_beyond_the_limit_of_files_says_what_to_do(

@@ -2,6 +2,8 @@
 
 import ast
 import dataclasses
+from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -401,6 +403,44 @@ class TestResultFiles:
         assert client.batches.retrieve(batch.id).output_file_id == batch.output_file_id
 
 
+class TestFilesOfAnotherKey:
+    KEYS = {"other_keys": ["sk-other"]}
+
+    def test_file_access_of_the_organization_opens_every_file_to_every_key(self, start: Start) -> None:
+        sim, client = start(file_access="organization", options=self.KEYS)
+        other = client.with_options(api_key="sk-other")
+        batch = finish(sim, client)
+        assert batch.output_file_id
+        assert other.files.content(batch.output_file_id).read() == sim.file_content(batch.output_file_id)
+        assert create(other, batch.input_file_id).status == "validating"
+        assert other.files.delete(batch.input_file_id).deleted
+
+    def test_file_access_of_the_uploader_closes_a_file_to_other_keys_that_still_see_it(self, start: Start) -> None:
+        sim, client = start(file_access="uploader", options=self.KEYS)
+        other = client.with_options(api_key="sk-other")
+        batch = finish(sim, client)
+        file_ids = [batch.input_file_id, str(batch.output_file_id)]
+        for file_id in file_ids:
+            denied = (403, "permission_denied_error", f"file {file_id} belongs to another user")
+            assert refused(partial(other.files.content, file_id)) == denied
+            assert refused(partial(other.files.delete, file_id)) == denied
+            assert other.files.retrieve(file_id).id == file_id
+            assert client.files.content(file_id).read()
+        message = f"Invalid request: input file {batch.input_file_id} not found"
+        assert refused(lambda: create(other, batch.input_file_id)) == (400, "invalid_request_error", message)
+        assert [file.id for file in other.files.list()] == file_ids
+        assert other.batches.retrieve(batch.id) == batch
+        assert finish(sim, other).status == "completed"
+
+    def test_other_keys_share_the_batches_and_the_rate_limit_of_the_organization(self, start: Start) -> None:
+        sim, client = start(calls_per_minute=3, options=self.KEYS)
+        other = client.with_options(api_key="sk-other")
+        batch_id = submit(client)
+        assert other.batches.retrieve(batch_id).id == batch_id
+        assert refused(lambda: client.models.list())[0] == 429
+        assert refused(lambda: client.with_options(api_key="sk-unknown").models.list())[0] == 401
+
+
 class TestTheAccount:
     def test_max_active_batches_counts_those_that_have_not_ended(self, start: Start) -> None:
         sim, client = start(max_active_batches=2)
@@ -427,3 +467,27 @@ class TestTheAccount:
         sim.advance(1)
         assert call(sim, "GET", "/models").status == 200
         assert call(sim, "GET", "/models").headers["retry-after"] == "20"
+
+    def test_retry_after_seconds_replace_the_honest_time_in_the_headers_only(self, start: Start) -> None:
+        sim, _ = start(calls_per_minute=1, retry_after_seconds=1)
+        assert call(sim, "GET", "/models").status == 200
+        reply = call(sim, "GET", "/models")
+        assert (reply.headers["retry-after"], reply.headers["x-retry-after"]) == ("1", "1")
+        assert "try again after 60 seconds" in reply.error[2]
+        sim.advance(59)
+        assert call(sim, "GET", "/models").status == 429
+        sim.advance(1)
+        assert call(sim, "GET", "/models").status == 200
+
+    def test_retry_after_date_writes_a_moment_that_is_not_too_early(self, start: Start) -> None:
+        sim, _ = start(calls_per_minute=1, retry_after_date=True)
+        sim.inject("get_balance", status=429, retry_after=7.5)
+        refused_by_a_fault = call(sim, "GET", "/users/me/balance")
+        assert call(sim, "GET", "/models").status == 200
+        refused_by_the_limit = call(sim, "GET", "/models")
+        for reply, wait in ((refused_by_a_fault, 7.5), (refused_by_the_limit, 60)):
+            assert reply.status == 429
+            moment = parsedate_to_datetime(reply.headers["retry-after"]).timestamp()
+            assert 0 <= moment - (sim.now() + wait) < 1
+            assert reply.headers["x-retry-after"] == reply.headers["retry-after"]
+            assert reply.headers["retry-after"].endswith(" GMT")

@@ -69,6 +69,42 @@ def test_an_account_without_batches_has_an_empty_page(sim: KimiSimulator) -> Non
     assert call(sim, "GET", "/batches").json() == {"object": "list", "data": [], "has_more": False}
 
 
+class TestAnOddBatch:
+    SHAPES: tuple[dict[str, Any], ...] = (
+        {"id": "batch_stranger", "status": None, "metadata": [], "created_at": "yesterday"},
+        {"object": "batch", "status": "completed"},
+        {"id": None},
+        {},
+    )
+
+    def test_an_odd_batch_is_shown_exactly_as_given_and_newest_of_all(
+        self, sim: KimiSimulator, client: "OpenAI"
+    ) -> None:
+        for shape in self.SHAPES:
+            sim.add_odd_batch(shape)
+        batch_id = create(client, upload(client)).id
+        reply = call(sim, "GET", "/batches").json()
+        assert reply["data"][:-1] == [*reversed(self.SHAPES)]
+        assert reply["data"][-1]["id"] == batch_id
+        assert call(sim, "GET", "/batches/batch_stranger").json() == self.SHAPES[0]
+        assert call(sim, "POST", "/batches/batch_stranger/cancel").status == 404
+        assert list(sim.batches) == [batch_id]
+
+    def test_a_page_can_begin_behind_an_odd_batch_that_has_an_id(self, sim: KimiSimulator, client: "OpenAI") -> None:
+        batch_id = create(client, upload(client)).id
+        sim.add_odd_batch(self.SHAPES[0])
+        page = call(sim, "GET", "/batches?after=batch_stranger").json()
+        assert [batch["id"] for batch in page["data"]] == [batch_id]
+
+    def test_an_odd_batch_without_a_last_status_counts_as_running(self, start: Start) -> None:
+        sim, client = start(list_order="running_first", list_metadata=False)
+        sim.add_odd_batch(self.SHAPES[0])
+        sim.add_odd_batch(self.SHAPES[1])
+        batch_id = create(client, upload(client)).id
+        data = call(sim, "GET", "/batches").json()["data"]
+        assert (data[0], data[1]["id"], data[2]) == (self.SHAPES[0], batch_id, self.SHAPES[1])
+
+
 class TestSwitches:
     def ids(self, client: "OpenAI", count: int = 4) -> list[str]:
         file_id = upload(client)
@@ -139,6 +175,15 @@ class TestSwitches:
         assert None not in (shape["created_at"], shape["input_file_id"])
         assert call(sim, "GET", "/batches").json()["data"] == [{**shape, hidden: None}]
         assert getattr(client.batches.list().data[0], hidden) is None
+
+    @pytest.mark.parametrize(("empty_list", "data"), [("empty", []), ("null", None)])
+    def test_empty_list_spells_any_list_without_rows(self, start: Start, empty_list: str, data: object) -> None:
+        sim, client = start(empty_list=empty_list, models=())
+        assert call(sim, "GET", "/batches").json() == {"object": "list", "data": data, "has_more": False}
+        assert [call(sim, "GET", path).json()["data"] for path in ("/files", "/models")] == [data, data]
+        (batch_id,) = self.ids(client, 1)
+        assert self.page(client) == [batch_id]
+        assert call(sim, "GET", f"/batches?after={batch_id}").json()["data"] == data
 
     def test_max_list_limit_cuts_a_page(self, start: Start) -> None:
         _, client = start(max_list_limit=3)
