@@ -15,7 +15,7 @@ from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 
 
 @dataclass(frozen=True)
-class Created:
+class _Created:
     """What a task before this one has created.
 
     :param waits: The waits between both that returned no ids.
@@ -60,7 +60,7 @@ def read_landed_ids(value: object, task: Any, ti: Any, log: Log) -> list[str]:
     return list(dict.fromkeys([*given, *(batch_id for created in found for batch_id in created.batch_ids)]))
 
 
-def _unclear(value: object, found: list[Created]) -> KimiInputError:
+def _unclear(value: object, found: list[_Created]) -> KimiInputError:
     said = f"batch_id is {value!r:.200}: a task before this one returned no ids, as a wait that is marked success does."
     now = "Nothing was landed, and nothing is lost: batches go on, or have ended and are billed as far as they ran."
     if not found:
@@ -74,7 +74,7 @@ def _unclear(value: object, found: list[Created]) -> KimiInputError:
     return KimiInputError(f"{said} {now} {advice}")
 
 
-def _created_before(task: Any, ti: Any, *, is_missing: bool) -> list[Created]:
+def _created_before(task: Any, ti: Any, *, is_missing: bool) -> list[_Created]:
     """Read what the nearest creates before a task have made, on each way that does not pass a wait with all its ids.
 
     :param is_missing: Whether a wait has returned nothing. Otherwise only a mapped one may have returned too little,
@@ -88,7 +88,7 @@ def _created_before(task: Any, ti: Any, *, is_missing: bool) -> list[Created]:
     for create, waits in _ways_up(task, may_lack, (), set()):
         if is_missing or waits:
             with suppress(KimiInputError):  # it has not created anything
-                found.append(Created(create.task_id, tuple(read_batch_ids(_returned(create, ti))), waits))
+                found.append(_Created(create.task_id, tuple(read_batch_ids(_returned(create, ti))), waits))
     return found
 
 
