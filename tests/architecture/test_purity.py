@@ -14,6 +14,7 @@ IMPURE = {
     *(
         "operators/orphans.py",
         "operators/results.py",
+        "operators/upstream.py",
         "sensors/batch.py",
         "triggers/batch.py",
         "triggers/ended_batches.py",
