@@ -107,8 +107,8 @@ def _in_input_order(batches: Sequence[Batch]) -> list[Batch]:
     tags = list(map(Tags.of, batches))
     jobs = [tag.job_key or batch.id for tag, batch in zip(tags, batches, strict=True)]
 
-    def place(number: int) -> tuple[int, int]:
-        return jobs.index(jobs[number]), tags[number].shard_number or 0
+    def place(number: int) -> tuple[int, int, int]:
+        return jobs.index(jobs[number]), tags[number].shard_number or 0, batches[number].created_at or 0
 
     return [batches[number] for number in sorted(range(len(batches)), key=place)]
 
