@@ -11,7 +11,7 @@ from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.raw_server import connect_to, raw_server, reply
@@ -110,6 +110,28 @@ def test_a_call_that_takes_too_long_names_its_timeout(sim: KimiSimulator, connec
     sim.inject("get_batch", hang_seconds=3)
     with pytest.raises(KimiNoAnswerError, match=r"within 0\.2 s"):
         connect(sim, timeout=0.2).get_batch("batch_x")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "seconds"),
+    [
+        (Behaviour(calls_per_minute=1), 60),
+        (Behaviour(calls_per_minute=1, retry_after_seconds=1), 1),
+        (Behaviour(calls_per_minute=1, retry_after_date=True), 60),
+    ],
+    ids=["honest", "too short", "a date"],
+)
+def test_a_refused_call_says_how_long_the_platform_asks_to_wait(
+    connect: Connect, behaviour: Behaviour, seconds: int
+) -> None:
+    with KimiSimulator(speed=0, behaviour=behaviour) as sim:
+        hook = connect(sim)
+        hook.list_models()
+        with pytest.raises(KimiApiError) as caught:
+            hook.list_models()
+    wait = caught.value.retry_after_seconds
+    assert wait is not None
+    assert seconds <= wait <= seconds + 1, "a date has whole seconds"
 
 
 def test_account_ids_in_a_429_are_hidden(sim: KimiSimulator, hook: KimiHook) -> None:
