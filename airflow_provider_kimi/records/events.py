@@ -26,13 +26,13 @@ class BatchEnd(msgspec.Struct, frozen=True):
     completed: int = 0
     failed: int = 0
     error_file_id: str | None = None
-    work: str | None = None
+    work: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
     def of(cls, batch: Batch) -> Self:
         """Note how a batch stands."""
         counts = batch.counts
-        work = Tags.of(batch).work
+        work = Tags.of(batch).work or msgspec.UNSET
         return cls(batch.status, counts.total, counts.completed, counts.failed, batch.error_file_id, work)
 
     @property

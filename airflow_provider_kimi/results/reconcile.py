@@ -51,10 +51,8 @@ def write_rows(
     lines = ResultLines(check.fields)
     for shard in by_shard(batches, lambda files: files.batch):
         whole, model = shard[0], _asked_model(shard[0])
-        newest_first = shard[::-1]
-        of_batches = [_shared(files.batch, len(shard) - at) for at, files in enumerate(newest_first)]
-        outputs, errors = [files.output for files in newest_first], [files.error for files in newest_first]
-        with AnswerFiles(outputs, errors, sum(files.answer_lines for files in shard)) as answers:
+        of_batches = [_shared(files.batch, number) for number, files in enumerate(shard, 1)][::-1]
+        with _answers_of(shard) as answers:
             for row, columns, letter in _reconciled(shard, answers, table, check):
                 tally.add(row, model)
                 results.write(lines.encode(row, columns, of_batches[answers.taken_from]))
@@ -65,6 +63,13 @@ def write_rows(
             tally.unclaimed += answers.unreadable + answers.left
             _report([files.batch for files in shard], answers, log)
     return tally
+
+
+def _answers_of(shard: Sequence[BatchFiles]) -> AnswerFiles:
+    """Find the answers of a shard; those of its newest batch count first."""
+    newest_first = shard[::-1]
+    outputs, errors = [files.output for files in newest_first], [files.error for files in newest_first]
+    return AnswerFiles(outputs, errors, sum(files.answer_lines for files in shard))
 
 
 def _shared(batch: Batch, number: int) -> _OfBatch:

@@ -57,7 +57,7 @@ def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None =
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
         found = attach(job)
-        made = Made(found.batches, found.ended, set(found.unsure))
+        made = Made(found.batches, set(found.unsure), ended=found.ended)
         if len(made.batches) < len(prepared.shards):
             _submit_missing(job, made, workshop)
     remember(job, made.batches, made.ended)

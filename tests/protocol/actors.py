@@ -22,7 +22,6 @@ from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared, prepare
 from airflow_provider_kimi.submission.attach import attach, remember
@@ -135,7 +134,7 @@ def submits(job: Job) -> Batch:
     made = Made(found.batches, set(found.unsure))
     if len(made.batches) < len(job.labels):
         _submit_missing(job, made, prepared()[2])
-    remember(job, made.batches)
+    remember(job, made.batches, made.ended)
     (batch,) = made.batches.values()
     return batch
 
