@@ -104,6 +104,7 @@ class Patience:
 class Calls:
     """How a worker calls the platform: over which connection, with which log, and how it pauses.
 
+    :param is_patient: Whether a call that meets a fault is sent again.
     :param stop: Whether the task is being ended; it then starts nothing that costs money.
     """
 
@@ -112,6 +113,7 @@ class Calls:
     sleep: Callable[[float], None] = time.sleep
     stop: Stop = field(default_factory=Stop)
     jitter: Callable[[], float] = random.random
+    is_patient: bool = True
 
     def patience(self) -> Patience:
         """Return a new patience, for one call."""
@@ -124,7 +126,8 @@ class Calls:
             try:
                 return call()
             except KimiError as error:
-                if (pause := patience.pause_after(error)) is None:
+                pause = patience.pause_after(error) if self.is_patient else None
+                if pause is None:
                     raise
                 self.pause_after(error, pause)
 

@@ -1,7 +1,7 @@
 """Settle: agree with attempts at the same time, and withdraw what the list cannot prove to be the only batch."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.cancel import cancel_batch
@@ -53,7 +53,7 @@ def settle(job: Job, made: Made) -> None:
     for pause in (RETRY_SETTLE_SECONDS, *PROOF_PAUSES_SECONDS) if doubtful else (_first_pause(job),):
         job.calls.sleep(pause)
         try:
-            listed = {batch.id: batch for batch in job.find(job.concerns).batches}
+            listed = {batch.id: batch for batch in _searching(job, made).find(job.concerns).batches}
         except KimiError as error:
             job.calls.log.warning("Could not check whether another attempt has submitted the same: %s", error)
             return
@@ -66,6 +66,13 @@ def settle(job: Job, made: Made) -> None:
     earlier = earlier_work(found.values(), job.attempt.task, job.key, job.labels, job.fresh, is_settling=True)
     cancel_duplicates(job, earlier, made.own)
     made.batches.update(earlier.batches)
+
+
+def _searching(job: Job, made: Made) -> Job:
+    """The job as it searches; not patiently where hardly anything can race with it."""
+    if made.unsure or job.attempt.number > 1 or job.attempt.task.map_index >= 0:
+        return job
+    return replace(job, calls=replace(job.calls, is_patient=False))
 
 
 def _first_pause(job: Job) -> float:
