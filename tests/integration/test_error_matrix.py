@@ -176,6 +176,15 @@ def test_a_task_gets_over_an_error_that_passes(chain: Chain, place: Place, row: 
     assert calls(chain, place) >= 2
 
 
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_a_task_waits_until_a_rate_limit_lets_it_through(chain: Chain, place: Place) -> None:
+    """At three requests a minute a call is refused more often than a fault may last."""
+    begin(chain, place)
+    inject(chain, place, ROWS["429 requests"], times=6)
+    place.step(chain)
+    assert len(chain.sim.batches) == 1
+
+
 @pytest.mark.parametrize("shape", ["error", "type", "text", "response"])
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_an_error_of_one_row_fails_only_that_row(connect: Connect, tmp_path: Path, row: Row, shape: Any) -> None:
