@@ -16,7 +16,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "timeout": {
         "label": "Timeout",
-        "description": "Seconds per HTTP call. Empty: 120.",
+        "description": "Seconds per HTTP call as a whole; a file may take longer. Empty: 120.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "requests_per_minute": {

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, Calls
+from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, Calls, is_rate_limit
 from airflow_provider_kimi.exceptions import KimiError, KimiResultError
 from airflow_provider_kimi.files.line_ids import is_whole
 from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, count_lines, new_file
@@ -58,14 +58,21 @@ def fetch_file(calls: Calls, file_id: str, path: Path, *, expected_lines: int) -
 
 
 def _download(calls: Calls, file_id: str, path: Path) -> str | None:
-    try:
-        with new_file(path) as target:
-            calls.hook.download_file(file_id, target)
-    except KimiError as error:
-        if not error.retryable:
-            raise
-        return str(error)
-    return None
+    """Download once, as soon as the platform's rate limit lets it; return what else went wrong."""
+    patience = calls.patience()
+    while True:
+        try:
+            with new_file(path) as target:
+                calls.hook.download_file(file_id, target)
+            return None
+        except KimiError as error:
+            pause = patience.pause_after(error) if is_rate_limit(error) else None
+            if pause is not None:
+                calls.pause_after(error, pause)
+            elif error.retryable and not is_rate_limit(error):
+                return str(error)
+            else:
+                raise
 
 
 def _shortage(file_id: str, lines: int, last: bytes, expected_lines: int) -> str | None:

@@ -301,7 +301,7 @@ class KimiHook(BaseHook):
 
     def _is_limit_refused(self, error: KimiApiError, limit: int | None) -> bool:
         """Whether a page without a limit is worth a try: the largest one is documented nowhere."""
-        return limit is not None and self._may_limit and error.status_code in (400, 422)
+        return limit is not None and self._may_limit and error.kind == "input"
 
     def cancel_batch(self, batch_id: str) -> models.Batch:
         """Ask for a cancel; rows that are already running still end, and are billed."""

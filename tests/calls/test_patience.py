@@ -1,8 +1,11 @@
 """Calls are repeated as long as that can help, and no longer."""
 
 import io
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from random import Random
 
 import pytest
 
@@ -150,6 +153,42 @@ def test_rate_limits_are_waited_out_for_a_quarter_of_an_hour_and_no_longer() -> 
     with pytest.raises(KimiApiError, match="busy"):
         reader.read()
     assert PATIENCE_SECONDS - 60 <= sum(reader.slept) <= PATIENCE_SECONDS
+
+
+def minutes_until_all_got_through(tasks: int, calls: int, per_minute: int, told: float | None) -> float:
+    """Let tasks that start together make their calls one after the other, on a platform with a sliding window."""
+    chance = Random(tasks)
+    due = [(chance.random(), task, 0, 0, 0.0) for task in range(tasks)]
+    taken: deque[float] = deque()
+    now = 0.0
+    while due:
+        now, task, done, attempt, elapsed = heappop(due)
+        while taken and taken[0] <= now - 60:
+            taken.popleft()
+        if len(taken) < per_minute:
+            taken.append(now)
+            if done + 1 < calls:
+                heappush(due, (now + 0.3, task, done + 1, 0, 0.0))
+            continue
+        pause = next_pause(busy(1.0), attempt, elapsed, told, chance.random())
+        assert pause is not None, f"task {task} gave up in minute {now / 60:.0f}, at call {done + 1}"
+        heappush(due, (now + pause, task, done, attempt + 1, elapsed + pause))
+    return now / 60
+
+
+@pytest.mark.parametrize(
+    ("tasks", "calls", "per_minute", "told"),
+    [
+        pytest.param(1, 6, 3, None, id="one create at the lowest tier"),
+        pytest.param(6, 6, 3, 3, id="six creates at the lowest tier"),
+        pytest.param(30, 6, 20, 20, id="30 creates at 20 a minute"),
+        pytest.param(30, 6, 20, None, id="30 creates at 20 a minute, which the connection does not say"),
+    ],
+)
+def test_tasks_that_share_a_limit_all_get_through(tasks: int, calls: int, per_minute: int, told: float | None) -> None:
+    """The platform asks for one second each time, which is never enough."""
+    fastest = tasks * calls / per_minute
+    assert minutes_until_all_got_through(tasks, calls, per_minute, told) < fastest * 1.5 + 3
 
 
 def test_rate_limits_use_up_no_attempt_of_other_faults() -> None:

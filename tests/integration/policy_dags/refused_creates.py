@@ -53,7 +53,6 @@ SOON = KimiRetryPolicy(soon=timedelta(0), later=timedelta(0))
 DAGS = [
     create("no_policy", None),
     create("balance", SOON),
-    create("passing", SOON),
     create("wrong_input", SOON, prompt="{no_such_column}"),
 ]
 
