@@ -15,7 +15,22 @@ Every message says what happened, what is true now (sent, running, billed), and 
 prompt or an answer.
 """
 
-from typing import Self
+from typing import Literal, Self
+
+#: What an error of the platform is about, however it is worded.
+ApiErrorKind = Literal[
+    "balance",  # the account's money, or the project's budget, is used up
+    "daily_tokens",  # the tokens of a day are used up
+    "file_quota",  # the account holds as many files as it may
+    "rate_limit",  # too many requests, or the platform is overloaded
+    "fault",  # a fault on the platform's side, or an answer that is not the platform's
+    "key",  # the key is refused
+    "forbidden",  # the account may not do this
+    "not_found",  # what the call names does not exist, or belongs to another account
+    "content_filter",  # the content is refused
+    "redirect",  # the host sends callers elsewhere
+    "input",  # anything else that is wrong with the call
+]
 
 
 class KimiError(Exception):
@@ -49,7 +64,7 @@ def is_outcome_unknown(status_code: int | None) -> bool:
 
     :param status_code: None for an answer that is not the platform's.
     """
-    return status_code is None or status_code in (408, 499) or status_code >= 500
+    return status_code is None or status_code in (303, 408, 499) or status_code >= 500
 
 
 class KimiApiError(KimiError):
@@ -61,6 +76,7 @@ class KimiApiError(KimiError):
     :param retryable: Whether the same call may succeed later.
     :param retry_after_seconds: How long the platform asks to wait; None if it does not say.
     :param request_id: The platform's id of the call, for its support; None if there is none.
+    :param kind: What it is about, for programs that decide; see `ApiErrorKind`.
     """
 
     def __init__(
@@ -72,6 +88,7 @@ class KimiApiError(KimiError):
         retryable: bool = False,
         retry_after_seconds: float | None = None,
         request_id: str | None = None,
+        kind: ApiErrorKind = "input",
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
@@ -79,6 +96,7 @@ class KimiApiError(KimiError):
         self.retryable = retryable
         self.retry_after_seconds = retry_after_seconds
         self.request_id = request_id
+        self.kind: ApiErrorKind = kind
 
     @property
     def outcome_unknown(self) -> bool:

@@ -1,6 +1,6 @@
-"""Orphans: batches of this provider that no run takes care of."""
+"""Orphans: batches of this provider that no run takes care of, and doubles of others."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,9 @@ OrphanAction = Literal["cancel", "harvest"]
 #: States of a run that still has tasks to come, which may wait for its batches or land them.
 LIVING_RUNS = frozenset({"queued", "running"})
 
+#: Statuses of batches whose rows are asked again, and not paid twice.
+_LOST_STATUSES = frozenset({"failed", "expired", "cancelled", "cancelling"})
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -25,10 +28,12 @@ class Owner:
 
 @dataclass(frozen=True)
 class Orphan:
-    """A batch without an owner.
+    """A batch without an owner, or one whose rows another batch holds too.
 
-    :param run_state: How its run ended; None if this Airflow has no such run (deleted, or of another Airflow).
+    :param run_state: How its run ended, or that it goes on; None if this Airflow has no such run (deleted, or of
+        another Airflow).
     :param running: Whether it runs and is billed; otherwise it has ended and holds answers.
+    :param double_of: The oldest batch of the same work, which holds these rows too; None if there is none.
     """
 
     batch_id: str
@@ -40,16 +45,26 @@ class Orphan:
     running: bool
     completed: int
     total: int
+    double_of: str | None = None
 
     def takes(self, action: OrphanAction, unknown_runs: bool) -> bool:
-        """Whether an action applies to it."""
-        return self.running is (action == "cancel") and (self.run_state is not None or unknown_runs)
+        """Whether an action applies to it.
+
+        A run that goes on may wait for any of its batches, also for a double, so its batches are left alone. The
+        answers of a run that succeeded are landed.
+        """
+        if self.run_state in LIVING_RUNS or not (self.run_state is not None or unknown_runs):
+            return False
+        return self.running if action == "cancel" else not self.running and self.run_state != "success"
 
     def describe(self) -> str:
         """Say in one line what it is, and how to adopt it."""
         stands = standing(self.batch_id, self.status, RequestCounts(self.total, self.completed))
+        run = f"Its run {self.run_id} of {self.dag_id} is {self.run_state or 'unknown here'}."
+        if self.double_of is not None:
+            return f"Batch {stands}. It is a double of {self.double_of}: the same rows, paid twice. {run}"
         adopt = f" To adopt it, clear task {self.task_id} of that run, with downstream." if self.run_state else ""
-        return f"Batch {stands}. Its run {self.run_id} of {self.dag_id} is {self.run_state or 'unknown here'}.{adopt}"
+        return f"Batch {stands}. {run}{adopt}"
 
 
 def owner_of(batch: Batch) -> Owner | None:
@@ -58,20 +73,46 @@ def owner_of(batch: Batch) -> Owner | None:
     return Owner(str(tags.dag_id), str(tags.run_id)) if tags.is_ours else None
 
 
-def find_orphans(batches: Iterable[Batch], run_states: Mapping[Owner, str | None]) -> list[Orphan]:
-    """Pick out batches that run although their run has ended, and answers of runs that did not succeed.
+def may_be_orphan(batch: Batch, since: float, dag_ids: Collection[str] | None) -> bool:
+    """Whether a batch is ours, of one of these DAGs (None for all), and not known to be older."""
+    owner = owner_of(batch)
+    if owner is None or (dag_ids is not None and owner.dag_id not in dag_ids):
+        return False
+    return batch.created_at is None or batch.created_at >= since
+
+
+def find_doubles(batches: Iterable[Batch]) -> dict[str, str]:
+    """Name the batches whose work an older one does too, or has done, each with that one.
+
+    These are the live and completed batches of one shard but the oldest. An attempt that paid afresh on purpose
+    (`reuse="never"`) is work of its own.
+    """
+    oldest: dict[tuple[str, str, str | None], str] = {}
+    doubles = {}
+    for batch in sorted(batches, key=lambda batch: (batch.created_at or 0, batch.id)):
+        tags = Tags.of(batch)
+        if tags.job_key is None or tags.shard is None or batch.status in _LOST_STATUSES:
+            continue
+        first = oldest.setdefault((tags.job_key, tags.shard, tags.attempt), batch.id)
+        if first != batch.id:
+            doubles[batch.id] = first
+    return doubles
+
+
+def find_orphans(batches: Sequence[Batch], run_states: Mapping[Owner, str | None]) -> list[Orphan]:
+    """Pick out batches that run although their run has ended, answers of runs that did not succeed, and doubles.
 
     :param run_states: State of each run; None if this Airflow has no such run.
     """
+    doubles = find_doubles(batches)
     orphans = []
     for batch in batches:
         owner = owner_of(batch)
-        if owner is None or (state := run_states.get(owner)) in LIVING_RUNS:
+        if owner is None:
             continue
-        unread = batch.output_file_id is not None and state != "success"
-        if batch.is_terminal and not unread:
+        state, double_of = run_states.get(owner), doubles.get(batch.id)
+        if double_of is None and not _is_orphan(batch, state):
             continue
-        counts = batch.counts
         orphans.append(
             Orphan(
                 batch.id,
@@ -81,8 +122,15 @@ def find_orphans(batches: Iterable[Batch], run_states: Mapping[Owner, str | None
                 Tags.of(batch).task_id or "",
                 state,
                 not batch.is_terminal,
-                counts.completed,
-                counts.total,
+                batch.counts.completed,
+                batch.counts.total,
+                double_of,
             )
         )
     return orphans
+
+
+def _is_orphan(batch: Batch, run_state: str | None) -> bool:
+    if run_state in LIVING_RUNS:
+        return False
+    return not batch.is_terminal or (batch.output_file_id is not None and run_state != "success")

@@ -4,18 +4,30 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from airflow_provider_kimi.api.replies import read_reply
 from airflow_provider_kimi.api.settings import ConnectionSettings
-from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError, is_outcome_unknown
+from airflow_provider_kimi.exceptions import (
+    ApiErrorKind,
+    KimiApiError,
+    KimiError,
+    KimiNoAnswerError,
+    is_outcome_unknown,
+)
 
 if TYPE_CHECKING:
     import openai
 
 T = TypeVar("T")
+
+_UNCHANGED = "Nothing was changed by this call."
 
 #: Longest text of the platform that a message repeats.
 MAX_QUOTED_CHARS = 300
@@ -34,23 +46,32 @@ class Advice:
     :param retryable: Whether the same call may succeed later.
     """
 
+    kind: ApiErrorKind
     retryable: bool
     remedy: str
 
 
-_ACCOUNT = Advice(False, "Top up the account or raise the project's budget on the console, then clear the task.")
-_DAILY = Advice(False, "The daily token limit is used up. Clear the task tomorrow, or raise the account's tier.")
-_LATER = Advice(True, "The platform asks to slow down, which passes.")
-_FAULT = Advice(True, "This is a fault on the platform's side, which may pass.")
-_INPUT = Advice(False, "Correct what the platform names, then clear the task.")
+_ACCOUNT = Advice(
+    "balance", False, "Top up the account or raise the project's budget on the console, then clear the task."
+)
+_DAILY = Advice(
+    "daily_tokens", False, "The daily token limit is used up. Clear the task tomorrow, or raise the account's tier."
+)
+_LATER = Advice("rate_limit", True, "The platform asks to slow down, which passes.")
+_FAULT = Advice("fault", True, "This is a fault on the platform's side, which may pass.")
+_INPUT = Advice("input", False, "Correct what the platform names, then clear the task.")
 _FULL = Advice(
+    "file_quota",
     False,
     "The account holds as many files as it may. Delete some with KimiDeleteFilesOperator(older_than=...) or on the "
     "console, then clear the task.",
 )
-_FILTER = Advice(False, "The platform's content filter refused the request. Change its content.")
-_FORBIDDEN = Advice(False, "Check that the account may use the Batch API (tier 1 or above) and its IP allow-list.")
+_FILTER = Advice("content_filter", False, "The platform's content filter refused the request. Change its content.")
+_FORBIDDEN = Advice(
+    "forbidden", False, "Check that the account may use the Batch API (tier 1 or above) and its IP allow-list."
+)
 _UNKNOWN_ID = Advice(
+    "not_found",
     False,
     "What it names does not exist, was deleted or retired, or belongs to another account or region than the key. "
     "Check the connection before you submit again: batches may be running under another key.",
@@ -70,7 +91,7 @@ def advice_for(status_code: int, error_type: str | None, message: str) -> Advice
         return _DAILY if _DAILY_LIMIT.search(lowered) else _LATER
     if status_code in (408, 409, 425, 499) or status_code >= 500:
         return _FAULT
-    return {401: _FORBIDDEN, 403: _FORBIDDEN, 404: _UNKNOWN_ID}.get(status_code, _INPUT)
+    return {401: replace(_FORBIDDEN, kind="key"), 403: _FORBIDDEN, 404: _UNKNOWN_ID}.get(status_code, _INPUT)
 
 
 def redact(text: str) -> str:
@@ -105,13 +126,14 @@ def translated(
 def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type[T]) -> T:
     """Read a reply; one that is not what the API documents is a `KimiApiError`."""
     try:
-        return msgspec.json.decode(content, type=kind, strict=False)
+        return read_reply(content, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise KimiApiError(
             f"{settings.base_url} sent an answer that is not Kimi's while {action}. What it did is unknown. Check the "
             f"Base URL of connection {settings.conn_id!r}: it ends in /v1, and a gateway must not change answers.",
             status_code=None,
             retryable=True,
+            kind="fault",
         ) from None
 
 
@@ -142,22 +164,43 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 def _from_status(
     error: "openai.APIStatusError", settings: ConnectionSettings, action: str, unanswered: str
 ) -> KimiError:
-    error_type, said = _read_body(error.body)
     headers = error.response.headers
+    if 300 <= error.status_code < 400:
+        return _redirected(error.status_code, headers.get("location"), settings, action, unanswered)
+    error_type, said = _read_body(error.body)
     request_id = headers.get("msh-request-id")
     advice = advice_for(error.status_code, error_type, said)
     facts = f"HTTP {error.status_code}{f' {error_type}' if error_type else ''}"
     facts += f", {said!r}" if said else ""
     facts += f", request {request_id}" if request_id else ""
-    state = unanswered if is_outcome_unknown(error.status_code) else "Nothing was changed by this call."
+    state = unanswered if is_outcome_unknown(error.status_code) else _UNCHANGED
     message = f"Kimi refused {action} ({facts}). {state} {advice.remedy}"
     return KimiApiError(
         _key_refused(settings, action, facts) if error.status_code == 401 else message,
         status_code=error.status_code,
         error_type=error_type,
         retryable=advice.retryable,
-        retry_after_seconds=_seconds(headers.get("retry-after") or headers.get("x-retry-after")),
+        retry_after_seconds=_seconds(headers.get("retry-after") or headers.get("x-retry-after"), headers.get("date")),
         request_id=request_id,
+        kind=advice.kind,
+    )
+
+
+def _redirected(
+    status_code: int, location: str | None, settings: ConnectionSettings, action: str, unanswered: str
+) -> KimiError:
+    try:
+        target = urlsplit(urljoin(settings.base_url, location)).netloc.rpartition("@")[2] if location else ""
+    except ValueError:
+        target = ""
+    state = unanswered if is_outcome_unknown(status_code) else _UNCHANGED
+    return KimiApiError(
+        f"{settings.base_url} answered {action} with a redirect (HTTP {status_code}) to "
+        f"{target or 'an address that it does not name'}. It was not followed, so that neither the key nor rows go to "
+        f"another host. {state} If calls belong there, put that address into the Base URL of connection "
+        f"{settings.conn_id!r}; otherwise look at the proxy or gateway in between.",
+        status_code=status_code,
+        kind="redirect",
     )
 
 
@@ -179,9 +222,24 @@ def _key_refused(settings: ConnectionSettings, action: str, facts: str) -> str:
     )
 
 
-def _seconds(header: str | None) -> float | None:
+def _seconds(retry_after: str | None, date: str | None) -> float | None:
+    """How long the platform asks to wait; a point in time is measured by the platform's own clock."""
     try:
-        seconds = float(header) if header else -1.0
+        seconds = float(retry_after or "nan")
     except ValueError:
-        return None
+        seconds = _seconds_between(date, retry_after)
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def _seconds_between(date: str | None, later: str | None) -> float:
+    times = unix_time(date), unix_time(later)
+    return -1.0 if times[0] is None or times[1] is None else max(times[1] - times[0], 0.0)
+
+
+def unix_time(http_date: str | None) -> float | None:
+    """Read the date of a header, in any of the three forms of HTTP; None if it is not one."""
+    try:
+        date = parsedate_to_datetime(http_date or "")
+        return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None

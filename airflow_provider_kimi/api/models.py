@@ -1,10 +1,14 @@
-"""Answers of the platform, as frozen values. Unknown fields are ignored, missing ones have a default."""
+"""What the platform knows, as frozen values. `replies` reads them from its answers, whatever is odd in those."""
 
+import re
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+#: What the platform adds to a name that is taken, before the ending or behind it.
+_COPY = re.compile(r" ?\([0-9]+\)(?=\.\w+$|$)")
 
 #: Statuses that are final.
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -24,16 +28,8 @@ class RequestCounts(msgspec.Struct, frozen=True):
     failed: int = 0
 
 
-class _CountsReply(msgspec.Struct, frozen=True):
-    """Counts as the platform may send them: any of them null."""
-
-    total: int | None = None
-    completed: int | None = None
-    failed: int | None = None
-
-
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """One batch. Times are unix seconds; an absent file id is None, also where the platform sends an empty text."""
+    """One batch. Times are unix seconds of the platform's clock; what it does not say is None."""
 
     id: str
     status: str
@@ -49,13 +45,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: int | None = None
     failed_at: int | None = None
     cancelled_at: int | None = None
-    request_counts: _CountsReply | None = None
+    request_counts: RequestCounts | None = None
     metadata: dict[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("input_file_id", "output_file_id", "error_file_id"):
-            if getattr(self, name) == "":
-                msgspec.structs.force_setattr(self, name, None)
 
     @property
     def is_terminal(self) -> bool:
@@ -70,8 +61,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def counts(self) -> RequestCounts:
         """Counts; zero where the platform sends none."""
-        sent = self.request_counts or _CountsReply()
-        return RequestCounts(sent.total or 0, sent.completed or 0, sent.failed or 0)
+        return self.request_counts or RequestCounts()
 
     @property
     def ended_at(self) -> int | None:
@@ -88,6 +78,11 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int | None = None
     filename: str | None = None
     purpose: str | None = None
+
+    @property
+    def given_name(self) -> str:
+        """The name that it was uploaded under; the platform adds a number to one that is taken."""
+        return _COPY.sub("", self.filename or "")
 
 
 class BatchPage(msgspec.Struct, frozen=True):

@@ -107,7 +107,7 @@ def _base_url(conn_id: str, host: str, port: int | None) -> str:
         raise _wrong(conn_id, "has a Base URL with credentials or a query in it", remedy)
     if not parts.hostname or not _HOST_NAME.fullmatch(parts.hostname):
         raise _wrong(conn_id, f"has a Base URL without a valid host name: {host!r}", remedy)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise _wrong(
             conn_id,
             f"would send its key unencrypted to {parts.hostname!r} ({parts.scheme}://)",
@@ -122,10 +122,11 @@ def _base_url(conn_id: str, host: str, port: int | None) -> str:
 def _with_scheme(host: str) -> str:
     if "://" in host or host.startswith(("http:", "https:")):
         return host
-    return f"{'http' if _is_loopback(urlsplit(f'//{host}').hostname) else 'https'}://{host}"
+    return f"{'http' if is_loopback(urlsplit(f'//{host}').hostname) else 'https'}://{host}"
 
 
-def _is_loopback(hostname: str | None) -> bool:
+def is_loopback(hostname: str | None) -> bool:
+    """Whether a host name means this machine."""
     if hostname == "localhost":
         return True
     try:

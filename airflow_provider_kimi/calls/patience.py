@@ -1,26 +1,34 @@
-"""Patience: how often and how long a call is tried. For reads, and for a cancel, which does no harm twice."""
+"""Patience: how often and how long a call is tried. For reads, uploads, and a cancel, which do no harm twice."""
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
+from airflow_provider_kimi.api.models import RemoteFile
 from airflow_provider_kimi.calls.stop import Stop
-from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-#: Pauses between the attempts of one read, unless the platform asks for a longer one.
+#: Pauses between the attempts of one call that meets a passing fault, unless the platform asks for a longer one.
 PAUSES_SECONDS = (1.0, 4.0, 15.0)
 
-#: Longest pause while a worker slot is held, whatever the platform asks.
-MAX_PAUSE_SECONDS = 120.0
+#: Longest time that the pauses of one call may take together.
+PATIENCE_SECONDS = 900.0
+
+#: Requests a minute of the platform's lowest tier, taken where the connection does not say.
+LOWEST_REQUESTS_PER_MINUTE = 3.0
+
+#: Longest pause after a rate limit, unless the connection or the platform asks for a longer one.
+LONGEST_BACKOFF_SECONDS = 60.0
 
 #: Longest time for one call in an event loop, the lookup of the connection included.
 MAX_CALL_SECONDS = 60.0
@@ -36,6 +44,62 @@ class Log(Protocol):
         """Log what is odd."""
 
 
+def next_pause(
+    error: KimiError, attempt: int, elapsed: float, requests_per_minute: float | None, jitter: float = 0.0
+) -> float | None:
+    """Say how long to pause before a call that met a passing fault is sent again; None for not again.
+
+    A call that is refused because of too many requests gets through in the end: it waits at least as long as one
+    request takes at that rate, then twice as long each time, up to a minute. Other faults are given three pauses.
+
+    :param attempt: How many faults of this kind the call has met before.
+    :param elapsed: Seconds that it has paused so far.
+    :param requests_per_minute: What the connection allows; None if it does not say.
+    :param jitter: 0 to 1: how much of a further half is added, so that tasks which were refused together part.
+    """
+    if is_rate_limit(error):
+        least = 60 / (requests_per_minute or LOWEST_REQUESTS_PER_MINUTE)
+        backoff = max(least, PAUSES_SECONDS[0]) * 2 ** min(attempt, 10)
+        pause = max(min(backoff, LONGEST_BACKOFF_SECONDS), least, error.retry_after_seconds or 0.0) * (1 + jitter / 2)
+    elif attempt < len(PAUSES_SECONDS):
+        pause = max(PAUSES_SECONDS[attempt], error.retry_after_seconds or 0.0)
+    else:
+        return None
+    return pause if elapsed + pause <= PATIENCE_SECONDS else None
+
+
+def is_rate_limit(error: KimiError) -> bool:
+    """Whether an error says that too many requests were sent, or that the platform is overloaded."""
+    return isinstance(error, KimiApiError) and error.status_code == 429 and error.retryable
+
+
+class Patience:
+    """The patience with one call: it counts the faults, and says how long to pause after each.
+
+    :param hook: Knows how many requests a minute its connection allows, once that was read.
+    :param jitter: Returns 0 to 1.
+    """
+
+    def __init__(self, hook: KimiHook, jitter: Callable[[], float] = random.random) -> None:
+        self._hook = hook
+        self._jitter = jitter
+        self._met = {True: 0, False: 0}  # by whether it was a rate limit
+        self._elapsed = 0.0
+
+    def pause_after(self, error: KimiError, *, may_pass: bool | None = None) -> float | None:
+        """Return how long to pause before the call is sent again; None if it is not to be sent again.
+
+        :param may_pass: Whether the fault may pass; None for what the error itself says.
+        """
+        if not (error.retryable if may_pass is None else may_pass):
+            return None
+        kind = is_rate_limit(error)
+        pause = next_pause(error, self._met[kind], self._elapsed, self._hook.requests_per_minute, self._jitter())
+        self._met[kind] += 1
+        self._elapsed += pause or 0.0
+        return pause
+
+
 @dataclass(frozen=True)
 class Calls:
     """How a worker calls the platform: over which connection, with which log, and how it pauses.
@@ -47,22 +111,39 @@ class Calls:
     log: Log
     sleep: Callable[[float], None] = time.sleep
     stop: Stop = field(default_factory=Stop)
+    jitter: Callable[[], float] = random.random
+
+    def patience(self) -> Patience:
+        """Return a new patience, for one call."""
+        return Patience(self.hook, self.jitter)
 
     def read(self, call: Callable[[], T]) -> T:
-        """Repeat a call until it succeeds; raise its fault if that is permanent, or the pauses are used up."""
-        for pause in PAUSES_SECONDS:
+        """Repeat a call until it succeeds; raise its fault if that is permanent, or the patience is used up."""
+        patience = self.patience()
+        while True:
             try:
                 return call()
             except KimiError as error:
-                if not error.retryable:
+                if (pause := patience.pause_after(error)) is None:
                     raise
                 self.pause_after(error, pause)
-        return call()
+
+    def upload(self, content: IO[bytes], filename: str, purpose: str = "batch") -> RemoteFile:
+        """Upload an open file as patiently as a read, each time from its start.
+
+        If an answer is lost, the platform may hold the file twice, which costs nothing but room.
+        """
+
+        def send() -> RemoteFile:
+            content.seek(0)
+            return self.hook.upload_file(content, filename, purpose)
+
+        return self.read(send)
 
     def pause_after(self, error: KimiError, seconds: float) -> None:
-        """Pause before a call is repeated: this long, or as long as the platform asked."""
-        seconds = min(max(seconds, error.retry_after_seconds or 0.0), MAX_PAUSE_SECONDS)
-        self.log.warning("%s Trying again in %g s.", error, seconds)
+        """Log a fault, and pause before its call is sent again: this long, or as long as the platform asked."""
+        seconds = max(seconds, error.retry_after_seconds or 0.0)
+        self.log.warning("%s Trying again in %g s.", error, round(seconds, 1))
         self.sleep(seconds)
 
 

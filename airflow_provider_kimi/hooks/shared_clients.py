@@ -11,12 +11,12 @@ from weakref import WeakKeyDictionary
 from airflow_provider_kimi.api.settings import ConnectionSettings
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from airflow_provider_kimi.hooks.clients import AsyncKimiClient
 
 
 @dataclass
 class _Shared:
-    client: asyncio.Future[AsyncOpenAI]  # possibly still being built
+    client: asyncio.Future[AsyncKimiClient]  # possibly still being built
     holders: int = 0
 
 
@@ -28,7 +28,9 @@ _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, _
 _closing: set[asyncio.Task[None]] = set()
 
 
-async def borrow(settings: ConnectionSettings, build: Callable[[ConnectionSettings], AsyncOpenAI]) -> AsyncOpenAI:
+async def borrow(
+    settings: ConnectionSettings, build: Callable[[ConnectionSettings], AsyncKimiClient]
+) -> AsyncKimiClient:
     """Return the client of this loop for a connection. Each caller calls `give_back` once.
 
     :param build: Makes a client; called in a thread, if there is none yet.

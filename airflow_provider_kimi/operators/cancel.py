@@ -62,7 +62,7 @@ class KimiCancelBatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, str] | None:
         """Ask for the cancels, then wait."""
-        with airflow_errors():
+        with airflow_errors(self):
             hook = KimiHook(self.kimi_conn_id)
             batches = cancel_batches(Calls(hook, self.log), read_batch_ids(self.batch_id))
             if not self.wait_for_termination or all(batch.is_terminal for batch in batches):
@@ -76,7 +76,7 @@ class KimiCancelBatchOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
         """Resume when the trigger has fired."""
-        with airflow_errors():
+        with airflow_errors(self):
             return self._statuses(BatchEvent.from_dict(event))
 
     @staticmethod

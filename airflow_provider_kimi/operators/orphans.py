@@ -1,4 +1,4 @@
-"""The operator that finds batches that no run takes care of."""
+"""The operator that finds batches that no run takes care of, and doubles."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, get_args
 
-from airflow_provider_kimi.account.orphans import Orphan, OrphanAction, find_orphans, owner_of
+from airflow_provider_kimi.account.orphans import Orphan, OrphanAction, find_orphans, may_be_orphan, owner_of
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.ids import checked_id
+from airflow_provider_kimi.api.ids import in_path
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
 from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.calls.patience import Calls
@@ -29,6 +29,9 @@ class KimiOrphanBatchesOperator(BaseOperator):
     harm.) A batch of a queued or running run is never an orphan. To adopt an orphan, clear its task, which attaches to
     it.
 
+    Doubles are listed too, whatever their run: batches whose rows an older batch of the same work holds as well, which
+    are paid twice. A double is cancelled as an orphan is, once its run has ended; before, the run may wait for it.
+
     By default nothing is changed.
 
     :param action: ``cancel`` cancels orphans that run; ``harvest`` lands those that have ended, each into a directory
@@ -42,7 +45,8 @@ class KimiOrphanBatchesOperator(BaseOperator):
     :param max_batches_searched: How many batches of the account to search.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: A dict for each orphan: ``batch_id``, ``status``, ``dag_id``, ``run_id``, ``task_id``, ``run_state`` (None
-        if unknown), ``running``, ``completed``, ``total``, and ``outcome``: what was done, or "".
+        if unknown), ``running``, ``completed``, ``total``, ``double_of`` (the older batch of the same work, or None),
+        and ``outcome``: what was done, or "".
     """
 
     template_fields: Sequence[str] = ("output_directory", "dag_ids", "kimi_conn_id")
@@ -79,24 +83,23 @@ class KimiOrphanBatchesOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Search the batches, then act."""
-        with airflow_errors():
+        with airflow_errors(self):
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             orphans = self._find(calls)
-            self.log.info("%s batches have no owner.", len(orphans))
+            self.log.info("%s batches have no owner, or are doubles.", len(orphans))
             return [{**asdict(orphan), "outcome": self._treat(calls, orphan)} for orphan in orphans]
 
     def _find(self, calls: Calls) -> list[Orphan]:
         since = time.time() - self.max_age
         search = find_batches(
             calls,
-            lambda batch: (batch.created_at or 0) >= since and owner_of(batch) is not None,
+            lambda batch: may_be_orphan(batch, since, self.dag_ids),
             since=since,
             most=self.max_batches_searched,
         )
         owners = {owner for batch in search.batches if (owner := owner_of(batch)) is not None}
-        wanted = {owner for owner in owners if self.dag_ids is None or owner.dag_id in self.dag_ids}
-        states = {owner: run_state(owner.dag_id, owner.run_id) for owner in wanted}
-        return find_orphans([batch for batch in search.batches if owner_of(batch) in wanted], states)
+        states = {owner: run_state(owner.dag_id, owner.run_id) for owner in owners}
+        return find_orphans(search.batches, states)
 
     def _treat(self, calls: Calls, orphan: Orphan) -> str:
         self.log.warning("%s", orphan.describe())
@@ -105,7 +108,7 @@ class KimiOrphanBatchesOperator(BaseOperator):
         try:
             if self.action == "cancel":
                 return cancel_batch(calls, orphan.batch_id).status
-            output = f"{str(self.output_directory).rstrip('/')}/{checked_id(orphan.batch_id)}"
+            output = f"{str(self.output_directory).rstrip('/')}/{in_path(orphan.batch_id)}"
             collect(calls, Landing([orphan.batch_id], output))
         except KimiError as error:
             self.log.warning("%s", error)

@@ -7,6 +7,7 @@ import msgspec
 
 from airflow_provider_kimi.api.models import TERMINAL_STATUSES, Batch, RequestCounts
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.records.tags import Tags
 
 #: Version of the shape; an event of a later one is refused.
 EVENT_VERSION = 1
@@ -15,19 +16,24 @@ Outcome = Literal["ended", "timed_out", "failed"]
 
 
 class BatchEnd(msgspec.Struct, frozen=True):
-    """How one batch stood when the wait was over."""
+    """How one batch stood when the wait was over.
+
+    :param work: Names the work that it did a part of, if it says so: the job and the shard.
+    """
 
     status: str
     total: int = 0
     completed: int = 0
     failed: int = 0
     error_file_id: str | None = None
+    work: str | None = None
 
     @classmethod
     def of(cls, batch: Batch) -> Self:
         """Note how a batch stands."""
         counts = batch.counts
-        return cls(batch.status, counts.total, counts.completed, counts.failed, batch.error_file_id)
+        work = Tags.of(batch).work
+        return cls(batch.status, counts.total, counts.completed, counts.failed, batch.error_file_id, work)
 
     @property
     def counts(self) -> RequestCounts:
@@ -50,6 +56,7 @@ class BatchEvent(msgspec.Struct, frozen=True):
     :param message: For a reader; on `ended`, why batches were cancelled, as far as this wait knows.
     :param try_number: The try that waited; None where that is not known. A later try that is resumed with this event
         knows that it is not its own.
+    :param retryable: On `failed`, whether another try of the task may fare better.
     """
 
     outcome: Outcome
@@ -57,6 +64,7 @@ class BatchEvent(msgspec.Struct, frozen=True):
     message: str = ""
     try_number: int | None = None
     version: int = EVENT_VERSION
+    retryable: bool = False
 
     def has_ended(self, batch_ids: Iterable[str]) -> bool:
         """Whether each of these batches was seen to have ended."""

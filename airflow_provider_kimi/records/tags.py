@@ -17,6 +17,7 @@ from airflow_provider_kimi.api.limits import MAX_METADATA_KEY_CHARS, MAX_METADAT
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
 
+_CREATE = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})\.\w+")
 _SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 
 
@@ -38,10 +39,12 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     :param shard: Its label among the batches of the job, as in `2/3`.
     :param skipped_file: File of the rows that were left out; None if there are none.
     :param attempt: Mark of an attempt that pays for fresh work; None for one that attaches to earlier batches.
+    :param create: Mark of the one call that made the batch; None if there was no room for it.
     :param prompt_fingerprint: Of the texts that say what to ask about a row.
     :param columns: JSON list of the columns whose texts are in the requests verbatim.
     :param model: The model of every request.
     :param params: Digest of the parameters of every request.
+    :param create: Mark of the create call that made it: the attempt, the call of it, and something random.
     """
 
     dag_id: str | None = msgspec.field(default=None, name="airflow_dag_id")
@@ -54,6 +57,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     provider_version: str | None = msgspec.field(default=None, name="kimi_provider_version")
     skipped_file: str | None = msgspec.field(default=None, name="kimi_skipped_file")
     attempt: str | None = msgspec.field(default=None, name="kimi_attempt")
+    create: str | None = msgspec.field(default=None, name="kimi_create")
     prompt_fingerprint: str | None = msgspec.field(default=None, name="kimi_prompt_fingerprint")
     columns: str | None = msgspec.field(default=None, name="kimi_columns")
     model: str | None = msgspec.field(default=None, name="kimi_model")
@@ -79,6 +83,27 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     def is_of(self, task: TaskIdentity) -> bool:
         """Whether an attempt of this task instance made the batch."""
         return all(getattr(self, field) == value for field, value in _instance(task).items())
+
+    @property
+    def task(self) -> tuple[str | None, ...]:
+        """Names the task instance that made the batch, as far as it says."""
+        return self.dag_id, self.run_id, self.task_id, self.map_index
+
+    @property
+    def work(self) -> str | None:
+        """Names the work of the batch, the job and the shard; None if it does not say."""
+        return f"{self.job_key} {self.shard}" if self.job_key and self.shard else None
+
+    @property
+    def is_first_call(self) -> bool:
+        """Whether the first attempt made the batch by the first create that it sent for this shard."""
+        return self.call_number == (1, 1)
+
+    @property
+    def call_number(self) -> tuple[int, int]:
+        """Number of the attempt, and of its call, that made the batch; zeros if it does not say."""
+        found = _CREATE.fullmatch(self.create or "")
+        return (int(found[1]), int(found[2])) if found else (0, 0)
 
     @property
     def shard_number(self) -> int | None:
@@ -122,7 +147,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 _KEYS: Mapping[str, str] = {field.name: field.encode_name for field in msgspec.structs.fields(Tags)}
 
 #: Keys that may be left out for lack of room, the most useful first.
-_NOTES = tuple(_KEYS[field] for field in ("prompt_fingerprint", "columns", "model", "params"))
+_NOTES = tuple(_KEYS[field] for field in ("create", "prompt_fingerprint", "columns", "model", "params"))
 
 
 def _instance(task: TaskIdentity) -> dict[str, str]:

@@ -5,12 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.api.standing import rows_in_words
+from airflow_provider_kimi.calls.fetch import Fetched, fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.skipped_rows import read_skipped
-from airflow_provider_kimi.results.fetch import Fetched, fetch_file
+from airflow_provider_kimi.results.promises import lacking_files
+
+#: Pauses between the reads of batches that are not as the wait has seen them: a read may be stale, a file id late.
+READ_PAUSES_SECONDS = (2.0, 5.0, 10.0, 20.0, 30.0)
+
+#: Refusals that may pass by themselves: a copy of the platform's data that lags, or a key that is being replaced.
+DOUBTED_STATUS_CODES = frozenset({401, 403, 404})
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,7 @@ class BatchFiles:
 
     :param skipped: The rows that were left out of all batches of its job.
     :param answer_lines: How many lines the output and the error file have.
-    :param is_whole: Whether every file came whole.
+    :param is_whole: Whether every file that the batch promises is there and came whole.
     """
 
     batch: Batch
@@ -37,26 +45,70 @@ class BatchFiles:
 
 
 def read_ended_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
-    """Read batches, each of which must have ended, in the order of the input."""
-    return _in_input_order([_read_ended(calls, batch_id) for batch_id in batch_ids])
+    """Read batches, each of which must have ended, in the order of the input.
+
+    A read may show a batch as it was a moment ago, or not at all, and the ids of its files may come after its end. So
+    what is not there yet is read again for a minute.
+
+    :raises KimiBatchError: A batch has not ended.
+    :raises KimiApiError: A batch cannot be read.
+    """
+    seen: dict[str, Batch | KimiApiError] = {}
+    for pause in (*READ_PAUSES_SECONDS, None):
+        unsettled = [batch_id for batch_id in batch_ids if not _is_settled(seen.get(batch_id))]
+        seen.update((batch_id, _read(calls, batch_id)) for batch_id in unsettled)
+        waiting = [what for what in seen.values() if not _is_settled(what)]
+        if not waiting or pause is None:
+            break
+        calls.log.info("%s Reading again in %g s.", _why_unsettled(waiting[0]), pause)
+        calls.sleep(pause)
+    return _in_input_order([_ended(seen[batch_id]) for batch_id in batch_ids])
 
 
-def _read_ended(calls: Calls, batch_id: str) -> Batch:
-    batch = calls.read(lambda: calls.hook.get_batch(batch_id))
-    if not batch.is_terminal:
+def _read(calls: Calls, batch_id: str) -> Batch | KimiApiError:
+    """Read a batch; return the fault that may pass although its answer says otherwise."""
+    try:
+        return calls.read(lambda: calls.hook.get_batch(batch_id))
+    except KimiApiError as error:
+        if error.status_code not in DOUBTED_STATUS_CODES:
+            raise
+        return error
+
+
+def _is_settled(what: Batch | KimiApiError | None) -> bool:
+    return isinstance(what, Batch) and what.is_terminal and not lacking_files(what)
+
+
+def _why_unsettled(what: Batch | KimiApiError) -> str:
+    if isinstance(what, KimiApiError):
+        return str(what)
+    if not what.is_terminal:
+        return f"Batch {what.id} is {what.status}."
+    return f"Batch {what.id} is {what.status}, but does not name its {' and '.join(lacking_files(what))} file yet."
+
+
+def _ended(what: Batch | KimiApiError) -> Batch:
+    if isinstance(what, KimiApiError):
+        fault = what.saying(f"{what} Nothing was landed, and nothing is lost: clear this task when that has changed.")
+        fault.retryable = True
+        raise fault
+    if not what.is_terminal:
+        rows = rows_in_words(what.counts)
         raise KimiBatchError(
-            f"Batch {batch_id} is still {batch.status}. Nothing was landed, and the batch goes on. Put a "
-            "KimiBatchSensor before this task, then clear it."
+            f"Batch {what.id} is still {what.status}{f' ({rows})' if rows else ''}. Nothing was landed, and the batch "
+            "goes on and is billed. Wait for its end with a KimiBatchSensor before this task, or clear this task "
+            "later. To land only what is done by now, cancel it with KimiCancelBatchOperator, then clear this task.",
+            retryable=True,
         )
-    return batch
+    return what
 
 
 def _in_input_order(batches: Sequence[Batch]) -> list[Batch]:
     tags = list(map(Tags.of, batches))
     jobs = [tag.job_key or batch.id for tag, batch in zip(tags, batches, strict=True)]
 
-    def place(number: int) -> tuple[int, int]:
-        return jobs.index(jobs[number]), tags[number].shard_number or 0
+    def place(number: int) -> tuple[int, int, int]:
+        return jobs.index(jobs[number]), tags[number].shard_number or 0, batches[number].created_at or 0
 
     return [batches[number] for number in sorted(range(len(batches)), key=place)]
 
@@ -102,7 +154,9 @@ class FilesFetcher:
             error=_path(error),
             skipped=self._skipped_of(batch),
             answer_lines=sum(file.lines for file in answers),
-            is_whole=requests is not None and all(file.is_whole for file in (requests, *answers)),
+            is_whole=requests is not None
+            and not lacking_files(batch)
+            and all(file.is_whole for file in (requests, *answers)),
         )
 
     def _skipped_of(self, batch: Batch) -> Path | None:

@@ -18,8 +18,9 @@ from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, 
 from airflow_provider_kimi.results.columns import ColumnSource
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.formats import OutputFormat, check_format, convert
-from airflow_provider_kimi.results.manifest import billed, build_manifest
+from airflow_provider_kimi.results.manifest import ask_the_rest, billed, build_manifest
 from airflow_provider_kimi.results.output_directory import OutputDirectory
+from airflow_provider_kimi.results.promises import holds_all, still_to_come
 from airflow_provider_kimi.results.reconcile import write_rows
 from airflow_provider_kimi.results.tally import Tally
 
@@ -54,13 +55,26 @@ class Landing:
 class Collected:
     """A landed result.
 
-    :param is_whole: Whether every file came whole, and every line belongs to a row.
+    :param directory: Where it is.
+    :param is_whole: Whether every file that the batches promise came whole, and every line belongs to a row.
+    :param is_kept: Whether an earlier landing wrote it, and this one nothing.
     """
 
     manifest: Manifest
     tally: Tally
     batches: list[Batch]
-    is_whole: bool = True
+    directory: OutputDirectory
+    is_whole: bool
+    is_kept: bool = False
+
+    @property
+    def to_come(self) -> str:
+        """Which files are still to come, in words; empty if none is."""
+        return still_to_come(self.batches)
+
+    def is_in_place(self) -> bool:
+        """Whether the directory holds now what this landing wrote, or the earlier result that it kept."""
+        return self.directory.rows_are_of(self.manifest) if self.is_kept else self.directory.is_as_published()
 
 
 def collect(calls: Calls, landing: Landing) -> Collected:
@@ -68,6 +82,8 @@ def collect(calls: Calls, landing: Landing) -> Collected:
 
     An earlier result of these batches is replaced by an equal or better one only: it is kept if a file that it was
     made from is no longer on the platform.
+
+    A file that is still to come after a minute is not waited for: what there is is landed, and the log says so.
 
     :raises KimiBatchError: A batch has not ended yet.
     :raises KimiResultError: A file could not be downloaded whole.
@@ -86,12 +102,14 @@ def collect(calls: Calls, landing: Landing) -> Collected:
                 raise
             _check_kept(earlier, landing)
             calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
-            return Collected(earlier, Tally.of_manifest(earlier), batches)
+            whole = holds_all(earlier, batches)
+            return Collected(earlier, Tally.of_manifest(earlier), batches, directory, whole, is_kept=True)
         table = None if landing.input is None else ColumnSource(_values(landing.input), landing.key_column)
         with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
             tally = write_rows(files, table, landing.check, results, dead_letters, calls.log)
+        formatted = _formatted(workshop / RESULTS_NAME, landing)
         _check_replaced(directory, landing, calls.log)
-        landed = _publish(directory, workshop, files, _formatted(workshop / RESULTS_NAME, landing))
+        landed = _publish(directory, workshop, files, formatted)
         manifest = build_manifest(batches, tally, prices=prices, files=landed)
         directory.publish_manifest(manifest, workshop)
     if tally.leaked:
@@ -99,7 +117,10 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     log = calls.log.warning if tally.unusable else calls.log.info
     log("Landed in %s: %s. %s.", landing.output, tally.summary(), billed(manifest))
     is_whole = not tally.unclaimed and all(of_batch.is_whole for of_batch in files)
-    return Collected(manifest, tally, batches, is_whole)
+    collected = Collected(manifest, tally, batches, directory, is_whole)
+    if notes := " ".join(filter(None, (collected.to_come, ask_the_rest(manifest)))):
+        calls.log.warning("%s", notes)
+    return collected
 
 
 def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> None:

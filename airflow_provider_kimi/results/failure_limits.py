@@ -77,6 +77,6 @@ def too_many_failed(breaches: Sequence[str], tally: Tally, batch_ids: Sequence[s
     """Say what happened, what is true now, and what to do."""
     return (
         f"Too many rows failed: {'; '.join(breaches)}. {tally.summary()}. Every row is landed, and billed as far as it "
-        "ran; no batch is running. To ask these rows again, pass dead_letter.jsonl to KimiCreateBatchOperator as "
+        "ran; no batch is running. To ask only these rows again, pass dead_letter.jsonl to KimiCreateBatchOperator as "
         f"input; correct rows that were never sent first. Batches: {', '.join(batch_ids)}."
     )

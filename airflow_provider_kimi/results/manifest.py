@@ -9,6 +9,7 @@ from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import ROW_STATUSES
 from airflow_provider_kimi.records.tags import Tags, digest_of
 from airflow_provider_kimi.results.cost import cost_of
+from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.results.tally import Tally
 
 
@@ -16,7 +17,8 @@ def build_manifest(
     batches: Sequence[Batch], tally: Tally, *, prices: PriceList, files: Mapping[str, str | None]
 ) -> Manifest:
     """Describe a result; `files` are the URIs of its files by field, None where there is none."""
-    tags = list(map(Tags.of, batches))
+    shards = batches_by_shard(batches)
+    tags = [Tags.of(of_shard[0]) for of_shard in shards]
     inputs = [tag.input_fingerprint for tag in tags]
     return Manifest(
         batch_ids=[batch.id for batch in batches],
@@ -24,6 +26,7 @@ def build_manifest(
         model=tally.model,
         counts={"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
         usage=tally.total_usage.to_dict(),
+        rounds=max(map(len, shards), default=1),
         cost=None if tally.uncounted else cost_of(tally.usage, prices),
         output_file=files["output_file"],
         error_file=files["error_file"],
@@ -43,6 +46,19 @@ def billed(manifest: Manifest) -> str:
     if cost is None:
         return f"{tokens}, cost not known"
     return f"{tokens}, {cost['amount']:,.4f} {cost['currency']}"
+
+
+def ask_the_rest(manifest: Manifest) -> str:
+    """Say how to ask only the rows again that were not done when their batch ended; empty if all were done."""
+    undone = {status: rows for status in ("expired", "cancelled") if (rows := manifest.counts.get(status))}
+    if not undone or manifest.dead_letter_file is None:
+        return ""
+    counts = " and ".join(f"{rows:,} {status}" for status, rows in undone.items())
+    return (
+        f"{counts} rows were not done when their batch ended; those that were done are landed and billed. To ask only "
+        f"the rest, give {manifest.dead_letter_file} to a KimiCreateBatchOperator as input, without prompt and "
+        "key_column. A clear of the task that created the batches may pay for every row again."
+    )
 
 
 def _iso(epoch_seconds: int | None) -> str | None:

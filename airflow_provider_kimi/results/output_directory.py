@@ -1,7 +1,7 @@
 """The output directory: each file appears whole, the manifest last."""
 
+import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +11,7 @@ import msgspec
 
 from airflow_provider_kimi.compat import object_storage_path
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.files.lines import CHUNK_BYTES, ends_in_newline
+from airflow_provider_kimi.files.lines import CHUNK_BYTES, ends_in_newline, read_lines
 from airflow_provider_kimi.files.locations import LASTING_FAULTS, located, open_binary, storage_remedy
 from airflow_provider_kimi.records.manifest import Manifest
 
@@ -31,13 +31,14 @@ class OutputDirectory:
                 f"output is {uri!r}; it must be the URI of a directory. Nothing was landed; the results stay on the "
                 "platform. Check the template of output."
             )
-        self._uri = uri
+        self.uri = uri
         with self._writing():
             self._path = object_storage_path(located(uri))
             _ = self._path.fs  # Airflow 2.11 refuses an unknown storage only here
             self._is_local = self._path.protocol == "file"
             # S3 holds two parts of an upload in memory, of 50 MB each by default.
             self._block_bytes = None if self._is_local else 8 << 20
+            self._published: dict[str, bytes] = {}
             if self._is_local:  # on object storage it would create a bucket
                 self._path.mkdir(parents=True, exist_ok=True)
 
@@ -48,8 +49,8 @@ class OutputDirectory:
             yield
         except (FileExistsError, FileNotFoundError, *LASTING_FAULTS) as error:
             raise KimiInputError(
-                f"Output {self._uri!r} cannot be written ({type(error).__name__}: {error}). The results of the batches "
-                f"stay on the platform. {storage_remedy(self._uri, error)} Then clear this task: nothing is paid again."
+                f"Output {self.uri!r} cannot be written ({type(error).__name__}: {error}). The results of the batches "
+                f"stay on the platform. {storage_remedy(self.uri, error)} Then clear this task: nothing is paid again."
             ) from None
 
     @property
@@ -86,14 +87,13 @@ class OutputDirectory:
         staged = self._path / f".{name}.part" if self._is_local else target
         try:
             is_open = [name.endswith(".jsonl") and not ends_in_newline(source) for source in sources]
+            self._published[name] = _digest(_joined(sources, is_open))
             if self._is_local and is_open == [False] and _moved(sources[0], target):
                 staged.unlink(missing_ok=True)  # of an attempt that was killed
                 return str(target)
             with self._writing(), open_binary(staged, "wb", self._block_bytes) as landed:
-                for source, needs_newline in zip(sources, is_open, strict=True):
-                    with source.open("rb", buffering=0) as content:
-                        shutil.copyfileobj(content, landed, CHUNK_BYTES)
-                    landed.write(b"\n" if needs_newline else b"")
+                for chunk in _joined(sources, is_open):
+                    landed.write(chunk)
             if self._is_local:
                 staged.replace(target)
         except BaseException:
@@ -103,24 +103,77 @@ class OutputDirectory:
         return str(target)
 
     def make_durable(self, uris: Iterable[str]) -> None:
-        """Flush published files to disk, so that they survive a power cut; object storage promises that by itself."""
+        """Flush published files to disk, so that they survive a power cut; object storage promises that by itself.
+
+        A file that is gone is not an error; see `is_as_published`.
+        """
         if not self._is_local:
             return
         folder = Path(self._path.path)
         names = map(_name, uris)
         with self._writing():
             for path in (*(folder / name for name in (*names, MANIFEST_NAME)), folder, folder.parent):
-                opened = os.open(path, os.O_RDONLY)
-                try:
-                    os.fsync(opened)
-                finally:
-                    os.close(opened)
+                with suppress(FileNotFoundError):
+                    opened = os.open(path, os.O_RDONLY)
+                    try:
+                        os.fsync(opened)
+                    finally:
+                        os.close(opened)
 
     def publish_manifest(self, manifest: Manifest, workshop: Path) -> None:
         """Make the directory a result."""
         path = workshop / MANIFEST_NAME
         path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
         self.publish(MANIFEST_NAME, path)
+
+    def is_as_published(self) -> bool:
+        """Whether every file that was published is in the directory now, byte for byte; False if nothing was."""
+        return bool(self._published) and all(self._digest_of(name) == is_ for name, is_ in self._published.items())
+
+    def _digest_of(self, name: str) -> bytes | None:
+        with suppress(OSError), open_binary(self._path / name, "rb") as content:
+            return _digest(iter(lambda: content.read(CHUNK_BYTES), b""))
+        return None
+
+    def rows_are_of(self, manifest: Manifest) -> bool:
+        """Whether the directory holds this manifest and its files, and every row names one of its batches.
+
+        False too where that cannot be told, in a results file of another format than JSON lines.
+        """
+        with self._writing():
+            if not all((self._path / _name(uri)).exists() for uri in manifest.files.values()):
+                return False
+        if self.earlier != manifest:
+            return False
+        if manifest.results_file is None:
+            return True
+        try:
+            with open_binary(self._path / _name(manifest.results_file), "rb") as rows:
+                ids = {msgspec.json.decode(row, type=_RowOfBatch).batch_id for row in read_lines(rows)}
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return False
+        return ids <= {*manifest.batch_ids}
+
+
+class _RowOfBatch(msgspec.Struct):
+    batch_id: str
+
+
+def _joined(sources: Iterable[Path], needs_newline: Iterable[bool]) -> Iterator[bytes]:
+    """Read files one after the other; one whose last line is open gets a newline."""
+    for source, is_open in zip(sources, needs_newline, strict=True):
+        with source.open("rb", buffering=0) as content:
+            while chunk := content.read(CHUNK_BYTES):
+                yield chunk
+        if is_open:
+            yield b"\n"
+
+
+def _digest(chunks: Iterable[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.digest()
 
 
 def _name(uri: str) -> str:

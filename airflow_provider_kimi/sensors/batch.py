@@ -18,7 +18,6 @@ from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.kill import Kill, acancel_given_up
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import (
-    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -27,13 +26,13 @@ from airflow_provider_kimi.compat import (
     XComArg,
     first_poke,
 )
-from airflow_provider_kimi.context import read_try_number
-from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.context import read_attempt, read_try_number
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills import WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
 from airflow_provider_kimi.lineage import lineage_of_batches
-from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout, Watch
 from airflow_provider_kimi.results.shortfall import Shortfall, shortfall
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, KimiBatchTrigger
@@ -41,7 +40,7 @@ from airflow_provider_kimi.waiting.cancel import leave_running
 from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
 from airflow_provider_kimi.waiting.progress import progress_at_end
-from airflow_provider_kimi.waiting.wait import poll_once, wait_here
+from airflow_provider_kimi.waiting.wait import FirstPoll, poll_once, wait_here
 
 #: The longest window is 7 days; a wait that no expiry ends, because none is known, ends after these and the grace.
 LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
@@ -54,6 +53,9 @@ LAND_IT = (
     "Land what there is with KimiBatchResultsOperator (on_incomplete='continue' here goes on to it), then submit the "
     "rest again."
 )
+
+#: XCom key of what a task returns.
+RETURN_VALUE_KEY = "return_value"
 
 #: What happens if a batch ended otherwise than completed.
 OnIncomplete = Literal["fail", "continue"]
@@ -71,7 +73,7 @@ class KimiBatchSensor(BaseSensorOperator):
     all ``completed``                     succeeds (rows in them may have failed)
     one ``failed, expired, cancelled``    ``on_incomplete``: fails at once, or succeeds
     not in time                           ``on_timeout``, then fails without a retry
-    unknown id, refused key               fails at once, without a retry
+    unknown id, refused key               fails once that has lasted; ``retries`` count
     ====================================  ===========================================
 
     Batches end in time if they end within six hours after the last ``expires_at``, and before ``timeout`` and
@@ -165,26 +167,59 @@ class KimiBatchSensor(BaseSensorOperator):
         if self.mode == "reschedule" and not self.deferrable:
             return super().execute(context)
         with self._killable(context):
-            return self._wait(context)
-
-    def _wait(self, context: Context) -> Any:
-        watch = self._watch(context)
-        with airflow_errors():
-            first = poll_once(self.hook, watch, self.log)
-        if first.event is not None:
-            return self._conclude(context, first.event)
-        self.log.info("Waiting until %s at the latest.", as_clock(first.ends_at))
-        watch = replace(watch, logged_statuses=first.statuses)
-        if not self.deferrable:
-            return self._conclude(context, wait_here(self.hook, watch, self.log))
-        self.defer(trigger=KimiBatchTrigger.of(watch), method_name="execute_complete")
+            return self._go_on(context, self._poll(context))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""
-        with self._killable(context), airflow_errors():
-            first = poll_once(self.hook, self._watch(context), self.log)
+        with self._killable(context):
+            return self._poke(context)
+
+    def _poke(self, context: Context) -> bool | PokeReturnValue:
+        first = self._poll(context, is_only_one=True)
+        if first.event is not None and _is_refusal(first.event):
+            first = self._checked(context, first.event)
         self._pause_seconds = first.pause_seconds
-        return False if first.event is None else PokeReturnValue(True, self._conclude(context, first.event))
+        if first.event is not None:
+            return PokeReturnValue(True, self._conclude(context, first.event))
+        self._push_ids(context)
+        return False
+
+    def _poll(self, context: Context, *, is_only_one: bool = False) -> FirstPoll:
+        with airflow_errors(self):
+            return poll_once(self.hook, self._watch(context), self.log, is_only_one=is_only_one)
+
+    def _go_on(self, context: Context, first: FirstPoll) -> Any:
+        """Conclude if the first poll has ended the wait; else wait on."""
+        if first.event is not None:
+            return self._conclude(context, first.event)
+        self.log.info("Waiting until %s at the latest.", as_clock(first.ends_at))
+        watch = first.watch
+        self._push_ids(context)
+        if not self.deferrable:
+            return self._after_wait(context, wait_here(self.hook, watch, self.log))
+        self.defer(trigger=KimiBatchTrigger.of(watch), method_name="execute_complete")
+
+    def _after_wait(self, context: Context, event: BatchEvent) -> Any:
+        if not _is_refusal(event):
+            return self._conclude(context, event)
+        return self._go_on(context, self._checked(context, event))
+
+    def _checked(self, context: Context, event: BatchEvent) -> FirstPoll:
+        """Poll once more before batches that could not be read fail the task; without a fault the wait goes on.
+
+        Of a verdict that stands, only batches count that can be read now.
+        """
+        again = self._poll(context)
+        if not again.is_in_doubt:
+            self.log.warning("The batches can be read again, so the wait goes on. It was to end: %s", event.message)
+            return again
+        batches = {batch_id: BatchEnd.of(batch) for batch_id, batch in again.read.items()}
+        return again._replace(event=replace(event, batches=batches))
+
+    def _push_ids(self, context: Context) -> None:
+        """Show the ids while the task waits, so that tasks behind it have them if it is marked success."""
+        if self.do_xcom_push and (ti := context.get("ti")) is not None:
+            ti.xcom_push(RETURN_VALUE_KEY, self._ids())
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         """Say when to poke again in ``mode="reschedule"``; Airflow asks so in all its versions since 2.11."""
@@ -196,7 +231,7 @@ class KimiBatchSensor(BaseSensorOperator):
 
         An event of an earlier try, or of other batches, decides nothing: the task then waits as if it had just started.
         """
-        with airflow_errors():
+        with airflow_errors(self):
             read = BatchEvent.from_dict(event)
             own = self._ids()
         is_late = read.try_number is not None and read.try_number != (read_try_number(context) or read.try_number)
@@ -204,7 +239,7 @@ class KimiBatchSensor(BaseSensorOperator):
         if is_late or is_of_others:
             self.log.warning("The event that resumed this task is of another try or of other batches. Waiting again.")
             return self.execute(context)
-        return self._conclude(context, read)
+        return self._after_wait(context, read)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Report the batches to OpenLineage; the same in every mode."""
@@ -236,7 +271,7 @@ class KimiBatchSensor(BaseSensorOperator):
         if self.execution_timeout and self.mode != "reschedule":
             seconds = self.execution_timeout.total_seconds()
             ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
-        with airflow_errors():
+        with airflow_errors(self):
             batch_ids = tuple(self._ids())
         try_number = read_try_number(context)
         if try_number is not None:
@@ -260,21 +295,23 @@ class KimiBatchSensor(BaseSensorOperator):
     def _conclude(self, context: Context, event: BatchEvent) -> list[str]:
         if event.batches and (ti := context.get("ti")) is not None:
             ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values()).to_dict())
+        is_last = context.get("ti") is None or read_attempt(context).is_last
         try:
-            with airflow_errors():
-                self._judge(event)
-        except (AirflowFailException, AirflowSensorTimeout) as error:
-            if self.soft_fail or getattr(self, "never_fail", False):
+            with airflow_errors(self):
+                self._judge(event, is_last=is_last)
+        except (KimiError, AirflowSensorTimeout) as error:
+            may_pass = isinstance(error, KimiError) and error.retryable and not is_last
+            if not may_pass and (self.soft_fail or getattr(self, "never_fail", False)):
                 self.log.warning("%s", error)  # Airflow does not log why a task was skipped
                 raise AirflowSkipException(str(error)) from None
             raise
         return self._ids()
 
-    def _judge(self, event: BatchEvent) -> None:
+    def _judge(self, event: BatchEvent, *, is_last: bool) -> None:
         if event.outcome == "failed":
-            cancel = self.on_final_failure == "cancel"
-            left = leave_running(self._calls, event, self._ids(), cancel=cancel)
-            raise KimiBatchError(f"{event.message} {left}".strip())
+            cancel, is_final = self.on_final_failure == "cancel", is_last or not event.retryable
+            left = leave_running(self._calls, event, self._ids(), cancel=cancel, is_final=is_final)
+            raise KimiBatchError(f"{event.message} {left}".strip(), retryable=event.retryable)
         if event.outcome == "timed_out" and not event.has_ended(self._ids()):
             raise AirflowSensorTimeout(event.message)
         is_late = event.outcome == "timed_out"
@@ -285,3 +322,8 @@ class KimiBatchSensor(BaseSensorOperator):
             self.log.warning("Going on, as on_incomplete='continue' asks. %s %s", *found)
             return
         raise (AirflowSensorTimeout if is_late else KimiBatchError)(f"{found.cause} {LAND_IT} {found.details}")
+
+
+def _is_refusal(event: BatchEvent) -> bool:
+    """Whether a wait ended because batches could not be read."""
+    return event.outcome == "failed" and event.retryable

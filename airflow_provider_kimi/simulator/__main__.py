@@ -28,17 +28,19 @@ _ERROR_TYPES = {
 }
 
 _FAULT = re.compile(
-    r"(?P<call>\w+):(?:(?P<status>[2-5]\d\d)|(?P<drop>drop)|(?P<hang>hang)|cut=(?P<cut>\d+))(?:\*(?P<times>\d+))?"
+    r"(?P<call>\w+):(?:(?P<status>[2-5]\d\d)|(?P<drop>drop)|(?P<hang>hang)|late=(?P<late>\d+)|trickle=(?P<trickle>\d+(?:\.\d+)?)|cut=(?P<cut>\d+))(?:\*(?P<times>\d+))?"
 )
 
 _EPILOG = """\
 CALL of a --fault:
 {calls}
 KIND of a --fault, which the next TIMES calls (1) meet:
-  500        an answer with this HTTP status, from 200 to 599
-  drop       a connection that is closed without an answer
-  hang       no answer for an hour
-  cut=BYTES  an answer that breaks off after this number of bytes
+  500              an answer with this HTTP status, from 200 to 599
+  drop             a connection that is closed without an answer
+  hang             no answer for an hour
+  late=SECONDS     a 504; the call is carried out that many simulated seconds later
+  trickle=SECONDS  an answer that comes byte by byte, with that many real seconds between two bytes
+  cut=BYTES        an answer that breaks off after this number of bytes
 
 SWITCH of a --set, with its default; a list is written as a,b and None as nothing:
 {switches}
@@ -73,6 +75,7 @@ def _simulator(options: argparse.Namespace) -> KimiSimulator:
         behaviour=Behaviour(**dict(options.set)),
         responder=_spoil(label_answer, options.fail_rows, options.drop_rows),
         balance=options.balance,
+        other_keys=options.other_key,
     )
     for call, fault in options.fault:
         simulator.inject(call, **fault)
@@ -96,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     add(parser, "port", 8765, "PORT", "TCP port; 0 picks a free one")
+    parser.add_argument(
+        "--other-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="further key of the same organization, as often as needed",
+    )
     clock = parser.add_argument_group("clock")
     add(clock, "speed", 1.0, "FACTOR", "simulated seconds in a real second")
     for name, seconds in dataclasses.asdict(Timing()).items():
@@ -138,7 +148,8 @@ def _fault(text: str) -> tuple[str, dict[str, object]]:
     found = _FAULT.fullmatch(text)
     if found is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not CALL:KIND[*TIMES]; KIND is a status, drop, hang or cut=BYTES"
+            f"{text!r} is not CALL:KIND[*TIMES]; "
+            "KIND is a status, drop, hang, late=SECONDS, trickle=SECONDS or cut=BYTES"
         )
     if found["call"] not in get_args(CallName):
         raise argparse.ArgumentTypeError(f"{found['call']!r} is not a call; use one of {', '.join(get_args(CallName))}")
@@ -148,6 +159,10 @@ def _fault(text: str) -> tuple[str, dict[str, object]]:
         fault |= {"status": status, "error_type": _ERROR_TYPES.get(status, "server_error"), "html": status == 504}
     if found["hang"]:
         fault |= {"hang_seconds": 3600.0}
+    if found["late"]:
+        fault |= {"status": 504, "html": True, "done_after_seconds": float(found["late"])}
+    if found["trickle"]:
+        fault |= {"trickle_seconds": float(found["trickle"])}
     if found["cut"]:
         fault |= {"cut_after_bytes": int(found["cut"])}
     return found["call"], fault

@@ -2,28 +2,34 @@
 
 import asyncio
 import contextlib
-import json
 import math
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
-from airflow_provider_kimi.simulator import limits, rules
+from airflow_provider_kimi.simulator import reading, rules
 from airflow_provider_kimi.simulator.faults import CallName, Fault, Faults
+from airflow_provider_kimi.simulator.late_calls import LateCalls
 from airflow_provider_kimi.simulator.platform import Platform
-
-Handler = Callable[[Request], Awaitable[Response]]
-Message = MutableMapping[str, Any]
+from airflow_provider_kimi.simulator.reading import Reader, answered, key_of, posted, read_whole, shown
+from airflow_provider_kimi.simulator.responses import (
+    CutResponse,
+    DroppedResponse,
+    fault_response,
+    http_date,
+    no_such_url,
+    refusal,
+    trickle,
+)
 
 
 @dataclass
@@ -47,62 +53,94 @@ class Call:
 class SimulatorApp:
     """An ASGI application around one `Platform`; keeps the journal."""
 
-    def __init__(self, platform: Platform, api_key: str) -> None:
+    def __init__(self, platform: Platform, keys: Sequence[str]) -> None:
         self.platform = platform
-        self.api_key = api_key
+        self.keys = keys
         self.faults = Faults()
         self.journal: list[Call] = []
-        self._app = Starlette(routes=self._routes(), exception_handlers={404: _no_such_url})
+        self.late_calls = LateCalls(platform.clock)
+        self._app = Starlette(routes=self._routes(), exception_handlers={404: no_such_url})
 
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        """Serve one connection event; the transport is kept for faults that close the connection."""
-        if scope["type"] == "http":
-            scope["kimi.transport"] = getattr(getattr(send, "__self__", None), "transport", None)
-        await self._app(scope, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event; the transport is kept for faults that close the connection or slow it."""
+        scope["kimi.transport"] = getattr(getattr(send, "__self__", None), "transport", None)
+
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(raw=message["headers"])["date"] = http_date(self.platform.clock.now())
+            if pause := scope.get("kimi.trickle_seconds"):
+                await trickle(message, scope["kimi.transport"], pause)
+            else:
+                await send(message)
+
+        await self._app(scope, receive, send_dated)
+        if scope.get("kimi.trickle_seconds"):
+            scope["kimi.transport"].close()
 
     def _routes(self) -> list[Route]:
         platform = self.platform
-        table: list[tuple[CallName, str, str, Handler]] = [
-            ("upload_file", "POST", "/files", self._upload_file),
-            ("list_files", "GET", "/files", _shown(platform.list_files)),
-            ("get_file", "GET", "/files/{id}", _shown(lambda file_id: platform.get_file(file_id).shape())),
-            ("download_file", "GET", "/files/{id}/content", self._download_file),
-            ("delete_file", "DELETE", "/files/{id}", _shown(platform.delete_file)),
-            ("create_batch", "POST", "/batches", _posted(platform.create_batch)),
-            ("list_batches", "GET", "/batches", self._list_batches),
-            ("get_batch", "GET", "/batches/{id}", _shown(platform.get_batch)),
-            ("cancel_batch", "POST", "/batches/{id}/cancel", _shown(platform.cancel_batch)),
-            ("list_models", "GET", "/models", _shown(platform.list_models)),
-            ("get_balance", "GET", "/users/me/balance", _shown(platform.get_balance)),
-            ("estimate_tokens", "POST", "/tokenizers/estimate-token-count", _posted(platform.estimate_tokens)),
-            ("chat", "POST", "/chat/completions", _posted(platform.chat)),
+        table: list[tuple[CallName, str, str, Reader]] = [
+            ("upload_file", "POST", "/files", reading.uploaded(platform)),
+            ("list_files", "GET", "/files", shown(platform.list_files)),
+            ("get_file", "GET", "/files/{id}", shown(lambda file_id: platform.get_file(file_id).shape())),
+            ("download_file", "GET", "/files/{id}/content", reading.downloaded(platform)),
+            ("delete_file", "DELETE", "/files/{id}", shown(platform.delete_file, with_key=True)),
+            ("create_batch", "POST", "/batches", posted(platform.create_batch, with_key=True)),
+            ("list_batches", "GET", "/batches", reading.listed(platform)),
+            ("get_batch", "GET", "/batches/{id}", shown(platform.get_batch)),
+            ("cancel_batch", "POST", "/batches/{id}/cancel", shown(platform.cancel_batch)),
+            ("list_models", "GET", "/models", shown(platform.list_models)),
+            ("get_balance", "GET", "/users/me/balance", shown(platform.get_balance)),
+            ("estimate_tokens", "POST", "/tokenizers/estimate-token-count", posted(platform.estimate_tokens)),
+            ("chat", "POST", "/chat/completions", posted(platform.chat)),
         ]
-        return [
-            Route(f"/v1{path}", self._endpoint(name, handler), methods=[method])
-            for name, method, path, handler in table
-        ]
+        return [Route(f"/v1{path}", self._endpoint(name, read), methods=[method]) for name, method, path, read in table]
 
-    def _endpoint(self, name: CallName, handler: Handler) -> Handler:
+    def _endpoint(self, name: CallName, read: Reader) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            authorized = request.headers.get("authorization") == f"Bearer {self.api_key}"
+            await run_in_threadpool(self.late_calls.carry_out)
+            authorized = key_of(request) in self.keys
             path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             call = Call(name, path, self.platform.clock.now(), authorized)
             self.journal.append(call)
-            response = await self._answer(name, handler, request, authorized)
-            if not isinstance(response, _DroppedResponse):
+            response = await self._answer(name, read, request, authorized)
+            if not isinstance(response, DroppedResponse):
                 call.status = response.status_code
             response.headers["msh-request-id"] = secrets.token_hex(8)
             return response
 
         return endpoint
 
-    async def _answer(self, name: CallName, handler: Handler, request: Request, authorized: bool) -> Response:
+    async def _answer(self, name: CallName, read: Reader, request: Request, authorized: bool) -> Response:
         if not authorized:
-            return _refusal(_key_refusal(request))
+            return refusal(_key_refusal(request))
         if (wait := self._seconds_to_wait()) is not None:
-            return _fault_response(_too_many_calls(wait))
+            return self._fault_response(_too_many_calls(wait, self.platform.behaviour.retry_after_seconds))
         fault = self.faults.take(name)
-        return await (_guarded(handler, request) if fault is None else _spoilt(handler, request, fault))
+        return await (answered(read, request) if fault is None else self._spoilt(read, request, fault))
+
+    async def _spoilt(self, read: Reader, request: Request, fault: Fault) -> Response:
+        response = await answered(read, request) if fault.accepted else None
+        if fault.done_after_seconds is not None:
+            await self._postpone(read, request, fault.done_after_seconds)
+        elif fault.hides_the_answer and response is None:
+            await read_whole(request)
+        await asyncio.sleep(fault.hang_seconds)
+        request.scope["kimi.trickle_seconds"] = fault.trickle_seconds
+        if fault.hides_the_answer:
+            return self._fault_response(fault)
+        response = response or await answered(read, request)
+        if fault.cut_after_bytes is not None:
+            return CutResponse(response, fault.cut_after_bytes, fault.cut_silently)
+        return response
+
+    async def _postpone(self, read: Reader, request: Request, seconds: float) -> None:
+        with contextlib.suppress(rules.RefusedError, HTTPException, ClientDisconnect):
+            self.late_calls.add(seconds, await read(request))
+
+    def _fault_response(self, fault: Fault) -> Response:
+        is_date = self.platform.behaviour.retry_after_date
+        return fault_response(fault, self.platform.clock.now() if is_date else None)
 
     def _seconds_to_wait(self) -> int | None:
         """Whole seconds until the rate limit lets this call pass; None: it passes."""
@@ -113,162 +151,15 @@ class SimulatorApp:
         counted = [call.at for call in earlier if call.at > now - 60 and call.authorized and call.status != 429]
         return math.ceil(counted[-most] + 60 - now) if len(counted) >= most else None
 
-    async def _upload_file(self, request: Request) -> Response:
-        async with request.form(max_part_size=limits.MAX_FILE_BYTES * 2) as form:
-            upload = form.get("file")
-            if not isinstance(upload, UploadFile):
-                raise rules.invalid("file is required")
-            shape = await run_in_threadpool(
-                self.platform.upload_file, upload.filename or "", str(form.get("purpose")), upload.file
-            )
-        return _Json(shape)
-
-    async def _download_file(self, request: Request) -> Response:
-        record = await run_in_threadpool(self.platform.open_content, request.path_params["id"])
-        return FileResponse(record.path, media_type="text/plain")
-
-    async def _list_batches(self, request: Request) -> Response:
-        try:
-            limit = int(request.query_params.get("limit", limits.DEFAULT_LIST_LIMIT))
-        except ValueError:
-            limit = 0
-        if limit < 1:
-            raise rules.invalid("limit must be a positive integer")
-        after = request.query_params.get("after")
-        return _Json(await run_in_threadpool(self.platform.list_batches, after, limit))
-
-
-def _shown(act: Callable[..., dict[str, Any]]) -> Handler:
-    """Answer with what the platform does for the id in the path, if there is one."""
-
-    async def handler(request: Request) -> Response:
-        return _Json(await run_in_threadpool(act, *request.path_params.values()))
-
-    return handler
-
-
-def _posted(act: Callable[[dict[str, Any]], dict[str, Any]]) -> Handler:
-    """Answer with what the platform does with the JSON of the body."""
-
-    async def handler(request: Request) -> Response:
-        return _Json(await run_in_threadpool(act, await _json_object(request)))
-
-    return handler
-
-
-class _Json(JSONResponse):
-    """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, stays an escape."""
-
-    def render(self, content: Any) -> bytes:
-        """Encode the content."""
-        return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
-
-
-async def _json_object(request: Request) -> dict[str, Any]:
-    try:
-        fields = await request.json()
-    except (ValueError, RecursionError) as error:
-        raise rules.invalid("the body is not JSON") from error
-    if not isinstance(fields, dict):
-        raise rules.invalid("the body must be an object")
-    return fields
-
-
-async def _guarded(handler: Handler, request: Request) -> Response:
-    try:
-        return await handler(request)
-    except rules.RefusedError as refused:
-        return _refusal(refused)
-    except HTTPException as refused:
-        return _refusal(rules.invalid(refused.detail))
-    except ClientDisconnect:
-        return _DroppedResponse()
-    except Exception as error:  # most likely an error in the responder
-        return _refusal(rules.RefusedError(500, "server_error", f"{type(error).__name__}: {error}"))
-
-
-async def _spoilt(handler: Handler, request: Request, fault: Fault) -> Response:
-    response = await _guarded(handler, request) if fault.accepted else None
-    await asyncio.sleep(fault.hang_seconds)
-    if fault.status is not None or fault.drop:
-        if response is None:
-            await _read_whole(request)
-        return _fault_response(fault)
-    response = response or await _guarded(handler, request)
-    if fault.cut_after_bytes is not None:
-        return _CutResponse(response, fault.cut_after_bytes, fault.cut_silently)
-    return response
-
-
-async def _read_whole(request: Request) -> None:
-    """Read the body to its end, because many clients listen only after they have sent it."""
-    with contextlib.suppress(ClientDisconnect):
-        async for _ in request.stream():
-            pass
-
 
 def _key_refusal(request: Request) -> rules.RefusedError:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme != "Bearer" or not key.strip():
+    if not key_of(request):
         return rules.RefusedError(401, "incorrect_api_key_error", "Incorrect API key provided")
     return rules.RefusedError(401, "invalid_authentication_error", "Invalid Authentication")
 
 
-def _refusal(refused: rules.RefusedError) -> Response:
-    return _Json({"error": {"type": refused.error_type, "message": refused.message}}, refused.status)
-
-
-async def _no_such_url(request: Request, error: Exception) -> Response:
-    """Answer an unknown path as the platform does, which is not its usual envelope."""
-    path = request.url.path
-    return _Json({"error": "url.not_found", "message": f"the requested url {path} was not found", "url": path}, 404)
-
-
-def _too_many_calls(wait: int) -> Fault:
+def _too_many_calls(wait: int, claimed: float | None) -> Fault:
+    """Refuse a call for the rate limit; `claimed` replaces the honest time to wait in the header."""
     message = f"Your account <org-simulator><ak-simulator> reached max RPM, please try again after {wait} seconds"
-    return Fault(status=429, error_type="rate_limit_reached_error", message=message, retry_after=wait)
-
-
-def _fault_response(fault: Fault) -> Response:
-    if fault.drop:
-        return _DroppedResponse()
-    assert fault.status is not None
-    wait = fault.retry_after
-    headers = {} if wait is None else dict.fromkeys(("retry-after", "x-retry-after"), f"{wait:g}")
-    if fault.html:
-        return HTMLResponse(f"<html><body><h1>{fault.status}</h1></body></html>", fault.status, headers)
-    envelope = {"error": {"type": fault.error_type, "message": fault.message}}
-    return _Json(envelope, fault.status, headers)
-
-
-class _DroppedResponse(Response):
-    """Close the connection without a byte."""
-
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        scope["kimi.transport"].abort()
-
-
-def _beginning(whole: Response, size_bytes: int) -> bytes:
-    if not isinstance(whole, FileResponse):
-        return bytes(whole.body)[:size_bytes]
-    with Path(whole.path).open("rb") as stored:
-        return stored.read(size_bytes)
-
-
-class _CutResponse(Response):
-    """Send only the beginning of a body."""
-
-    def __init__(self, whole: Response, cut_after_bytes: int, silently: bool) -> None:
-        content = _beginning(whole, cut_after_bytes)
-        super().__init__(content, whole.status_code, media_type=whole.media_type)
-        self._silently = silently
-        if not silently:
-            self.headers["content-length"] = str(len(content) + 1)
-
-    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        if self._silently:
-            await super().__call__(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        scope["kimi.transport"].close()
+    retry_after = wait if claimed is None else claimed
+    return Fault(status=429, error_type="rate_limit_reached_error", message=message, retry_after=retry_after)

@@ -42,16 +42,35 @@ class Behaviour:
     :param shuffle_output: Whether output lines come in another order than the input.
     :param final_newline: Whether result files end with a newline.
     :param null_request_counts: Whether `request_counts` is null.
-    :param newest_first: Whether `GET /batches` begins with the newest batch.
+    :param list_order: Order of `GET /batches`: `newest_first`, `oldest_first`, or `running_first`, which shows the
+        batches that have not ended before the others, each group newest first.
+    :param list_after: What `after` does in `GET /batches`: it is `honored`, or `ignored`, so that every page is page
+        one, or every page behind the first is `empty`.
+    :param has_more: What `GET /batches` says of further pages: it is `honest`, leaves the key `absent`, or always says
+        `false`.
+    :param list_metadata: Whether rows of `GET /batches` show their `metadata`; it is null otherwise.
+    :param list_created_at: The same for `created_at`.
+    :param list_input_file: The same for `input_file_id`.
+    :param empty_list: Whether the `data` of a list without rows is `empty` (`[]`) or `null`.
     :param list_lag_seconds: How long after its create a batch is missing from `GET /batches`; its id works at once.
+    :param batch_lag_seconds: How long after its create `GET /batches/{id}` answers 404 for a batch.
     :param file_lag_seconds: How long after its upload a file is unknown to `POST /batches`.
+    :param stale_read_seconds: `GET /batches/{id}` and `GET /batches` show each batch as it was this long ago; a younger
+        one as it was created.
+    :param late_file_seconds: How long after a batch ended its `output_file_id` and `error_file_id` stay absent; its
+        status and its counts are final at once.
     :param max_list_limit: Largest page of `GET /batches`.
+    :param refused_limit: A `limit` of `GET /batches` above this gets a 400; None lets any limit pass.
     :param unknown_after: What `GET /batches` behind an unknown id answers: the `first_page`, an `empty` page, or
         `refused` with a 400.
     :param result_files_listed: Whether output and error files show up in `GET /files` and count.
     :param result_retention_seconds: How long output and error files are kept; None for ever.
+    :param file_access: Who may download or delete a file, or use it for a batch: the `organization`, or only the key of
+        its `uploader`. A result file belongs to the key that created its batch. `GET /files` shows every file to all.
     :param reserve_balance: Whether a batch fails whose worst-case price exceeds the balance.
     :param calls_per_minute: Most calls in a simulated minute; more get a 429. None for no limit.
+    :param retry_after_seconds: What the `retry-after` header of that 429 says; None: the honest time.
+    :param retry_after_date: Whether `retry-after` is written as an HTTP date instead of seconds.
     :param batch_models: Models that a batch may use.
     :param models: Models of `GET /models`.
     """
@@ -73,15 +92,28 @@ class Behaviour:
     shuffle_output: bool = True
     final_newline: bool = True
     null_request_counts: bool = False
-    newest_first: bool = True
+    list_order: Literal["newest_first", "oldest_first", "running_first"] = "newest_first"
+    list_after: Literal["honored", "ignored", "empty"] = "honored"
+    has_more: Literal["honest", "absent", "false"] = "honest"
+    list_metadata: bool = True
+    list_created_at: bool = True
+    list_input_file: bool = True
+    empty_list: Literal["empty", "null"] = "empty"
     list_lag_seconds: float = 0.0
+    batch_lag_seconds: float = 0.0
     file_lag_seconds: float = 0.0
+    stale_read_seconds: float = 0.0
+    late_file_seconds: float = 0.0
     max_list_limit: int = 100
+    refused_limit: int | None = None
     unknown_after: Literal["first_page", "empty", "refused"] = "first_page"
     result_files_listed: bool = True
     result_retention_seconds: int | None = None
+    file_access: Literal["organization", "uploader"] = "organization"
     reserve_balance: bool = False
     calls_per_minute: int | None = None
+    retry_after_seconds: float | None = None
+    retry_after_date: bool = False
     batch_models: tuple[str, ...] = ("kimi-k2.6", "kimi-k2.7-code")
     models: tuple[str, ...] = ("kimi-k3", "kimi-k2.6", "kimi-k2.7-code", "kimi-k2.7-code-highspeed")
 

@@ -32,9 +32,13 @@ class Fault:
     :param html: Answer an HTML page instead of JSON, as the platform's 504 does.
     :param retry_after: Value of the `retry-after` header, in seconds.
     :param accepted: The platform does the work before the fault hides it.
+    :param done_after_seconds: The platform does the work this many simulated seconds after the call, when nobody waits
+        for it: at the first call, `advance` or look at `batches` from then on. Needs a `status` or `drop`.
     :param drop: Close the connection without an answer.
     :param hang_seconds: Real seconds before anything is answered. If the client leaves earlier, nothing is done,
         unless the call was `accepted`.
+    :param trickle_seconds: Real seconds between any two bytes of the answer, headers included, until the client leaves.
+        The connection is closed behind it.
     :param cut_after_bytes: Break the body off after this number of bytes, with an error on the wire.
     :param cut_silently: The cut answer looks complete.
     :param skip: How many calls pass before the fault begins.
@@ -47,12 +51,24 @@ class Fault:
     html: bool = False
     retry_after: float | None = None
     accepted: bool = False
+    done_after_seconds: float | None = None
     drop: bool = False
     hang_seconds: float = 0.0
+    trickle_seconds: float = 0.0
     cut_after_bytes: int | None = None
     cut_silently: bool = False
     skip: int = 0
     times: int | None = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be: to do the work late, and to answer with it."""
+        if self.done_after_seconds is not None and (self.accepted or not self.hides_the_answer):
+            raise ValueError("done_after_seconds needs a status or drop, and cannot be combined with accepted")
+
+    @property
+    def hides_the_answer(self) -> bool:
+        """Whether the client gets something else than the answer."""
+        return self.status is not None or self.drop
 
 
 class Faults:

@@ -19,13 +19,14 @@ RESULT_PURPOSE = "batch_output"
 
 @dataclass
 class FileRecord:
-    """One stored file; `path` holds its bytes."""
+    """One stored file; `path` holds its bytes, `uploader` is the API key that stored it."""
 
     id: str
     filename: str
     purpose: str
     created_at: int
     path: Path
+    uploader: str
     size_bytes: int = 0
 
     def shape(self) -> dict[str, Any]:
@@ -56,14 +57,14 @@ class FileStore:
         """Remove every byte."""
         self._folder.cleanup()
 
-    def upload(self, filename: str, purpose: str, content: BinaryIO) -> FileRecord:
+    def upload(self, filename: str, purpose: str, content: BinaryIO, uploader: str) -> FileRecord:
         """Store what a client sends, or refuse it."""
         if purpose not in limits.UPLOAD_PURPOSES:
             raise rules.invalid("purpose must be one of file-extract, batch, batch_output, lambda, image, video")
         if purpose == "batch" and not filename.endswith(".jsonl"):
             raise rules.invalid("the file name of a batch input must end in .jsonl")
         self._check_count(purpose)
-        record = self._new_record(filename, purpose, self._clock.now())
+        record = self._new_record(filename, purpose, self._clock.now(), uploader)
         with record.path.open("wb") as stored:
             shutil.copyfileobj(content, stored, 1 << 20)
         record.size_bytes = record.path.stat().st_size
@@ -73,9 +74,9 @@ class FileStore:
         self.records[record.id] = record
         return record
 
-    def add_result(self, filename: str, lines: Iterable[bytes], created_at: float) -> str | None:
+    def add_result(self, filename: str, lines: Iterable[bytes], created_at: float, uploader: str) -> str | None:
         """Store an output or error file, line by line; without lines there is no file."""
-        record = self._new_record(filename, RESULT_PURPOSE, created_at)
+        record = self._new_record(filename, RESULT_PURPOSE, created_at, uploader)
         with record.path.open("wb") as stored:
             stored.writelines(line + b"\n" for line in lines)
             record.size_bytes = stored.tell()
@@ -94,11 +95,21 @@ class FileStore:
         with tempfile.TemporaryFile(dir=self._folder.name) as stored:
             yield LineSpool(stored)
 
-    def get(self, file_id: str) -> FileRecord:
-        """One file, whether or not it is listed."""
+    def get(self, file_id: str, key: str | None = None) -> FileRecord:
+        """One file, whether or not it is listed.
+
+        :param key: The API key that its content is for; None if only its shape is wanted.
+        """
         if file_id not in self.records:
             raise rules.not_found(f"file {file_id} not found")
-        return self.records[file_id]
+        record = self.records[file_id]
+        if key is not None and not self.may_use(record, key):
+            raise rules.RefusedError(403, "permission_denied_error", f"file {file_id} belongs to another user")
+        return record
+
+    def may_use(self, record: FileRecord, key: str) -> bool:
+        """Whether a file's content is open to an API key."""
+        return self._behaviour.file_access == "organization" or record.uploader == key
 
     def purpose_of(self, file_id: str) -> str | None:
         """The purpose of a file; None if there is no such file."""
@@ -153,7 +164,7 @@ class FileStore:
             return "exceeded the max total file size 10GB"
         return None
 
-    def _new_record(self, filename: str, purpose: str, created_at: float) -> FileRecord:
+    def _new_record(self, filename: str, purpose: str, created_at: float, uploader: str) -> FileRecord:
         file_id = "file_" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(20))
         ending = Path(filename).suffix
         stem = filename.removesuffix(ending)
@@ -162,7 +173,7 @@ class FileStore:
         while name in taken:
             copies += 1
             name = f"{stem}({copies}){ending}"
-        return FileRecord(file_id, name, purpose, int(created_at), self._path(file_id))
+        return FileRecord(file_id, name, purpose, int(created_at), self._path(file_id), uploader)
 
     def _path(self, file_id: str) -> Path:
         return Path(self._folder.name, file_id)

@@ -2,22 +2,21 @@
 
 import secrets
 import threading
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from airflow_provider_kimi.simulator import limits, rules
+from airflow_provider_kimi.simulator import limits, listing, rules
 from airflow_provider_kimi.simulator.answers import Responder, RowError, completion, count_tokens
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock, Timing
 from airflow_provider_kimi.simulator.files import FileRecord, FileStore
 from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage, stage_at
 from airflow_provider_kimi.simulator.media import MEDIA_PURPOSES
 from airflow_provider_kimi.simulator.results import write_results
+from airflow_provider_kimi.simulator.shapes import batch_shape
 from airflow_provider_kimi.simulator.thinking import starve
 
 #: Yuan per million output tokens, for the check of the balance before a batch starts.
 WORST_CASE_YUAN = 16.20
-
-#: The moments that a batch shows beside its create and its expiry.
-_MOMENTS = ("in_progress_at", "finalizing_at", "completed_at", "failed_at", "cancelling_at", "cancelled_at")
 
 
 class Platform:
@@ -33,6 +32,7 @@ class Platform:
         self.balance = balance
         self.files = FileStore(clock, behaviour)
         self.batches: dict[str, BatchRecord] = {}
+        self.odd_batches: list[Mapping[str, Any]] = []
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -41,18 +41,18 @@ class Platform:
 
     # Files
 
-    def upload_file(self, filename: str, purpose: str, content: BinaryIO) -> dict[str, Any]:
-        """Store an upload."""
+    def upload_file(self, filename: str, purpose: str, content: BinaryIO, key: str) -> dict[str, Any]:
+        """Store an upload of the user with this key."""
         with self._lock:
             self._settle_all()
-            return self.files.upload(filename, purpose, content).shape()
+            return self.files.upload(filename, purpose, content, key).shape()
 
     def list_files(self) -> dict[str, Any]:
         """All files; no paging is documented."""
         with self._lock:
             self._settle_all()
             shown = [record.shape() for record in self.files.listed()]
-        return {"object": "list", "data": shown, "first_id": "", "last_id": "", "has_more": False}
+        return listing.list_of(shown, self.behaviour) | {"first_id": "", "last_id": "", "has_more": False}
 
     def file_ids(self, purpose: str) -> list[str]:
         """Ids of the files of one purpose, oldest first, whether or not they are listed."""
@@ -66,24 +66,26 @@ class Platform:
             self._settle_all()
             return self.files.get(file_id)
 
-    def open_content(self, file_id: str) -> FileRecord:
-        """One file whose bytes may be downloaded."""
-        record = self.get_file(file_id)
+    def open_content(self, file_id: str, key: str) -> FileRecord:
+        """One file whose bytes may be downloaded with this key."""
+        with self._lock:
+            self._settle_all()
+            record = self.files.get(file_id, key)
         if record.purpose in MEDIA_PURPOSES:
             raise rules.invalid(f"the content of an {record.purpose} file cannot be downloaded")
         return record
 
-    def delete_file(self, file_id: str) -> dict[str, Any]:
+    def delete_file(self, file_id: str, key: str) -> dict[str, Any]:
         """Delete a file; a batch that uses it as its input goes on."""
         with self._lock:
             self._settle_all()
             in_use = any(batch.input_file_id == file_id and not batch.settled for batch in self.batches.values())
-            self.files.delete(file_id, keep_bytes=in_use)
+            self.files.delete(self.files.get(file_id, key).id, keep_bytes=in_use)
         return {"id": file_id, "object": "file", "deleted": True}
 
     # Batches
 
-    def create_batch(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def create_batch(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
         """Accept a batch; what its lines hold is only judged after `validating`."""
         if fields.get("endpoint") != limits.BATCH_ENDPOINT:
             raise rules.invalid(f"endpoint must be {limits.BATCH_ENDPOINT}")
@@ -92,13 +94,14 @@ class Platform:
         with self._lock:
             self._check_active()
             created = self.clock.now()
-            source = self._input_file(fields.get("input_file_id"), created)
+            source = self._input_file(fields.get("input_file_id"), created, key)
             batch = BatchRecord(
                 id=f"batch_{int(created):08x}{secrets.token_hex(8)}",
                 input_file_id=source.id,
                 endpoint=limits.BATCH_ENDPOINT,
                 completion_window=fields["completion_window"],
                 metadata=metadata,
+                created_by=key,
                 created_at=created,
                 expires_at=created + window,
                 total=sum(1 for _ in self.files.lines(source.id)),
@@ -110,11 +113,12 @@ class Platform:
             self.batches[batch.id] = batch
             return self._shape(batch)
 
-    def _input_file(self, file_id: object, now: float) -> FileRecord:
+    def _input_file(self, file_id: object, now: float, key: str) -> FileRecord:
         source = self.files.records.get(str(file_id))
         if source is None or source.purpose != "batch":
             raise rules.invalid("input_file_id must name a file uploaded with purpose batch")
-        if now < source.created_at + self.behaviour.file_lag_seconds:
+        is_young = now < source.created_at + self.behaviour.file_lag_seconds
+        if is_young or not self.files.may_use(source, key):
             raise rules.invalid(f"input file {source.id} not found")
         return source
 
@@ -130,42 +134,57 @@ class Platform:
         return rules.reserved_tokens(self.files.lines(batch.input_file_id)) / 1e6 * WORST_CASE_YUAN > self.balance
 
     def get_batch(self, batch_id: str) -> dict[str, Any]:
-        """One batch as it stands now."""
+        """One batch, once it can be read."""
         with self._lock:
-            if batch_id not in self.batches:
-                raise rules.not_found(f"batch {batch_id} not found")
-            return self._shape(self.batches[batch_id])
+            for odd in self.odd_batches:
+                if odd.get("id") == batch_id:
+                    return dict(odd)
+            batch = self._batch(batch_id)
+            if max(self.clock.now() - batch.created_at, 0) < self.behaviour.batch_lag_seconds:
+                raise _no_such_batch(batch_id)
+            return self._shape(batch, self._seen_at(batch))
 
-    def list_batches(self, after: str | None, limit: int) -> dict[str, Any]:
+    def add_odd_batch(self, shape: Mapping[str, Any]) -> None:
+        """Show a batch that nobody created, as it is, newest of all."""
+        with self._lock:
+            self.odd_batches.append(shape)
+
+    def status(self, batch_id: str) -> str:
+        """Where a batch stands, whatever the platform shows of it."""
+        with self._lock:
+            return self.stage(self._batch(batch_id)).status
+
+    def _batch(self, batch_id: str) -> BatchRecord:
+        if batch_id not in self.batches:
+            raise _no_such_batch(batch_id)
+        return self.batches[batch_id]
+
+    def list_batches(self, after: str | None = None, limit: str | None = None) -> dict[str, Any]:
         """One page of batches behind the id `after`."""
+        length = listing.page_length(limit, self.behaviour)
         with self._lock:
             listed_until = self.clock.now() - self.behaviour.list_lag_seconds
-            ids = [batch.id for batch in self.batches.values() if batch.created_at <= listed_until]
-            if self.behaviour.newest_first:
-                ids.reverse()
-            start = ids.index(after) + 1 if after in ids else self._start_behind_unknown(after)
-            page = ids[start : start + min(limit, self.behaviour.max_list_limit)]
-            data = [self._shape(self.batches[batch_id]) for batch_id in page]
-            return {"object": "list", "data": data, "has_more": start + len(page) < len(ids)}
+            rows = [self._row(batch) for batch in self.batches.values() if batch.created_at <= listed_until]
+            odd = [listing.odd_row(shape) for shape in self.odd_batches]
+            return listing.page([*rows, *odd], after, length, self.behaviour)
 
-    def _start_behind_unknown(self, after: str | None) -> int:
-        if not after or self.behaviour.unknown_after == "first_page":
-            return 0
-        if self.behaviour.unknown_after == "refused":
-            raise rules.invalid(f"after: batch {after} not found")
-        return len(self.batches)
+    def _row(self, batch: BatchRecord) -> listing.Row:
+        moment = self._seen_at(batch)
+        has_ended = stage_at(batch, moment, self.timing).status in limits.TERMINAL_STATUSES
+        return listing.Row(batch.id, has_ended, lambda: listing.listed(self._shape(batch, moment), self.behaviour))
 
     def cancel_batch(self, batch_id: str) -> dict[str, Any]:
         """Start a cancel where the status allows one."""
         with self._lock:
-            status = self.get_batch(batch_id)["status"]
+            batch = self._batch(batch_id)
+            status = self.stage(batch).status
             allowed = ["validating", "in_progress"]
             allowed += ["finalizing"] if self.behaviour.cancel_in_finalizing else []
             if status in allowed:
-                self.batches[batch_id].cancelling_at = self.clock.now()
+                batch.cancelling_at = self.clock.now()
             elif status != "cancelling" or self.behaviour.cancel_again_status != 200:
                 raise rules.invalid(f"cannot cancel a batch in status {status}")
-            return self._shape(self.batches[batch_id])
+            return self._shape(batch)
 
     def stage(self, batch: BatchRecord) -> Stage:
         """Where a batch stands now; its result files exist from its last status on."""
@@ -184,33 +203,16 @@ class Platform:
             self.stage(batch)
         self.files.drop_old_results()
 
-    def _shape(self, batch: BatchRecord) -> dict[str, Any]:
-        """The batch as the API shows it."""
-        stage = self.stage(batch)
-        return {
-            "id": batch.id,
-            "object": "batch",
-            "endpoint": batch.endpoint,
-            "input_file_id": batch.input_file_id,
-            "completion_window": batch.completion_window,
-            "status": stage.status,
-            "created_at": int(batch.created_at),
-            "expires_at": int(batch.expires_at),
-            "request_counts": None if self.behaviour.null_request_counts else _counts(batch, stage),
-            "metadata": batch.metadata,
-            **{name: None if (at := getattr(stage, name)) is None else int(at) for name in _MOMENTS},
-            **self._file_ids(output_file_id=batch.output_file_id, error_file_id=batch.error_file_id),
-        }
+    def _shape(self, batch: BatchRecord, moment: float | None = None) -> dict[str, Any]:
+        """The batch as the API shows it at a moment; None: now."""
+        moment = self.clock.now() if moment is None else moment
+        self.stage(batch)  # second: what had ended at `moment` has its results by now
+        return batch_shape(batch, moment, self.timing, self.behaviour)
 
-    def _file_ids(self, **file_ids: str | None) -> dict[str, str | None]:
-        """Spell the ids of result files, of which some may be absent."""
-        match self.behaviour.empty_file_id:
-            case "null":
-                return file_ids
-            case "empty":
-                return {name: file_id or "" for name, file_id in file_ids.items()}
-            case "absent":
-                return {name: file_id for name, file_id in file_ids.items() if file_id}
+    def _seen_at(self, batch: BatchRecord) -> float:
+        """The moment whose state a read shows."""
+        now = self.clock.now()
+        return min(max(batch.created_at, now - self.behaviour.stale_read_seconds), now)
 
     # Models, money and chat
 
@@ -229,7 +231,7 @@ class Platform:
             }
             for model in self.behaviour.models
         ]
-        return {"object": "list", "data": data}
+        return listing.list_of(data, self.behaviour)
 
     def get_balance(self) -> dict[str, Any]:
         """The money on the account."""
@@ -273,9 +275,5 @@ class Platform:
             raise rules.invalid(problem)
 
 
-def _counts(batch: BatchRecord, stage: Stage) -> dict[str, int]:
-    """Rows by fate: zeros while the lines are validated, an estimate while they are worked on."""
-    if stage.status == "validating":
-        return {"total": 0, "completed": 0, "failed": 0}
-    done = batch.completed if batch.settled else int(batch.total * stage.share_done)
-    return {"total": batch.total, "completed": done, "failed": batch.failed}
+def _no_such_batch(batch_id: str) -> rules.RefusedError:
+    return rules.not_found(f"batch {batch_id} not found")

@@ -10,7 +10,7 @@ from airflow_provider_kimi.simulator import rules
 from airflow_provider_kimi.simulator.answers import Answer, Responder, RowError, completion
 from airflow_provider_kimi.simulator.behaviour import Behaviour, Clock
 from airflow_provider_kimi.simulator.files import FileStore
-from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage
+from airflow_provider_kimi.simulator.lifecycle import BatchRecord, Stage, ended_at
 from airflow_provider_kimi.simulator.thinking import starve
 
 
@@ -25,11 +25,11 @@ class Platform(Protocol):
 
 def write_results(platform: Platform, batch: BatchRecord, stage: Stage) -> None:
     """Answer the rows that were done, and store what the batch's status lets a client download."""
-    ended = stage.completed_at or stage.failed_at or stage.cancelled_at or batch.expires_at
+    ended = ended_at(batch, stage)
     add = platform.files.add_result
     if stage.status == "failed":
         reasons = (_error_line(platform, custom_id, error) for custom_id, error in batch.problems)
-        batch.error_file_id = add(f"{batch.id}_error.jsonl", reasons, ended)
+        batch.error_file_id = add(f"{batch.id}_error.jsonl", reasons, ended, batch.created_by)
         return
     if batch.problems:
         return  # it ended before the validation that would have refused its lines
@@ -43,8 +43,8 @@ def write_results(platform: Platform, batch: BatchRecord, stage: Stage) -> None:
         order = array("Q", range(len(output)))
         if platform.behaviour.shuffle_output:
             random.Random(batch.id).shuffle(order)
-        batch.output_file_id = add(f"{batch.id}_output.jsonl", output.lines(order), ended)
-        batch.error_file_id = add(f"{batch.id}_error.jsonl", errors.lines(range(len(errors))), ended)
+        batch.output_file_id = add(f"{batch.id}_output.jsonl", output.lines(order), ended, batch.created_by)
+        batch.error_file_id = add(f"{batch.id}_error.jsonl", errors.lines(range(len(errors))), ended, batch.created_by)
 
 
 def _answered_lines(platform: Platform, batch: BatchRecord, stage: Stage) -> Iterator[tuple[bytes, bool]]:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -57,12 +57,13 @@ class KimiSimulator:
     Use it as a context manager: ``with KimiSimulator() as sim: ...``.
 
     :param port: TCP port; 0 picks a free one.
-    :param api_key: The only key it accepts.
+    :param api_key: The key it accepts.
     :param speed: Simulated seconds per real second; 0 stops the clock, so that only `advance` moves it.
     :param timing: How long batches stay in each state.
     :param behaviour: What the platform does where its documentation leaves it open.
     :param responder: What the model answers; None labels by word lists.
     :param balance: Money on the account.
+    :param other_keys: Further keys of the same organization.
     """
 
     def __init__(
@@ -75,14 +76,15 @@ class KimiSimulator:
         behaviour: Behaviour | None = None,
         responder: Responder | None = None,
         balance: float = 1000.0,
+        other_keys: Sequence[str] = (),
     ) -> None:
         self._socket = socket.create_server(("127.0.0.1", port))  # first: nothing to clean up if the port is taken
         self._port = self._socket.getsockname()[1]
         self._platform = Platform(
             Clock(speed), behaviour or Behaviour(), timing or Timing(), responder or label_answer, balance
         )
-        self._app = SimulatorApp(self._platform, api_key)
-        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", ws="none")
+        self._app = SimulatorApp(self._platform, (api_key, *other_keys))
+        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", ws="none", date_header=False)
         self._server = _Server(config)
         self._thread: threading.Thread | None = None
 
@@ -94,7 +96,7 @@ class KimiSimulator:
     @property
     def api_key(self) -> str:
         """The password of a connection."""
-        return self._app.api_key
+        return self._app.keys[0]
 
     @property
     def journal(self) -> list[Call]:
@@ -104,11 +106,12 @@ class KimiSimulator:
     @property
     def batches(self) -> Mapping[str, BatchRecord]:
         """Every batch created so far, by id."""
+        self._app.late_calls.carry_out()
         return self._platform.batches
 
     def status(self, batch_id: str) -> str:
         """Read a batch's status; the journal does not show it."""
-        return str(self._platform.get_batch(batch_id)["status"])
+        return self._platform.status(batch_id)
 
     def file_content(self, file_id: str) -> bytes:
         """Read a stored file's bytes; the journal does not show it."""
@@ -128,11 +131,18 @@ class KimiSimulator:
 
     def advance(self, seconds: float) -> None:
         """Move the simulated clock forward."""
-        self._platform.clock.advance(seconds)
+        self._app.late_calls.advance(seconds)
 
     def inject(self, call: CallName, **fault: Any) -> None:
         """Spoil the next calls of one kind; the keywords are the fields of `Fault`."""
         self._app.faults.add(call, Fault(**fault))
+
+    def add_odd_batch(self, shape: Mapping[str, Any]) -> None:
+        """Let `GET /batches` show a stranger's batch exactly as given, newest of all, and so `GET /batches/{id}`.
+
+        It may lack an id, or hold what no batch of the simulator has: a null status, a list as its metadata.
+        """
+        self._platform.add_odd_batch(shape)
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)

@@ -1,59 +1,115 @@
-"""Attach to what earlier attempts submitted, and agree with those that submit at the same time."""
+"""Attach to what earlier attempts submitted, and prove that what was not found does not exist."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.cancel import cancel_batch, cancel_batches
-from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
+from airflow_provider_kimi.calls.batch_list import Search
+from airflow_provider_kimi.calls.cancel import cancel_batches
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.records.job_note import NOTE_KEY, JobNote
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import (
     EarlierWork,
     changed_input,
     earlier_work,
+    has_answers,
     live,
     named,
     what_changed,
 )
 from airflow_provider_kimi.submission.job import Job
-
-#: Pause between the creates and the search for others of the same work, so that two creates differ in their second.
-SETTLE_SECONDS = 1.0
+from airflow_provider_kimi.submission.settle import cancel_duplicates
 
 #: How long a batch may be missing from the list after its create. The platform promises nothing; a later try, whose
 #: predecessor may have died a moment ago, searches again after this time before it creates anything.
 LIST_LAG_SECONDS = 12.0
 
-#: The pause after the creates of a later try, whose predecessor may still be alive: more than twice the lag, so that
-#: one of any two attempts sees the batches of both.
-RETRY_SETTLE_SECONDS = 25.0
+#: Pauses before a noted batch is read again that the platform does not know: a fresh one may be unknown for a while.
+UNKNOWN_PAUSES_SECONDS = (2.0, 10.0, 30.0)
 
 
-def attach(job: Job) -> dict[str, Batch]:
-    """Find the batches that need not be submitted, by their `kimi_shard`.
+class Attached(NamedTuple):
+    """What a search for earlier work has come to.
+
+    :param batches: The batches that need not be submitted again, by their `kimi_shard`.
+    :param ended: Batches of the same shards that ended before they were done, with rows that were answered: those that
+        one of `batches` has asked for the rest of, and those of shards that are still to be submitted.
+    :param unsure: Shards that an earlier attempt has uploaded. The list shows no batch of them, but may be wrong.
+    """
+
+    batches: dict[str, Batch]
+    ended: dict[str, tuple[Batch, ...]]
+    unsure: frozenset[str] = frozenset()
+
+
+def attach(job: Job) -> Attached:
+    """Find the batches that need not be submitted.
 
     :raises KimiBatchError: It cannot be told whether there are any.
     :raises KimiInputError: The task submitted another input before, and is to stop then.
     """
     noted = _recalled(job)
-    if noted is not None and noted.keys() == set(job.labels):
-        _log_attached(job, noted.values())
+    if noted is not None and noted.batches.keys() == set(job.labels):
+        _log_attached(job, noted.batches.values())
         return noted
     search = job.find(job.concerns)
     earlier = _sorted(job, search.batches)
-    if job.attempt.number > 1 and job.fresh is None and len(earlier.batches) < len(job.labels):
-        job.calls.sleep(LIST_LAG_SECONDS)
-        search = job.find(job.concerns)
+    unsure = _uploaded_before(job, earlier)
+    if unsure:
+        search = _thorough_search(job, unsure)
         earlier = _sorted(job, search.batches)
-    missing = len(job.labels) - len(earlier.batches)
+    missing = set(job.labels) - earlier.batches.keys()
     if missing and search.gap:
-        raise KimiBatchError(
-            f"{missing} of this task's {len(job.labels)} batches were not found, and {search.gap}. Nothing was sent, "
-            "because batches that were not seen may hold this work. Clear the task when that has changed."
-        )
+        raise _unproven(job, missing, unsure, search.gap)
     _log_attached(job, earlier.batches.values())
-    _cancel_duplicates(job, earlier)
+    cancel_duplicates(job, earlier)
     _pass_over(job, earlier)
-    return dict(earlier.batches)
+    return Attached(dict(earlier.batches), _answered(job, earlier), frozenset(unsure.keys() & missing))
+
+
+def _answered(job: Job, earlier: EarlierWork) -> dict[str, tuple[Batch, ...]]:
+    """The batches that ended with answers, but those of a shard that was submitted as a whole since."""
+    whole = {
+        job.label(shard)
+        for shard in job.prepared.shards
+        if (batch := earlier.batches.get(job.label(shard))) and Tags.of(batch).input_fingerprint == shard.fingerprint
+    }
+    answered = {label: tuple(filter(has_answers, ended)) for label, ended in earlier.ended.items()}
+    return {label: ended for label, ended in answered.items() if ended and label not in whole}
+
+
+def _uploaded_before(job: Job, earlier: EarlierWork) -> dict[str, list[str]]:
+    """Input files of shards without a batch that an earlier attempt has uploaded, by their `kimi_shard`.
+
+    Where there is none, no earlier attempt came as far as a create.
+    """
+    if job.attempt.number == 1 or job.fresh is not None or len(earlier.batches) == len(job.labels):
+        return {}
+    missing = {job.label(shard): shard for shard in job.prepared.shards if job.label(shard) not in earlier.batches}
+    uploaded = {label: job.uploads.ids(job.file_name(shard)) for label, shard in missing.items()}
+    return {label: ids for label, ids in uploaded.items() if ids}
+
+
+def _thorough_search(job: Job, uploaded: Mapping[str, list[str]]) -> Search:
+    """Search again once the list has had its time, also by the input files, and leave nothing out."""
+    job.calls.sleep(LIST_LAG_SECONDS)
+    file_ids = {file_id for ids in uploaded.values() for file_id in ids}
+    return job.find(job.concerns, file_ids=file_ids, is_proof=True)
+
+
+def _unproven(job: Job, missing: set[str], uploaded: Mapping[str, list[str]], gap: str) -> KimiBatchError:
+    files = ", ".join(file_id for ids in uploaded.values() for file_id in ids)
+    remedy = (
+        "Look on the console for a batch of one of these input files. If there is none, delete the files there and "
+        f"clear this task; or set reuse='never' to pay in any case: {files}."
+        if files
+        else "Clear the task when that has changed."
+    )
+    return KimiBatchError(
+        f"{len(missing)} of this task's {len(job.labels)} batches were not found, and {gap}. Nothing was sent, because "
+        f"batches that were not seen may hold this work. {remedy}"
+    )
 
 
 def _log_attached(job: Job, batches: Iterable[Batch]) -> None:
@@ -89,52 +145,31 @@ def _pass_over(job: Job, earlier: EarlierWork) -> None:
     cancel_batches(job.calls, [batch.id for batch in live(earlier.replaced)])
 
 
-def settle(job: Job, batches: Mapping[str, Batch]) -> dict[str, Batch]:
-    """Search again after creating, and keep one batch for each shard where several attempts have made one.
-
-    All attempts choose the same one; whoever sees another cancels it.
-    """
-    job.calls.sleep(SETTLE_SECONDS if job.attempt.number == 1 else RETRY_SETTLE_SECONDS)
-    try:
-        listed = {batch.id: batch for batch in job.find(job.concerns).batches}
-    except KimiError as error:
-        job.calls.log.warning("Could not check whether another attempt has submitted the same: %s", error)
-        return dict(batches)
-    own = {batch.id: batch for batch in batches.values()}
-    earlier = _sorted(job, {**own, **listed}.values())
-    _cancel_duplicates(job, earlier)
-    return {**batches, **earlier.batches}
-
-
-def _cancel_duplicates(job: Job, earlier: EarlierWork) -> None:
-    for batch in earlier.duplicates:
-        job.calls.log.warning(
-            "Cancelling batch %s: an attempt at the same time has made an older one for the same work.", batch.id
-        )
-        try:
-            cancel_batch(job.calls, batch.id)
-        except KimiError as error:
-            job.calls.log.warning("It could not be cancelled, and is billed: %s", error)
-
-
-def remember(job: Job, batches: Mapping[str, Batch]) -> None:
+def remember(job: Job, batches: Mapping[str, Batch], ended: Mapping[str, Iterable[Batch]]) -> None:
     """Note the ids where later attempts find them fastest. The platform remains the record."""
     if job.memory is None:
         return
-    ids = {label: batch.id for label, batch in batches.items()}
-    note = JobNote(job=job.key, batches=ids, fresh=job.fresh)
+    note = JobNote(
+        job=job.key,
+        batches={label: batch.id for label, batch in batches.items()},
+        ended={label: [batch.id for batch in ended[label]] for label in batches if ended.get(label)},
+        fresh=job.fresh,
+    )
     try:
         job.memory.set(NOTE_KEY, note.to_dict())
     except Exception as error:  # whatever Airflow's store raises: it only saves time
         job.calls.log.warning("The batch ids could not be noted in the task state store: %s", error)
 
 
-def _recalled(job: Job) -> dict[str, Batch] | None:
+def _recalled(job: Job) -> Attached | None:
     """Read the noted batches, if they are this job's and need not be submitted again."""
     note = _note(job)
     if note is None or note.job != job.key or job.fresh not in (None, note.fresh):
         return None
-    return dict(_sorted(job, [_known(job, batch_id) for batch_id in note.batches.values()]).batches)
+    batches = _sorted(job, [_known(job, batch_id) for batch_id in note.batches.values()]).batches
+    if batches.keys() != note.batches.keys():
+        return None
+    return Attached(dict(batches), {label: tuple(_known(job, id_) for id_ in ids) for label, ids in note.ended.items()})
 
 
 def _note(job: Job) -> JobNote | None:
@@ -148,14 +183,19 @@ def _note(job: Job) -> JobNote | None:
 
 
 def _known(job: Job, batch_id: str) -> Batch:
-    try:
-        return job.calls.read(lambda: job.calls.hook.get_batch(batch_id))
-    except KimiApiError as error:
-        if error.status_code != 404:
-            raise
-        raise KimiBatchError(
-            f"Batch {batch_id}, which an earlier attempt of this task submitted, is unknown to the account of "
-            f"connection {job.calls.hook.kimi_conn_id!r} at {job.calls.hook.settings.base_url}. It is most likely "
-            "alive, and billed, under another key or region. Nothing was sent now. Give the connection the key it had, "
-            "then clear this task; or set reuse='never' to pay for the work again."
-        ) from None
+    """Read a noted batch; one that the platform does not know is asked for again for a while."""
+    for pause in (*UNKNOWN_PAUSES_SECONDS, None):
+        try:
+            return job.calls.read(lambda: job.calls.hook.get_batch(batch_id))
+        except KimiApiError as error:
+            if error.status_code != 404:
+                raise
+            if pause is not None:
+                job.calls.pause_after(error, pause)
+    raise KimiBatchError(
+        f"Batch {batch_id}, which an earlier attempt of this task submitted, is unknown to the account of "
+        f"connection {job.calls.hook.kimi_conn_id!r} at {job.calls.hook.settings.base_url}. It is most likely "
+        "alive, and billed, under another key or region. Nothing was sent now. Give the connection the key it had, "
+        "then clear this task; or set reuse='never' to pay for the work again.",
+        retryable=True,
+    )

@@ -1,76 +1,133 @@
 """Create: upload one input file and make its batch, each once, whatever becomes of the answers."""
 
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.patience import PAUSES_SECONDS
+from airflow_provider_kimi.calls.patience import Patience
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.prepare import Shard
 from airflow_provider_kimi.requests.spool import Slice
+from airflow_provider_kimi.submission.earlier_work import is_lost
+from airflow_provider_kimi.submission.identity import create_mark
 from airflow_provider_kimi.submission.job import Job
+from airflow_provider_kimi.submission.settle import Made
 
 #: Pauses before each search for a batch whose create was not answered; the list may lag behind.
 SEARCH_PAUSES_SECONDS = (2.0, 10.0, 30.0)
 
+#: Answers by which the platform refuses an input file: it is not known yet, or belongs to another key.
+_FILE_REFUSED = frozenset({400, 403, 404})
 
-def upload_input(job: Job, shard: Shard, content: Slice) -> str:
-    """Upload an input file, unless an earlier attempt did, and return its id.
 
-    An upload costs nothing but room, so one that failed is repeated if the file is not there.
+@dataclass(frozen=True)
+class InputFile:
+    """An uploaded input file.
+
+    :param is_new: Whether this attempt has uploaded it, so that no batch of an earlier one can name it.
     """
-    name = job.file_name(shard)
-    asked_before = job.attempt.number > 1
-    for pause in (*PAUSES_SECONDS, None):
-        if asked_before and content is shard.content and (known := job.kept_files().get((name, content.size))):
-            job.calls.log.info("Input file %s (%s) is on the platform from before.", known, name)
-            return known
-        try:
-            with content.open() as lines:
-                return job.calls.hook.upload_file(lines, name).id
-        except KimiError as error:
-            if not error.retryable or pause is None:
-                raise
-            job.calls.pause_after(error, pause)
-        asked_before = True
-    raise AssertionError("unreachable")
+
+    id: str
+    is_new: bool = True
 
 
-def create_batch(job: Job, file_id: str, metadata: Mapping[str, str]) -> Batch:
-    """Create a batch from an uploaded file.
+def submit_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made) -> None:
+    """Upload a shard, unless an earlier attempt did, and make its batch.
 
-    A create is sent once. If its answer is lost, a batch of this very file is searched for. Only if it has not turned
-    up long after is the create sent a second time, and `settle` then keeps one, should both exist.
-
+    :param content: Its lines, with the ids of uploaded media in them.
     :raises KimiError: It was refused, or its fate is unknown.
     """
-    pauses = iter(PAUSES_SECONDS)
-    for is_last in (False, True):
+    file = _kept_input(job, shard, content) or _upload(job, shard, content)
+    try:
+        batch = _create(job, file, tags, made)
+    except KimiApiError as error:
+        if file.is_new or error.retryable or error.status_code not in _FILE_REFUSED or made.open_marks:
+            raise
+        job.calls.log.warning("%s File %s may belong to another key. Uploading it again.", error, file.id)
+        file = _upload(job, shard, content)
+        batch = _create(job, file, tags, made)
+    made.batches[job.label(shard)] = batch
+    made.own.add(batch.id)
+    job.calls.stop.note(batch.id)
+    job.calls.log.info("Created batch %s (%s) from file %s: %s requests.", batch.id, tags.shard, file.id, content.rows)
+
+
+def _kept_input(job: Job, shard: Shard, content: Slice) -> InputFile | None:
+    """The file that an earlier attempt has uploaded for a shard; None where its media have other ids by now."""
+    if job.attempt.number == 1 or content is not shard.content:
+        return None
+    known = job.uploads.newest(job.file_name(shard), content.size)
+    if known is None:
+        return None
+    job.calls.log.info("Input file %s (%s) is on the platform from before.", known, job.file_name(shard))
+    return InputFile(known, is_new=False)
+
+
+def _upload(job: Job, shard: Shard, content: Slice) -> InputFile:
+    """Upload an input file. It costs nothing but room, so it is repeated where it failed and the file is not there."""
+    name, patience = job.file_name(shard), job.calls.patience()
+    while True:
+        job.calls.stop.check()
         try:
-            return _send(job, file_id, metadata, pauses)
+            with content.open() as lines:
+                return InputFile(job.calls.hook.upload_file(lines, name).id)
+        except KimiError as error:
+            if (pause := patience.pause_after(error)) is None:
+                raise
+            job.calls.pause_after(error, pause)
+            is_lost = not isinstance(error, KimiApiError) or error.outcome_unknown
+        if is_lost and (known := job.read_uploads().newest(name, content.size)):
+            return InputFile(known, is_new=False)
+
+
+def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
+    """Create a batch from an uploaded file.
+
+    A create is sent once. If its answer is lost, the batch with the mark of this very call is searched for. Only if it
+    has not turned up long after is another create sent, with a mark of its own, and `settle` then keeps one.
+    """
+    patience = job.calls.patience()
+    lost: list[Mapping[str, str]] = []
+    for call in (1, 2):
+        mark = create_mark(job.attempt, call, secrets.token_hex(4))
+        metadata = replace(tags, create=mark).to_metadata(job.order.metadata)
+        made.open_marks.add(mark)
+        try:
+            batch = _send(job, file, metadata, patience)
         except (KimiApiError, KimiNoAnswerError) as error:
             if not error.outcome_unknown:
-                raise
-            if (found := _search_for(job, file_id, error)) is not None:
-                return found
-            if is_last:
-                raise _unknown(job, file_id, error) from None
-            job.calls.log.warning("No such batch has turned up. The create is sent once more.")
+                made.open_marks.discard(mark)
+                raise _refused(job, file, error, lost) from None
+            lost.append(metadata)
+            if (found := _search_for(job, file, lost, error)) is None and call == 2:
+                raise _unknown(job, file, error) from None
+            if found is None:
+                job.calls.log.warning("No such batch has turned up. The create is sent once more.")
+                made.unsure.add(str(tags.shard))
+                continue
+            batch = found
+        made.open_marks.discard(str(Tags.of(batch).create))
+        return batch
     raise AssertionError("unreachable")
 
 
-def _send(job: Job, file_id: str, metadata: Mapping[str, str], pauses: Iterator[float]) -> Batch:
+def _send(job: Job, file: InputFile, metadata: Mapping[str, str], patience: Patience) -> Batch:
     """Send a create, again if it was refused for the time being, and so exists nowhere; raise any other fault."""
     while True:
+        job.calls.stop.check()
         try:
             return job.calls.hook.create_batch(
-                file_id, completion_window=job.order.completion_window, metadata=metadata
+                file.id, completion_window=job.order.completion_window, metadata=metadata
             )
         except KimiApiError as error:
             if error.outcome_unknown:
                 raise
-            pause = next(pauses, None) if error.retryable or _is_file_unknown(error) else None
-            if pause is None:
-                _remove_refused_input(job, file_id, error)
+            may_pass = error.retryable or (file.is_new and _is_file_unknown(error))
+            if (pause := patience.pause_after(error, may_pass=may_pass)) is None:
                 raise
             job.calls.pause_after(error, pause)
 
@@ -80,47 +137,75 @@ def _is_file_unknown(error: KimiApiError) -> bool:
     return error.status_code in (400, 404) and "not found" in str(error).lower()
 
 
-def _search_for(job: Job, file_id: str, lost: KimiError) -> Batch | None:
-    """Search for a batch of this file until it can be taken for not made; raise if that cannot be known."""
-    job.calls.log.warning("%s Searching for it.", lost)
+def _search_for(job: Job, file: InputFile, lost: list[Mapping[str, str]], error: KimiError) -> Batch | None:
+    """Search for a batch of these calls until it can be taken for not made; raise if that cannot be known."""
+    job.calls.log.warning("%s Searching for it.", error)
     failed: KimiError | None = None
     for pause in SEARCH_PAUSES_SECONDS:
         job.calls.sleep(pause)
         try:
-            search = job.find(lambda batch: batch.input_file_id == file_id)
-        except KimiError as error:
-            job.calls.log.warning("%s", error)
-            failed = error
+            search = job.find(lambda batch: any(_is_made_by(batch, call) for call in lost), file_ids=(file.id,))
+        except KimiError as fault:
+            job.calls.log.warning("%s", fault)
+            failed = fault
             continue
-        failed = lost if search.gap else None
+        failed = error if search.gap else None
         if search.batches:
             return min(search.batches, key=lambda batch: (batch.created_at or 0, batch.id))
     if failed is not None:
-        raise _unknown(job, file_id, lost)
+        raise _unknown(job, file, error)
     return None
 
 
-def _unknown(job: Job, file_id: str, lost: KimiError) -> KimiBatchError:
+def _is_made_by(batch: Batch, metadata: Mapping[str, str]) -> bool:
+    """Whether a batch carries all that a create has sent.
+
+    The mark of the call makes that unique. Where the user's own pairs leave no room for it, work that is lost is none
+    of this call.
+    """
+    own = batch.metadata or {}
+    has_all = all(own.get(key) == value for key, value in metadata.items())
+    return has_all and (Tags.of(batch).create is not None or not is_lost(batch))
+
+
+def _refused(job: Job, file: InputFile, error: KimiError, lost: list[Mapping[str, str]]) -> KimiError:
+    """Clean up after a create that was refused for good, and say what is uncertain."""
+    if lost:
+        return error.saying(
+            f"{error} An earlier create of this shard was not answered, and may have been accepted: whether its batch "
+            f"exists, and is billed, is unknown. {_remedy(job)} It would have the input file {file.id!r}."
+        )
+    if file.is_new and isinstance(error, KimiApiError) and not error.retryable:
+        _delete_unused(job, file)
+    return error
+
+
+def _delete_unused(job: Job, file: InputFile) -> None:
+    """Delete the input that a refused create leaves behind, since the account keeps 1,000 files. Where a batch may name
+    it, as of an attempt at the same time, it is left to KimiDeleteFilesOperator.
+    """
+    try:
+        search = job.find(lambda batch: batch.input_file_id == file.id)
+        if not search.batches and not search.gap:
+            job.calls.hook.delete_file(file.id)
+    except KimiError as fault:
+        job.calls.log.warning("The input file %s of the refused batch stays on the platform: %s", file.id, fault)
+
+
+def _unknown(job: Job, file: InputFile, lost: KimiError) -> KimiBatchError:
     how = f"HTTP {lost.status_code}" if isinstance(lost, KimiApiError) else "no answer"
-    remedy = (
-        "A retry or a clear of this task searches for it first, attaches if it is there, and submits it if not."
-        if job.fresh is None
-        else "With reuse='never' another attempt would pay again, so the task is not retried. Set reuse='auto' and "
-        "clear it: then it attaches to the batch if there is one."
-    )
     return KimiBatchError(
         f"The create of a batch was answered by {how}, and no such batch was found in the following "
-        f"{sum(SEARCH_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown. {remedy} It would have the "
-        f"input file {file_id!r}, and kimi_job_key={job.key} in its metadata.",
+        f"{sum(SEARCH_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown. {_remedy(job)} It would have "
+        f"the input file {file.id!r}, and kimi_job_key={job.key} in its metadata.",
         retryable=job.fresh is None,
     )
 
 
-def _remove_refused_input(job: Job, file_id: str, error: KimiError) -> None:
-    """A create that is refused for good leaves its input behind, which counts towards the account's 1,000 files."""
-    if error.retryable:
-        return
-    try:
-        job.calls.hook.delete_file(file_id)
-    except KimiError as fault:
-        job.calls.log.warning("The input file %s of the refused batch stays on the platform: %s", file_id, fault)
+def _remedy(job: Job) -> str:
+    if job.fresh is None:
+        return "A retry or a clear of this task searches for it first, attaches if it is there, and submits it if not."
+    return (
+        "With reuse='never' another attempt would pay again, so the task is not retried. Set reuse='auto' and clear "
+        "it: then it attaches to the batch if there is one."
+    )

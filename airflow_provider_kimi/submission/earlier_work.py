@@ -1,9 +1,9 @@
 """Whether to pay: what earlier attempts of the same work left on the platform decides."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from airflow_provider_kimi.api.models import ACTIVE_STATUSES, Batch
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 
@@ -16,12 +16,17 @@ class EarlierWork:
     """What earlier attempts left on the platform.
 
     :param batches: The batch of each shard that need not be submitted again, by its `kimi_shard`.
-    :param duplicates: Batches that race with one of these and can still be cancelled: the same rows, paid twice.
+    :param duplicates: Batches of this very task instance that race with one of these and can still be cancelled: the
+        same rows, paid twice.
+    :param others_duplicates: The same of other task instances, which may be waiting for them.
+    :param ended: Batches of this job that ended before they were done, by their `kimi_shard`, the oldest first.
     :param other: Live or completed work of this very task instance that is not wanted now.
     """
 
     batches: Mapping[str, Batch] = field(default_factory=dict)
     duplicates: tuple[Batch, ...] = ()
+    others_duplicates: tuple[Batch, ...] = ()
+    ended: Mapping[str, tuple[Batch, ...]] = field(default_factory=dict)
     other: tuple[Batch, ...] = ()
 
     @property
@@ -31,43 +36,102 @@ class EarlierWork:
 
 
 def earlier_work(
-    found: Iterable[Batch], task: TaskIdentity, job: str, labels: Collection[str], fresh: str | None = None
+    found: Iterable[Batch],
+    task: TaskIdentity,
+    job: str,
+    labels: Collection[str],
+    fresh: str | None = None,
+    *,
+    is_settling: bool = False,
 ) -> EarlierWork:
-    """Sort the batches of one account.
+    """Sort out the batches that a search has found.
 
-    Batches of one shard that were made by attempts which should have attached to each other race: every attempt
-    chooses the same of them, the oldest, then the smallest id, and the others are duplicates. Batches that an attempt
-    paid for again on purpose (`reuse="never"`) do not race with those it passed over; of all, the newest work counts.
+    Of the batches of one shard, every attempt that settles a race chooses the same: the oldest, then the smallest id.
+    An attempt that finds several long after the race attaches to the one that its own task instance may have returned,
+    which is that of its newest call. Batches that an attempt paid for again on purpose (`reuse="never"`) do not race
+    with those it passed over; of all, the newest work counts.
 
     :param job: Key of the job that is wanted now.
     :param labels: The `kimi_shard` of each of its batches.
     :param fresh: Mark of this attempt where it pays for fresh work: only what it made itself is then its own.
+    :param is_settling: Whether this attempt has just created, and has returned nothing yet.
     """
-    races: dict[str, dict[str | None, list[Batch]]] = {}
-    other: list[Batch] = []
-    for batch in sorted(found, key=_by_age):
+    by_age = sorted(found, key=_by_age)
+    wanted, unwanted = _parted(by_age, lambda batch: _is_wanted(Tags.of(batch), job, labels, fresh))
+    lost, usable = _parted(wanted, is_lost)
+    racing = {label: _newest_work(made) for label, made in _by_label(usable).items()}
+    choose = _oldest if is_settling else _likely_returned
+    chosen = {label: choose(made) for label, made in racing.items()}
+    spare = [batch for label, made in racing.items() for batch in made if batch is not chosen[label]]
+    own, others = _parted(filter(_is_cancellable, spare), lambda batch: Tags.of(batch).is_of(task))
+    ended = {label: tuple(batches) for label, batches in _by_label(lost).items()}
+    other = [batch for batch in unwanted if Tags.of(batch).is_of(task) and not is_lost(batch)]
+    return EarlierWork(chosen, tuple(own), tuple(others), ended, tuple(other))
+
+
+def _parted(batches: Iterable[Batch], belongs: Callable[[Batch], bool]) -> tuple[list[Batch], list[Batch]]:
+    """Those that belong, and the others."""
+    parts: tuple[list[Batch], list[Batch]] = ([], [])
+    for batch in batches:
+        parts[not belongs(batch)].append(batch)
+    return parts
+
+
+def _is_cancellable(batch: Batch) -> bool:
+    return batch.is_cancellable
+
+
+def _oldest(racing: Sequence[Batch]) -> Batch:
+    return racing[0]
+
+
+def _is_wanted(tags: Tags, job: str, labels: Collection[str], fresh: str | None) -> bool:
+    return tags.job_key == job and tags.shard in labels and fresh in (None, tags.attempt)
+
+
+def _by_label(batches: Iterable[Batch]) -> dict[str, list[Batch]]:
+    found: dict[str, list[Batch]] = {}
+    for batch in batches:
+        found.setdefault(str(Tags.of(batch).shard), []).append(batch)
+    return found
+
+
+def _newest_work(racing: Iterable[Batch]) -> list[Batch]:
+    """Of the batches of one shard, those that were paid for on purpose last, the oldest first."""
+    by_mark: dict[str | None, list[Batch]] = {}
+    for batch in racing:
+        by_mark.setdefault(Tags.of(batch).attempt, []).append(batch)
+    return max(by_mark.values(), key=lambda made: _by_age(made[0]))
+
+
+def _likely_returned(racing: Sequence[Batch]) -> Batch:
+    """Of each task instance, the batch of its newest call; of these, the oldest. `racing` begins with the oldest."""
+    newest: dict[tuple[str | None, ...], Batch] = {}
+    for batch in racing:
         tags = Tags.of(batch)
-        if batch.status in _LOST_STATUSES:
-            continue
-        if tags.job_key == job and tags.shard in labels and fresh in (None, tags.attempt):
-            races.setdefault(str(tags.shard), {}).setdefault(tags.attempt, []).append(batch)
-        elif tags.is_of(task):
-            other.append(batch)
-    chosen = {label: max(by_mark.values(), key=lambda racing: _by_age(racing[0])) for label, by_mark in races.items()}
-    return EarlierWork(
-        {label: racing[0] for label, racing in chosen.items()},
-        tuple(batch for racing in chosen.values() for batch in racing[1:] if batch.is_cancellable),
-        tuple(other),
-    )
+        before = newest.get(tags.task)
+        if before is None or tags.call_number > Tags.of(before).call_number:
+            newest[tags.task] = batch
+    return min(newest.values(), key=_by_age)
 
 
 def _by_age(batch: Batch) -> tuple[int, str]:
     return batch.created_at or 0, batch.id
 
 
+def has_answers(batch: Batch) -> bool:
+    """Whether rows of a batch were done, which are paid."""
+    return batch.output_file_id is not None or batch.counts.completed > 0
+
+
+def is_lost(batch: Batch) -> bool:
+    """Whether the work of a batch has to be done again."""
+    return batch.status in _LOST_STATUSES
+
+
 def live(batches: Iterable[Batch]) -> list[Batch]:
-    """Those that go on and will be billed."""
-    return [batch for batch in batches if batch.status in ACTIVE_STATUSES]
+    """Those that go on and will be billed; a status that is not documented counts as one of them."""
+    return [batch for batch in batches if not batch.is_terminal]
 
 
 def what_changed(old: Collection[Batch], new: Tags, shards: int, requests: int) -> str:

@@ -22,6 +22,15 @@ class Attempt:
     run_after: float | None = None
 
 
+def create_mark(attempt: Attempt, call: int, random: str) -> str:
+    """Name one create call: a batch that carries this mark was made by it and by no other.
+
+    :param call: Number of the call among those that this attempt sends for a shard, from 1.
+    :param random: Differs between any two calls.
+    """
+    return f"{attempt.number}.{call}.{random}"
+
+
 def job_key(task: TaskIdentity, input_fingerprint: str) -> str:
     """Name the work: the same for every attempt, and for a mapped instance whose index has moved."""
     return digest_of(task.dag_id, task.run_id, task.task_id, input_fingerprint).removeprefix("sha256:")[:32]

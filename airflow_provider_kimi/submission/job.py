@@ -1,20 +1,25 @@
 """A job: one checked input on its way to the platform, and all that its steps share."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import msgspec
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.batch_list import Search, find_batches
+from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Search, find_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.records.tags import Tags, digest_of
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared, Shard
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.submission.identity import Attempt, job_key
+from airflow_provider_kimi.submission.uploads import Uploads
+
+#: Batches that a search reads by their ids because the list does not show whose they are.
+MAX_UNCLEAR = 20
 
 
 class Memory(Protocol):
@@ -25,6 +30,25 @@ class Memory(Protocol):
 
     def set(self, key: str, value: Any) -> None:
         """Keep a JSON value."""
+
+
+@dataclass(frozen=True)
+class _Unclear:
+    """Whether a batch may be ours although the list does not show its metadata.
+
+    :param file_ids: Input files of ours.
+    :param since: Unix seconds from when on a batch that shows no input file may be ours; None if none is to be.
+    """
+
+    file_ids: Collection[str]
+    since: float | None
+
+    def __call__(self, batch: Batch) -> bool:
+        if batch.metadata:
+            return False
+        if batch.input_file_id is None:
+            return self.since is not None and (batch.created_at or math.inf) >= self.since
+        return batch.input_file_id in self.file_ids
 
 
 @dataclass(frozen=True)
@@ -88,15 +112,37 @@ class Job:
         tags = Tags.of(batch)
         return tags.job_key == self.key or tags.is_of(self.attempt.task)
 
-    def find(self, matches: Callable[[Batch], bool]) -> Search:
-        """Search the account's batches as far as this run's can be."""
-        since, most = self.attempt.run_after, self.order.max_batches_searched
-        return find_batches(self.calls, matches, since=since, most=most)
+    def find(
+        self, matches: Callable[[Batch], bool], *, file_ids: Collection[str] = (), is_proof: bool = False
+    ) -> Search:
+        """Search the account's batches as far as this run's can be.
 
-    def kept_files(self) -> Mapping[tuple[str, int | None], str]:
-        """Return the ids of the account's files, by their names, which hold a digest of what is in them, and sizes."""
-        files = self.calls.read(self.calls.hook.list_files)
-        return {(file.filename, file.bytes): file.id for file in files if file.filename}
+        :param file_ids: Input files by which a batch is known that the list shows without its metadata. It is read
+            by its id then.
+        :param is_proof: Whether what is not found is to be taken for absent. Every new batch that the list shows
+            without metadata and input file is read by its id then.
+        """
+        since, most = self.attempt.run_after, self.order.max_batches_searched
+        is_unclear = _Unclear(file_ids, (since or 0.0) - CLOCK_MARGIN_SECONDS if is_proof else None)
+        search = find_batches(
+            self.calls, lambda batch: matches(batch) or is_unclear(batch), since=since, most=most, is_proof=is_proof
+        )
+        unclear = [batch.id for batch in search.batches if not matches(batch)]
+        if len(unclear) > MAX_UNCLEAR:
+            gap = f"the list shows {len(unclear)} batches of this time without their metadata"
+            return Search(list(filter(matches, search.batches)), search.gap or gap)
+        read = {batch_id: self.calls.read(partial(self.calls.hook.get_batch, batch_id)) for batch_id in unclear}
+        found = [read.get(batch.id, batch) for batch in search.batches]
+        return Search(list(filter(matches, found)), search.gap)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """The files that the account kept when this was first asked."""
+        return self.read_uploads()
+
+    def read_uploads(self) -> Uploads:
+        """Read the files that the account keeps now."""
+        return Uploads(self.calls.read(self.calls.hook.list_files))
 
 
 def _prompt_fingerprint(recipe: Recipe) -> str | None:

@@ -1,6 +1,6 @@
 """Submit: upload what was prepared and create its batches, each of them once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from airflow_provider_kimi.api.limits import MAX_FILES
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED
+from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, RUNS_ON
 from airflow_provider_kimi.calls.cancel import cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
@@ -16,18 +16,20 @@ from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER, with_file_ids
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.parameters import check_model, check_offered
-from airflow_provider_kimi.requests.prepare import prepare
-from airflow_provider_kimi.submission.attach import attach, remember, settle
-from airflow_provider_kimi.submission.create import create_batch, upload_input
+from airflow_provider_kimi.requests.prepare import Shard, prepare
+from airflow_provider_kimi.submission.attach import attach, remember
+from airflow_provider_kimi.submission.create import submit_shard
 from airflow_provider_kimi.submission.earlier_work import live, named
 from airflow_provider_kimi.submission.estimate import estimate
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job, Memory
+from airflow_provider_kimi.submission.rest import rest_of
+from airflow_provider_kimi.submission.settle import Made, settle
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What was submitted: a batch for each shard, in order."""
+    """What was submitted: a batch for each shard, in order, behind those that have answered part of it before."""
 
     batch_ids: list[str]
     input_file_ids: list[str]
@@ -54,17 +56,12 @@ def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None =
         calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
-        batches = attach(job)
-        if len(batches) < len(prepared.shards):
-            try:
-                _preflight(job)
-                _check_room(job, len(prepared.shards) - len(batches))
-                _submit_missing(job, batches, workshop)
-            except KimiError as error:
-                raise _with_batches(error, batches, job) from None
-            batches = settle(job, batches)
-    remember(job, batches)
-    in_order = [batches[label] for label in job.labels]
+        found = attach(job)
+        made = Made(found.batches, found.ended, set(found.unsure))
+        if len(made.batches) < len(prepared.shards):
+            _submit_missing(job, made, workshop)
+    remember(job, made.batches, made.ended)
+    in_order = [batch for label in job.labels for batch in (*made.ended.get(label, ()), made.batches[label])]
     return Submission(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
@@ -85,57 +82,79 @@ def _preflight(job: Job) -> None:
     check_offered(model, offered)
 
 
-def _check_room(job: Job, missing: int) -> None:
+def _check_room(job: Job) -> None:
     """Say in time that the account keeps nearly as many files as it may, at which every upload is refused."""
-    uploads = missing + len(job.prepared.media) + (job.prepared.skipped is not None)
     try:
         kept = len(job.calls.hook.list_files())
     except KimiError as error:
-        job.calls.log.warning("How many files the account keeps could not be asked: %s", error)
+        job.calls.log.info("How many files the account keeps could not be asked: %s", error)
         return
-    if kept + uploads > 0.9 * MAX_FILES:
+    if kept > 0.9 * MAX_FILES:
         job.calls.log.warning(
-            "The account keeps %s files, and this task uploads up to %s more; at %s every upload is refused, of every "
-            "DAG. Delete files with KimiDeleteFilesOperator, or with delete_remote_files=True where results are "
-            "landed.",
+            "The account keeps %s files; at %s every upload is refused, of every DAG. Delete files with "
+            "KimiDeleteFilesOperator, or with delete_remote_files=True where results are landed.",
             f"{kept:,}",
-            f"{uploads:,}",
             f"{MAX_FILES:,}",
         )
 
 
-def _submit_missing(job: Job, batches: dict[str, Batch], workshop: Path) -> None:
-    skipped_file = _skipped_file(job, batches)
+def _submit_missing(job: Job, made: Made, workshop: Path) -> None:
+    """Upload and create what was not found; if that fails for good, do with what exists what was asked for."""
+    try:
+        _preflight(job)
+        _submit_shards(job, made, workshop)
+        settle(job, made)
+    except KimiError as error:
+        raise _with_batches(error, made, job) from None
+    except BaseException:  # execution_timeout is none of ours, and may interrupt anything
+        if job.attempt.is_last and job.order.on_final_failure == "cancel":
+            job.calls.log.warning("The task was ended while it submitted.%s", _cancelled(job, made))
+        raise
+    _check_room(job)  # last: it saves nothing now, and may be one request too many
+
+
+def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
+    skipped_file = _skipped_file(job, made.batches)
     file_ids = _uploaded_media(job)
-    for shard in job.prepared.shards:
-        label = job.label(shard)
-        if label in batches:
+    for whole in job.prepared.shards:
+        if job.label(whole) in made.batches:
+            continue
+        shard = _still_to_ask(job, whole, made, workshop)
+        if shard is None:
             continue
         content = shard.content
         if file_ids:
             content = content.rewritten(
                 workshop / f"shard-{shard.number}.jsonl", partial(with_file_ids, file_ids=file_ids)
             )
-        file_id = upload_input(job, shard, content)
+        submit_shard(job, shard, content, job.tags(shard, skipped_file), made)
         if file_ids:
             content.path.unlink()
-        batches[label] = create_batch(job, file_id, job.tags(shard, skipped_file).to_metadata(job.order.metadata))
-        remember(job, batches)
-        job.calls.log.info(
-            "Created batch %s (%s) from file %s: %s requests.", batches[label].id, label, file_id, shard.content.rows
-        )
+        remember(job, made.batches, made.ended)
+        job.calls.stop.check()
 
 
-def _with_batches(error: KimiError, batches: Mapping[str, Batch], job: Job) -> KimiError:
+def _still_to_ask(job: Job, shard: Shard, made: Made, workshop: Path) -> Shard | None:
+    """What is to be submitted of a shard; None where batches that have ended have answered every row."""
+    label = job.label(shard)
+    if label not in made.ended:
+        return shard
+    rest = rest_of(job, shard, made.ended[label], workshop)
+    made.ended[label] = rest.ended
+    if rest.shard is None:
+        made.ended[label], made.batches[label] = rest.ended[:-1], rest.ended[-1]
+    return rest.shard
+
+
+def _with_batches(error: KimiError, made: Made, job: Job) -> KimiError:
     """Add to an error which batches of the job exist by now, and do with them what was asked for a final failure."""
-    if not batches:
+    if not made.batches:
         return error
-    exist = f"{error} {len(batches)} of the {len(job.prepared.shards)} batches of this task exist"
+    exist = f"{error} {len(made.batches)} of the {len(job.prepared.shards)} batches of this task exist"
     is_final = not error.retryable or job.attempt.is_last or job.fresh is not None
-    running = [batch.id for batch in live(batches.values())]
-    if is_final and running and job.order.on_final_failure == "cancel":
-        return KimiBatchError(f"{exist}{_cancelled(job, running, batches)}")
-    ids = ", ".join(batch.id for batch in batches.values())
+    if is_final and live(made.batches.values()) and job.order.on_final_failure == "cancel":
+        return KimiBatchError(f"{exist}.{_cancelled(job, made)}")
+    ids = ", ".join(batch.id for batch in made.batches.values())
     if job.fresh is None:
         return error.saying(
             f"{exist}, go on and are billed. A retry or a clear of this task attaches to them and submits the rest. "
@@ -148,13 +167,16 @@ def _with_batches(error: KimiError, batches: Mapping[str, Batch], job: Job) -> K
     )
 
 
-def _cancelled(job: Job, running: Sequence[str], batches: Mapping[str, Batch]) -> str:
+def _cancelled(job: Job, made: Made) -> str:
+    """Cancel what runs, also what a create may have made whose answer is still open."""
     try:
-        ended = cancel_batches(job.calls, running)
+        lost = job.find(lambda batch: Tags.of(batch).create in made.open_marks).batches if made.open_marks else []
+        running = {batch.id: batch for batch in live([*made.batches.values(), *lost])}
+        ended = cancel_batches(job.calls, list(running))
     except KimiError as fault:
-        return f": {named(batches.values())}. {fault}"
+        return f" {fault} {RUNS_ON}: {named(made.batches.values())}."
     return (
-        f"; what ran was cancelled, as on_final_failure asks: {named(ended)}. {COMPLETED_IS_BILLED}. Clear this task "
+        f" What ran was cancelled, as on_final_failure asks: {named(ended)}. {COMPLETED_IS_BILLED}. Clear this task "
         "to submit again."
     )
 
@@ -167,23 +189,24 @@ def _skipped_file(job: Job, batches: Mapping[str, Batch]) -> str | None:
         if known := Tags.of(batch).skipped_file:
             return known
     name = f"{job.key}-skipped.jsonl"  # an attempt whose creates were all refused has left it there
-    if known := job.kept_files().get((name, job.prepared.skipped.stat().st_size)):
+    if job.attempt.number > 1 and (known := job.uploads.newest(name, job.prepared.skipped.stat().st_size)):
         return known
+    job.calls.stop.check()
     with job.prepared.skipped.open("rb") as rows:
-        return job.calls.hook.upload_file(rows, name).id
+        return job.calls.upload(rows, name).id
 
 
 def _uploaded_media(job: Job) -> dict[bytes, bytes]:
     """Upload each image and video once; one that an earlier attempt uploaded is found by its name."""
     if not job.prepared.media:
         return {}
-    known = job.kept_files()
     ids: dict[bytes, bytes] = {}
     for placeholder, (kind, path) in job.prepared.media.items():
-        file_id = known.get((path.name, path.stat().st_size))
+        file_id = job.uploads.newest(path.name, path.stat().st_size)
         if file_id is None:
+            job.calls.stop.check()
             with path.open("rb") as content:
-                file_id = job.calls.hook.upload_file(content, path.name, kind).id
+                file_id = job.calls.upload(content, path.name, kind).id
         ids[placeholder.removeprefix(PLACEHOLDER).encode()] = file_id.encode()
     job.calls.log.info("%s images and videos are on the platform.", len(ids))
     return ids

@@ -1,7 +1,6 @@
 """Alone: polls that no other wait shares, in a worker or for batches of others."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,6 +8,7 @@ from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.waiting.clock import clock_of
 from airflow_provider_kimi.waiting.known import Seen, has_ended
 from airflow_provider_kimi.waiting.pace import (
     CONFIRM_SECONDS,
@@ -35,6 +35,11 @@ class InWorker:
     def requests_per_minute(self) -> float | None:
         """What the connection allows."""
         return self._hook.requests_per_minute
+
+    @property
+    def clock_skew_seconds(self) -> float | None:
+        """By how much the platform's clock is ahead of this machine's."""
+        return self._hook.clock_skew_seconds
 
     async def aget_batch(self, batch_id: str) -> Batch:
         """Read a batch."""
@@ -79,8 +84,7 @@ async def poll_all(platform: Platform, batch_ids: Sequence[str], before: Polled)
         requests = polled.requests + result.requests
         polled = Polled({**polled.seen, **shown}, result.memory, requests, before.faults, result.retry_after)
         answered, failed = answered + result.answered, result.faults
-        doubted = result.memory.doubted - before.memory.doubted  # by this poll; the next one confirms it
-        unread = [batch_id for batch_id in unread if batch_id not in shown and batch_id not in doubted]
+        unread = [batch_id for batch_id in unread if batch_id not in shown]
     return replace(polled, faults=0 if answered or not polled.requests else before.faults + 1)
 
 
@@ -110,33 +114,41 @@ def pause_after(polled: Polled, watch: Watch, requests_per_minute: float | None,
     batches = [what if isinstance(what := polled.seen.get(batch_id), Batch) else None for batch_id in watch.batch_ids]
     paces = [pause_between_polls(batch, now) for batch in batches if batch is None or not batch.is_terminal]
     pause = min(paces, default=CONFIRM_SECONDS) if own is None else own
-    if polled.memory.doubted:
-        pause = min(pause, CONFIRM_SECONDS)
     spaced = max(pause, polled.requests * seconds_per_request(requests_per_minute, own))
     return pause_after_faults(spaced, polled.faults, polled.retry_after)
 
 
 class Alone:
-    """The polls of one wait that shares them with no other."""
+    """The polls of one wait that shares them with no other.
+
+    :param polled: What they have shown so far; None for a wait that begins.
+    :param clock: The platform's clock, in unix seconds; None for the one that its answers show.
+    """
 
     def __init__(
-        self, platform: Platform, watch: Watch, *, clock: Callable[[], float] = time.time, sleep: Sleep = asyncio.sleep
+        self,
+        platform: Platform,
+        watch: Watch,
+        polled: Polled | None = None,
+        *,
+        clock: Callable[[], float] | None = None,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.platform = platform
         self._watch = watch
-        self._clock = clock
+        self._clock = clock or clock_of(platform)
         self._sleep = sleep
-        self._polled: Polled | None = None
+        self.polled = polled
 
     async def poll(self, until: float | None, log_at: float | None) -> Mapping[str, Seen]:
         """Pause as long as fits, then poll every batch that has not ended; return all that is known."""
         now = self._clock()
-        if self._polled is None:
+        if self.polled is None:
             pause = first_pause(self._watch.pause_seconds)
         else:
-            pause = pause_after(self._polled, self._watch, self.platform.requests_per_minute, now)
+            pause = pause_after(self.polled, self._watch, self.platform.requests_per_minute, now)
         if until is not None:
             pause = min(pause, max(until - now, 0.01))  # a shorter sleep may end before the clock has moved
         await self._sleep(pause)
-        self._polled = await poll_all(self.platform, self._watch.batch_ids, self._polled or Polled())
-        return self._polled.seen
+        self.polled = await poll_all(self.platform, self._watch.batch_ids, self.polled or Polled())
+        return self.polled.seen

@@ -1,15 +1,22 @@
 """Which batches a wait cancels, and what becomes of those that run while their task fails."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Walk
 from airflow_provider_kimi.calls.cancel import acancel_batch, cancel_batches
-from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.calls.patience import Calls, in_time
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.waiting.doubles import earliest_double, find_doubles, in_words
+from airflow_provider_kimi.waiting.pace import seconds_per_request
 from airflow_provider_kimi.waiting.poll import MAX_FAULTS_OF_A_SWEEP, Platform
 from airflow_provider_kimi.waiting.wait_log import WaitLog
+
+#: Batches of the account among which doubles are looked for. A double is near the top of a list that is in order.
+MAX_BATCHES_SEARCHED = 1000
 
 
 async def ask_for_cancels(platform: Platform, batches: Sequence[Batch], reason: str, wait_log: WaitLog) -> None:
@@ -31,18 +38,51 @@ async def ask_for_cancels(platform: Platform, batches: Sequence[Batch], reason: 
             return
 
 
-def leave_running(calls: Calls, event: BatchEvent, batch_ids: Sequence[str], *, cancel: bool) -> str:
-    """Decide about batches that run while their task fails for good, and say what becomes of them."""
+async def cancel_doubles(
+    platform: Platform, ours: Mapping[str, Batch], wait_log: WaitLog, sleep: Callable[[float], Awaitable[object]]
+) -> bool:
+    """Look through the account's batches for doubles, and cancel those of the same task instance.
+
+    :param ours: The batches that are waited for, by id.
+    :return: Whether that is done; a fault that passes leaves it to a later poll.
+    """
+    # Times of the platform alone are compared, so the margin for other clocks is of no use.
+    walk = Walk(since=earliest_double(ours.values()) + CLOCK_MARGIN_SECONDS, most=MAX_BATCHES_SEARCHED)
+    try:
+        while not walk.is_over:
+            if walk.after is not None:
+                await sleep(seconds_per_request(platform.requests_per_minute, None))
+            walk.take(await in_time(platform.alist_batches(after=walk.after, limit=PAGE_SIZE)))
+    except KimiError as error:
+        return not error.retryable
+    doubles = find_doubles(ours, walk.seen.values())
+    for double in doubles:
+        wait_log.warn(in_words(double), subject=f"double {double.batch.id} {double.batch.status}")
+    own = [double.batch for double in doubles if double.is_own and double.batch.is_cancellable]
+    await ask_for_cancels(platform, own, "These batches do the same work as others of this task.", wait_log)
+    return True
+
+
+def leave_running(
+    calls: Calls, event: BatchEvent, batch_ids: Sequence[str], *, cancel: bool, is_final: bool = True
+) -> str:
+    """Decide about batches that run while their task fails, and say what becomes of them.
+
+    :param cancel: Whether they are cancelled; only batches that were read are.
+    :param is_final: Whether the task fails for good; else another try waits on, and nothing is cancelled.
+    """
     running = [batch_id for batch_id, end in event.batches.items() if not end.is_terminal]
     unread = [batch_id for batch_id in batch_ids if batch_id not in event.batches]
     sentences = []
-    if running and cancel:
+    if running and cancel and is_final:
         try:
             ended = cancel_batches(calls, running)
         except KimiError as error:
             return str(error)
         stand = "; ".join(f"{batch.id} is {batch.status}" for batch in ended)
         sentences.append(f"Cancelled, as on_final_failure asks: {stand}.")
+    elif running and not is_final:
+        sentences.append(f"The next try waits for what still runs and is billed: {', '.join(running)}.")
     elif running:
         sentences.append(f"Clear this task to wait for what still runs and is billed: {', '.join(running)}.")
     if unread:

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import ACTIVE_STATUSES, Batch
-from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError
+from airflow_provider_kimi.exceptions import KimiError, KimiInputError
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting import endings
+from airflow_provider_kimi.waiting.doubt import Doubt
 from airflow_provider_kimi.waiting.known import Known, just_read
 from airflow_provider_kimi.waiting.stalls import Note, in_short, stall_note, stalls_at
 
@@ -27,10 +28,6 @@ CANCEL_AGAIN_SECONDS = 60.0
 #: Why batches are cancelled at the deadline.
 TIMED_OUT = "The wait timed out, and on_timeout is 'cancel'."
 
-#: What the fault of one poll means: it passes, it is permanent but unconfirmed, it is permanent for this batch, or for
-#: every batch of the connection.
-Weight = Literal["passing", "doubted", "of_batch", "of_connection"]
-
 
 @dataclass(frozen=True)
 class Wait:
@@ -39,11 +36,13 @@ class Wait:
     :param until: Unix seconds at which the time alone changes the decision; None if it never does.
     :param fault: Why batches could not be read; empty if they could.
     :param notes: What else is worth a warning.
+    :param doubts: Faults that look permanent; each is worth a warning at once, since somebody can put it right.
     """
 
     until: float | None = None
     fault: str = ""
     notes: tuple[Note, ...] = ()
+    doubts: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,11 +106,12 @@ class _View(NamedTuple):
 def decide_next(watch: Watch, known: Mapping[str, Known], now: float) -> Step:
     """Decide after a poll of the batches of a wait.
 
-    A permanent fault ends the wait at once; a passing one, and an undocumented status, only delay it. The deadline
-    ends it in any case. What runs is then cancelled if that is asked for, and its end is waited for once more. The last
-    expiry of the batches plus a grace is a deadline too. A stalled batch is dealt with as asked.
+    A fault that looks permanent ends the wait once it has lasted; a passing one, and an undocumented status, only delay
+    it. The deadline ends it in any case. What runs is then cancelled if that is asked for, and its end is waited for
+    once more. The last expiry of the batches plus a grace is a deadline too. A stalled batch is dealt with as asked.
 
     :param known: What is known of each batch, by id; a batch that was not polled yet is missing.
+    :param now: By the platform's clock, in unix seconds.
     """
     own = {batch_id: known[batch_id] for batch_id in watch.batch_ids if batch_id in known}
     read = just_read(own)
@@ -124,11 +124,13 @@ def decide_next(watch: Watch, known: Mapping[str, Known], now: float) -> Step:
 
 def _permanent_fault(view: _View) -> Step | None:
     for batch_id, what in view.known.items():
-        if what.fault is not None and not what.fault.retryable:
-            message = str(what.fault)
-            if batch_id not in message:  # it was met at a batch of another wait, and concerns all
-                message = endings.unread([batch_id], 1, what.fault)
-            return Finish(endings.failed(view.known, message))
+        fault, doubt = what.fault, what.doubt
+        if fault is None or fault.retryable or doubt is None or view.now < doubt.ends_at:
+            continue
+        message = str(fault)
+        if batch_id not in message:  # it was met at a batch of another wait, and concerns all
+            message = endings.unread([batch_id], 1, fault)
+        return Finish(endings.failed(view.known, message, retryable=not isinstance(fault, KimiInputError)))
     return None
 
 
@@ -167,6 +169,7 @@ def _stalled(view: _View) -> Step | None:
 
 def _wait(view: _View) -> Step:
     moments = [view.next_end, *(stalls_at(*running, view.watch.stall_seconds) for running in view.running)]
+    moments += [what.doubt.ends_at for what in view.known.values() if what.doubt is not None]
     until = min((moment for moment in moments if view.now < moment < math.inf), default=None)
     odd = [
         f"Batch {batch.id} has the status {batch.status!r}, which is not documented."
@@ -178,7 +181,19 @@ def _wait(view: _View) -> Step:
     if not faults:
         return Wait(until, notes=notes)
     *_, last = faults.values()
-    return Wait(until, endings.unread(faults, len(view.watch.batch_ids), last), notes)
+    return Wait(until, endings.unread(faults, len(view.watch.batch_ids), last), notes, _doubts(view))
+
+
+def _doubts(view: _View) -> tuple[Note, ...]:
+    """One for each fault that looks permanent, however many batches it was met at."""
+    found: dict[Doubt, tuple[list[str], KimiError]] = {}
+    for batch_id, what in view.known.items():
+        if what.doubt is not None and what.fault is not None and not what.fault.retryable:
+            found.setdefault(what.doubt, ([], what.fault))[0].append(batch_id)
+    return tuple(
+        Note(f"{doubt.scope} in doubt since {doubt.since}", endings.doubted(doubt, batch_ids, fault))
+        for doubt, (batch_ids, fault) in found.items()
+    )
 
 
 def _stalled_batches(view: _View) -> tuple[list[Batch], list[Note]]:
@@ -207,22 +222,3 @@ def _was_cancelled_after(batch: Batch, end: float) -> bool:
     """Whether a batch was cancelled because the wait timed out, as far as its own times show."""
     asked_at = batch.cancelling_at or batch.cancelled_at
     return batch.status == "cancelled" and (asked_at is None or asked_at >= end - CLOCK_MARGIN_SECONDS)
-
-
-def weigh(fault: KimiError, *, is_second: bool) -> Weight:
-    """Decide what the fault of one poll means.
-
-    A permanent one is believed when a second poll meets it, after the connection was read again: a key may have been
-    changed meanwhile, and a fresh batch may be unknown for a moment.
-
-    :param is_second: Whether the poll of this batch before met a permanent fault too.
-    """
-    if fault.retryable:
-        return "passing"
-    if not is_second:
-        return "doubted"
-    if isinstance(fault, KimiApiError):
-        is_shared = fault.status_code == 401 or fault.error_type == "exceeded_current_quota_error"
-    else:
-        is_shared = isinstance(fault, KimiConnectionConfigError)
-    return "of_connection" if is_shared else "of_batch"

@@ -6,7 +6,9 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, RUNS_ON, standing
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
+from airflow_provider_kimi.waiting.doubt import Doubt
 from airflow_provider_kimi.waiting.known import Known, just_read
+from airflow_provider_kimi.waiting.stalls import MAX_NOTES
 
 #: Cause and remedy of a wait that timed out: at the task's own deadline, or long after the batches' windows.
 _TIMED_OUT = ("The wait timed out", "Clear this task to wait on, or set a longer timeout")
@@ -22,9 +24,13 @@ def ended(batches: Mapping[str, Batch]) -> BatchEvent:
     return BatchEvent("ended", _ends(batches))
 
 
-def failed(known: Mapping[str, Known], message: str) -> BatchEvent:
-    """There is no use in waiting; batches stand as they were last read, if not by the last poll then by one before."""
-    return BatchEvent("failed", _ends({batch_id: what.batch for batch_id, what in known.items()}), message)
+def failed(known: Mapping[str, Known], message: str, *, retryable: bool = False) -> BatchEvent:
+    """There is no use in waiting; batches stand as they were last read, if not by the last poll then by one before.
+
+    :param retryable: Whether another try of the task may fare better.
+    """
+    ends = _ends({batch_id: what.batch for batch_id, what in known.items()})
+    return BatchEvent("failed", ends, message, retryable=retryable)
 
 
 def timed_out(
@@ -56,6 +62,15 @@ def unread(batch_ids: Collection[str], total: int, error: KimiError) -> str:
     """Say that batches could not be read, and why."""
     which = f"Batch {next(iter(batch_ids))}" if total == 1 else f"{len(batch_ids)} of {total} batches"
     return f"{which} could not be read: {error}"
+
+
+def doubted(doubt: Doubt, batch_ids: Collection[str], error: KimiError) -> str:
+    """Say that a fault looks permanent, and until when that can be put right."""
+    minutes = f"{doubt.patience / 60:g} minute{'s' if doubt.patience > 60 else ''}"
+    if doubt.scope == "connection":
+        return f"No batch can be read. The wait goes on for {minutes}: put it right by then, and it goes on. {error}"
+    which = ", ".join(list(batch_ids)[:MAX_NOTES]) + (" and others" if len(batch_ids) > MAX_NOTES else "")
+    return f"The platform refuses to show {which}. The wait goes on for {minutes}, in case that passes. {error}"
 
 
 def _standings(batch_ids: Iterable[str], read: Mapping[str, Batch]) -> str:

@@ -51,7 +51,7 @@ def pause_between_polls(batch: Batch | None, now: float) -> float:
     if batch is None or batch.created_at is None:
         return SHORTEST_PAUSE_SECONDS
     age = max(0.0, now - batch.created_at)
-    window = _DAY_SECONDS if batch.expires_at is None else batch.expires_at - batch.created_at
+    window = _DAY_SECONDS if batch.expires_at is None else min(batch.expires_at - batch.created_at, 7 * _DAY_SECONDS)
     longest = LONGEST_PAUSE_SECONDS * max(1.0, window / _DAY_SECONDS)
     pause = min(max(age / 30, SHORTEST_PAUSE_SECONDS), longest)
     left = _seconds_left(batch, now)

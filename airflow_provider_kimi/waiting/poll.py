@@ -9,7 +9,7 @@ from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.calls.cancel import AsyncPlatform
 from airflow_provider_kimi.calls.patience import in_time
 from airflow_provider_kimi.exceptions import KimiError
-from airflow_provider_kimi.waiting.decision import weigh
+from airflow_provider_kimi.waiting.doubt import scope_of
 from airflow_provider_kimi.waiting.known import Seen
 from airflow_provider_kimi.waiting.sweep import Memory, Page, Request, Shown, Single, SweepResult, requests_of_sweep
 
@@ -23,6 +23,10 @@ class Platform(AsyncPlatform, Protocol):
     @property
     def requests_per_minute(self) -> float | None:
         """What the connection allows; None if it says nothing, or was not read yet."""
+
+    @property
+    def clock_skew_seconds(self) -> float | None:
+        """Seconds by which the platform's clock is ahead of this machine's; None while that is not known."""
 
     async def alist_batches(self, *, after: str | None = None, limit: int = PAGE_SIZE) -> BatchPage:
         """Read a page of batches."""
@@ -51,6 +55,7 @@ class Sweep:
         self._requests = 0
         self._answered = 0
         self._faults: list[KimiError] = []
+        self._is_refused = False  # whether the connection is, so that no other request can fare better
 
     @property
     def result(self) -> SweepResult:
@@ -84,7 +89,7 @@ class Sweep:
                     self._unseen.pop(batch_id, None)
                     if isinstance(what, Batch) and batch_id in self._ours:
                         self._has_turn(batch_id, is_read=True)
-                is_given_up = len(self._faults) >= MAX_FAULTS_OF_A_SWEEP
+                is_given_up = self._is_refused or len(self._faults) >= MAX_FAULTS_OF_A_SWEEP
                 asking = None if is_given_up else self._ask(_following(requests, shown))
                 yield seen
         finally:
@@ -110,20 +115,23 @@ class Sweep:
             batch = await in_time(self._platform.aget_batch(batch_id))
         except KimiError as fault:
             # The wait for it may have left meanwhile.
-            return self._weighed(batch_id, fault) if batch_id in self._ours else {}, Shown()
+            return self._failed(batch_id, fault) if batch_id in self._ours else {}, Shown()
         self._answered += 1
         self._doubted.discard(batch_id)
         return {batch_id: batch}, Shown()
 
-    def _weighed(self, batch_id: str, fault: KimiError) -> Mapping[str, Seen]:
-        weight = weigh(fault, is_second=batch_id in self._doubted)
-        if weight == "doubted":
-            self._doubted.add(batch_id)
-            return {}
-        if weight == "passing":
+    def _failed(self, batch_id: str, fault: KimiError) -> Mapping[str, Seen]:
+        scope = scope_of(fault)
+        if scope is None:
             self._has_turn(batch_id, is_read=False)
             self._faults.append(fault)
-        return dict.fromkeys(self._unseen if weight == "of_connection" else (batch_id,), fault)
+            return {batch_id: fault}
+        self._doubted.add(batch_id)
+        if scope == "batch":
+            self._has_turn(batch_id, is_read=True)  # there is an answer, or it would be asked for before all others
+            return {batch_id: fault}
+        self._is_refused = True
+        return dict.fromkeys(self._unseen, fault)
 
     async def _list(self, request: Page) -> tuple[Mapping[str, Seen], Shown | None]:
         try:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.watch import Watch
-from airflow_provider_kimi.waiting.known import Seen
+from airflow_provider_kimi.waiting.known import Seen, is_passing
 from airflow_provider_kimi.waiting.pace import (
     CONFIRM_SECONDS,
     pause_after_faults,
@@ -158,7 +158,7 @@ class Schedule:
 
     def note(self, watched: Watched, what: Seen, start: float) -> Seen:
         """Take in what a sweep has shown of a batch; return what is known of it now."""
-        is_missed = watched.until <= start and not isinstance(what, Batch)
+        is_missed = watched.until <= start and is_passing(what)
         if isinstance(what, Batch):
             watched.batch = what
         elif watched.batch is not None and watched.has_ended:

@@ -52,7 +52,7 @@ class Memory:
     A sweep has few requests, and the pages of a long list may show the same batches again and again. So one that left a
     batch unread is followed by one that begins with the longest unread batch, and goes on behind it in the list.
 
-    :param doubted: Batches whose last answer was a permanent fault that nothing has confirmed yet.
+    :param doubted: Batches whose last answer was a fault that looks permanent.
     :param turns: Batches that had their turn, the longest ago first.
     :param unread: Batches that were due and not read since.
     :param top_is_ours: Whether the top of the list shows a batch that is waited for, as far as is known.
@@ -84,7 +84,7 @@ class SweepResult:
     """What a sweep took and met.
 
     :param due: What it was to poll.
-    :param unseen: Those of which it showed nothing: it had no request left, or a fault is in doubt.
+    :param unseen: Those of which it showed nothing, because it had no request left.
     :param requests: How many were sent.
     :param answered: How many the platform answered properly.
     :param faults: How many met a fault that passes.

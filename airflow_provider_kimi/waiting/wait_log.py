@@ -43,6 +43,7 @@ class WaitLog:
         batches = just_read(known).values()
         self.again_at = None
         if isinstance(step, Wait):
+            self._log_doubts(step.doubts, now)
             self._log_notes(step.notes, now)
             self._log_fault(step.fault, now)
         return self._log_progress(batches, now) if len(batches) == self._count else None
@@ -52,6 +53,11 @@ class WaitLog:
         if subject not in self._warned:
             self._warned.add(subject)
             self._log.warning("%s", line)
+
+    def _log_doubts(self, doubts: Iterable[Note], now: float) -> None:
+        for doubt in doubts:
+            self.warn(doubt.line, doubt.subject)
+            self._is_out, self._logged_at = True, now
 
     def _log_notes(self, notes: Iterable[Note], now: float) -> None:
         new = [note for note in notes if note.subject not in self._warned]

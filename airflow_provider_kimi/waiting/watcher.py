@@ -22,7 +22,8 @@ from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.watch import Watch
-from airflow_provider_kimi.waiting.known import Seen, has_ended
+from airflow_provider_kimi.waiting.clock import skew_of
+from airflow_provider_kimi.waiting.known import Seen, has_ended, is_passing
 from airflow_provider_kimi.waiting.pace import first_pause
 from airflow_provider_kimi.waiting.poll import Platform, Sweep
 from airflow_provider_kimi.waiting.schedule import NEVER, Schedule, Waiter
@@ -191,7 +192,9 @@ class Subscription:
 
         At `until` it returns only once each batch was read again; after a minute, the rest count as unread.
         """
-        self.until = NEVER if until is None else until
+        ahead = skew_of(self.platform)  # sweeps are timed by the clock of this machine
+        self.until = NEVER if until is None else until - ahead
+        log_at = None if log_at is None else log_at - ahead
         self.unread = {batch_id for batch_id in self.watch.batch_ids if not has_ended(self.seen.get(batch_id))}
         self._watcher.poll_by(self)
         late_at = max(self.until, time.time()) + self._late_seconds
@@ -206,7 +209,7 @@ class Subscription:
                 break
             await self._sleep_until(at)
         if now >= late_at:
-            unknown = {batch_id for batch_id in self.unread if not isinstance(self.seen.get(batch_id), KimiError)}
+            unknown = {batch_id for batch_id in self.unread if not is_passing(self.seen.get(batch_id))}
             self.seen |= dict.fromkeys(unknown, _not_polled())
         return self.seen
 
@@ -228,7 +231,7 @@ class Subscription:
             return False
         self.seen[batch_id] = what
         self._read_at[batch_id] = now
-        if has_ended(what) or (now >= self.until and not (isinstance(what, KimiError) and what.retryable)):
+        if has_ended(what) or (now >= self.until and not is_passing(what)):
             self.unread.discard(batch_id)
         has_news = not self.unread if now >= self.until else not _is_same(before, what)
         if has_news:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.api.ids import read_batch_ids
+from airflow_provider_kimi.api.ids import checked_id, in_path, read_batch_ids, read_file_ids
 from airflow_provider_kimi.exceptions import KimiInputError
 
 BATCH_ID = st.from_regex(r"batch_[0-9a-f]{1,24}", fullmatch=True)
@@ -31,6 +31,7 @@ def test_batch_ids_are_read_from_lists_and_from_rendered_lists(ids: list[str]) -
         pytest.param(["batch_1", "batch_1"], ["batch_1"], id="repeated"),
         pytest.param("nonesuch", ["nonesuch"], id="ids are opaque"),
         pytest.param((part for part in ("a", "b")), ["a", "b"], id="lazy sequence"),
+        pytest.param("['YmF0Y2g=', 'a+b~c/d']", ["YmF0Y2g=", "a+b~c/d"], id="unusual characters"),
     ],
 )
 def test_batch_ids_are_read_from_every_other_form(value: object, ids: list[str]) -> None:
@@ -40,8 +41,8 @@ def test_batch_ids_are_read_from_every_other_form(value: object, ids: list[str])
 @pytest.mark.parametrize(
     "value",
     ["", " ", "None", None, "[]", [], [[]], "[batch_1", "[batch_1]", "[None]", ["batch_1", None], [""], 5, b"batch"]
-    + ["a/b", "a b", "a?b", "a#b", {"batch_1": 1}, "{'batch_1'}", "['a', 5]", "batch_1, batch_2", "../files"]
-    + [".", "..", "...", "[['..']]", ["batch_1", "."], "-a", ":a"],
+    + ["a b", "a\tb", "a\x00b", "a\x7fb", "a\u200bb", {"batch_1": 1}, "{'batch_1'}", "['a', 5]", "batch_1, batch_2"]
+    + [".", "..", "../files", "files/..", "a/../b", "./a", "[['..']]", ["batch_1", "."], "batch_1,batch_2", "<id>"],
     ids=repr,
 )
 def test_a_value_without_batch_ids_is_refused(value: object) -> None:
@@ -91,3 +92,28 @@ def test_a_deeply_nested_list_is_refused() -> None:
         read_batch_ids(nested)
     while nested:
         nested = nested.pop()  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("unusual", "part"),
+    [
+        *(("YmF0Y2g=", "YmF0Y2g%3D"), ("a+b~c/d", "a%2Bb~c%2Fd"), ("a?b#c", "a%3Fb%23c"), ("a%2Fb", "a%252Fb")),
+        *(("-a", "-a"), (":a", ":a"), ("...", "..."), ("a..b", "a..b"), ("批次", "%E6%89%B9%E6%AC%A1")),
+        *(("batch_1", "batch_1"), ("a&b;c@d!e$f*(g)|h^i`j", "a%26b%3Bc%40d%21e%24f%2A%28g%29%7Ch%5Ei%60j")),
+    ],
+)
+def test_an_id_is_opaque_and_encoded_in_a_path(unusual: str, part: str) -> None:
+    """Whatever create returns, the tasks after it take."""
+    assert checked_id(unusual) == unusual
+    assert in_path(unusual) == part
+    assert (read_batch_ids(unusual), read_file_ids([unusual])) == ([unusual], [unusual])
+
+
+@given(value=st.text())
+def test_no_id_leads_to_another_path(value: str) -> None:
+    try:
+        part = in_path(value)
+    except KimiInputError:
+        return
+    assert part not in ("", ".", "..")
+    assert not set(part) & set("/?#\\ ")

@@ -18,12 +18,13 @@ from airflow_provider_kimi.api.models import (
     RequestCounts,
     TokenCount,
 )
+from airflow_provider_kimi.api.replies import read_reply
 from tests.support.samples import ACTIVE, TERMINAL, UNKNOWN, make_batch
 
 
 def read(**fields: Any) -> Batch:
     """A batch as it is read from JSON."""
-    return msgspec.json.decode(msgspec.json.encode({"id": "batch_1", "status": "completed", **fields}), type=Batch)
+    return read_reply(msgspec.json.encode({"id": "batch_1", "status": "completed", **fields}), Batch)
 
 
 @pytest.mark.parametrize("status", TERMINAL)
@@ -154,17 +155,15 @@ def test_a_batch_cannot_be_changed() -> None:
 )
 def test_a_page_of_batches_keeps_whether_more_follow(ending: str, has_more: bool | None) -> None:
     content = f'{{"object": "list", "data": [{{"id": "b", "status": "failed"}}]{ending}}}'
-    page = msgspec.json.decode(content, type=BatchPage)
+    page = read_reply(content.encode(), BatchPage)
     assert page == BatchPage([Batch(id="b", status="failed")], has_more=has_more)
 
 
 def test_files_models_deletions_and_token_counts_are_read() -> None:
-    files = msgspec.json.decode(
-        b'{"data": [{"id": "f", "bytes": 3, "purpose": "batch"}]}', type=Envelope[list[RemoteFile]]
-    )
+    files = read_reply(b'{"data": [{"id": "f", "bytes": 3, "purpose": "batch"}]}', Envelope[list[RemoteFile]])
     assert [(file.id, file.bytes, file.purpose, file.created_at) for file in files.data] == [("f", 3, "batch", None)]
-    models = msgspec.json.decode(b'{"data": [{"id": "m", "context_length": 262144}]}', type=Envelope[list[Model]])
+    models = read_reply(b'{"data": [{"id": "m", "context_length": 262144}]}', Envelope[list[Model]])
     assert [(model.id, model.context_length) for model in models.data] == [("m", 262144)]
-    assert msgspec.json.decode(b'{"id": "f", "deleted": true}', type=DeletedFile).deleted is True
-    assert msgspec.json.decode(b'{"id": "f"}', type=DeletedFile).deleted is False
-    assert msgspec.json.decode(b'{"data": {"total_tokens": 7}}', type=Envelope[TokenCount]).data.total_tokens == 7
+    assert read_reply(b'{"id": "f", "deleted": true}', DeletedFile).deleted is True
+    assert read_reply(b'{"id": "f"}', DeletedFile).deleted is False
+    assert read_reply(b'{"data": {"total_tokens": 7}}', Envelope[TokenCount]).data.total_tokens == 7

@@ -68,7 +68,7 @@ def theirs(requests: list[dict[str, Any]], base_url: str) -> None:
 
 def measured_ours(submit: Callable[[Path], None], path: Path, warm_up: Path) -> dict[str, Measured]:
     """Measure one of ours, without its pause for the platform's clock, in which it does nothing."""
-    from airflow_provider_kimi.submission.attach import SETTLE_SECONDS
+    from airflow_provider_kimi.submission.settle import SETTLE_SECONDS
 
     submit(warm_up)
     whole = measure(lambda: submit(path))

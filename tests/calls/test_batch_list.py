@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -259,16 +259,16 @@ def pages_read(sim: KimiSimulator) -> list[str]:
     return [call.path.partition("/batches")[2] for call in sim.journal if call.name == "list_batches"]
 
 
-@pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
-def test_a_search_finds_every_match_in_the_order_of_the_list(connect: Connect, newest_first: bool) -> None:
-    with KimiSimulator(speed=0, behaviour=Behaviour(newest_first=newest_first, max_list_limit=2)) as sim:
+@pytest.mark.parametrize("order", ["newest_first", "oldest_first"])
+def test_a_search_finds_every_match_in_the_order_of_the_list(connect: Connect, order: Any) -> None:
+    with KimiSimulator(speed=0, behaviour=Behaviour(list_order=order, max_list_limit=2)) as sim:
         hook = connect(sim)
         made = account_of(hook, sim, 5)
         log = LogRecord()
         search = find_batches(Calls(hook, log), is_even)
         assert len(pages_read(sim)) == 3
     evens = [made[0], made[2], made[4]]
-    assert (ids(search.batches), search.gap) == (evens[::-1] if newest_first else evens, "")
+    assert (ids(search.batches), search.gap) == (evens[::-1] if order == "newest_first" else evens, "")
     assert log.warnings == []
 
 
@@ -293,11 +293,11 @@ def test_a_search_that_gives_up_logs_it_and_returns_what_it_found(connect: Conne
     assert "max_batches_searched" in log.warnings[0]
 
 
-@pytest.mark.parametrize(("newest_first", "pages"), [(True, 2), (False, 4)], ids=["newest first", "oldest first"])
+@pytest.mark.parametrize(("order", "pages"), [("newest_first", 2), ("oldest_first", 4)])
 def test_a_search_leaves_older_pages_out_only_where_the_list_comes_newest_first(
-    connect: Connect, newest_first: bool, pages: int
+    connect: Connect, order: Any, pages: int
 ) -> None:
-    with KimiSimulator(speed=0, behaviour=Behaviour(newest_first=newest_first, max_list_limit=2)) as sim:
+    with KimiSimulator(speed=0, behaviour=Behaviour(list_order=order, max_list_limit=2)) as sim:
         hook = connect(sim)
         account_of(hook, sim, 4)
         sim.advance(3 * DAY)

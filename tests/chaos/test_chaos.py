@@ -51,7 +51,7 @@ def behaviour(random: Random) -> Behaviour:
     return Behaviour(
         list_lag_seconds=random.choice([0, 10]),
         file_lag_seconds=random.choice([0, 0, 3]),
-        newest_first=random.random() < 0.5,
+        list_order=random.choice(["newest_first", "oldest_first"]),
         max_list_limit=random.choice([2, 100]),
         unknown_after=random.choice(["first_page", "empty", "refused"]),
         success_status_code=random.choice([200, 0]),

@@ -348,7 +348,9 @@ def test_rows_are_counted_without_their_ids_if_the_input_file_is_deleted(
 
 def test_a_batch_that_has_not_ended_is_not_landed(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
     submission = submit_prompts(hook, 4)
-    with pytest.raises(KimiBatchError, match="is still validating. Nothing was landed, and the batch goes on"):
+    with pytest.raises(
+        KimiBatchError, match="is still validating. Nothing was landed, and the batch goes on and is billed"
+    ):
         land(hook, tmp_path, submission.batch_ids)
     assert list(tmp_path.iterdir()) == []
 

@@ -86,11 +86,9 @@ async def test_batches_that_end_while_no_triggerer_runs_are_reported_by_the_next
     assert after.reported[1] == []
 
 
-@pytest.mark.parametrize("newest_first", [True, False])
-async def test_a_batch_far_from_the_top_of_the_list_is_reported_when_it_ends(
-    connect: Connect, newest_first: bool
-) -> None:
-    behaviour = Behaviour(max_list_limit=5, newest_first=newest_first)
+@pytest.mark.parametrize("order", ["newest_first", "oldest_first"])
+async def test_a_batch_far_from_the_top_of_the_list_is_reported_when_it_ends(connect: Connect, order: Any) -> None:
+    behaviour = Behaviour(max_list_limit=5, list_order=order)
     with KimiSimulator(speed=0, timing=Timing(working_seconds=3600), behaviour=behaviour) as sim:
         hook = connect(sim)
         first = await asyncio.to_thread(tagged, hook)

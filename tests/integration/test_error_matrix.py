@@ -145,7 +145,7 @@ def test_an_error_that_lasts_is_reported_and_no_second_batch_is_created(chain: C
     begin(chain, place)
     inject(chain, place, row, times=None)
     before = calls(chain, place)
-    with pytest.raises((KimiError, AirflowFailException)) as caught, airflow_errors():
+    with pytest.raises((KimiError, AirflowFailException)) as caught, airflow_errors(None):
         place.step(chain)
     message = str(caught.value)
     assert isinstance(caught.value, AirflowFailException) is not row.retried

@@ -38,7 +38,7 @@ PLATFORMS = {
     "result files end without a newline": Behaviour(final_newline=False),
     "nothing is counted": Behaviour(null_request_counts=True),
     "a page lists two batches": Behaviour(max_list_limit=2),
-    "a page lists two batches, the oldest first": Behaviour(max_list_limit=2, newest_first=False),
+    "a page lists two batches, the oldest first": Behaviour(max_list_limit=2, list_order="oldest_first"),
     "a batch is listed late": Behaviour(list_lag_seconds=10),
     "a file is known late": Behaviour(file_lag_seconds=3),
     "result files are not listed": Behaviour(result_files_listed=False),

@@ -170,7 +170,7 @@ def test_a_final_failure_cancels_the_batches_that_run_if_on_final_failure_is_can
     error = failure(sim, hook, "cancel", is_last, status)
     (batch_id,) = sim.batches
     assert sim.status(batch_id) == "cancelling"
-    assert f"what ran was cancelled, as on_final_failure asks: {batch_id} (cancelling)" in str(error)
+    assert f"What ran was cancelled, as on_final_failure asks: {batch_id} (cancelling)" in str(error)
 
 
 def test_a_failure_cancels_nothing_while_retries_are_left(sim: KimiSimulator, hook: KimiHook) -> None:

@@ -115,19 +115,19 @@ def test_a_retry_finds_a_batch_that_was_created_a_moment_before_the_worker_died(
         assert sim.file_ids("batch") == again.input_file_ids, "the file was not uploaded twice"
 
 
-@pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
+@pytest.mark.parametrize("list_order", ["newest_first", "oldest_first"])
 def test_a_retry_finds_its_batch_on_a_later_page_whatever_the_order_of_the_list(
-    connect: Connect, newest_first: bool
+    connect: Connect, list_order: Any
 ) -> None:
     """The order of the list is not documented."""
-    with KimiSimulator(speed=0, behaviour=Behaviour(newest_first=newest_first)) as sim:
+    with KimiSimulator(speed=0, behaviour=Behaviour(list_order=list_order)) as sim:
         hook = connect(sim)
         for _ in range(100):
             hook.create_batch(submit_file(hook), metadata={"whose": "another's"})
         first = submit(hook, order(["a"]), ATTEMPT, LogRecord())
-        for _ in range(140 if newest_first else 20):
+        for _ in range(140 if list_order == "newest_first" else 20):
             hook.create_batch(first.input_file_ids[0], metadata={"whose": "another's"})
-        for _ in range(0 if newest_first else 120):
+        for _ in range(0 if list_order == "newest_first" else 120):
             hook.create_batch(first.input_file_ids[0])
         listed = calls(sim, "list_batches")
         again = submit(hook, order(["a"]), replace(ATTEMPT, number=2), LogRecord(), no_pause)

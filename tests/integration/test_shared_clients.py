@@ -2,25 +2,25 @@
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-from openai import AsyncOpenAI  # noqa: TID253  # it is what is shared
 
 from airflow_provider_kimi.api.settings import ConnectionSettings
+from airflow_provider_kimi.hooks.clients import AsyncKimiClient, build_async_client
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
 from tests.support.samples import make_settings
 
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
 SETTINGS = make_settings()
 
 
-def build(settings: ConnectionSettings) -> AsyncOpenAI:
-    return AsyncOpenAI(api_key=settings.api_key, base_url=settings.base_url)
-
-
-async def closed(client: AsyncOpenAI) -> bool:
+async def closed(client: "AsyncOpenAI") -> bool:
     """Whether a client is closed, as soon as what the loop has begun is done."""
     for _ in range(100):
         if client.is_closed():
@@ -60,8 +60,8 @@ async def test_a_connection_that_was_changed_gets_a_client_of_its_own(connect: C
 
 
 def test_a_new_event_loop_gets_a_client_of_its_own() -> None:
-    async def once() -> AsyncOpenAI:
-        return await borrow(SETTINGS, build)
+    async def once() -> AsyncKimiClient:
+        return await borrow(SETTINGS, build_async_client)
 
     first, second = asyncio.run(once()), asyncio.run(once())
     assert first is not second, "a loop that died before it gave its client back leaves none to the next"
@@ -70,9 +70,9 @@ def test_a_new_event_loop_gets_a_client_of_its_own() -> None:
 async def test_a_call_that_is_cancelled_while_the_client_is_built_takes_it_from_no_other() -> None:
     begun = asyncio.Event()
 
-    async def hold() -> AsyncOpenAI:
+    async def hold() -> AsyncKimiClient:
         begun.set()
-        return await borrow(SETTINGS, build)
+        return await borrow(SETTINGS, build_async_client)
 
     impatient, patient = asyncio.create_task(hold()), asyncio.create_task(hold())
     await begun.wait()
@@ -86,20 +86,20 @@ async def test_a_call_that_is_cancelled_while_the_client_is_built_takes_it_from_
 
 
 async def test_a_client_that_cannot_be_built_is_built_by_the_next_call() -> None:
-    def fail(settings: ConnectionSettings) -> AsyncOpenAI:
+    def fail(settings: ConnectionSettings) -> AsyncKimiClient:
         raise RuntimeError("no certificates")
 
     for _ in range(2):
         found = await asyncio.gather(*(borrow(SETTINGS, fail) for _ in range(3)), return_exceptions=True)
         assert [type(error) for error in found] == [RuntimeError] * 3
-    client = await borrow(SETTINGS, build)
+    client = await borrow(SETTINGS, build_async_client)
     give_back(SETTINGS)
     assert await closed(client)
 
 
 async def test_another_key_gets_another_client() -> None:
     other = replace(SETTINGS, api_key="sk-another0123")
-    clients = [await borrow(one, build) for one in (SETTINGS, other)]
+    clients = [await borrow(one, build_async_client) for one in (SETTINGS, other)]
     assert clients[0] is not clients[1]
     for one in (SETTINGS, other):
         give_back(one)

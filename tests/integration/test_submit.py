@@ -44,10 +44,10 @@ def test_the_create_operator_returns_batch_ids_and_pushes_input_files_and_row_co
     assert [call.name for call in sim.journal] == [
         "list_batches",
         "list_models",
-        "list_files",
         "upload_file",
         "create_batch",
         "list_batches",
+        "list_files",
     ]
 
 

@@ -57,7 +57,7 @@ def test_a_stored_event_of_version_1_loads() -> None:
         {"batch_1": BatchEnd("completed", 3, 2, 1, "file_e"), "batch_2": BatchEnd("in_progress")},
         "why",
     )
-    assert event.to_dict() == {**VERSION_1, "try_number": None}
+    assert event.to_dict() == {**VERSION_1, "try_number": None, "retryable": False}
 
 
 def test_an_event_without_optional_fields_loads() -> None:
@@ -106,8 +106,3 @@ def test_what_a_later_release_adds_to_an_event_of_this_version_is_ignored() -> N
 def test_an_end_keeps_the_status_and_the_counts_of_its_batch(status: str) -> None:
     batch = make_batch(status, request_counts=RequestCounts(5, 3, 2), error_file_id="file_e")
     assert BatchEnd.of(batch) == BatchEnd(status, 5, 3, 2, "file_e")
-
-
-def test_an_end_without_an_error_file_names_none() -> None:
-    """Nothing may ask for a file with an empty id."""
-    assert BatchEnd.of(make_batch("failed", error_file_id="")).error_file_id is None

@@ -155,14 +155,16 @@ def test_arguments_of_a_trigger_that_are_not_its_own_are_refused_in_words() -> N
 
 
 def test_an_event_keeps_its_meaning() -> None:
-    (stored,) = samples_of("event")
+    stored, refused = samples_of("event")
     event = BatchEvent.from_dict(stored)
     assert (event.outcome, event.message, event.try_number) == ("timed_out", stored["message"], 2)
     assert event.batches == {
         "batch_1": BatchEnd("completed", 3, 2, 1, "file_e"),
         "batch_2": BatchEnd("in_progress", 200, 128, 5),
     }
-    assert event.to_dict() == stored
+    assert event.to_dict() == {**stored, "retryable": False}
+    assert BatchEvent.from_dict(refused).retryable is True
+    assert BatchEvent.from_dict(refused).to_dict() == refused
 
 
 def test_progress_keeps_its_meaning() -> None:

@@ -2,6 +2,8 @@
 
 import ast
 import dataclasses
+from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +164,89 @@ class TestTheBatchObject:
             assert call(sim, "GET", f"/batches/{batch_id}").json()["request_counts"] is None
         assert client.batches.retrieve(batch_id).request_counts is None
 
+    def test_batch_lag_seconds_hides_a_new_batch_from_reads_of_its_id_only(self, start: Start) -> None:
+        sim, client = start(batch_lag_seconds=6)
+        batch_id = submit(client)
+        sim.advance(5)
+        missing = (404, "resource_not_found_error", f"batch {batch_id} not found")
+        assert refused(lambda: client.batches.retrieve(batch_id)) == missing
+        assert [batch.status for batch in client.batches.list()] == ["in_progress"]
+        assert sim.status(batch_id) == "in_progress"
+        assert client.batches.cancel(batch_id).status == "cancelling"
+        sim.advance(1)
+        assert client.batches.retrieve(batch_id).status == "cancelling"
+
+    @pytest.mark.parametrize(("spelling", "absent"), [("null", None), ("empty", ""), ("absent", "no key")])
+    def test_late_file_seconds_keep_the_ids_of_both_files_back_after_the_end(
+        self, start: Start, spelling: str, absent: str | None
+    ) -> None:
+        def respond(request: Any) -> Answer | RowError:
+            return Answer("x") if request["custom_id"] == "row-0" else RowError("bad", "bad")
+
+        sim, client = start(late_file_seconds=30, empty_file_id=spelling, options={"responder": respond})
+        batch_id = submit(client, *lines(3))
+        for seconds in (25, 29):
+            sim.advance(seconds)
+            shape = call(sim, "GET", f"/batches/{batch_id}").json()
+            assert [shape] == call(sim, "GET", "/batches").json()["data"]
+            assert shape["status"] == "completed"
+            assert shape["request_counts"] == {"total": 3, "completed": 1, "failed": 2}
+            assert {shape.get(name, "no key") for name in ("output_file_id", "error_file_id")} == {absent}
+        sim.advance(1)
+        batch = client.batches.retrieve(batch_id)
+        assert [len(rows_of(sim, file_id)) for file_id in (batch.output_file_id, batch.error_file_id)] == [1, 2]
+
+    def test_late_file_seconds_count_from_the_end_of_an_expired_batch_too(self, start: Start) -> None:
+        sim, client = start(late_file_seconds=30, options={"timing": Timing(0, 2 * DAY)})
+        batch_id = submit(client, *lines(4))
+        for seconds, known in ((DAY, False), (29, False), (1, True)):
+            sim.advance(seconds)
+            batch = client.batches.retrieve(batch_id)
+            assert (batch.status, batch.output_file_id is not None) == ("expired", known)
+
+    def test_stale_read_seconds_show_a_batch_as_it_was(self, start: Start) -> None:
+        sim, client = start(stale_read_seconds=10)
+        batch_id = submit(client, *lines(4))
+
+        def seen() -> Any:
+            shape = client.batches.retrieve(batch_id)
+            assert list(client.batches.list()) == [shape]
+            return shape
+
+        statuses = []
+        for seconds in (0, 9, 3.5, 11, 9.5, 2):  # 25 seconds after its create it is complete
+            sim.advance(seconds)
+            batch = seen()
+            counts = batch.request_counts
+            statuses.append((sim.status(batch_id), batch.status, counts.completed, batch.output_file_id is not None))
+        assert statuses == [
+            ("validating", "validating", 0, False),
+            ("in_progress", "validating", 0, False),
+            ("in_progress", "validating", 0, False),
+            ("finalizing", "in_progress", 2, False),
+            ("completed", "finalizing", 4, False),
+            ("completed", "completed", 4, True),
+        ]
+        assert seen().completed_at == seen().created_at + 25
+
+    def test_stale_read_seconds_hide_a_cancel_from_reads_but_not_from_its_own_answer(self, start: Start) -> None:
+        sim, client = start(stale_read_seconds=6, list_order="running_first")
+        batch_id = submit(client, *lines(4))
+        sim.advance(13)
+        assert client.batches.cancel(batch_id).status == "cancelling"
+        shown = []
+        for _ in range(4):
+            batch = client.batches.retrieve(batch_id)
+            shown.append((batch.status, batch.cancelling_at is None, batch.cancelled_at is None))
+            sim.advance(4)
+        assert refused(lambda: client.batches.cancel(batch_id))[0] == 400
+        assert shown == [
+            ("in_progress", True, True),
+            ("in_progress", True, True),
+            ("cancelling", False, True),
+            ("cancelled", False, False),
+        ]
+
 
 class TestFailure:
     def test_a_batch_without_money_fails_and_leaves_no_error_file(self, start: Start) -> None:
@@ -318,6 +403,44 @@ class TestResultFiles:
         assert client.batches.retrieve(batch.id).output_file_id == batch.output_file_id
 
 
+class TestFilesOfAnotherKey:
+    KEYS = {"other_keys": ["sk-other"]}
+
+    def test_file_access_of_the_organization_opens_every_file_to_every_key(self, start: Start) -> None:
+        sim, client = start(file_access="organization", options=self.KEYS)
+        other = client.with_options(api_key="sk-other")
+        batch = finish(sim, client)
+        assert batch.output_file_id
+        assert other.files.content(batch.output_file_id).read() == sim.file_content(batch.output_file_id)
+        assert create(other, batch.input_file_id).status == "validating"
+        assert other.files.delete(batch.input_file_id).deleted
+
+    def test_file_access_of_the_uploader_closes_a_file_to_other_keys_that_still_see_it(self, start: Start) -> None:
+        sim, client = start(file_access="uploader", options=self.KEYS)
+        other = client.with_options(api_key="sk-other")
+        batch = finish(sim, client)
+        file_ids = [batch.input_file_id, str(batch.output_file_id)]
+        for file_id in file_ids:
+            denied = (403, "permission_denied_error", f"file {file_id} belongs to another user")
+            assert refused(partial(other.files.content, file_id)) == denied
+            assert refused(partial(other.files.delete, file_id)) == denied
+            assert other.files.retrieve(file_id).id == file_id
+            assert client.files.content(file_id).read()
+        message = f"Invalid request: input file {batch.input_file_id} not found"
+        assert refused(lambda: create(other, batch.input_file_id)) == (400, "invalid_request_error", message)
+        assert [file.id for file in other.files.list()] == file_ids
+        assert other.batches.retrieve(batch.id) == batch
+        assert finish(sim, other).status == "completed"
+
+    def test_other_keys_share_the_batches_and_the_rate_limit_of_the_organization(self, start: Start) -> None:
+        sim, client = start(calls_per_minute=3, options=self.KEYS)
+        other = client.with_options(api_key="sk-other")
+        batch_id = submit(client)
+        assert other.batches.retrieve(batch_id).id == batch_id
+        assert refused(lambda: client.models.list())[0] == 429
+        assert refused(lambda: client.with_options(api_key="sk-unknown").models.list())[0] == 401
+
+
 class TestTheAccount:
     def test_max_active_batches_counts_those_that_have_not_ended(self, start: Start) -> None:
         sim, client = start(max_active_batches=2)
@@ -344,3 +467,27 @@ class TestTheAccount:
         sim.advance(1)
         assert call(sim, "GET", "/models").status == 200
         assert call(sim, "GET", "/models").headers["retry-after"] == "20"
+
+    def test_retry_after_seconds_replace_the_honest_time_in_the_headers_only(self, start: Start) -> None:
+        sim, _ = start(calls_per_minute=1, retry_after_seconds=1)
+        assert call(sim, "GET", "/models").status == 200
+        reply = call(sim, "GET", "/models")
+        assert (reply.headers["retry-after"], reply.headers["x-retry-after"]) == ("1", "1")
+        assert "try again after 60 seconds" in reply.error[2]
+        sim.advance(59)
+        assert call(sim, "GET", "/models").status == 429
+        sim.advance(1)
+        assert call(sim, "GET", "/models").status == 200
+
+    def test_retry_after_date_writes_a_moment_that_is_not_too_early(self, start: Start) -> None:
+        sim, _ = start(calls_per_minute=1, retry_after_date=True)
+        sim.inject("get_balance", status=429, retry_after=7.5)
+        refused_by_a_fault = call(sim, "GET", "/users/me/balance")
+        assert call(sim, "GET", "/models").status == 200
+        refused_by_the_limit = call(sim, "GET", "/models")
+        for reply, wait in ((refused_by_a_fault, 7.5), (refused_by_the_limit, 60)):
+            assert reply.status == 429
+            moment = parsedate_to_datetime(reply.headers["retry-after"]).timestamp()
+            assert 0 <= moment - (sim.now() + wait) < 1
+            assert reply.headers["x-retry-after"] == reply.headers["retry-after"]
+            assert reply.headers["retry-after"].endswith(" GMT")

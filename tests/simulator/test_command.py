@@ -118,9 +118,19 @@ class TestTheCommand:
 
     def test_the_help_explains_every_option_call_and_switch(self) -> None:
         shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=30, check=True)
-        for option in ("--port", "--speed", "--latency", "--working", "--fail-rows", "--balance", "--set", "--fault"):
+        for option in (
+            "--port",
+            "--other-key",
+            "--speed",
+            "--latency",
+            "--working",
+            "--fail-rows",
+            "--balance",
+            "--set",
+            "--fault",
+        ):
             assert option in shown.stdout
-        for name in (*get_args(CallName), "drop", "hang", "cut=BYTES"):
+        for name in (*get_args(CallName), "drop", "hang", "late=SECONDS", "trickle=SECONDS", "cut=BYTES"):
             assert name in shown.stdout
         switches = re.findall(r"^  (\w+)=\S*\n      \S", shown.stdout, re.MULTILINE)
         assert switches == [field.name for field in dataclasses.fields(Behaviour)]
@@ -183,6 +193,26 @@ class TestItsOptions:
             call(process.base_url, "GET", f"/files/{file_id}/content")
         assert call(process.base_url, "POST", "/chat/completions", {}).error[:2] == (503, "server_unavailable")
 
+    def test_a_trickled_answer_takes_its_time(self, run: Run) -> None:
+        process, _ = run("--fault", "get_balance:trickle=0.002")
+        started = time.monotonic()
+        assert call(process.base_url, "GET", "/users/me/balance").status == 200
+        assert time.monotonic() - started > 0.3
+
+    def test_a_late_create_comes_after_its_504(self, run: Run) -> None:
+        _, client = run("--speed", "600", "--fault", "create_batch:late=60")
+        assert refused(lambda: submit(client))[0] == 504
+        deadline = time.monotonic() + 10
+        while not client.batches.list().data and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(client.batches.list().data) == 1
+
+    def test_other_key_adds_a_key(self, run: Run) -> None:
+        process, _ = run("--other-key", "sk-one", "--other-key", "sk-two")
+        for key, status in (("sk-simulator", 200), ("sk-one", 200), ("sk-two", 200), ("sk-three", 401)):
+            headers = {"Authorization": f"Bearer {key}"}
+            assert call(process.base_url, "GET", "/models", headers=headers).status == status
+
     def test_balance_and_latency_are_options(self, run: Run) -> None:
         process, _ = run("--balance", "2.5", "--latency", "0.2", "--fault", "get_file:500")
         started = time.monotonic()
@@ -198,6 +228,7 @@ class TestItsOptions:
             ("--fault", "create_batch:boom", "'create_batch:boom' is not CALL:KIND[*TIMES]"),
             ("--fault", "create_batch:99", "'create_batch:99' is not"),
             ("--fault", "create_batch:500*x", "'create_batch:500*x' is not"),
+            ("--fault", "create_batch:late=", "'create_batch:late=' is not"),
             ("--fault", "download_file:cut=x", "'download_file:cut=x' is not"),
             ("--set", "colour=red", "'colour' is not a switch; use one of success_status_code, "),
             ("--set", "shuffle_output", "shuffle_output cannot be ''; use one of true, false"),

@@ -1,6 +1,7 @@
 """Every endpoint: what it answers, and what it refuses."""
 
 import json
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -348,6 +349,18 @@ class TestEveryAnswer:
         replies = [call(lasting, method, path) for _, method, path in ENDPOINTS]
         assert len({reply.headers["msh-request-id"] for reply in replies}) == len(ENDPOINTS)
         assert not any("x-request-id" in reply.headers for reply in replies)
+
+    def test_every_answer_is_dated_by_the_simulated_clock(self, sim: KimiSimulator) -> None:
+        sim.advance(3 * 86_400)
+        sim.inject("list_models", cut_after_bytes=10, cut_silently=True)
+        sim.inject("get_balance", status=504, html=True)
+        replies = [call(sim, method, path) for _, method, path in ENDPOINTS]
+        replies += [
+            call(sim, "GET", "/caching"),
+            call(sim, "PUT", "/files"),
+            call(sim, "GET", "/files", headers={"X": ""}),
+        ]
+        assert {parsedate_to_datetime(reply.headers["date"]).timestamp() for reply in replies} == {int(sim.now())}
 
     def test_every_call_is_in_the_journal_in_order(self, sim: KimiSimulator, client: "OpenAI") -> None:
         file_id = upload(client)

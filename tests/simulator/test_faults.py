@@ -1,13 +1,17 @@
 """Scripted faults on the wire."""
 
 import http.client
+import json
+import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_kimi.simulator import KimiSimulator
-from tests.simulator.wire import call, create, finish, lines, refused, upload
+from tests.simulator.conftest import Start
+from tests.simulator.wire import UNTIL_COMPLETED, call, create, finish, lines, refused, upload
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -93,6 +97,76 @@ def test_a_502_can_hide_that_a_batch_was_accepted(sim: KimiSimulator, client: "O
     assert len(sim.batches) == 1
 
 
+class TestACallThatIsDoneLate:
+    def test_a_create_that_a_gateway_gave_up_on_is_carried_out_later(
+        self, sim: KimiSimulator, client: "OpenAI"
+    ) -> None:
+        file_id, before = upload(client), int(sim.now())
+        sim.inject("create_batch", status=504, html=True, done_after_seconds=900)
+        assert refused(lambda: create(client, file_id, metadata={"marker": "m1"}))[0] == 504
+        sim.advance(899)
+        assert not sim.batches
+        assert client.batches.list().data == []
+        sim.advance(3600)
+        (batch_id,) = sim.batches
+        (batch,) = client.batches.list().data
+        assert (batch.id, batch.created_at, batch.metadata) == (batch_id, before + 900, {"marker": "m1"})
+        assert batch.completed_at == before + 900 + UNTIL_COMPLETED
+        assert [sent.name for sent in sim.journal] == ["upload_file", "create_batch", "list_batches", "list_batches"]
+
+    def test_late_calls_are_carried_out_in_the_order_in_which_they_are_due(
+        self, sim: KimiSimulator, client: "OpenAI"
+    ) -> None:
+        file_id, before = upload(client), int(sim.now())
+        for seconds in (300, 100, 200):
+            sim.inject("create_batch", status=504, done_after_seconds=seconds)
+            refused(partial(create, client, file_id))
+        sim.advance(200)
+        assert [int(batch.created_at) - before for batch in sim.batches.values()] == [100, 200]
+        sim.advance(200)
+        assert [int(batch.created_at) - before for batch in sim.batches.values()] == [100, 200, 300]
+
+    def test_a_late_call_is_carried_out_at_the_next_call_of_a_clock_that_runs(self, start: Start) -> None:
+        sim, client = start(options={"speed": 600.0})
+        sim.inject("create_batch", drop=True, done_after_seconds=60)
+        file_id = upload(client)
+        assert unanswered(lambda: create(client, file_id))
+        deadline = time.monotonic() + 10
+        while not client.batches.list().data and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(sim.batches) == 1
+
+    def test_a_late_call_that_is_refused_in_the_end_leaves_nothing_behind(
+        self, sim: KimiSimulator, client: "OpenAI"
+    ) -> None:
+        file_id = upload(client)
+        sim.inject("create_batch", status=504, done_after_seconds=60, times=2)
+        assert refused(lambda: create(client, file_id))[0] == 504
+        assert call(sim, "POST", "/batches", body=b"{").status == 504
+        client.files.delete(file_id)
+        sim.advance(60)
+        assert not sim.batches
+
+    def test_an_upload_a_delete_and_a_cancel_can_be_late_too(self, sim: KimiSimulator, client: "OpenAI") -> None:
+        file_id = upload(client)
+        batch_id = create(client, file_id).id
+        for name in ("upload_file", "delete_file", "cancel_batch"):
+            sim.inject(name, status=502, done_after_seconds=10)
+        assert refused(lambda: upload(client, b"x" * 2_000_000))[0] == 502
+        assert refused(lambda: client.files.delete(file_id))[0] == 502
+        assert refused(lambda: client.batches.cancel(batch_id))[0] == 502
+        assert (sim.file_ids("batch"), sim.status(batch_id)) == ([file_id], "validating")
+        sim.advance(10)
+        (late_id,) = sim.file_ids("batch")
+        assert sim.file_content(late_id) == b"x" * 2_000_000
+        assert sim.status(batch_id) == "cancelling"
+
+    def test_a_call_cannot_be_done_late_and_answered(self, sim: KimiSimulator) -> None:
+        for fault in ({}, {"accepted": True, "status": 504}, {"hang_seconds": 1.0}):
+            with pytest.raises(ValueError, match="done_after_seconds needs a status or drop"):
+                sim.inject("create_batch", done_after_seconds=1, **fault)
+
+
 class TestAHangingCall:
     def test_a_hanging_call_is_answered_late(self, sim: KimiSimulator) -> None:
         sim.inject("list_models", hang_seconds=0.3)
@@ -141,6 +215,49 @@ class TestAHangingCall:
         sim.inject("list_models", hang_seconds=0.1, drop=True)
         assert refused(client.models.list)[0] == 503
         assert unanswered(client.models.list)
+
+
+class TestATrickledAnswer:
+    def test_a_trickled_answer_comes_byte_by_byte_headers_included(self, sim: KimiSimulator) -> None:
+        sim.inject("get_balance", trickle_seconds=0.001)
+        with socket.create_connection(("127.0.0.1", int(sim.base_url.split(":")[2].removesuffix("/v1")))) as connection:
+            request = f"GET /v1/users/me/balance HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sim.api_key}\r\n\r\n"
+            connection.sendall(request.encode())
+            pieces = list(iter(lambda: connection.recv(65536), b""))
+        head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
+        assert len(pieces) > 20
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\ndate: " in head
+        assert json.loads(body)["status"] is True
+        assert sim.journal[-1].status == 200
+
+    def test_a_trickled_answer_is_read_by_the_sdk_to_its_end(self, sim: KimiSimulator, client: "OpenAI") -> None:
+        file_id = upload(client, b"x" * 500)
+        sim.inject("download_file", trickle_seconds=0.0001)
+        sim.inject("get_file", trickle_seconds=0.0001, status=499)
+        assert client.files.content(file_id).read() == b"x" * 500
+        assert refused(lambda: client.files.retrieve(file_id))[0] == 499
+        assert client.files.retrieve(file_id).id == file_id
+
+    def test_a_trickled_answer_outlives_a_timeout_between_two_bytes_and_ends_when_the_client_leaves(
+        self, sim: KimiSimulator
+    ) -> None:
+        sim.inject("list_models", trickle_seconds=0.05)
+        connection = http.client.HTTPConnection("127.0.0.1", int(sim.base_url.split(":")[2][:-3]), timeout=0.5)
+        connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {sim.api_key}"})
+        assert connection.sock is not None
+        started = time.monotonic()
+        while time.monotonic() - started < 0.7:
+            assert len(connection.sock.recv(1)) == 1
+        connection.close()
+        assert call(sim, "GET", "/models").status == 200
+
+    def test_a_trickled_answer_does_not_keep_the_simulator_from_ending(self, client: "OpenAI") -> None:
+        with KimiSimulator() as sim:
+            sim.inject("list_models", trickle_seconds=30)
+            assert unanswered_in_time(client.with_options(base_url=sim.base_url))
+            started = time.monotonic()
+        assert time.monotonic() - started < 3
 
 
 class TestACutDownload:

@@ -71,7 +71,8 @@ def test_an_attempt_attaches_to_work_that_runs_or_is_done(status: str) -> None:
 
 @pytest.mark.parametrize("status", LOST)
 def test_an_attempt_does_not_attach_to_lost_work(status: str) -> None:
-    assert earlier_work([make_batch(status, metadata=tagged())], TASK, "k", labels(1)) == EarlierWork()
+    lost = make_batch(status, metadata=tagged())
+    assert earlier_work([lost], TASK, "k", labels(1)) == EarlierWork(ended={"1/1": (lost,)})
 
 
 def test_an_attempt_attaches_to_nothing_where_no_batch_exists() -> None:

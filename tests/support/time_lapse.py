@@ -58,6 +58,7 @@ class TimeLapse:
     unknown: set[str] = field(default_factory=set)
     retry_after: float | None = None
     requests_per_minute: float | None = None
+    clock_skew_seconds: float | None = None
 
     def __post_init__(self) -> None:
         self.watcher = Watcher(self)

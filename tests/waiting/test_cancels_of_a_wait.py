@@ -21,6 +21,7 @@ class Script:
     """What each poll of a wait shows, at which time, on a platform where the cancels of one batch get no answer."""
 
     requests_per_minute = None
+    clock_skew_seconds = None
 
     def __init__(self, polls: Mapping[float, Mapping[str, str]], without_answer: str) -> None:
         self._polls = iter(polls.items())

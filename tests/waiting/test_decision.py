@@ -12,6 +12,7 @@ from airflow_provider_kimi.exceptions import (
     KimiApiError,
     KimiConnectionConfigError,
     KimiError,
+    KimiInputError,
     KimiNoAnswerError,
     KimiResultError,
 )
@@ -26,9 +27,9 @@ from airflow_provider_kimi.waiting.decision import (
     Step,
     Wait,
     decide_next,
-    weigh,
 )
-from airflow_provider_kimi.waiting.known import Seen, known_after
+from airflow_provider_kimi.waiting.doubt import CONNECTION_PATIENCE_SECONDS, YOUNG_PATIENCE_SECONDS
+from airflow_provider_kimi.waiting.known import Known, Seen, known_after
 from airflow_provider_kimi.waiting.stalls import OVERDUE_SECONDS, Note
 from tests.support.samples import ACTIVE, TERMINAL, UNKNOWN, make_batch
 
@@ -52,6 +53,26 @@ def decide(*seen: Seen, deadline: float | None = None, **fields: Any) -> Step:
 
 def decide_on(seen: dict[str, Seen], now: float = NOW, **fields: Any) -> Step:
     return decide_next(Watch(tuple(seen), **fields), known_after({}, seen, now), now)
+
+
+_OLD = make_batch(batch_id="b1", created_at=int(NOW - 3600))
+_YOUNG = make_batch(batch_id="b1", created_at=int(NOW - 600))
+
+#: Fault, the batch as it was read before, and the seconds for which the fault has to last.
+PATIENCES = [
+    pytest.param(api_error(False), None, 300, id="404, never read"),
+    pytest.param(api_error(False), _YOUNG, 300, id="404, young"),
+    pytest.param(api_error(False), make_batch(batch_id="b1"), 300, id="404, of unknown age"),
+    pytest.param(api_error(False), _OLD, 60, id="404, old"),
+    pytest.param(KimiApiError("no", status_code=403), _OLD, 60, id="403"),
+    pytest.param(KimiApiError("no", status_code=400), _OLD, 60, id="400"),
+    pytest.param(KimiApiError("no", status_code=401), _OLD, 600, id="401"),
+    pytest.param(KimiApiError("no", status_code=401), None, 600, id="401, never read"),
+    pytest.param(
+        KimiApiError("no", status_code=429, error_type="exceeded_current_quota_error"), _OLD, 600, id="balance"
+    ),
+    pytest.param(KimiConnectionConfigError("no"), None, 600, id="connection"),
+]
 
 
 def event_of(step: Step) -> BatchEvent:
@@ -100,45 +121,81 @@ class TestAFaultOfOnePoll:
         assert event.message.startswith("The wait timed out: 1 of 1 batches have not ended. ")
         assert event.message.endswith(" batch_1 could not be read. The last fault: no")
 
-    @pytest.mark.parametrize("error", [api_error(False), KimiConnectionConfigError("no")])
-    @pytest.mark.parametrize("deadline", [None, NOW - 1], ids=["no deadline", "after it"])
-    def test_a_permanent_fault_ends_the_wait(self, error: KimiError, deadline: float | None) -> None:
-        event = event_of(decide(make_batch("completed"), error, deadline=deadline))
+    def test_a_call_that_was_not_even_sent_ends_the_wait_at_once_and_for_good(self) -> None:
+        event = event_of(decide(make_batch("completed"), KimiInputError("no")))
         assert event == BatchEvent("failed", {"batch_1": BatchEnd("completed")}, "Batch batch_2 could not be read: no")
 
-    def test_a_permanent_fault_reports_what_ran_when_it_was_last_read(self) -> None:
-        """Or it would be neither cancelled nor known to be billed."""
+    @pytest.mark.parametrize("error", [api_error(False), KimiConnectionConfigError("no")])
+    def test_a_fault_that_looks_permanent_does_not_outlast_the_deadline(self, error: KimiError) -> None:
+        assert event_of(decide(error, deadline=NOW)).outcome == "timed_out"
+
+
+class TestAFaultThatLooksPermanent:
+    """A fault is believed only when it has lasted, without one good answer."""
+
+    @staticmethod
+    def after(*polls: tuple[float, Seen]) -> Step:
+        """The decision after polls of one batch, each at so many seconds."""
+        known: dict[str, Known] = {}
+        for seconds, what in polls:
+            known = known_after(known, {"b1": what}, NOW + seconds)
+        return decide_next(Watch(("b1",)), known, NOW + polls[-1][0])
+
+    @pytest.mark.parametrize(("fault", "batch", "patience"), PATIENCES)
+    def test_it_is_believed_when_it_has_lasted(self, fault: KimiError, batch: Batch | None, patience: float) -> None:
+        before: list[tuple[float, Seen]] = [] if batch is None else [(-1.0, batch)]
+        step = self.after(*before, (0, fault), (patience - 1, fault))
+        assert isinstance(step, Wait)
+        assert step.until == NOW + patience
+        event = event_of(self.after(*before, (0, fault), (patience, fault)))
+        assert (event.outcome, event.retryable) == ("failed", True)
+        assert event.message == "Batch b1 could not be read: no"
+
+    @pytest.mark.parametrize(("fault", "batch", "patience"), PATIENCES)
+    def test_one_good_answer_withdraws_it(self, fault: KimiError, batch: Batch | None, patience: float) -> None:
+        good = make_batch(batch_id="b1", created_at=int(NOW - 10_000))
+        step = self.after((0, fault), (patience - 1, good), (patience, fault))
+        assert isinstance(step, Wait)
+
+    def test_a_fault_that_passes_neither_withdraws_nor_confirms_it(self) -> None:
+        gone, away = api_error(False), api_error(True)
+        assert isinstance(self.after((0, gone), (10, away), (900, away)), Wait)
+        assert isinstance(self.after((0, gone), (10, away), (900, away), (901, gone)), Finish)
+
+    def test_a_refused_key_does_not_confirm_that_a_batch_is_gone(self) -> None:
+        gone, refused = api_error(False), KimiApiError("no", status_code=401)
+        assert isinstance(self.after((0, gone), (400, refused)), Wait)
+        assert isinstance(self.after((0, gone), (400, refused), (1000, refused)), Finish)
+
+    def test_one_warning_says_at_once_what_to_do_however_many_batches_there_are(self) -> None:
+        refused = KimiApiError("The key is refused. Put a valid key into it.", status_code=401)
+        step = decide(make_batch(), *[refused] * 50)
+        assert isinstance(step, Wait)
+        (note,) = step.doubts
+        assert note.line == (
+            "No batch can be read. The wait goes on for 10 minutes: put it right by then, and it goes on. "
+            "The key is refused. Put a valid key into it."
+        )
+
+    def test_a_warning_about_unknown_batches_names_a_few_of_them(self) -> None:
+        step = decide(make_batch(), *[api_error(False)] * 5)
+        assert isinstance(step, Wait)
+        assert [note.line for note in step.doubts] == [
+            "The platform refuses to show batch_2, batch_3, batch_4 and others. "
+            "The wait goes on for 5 minutes, in case that passes. no"
+        ]
+
+    def test_what_ran_when_it_was_last_read_is_reported(self) -> None:
         before: dict[str, Seen] = {"b1": make_batch(batch_id="b1", request_counts=RequestCounts(10, 5))}
         seen: dict[str, Seen] = {"b1": api_error(True), "b2": api_error(False)}
         known = known_after(known_after({}, before, NOW), seen, NOW)
-        event = event_of(decide_next(Watch(("b1", "b2")), known, NOW))
+        event = event_of(decide_next(Watch(("b1", "b2")), known, NOW + YOUNG_PATIENCE_SECONDS))
         assert event.batches == {"b1": BatchEnd("in_progress", 10, 5)}
 
     def test_the_permanent_fault_of_several_is_reported(self) -> None:
-        event = event_of(decide(KimiNoAnswerError("passing"), KimiConnectionConfigError("permanent")))
-        assert event.message == "Batch batch_2 could not be read: permanent"
-
-
-class TestWhatTheFaultOfOnePollMeans:
-    @pytest.mark.parametrize("is_second", [False, True])
-    def test_a_fault_that_passes_is_never_believed_to_be_permanent(self, is_second: bool) -> None:
-        assert weigh(api_error(True), is_second=is_second) == weigh(KimiNoAnswerError("no"), is_second=is_second)
-        assert weigh(api_error(True), is_second=is_second) == "passing"
-
-    @pytest.mark.parametrize(
-        ("error", "second"),
-        [
-            (api_error(False), "of_batch"),
-            (KimiApiError("no", status_code=403), "of_batch"),
-            (KimiApiError("no", status_code=401), "of_connection"),
-            (KimiApiError("no", status_code=429, error_type="exceeded_current_quota_error"), "of_connection"),
-            (KimiConnectionConfigError("no"), "of_connection"),
-        ],
-        ids=["404", "403", "401", "balance", "connection"],
-    )
-    def test_a_permanent_fault_is_believed_at_the_second_poll(self, error: KimiError, second: str) -> None:
-        assert weigh(error, is_second=False) == "doubted"
-        assert weigh(error, is_second=True) == second
+        seen: dict[str, Seen] = {"b1": KimiNoAnswerError("passing"), "b2": KimiConnectionConfigError("permanent")}
+        step = decide_next(Watch(("b1", "b2")), known_after({}, seen, NOW), NOW + CONNECTION_PATIENCE_SECONDS)
+        assert event_of(step).message == "Batch b2 could not be read: permanent"
 
 
 class TestWhenToDecideAgain:
@@ -186,6 +243,7 @@ ERRORS = st.one_of(
     st.builds(api_error, st.booleans(), st.one_of(st.none(), st.floats(0, 1e6))),
     st.builds(KimiNoAnswerError, st.just("no answer")),
     st.builds(KimiConnectionConfigError, st.just("config")),
+    st.builds(KimiInputError, st.just("input")),
 )
 SEEN = st.dictionaries(
     st.text("ab12", min_size=1, max_size=3), st.one_of(STATUSES.map(make_batch), ERRORS), min_size=1, max_size=6
@@ -223,8 +281,8 @@ class TestWhateverIsSeen:
         self, seen: dict[str, Seen], now: float, left: float | None
     ) -> None:
         step = decide_on(seen, now, deadline=None if left is None else now + left)
-        permanent = any(isinstance(what, KimiError) and not what.retryable for what in seen.values())
-        assert (isinstance(step, Finish) and step.event.outcome == "failed") is permanent
+        unsent = any(isinstance(what, KimiInputError) for what in seen.values())
+        assert (isinstance(step, Finish) and step.event.outcome == "failed") is unsent, "one poll proves nothing else"
 
     @given(seen=SEEN, now=CLOCK)
     def test_without_a_deadline_nothing_times_out(self, seen: dict[str, Seen], now: float) -> None:

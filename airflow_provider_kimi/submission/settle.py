@@ -1,0 +1,114 @@
+"""Settle: agree with attempts at the same time, and withdraw what the list cannot prove to be the only batch."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.cancel import cancel_batch
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
+from airflow_provider_kimi.submission.earlier_work import EarlierWork, earlier_work, named
+from airflow_provider_kimi.submission.job import Job
+
+#: Pause between the creates and the search for others of the same work, so that two creates differ in their second.
+SETTLE_SECONDS = 1.0
+
+#: The same where others may be submitting now: siblings of a mapped task, whose input may be equal.
+SIBLINGS_SETTLE_SECONDS = 12.0
+
+#: The same where an earlier create may still be carried out: by a predecessor that is alive, or behind a gateway that
+#: gave up on it. More than twice the usual lag of the list, so that one of any two attempts sees the batches of both.
+RETRY_SETTLE_SECONDS = 25.0
+
+#: Pauses before each further look whether the list shows what was made. Until it does, it proves nothing.
+PROOF_PAUSES_SECONDS = (35.0, 60.0)
+
+
+@dataclass
+class Made:
+    """What an attempt has come to so far; a kill or a timeout finds here what exists.
+
+    :param batches: The batches of this job, found or made, by their `kimi_shard`.
+    :param ended: Batches of the same shards that ended before, and hold the answers that these were not asked for.
+    :param own: Ids of those that this attempt has made.
+    :param unsure: Shards of which an earlier create may have been carried out unseen.
+    :param open_marks: Marks of creates whose fate is not known.
+    """
+
+    batches: dict[str, Batch]
+    ended: dict[str, tuple[Batch, ...]] = field(default_factory=dict)
+    unsure: set[str] = field(default_factory=set)
+    own: set[str] = field(default_factory=set)
+    open_marks: set[str] = field(default_factory=set)
+
+
+def settle(job: Job, made: Made) -> None:
+    """Search again after creating, and keep one batch for each shard where several attempts have made one.
+
+    All attempts choose the same one, and each cancels only what its own task instance has made.
+
+    :raises KimiBatchError: An earlier batch may exist, and the list does not show even the one that was made now. It
+        is cancelled, because two of them would be paid.
+    """
+    doubtful = {made.batches[label].id for label in made.unsure} & made.own
+    for pause in (RETRY_SETTLE_SECONDS, *PROOF_PAUSES_SECONDS) if doubtful else (_first_pause(job),):
+        job.calls.sleep(pause)
+        try:
+            listed = {batch.id: batch for batch in job.find(job.concerns).batches}
+        except KimiError as error:
+            job.calls.log.warning("Could not check whether another attempt has submitted the same: %s", error)
+            return
+        if doubtful <= listed.keys():
+            break
+    else:
+        made.batches = {label: batch for label, batch in made.batches.items() if batch.id not in doubtful}
+        raise _withdrawn(job, doubtful)
+    found = {batch.id: batch for batch in made.batches.values()} | listed
+    earlier = earlier_work(found.values(), job.attempt.task, job.key, job.labels, job.fresh, is_settling=True)
+    cancel_duplicates(job, earlier, made.own)
+    made.batches.update(earlier.batches)
+
+
+def _first_pause(job: Job) -> float:
+    if job.attempt.number > 1:
+        return RETRY_SETTLE_SECONDS
+    return SETTLE_SECONDS if job.attempt.task.map_index < 0 else SIBLINGS_SETTLE_SECONDS
+
+
+def _withdrawn(job: Job, batch_ids: Collection[str]) -> KimiBatchError:
+    """Cancel batches of which there may be a second one, and say why."""
+    stands = []
+    for batch_id in sorted(batch_ids):
+        try:
+            stands.append(named([cancel_batch(job.calls, batch_id)]))
+        except KimiError as error:
+            stands.append(f"{batch_id} could not be cancelled ({error})")
+    return KimiBatchError(
+        "An earlier create of this task may have been carried out, and the list of the account's batches cannot tell: "
+        "it does not show even the batch that was made just now. So that nothing is paid twice, that one was "
+        "cancelled. A retry or a clear of this task searches again. If the list stays wrong, look on the console for a "
+        f"batch with kimi_job_key={job.key} in its metadata, or set reuse='never' to pay in any case. Cancelled: "
+        f"{', '.join(stands)}.",
+        retryable=True,
+    )
+
+
+def cancel_duplicates(job: Job, earlier: EarlierWork, own: Collection[str] = ()) -> None:
+    """Cancel what this task instance has made twice, and name what others may be waiting for.
+
+    Siblings of a mapped task with an equal input share batches. So such a task cancels only what it made just now.
+
+    :param own: Ids of the batches that this attempt has made.
+    """
+    spare = [batch for batch in earlier.duplicates if job.attempt.task.map_index < 0 or batch.id in own]
+    for batch in spare:
+        job.calls.log.warning("Cancelling batch %s: there is another one for the same work.", batch.id)
+        try:
+            cancel_batch(job.calls, batch.id)
+        except KimiError as error:
+            job.calls.log.warning("It could not be cancelled, and is billed: %s", error)
+    if kept := [batch for batch in (*earlier.duplicates, *earlier.others_duplicates) if batch not in spare]:
+        job.calls.log.warning(
+            "There are more batches of the same work. They go on and are billed, because another task instance may be "
+            "waiting for them: %s.",
+            named(kept),
+        )

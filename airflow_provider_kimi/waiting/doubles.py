@@ -1,0 +1,100 @@
+"""Doubles: second batches of the same work, made by a create that was carried out after it was given up.
+
+Each create call leaves a mark of its own on its batch. A batch of the first call of a first attempt has no double; any
+other may have one. The platform carries a create out within a quarter of an hour, if at all, so a wait looks for
+doubles at a few late moments.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, standing
+from airflow_provider_kimi.records.tags import Tags
+
+#: Marks of batches without a double: the first call of the first attempt.
+FIRST_CALL = "1.1."
+
+#: The index of a task that is not mapped.
+UNMAPPED = "-1"
+
+#: When to look, in seconds after a batch was created. The gateway gives a create up after 900 s.
+LOOKS_SECONDS = (1200.0, 3600.0)
+
+#: How much earlier than its batch a double may have been created: as long as creates are repeated, and some.
+EARLIER_SECONDS = 1800.0
+
+
+class Double(NamedTuple):
+    """A batch that runs beside the one that is waited for.
+
+    :param of: The id of that one.
+    :param is_own: Whether the same instance of an unmapped task made both. Else it is only named: an index of a mapped
+        task may have moved to other rows, and another task may wait for the batch.
+    """
+
+    batch: Batch
+    of: str
+    is_own: bool
+
+
+def suspects(batches: Iterable[Batch]) -> list[Batch]:
+    """Batches that may have a double."""
+    return [batch for batch in batches if batch.created_at is not None and _may_have_double(Tags.of(batch))]
+
+
+def _may_have_double(tags: Tags) -> bool:
+    return tags.create is not None and not tags.create.startswith(FIRST_CALL)
+
+
+def next_look(batches: Iterable[Batch], looked_at: float) -> float:
+    """When to look for doubles next, in unix seconds; infinity for never.
+
+    :param batches: All that is waited for.
+    :param looked_at: When that was done last; minus infinity if it never was. What was missed meanwhile is made up for
+        by one look.
+    """
+    moments = (batch.created_at + late for batch in suspects(batches) for late in LOOKS_SECONDS if batch.created_at)
+    return min((moment for moment in moments if looked_at < moment), default=math.inf)
+
+
+def earliest_double(batches: Iterable[Batch]) -> float:
+    """When the earliest double can have been created, in unix seconds."""
+    return min((batch.created_at or 0 for batch in suspects(batches)), default=math.inf) - EARLIER_SECONDS
+
+
+def find_doubles(ours: Mapping[str, Batch], listed: Iterable[Batch]) -> list[Double]:
+    """Find the doubles that have not ended among the batches of the account.
+
+    :param ours: All batches that are waited for, by id.
+    """
+    originals = {_work_of(tags): (batch.id, tags) for batch in suspects(ours.values()) if (tags := Tags.of(batch))}
+    doubles = []
+    for batch in listed:
+        tags = Tags.of(batch)
+        original, made_by = originals.get(_work_of(tags), ("", tags))
+        if original and batch.id not in ours and not batch.is_terminal:
+            is_own = _maker_of(tags) == _maker_of(made_by) and tags.map_index == UNMAPPED
+            doubles.append(Double(batch, original, is_own))
+    return doubles
+
+
+def _work_of(tags: Tags) -> tuple[str | None, ...]:
+    return tags.job_key, tags.shard, tags.attempt
+
+
+def _maker_of(tags: Tags) -> tuple[str | None, ...]:
+    return tags.dag_id, tags.run_id, tags.task_id, tags.map_index
+
+
+def in_words(double: Double) -> str:
+    """Say what a double is, and what it costs."""
+    batch = double.batch
+    what = f"{standing(batch.id, batch.status, batch.counts)}: the same work as {double.of}"
+    if not double.is_own:
+        return f"Batch {what}. It runs and is billed too. Cancel it if no other task waits for it."
+    cost = f"{COMPLETED_IS_BILLED}, as are rows that are under way."
+    if batch.is_cancellable:
+        return f"Batch {what}, made by an earlier create that was carried out late. {cost}"
+    return f"Batch {what}, made by an earlier create that was carried out late. It can no longer be cancelled. {cost}"

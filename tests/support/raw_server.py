@@ -1,0 +1,95 @@
+"""A TCP server that keeps what arrives byte for byte, and answers with whatever bytes a test wants."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+
+from airflow_provider_kimi.hooks.kimi import KimiHook
+
+#: The key of the connection.
+KEY = "sk-ours0123456789"
+
+#: What is sent for a request: pieces of bytes, or seconds to pause between them.
+Pieces = Iterable[bytes | float]
+
+
+@dataclass
+class RawServer:
+    """Answers each request with pieces that its test chooses by the raw request."""
+
+    answer: Callable[[bytes], Pieces]
+    requests: list[bytes] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def head(self, request: int = -1) -> dict[str, str]:
+        """The headers of a request, by their names in lower case."""
+        lines = self.requests[request].split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+        return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+
+    def serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while request := _read_request(connection):
+                self.requests.append(request)
+                for piece in self.answer(request):
+                    if isinstance(piece, bytes):
+                        connection.sendall(piece)
+                    else:
+                        time.sleep(piece)
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if not (more := connection.recv(1 << 16)):
+            return b""
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+    while len(body) < length:
+        if not (more := connection.recv(1 << 16)):
+            break
+        body += more
+    return head + b"\r\n\r\n" + body
+
+
+@contextmanager
+def raw_server(answer: Callable[[bytes], Pieces]) -> Iterator[RawServer]:
+    """Run a server on a free port of 127.0.0.1."""
+    server = RawServer(answer)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server.port = listener.getsockname()[1]
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=server.serve, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield server
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+
+
+def connect_to(monkeypatch: pytest.MonkeyPatch, base_url: str, **extra: object) -> KimiHook:
+    """Point the connection `kimi_default` at a server, and return its hook."""
+    fields = {"conn_type": "kimi", "host": base_url, "password": KEY, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
+    return KimiHook()
+
+
+def reply(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
+    """A whole answer. Underscores in the names of headers are hyphens."""
+    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", "content-type: application/json"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
