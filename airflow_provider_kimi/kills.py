@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,19 +21,51 @@ WAITING_FOR_KEY = "kimi_waiting_for"
 RETURNED_KEY = "return_value"
 
 
-def judge_wait(ti: Any, batch_ids: Sequence[str], try_number: int | None, makers: Collection[str] = ()) -> Verdict:
+#: State of each task instance of a run, by task id and map index.
+States = Mapping[tuple[str, int], str | None]
+
+#: How long the states of a run are good for further kills of it: a thousand triggers may be killed at a time.
+STATES_SECONDS = 2.0
+
+
+class SharedStates:
+    """Reads the states of a run once for all its tasks that are killed at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._run = ("", "")
+        self._read_at = -STATES_SECONDS
+        self._states: States = {}
+
+    def read(self, ti: Any) -> States:
+        """Read the states of the run of a task instance. Blocks."""
+        with self._lock:
+            if self._run != (ti.dag_id, ti.run_id) or time.monotonic() > self._read_at + STATES_SECONDS:
+                self._states = states_in_run(ti)
+                self._run, self._read_at = (ti.dag_id, ti.run_id), time.monotonic()
+            return self._states
+
+
+def judge_wait(
+    ti: Any,
+    batch_ids: Sequence[str],
+    try_number: int | None,
+    makers: Collection[str] = (),
+    read_states: Callable[[Any], States] = states_in_run,
+) -> Verdict:
     """Decide what the kill of a waiting task does. Blocks.
 
     :param try_number: The try that waits.
     :param makers: Ids of the tasks that made the batches, as far as is known: a mapped sibling that has not begun to
         wait may wait for what their instance of its index has returned.
+    :param read_states: Reads the states of the run.
     """
     state, reason = _reason(ti)
     if not reason:
         return Verdict(notes=(kept(state, batch_ids),))
     if is_of_earlier_try(try_number, read_xcom(ti, WAITING_TRY_KEY)):
         return Verdict(notes=(f"A later try of the task waits now: its batches go on ({', '.join(batch_ids)}).",))
-    return _spared(ti, batch_ids, reason, partial(_waited_for, ti, makers))
+    return _spared(ti, batch_ids, reason, partial(_waited_for, ti, makers), read_states)
 
 
 def judge_create(ti: Any, made: Sequence[str]) -> tuple[str, str]:
@@ -60,22 +94,28 @@ def _reason(ti: Any) -> tuple[str | None, str]:
     return state, why_given_up(state, run_state(ti.dag_id, ti.run_id), states_in_run(ti).values())
 
 
-def _spared(ti: Any, batch_ids: Sequence[str], reason: str, ids_of_sibling: Callable[[int], set[str]]) -> Verdict:
+def _spared(
+    ti: Any,
+    batch_ids: Sequence[str],
+    reason: str,
+    ids_of_sibling: Callable[[int], set[str]],
+    read_states: Callable[[Any], States] = states_in_run,
+) -> Verdict:
     """Leave out what others may use; everything, where that cannot be read."""
     if not batch_ids:
         return Verdict(reason=reason)
     try:
-        others = list(_others(ti, ids_of_sibling))
+        others = list(_others(ti, read_states(ti), ids_of_sibling))
     except Exception as error:  # whatever Airflow raises
         return Verdict(notes=(_unread(batch_ids, error),))
     cancels, notes = unclaimed(batch_ids, others)
     return Verdict(cancels, reason, notes)
 
 
-def _others(ti: Any, ids_of_sibling: Callable[[int], set[str]]) -> Iterator[Other]:
+def _others(ti: Any, states: States, ids_of_sibling: Callable[[int], set[str]]) -> Iterator[Other]:
     """Read which batches the other task instances of the run use, of those that may use any."""
     own = (ti.task_id, -1 if ti.map_index is None else ti.map_index)
-    for (task_id, index), state in states_in_run(ti).items():
+    for (task_id, index), state in states.items():
         is_sibling = task_id == ti.task_id and min(index, own[1]) >= 0
         other = Other(task_id if index < 0 else f"{task_id}[{index}]", state, (), is_sibling)
         if (task_id, index) != own and other.may_use_batches:

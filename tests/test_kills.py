@@ -1,12 +1,20 @@
 """What Airflow is asked when it kills a task, and what is decided by it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from airflow_provider_kimi.calls.claims import Verdict
-from airflow_provider_kimi.kills import WAITING_FOR_KEY, WAITING_TRY_KEY, judge_create, judge_created, judge_wait
+from airflow_provider_kimi.kills import (
+    WAITING_FOR_KEY,
+    WAITING_TRY_KEY,
+    SharedStates,
+    judge_create,
+    judge_created,
+    judge_wait,
+)
 from tests.support.supervisor import Supervisor, supervised
 from tests.support.tasks import TaskInstanceRecord
 
@@ -145,3 +153,27 @@ def test_a_create_that_was_cleared_alone_keeps_what_the_wait_still_waits_for() -
     states = {"create": "failed", "wait": "deferred"}
     with supervised(Supervisor(states, {("wait", -1, WAITING_FOR_KEY): ["a"]})):
         assert judge_created(instance("create"), ["a", "b"], FAILED, []).cancels == ("b",)
+
+
+# Many at a time
+
+
+def test_the_states_of_a_run_are_read_once_for_all_its_tasks_that_are_killed_at_a_time() -> None:
+    states = SharedStates()
+    with supervised(Counting({"wait_0": "failed", "wait_1": "failed"})) as supervisor:
+        assert states.read(instance(map_index=0)) == states.read(instance(map_index=1))
+        assert supervisor.asked == 1
+        other = TaskInstanceRecord(task_id="wait", run_id="another")
+        states.read(other)
+        assert supervisor.asked == 2
+
+
+@dataclass
+class Counting(Supervisor):
+    """Counts what it is asked."""
+
+    asked: int = 0
+
+    def send(self, msg: Any) -> Any:
+        self.asked += 1
+        return super().send(msg)

@@ -66,6 +66,13 @@ async def acancel_batches(
         pause = pause_before_next(cancels.faults, turn)
         if clock() + pause >= end:
             break
+        if not turn:  # a worker may be gone before the next turn
+            log.warning(
+                "Asking again in %g s. %s until then. KimiOrphanBatchesOperator finds them: %s.",
+                pause,
+                RUNS_ON,
+                ", ".join(left),
+            )
         await sleep(pause)
         turn += 1
     _log_what_to_do(log, list(cancels.ended.values()), [one for one in batch_ids if one not in cancels.ended])

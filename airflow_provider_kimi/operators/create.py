@@ -105,7 +105,8 @@ class KimiCreateBatchOperator(BaseOperator):
         done.
     :param on_final_failure: What becomes of the batches that exist when the task fails for good halfway: ``keep`` lets
         them go on, and a clear attaches to them; ``cancel`` cancels them.
-    :param cancel_on_kill: Cancel what runs of this task instance if it is marked failed or success while it submits.
+    :param cancel_on_kill: Cancel what runs of this task instance if it or its run is marked failed while it submits, or
+        the run times out. Whatever kills the task, it creates nothing more.
     :param max_batches_searched: How many of the account's batches are searched for earlier work, newest first if the
         platform lists them so. If more would have to be searched, nothing is sent.
     :param kimi_conn_id: Airflow connection. Templated.

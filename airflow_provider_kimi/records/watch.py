@@ -32,7 +32,7 @@ class Watch(msgspec.Struct, frozen=True):
     :param stall_seconds: How long a batch may stand as it does; half an hour after its `expires_at` it is stalled too.
     :param on_stall: What becomes of a stalled batch.
     :param kimi_conn_id: Airflow connection.
-    :param cancel_on_kill: Whether a task that is marked failed or success cancels what runs.
+    :param cancel_on_kill: Whether a task that is marked failed cancels what runs.
     :param try_number: The try that waits; None where that is not known.
     :param logged_statuses: Statuses that the task's log names already; None where that is not known.
     :param version: Of the shape. Earlier releases store none.

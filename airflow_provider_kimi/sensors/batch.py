@@ -77,8 +77,8 @@ class KimiBatchSensor(BaseSensorOperator):
     ====================================  ===========================================
 
     Batches end in time if they end within six hours after the last ``expires_at``, and before ``timeout`` and
-    ``execution_timeout``. A task that is marked failed or success cancels what runs (``cancel_on_kill``); a task that
-    is cleared does not.
+    ``execution_timeout``. A task that is marked failed cancels what runs, unless another task instance of the run may
+    be waiting for it (``cancel_on_kill``). A success mark, a skip and a clear cancel nothing.
 
     :param batch_id: One id, a list, or the rendered text of a list. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
@@ -91,8 +91,9 @@ class KimiBatchSensor(BaseSensorOperator):
         ``mode="reschedule"`` keeps to Airflow's own limit, an hour later, and cancels nothing then.
     :param on_timeout: What becomes of batches that have not ended in time: ``keep`` lets them go on, and a clear waits
         on; ``cancel`` cancels them and waits up to an hour for their end, so that completed rows can be landed.
-    :param cancel_on_kill: Cancel what runs when the task is marked failed or success while it waits. For a deferred
-        task this needs Airflow 3.3 and a live triggerer; a task in ``mode="reschedule"`` cannot notice.
+    :param cancel_on_kill: Cancel what runs when the task or its run is marked failed while it waits, or the run times
+        out (``dagrun_timeout``). For a deferred task this needs Airflow 3.3 and a live triggerer; a task in
+        ``mode="reschedule"`` cannot notice.
     :param on_final_failure: What becomes of batches that still run when the task fails for good for another reason:
         ``keep`` lets them go on, and the message names them; ``cancel`` cancels them.
     :param stall_timeout: Seconds or timedelta after which a batch that has not moved is stalled; half an hour after its

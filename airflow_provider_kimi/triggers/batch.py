@@ -12,7 +12,7 @@ from airflow_provider_kimi.calls.kill import acancel_given_up, to_the_end
 from airflow_provider_kimi.calls.patience import AtOnce
 from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, push_xcom
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills import judge_wait
+from airflow_provider_kimi.kills import SharedStates, judge_wait
 from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.records.watch import Watch
@@ -24,6 +24,9 @@ PROGRESS_KEY = "progress"
 
 #: Waits of a triggerer that show that at once: each push is a request that Airflow answers one after the other.
 PUSHES = AtOnce(2)
+
+#: States of a run, for all its triggers that are killed at a time.
+STATES = SharedStates()
 
 #: Longest time that one push may take.
 PUSH_SECONDS = 30.0
@@ -96,5 +99,6 @@ class KimiBatchTrigger(BaseTrigger):
         seen = self._subscription.fresh() if self._subscription else {}
         makers = {tags.task_id for tags in map(Tags.of, seen.values()) if tags.task_id}
         watch = self.watch
-        verdict = await asyncio.to_thread(judge_wait, self.task_instance, watch.batch_ids, watch.try_number, makers)
+        own = (self.task_instance, watch.batch_ids, watch.try_number)
+        verdict = await asyncio.to_thread(judge_wait, *own, makers, STATES.read)
         await acancel_given_up(KimiHook(watch.kimi_conn_id), verdict, seen, self.log)

@@ -106,7 +106,7 @@ SHOWN_BY = {
     "the connection has another key": "test_nothing_is_paid_in_an_account_that_does_not_know_a_noted_batch",
     "the account has more batches": "test_a_search_that_reaches_its_limit_stops_before_anything_is_paid",
     "`wait` was cleared or retried": "test_clearing_the_waiting_task_keeps_the_batch",
-    "`wait` or its run was marked": "test_marking_a_waiting_task_cancels_the_batch",
+    "`wait` or its run was marked": "test_marking_a_waiting_task_failed_cancels_the_batch",
     "the triggerer was restarted": "test_another_triggerer_goes_on_waiting_and_cancels_nothing",
     "`results` was retried": "test_a_batch_landed_twice_gives_the_same_files",
     "`airflow tasks test`": "test_other_work_has_another",

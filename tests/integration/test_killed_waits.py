@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -15,7 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_kimi.calls.cancel import acancel_batch
 from airflow_provider_kimi.calls.kill import acancel_batches, to_the_end
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills import WAITING_TRY_KEY
+from airflow_provider_kimi.kills import WAITING_FOR_KEY, WAITING_TRY_KEY
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 from airflow_provider_kimi.records.watch import Watch
@@ -93,7 +94,8 @@ class TestTheCancelOfAKilledTask:
             await acancel_batches(partial(acancel_batch, hook), [batch_id], log, "marked failed")
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
-        assert len(log.warnings) == 1
+        assert "was not cancelled" in log.warnings[0]
+        assert "KimiOrphanBatchesOperator finds them" in log.warnings[1], "a worker may be gone before it asks again"
 
 
 def test_a_resumed_task_that_is_killed_knows_its_batches(connect: Connect) -> None:
@@ -203,16 +205,18 @@ def test_a_wait_in_its_worker_that_is_marked_success_keeps_its_batch(connect: Co
 class TestTheTrigger:
     """Its `on_kill` asks Airflow, and reads no batch that a poll has just shown."""
 
-    async def killed(self, supervisor: Supervisor, *batch_ids: str) -> None:
-        watch = Watch(batch_ids, 0.1, cancel_on_kill=True, try_number=1)
-        trigger: Any = KimiBatchTrigger.of(watch)
-        trigger.task_instance = TaskInstanceRecord(task_id="wait")
-        run = asyncio.create_task(anext(trigger.run()))
-        while trigger._subscription is None or len(trigger._subscription.fresh()) < len(batch_ids):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        run.cancel()
-        with suppress(asyncio.CancelledError):
-            await run
+    async def killed(
+        self, supervisor: Supervisor, batch_id: str, *, is_polled: bool = False, map_index: int = -1
+    ) -> None:
+        trigger: Any = KimiBatchTrigger.of(Watch((batch_id,), 0.1, cancel_on_kill=True, try_number=1))
+        trigger.task_instance = TaskInstanceRecord(task_id="wait", map_index=map_index, run_id=uuid4().hex)
+        if is_polled:
+            run = asyncio.create_task(anext(trigger.run()))
+            while trigger._subscription is None or not trigger._subscription.fresh():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            run.cancel()
+            with suppress(asyncio.CancelledError):
+                await run
         with supervised(supervisor):
             await trigger.on_kill()
 
@@ -220,7 +224,8 @@ class TestTheTrigger:
         with KimiSimulator(timing=Timing(1, 100_000, 1)) as sim:
             hook = connect(sim)
             (batch_id,) = submit_prompts(hook, 2).batch_ids
-            await self.killed(Supervisor({"wait": "failed"}, {("wait", -1, WAITING_TRY_KEY): 1}), batch_id)
+            supervisor = Supervisor({"wait": "failed"}, {("wait", -1, WAITING_TRY_KEY): 1})
+            await self.killed(supervisor, batch_id, is_polled=True)
             assert sim.status(batch_id) == "cancelling"
             assert [call.name for call in sim.journal][-2:] == ["get_batch", "cancel_batch"]
 
@@ -230,4 +235,24 @@ class TestTheTrigger:
             hook = connect(sim)
             (batch_id,) = submit_prompts(hook, 2).batch_ids
             await self.killed(Supervisor({"wait": "deferred"}, {("wait", -1, WAITING_TRY_KEY): 1}), batch_id)
+            assert "cancel_batch" not in [call.name for call in sim.journal]
+
+    @pytest.mark.parametrize(
+        "others",
+        [{"wait_1": "deferred"}, {"wait_1": "success"}, {"wait_all": "up_for_reschedule"}],
+        ids=["a sibling waits", "a sibling was marked success", "another task waits"],
+    )
+    async def test_a_batch_that_another_task_instance_uses_is_not_cancelled(
+        self, connect: Connect, others: dict[str, str]
+    ) -> None:
+        """Mapped siblings with equal input share a batch."""
+        with KimiSimulator(timing=Timing(1, 100_000, 1)) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            xcoms: dict[tuple[str, int, str], Any] = {
+                ("wait", 0, WAITING_TRY_KEY): 1,
+                ("wait", 1, WAITING_FOR_KEY): [batch_id],
+                ("wait_all", -1, WAITING_FOR_KEY): [batch_id],
+            }
+            await self.killed(Supervisor({"wait_0": "failed", **others}, xcoms), batch_id, map_index=0)
             assert "cancel_batch" not in [call.name for call in sim.journal]

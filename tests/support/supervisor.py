@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.sdk.api.datamodels._generated import DagRunState
 from airflow.sdk.execution_time import comms, task_runner
@@ -38,8 +38,11 @@ class Supervisor:
         raise AssertionError(f"nothing answers {msg!r}")
 
 
+S = TypeVar("S", bound=Supervisor)
+
+
 @contextmanager
-def supervised(supervisor: Supervisor) -> Iterator[Supervisor]:
+def supervised(supervisor: S) -> Iterator[S]:
     """Be a task's process, as Airflow makes it: with a supervisor at the other end."""
     module: Any = task_runner
     before = getattr(module, "SUPERVISOR_COMMS", None)
