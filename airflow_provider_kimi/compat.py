@@ -1,4 +1,4 @@
-"""What differs between Airflow versions (2.11 to 3.3)."""
+"""What differs between Airflow versions (2.11 to 3.4)."""
 
 from typing import Any
 
@@ -25,10 +25,15 @@ try:
 except ImportError:  # Airflow 2, which has no asset watchers
     BaseEventTrigger = BaseTrigger  # type: ignore[assignment,misc]
 
+try:
+    from airflow.sdk import RetryDecision, RetryPolicy
+except ImportError:  # Airflow below 3.3
+    RetryDecision = RetryPolicy = None  # type: ignore[assignment,misc]
+
 # What is passed on from Airflow, beside the functions below.
 __all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout", "AirflowSkipException"]
 __all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseSensorOperator", "BaseTrigger"]
-__all__ += ["Context", "PokeReturnValue", "TriggerEvent", "XComArg", "literal"]
+__all__ += ["Context", "PokeReturnValue", "RetryDecision", "RetryPolicy", "TriggerEvent", "XComArg", "literal"]
 
 
 def first_poke(context: Context) -> float | None:

@@ -1,5 +1,6 @@
 """What Airflow is asked when it kills a task, and what is decided by it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ def instance(task_id: str = "wait", map_index: int = -1) -> TaskInstanceRecord:
 
 
 def judged(
-    states: dict[str, str | None], noted: dict[tuple[str, int], Any], *batch_ids: str, index: int = 0, **more: Any
+    states: Mapping[str, str | None], noted: Mapping[tuple[str, int], Any], *batch_ids: str, index: int = 0, **more: Any
 ) -> Verdict:
     """Judge the kill of `wait`, which has noted its try; `noted` is what others have."""
     xcoms = {(task_id, number, WAITING_FOR_KEY): ids for (task_id, number), ids in noted.items()}
@@ -84,13 +85,13 @@ def test_a_wait_that_ends_otherwise_keeps_its_batches(state: str) -> None:
 
 
 def test_a_run_that_has_timed_out_cancels() -> None:
-    states: dict[str, str | None] = {"create": "success", "wait": "skipped", "results": "skipped"}
+    states = {"create": "success", "wait": "skipped", "results": "skipped"}
     verdict = judged(states, {}, "a", index=-1, run_state="failed")
     assert verdict == Verdict(("a",), "the run has timed out")
 
 
 def test_a_skip_by_fail_fast_keeps_though_the_run_has_failed_meanwhile() -> None:
-    states: dict[str, str | None] = {"wait_0": "failed", "wait_1": "skipped"}
+    states = {"wait_0": "failed", "wait_1": "skipped"}
     assert judged(states, {}, "a", index=1, run_state="failed").cancels == ()
 
 
@@ -104,7 +105,7 @@ def test_a_trigger_of_an_earlier_try_cancels_nothing() -> None:
 # Create
 
 
-def created(states: dict[str, str | None], returned: dict[int, Any], made: tuple[str, ...], *found: str) -> Verdict:
+def created(states: Mapping[str, str | None], returned: dict[int, Any], made: tuple[str, ...], *found: str) -> Verdict:
     xcoms = {("create", index, "return_value"): ids for index, ids in returned.items()}
     with supervised(Supervisor(states, xcoms)):
         return judge_created(instance("create", 0), [*made, *found], FAILED, made)

@@ -1,6 +1,6 @@
 """Orphans: batches of this provider that no run takes care of, and doubles of others."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +71,14 @@ def owner_of(batch: Batch) -> Owner | None:
     """Read which run made a batch; None if this provider did not make it."""
     tags = Tags.of(batch)
     return Owner(str(tags.dag_id), str(tags.run_id)) if tags.is_ours else None
+
+
+def may_be_orphan(batch: Batch, since: float, dag_ids: Collection[str] | None) -> bool:
+    """Whether a batch is ours, of one of these DAGs (None for all), and not known to be older."""
+    owner = owner_of(batch)
+    if owner is None or (dag_ids is not None and owner.dag_id not in dag_ids):
+        return False
+    return batch.created_at is None or batch.created_at >= since
 
 
 def find_doubles(batches: Iterable[Batch]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -231,7 +232,14 @@ def _seconds(retry_after: str | None, date: str | None) -> float | None:
 
 
 def _seconds_between(date: str | None, later: str | None) -> float:
+    times = unix_time(date), unix_time(later)
+    return -1.0 if times[0] is None or times[1] is None else max(times[1] - times[0], 0.0)
+
+
+def unix_time(http_date: str | None) -> float | None:
+    """Read the date of a header, in any of the three forms of HTTP; None if it is not one."""
     try:
-        return max((parsedate_to_datetime(later or "") - parsedate_to_datetime(date or "")).total_seconds(), 0.0)
-    except (ValueError, TypeError):  # no date, or only one of them with a time zone
-        return -1.0
+        date = parsedate_to_datetime(http_date or "")
+        return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None

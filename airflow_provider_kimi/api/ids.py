@@ -41,6 +41,16 @@ def read_batch_ids(value: object) -> list[str]:
     return ids
 
 
+def read_some_ids(value: object) -> tuple[list[Any], int]:
+    """Read the `batch_id` of an operator in which ids may be missing: what is there, and how many are missing.
+
+    An id is missing where the task that should have returned it returned nothing: None, also as text, or an empty text.
+    """
+    leaves = list(_flat(_parsed(value)))
+    there = [leaf for leaf in leaves if not (leaf is None or (isinstance(leaf, str) and leaf.strip() in ("", "None")))]
+    return there, len(leaves) - len(there) or int(not leaves)
+
+
 def read_file_ids(value: object) -> list[str]:
     """Read the `file_id` of an operator in the same way; a list may be empty."""
     if (ids := _read_ids(value)) is None:
@@ -53,14 +63,19 @@ def read_file_ids(value: object) -> list[str]:
 
 def _read_ids(value: object) -> list[str] | None:
     """Read ids, each once; None if something else is among them."""
-    if isinstance(value, str) and value.strip().startswith("["):
-        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            value = ast.literal_eval(value.strip())
     try:
-        ids = [part.strip() if isinstance(part, str) else part for part in _flat(value)]
+        ids = [part.strip() if isinstance(part, str) else part for part in _flat(_parsed(value))]
     except RecursionError:
         return None
     return list(dict.fromkeys(ids)) if all(map(is_id, ids)) else None
+
+
+def _parsed(value: object) -> object:
+    """Read the rendered text of a list; return any other value as it is."""
+    if isinstance(value, str) and value.strip().startswith("["):
+        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return ast.literal_eval(value.strip())
+    return value
 
 
 def _flat(value: object) -> Iterator[Any]:

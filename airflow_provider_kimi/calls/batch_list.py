@@ -30,8 +30,8 @@ class Walk:
         time.
     :param most: How many batches are read before the walk gives up.
     :param is_proof: Whether what was not seen is to be taken for absent. The walk then believes no end behind a full
-        page, unless `has_more` has been right before, and leaves older pages out only where batches that run and
-        batches that ended were seen in one order, since a list may show them apart.
+        page before it has seen that the list does go on behind a batch in the middle of it. It leaves older pages out
+        only where batches that run and batches that ended were seen in one order, since a list may show them apart.
     """
 
     def __init__(self, *, since: float | None = None, most: int = MAX_BATCHES_SEARCHED, is_proof: bool = False) -> None:
@@ -42,9 +42,8 @@ class Walk:
         self._last: Batch | None = None
         self._is_stuck = False
         self._is_cut = False
-        self._says_more = False
         self._is_full = False
-        self._is_honest = False
+        self._middle: str | None = None
         self.seen: dict[str, Batch] = {}
         self.after: str | None = None
         self.is_whole = False
@@ -67,6 +66,9 @@ class Walk:
 
     def take(self, page: BatchPage) -> list[Batch]:
         """Take in a page, and return what no earlier page of this walk had shown."""
+        if self._middle is not None:
+            self._check_middle(page, self._middle)
+            return []
         new = [batch for batch in page.data if batch.id not in self.seen]
         self.seen.update((batch.id, batch) for batch in page.data)
         before = [] if self._last is None else [self._last]
@@ -74,10 +76,8 @@ class Walk:
         self._last = new[-1] if new else self._last
         self.after = page.data[-1].id if page.data else self.after
         self._is_stuck = bool(page.data) and not new
-        self._is_honest = self._is_honest or (self._says_more and bool(new))
         is_end = self._is_believed_end(page) if self._is_proof else self._is_end(page)
         self.is_whole = is_end or self._is_past(self._last)
-        self._says_more = page.has_more is True
         self._is_full = len(page.data) in FULL_PAGES
         return new
 
@@ -86,11 +86,18 @@ class Walk:
         return not page.data or page.has_more is False or (self._is_stuck and not may_be_full)
 
     def _is_believed_end(self, page: BatchPage) -> bool:
-        if not page.data:
-            self._is_cut = self._is_full and not self._is_honest
-            return not self._is_cut
-        may_be_full = len(page.data) in FULL_PAGES and not self._is_honest
-        return (page.has_more is False or self._is_stuck) and page.has_more is not True and not may_be_full
+        if not page.data and self._is_full:
+            ids = list(self.seen)
+            self.after = self._middle = ids[len(ids) // 2 - 1]
+            return False
+        is_end = page.has_more is not True and (page.has_more is False or self._is_stuck)
+        return not page.data or (is_end and len(page.data) not in FULL_PAGES)
+
+    def _check_middle(self, page: BatchPage, middle: str) -> None:
+        """Whether the list shows behind a batch in its middle what it has shown there before."""
+        ids = list(self.seen)
+        self.is_whole = bool(page.data) and page.data[0].id == ids[ids.index(middle) + 1]
+        self._is_cut = not self.is_whole
 
     def _is_past(self, last: Batch | None) -> bool:
         """Whether the list has come newest first so far and has passed the time in question.

@@ -11,6 +11,9 @@ from typing import BinaryIO
 #: Bytes read at once. A buffer of a megabyte is slower: each time, the system takes it back and gives a new one.
 CHUNK_BYTES = 1 << 18
 
+#: Longest line of an answer that is held in memory; an answer of the longest context has a few megabytes.
+MAX_LINE_BYTES = 1 << 26
+
 
 def read_lines(source: BinaryIO) -> Iterator[bytes]:
     """Yield each line without its newline, which the last line may lack."""

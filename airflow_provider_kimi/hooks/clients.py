@@ -6,12 +6,13 @@ Importing this module loads the SDK and an HTTP client, so it is imported at the
 import logging
 import os
 import time
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI, Timeout  # noqa: TID253
 
+from airflow_provider_kimi.api.errors import unix_time
 from airflow_provider_kimi.api.settings import ConnectionSettings, is_loopback
 from airflow_provider_kimi.hooks.deadline import bound
 
@@ -29,12 +30,12 @@ class PlatformClock:
     skew_seconds: float | None = None
 
     def note(self, response: Any) -> None:
-        """Read the time of an answer."""
-        try:
-            platform = parsedate_to_datetime(response.headers.get("date") or "").timestamp()
-        except (ValueError, OverflowError, OSError):
-            return
-        self.skew_seconds = platform - time.time()
+        """Read the time of an answer; one without gets ours, which a Retry-After with a date is measured by."""
+        now = time.time()
+        if (platform := unix_time(response.headers.get("date"))) is not None:
+            self.skew_seconds = platform - now
+        else:
+            response.headers["date"] = formatdate(now + (self.skew_seconds or 0.0), usegmt=True)
 
     async def anote(self, response: Any) -> None:
         """Read the time of an answer to the async client."""

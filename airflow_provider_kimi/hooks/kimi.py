@@ -1,7 +1,7 @@
 """The hook: one Airflow connection, and one method for each call of the API.
 
-It sends and translates; it decides nothing and repeats nothing. The SDK's own retries are off, because a repeated
-`POST /batches` is a second paid batch.
+It sends and translates. It repeats nothing but a list whose page size is refused. The SDK's own retries are off,
+because a repeated `POST /batches` is a second paid batch.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import IOBase
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from airflow_provider_kimi.api import models
 from airflow_provider_kimi.api.errors import decode, translated
 from airflow_provider_kimi.api.ids import checked_id, in_path
-from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
+from airflow_provider_kimi.api.limits import BATCH_ENDPOINT, PAGE_SIZE
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
-from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.hooks.call import UNCHANGED, Call, cancelling, listing, reading
 from airflow_provider_kimi.hooks.deadline import Limit, limited
 from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
 
@@ -36,42 +36,6 @@ POLL_TIMEOUT_SECONDS = 30.0
 
 #: Bytes of a file that have to come or go within the connection's timeout.
 PROGRESS_BYTES = 1 << 14
-
-_UNCHANGED = "Nothing was changed by this call."
-
-
-@dataclass(frozen=True)
-class _Call(Generic[T]):
-    """One call of the API, whichever of the SDK's two clients sends it.
-
-    :param reply: What the answer is read into.
-    :param unanswered: What is true if no answer comes.
-    :param is_poll: Whether it is repeated soon, so that it may be given up early.
-    """
-
-    method: Literal["get", "post", "delete"]
-    path: str
-    action: str
-    reply: type[T]
-    unanswered: str = _UNCHANGED
-    body: Mapping[str, Any] | None = None
-    params: Mapping[str, Any] | None = None
-    is_poll: bool = False
-
-
-def _get_batch(batch_id: str) -> _Call[models.Batch]:
-    path, unanswered = f"/batches/{in_path(batch_id)}", "The batch goes on as it was."
-    return _Call("get", path, f"reading batch {batch_id!r}", models.Batch, unanswered, is_poll=True)
-
-
-def _list_batches(after: str | None, limit: int) -> _Call[models.BatchPage]:
-    params = {"limit": limit} | ({"after": after} if after else {})
-    return _Call("get", "/batches", "listing batches", models.BatchPage, params=params, is_poll=True)
-
-
-def _cancel_batch(batch_id: str) -> _Call[models.Batch]:
-    path, unanswered = f"/batches/{in_path(batch_id)}/cancel", "The batch may be cancelling, or running and billed."
-    return _Call("post", path, f"cancelling batch {batch_id!r}", models.Batch, unanswered)
 
 
 class KimiHook(BaseHook):
@@ -95,6 +59,7 @@ class KimiHook(BaseHook):
         self._built: tuple[ConnectionSettings, KimiClient] | None = None
         self._borrowed: tuple[ConnectionSettings, AsyncKimiClient] | None = None
         self._clock: PlatformClock | None = None
+        self._may_limit = True
 
     # The connection
 
@@ -196,23 +161,23 @@ class KimiHook(BaseHook):
             if (closing := give_back(settings)) is not None:
                 await asyncio.shield(closing)
 
-    def _send(self, call: _Call[T]) -> T:
+    def _send(self, call: Call[T]) -> T:
         with self._sending(call) as arguments, limited(Limit(self._seconds(call))):
             answer: bytes = getattr(self.get_conn(), call.method)(call.path, **arguments)
             return decode(self.settings, call.action, answer, call.reply)
 
-    async def _asend(self, call: _Call[T]) -> T:
+    async def _asend(self, call: Call[T]) -> T:
         client = await self.aget_conn()
         with self._sending(call) as arguments:
             answer: bytes = await getattr(client, call.method)(call.path, **arguments)
             return decode(self.settings, call.action, answer, call.reply)
 
-    def _seconds(self, call: _Call[T]) -> float:
+    def _seconds(self, call: Call[T]) -> float:
         seconds = self.settings.timeout_seconds
         return min(seconds, POLL_TIMEOUT_SECONDS) if call.is_poll else seconds
 
     @contextmanager
-    def _sending(self, call: _Call[T]) -> Iterator[dict[str, Any]]:
+    def _sending(self, call: Call[T]) -> Iterator[dict[str, Any]]:
         from airflow_provider_kimi.hooks.clients import timeout_of
 
         seconds = self._seconds(call)
@@ -260,13 +225,13 @@ class KimiHook(BaseHook):
 
     def list_files(self) -> list[models.RemoteFile]:
         """List the account's files; the platform documents no paging."""
-        return self._send(_Call("get", "/files", "listing files", models.Envelope[list[models.RemoteFile]])).data
+        return self._send(Call("get", "/files", "listing files", models.Envelope[list[models.RemoteFile]])).data
 
     def download_file(self, file_id: str, target: BinaryIO) -> int:
         """Stream a file's content into ``target`` and return how many bytes came."""
         size = 0
         with (
-            self._moving(f"downloading file {file_id!r}", _UNCHANGED),
+            self._moving(f"downloading file {file_id!r}", UNCHANGED),
             self.get_conn().files.with_streaming_response.content(checked_id(file_id)) as reply,
         ):
             for chunk in reply.iter_bytes(1 << 18):
@@ -276,7 +241,7 @@ class KimiHook(BaseHook):
     def delete_file(self, file_id: str) -> bool:
         """Delete a file for good."""
         path, action = f"/files/{in_path(file_id)}", f"deleting file {file_id!r}"
-        return self._send(_Call("delete", path, action, models.DeletedFile, "The file may be gone.")).deleted
+        return self._send(Call("delete", path, action, models.DeletedFile, "The file may be gone.")).deleted
 
     # Batches
 
@@ -296,46 +261,66 @@ class KimiHook(BaseHook):
         action = f"creating a batch from file {input_file_id!r}"
         body: dict[str, Any] = {"input_file_id": input_file_id, "endpoint": BATCH_ENDPOINT}
         body |= {"completion_window": completion_window, **({"metadata": dict(metadata)} if metadata else {})}
-        return self._send(_Call("post", "/batches", action, models.Batch, unanswered, body))
+        return self._send(Call("post", "/batches", action, models.Batch, unanswered, body))
 
     def get_batch(self, batch_id: str) -> models.Batch:
         """Read a batch."""
-        return self._send(_get_batch(batch_id))
+        return self._send(reading(batch_id))
 
     async def aget_batch(self, batch_id: str) -> models.Batch:
         """Read a batch without blocking the event loop."""
-        return await self._asend(_get_batch(batch_id))
+        return await self._asend(reading(batch_id))
 
-    def list_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
+    def list_batches(self, *, after: str | None = None, limit: int | None = PAGE_SIZE) -> models.BatchPage:
         """Read one page of batches.
 
-        :param after: Id of the last batch seen; None for the first page.
-        :param limit: Batches a page.
-        """
-        return self._send(_list_batches(after, limit))
+        A limit that the platform refuses is left out, from then on too, and the page has its own size.
 
-    async def alist_batches(self, *, after: str | None = None, limit: int = 100) -> models.BatchPage:
+        :param after: Id of the last batch seen; None for the first page.
+        :param limit: Batches a page; None for the platform's own size.
+        """
+        try:
+            return self._send(listing(after, limit if self._may_limit else None))
+        except KimiApiError as error:
+            if not self._is_limit_refused(error, limit):
+                raise
+        page = self._send(listing(after, None))
+        self._may_limit = False
+        return page
+
+    async def alist_batches(self, *, after: str | None = None, limit: int | None = PAGE_SIZE) -> models.BatchPage:
         """Read one page of batches without blocking the event loop; see `list_batches`."""
-        return await self._asend(_list_batches(after, limit))
+        try:
+            return await self._asend(listing(after, limit if self._may_limit else None))
+        except KimiApiError as error:
+            if not self._is_limit_refused(error, limit):
+                raise
+        page = await self._asend(listing(after, None))
+        self._may_limit = False
+        return page
+
+    def _is_limit_refused(self, error: KimiApiError, limit: int | None) -> bool:
+        """Whether a page without a limit is worth a try: the largest one is documented nowhere."""
+        return limit is not None and self._may_limit and error.status_code in (400, 422)
 
     def cancel_batch(self, batch_id: str) -> models.Batch:
         """Ask for a cancel; rows that are already running still end, and are billed."""
-        return self._send(_cancel_batch(batch_id))
+        return self._send(cancelling(batch_id))
 
     async def acancel_batch(self, batch_id: str) -> models.Batch:
         """Ask for a cancel without blocking the event loop."""
-        return await self._asend(_cancel_batch(batch_id))
+        return await self._asend(cancelling(batch_id))
 
     # The account
 
     def list_models(self) -> list[models.Model]:
         """List the models that the key may use; the platform does not say which can be batched."""
-        return self._send(_Call("get", "/models", "listing models", models.Envelope[list[models.Model]])).data
+        return self._send(Call("get", "/models", "listing models", models.Envelope[list[models.Model]])).data
 
     def get_balance(self) -> models.Balance:
         """Read the money left: yuan in region ``cn``, US dollars in ``intl``."""
         reply = models.Envelope[models.Balance]
-        return self._send(_Call("get", "/users/me/balance", "reading the balance", reply)).data
+        return self._send(Call("get", "/users/me/balance", "reading the balance", reply)).data
 
     def estimate_tokens(self, messages: Sequence[Mapping[str, Any]], model: str | None = None) -> int:
         """Estimate the prompt tokens of chat messages; tools are not counted.
@@ -345,7 +330,7 @@ class KimiHook(BaseHook):
         """
         body = {"model": model or self.settings.model, "messages": messages}
         path, reply = "/tokenizers/estimate-token-count", models.Envelope[models.TokenCount]
-        return self._send(_Call("post", path, "estimating tokens", reply, body=body)).data.total_tokens
+        return self._send(Call("post", path, "estimating tokens", reply, body=body)).data.total_tokens
 
     # The form on Airflow below 3.2; from 3.2 on it comes from get_provider_info.py
 

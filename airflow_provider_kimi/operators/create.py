@@ -21,7 +21,7 @@ from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.rendering import given, never_rendered
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.media import MediaTransport, media_columns
-from airflow_provider_kimi.requests.order import OnChangedInput, OnInvalidRow, Order, Reuse
+from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Order, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
 from airflow_provider_kimi.requests.ways import RowFunction
@@ -37,6 +37,7 @@ _CHOICES: Mapping[str, Sequence[object]] = {
     "parameter_check": get_args(ParameterCheck),
     "reuse": get_args(Reuse),
     "on_changed_input": get_args(OnChangedInput),
+    "on_ended": get_args(OnEnded),
     "on_final_failure": get_args(OnFinalFailure),
 }
 
@@ -98,6 +99,10 @@ class KimiCreateBatchOperator(BaseOperator):
     :param on_changed_input: What to do if an earlier attempt submitted another input: ``fail`` says what changed and
         sends nothing; ``fresh`` submits the new input as well; ``cancel_and_fresh`` first cancels what still runs (not
         for a mapped task, where it may be a sibling's).
+    :param on_ended: What to ask of a shard whose batch expired, failed or was cancelled after rows of it were answered,
+        which are paid: ``rest`` submits only the rows without an answer, and returns both ids, which the results join
+        to one row for each request; ``resubmit`` pays for all rows again; ``fail`` sends nothing and says what was
+        done.
     :param on_final_failure: What becomes of the batches that exist when the task fails for good halfway: ``keep`` lets
         them go on, and a clear attaches to them; ``cancel`` cancels them.
     :param cancel_on_kill: Cancel what runs of this task instance if it is marked failed or success while it submits.
@@ -123,6 +128,11 @@ class KimiCreateBatchOperator(BaseOperator):
     )
     ui_color = "#d9e8ff"
 
+    _is_killed = False
+    _stop: Stop | None = None
+    _kill: Kill | None = None
+    _batch_ids: list[str] | None = None
+
     def __init__(
         self,
         *,
@@ -147,6 +157,7 @@ class KimiCreateBatchOperator(BaseOperator):
         metadata: Mapping[str, str] | None = None,
         reuse: Reuse = "auto",
         on_changed_input: OnChangedInput = "fail",
+        on_ended: OnEnded = "rest",
         on_final_failure: OnFinalFailure = "keep",
         cancel_on_kill: bool = True,
         max_batches_searched: int = MAX_BATCHES_SEARCHED,
@@ -175,6 +186,7 @@ class KimiCreateBatchOperator(BaseOperator):
         self.metadata = metadata
         self.reuse = reuse
         self.on_changed_input = on_changed_input
+        self.on_ended = on_ended
         self.on_final_failure = on_final_failure
         self.cancel_on_kill = cancel_on_kill
         self.max_batches_searched = max_batches_searched
@@ -189,10 +201,6 @@ class KimiCreateBatchOperator(BaseOperator):
         check_flag("cancel_on_kill", cancel_on_kill)
         ParameterRules(parameter_check, parameter_rules)
         read_schema(output_schema)
-        self._is_killed = False
-        self._stop: Stop | None = None
-        self._kill: Kill | None = None
-        self._batch_ids: list[str] | None = None
 
     def execute(self, context: Context) -> list[str]:
         """Check, upload, create."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, get_args
 
-from airflow_provider_kimi.account.orphans import Orphan, OrphanAction, find_orphans, owner_of
+from airflow_provider_kimi.account.orphans import Orphan, OrphanAction, find_orphans, may_be_orphan, owner_of
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import in_path
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
@@ -93,14 +93,13 @@ class KimiOrphanBatchesOperator(BaseOperator):
         since = time.time() - self.max_age
         search = find_batches(
             calls,
-            lambda batch: (batch.created_at or since) >= since and owner_of(batch) is not None,
+            lambda batch: may_be_orphan(batch, since, self.dag_ids),
             since=since,
             most=self.max_batches_searched,
         )
         owners = {owner for batch in search.batches if (owner := owner_of(batch)) is not None}
-        wanted = {owner for owner in owners if self.dag_ids is None or owner.dag_id in self.dag_ids}
-        states = {owner: run_state(owner.dag_id, owner.run_id) for owner in wanted}
-        return find_orphans([batch for batch in search.batches if owner_of(batch) in wanted], states)
+        states = {owner: run_state(owner.dag_id, owner.run_id) for owner in owners}
+        return find_orphans(search.batches, states)
 
     def _treat(self, calls: Calls, orphan: Orphan) -> str:
         self.log.warning("%s", orphan.describe())

@@ -7,7 +7,6 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context, XComArg
 from airflow_provider_kimi.exceptions import KimiBatchError
@@ -15,6 +14,7 @@ from airflow_provider_kimi.fields import check_choice, check_flag
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_result
+from airflow_provider_kimi.operators.upstream import read_landed_ids
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.rendering import given, never_rendered
@@ -38,7 +38,8 @@ class KimiBatchResultsOperator(BaseOperator):
     ``error_file_ids``. The events of assets in ``outlets`` carry a summary of the manifest; an alias in ``outlets``
     becomes the results file. OpenLineage gets the input, the files with their numbers of rows, and the batches.
 
-    :param batch_id: One id, a list, or the rendered text of a list. Templated.
+    :param batch_id: One id, a list, or the rendered text of a list. If a wait was marked success and so returned none,
+        the ids of the create before it. Templated.
     :param output: URI of the directory. Templated. (Airflow shows it as ``output_directory``; a mapped task whose
         ``partial(output=...)`` is another task's output does not wait for that task by itself.)
     :param input: The input that the batch was made from, to have its columns in the results; None for none. A URI is
@@ -66,8 +67,8 @@ class KimiBatchResultsOperator(BaseOperator):
         published batch prices of the connection's region. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
-    :raises AirflowFailException: A batch has not ended, or too many rows have no usable answer; then the result is
-        landed all the same.
+    :raises KimiBatchError: A batch has not ended after a minute, or answers are still to come; a retry can help.
+    :raises AirflowFailException: Too many rows have no usable answer; the result is landed all the same.
     :raises AirflowSkipException: Too many rows have no usable answer, with ``on_too_many_failed="skip"``.
     """
 
@@ -84,7 +85,7 @@ class KimiBatchResultsOperator(BaseOperator):
     def __init__(
         self,
         *,
-        batch_id: str | Sequence[str] | XComArg,
+        batch_id: str | Sequence[str | XComArg] | XComArg,
         output: str,
         input: Any = None,
         key_column: KeyColumns | None = None,
@@ -124,7 +125,7 @@ class KimiBatchResultsOperator(BaseOperator):
         ti = context["ti"]
         with airflow_errors(self):
             landing = Landing(
-                batch_ids=read_batch_ids(self.batch_id),
+                batch_ids=read_landed_ids(self.batch_id, self, ti, self.log),
                 output=as_uri(self.output_directory),
                 input=as_uri(given(self.input)),
                 key_column=self.key_column,

@@ -7,6 +7,7 @@ import msgspec
 
 from airflow_provider_kimi.api.models import TERMINAL_STATUSES, Batch, RequestCounts
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.records.tags import Tags
 
 #: Version of the shape; an event of a later one is refused.
 EVENT_VERSION = 1
@@ -15,19 +16,24 @@ Outcome = Literal["ended", "timed_out", "failed"]
 
 
 class BatchEnd(msgspec.Struct, frozen=True):
-    """How one batch stood when the wait was over."""
+    """How one batch stood when the wait was over.
+
+    :param work: Names the work that it did a part of, if it says so: the job and the shard.
+    """
 
     status: str
     total: int = 0
     completed: int = 0
     failed: int = 0
     error_file_id: str | None = None
+    work: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
     def of(cls, batch: Batch) -> Self:
         """Note how a batch stands."""
         counts = batch.counts
-        return cls(batch.status, counts.total, counts.completed, counts.failed, batch.error_file_id)
+        work = Tags.of(batch).work or msgspec.UNSET
+        return cls(batch.status, counts.total, counts.completed, counts.failed, batch.error_file_id, work)
 
     @property
     def counts(self) -> RequestCounts:

@@ -17,17 +17,20 @@ class JobNote(msgspec.Struct, frozen=True, kw_only=True):
 
     :param job: Key of the job.
     :param batches: Batch id of each `kimi_shard`.
+    :param ended: Ids of the batches of the same shard that ended before, with rows that are not asked again.
     :param fresh: Mark of the attempt, if it pays for fresh work.
     """
 
     job: str
     batches: dict[str, str]
+    ended: dict[str, list[str]] = msgspec.field(default_factory=dict)
     fresh: str | None = None
     version: int = NOTE_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""
-        return {"version": self.version, "job": self.job, "fresh": self.fresh, "batches": self.batches}
+        stored: dict[str, Any] = msgspec.to_builtins(self)
+        return stored
 
     @classmethod
     def of(cls, stored: object) -> Self | None:

@@ -90,6 +90,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         return self.dag_id, self.run_id, self.task_id, self.map_index
 
     @property
+    def work(self) -> str | None:
+        """Names the work of the batch, the job and the shard; None if it does not say."""
+        return f"{self.job_key} {self.shard}" if self.job_key and self.shard else None
+
+    @property
     def is_first_call(self) -> bool:
         """Whether the first attempt made the batch by the first create that it sent for this shard."""
         return self.call_number == (1, 1)

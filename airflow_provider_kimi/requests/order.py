@@ -19,6 +19,10 @@ Reuse = Literal["auto", "never"]
 #: as well, or the old work is cancelled first.
 OnChangedInput = Literal["fail", "fresh", "cancel_and_fresh"]
 
+#: What becomes of rows that were not answered when a batch ended early: only they are asked again, or all rows of the
+#: batch, or nothing is sent.
+OnEnded = Literal["rest", "resubmit", "fail"]
+
 #: `fail` sends nothing where a row cannot be sent; `skip` leaves it out.
 OnInvalidRow = Literal["fail", "skip"]
 
@@ -41,6 +45,7 @@ class Order:
     metadata: Mapping[str, str] = field(default_factory=dict)
     reuse: Reuse = "auto"
     on_changed_input: OnChangedInput = "fail"
+    on_ended: OnEnded = "rest"
     on_final_failure: OnFinalFailure = "keep"
     max_batches_searched: int = MAX_BATCHES_SEARCHED
     media_columns: Mapping[str, MediaKind] = field(default_factory=dict)

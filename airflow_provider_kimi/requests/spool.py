@@ -82,7 +82,8 @@ class Spool:
         """The lines of some consecutive rows."""
         begin = self.ends[rows.start - 1] if rows.start else 0
         digest = self._digest.hexdigest() if len(rows) == len(self.ends) else None
-        return Slice(self.path, begin, self.ends[rows.stop - 1], len(rows), digest)
+        end = self.ends[rows.stop - 1] if rows else begin
+        return Slice(self.path, begin, end, len(rows), digest)
 
 
 class Slice:
@@ -112,13 +113,20 @@ class Slice:
                 self._digest = hashlib.file_digest(content, "sha256").hexdigest()
         return f"sha256:{self._digest}"
 
-    def rewritten(self, path: Path, change: Callable[[bytes], bytes]) -> "Slice":
-        """Write its lines to another file, each as `change` returns it."""
-        with Spool(path) as target, self.path.open("rb", CHUNK_BYTES) as source:
+    def lines(self) -> Iterator[bytes]:
+        """Its lines, without their newlines."""
+        with self.path.open("rb", CHUNK_BYTES) as source:
             source.seek(self.begin)
             for _ in range(self.rows):
-                target.write(change(source.readline()[:-1]))
-        return target.slice_of(range(self.rows))
+                yield source.readline()[:-1]
+
+    def rewritten(self, path: Path, change: Callable[[bytes], bytes | None]) -> "Slice":
+        """Write its lines to another file, each as `change` returns it; without those that it returns None for."""
+        with Spool(path) as target:
+            for line in map(change, self.lines()):
+                if line is not None:
+                    target.write(line)
+        return target.slice_of(range(len(target.ends)))
 
 
 class SliceReader(io.RawIOBase):

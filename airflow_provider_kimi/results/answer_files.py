@@ -1,51 +1,53 @@
-"""The answers of one batch, found by `custom_id` in files on disk."""
+"""The answers of one shard, found by `custom_id` in files on disk."""
 
 import os
 from array import array
+from bisect import bisect_right
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from airflow_provider_kimi.files.line_ids import id_of, name_of_unreadable
-from airflow_provider_kimi.files.lines import lines_at
+from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, lines_at
 from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.results.answer_lines import batch_error, read_row
 from airflow_provider_kimi.results.line_index import LineIndex
-
-#: Longest line that is held in memory; an answer of the longest context has a few megabytes.
-MAX_LINE_BYTES = 1 << 26
 
 #: Bytes that are read first to look up a line; most lines are shorter.
 LOOK_UP_BYTES = 1 << 12
 
 
 class AnswerFiles:
-    """Finds the line of each answer in an output and an error file; the lines stay on disk.
+    """Finds the line of each answer in output and error files; the lines stay on disk.
 
     If an id has several lines, its first line with a usable answer counts; if it has none, an output line counts before
     an error line, and a line that can be read before one that cannot.
 
-    :param output: Local output file; None if there is none.
-    :param error: Local error file; None if there is none.
-    :param lines: How many lines both may have.
+    :param outputs: Local output files, None for one that does not exist; those that count first come first.
+    :param errors: The error files of the same batches.
+    :param lines: How many lines all of them may have.
     """
 
-    def __init__(self, output: Path | None, error: Path | None, lines: int) -> None:
+    def __init__(self, outputs: Sequence[Path | None], errors: Sequence[Path | None], lines: int) -> None:
         self.lines = {"output": 0, "error": 0}
         self.duplicates = 0
         self.unreadable = 0
         self.found = 0
         self.taken = 0
         self.batch_error: Row | None = None
-        paths = {kind: path for kind, path in (("output", output), ("error", error)) if path is not None}
+        self.taken_from = 0
+        self._batches: list[int] = []
         self._looked_at: Row | None = None
         self._files: list[BinaryIO] = []
         self._begins = array("Q", [0])
         self._index = LineIndex(lines, self._is_at)
         broken = array("Q")
-        for kind, path in paths.items():
-            self.lines[kind] = self._add(path, broken)
+        for kind, paths in (("output", outputs), ("error", errors)):
+            for batch, path in enumerate(paths):
+                if path is not None:
+                    self._batches.append(batch)
+                    self.lines[kind] += self._add(path, broken)
         for place in broken:
             self._add_broken(place)
 
@@ -86,8 +88,12 @@ class AnswerFiles:
         self.unreadable += error is None
 
     def take(self, custom_id: str) -> Row | None:
-        """Return the row of an id, once; None if there is no line for it."""
+        """Return the row of an id, once; None if there is no line for it.
+
+        `taken_from` is then the place of its batch among the files.
+        """
         if not self._index.take(custom_id):
+            self.taken_from = 0
             return None
         self.taken += 1
         return self._looked_at
@@ -103,12 +109,16 @@ class AnswerFiles:
             yield read_row(self._line_at(place)).custom_id
 
     def _is_at(self, place: int, custom_id: str) -> bool:
-        """Whether a line is that of an id; its row is kept for the caller."""
+        """Whether a line is that of an id; its row, and its batch, are kept for the caller."""
         self._looked_at = row = read_row(self._line_at(place))
+        self.taken_from = self._batches[self._file_of(place)]
         return row.custom_id == custom_id
 
+    def _file_of(self, place: int) -> int:
+        return bisect_right(self._begins, place, hi=len(self._files)) - 1
+
     def _line_at(self, place: int) -> bytes:
-        number = 1 if len(self._files) > 1 and place >= self._begins[1] else 0
+        number = self._file_of(place)
         file, at = self._files[number].fileno(), place - self._begins[number]
         line = os.pread(file, LOOK_UP_BYTES, at)
         while (end := line.find(b"\n")) < 0 and len(line) < MAX_LINE_BYTES:

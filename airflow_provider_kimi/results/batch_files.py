@@ -6,12 +6,12 @@ from pathlib import Path
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import rows_in_words
+from airflow_provider_kimi.calls.fetch import Fetched, fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.skipped_rows import read_skipped
-from airflow_provider_kimi.results.fetch import Fetched, fetch_file
 from airflow_provider_kimi.results.promises import lacking_files
 
 #: Pauses between the reads of batches that are not as the wait has seen them: a read may be stale, a file id late.
@@ -107,8 +107,8 @@ def _in_input_order(batches: Sequence[Batch]) -> list[Batch]:
     tags = list(map(Tags.of, batches))
     jobs = [tag.job_key or batch.id for tag, batch in zip(tags, batches, strict=True)]
 
-    def place(number: int) -> tuple[int, int]:
-        return jobs.index(jobs[number]), tags[number].shard_number or 0
+    def place(number: int) -> tuple[int, int, int]:
+        return jobs.index(jobs[number]), tags[number].shard_number or 0, batches[number].created_at or 0
 
     return [batches[number] for number in sorted(range(len(batches)), key=place)]
 

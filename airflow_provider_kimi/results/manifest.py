@@ -9,6 +9,7 @@ from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import ROW_STATUSES
 from airflow_provider_kimi.records.tags import Tags, digest_of
 from airflow_provider_kimi.results.cost import cost_of
+from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.results.tally import Tally
 
 
@@ -16,7 +17,8 @@ def build_manifest(
     batches: Sequence[Batch], tally: Tally, *, prices: PriceList, files: Mapping[str, str | None]
 ) -> Manifest:
     """Describe a result; `files` are the URIs of its files by field, None where there is none."""
-    tags = list(map(Tags.of, batches))
+    shards = batches_by_shard(batches)
+    tags = [Tags.of(of_shard[0]) for of_shard in shards]
     inputs = [tag.input_fingerprint for tag in tags]
     return Manifest(
         batch_ids=[batch.id for batch in batches],
@@ -24,6 +26,7 @@ def build_manifest(
         model=tally.model,
         counts={"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
         usage=tally.total_usage.to_dict(),
+        rounds=max(map(len, shards), default=1),
         cost=None if tally.uncounted else cost_of(tally.usage, prices),
         output_file=files["output_file"],
         error_file=files["error_file"],

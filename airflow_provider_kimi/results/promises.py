@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.results.shards import batches_by_shard
 
 #: Statuses of rows without a line in any file.
 _ABSENT = ("missing", "expired", "cancelled")
@@ -53,13 +54,15 @@ def holds_all(manifest: Manifest, batches: Sequence[Batch]) -> bool:
     """
     if any(lacking_files(batch) or not batch.counts.total for batch in batches):
         return False
-    answered = [batch.counts for batch in batches if batch.status != "failed"]
-    refused = sum(batch.counts.total for batch in batches if batch.status == "failed")
+    shards = batches_by_shard(batches)
+    last = [of_shard[-1] for of_shard in shards]
+    answered = [batch.counts for batch in last if batch.status != "failed"]
+    refused = sum(batch.counts.total for batch in last if batch.status == "failed")
     may_lack = sum(max(counts.total - counts.completed - counts.failed, 0) for counts in answered)
     may_fail = refused + sum(counts.failed for counts in answered)
     rows = manifest.counts
     return (
-        rows.get("total", 0) >= sum(batch.counts.total for batch in batches)
+        rows.get("total", 0) >= sum(of_shard[0].counts.total for of_shard in shards)
         and sum(rows.get(status, 0) for status in _ABSENT) <= may_lack
         and rows.get("failed", 0) <= may_fail
     )

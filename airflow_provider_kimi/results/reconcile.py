@@ -20,6 +20,7 @@ from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.columns import ColumnSource, renamed, without_binary
 from airflow_provider_kimi.results.result_lines import ResultLines
+from airflow_provider_kimi.results.shards import by_shard
 from airflow_provider_kimi.results.tally import Tally
 
 #: A request of a batch: its id and its line, which is None if it is not known.
@@ -28,6 +29,9 @@ _Request = tuple[str, bytes | None]
 #: A row, the columns of the input, and the line of `dead_letter.jsonl`: None if the answer is usable, or the request is
 #: not known.
 _Reconciled = tuple[Row, dict[str, Any], bytes | None]
+
+#: Values of the fields that all rows of a batch share.
+_OfBatch = tuple[str, int, str | None]
 
 
 def write_rows(
@@ -40,35 +44,48 @@ def write_rows(
 ) -> Tally:
     """Write a result for every row, in input order, and each request without a usable answer.
 
+    :param batches: In the order of the input; of one shard, the one that was asked for every row comes first.
     :param table: The input that the batches were made from, for its columns; None for none.
     """
     tally = Tally()
     lines = ResultLines(check.fields)
-    for files in batches:
-        batch, model = files.batch, _asked_model(files)
-        of_batch = (batch.id, 1, Tags.of(batch).prompt_fingerprint)
-        with AnswerFiles(files.output, files.error, files.answer_lines) as answers:
-            for row, columns, letter in _reconciled(files, answers, table, check):
+    for shard in by_shard(batches, lambda files: files.batch):
+        whole, model = shard[0], _asked_model(shard[0])
+        of_batches = [_shared(files.batch, number) for number, files in enumerate(shard, 1)][::-1]
+        with _answers_of(shard) as answers:
+            for row, columns, letter in _reconciled(shard, answers, table, check):
                 tally.add(row, model)
-                results.write(lines.encode(row, columns, of_batch))
+                results.write(lines.encode(row, columns, of_batches[answers.taken_from]))
                 if letter is not None:
                     dead_letters.write(letter)
-            if files.requests is None:
-                tally.add_unnamed(batch.counts.total - answers.taken, batch.status)
+            if whole.requests is None:
+                tally.add_unnamed(whole.batch.counts.total - answers.taken, shard[-1].batch.status)
             tally.unclaimed += answers.unreadable + answers.left
-            _report(batch, answers, log)
+            _report([files.batch for files in shard], answers, log)
     return tally
 
 
+def _answers_of(shard: Sequence[BatchFiles]) -> AnswerFiles:
+    """Find the answers of a shard; those of its newest batch count first."""
+    newest_first = shard[::-1]
+    outputs, errors = [files.output for files in newest_first], [files.error for files in newest_first]
+    return AnswerFiles(outputs, errors, sum(files.answer_lines for files in shard))
+
+
+def _shared(batch: Batch, number: int) -> _OfBatch:
+    return batch.id, number, Tags.of(batch).prompt_fingerprint
+
+
 def _reconciled(
-    files: BatchFiles, answers: AnswerFiles, table: ColumnSource | None, check: AnswerCheck
+    shard: Sequence[BatchFiles], answers: AnswerFiles, table: ColumnSource | None, check: AnswerCheck
 ) -> Iterator[_Reconciled]:
-    """Every row of one batch in input order. The table is walked beside it, so rows are looked up in that order too."""
-    status = files.batch.status
-    verbatim = Tags.of(files.batch).verbatim_columns
+    """Every row of one shard in input order. The table is walked beside it, so rows are looked up in that order too."""
+    whole, status = shard[0], shard[-1].batch.status
+    verbatim = Tags.of(whole.batch).verbatim_columns
     reason = answers.batch_error if status == "failed" else None
-    for item in _with_skipped(_requests(files, answers), files.skipped_rows):
+    for item in _with_skipped(_requests(whole, answers), whole.skipped_rows):
         if isinstance(item, SkippedRow):
+            answers.taken_from = 0
             yield _left_out(item, table)
             continue
         custom_id, request = item
@@ -110,22 +127,30 @@ def _requests(files: BatchFiles, answers: AnswerFiles) -> Iterator[_Request]:
             yield name_of_unreadable(request) or f"request-at-byte-{offset}", None
 
 
-def _report(batch: Batch, answers: AnswerFiles, log: Log) -> None:
-    """Log lines that belong to no row, and counts of the platform that differ from the lines."""
-    set_aside = {"unreadable": answers.unreadable, "repeated": answers.duplicates, "foreign": answers.left}
+def _report(batches: Sequence[Batch], answers: AnswerFiles, log: Log) -> None:
+    """Log lines that belong to no row, and counts of the platform that differ from the lines.
+
+    Where several batches have worked on the same rows, it is usual that rows have several lines.
+    """
+    repeated = answers.duplicates if len(batches) == 1 else 0
+    set_aside = {"unreadable": answers.unreadable, "repeated": repeated, "foreign": answers.left}
+    ids = ", ".join(batch.id for batch in batches)
     if any(set_aside.values()):
         log.warning(
             "Result files of batch %s hold %s lines that are set aside: they belong to no row, or to one that already "
             "has a line.",
-            batch.id,
+            ids,
             ", ".join(f"{count} {kind}" for kind, count in set_aside.items() if count),
         )
-    counted = {"output": batch.counts.completed, "error": batch.counts.failed}
+    counted = {
+        "output": sum(batch.counts.completed for batch in batches),
+        "error": sum(batch.counts.failed for batch in batches),
+    }
     if any(counted.values()) and counted != answers.lines:
         log.warning(
             "Batch %s counts %s completed and %s failed requests; its files hold %s output lines and %s error lines. "
             "The lines decide.",
-            *(batch.id, counted["output"], counted["error"], answers.lines["output"], answers.lines["error"]),
+            *(ids, counted["output"], counted["error"], answers.lines["output"], answers.lines["error"]),
         )
 
 

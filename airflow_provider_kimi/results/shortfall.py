@@ -31,14 +31,19 @@ class Shortfall(NamedTuple):
 
 
 def shortfall(calls: Calls, event: BatchEvent) -> Shortfall | None:
-    """Say of each batch that did not complete how it ended; None if all completed."""
-    ends = {batch_id: end for batch_id, end in event.batches.items() if end.status != "completed"}
+    """Say of each batch that did not complete how it ended; None if all completed.
+
+    A batch that ended early is made good by a later one of the same work, which was asked for the rest.
+    """
+    last = {end.work or batch_id: batch_id for batch_id, end in event.batches.items()}
+    ends = {batch_id: event.batches[batch_id] for batch_id in last.values()}
+    ends = {batch_id: end for batch_id, end in ends.items() if end.status != "completed"}
     if not ends:
         return None
     advice = _BALANCE if any(map(_lacks_error_file, ends.values())) else ""
     reasons = "; ".join(_why(calls, batch_id, end) for batch_id, end in ends.items())
     now = f"None of these runs now. {COMPLETED_IS_BILLED}: {reasons}."
-    cause = f"{len(ends)} of {len(event.batches)} batches did not complete."
+    cause = f"{len(ends)} of {len(last)} batches did not complete."
     return Shortfall(cause, " ".join(filter(None, (advice, event.message, now))))
 
 

@@ -140,7 +140,7 @@ class Platform:
                 if odd.get("id") == batch_id:
                     return dict(odd)
             batch = self._batch(batch_id)
-            if self.clock.now() < batch.created_at + self.behaviour.batch_lag_seconds:
+            if max(self.clock.now() - batch.created_at, 0) < self.behaviour.batch_lag_seconds:
                 raise _no_such_batch(batch_id)
             return self._shape(batch, self._seen_at(batch))
 
@@ -211,7 +211,8 @@ class Platform:
 
     def _seen_at(self, batch: BatchRecord) -> float:
         """The moment whose state a read shows."""
-        return max(batch.created_at, self.clock.now() - self.behaviour.stale_read_seconds)
+        now = self.clock.now()
+        return min(max(batch.created_at, now - self.behaviour.stale_read_seconds), now)
 
     # Models, money and chat
 

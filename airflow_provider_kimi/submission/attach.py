@@ -8,10 +8,12 @@ from airflow_provider_kimi.calls.batch_list import Search
 from airflow_provider_kimi.calls.cancel import cancel_batches
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.records.job_note import NOTE_KEY, JobNote
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import (
     EarlierWork,
     changed_input,
     earlier_work,
+    has_answers,
     live,
     named,
     what_changed,
@@ -31,10 +33,13 @@ class Attached(NamedTuple):
     """What a search for earlier work has come to.
 
     :param batches: The batches that need not be submitted again, by their `kimi_shard`.
+    :param ended: Batches of the same shards that ended before they were done, with rows that were answered: those that
+        one of `batches` has asked for the rest of, and those of shards that are still to be submitted.
     :param unsure: Shards that an earlier attempt has uploaded. The list shows no batch of them, but may be wrong.
     """
 
     batches: dict[str, Batch]
+    ended: dict[str, tuple[Batch, ...]]
     unsure: frozenset[str] = frozenset()
 
 
@@ -45,9 +50,9 @@ def attach(job: Job) -> Attached:
     :raises KimiInputError: The task submitted another input before, and is to stop then.
     """
     noted = _recalled(job)
-    if noted is not None and noted.keys() == set(job.labels):
-        _log_attached(job, noted.values())
-        return Attached(noted)
+    if noted is not None and noted.batches.keys() == set(job.labels):
+        _log_attached(job, noted.batches.values())
+        return noted
     search = job.find(job.concerns)
     earlier = _sorted(job, search.batches)
     unsure = _uploaded_before(job, earlier)
@@ -60,7 +65,18 @@ def attach(job: Job) -> Attached:
     _log_attached(job, earlier.batches.values())
     cancel_duplicates(job, earlier)
     _pass_over(job, earlier)
-    return Attached(dict(earlier.batches), frozenset(unsure.keys() & missing))
+    return Attached(dict(earlier.batches), _answered(job, earlier), frozenset(unsure.keys() & missing))
+
+
+def _answered(job: Job, earlier: EarlierWork) -> dict[str, tuple[Batch, ...]]:
+    """The batches that ended with answers, but those of a shard that was submitted as a whole since."""
+    whole = {
+        job.label(shard)
+        for shard in job.prepared.shards
+        if (batch := earlier.batches.get(job.label(shard))) and Tags.of(batch).input_fingerprint == shard.fingerprint
+    }
+    answered = {label: tuple(filter(has_answers, ended)) for label, ended in earlier.ended.items()}
+    return {label: ended for label, ended in answered.items() if ended and label not in whole}
 
 
 def _uploaded_before(job: Job, earlier: EarlierWork) -> dict[str, list[str]]:
@@ -129,24 +145,31 @@ def _pass_over(job: Job, earlier: EarlierWork) -> None:
     cancel_batches(job.calls, [batch.id for batch in live(earlier.replaced)])
 
 
-def remember(job: Job, batches: Mapping[str, Batch]) -> None:
+def remember(job: Job, batches: Mapping[str, Batch], ended: Mapping[str, Iterable[Batch]]) -> None:
     """Note the ids where later attempts find them fastest. The platform remains the record."""
     if job.memory is None:
         return
-    ids = {label: batch.id for label, batch in batches.items()}
-    note = JobNote(job=job.key, batches=ids, fresh=job.fresh)
+    note = JobNote(
+        job=job.key,
+        batches={label: batch.id for label, batch in batches.items()},
+        ended={label: [batch.id for batch in ended[label]] for label in batches if ended.get(label)},
+        fresh=job.fresh,
+    )
     try:
         job.memory.set(NOTE_KEY, note.to_dict())
     except Exception as error:  # whatever Airflow's store raises: it only saves time
         job.calls.log.warning("The batch ids could not be noted in the task state store: %s", error)
 
 
-def _recalled(job: Job) -> dict[str, Batch] | None:
+def _recalled(job: Job) -> Attached | None:
     """Read the noted batches, if they are this job's and need not be submitted again."""
     note = _note(job)
     if note is None or note.job != job.key or job.fresh not in (None, note.fresh):
         return None
-    return dict(_sorted(job, [_known(job, batch_id) for batch_id in note.batches.values()]).batches)
+    batches = _sorted(job, [_known(job, batch_id) for batch_id in note.batches.values()]).batches
+    if batches.keys() != note.batches.keys():
+        return None
+    return Attached(dict(batches), {label: tuple(_known(job, id_) for id_ in ids) for label, ids in note.ended.items()})
 
 
 def _note(job: Job) -> JobNote | None:

@@ -64,7 +64,7 @@ def earlier_work(
     chosen = {label: choose(made) for label, made in racing.items()}
     spare = [batch for label, made in racing.items() for batch in made if batch is not chosen[label]]
     own, others = _parted(filter(_is_cancellable, spare), lambda batch: Tags.of(batch).is_of(task))
-    ended = {label: tuple(batches) for label, batches in _by_label(lost).items() if label not in chosen}
+    ended = {label: tuple(batches) for label, batches in _by_label(lost).items()}
     other = [batch for batch in unwanted if Tags.of(batch).is_of(task) and not is_lost(batch)]
     return EarlierWork(chosen, tuple(own), tuple(others), ended, tuple(other))
 
@@ -117,6 +117,11 @@ def _likely_returned(racing: Sequence[Batch]) -> Batch:
 
 def _by_age(batch: Batch) -> tuple[int, str]:
     return batch.created_at or 0, batch.id
+
+
+def has_answers(batch: Batch) -> bool:
+    """Whether rows of a batch were done, which are paid."""
+    return batch.output_file_id is not None or batch.counts.completed > 0
 
 
 def is_lost(batch: Batch) -> bool:

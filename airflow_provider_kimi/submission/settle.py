@@ -31,12 +31,14 @@ class Made:
     :param own: Ids of those that this attempt has made.
     :param unsure: Shards of which an earlier create may have been carried out unseen.
     :param open_marks: Marks of creates whose fate is not known.
+    :param ended: Batches of the same shards that ended before, and hold the answers that these were not asked for.
     """
 
     batches: dict[str, Batch]
     unsure: set[str] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
     open_marks: set[str] = field(default_factory=set)
+    ended: dict[str, tuple[Batch, ...]] = field(default_factory=dict)
 
 
 def settle(job: Job, made: Made) -> None:

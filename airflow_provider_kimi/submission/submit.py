@@ -16,19 +16,20 @@ from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER, with_file_ids
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.parameters import check_model, check_offered
-from airflow_provider_kimi.requests.prepare import prepare
+from airflow_provider_kimi.requests.prepare import Shard, prepare
 from airflow_provider_kimi.submission.attach import attach, remember
 from airflow_provider_kimi.submission.create import submit_shard
 from airflow_provider_kimi.submission.earlier_work import live, named
 from airflow_provider_kimi.submission.estimate import estimate
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job, Memory
+from airflow_provider_kimi.submission.rest import rest_of
 from airflow_provider_kimi.submission.settle import Made, settle
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What was submitted: a batch for each shard, in order."""
+    """What was submitted: a batch for each shard, in order, behind those that have answered part of it before."""
 
     batch_ids: list[str]
     input_file_ids: list[str]
@@ -56,11 +57,11 @@ def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None =
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
         found = attach(job)
-        made = Made(found.batches, set(found.unsure))
+        made = Made(found.batches, set(found.unsure), ended=found.ended)
         if len(made.batches) < len(prepared.shards):
             _submit_missing(job, made, workshop)
-    remember(job, made.batches)
-    in_order = [made.batches[label] for label in job.labels]
+    remember(job, made.batches, made.ended)
+    in_order = [batch for label in job.labels for batch in (*made.ended.get(label, ()), made.batches[label])]
     return Submission(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
@@ -115,8 +116,11 @@ def _submit_missing(job: Job, made: Made, workshop: Path) -> None:
 def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
     skipped_file = _skipped_file(job, made.batches)
     file_ids = _uploaded_media(job)
-    for shard in job.prepared.shards:
-        if job.label(shard) in made.batches:
+    for whole in job.prepared.shards:
+        if job.label(whole) in made.batches:
+            continue
+        shard = _still_to_ask(job, whole, made, workshop)
+        if shard is None:
             continue
         content = shard.content
         if file_ids:
@@ -126,8 +130,20 @@ def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
         submit_shard(job, shard, content, job.tags(shard, skipped_file), made)
         if file_ids:
             content.path.unlink()
-        remember(job, made.batches)
+        remember(job, made.batches, made.ended)
         job.calls.stop.check()
+
+
+def _still_to_ask(job: Job, shard: Shard, made: Made, workshop: Path) -> Shard | None:
+    """What is to be submitted of a shard; None where batches that have ended have answered every row."""
+    label = job.label(shard)
+    if label not in made.ended:
+        return shard
+    rest = rest_of(job, shard, made.ended[label], workshop)
+    made.ended[label] = rest.ended
+    if rest.shard is None:
+        made.ended[label], made.batches[label] = rest.ended[:-1], rest.ended[-1]
+    return rest.shard
 
 
 def _with_batches(error: KimiError, made: Made, job: Job) -> KimiError:

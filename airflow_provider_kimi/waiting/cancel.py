@@ -1,7 +1,7 @@
 """Which batches a wait cancels, and what becomes of those that run while their task fails."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch
@@ -11,6 +11,7 @@ from airflow_provider_kimi.calls.patience import Calls, in_time
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.waiting.doubles import earliest_double, find_doubles, in_words
+from airflow_provider_kimi.waiting.pace import seconds_per_request
 from airflow_provider_kimi.waiting.poll import MAX_FAULTS_OF_A_SWEEP, Platform
 from airflow_provider_kimi.waiting.wait_log import WaitLog
 
@@ -37,7 +38,9 @@ async def ask_for_cancels(platform: Platform, batches: Sequence[Batch], reason: 
             return
 
 
-async def cancel_doubles(platform: Platform, ours: Mapping[str, Batch], wait_log: WaitLog) -> bool:
+async def cancel_doubles(
+    platform: Platform, ours: Mapping[str, Batch], wait_log: WaitLog, sleep: Callable[[float], Awaitable[object]]
+) -> bool:
     """Look through the account's batches for doubles, and cancel those of the same task instance.
 
     :param ours: The batches that are waited for, by id.
@@ -47,6 +50,8 @@ async def cancel_doubles(platform: Platform, ours: Mapping[str, Batch], wait_log
     walk = Walk(since=earliest_double(ours.values()) + CLOCK_MARGIN_SECONDS, most=MAX_BATCHES_SEARCHED)
     try:
         while not walk.is_over:
+            if walk.after is not None:
+                await sleep(seconds_per_request(platform.requests_per_minute, None))
             walk.take(await in_time(platform.alist_batches(after=walk.after, limit=PAGE_SIZE)))
     except KimiError as error:
         return not error.retryable

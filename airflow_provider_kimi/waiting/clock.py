@@ -9,7 +9,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS
+from airflow_provider_kimi.records.watch import Watch
 
 
 class Clocked(Protocol):
@@ -29,6 +32,17 @@ def skew_of(platform: Clocked) -> float:
 def clock_of(platform: Clocked) -> Callable[[], float]:
     """Return the platform's clock, in unix seconds."""
     return lambda: time.time() + skew_of(platform)
+
+
+def by_platform(watch: Watch, skew: float, *, is_own: bool) -> Watch:
+    """Set the deadline by the platform's clock.
+
+    :param skew: Seconds by which that is ahead of this machine's.
+    :param is_own: Whether this machine's clock has set the deadline; else the later one counts.
+    """
+    if watch.deadline is None:
+        return watch
+    return replace(watch, deadline=watch.deadline + (skew if is_own else max(skew, 0.0)))
 
 
 def skew_in_words(skew: float) -> str:

@@ -16,6 +16,9 @@ from airflow_provider_kimi.records.tags import Tags
 #: Marks of batches without a double: the first call of the first attempt.
 FIRST_CALL = "1.1."
 
+#: The index of a task that is not mapped.
+UNMAPPED = "-1"
+
 #: When to look, in seconds after a batch was created. The gateway gives a create up after 900 s.
 LOOKS_SECONDS = (1200.0, 3600.0)
 
@@ -27,7 +30,8 @@ class Double(NamedTuple):
     """A batch that runs beside the one that is waited for.
 
     :param of: The id of that one.
-    :param is_own: Whether the task instance made it that made the other; else it is only named.
+    :param is_own: Whether the same instance of an unmapped task made both. Else it is only named: an index of a mapped
+        task may have moved to other rows, and another task may wait for the batch.
     """
 
     batch: Batch
@@ -71,7 +75,8 @@ def find_doubles(ours: Mapping[str, Batch], listed: Iterable[Batch]) -> list[Dou
         tags = Tags.of(batch)
         original, made_by = originals.get(_work_of(tags), ("", tags))
         if original and batch.id not in ours and not batch.is_terminal:
-            doubles.append(Double(batch, original, _maker_of(tags) == _maker_of(made_by)))
+            is_own = _maker_of(tags) == _maker_of(made_by) and tags.map_index == UNMAPPED
+            doubles.append(Double(batch, original, is_own))
     return doubles
 
 
@@ -88,7 +93,7 @@ def in_words(double: Double) -> str:
     batch = double.batch
     what = f"{standing(batch.id, batch.status, batch.counts)}: the same work as {double.of}"
     if not double.is_own:
-        return f"Batch {what}, made by another task. It runs and is billed too; cancel it if no task waits for it."
+        return f"Batch {what}. It runs and is billed too. Cancel it if no other task waits for it."
     cost = f"{COMPLETED_IS_BILLED}, as are rows that are under way."
     if batch.is_cancellable:
         return f"Batch {what}, made by an earlier create that was carried out late. {cost}"

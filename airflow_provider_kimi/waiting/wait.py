@@ -15,7 +15,7 @@ from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.alone import Alone, InWorker, Polled, Sleep, pause_after, poll_all
 from airflow_provider_kimi.waiting.cancel import ask_for_cancels, cancel_doubles
-from airflow_provider_kimi.waiting.clock import clock_of, skew_in_words, skew_of
+from airflow_provider_kimi.waiting.clock import by_platform, clock_of, skew_in_words, skew_of
 from airflow_provider_kimi.waiting.decision import TIMED_OUT, Cancel, Finish, decide_next, end_of_wait
 from airflow_provider_kimi.waiting.doubles import next_look
 from airflow_provider_kimi.waiting.known import Known, Seen, just_read, known_after
@@ -44,6 +44,7 @@ class Polls(Protocol):
 class _Course:
     """The course of one wait: what it knows, and when it decides again.
 
+    :param clock: The platform's clock, in unix seconds; None for the one that its answers show.
     :param looked_at: Since when doubles were not looked for, in unix seconds.
     """
 
@@ -53,13 +54,19 @@ class _Course:
         watch: Watch,
         wait_log: WaitLog,
         show: Show | None = None,
+        *,
+        clock: Callable[[], float] | None = None,
+        sleep: Sleep = asyncio.sleep,
         looked_at: float = -math.inf,
     ) -> None:
         self._platform = platform
         self._show = show
+        self._sleep = sleep
+        self._is_clock_known = clock is not None
         self._looked_at = looked_at
         self._cancel_at = 0.0
         self._reasons: dict[tuple[str, ...], str] = {}
+        self.clock = clock or clock_of(platform)
         self.watch = watch
         self.wait_log = wait_log
         self.known: Mapping[str, Known] = {}
@@ -70,10 +77,11 @@ class _Course:
         """Whether a fault of the last poll looks permanent."""
         return any(what.fault is not None and not what.fault.retryable for what in self.known.values())
 
-    async def step(self, seen: Mapping[str, Seen], now: float) -> BatchEvent | None:
+    async def step(self, seen: Mapping[str, Seen]) -> BatchEvent | None:
         """Decide after a poll, and do what was decided; return the event once the wait is over."""
+        now = self.clock()
         self.known = known_after(self.known, seen, now)
-        if skew := skew_of(self._platform):
+        if not self._is_clock_known and (skew := skew_of(self._platform)):
             self.wait_log.warn(skew_in_words(skew), subject="the clock")
         step = decide_next(self.watch, self.known, now)
         progress = self.wait_log.write(self.known, step, now)
@@ -95,10 +103,9 @@ class _Course:
 
     async def _look_for_doubles(self, now: float) -> None:
         ours = {batch_id: what.batch for batch_id, what in self.known.items() if what.batch is not None}
-        if next_look(ours.values(), self._looked_at) <= now and await cancel_doubles(
-            self._platform, ours, self.wait_log
-        ):
-            self._looked_at = now
+        if next_look(ours.values(), self._looked_at) <= now:
+            is_done = await cancel_doubles(self._platform, ours, self.wait_log, self._sleep)
+            self._looked_at = now if is_done else self._looked_at
         look_at = next_look(ours.values(), self._looked_at)
         if now < look_at < math.inf:
             self.until = min(look_at, math.inf if self.until is None else self.until)
@@ -116,11 +123,12 @@ async def until_finished(
 
     :param clock: The platform's clock, in unix seconds; None for the one that its answers show.
     """
-    clock = clock or clock_of(polls.platform)
-    course = _Course(polls.platform, watch, WaitLog(log, len(watch.batch_ids), clock(), watch.logged_statuses), show)
+    begun = (clock or clock_of(polls.platform))()
+    wait_log = WaitLog(log, len(watch.batch_ids), begun, watch.logged_statuses)
+    course = _Course(polls.platform, watch, wait_log, show, clock=clock)
     while True:
         seen = await polls.poll(course.until, course.wait_log.again_at)
-        if (event := await course.step(seen, clock())) is not None:
+        if (event := await course.step(seen)) is not None:
             return event
 
 
@@ -167,15 +175,15 @@ def poll_once(
         platform = InWorker(hook)
         polled = await poll_all(platform, watch.batch_ids, Polled())
         ours = watch if clock is not None else by_platform(watch, skew_of(platform), is_own=not is_only_one)
-        now_of = clock or clock_of(platform)
-        now = now_of()
-        wait_log = WaitLog(log, len(watch.batch_ids), now, logged_statuses=())
-        course = _Course(platform, ours, wait_log, looked_at=_looked_at(watch, now) if is_only_one else math.inf)
-        event = await course.step(polled.seen, now)
-        alone = Alone(platform, ours, polled, clock=now_of, sleep=sleep)
+        begun = (clock or clock_of(platform))()
+        wait_log = WaitLog(log, len(watch.batch_ids), begun, logged_statuses=())
+        looked_at = _looked_at(watch, begun) if is_only_one else math.inf  # a loop that follows looks for itself
+        course = _Course(platform, ours, wait_log, clock=clock, sleep=sleep, looked_at=looked_at)
+        event = await course.step(polled.seen)
+        alone = Alone(platform, ours, polled, clock=clock, sleep=sleep)
         while is_only_one and event is None and course.is_in_doubt:
-            event = await course.step(await alone.poll(course.until, None), now_of())
-        read = just_read(course.known)
+            event = await course.step(await alone.poll(course.until, None))
+        read, now = just_read(course.known), course.clock()
         pause = pause_after(alone.polled or polled, ours, hook.requests_per_minute, now)
         if course.until is not None:
             pause = min(pause, course.until - now)
@@ -183,17 +191,6 @@ def poll_once(
         return FirstPoll(event, replace(ours, logged_statuses=statuses), read, course.is_in_doubt, pause)
 
     return asyncio.run(step())
-
-
-def by_platform(watch: Watch, skew: float, *, is_own: bool) -> Watch:
-    """Set the deadline by the platform's clock.
-
-    :param skew: Seconds by which that is ahead of this machine's.
-    :param is_own: Whether this machine's clock has set the deadline; else the later one counts.
-    """
-    if watch.deadline is None:
-        return watch
-    return replace(watch, deadline=watch.deadline + (skew if is_own else max(skew, 0.0)))
 
 
 def _looked_at(watch: Watch, now: float) -> float:

@@ -247,7 +247,23 @@ def test_a_key_that_the_international_region_refuses_may_be_a_chinese_one() -> N
         pytest.param({"retry-after": "inf"}, None, id="endless"),
         pytest.param({"retry-after": "1e999"}, None, id="too long for a number"),
         pytest.param({"retry-after": "nan"}, None, id="not a number"),
-        pytest.param({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None, id="a date"),
+        pytest.param(
+            {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": "Wed, 21 Oct 2026 07:18:00 GMT"},
+            600.0,
+            id="a date",
+        ),
+        pytest.param(
+            {"x-retry-after": "Wednesday, 21-Oct-26 07:28:00 GMT", "date": "Wed Oct 21 07:18:00 2026"},
+            600.0,
+            id="dates in the older forms",
+        ),
+        pytest.param(
+            {"retry-after": "Wed, 21 Oct 2026 07:18:00 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"},
+            0.0,
+            id="a date that is over",
+        ),
+        pytest.param({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None, id="a date, and no clock"),
+        pytest.param({"retry-after": "soon", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, None, id="a word"),
         pytest.param({}, None, id="none"),
     ],
 )
@@ -307,3 +323,25 @@ def test_a_connection_that_breaks_while_a_body_is_streamed_is_no_answer() -> Non
         raise httpx.RemoteProtocolError("secret text")
     assert "could not be reached, or closed the connection, while reading. Unknown." in str(caught.value)
     assert "secret text" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status_code", "error_type", "message", "kind"),
+    [
+        (429, "exceeded_current_quota_error", "", "balance"),
+        (403, None, "insufficient balance", "balance"),
+        (429, "rate_limit_reached_error", "max TPD: 500", "daily_tokens"),
+        (429, "rate_limit_reached_error", "max RPM: 3", "rate_limit"),
+        (400, "invalid_request_error", "exceeded the max file count 1000", "file_quota"),
+        (503, None, "", "fault"),
+        (401, "invalid_authentication_error", "", "key"),
+        (403, "permission_denied_error", "", "forbidden"),
+        (404, "resource_not_found_error", "", "not_found"),
+        (400, "content_filter", "", "content_filter"),
+        (400, "invalid_request_error", "", "input"),
+    ],
+)
+def test_an_error_says_what_it_is_about_for_programs(
+    status_code: int, error_type: str | None, message: str, kind: str
+) -> None:
+    assert advice_for(status_code, error_type, message).kind == kind

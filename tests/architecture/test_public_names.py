@@ -71,6 +71,7 @@ EXPORTED = {
     "operators/files.py": {"KimiDeleteFilesOperator"},
     "operators/orphans.py": {"KimiOrphanBatchesOperator"},
     "operators/results.py": {"KimiBatchResultsOperator"},
+    "operators/upstream.py": set(),
     "sensors/batch.py": {"KimiBatchSensor"},
     "triggers/batch.py": {"KimiBatchTrigger"},
     "triggers/ended_batches.py": {"KimiBatchEndedTrigger"},

@@ -6,14 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 
 import pytest
 
-from airflow_provider_kimi.exceptions import KimiNoAnswerError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from tests.integration.test_environment import connect
 from tests.support.every_call import ASYNC_CALLS, CALLS, answer_to
-from tests.support.raw_server import Pieces, raw_server, reply
+from tests.support.raw_server import Pieces, connect_to, raw_server, reply
 
 TIMEOUT = 0.4
 
@@ -68,7 +68,7 @@ def test_a_call_whose_answer_trickles_ends_within_its_timeout(
     monkeypatch: pytest.MonkeyPatch, call: str, answer: Callable[[bytes], Pieces]
 ) -> None:
     with raw_server(answer) as server:
-        hook = connect(monkeypatch, server.base_url, timeout=TIMEOUT)
+        hook = connect_to(monkeypatch, server.base_url, timeout=TIMEOUT)
         assert seconds_until_no_answer(lambda: CALLS[call](hook)) < TIMEOUT + MARGIN
 
 
@@ -77,7 +77,7 @@ def test_every_other_call_is_bounded_in_a_thread_too(monkeypatch: pytest.MonkeyP
     """Where no signal could end it."""
     took: list[float] = []
     with raw_server(trickled_headers) as server:
-        hook = connect(monkeypatch, server.base_url, timeout=TIMEOUT)
+        hook = connect_to(monkeypatch, server.base_url, timeout=TIMEOUT)
         thread = threading.Thread(target=lambda: took.append(seconds_until_no_answer(lambda: CALLS[call](hook))))
         thread.start()
         thread.join(TIMEOUT + MARGIN)
@@ -87,14 +87,14 @@ def test_every_other_call_is_bounded_in_a_thread_too(monkeypatch: pytest.MonkeyP
 def test_the_next_call_after_an_overdue_one_gets_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: Iterator[Pieces] = iter([trickled_body(b""), [BATCH]])
     with raw_server(lambda request: next(answers)) as server:
-        hook = connect(monkeypatch, server.base_url, timeout=TIMEOUT)
+        hook = connect_to(monkeypatch, server.base_url, timeout=TIMEOUT)
         seconds_until_no_answer(lambda: hook.get_batch("batch_1"))
         assert hook.get_batch("batch_1").status == "completed"
 
 
 def test_an_upload_to_a_server_that_stops_reading_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, and never reads
-        hook = connect(monkeypatch, f"http://127.0.0.1:{listener.getsockname()[1]}/v1", timeout=TIMEOUT)
+        hook = connect_to(monkeypatch, f"http://127.0.0.1:{listener.getsockname()[1]}/v1", timeout=TIMEOUT)
         content = io.BytesIO(bytes(30_000_000))  # more than all buffers between the two hold
         assert seconds_until_no_answer(lambda: hook.upload_file(content, "a.png", "image")) < TIMEOUT + MARGIN
 
@@ -110,7 +110,7 @@ def test_a_download_that_moves_takes_as_long_as_it_needs(monkeypatch: pytest.Mon
             yield part
 
     with raw_server(answer) as server:
-        hook = connect(monkeypatch, server.base_url, timeout=TIMEOUT)
+        hook = connect_to(monkeypatch, server.base_url, timeout=TIMEOUT)
         begin = time.monotonic()
         assert hook.download_file("file_1", io.BytesIO()) == pieces * len(part)
         assert time.monotonic() - begin > TIMEOUT
@@ -125,7 +125,7 @@ def test_an_upload_that_moves_takes_as_long_as_it_needs(monkeypatch: pytest.Monk
             return super().read(size)
 
     with raw_server(answer_to) as server:
-        hook = connect(monkeypatch, server.base_url, timeout=TIMEOUT)
+        hook = connect_to(monkeypatch, server.base_url, timeout=TIMEOUT)
         begin = time.monotonic()
         assert hook.upload_file(Slow(bytes(800_000)), "a.png", "image").id == "batch_1"
         assert time.monotonic() - begin > TIMEOUT
@@ -152,7 +152,7 @@ def test_a_hook_knows_how_far_the_platforms_clock_is_ahead(
         return skew
 
     with raw_server(answer) as server:
-        hook = connect(monkeypatch, server.base_url)
+        hook = connect_to(monkeypatch, server.base_url)
         assert hook.clock_skew_seconds is None
         skew = asyncio.run(once(hook)) if call in ASYNC_CALLS else (CALLS[call](hook), hook.clock_skew_seconds)[1]
     assert skew == pytest.approx(ahead, abs=2.5)
@@ -163,8 +163,25 @@ def test_an_answer_without_a_date_says_nothing_of_the_clock(monkeypatch: pytest.
     headers = {} if date is None else {"date": date}
     answers = iter([reply(b"{}", "404 Not Found", date=DATE), reply(b'{"data": []}', **headers)])
     with raw_server(lambda request: [next(answers)]) as server:
-        hook = connect(monkeypatch, server.base_url)
+        hook = connect_to(monkeypatch, server.base_url)
         hook.test_connection()  # a refusal has a date too
         before = hook.clock_skew_seconds
         hook.list_files()
         assert hook.clock_skew_seconds == before is not None
+
+
+@pytest.mark.parametrize("has_date", [True, False])
+def test_a_point_in_time_to_come_back_is_measured_by_the_platforms_clock(
+    monkeypatch: pytest.MonkeyPatch, has_date: bool
+) -> None:
+    """The worker's clock is an hour behind; only a platform that never says its time is measured by that."""
+    ahead = 3600.0 if has_date else 0.0
+
+    def answer(request: bytes) -> Pieces:
+        now = time.time() + ahead
+        headers = {"date": formatdate(now, usegmt=True)} if has_date else {}
+        return [reply(b"{}", "503 Busy", retry_after=formatdate(now + 300, usegmt=True), **headers)]
+
+    with raw_server(answer) as server, pytest.raises(KimiApiError) as caught:
+        connect_to(monkeypatch, server.base_url).get_batch("batch_1")
+    assert caught.value.retry_after_seconds == pytest.approx(300, abs=2)

@@ -1,7 +1,6 @@
 """What reaches the platform is the connection's alone: nothing of the worker's environment, and nothing by a detour."""
 
 import asyncio
-import json
 import logging
 import os
 import re
@@ -14,9 +13,8 @@ import pytest
 from airflow_provider_kimi.exceptions import KimiApiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from tests.support.every_call import ASYNC_CALLS, CALLS, answer_to, call_async
-from tests.support.raw_server import RawServer, raw_server, reply
+from tests.support.raw_server import KEY, RawServer, connect_to, raw_server, reply
 
-KEY = "sk-ours0123456789"
 FOREIGN = "foreign"
 
 #: Every variable that some module of the SDK reads, whichever version is installed.
@@ -31,12 +29,6 @@ HEADERS = {
     *("host", "authorization", "accept", "accept-encoding", "connection", "user-agent"),
     *("content-type", "content-length", "idempotency-key"),
 }
-
-
-def connect(monkeypatch: pytest.MonkeyPatch, base_url: str, **extra: object) -> KimiHook:
-    fields = {"conn_type": "kimi", "host": base_url, "password": KEY, "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
-    return KimiHook()
 
 
 def make(hook: KimiHook, call: str) -> object:
@@ -71,7 +63,7 @@ def test_no_variable_of_the_sdk_reaches_a_request(
     monkeypatch: pytest.MonkeyPatch, call: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with raw_server(answer_to) as server:
-        make(connect(monkeypatch, server.base_url), call)
+        make(connect_to(monkeypatch, server.base_url), call)
         (request,) = server.requests
         assert FOREIGN.encode() not in request
         assert request.lower().count(b"\r\nauthorization: ") == 1
@@ -84,7 +76,7 @@ def test_no_variable_of_the_sdk_reaches_a_request(
 @pytest.mark.usefixtures("worker_of_another")
 def test_a_client_that_a_user_copies_takes_nothing_of_the_environment_either(monkeypatch: pytest.MonkeyPatch) -> None:
     with raw_server(answer_to) as server:
-        client = connect(monkeypatch, server.base_url).get_conn()
+        client = connect_to(monkeypatch, server.base_url).get_conn()
         copied = client.with_options(timeout=5, default_headers={"X-Own": "1"})
         copied.get("/models", cast_to=bytes)
         assert FOREIGN.encode() not in server.requests[0]
@@ -113,7 +105,7 @@ def test_a_loopback_connection_goes_through_no_proxy(monkeypatch: pytest.MonkeyP
     """The proxy would read the key in clear."""
     with raw_server(refuse) as proxy, raw_server(answer_to) as server:
         use_proxy(monkeypatch, proxy)
-        make(connect(monkeypatch, f"http://{name}:{server.port}/v1"), call)
+        make(connect_to(monkeypatch, f"http://{name}:{server.port}/v1"), call)
         assert len(server.requests) == 1
         assert proxy.requests == []
 
@@ -125,7 +117,7 @@ def test_an_https_connection_keeps_to_the_proxy_of_its_worker_which_never_sees_t
     with raw_server(refuse) as proxy:
         use_proxy(monkeypatch, proxy)
         with pytest.raises(KimiNoAnswerError):
-            make(connect(monkeypatch, "https://gateway.invalid/v1"), call)
+            make(connect_to(monkeypatch, "https://gateway.invalid/v1"), call)
         (request,) = proxy.requests
         assert request.startswith(b"CONNECT gateway.invalid:443 ")
         assert KEY.encode() not in request
@@ -146,7 +138,7 @@ def test_no_redirect_is_followed_and_the_error_names_its_target(
             return [reply(b"", f"{status} Elsewhere", location=location)]
 
         with raw_server(redirect) as server, pytest.raises(KimiApiError) as caught:
-            make(connect(monkeypatch, server.base_url), call)
+            make(connect_to(monkeypatch, server.base_url), call)
         assert target.requests == []
     assert len(server.requests) == 1
     assert caught.value.kind == "redirect"
@@ -168,7 +160,7 @@ def test_a_redirect_without_a_whole_address_is_an_error_too(
     headers = {} if location is None else {"location": location}
     with raw_server(lambda request: [reply(b"", "307 Elsewhere", **headers)]) as server:
         with pytest.raises(KimiApiError, match=f"to {target}"):
-            connect(monkeypatch, server.base_url).get_batch("batch_1")
+            connect_to(monkeypatch, server.base_url).get_batch("batch_1")
         assert len(server.requests) == 1
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_kimi.files.lines import MAX_LINE_BYTES
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.rows import ROW_STATUSES
-from airflow_provider_kimi.results.answer_files import MAX_LINE_BYTES
 from airflow_provider_kimi.simulator import KimiSimulator, RowError
 from tests.conftest import Connect
 from tests.support.landing import Landed, land

@@ -1,15 +1,20 @@
 """The hook against the simulated platform, over TCP."""
 
+import asyncio
 import io
 import json
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_kimi.calls.batch_list import find_batches
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
+from tests.support.logs import LogRecord
+from tests.support.raw_server import connect_to, raw_server, reply
 
 
 def test_the_hook_has_one_method_for_each_call_of_the_api(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
@@ -107,6 +112,28 @@ def test_a_call_that_takes_too_long_names_its_timeout(sim: KimiSimulator, connec
         connect(sim, timeout=0.2).get_batch("batch_x")
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "seconds"),
+    [
+        (Behaviour(calls_per_minute=1), 60),
+        (Behaviour(calls_per_minute=1, retry_after_seconds=1), 1),
+        (Behaviour(calls_per_minute=1, retry_after_date=True), 60),
+    ],
+    ids=["honest", "too short", "a date"],
+)
+def test_a_refused_call_says_how_long_the_platform_asks_to_wait(
+    connect: Connect, behaviour: Behaviour, seconds: int
+) -> None:
+    with KimiSimulator(speed=0, behaviour=behaviour) as sim:
+        hook = connect(sim)
+        hook.list_models()
+        with pytest.raises(KimiApiError) as caught:
+            hook.list_models()
+    wait = caught.value.retry_after_seconds
+    assert wait is not None
+    assert seconds <= wait <= seconds + 1, "a date has whole seconds"
+
+
 def test_account_ids_in_a_429_are_hidden(sim: KimiSimulator, hook: KimiHook) -> None:
     text = "Your account org-1234567890abcdef<ak-abcdef123456> request reached max RPM: 3, try again after 1 s"
     sim.inject("list_models", status=429, error_type="rate_limit_reached_error", message=text, retry_after=7)
@@ -162,3 +189,49 @@ def test_http_is_refused_except_for_loopback(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
     with pytest.raises(KimiConnectionConfigError, match="unencrypted"):
         _ = KimiHook().settings
+
+
+def refuse_limits(request: bytes) -> list[bytes]:
+    """A gateway that takes a limit of 20 at most; it lists two pages."""
+    target = request.split(b" ")[1].decode()
+    if "limit=" in target:
+        return [
+            reply(b'{"error": {"type": "invalid_request_error", "message": "limit must be at most 20"}}', "400 Bad")
+        ]
+    first, last = (20, 25) if "after=" in target else (0, 20)
+    batches = [{"id": f"batch_{number}", "status": "completed"} for number in range(first, last)]
+    return [reply(json.dumps({"data": batches, "has_more": first == 0}).encode())]
+
+
+def test_a_page_size_that_is_refused_is_left_out_for_the_whole_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else every create of the account fails, because its search does."""
+    with raw_server(refuse_limits) as server:
+        hook = connect_to(monkeypatch, server.base_url)
+        found = find_batches(Calls(hook, LogRecord()), lambda batch: True)
+    assert (len(found.batches), found.gap) == (25, "")
+    assert [b"limit=" in request for request in server.requests] == [True, False, False]
+
+
+def test_a_page_size_that_is_refused_is_left_out_in_an_event_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pages(hook: KimiHook) -> list[int]:
+        first = await hook.alist_batches()
+        second = await hook.alist_batches(after=first.data[-1].id)
+        await hook.aclose()
+        return [len(first.data), len(second.data)]
+
+    with raw_server(refuse_limits) as server:
+        assert asyncio.run(pages(connect_to(monkeypatch, server.base_url))) == [20, 5]
+    assert [b"limit=" in request for request in server.requests] == [True, False, False]
+
+
+def test_a_list_that_is_refused_for_another_reason_is_asked_for_once_more_and_remembers_nothing(
+    sim: KimiSimulator, hook: KimiHook
+) -> None:
+    sim.inject("list_batches", status=400, times=2)
+    with pytest.raises(KimiApiError):
+        hook.list_batches(after="batch_gone")
+    assert [call.name for call in sim.journal] == ["list_batches"] * 2
+    sim.inject("list_batches", status=403, times=1)
+    with pytest.raises(KimiApiError):
+        hook.list_batches()
+    assert len(sim.journal) == 3

@@ -1,20 +1,34 @@
 """A task that is killed around its wait."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.calls.cancel import acancel_batch
 from airflow_provider_kimi.calls.kill import acancel_batches, to_the_end
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.kills import WAITING_TRY_KEY
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
+from airflow_provider_kimi.records.tags import Tags, TaskIdentity
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
+from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.conftest import Connect
+from tests.support.killed import killed_once
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
-from tests.support.tasks import resume_task
+from tests.support.supervisor import Supervisor, supervised
+from tests.support.tasks import TaskInstanceRecord, resume_task
+from tests.support.triggers import created
 
 
 class TestTheCancelOfAKilledTask:
@@ -94,3 +108,126 @@ def test_a_resumed_task_that_is_killed_knows_its_batches(connect: Connect) -> No
         ).value == [batch_id]
         task.on_kill()
         assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+#: A task's process that is killed while its first poll imports the SDK.
+KILLED_WHILE_IT_IMPORTS = """
+import os, signal, sys, time
+from importlib.abc import MetaPathFinder
+
+from airflow_provider_kimi.sensors.batch import KimiBatchSensor
+from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
+from tests.support.supervisor import Supervisor, supervised
+from tests.support.tasks import TaskInstanceRecord
+
+task = {task}
+
+class Slow(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "openai._client":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
+
+assert "openai" not in sys.modules
+sys.meta_path.insert(0, Slow())
+signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+states = {{"killed": "{state}", "results": "{state}"}}
+with supervised(Supervisor(states, {{("killed", -1, "kimi_waiting_try"): 1}}, "failed")):
+    context = {{"ti": TaskInstanceRecord(task_id="killed", run_id="{run}")}}
+    task.render_template_fields(context)
+    task.execute(context)
+"""
+
+
+def run_program(program: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("state", ["failed", "skipped"], ids=["marked failed", "the run has timed out"])
+def test_a_wait_that_is_killed_while_a_module_is_being_imported_cancels_its_batch(connect: Connect, state: str) -> None:
+    with KimiSimulator(timing=Timing(1, 100_000, 1, 0.1)) as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        task = f"KimiBatchSensor(task_id='killed', batch_id={batch_id!r}, deferrable=False, poke_interval=0.2)"
+        done = run_program(KILLED_WHILE_IT_IMPORTS.format(task=task, state=state, run="r"))
+        assert sim.status(batch_id).startswith("cancel"), done.stderr
+        assert "ImportError" not in done.stderr
+
+
+def test_a_create_that_is_killed_while_a_module_is_being_imported_cancels_what_an_earlier_attempt_made(
+    connect: Connect,
+) -> None:
+    with KimiSimulator(timing=Timing(1, 100_000, 1, 0.1)) as sim:
+        hook = connect(sim)
+        tags = Tags.of_task(TaskIdentity("reviews", "r", "killed"), job_key="other", shard="1/1")
+        (batch_id,) = created(hook, 1, tags.to_metadata({}))
+        task = "KimiCreateBatchOperator(task_id='killed', input=['a'])"
+        done = run_program(KILLED_WHILE_IT_IMPORTS.format(task=task, state="failed", run="r"))
+        assert sim.status(batch_id).startswith("cancel"), done.stderr
+        assert list(sim.batches) == [batch_id], "it creates nothing more"
+
+
+def test_a_wait_in_its_worker_that_is_marked_failed_cancels_its_batch(connect: Connect) -> None:
+    """Also while the code that the signal interrupts asks Airflow for something."""
+    with KimiSimulator(timing=Timing(1, 100_000, 1, 0.1)) as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        task: Any = KimiBatchSensor(task_id="wait", batch_id=batch_id, deferrable=False, poke_interval=0.2)
+        ti = TaskInstanceRecord(task_id="wait")
+        with (
+            supervised(Supervisor({"wait": "failed"}, {("wait", -1, WAITING_TRY_KEY): 1})),
+            killed_once(task, lambda: any(call.name == "get_batch" for call in sim.journal)),
+            pytest.raises(AirflowFailException, match="cancelled"),
+        ):
+            task.execute({"ti": ti})
+        assert sim.status(batch_id) == "cancelled"
+        assert ti.xcoms["kimi_waiting_for"] == [batch_id]
+
+
+def test_a_wait_in_its_worker_that_is_marked_success_keeps_its_batch(connect: Connect) -> None:
+    with KimiSimulator(speed=50, timing=Timing(1, 50, 1)) as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        task: Any = KimiBatchSensor(task_id="wait", batch_id=batch_id, deferrable=False, poke_interval=0.2)
+        with (
+            supervised(Supervisor({"wait": "success"})),
+            killed_once(task, lambda: any(call.name == "get_batch" for call in sim.journal)),
+        ):
+            assert task.execute({"ti": TaskInstanceRecord(task_id="wait")}) == [batch_id]
+        assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+class TestTheTrigger:
+    """Its `on_kill` asks Airflow, and reads no batch that a poll has just shown."""
+
+    async def killed(self, supervisor: Supervisor, *batch_ids: str) -> None:
+        watch = Watch(batch_ids, 0.1, cancel_on_kill=True, try_number=1)
+        trigger: Any = KimiBatchTrigger.of(watch)
+        trigger.task_instance = TaskInstanceRecord(task_id="wait")
+        run = asyncio.create_task(anext(trigger.run()))
+        while trigger._subscription is None or len(trigger._subscription.fresh()) < len(batch_ids):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        run.cancel()
+        with suppress(asyncio.CancelledError):
+            await run
+        with supervised(supervisor):
+            await trigger.on_kill()
+
+    async def test_a_batch_that_was_just_polled_is_cancelled_without_a_read(self, connect: Connect) -> None:
+        with KimiSimulator(timing=Timing(1, 100_000, 1)) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            await self.killed(Supervisor({"wait": "failed"}, {("wait", -1, WAITING_TRY_KEY): 1}), batch_id)
+            assert sim.status(batch_id) == "cancelling"
+            assert [call.name for call in sim.journal][-2:] == ["get_batch", "cancel_batch"]
+
+    async def test_a_trigger_whose_task_is_deferred_cancels_nothing(self, connect: Connect) -> None:
+        """Also one whose triggerer took a long pause: another has the trigger now, and the task is deferred."""
+        with KimiSimulator(timing=Timing(1, 100_000, 1)) as sim:
+            hook = connect(sim)
+            (batch_id,) = submit_prompts(hook, 2).batch_ids
+            await self.killed(Supervisor({"wait": "deferred"}, {("wait", -1, WAITING_TRY_KEY): 1}), batch_id)
+            assert "cancel_batch" not in [call.name for call in sim.journal]

@@ -65,6 +65,24 @@ def test_where_the_list_is_not_whole_nothing_is_sent(connect: Connect, lie: str)
         assert len(sim.batches) == count
 
 
+@pytest.mark.parametrize("others", [19, 99], ids=["20 batches", "100 batches"])
+def test_a_list_that_ends_with_a_full_page_is_whole_if_it_goes_on_behind_its_middle(
+    connect: Connect, others: int
+) -> None:
+    """The first attempt died between its upload and its create."""
+    with KimiSimulator(speed=0, timing=SLOW) as sim:
+        hook = connect(sim)
+        sim.inject("create_batch", status=503, times=2)
+        with pytest.raises(KimiBatchError):
+            submit(hook, order(["a"]), ATTEMPT, LogRecord(), sim.advance)
+        (file_id,) = sim.file_ids("batch")
+        for _ in range(others + 1):
+            hook.create_batch(file_id, metadata={"team": "another"})
+        (made,) = retried(sim, hook).batch_ids
+        assert len(sim.batches) == others + 2
+        assert sim.status(made) == "validating"
+
+
 TRUTHS = {
     "has_more is false but pages go on": {"has_more": "false"},
     "has_more is absent": {"has_more": "absent"},

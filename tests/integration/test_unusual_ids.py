@@ -7,8 +7,7 @@ import pytest
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCancelBatchOperator
-from tests.integration.test_environment import connect
-from tests.support.raw_server import RawServer, raw_server, reply
+from tests.support.raw_server import RawServer, connect_to, raw_server, reply
 from tests.support.tasks import run_task
 from tests.support.waiting import sensor
 
@@ -23,7 +22,7 @@ def paths(server: RawServer) -> list[str]:
 def test_every_call_reaches_the_batch_or_file_that_it_names(monkeypatch: pytest.MonkeyPatch, unusual: str) -> None:
     body = b'{"id": "x", "status": "completed"}'
     with raw_server(lambda request: [reply(body)]) as server:
-        hook: KimiHook = connect(monkeypatch, server.base_url)
+        hook: KimiHook = connect_to(monkeypatch, server.base_url)
         hook.get_batch(unusual)
         hook.cancel_batch(unusual)
         hook.delete_file(unusual)
@@ -42,7 +41,7 @@ def test_every_call_reaches_the_batch_or_file_that_it_names(monkeypatch: pytest.
 def test_a_wait_and_a_cancel_take_the_id_that_create_returned(monkeypatch: pytest.MonkeyPatch, unusual: str) -> None:
     body = f'{{"id": "{unusual}", "status": "completed", "output_file_id": "f"}}'.encode()
     with raw_server(lambda request: [reply(body)]) as server:
-        connect(monkeypatch, server.base_url)
+        connect_to(monkeypatch, server.base_url)
         assert run_task(sensor([unusual])).value == [unusual]
         cancel = KimiCancelBatchOperator(task_id="cancel", batch_id=f"['{unusual}']")
         assert run_task(cancel).value == {unusual: "completed"}

@@ -134,7 +134,7 @@ def submits(job: Job) -> Batch:
     made = Made(found.batches, set(found.unsure))
     if len(made.batches) < len(job.labels):
         _submit_missing(job, made, prepared()[2])
-    remember(job, made.batches)
+    remember(job, made.batches, made.ended)
     (batch,) = made.batches.values()
     return batch
 

@@ -2,112 +2,32 @@
 
 import json
 import signal
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import pytest
 
-from airflow_provider_kimi.simulator import KimiSimulator
-from tests.real_airflow.conftest import World
-from tests.support.real_airflow import RealAirflow, wait_for
+from tests.real_airflow.conftest import Run
+from tests.support.real_airflow import wait_for
 
 pytestmark = pytest.mark.real_airflow
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of the chain on a platform of its own."""
-
-    airflow: RealAirflow
-    platform: KimiSimulator
-    dag_id: str
-    run_id: str
-    output: Path
-
-    def calls(self, name: str) -> int:
-        """How often the platform was called so."""
-        return [call.name for call in self.platform.journal].count(name)
-
-    def statuses(self) -> list[str]:
-        """How the batches stand."""
-        return [self.platform.status(batch_id) for batch_id in self.platform.batches]
-
-    def trigger_log(self) -> str:
-        """What the trigger logged."""
-        folder = self.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
-        return "".join(path.read_text(errors="replace") for path in folder.rglob("*.trigger.*.log"))
-
-    def state(self, task_id: str) -> str:
-        return self.airflow.task_states(self.dag_id, self.run_id).get(task_id, "-")
-
-    def until(self, task_id: str, state: str) -> None:
-        wait_for(lambda: self.state(task_id) == state, f"{task_id} is not {state}")
-
-    def until_the_run_is(self, state: str) -> None:
-        """Wait for the state of the run.
-
-        A clear that comes just before Airflow gives the run its last state would leave the cleared tasks to nobody.
-        """
-        wait_for(lambda: self.airflow.run_state(self.dag_id, self.run_id) == state, f"the run is not {state}")
-
-    def until_cancelled(self) -> None:
-        """Wait until the platform is asked to cancel the batch."""
-        wait_for(lambda: self.statuses()[0].startswith("cancel"), "the batch goes on")
-
-    def until_tried_again(self, task_id: str) -> None:
-        def second() -> bool:
-            return bool(self.airflow.task_instance(self.dag_id, self.run_id, task_id)["try_number"] == 2)
-
-        wait_for(second, f"{task_id} has no second try")
-
-    def until_polled(self) -> None:
-        """Wait until the triggerer itself looks at the batch."""
-        before = self.calls("get_batch")
-        wait_for(lambda: self.calls("get_batch") > before + 1, "nobody looks at the batch")
-
-    def finish(self) -> None:
-        """Let the platform finish, and the run after it; every row is there once."""
-        self.platform.advance(8000)
-        self.until("results", "success")
-        self.until_the_run_is("success")
-        manifest = json.loads((self.output / "manifest.json").read_text())
-        assert manifest["counts"]["succeeded"] == manifest["counts"]["total"] == 3
-        assert self.statuses() == ["completed"]
-
-
-@pytest.fixture
-def start(world: World) -> Iterator[Any]:
-    """Start runs, and wait until they are deferred."""
-    runs: list[Run] = []
-
-    def started(dag_id: str = "paid_once", *, deferred: bool = True) -> Run:
-        conn, platform = world.take_platform()
-        run = Run(world.airflow, platform, dag_id, f"on_{conn}", world.folder / conn)
-        runs.append(run)
-        world.airflow.run_dag(dag_id, run.run_id, {"conn": conn, "output": str(run.output)})
-        if deferred:
-            run.until("wait", "deferred")
-            run.until_polled()
-        return run
-
-    yield started
-    for run in runs:
-        with suppress(HTTPError):  # its run was deleted
-            print(run.run_id, run.statuses(), run.airflow.task_states(run.dag_id, run.run_id))
-        run.platform.advance(10_000)
-
-
 class TestGivingTheTaskUp:
-    @pytest.mark.parametrize("state", ["failed", pytest.param("success", marks=pytest.mark.slow)])
-    def test_marking_a_waiting_task_cancels_the_batch(self, start: Any, state: str) -> None:
+    def test_marking_a_waiting_task_failed_cancels_the_batch(self, start: Any) -> None:
         """From Airflow 3.3 on, nothing is left to bill on."""
         run = start()
-        run.airflow.mark(run.dag_id, run.run_id, "wait", state)
+        run.airflow.mark(run.dag_id, run.run_id, "wait", "failed")
         run.until_cancelled()
+
+    def test_marking_a_waiting_task_success_keeps_the_batch_and_no_row_is_lost(self, start: Any) -> None:
+        run = start()
+        run.airflow.mark(run.dag_id, run.run_id, "wait", "success")
+        kept = "The task was marked success: its batches go on and are billed."
+        wait_for(lambda: kept in run.trigger_log(), "the trigger was not stopped")
+        assert run.calls("cancel_batch") == 0
+        run.platform.advance(8000)
+        run.airflow.clear(run.dag_id, run.run_id, "wait", downstream=True)
+        run.finish()
 
     def test_marking_a_task_that_waits_in_its_worker_cancels_the_batch(self, start: Any) -> None:
         run = start("waits_in_worker", deferred=False)

@@ -71,7 +71,7 @@ def test_an_earlier_result_is_whole_only_if_its_rows_are_those_that_the_platform
 
 
 def test_rows_of_a_batch_that_failed_do_not_stand_in_for_rows_that_another_lacks() -> None:
-    failed = make_batch("failed", request_counts=RequestCounts(10, 0, 0))
+    failed = make_batch("failed", "batch_2", request_counts=RequestCounts(10, 0, 0))
     completed = make_batch("completed", request_counts=RequestCounts(10, 10, 0), output_file_id="o")
     assert not holds_all(manifest(failed=10, succeeded=5, missing=5), [failed, completed])
     assert holds_all(manifest(failed=10, succeeded=10), [failed, completed])

@@ -98,6 +98,15 @@ def test_a_batch_that_fails_does_so_when_its_validation_ends(sim: KimiSimulator,
     assert counts(batch) == (1, 0, 0)
 
 
+def test_a_batch_that_a_test_moves_into_the_future_can_be_read_and_stays_in_validating(
+    sim: KimiSimulator, client: "OpenAI"
+) -> None:
+    batch_id = submit(client)
+    sim.batches[batch_id].created_at += 1000
+    sim.advance(60)
+    assert (sim.status(batch_id), client.batches.retrieve(batch_id).status) == ("validating", "validating")
+
+
 class TestExpiry:
     @pytest.mark.parametrize(
         ("timing", "before", "moments", "done"),

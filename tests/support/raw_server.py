@@ -1,11 +1,19 @@
 """A TCP server that keeps what arrives byte for byte, and answers with whatever bytes a test wants."""
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+import pytest
+
+from airflow_provider_kimi.hooks.kimi import KimiHook
+
+#: The key of the connection.
+KEY = "sk-ours0123456789"
 
 #: What is sent for a request: pieces of bytes, or seconds to pause between them.
 Pieces = Iterable[bytes | float]
@@ -71,6 +79,13 @@ def raw_server(answer: Callable[[bytes], Pieces]) -> Iterator[RawServer]:
         yield server
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+
+
+def connect_to(monkeypatch: pytest.MonkeyPatch, base_url: str, **extra: object) -> KimiHook:
+    """Point the connection `kimi_default` at a server, and return its hook."""
+    fields = {"conn_type": "kimi", "host": base_url, "password": KEY, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
+    return KimiHook()
 
 
 def reply(body: bytes, status: str = "200 OK", **headers: str) -> bytes:

@@ -112,6 +112,14 @@ class RealAirflow:
                 start_new_session=True,
             )
 
+    def rename(self, component: str, name: str) -> None:
+        """Give a component that runs another name, so that a second one can be started."""
+        self._processes[name] = self._processes.pop(component)
+
+    def send(self, component: str, signal_number: int) -> None:
+        """Send a signal to all processes of a component."""
+        os.killpg(self._processes[component].pid, signal_number)
+
     def pids(self, component: str) -> set[int]:
         """The processes of one component."""
         return set(processes_of_group(self._processes[component].pid))

@@ -69,7 +69,7 @@ def output_line(custom_id: str = "a", *, body: object = None, **fields: object) 
 
 def answer_files(output: Path | None, error: Path | None = None) -> AnswerFiles:
     """Open result files, with room for every line."""
-    return AnswerFiles(output, error, sum(path.read_bytes().count(b"\n") + 1 for path in (output, error) if path))
+    return AnswerFiles([output], [error], sum(path.read_bytes().count(b"\n") + 1 for path in (output, error) if path))
 
 
 def tally_of(**counts: int) -> Tally:

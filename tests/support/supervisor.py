@@ -1,10 +1,11 @@
 """What a task asks Airflow 3 for, answered from values: the other end of the socket of a task's process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow.sdk.api.datamodels._generated import DagRunState
 from airflow.sdk.execution_time import comms, task_runner
 
 
@@ -17,8 +18,8 @@ class Supervisor:
     :param run_state: Of the run.
     """
 
-    states: dict[str, str | None] = field(default_factory=dict)
-    xcoms: dict[tuple[str, int, str], Any] = field(default_factory=dict)
+    states: Mapping[str, str | None] = field(default_factory=dict)
+    xcoms: Mapping[tuple[str, int, str], Any] = field(default_factory=dict)
     run_state: str = "running"
 
     def send(self, msg: Any) -> Any:
@@ -33,7 +34,7 @@ class Supervisor:
             case comms.GetDRCount():
                 return comms.DRCount(count=1)
             case comms.GetDagRunState():
-                return comms.DagRunStateResult(state=self.run_state)
+                return comms.DagRunStateResult(state=DagRunState(self.run_state))
         raise AssertionError(f"nothing answers {msg!r}")
 
 

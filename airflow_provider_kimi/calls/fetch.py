@@ -7,8 +7,7 @@ from pathlib import Path
 from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, Calls
 from airflow_provider_kimi.exceptions import KimiError, KimiResultError
 from airflow_provider_kimi.files.line_ids import is_whole
-from airflow_provider_kimi.files.lines import count_lines, new_file
-from airflow_provider_kimi.results.answer_files import MAX_LINE_BYTES
+from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, count_lines, new_file
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,26 @@
+"""The batches of a result by shard: one, or several where a later one was asked for the rest of an earlier one."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.records.tags import Tags
+
+T = TypeVar("T")
+
+
+def by_shard(items: Iterable[T], batch_of: Callable[[T], Batch]) -> list[list[T]]:
+    """Bring together what is of the same shard of the same job, in the order of the first of each.
+
+    The first of a shard was asked for every row, the last for those that no other has answered.
+    """
+    shards: dict[str, list[T]] = {}
+    for item in items:
+        batch = batch_of(item)
+        shards.setdefault(Tags.of(batch).work or batch.id, []).append(item)
+    return list(shards.values())
+
+
+def batches_by_shard(batches: Iterable[Batch]) -> list[list[Batch]]:
+    """Bring together the batches of the same shard."""
+    return by_shard(batches, lambda batch: batch)
