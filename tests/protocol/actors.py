@@ -240,7 +240,7 @@ class Actors:
     def _run(self, role: Role, answers: tuple[Any, ...]) -> Node:
         script, log, node = Script(role, answers), LogRecord(), Node(answers)
         job = job_of(self._world, role, script, log)
-        with patch("secrets.token_hex", return_value=f"of{role.instance}"):  # the same whenever it is run
+        with patch("secrets.token_hex", lambda _: f"of{role.instance}"):  # the same whenever it is run
             try:
                 node.ended = waits(job, role.waits_for) if role.waits_for else submits(job)
             except Asked as asked:

@@ -151,12 +151,12 @@ class Schedules:
                 yield from self._settled(f"{who} {words}, and is killed", after, place, actor._replace(is_dead=True))
         if actor.role.waits_for:
             return
-        if left := state.left.less("kills"):
+        if fewer := state.left.less("kills"):
             killed = actor._replace(is_dead=True)
-            yield from self._settled(f"{who} not sent, killed", state._replace(left=left), place, killed)
-        if (left := state.left.less("zombies")) and self._is_latest(state, actor.role):
+            yield from self._settled(f"{who} not sent, killed", state._replace(left=fewer), place, killed)
+        if (fewer := state.left.less("zombies")) and self._is_latest(state, actor.role):
             for stall in self.world.stalls:
-                after = _with(state, place, actor._replace(wakes=state.now + stall))._replace(left=left)
+                after = _with(state, place, actor._replace(wakes=state.now + stall))._replace(left=fewer)
                 following = self._started(after, _next(actor.role), state.now)
                 yield f"{who} not yet, stands still for {stall}; next attempt", self._clocked(following)
 

@@ -1,4 +1,8 @@
-"""What docs/paid-once.md promises, as checks of a step and of the end of a schedule."""
+"""What docs/paid-once.md promises, as checks of a step and of the end of a schedule.
+
+Three things are no fault: siblings may leave two batches of the same work if both are waited for or named; a wait whose
+attempt was cleared waits no more; and an attempt that pays for fresh work may leave behind what it passed over.
+"""
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiError
@@ -13,17 +17,19 @@ class BrokenPromise(Exception):
 
 
 def check_cancel(state: State, role: Role, batch_id: str) -> None:
+    """Nothing is cancelled that another live task instance is waiting for, nor that the own one waits for."""
     if any(actor.role.waits_for == batch_id for actor in state.waits() if not actor.is_dead):
         raise BrokenPromise(f"{role} cancels {batch_id}, which was returned and is waited for")
 
 
 def check_delete(state: State, file_id: str) -> None:
+    """A refused create deletes its input only if no create of it is open, and no batch names it."""
     if any(batch.input_file_id == file_id for batch in state.platform.live):
         raise BrokenPromise(f"{file_id} is deleted, and a batch that runs needs it")
 
 
 def check_return(world: World, state: State, role: Role, returned: Batch) -> None:
-    """An attempt that counts has returned a batch."""
+    """An attempt returns neither lost work nor, if it is to pay afresh, work that it did not make."""
     batch = state.platform.known(returned.id, state.now)
     if batch is None or is_lost(batch):
         raise BrokenPromise(f"{role} returns {returned.id}, which is {batch and batch.status}")
@@ -32,7 +38,7 @@ def check_return(world: World, state: State, role: Role, returned: Batch) -> Non
 
 
 def check_end(world: World, state: State) -> None:
-    """Nothing runs any more but batches."""
+    """Work is paid once: one batch of it runs, is waited for or named, and errors say what is uncertain."""
     waited = {str(actor.role.waits_for) for actor in state.waits() if not actor.is_dead}
     if lost := [batch_id for batch_id in waited if is_lost(_known(state, batch_id))]:
         raise BrokenPromise(f"{lost} are waited for, and were cancelled")

@@ -100,6 +100,7 @@ class World:
     :param zombies: Attempts that Airflow may take for dead.
     :param clears: Attempts that may be cleared after they succeeded.
     :param remembers: Whether Airflow keeps ids between attempts (its task state store).
+    :param ids_fall: Whether the id of a newer batch is the smaller one.
     """
 
     lags: tuple[int, ...] = (0,)
@@ -118,7 +119,7 @@ class World:
     zombies: int = 0
     clears: int = 0
     remembers: bool = False
-    falling_ids: bool = False
+    ids_fall: bool = False
 
     def answer(self, platform: Platform, now: int, request: Request) -> tuple[Any, Platform]:
         """What the platform answers to a call that cannot fail, and what it is then."""
@@ -138,7 +139,7 @@ class World:
         """Carry out a create at a time, and list its batch that much later."""
         number = len(platform.batches)
         batch = Batch(
-            id=f"batch_{50 - number if self.falling_ids else 50 + number}",
+            id=f"batch_{50 - number if self.ids_fall else 50 + number}",
             status="in_progress",
             input_file_id=file_id,
             created_at=at,

@@ -1,0 +1,186 @@
+"""Every schedule of attempts, siblings, kills and lost creates keeps what docs/paid-once.md promises.
+
+The names of worlds say what may go wrong in them. A promise that does not hold yet has a world of its own, which is
+expected to fail; its schedule is in the message of the failure.
+"""
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.cancel import cancel_batches
+from airflow_provider_kimi.submission import attach, create, settle, submit
+from airflow_provider_kimi.submission.earlier_work import EarlierWork
+from airflow_provider_kimi.submission.job import Job
+from airflow_provider_kimi.submission.settle import Made
+from tests.protocol import actors
+from tests.protocol.explore import Explored, Schedules
+from tests.protocol.promises import BrokenPromise
+from tests.protocol.world import Shows, World
+
+LAGS = (0, 2, 10, 30)
+
+#: Beside at once, in the middle of a search, in the second before a create is sent once more, and long after all.
+LATE = (0, 20, 41, 300)
+
+#: One task, killed once, whose create is lost once.
+ALONE = World(delays=(0, 30, 400), late=LATE)
+
+#: The same where Airflow takes an attempt for dead that goes on at once, soon, or in half an hour.
+TAKEN_FOR_DEAD = World(zombies=1, kills=0, faults=0, stalls=(0, 20, 2000), delays=(0, 400), late=LATE)
+
+SIBLINGS = World(siblings=2, kills=0, faults=0, starts=(0, 1, 5, 11, 13, 40), late=LATE)
+
+LYING: tuple[Shows, ...] = ("no metadata", "ids only", "first page again", "first page only", "nothing", "old ones")
+OLDER = ("cancelled", "failed", "completed", "in_progress")
+
+HOLDS = {
+    **{f"list lags {lag} s": replace(ALONE, lags=(lag,), refusals=1) for lag in (0, 2, 10)},
+    **{f"list lags {lag} s, no create lost": replace(ALONE, lags=(lag,), faults=0) for lag in LAGS},
+    **{f"list lags {lag} s, nobody killed": replace(ALONE, lags=(lag,), kills=0) for lag in LAGS},
+    "two kills": replace(ALONE, lags=(2,), kills=2, faults=0),
+    "cleared": replace(ALONE, lags=(10,), clears=1),
+    "any lag, two kills": replace(ALONE, lags=(0, 10), kills=2, delays=(0, 30)),
+    "noted": replace(ALONE, lags=(10,), remembers=True, clears=1),
+    **{f"older {status}": replace(ALONE, lags=(10,), older=status) for status in OLDER},
+    **{f"fresh beside {status}": replace(ALONE, lags=(10,), older=status, reuse="never") for status in OLDER},
+    **{f"list shows {shows}, a kill": replace(ALONE, shows=shows, faults=0) for shows in LYING},
+    **{f"list shows {shows}, a lost create": replace(ALONE, shows=shows, kills=0) for shows in LYING},
+    **{f"list shows {shows} of older": replace(ALONE, shows=shows, older="cancelled", kills=0) for shows in LYING},
+    **{f"taken for dead, list lags {lag} s": replace(TAKEN_FOR_DEAD, lags=(lag,)) for lag in LAGS},
+    **{f"taken for dead, a kill, list lags {lag} s": replace(TAKEN_FOR_DEAD, lags=(lag,), kills=1) for lag in (2, 10)},
+    **{f"siblings, list lags {lag} s": replace(SIBLINGS, lags=(lag,)) for lag in LAGS},
+    **{f"siblings, a kill, list lags {lag} s": replace(SIBLINGS, lags=(lag,), kills=1, starts=(0, 5)) for lag in LAGS},
+}
+
+#: Promises that do not hold yet, by a world that shows it and the reason. The failure has a shortest schedule in it.
+MARK = "a wait looks for doubles only where its batch's own mark says so, but another attempt may have sent a create"
+RULES = "an attempt that settles keeps the oldest batch, one that attaches keeps that of the newest call"
+UNSETTLED = "a batch is attached to while the attempt that made it may still cancel it as a duplicate"
+BLIND = "a retry that finds no input file takes its batch for the only one, although its predecessor may be alive"
+TWICE = "where the list shows nothing new, two creates may be uncertain at once"
+BREAKS = {
+    "both creates of an attempt lost": (replace(ALONE, lags=(2,), kills=0, faults=2), MARK),
+    "a kill after a late create, list lags 30 s": (replace(ALONE, lags=(30,)), MARK),
+    "a retry's late create beside an attempt taken for dead": (replace(TAKEN_FOR_DEAD, faults=1), MARK),
+    "taken for dead, a kill, noted": (replace(TAKEN_FOR_DEAD, lags=(10,), kills=1, remembers=True), MARK),
+    "a sibling's late create": (replace(SIBLINGS, faults=1, starts=(0,)), MARK),
+    "taken for dead after a late create": (replace(TAKEN_FOR_DEAD, lags=(2,), faults=1), RULES),
+    "taken for dead in one second": (replace(TAKEN_FOR_DEAD, kills=1, ids_fall=True), UNSETTLED),
+    "a sibling attaches after a late create": (replace(SIBLINGS, lags=(2,), faults=1, starts=(44,)), UNSETTLED),
+    "a sibling attaches after a kill": (replace(SIBLINGS, lags=(30,), kills=1, starts=(60,)), UNSETTLED),
+    "taken for dead, list shows nothing": (replace(TAKEN_FOR_DEAD, shows="nothing"), BLIND),
+    "taken for dead, list shows no metadata": (replace(TAKEN_FOR_DEAD, shows="no metadata"), BLIND),
+    "a kill and a lost create, list shows nothing": (replace(ALONE, shows="nothing"), TWICE),
+}
+
+
+@cache
+def explored(name: str) -> Explored:
+    return Schedules(HOLDS[name]).explore()
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_a_row_is_paid_once_and_nothing_is_cancelled_that_somebody_waits_for(name: str) -> None:
+    print(name, explored(name))
+
+
+def test_many_schedules_are_explored() -> None:
+    """A search that misses a choice would find no fault either."""
+    found = list(map(explored, HOLDS))
+    states, schedules = sum(one.states for one in found), sum(one.schedules for one in found)
+    print(f"{len(found)} worlds, {states:,} states, {schedules:,} schedules")
+    assert states > 75_000
+    assert schedules > 150_000
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(world, id=name, marks=pytest.mark.xfail(reason=reason, raises=BrokenPromise, strict=True))
+        for name, (world, reason) in BREAKS.items()
+    ],
+)
+def test_a_row_is_paid_once_where_that_does_not_hold_yet(world: World) -> None:
+    Schedules(world).explore()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_schedules_beyond_the_bounds_keep_the_promises_too(seed: int) -> None:
+    """Two kills and a lost create, and a list that shows some batches later than newer ones."""
+    schedules = Schedules(replace(ALONE, lags=(0, 2, 10), kills=2, attempts=4, delays=(0, 5, 30, 400)))
+    for walk in range(250):
+        schedules.walk(seed * 1000 + walk)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lag", [2, 10])
+def test_a_row_is_paid_once_within_wider_bounds(lag: int) -> None:
+    for world in (
+        replace(TAKEN_FOR_DEAD, lags=(lag,), kills=1, stalls=(0, 3, 20, 60, 2000)),
+        replace(SIBLINGS, lags=(lag,), kills=2, delays=(0, 30)),
+        replace(ALONE, lags=(0, lag), kills=2, clears=1, remembers=True),
+    ):
+        print(world, Schedules(world).explore())
+
+
+# Mutations: the protocol without one of its rules has to fail, or the checker sees nothing.
+
+
+def breaks(world: World) -> str:
+    """How a world breaks a promise."""
+    with pytest.raises(BrokenPromise) as caught:
+        Schedules(world).explore()
+    return str(caught.value)
+
+
+def test_the_checker_finds_a_lost_create_that_is_looked_for_by_its_input_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutated: older batches of the same file are taken for this call, in whatever status."""
+
+    def by_input_file(job: Job, file: create.InputFile, *_: object) -> Batch | None:
+        found = job.find(lambda batch: batch.input_file_id == file.id).batches
+        return min(found, key=lambda batch: batch.created_at or 0, default=None)
+
+    monkeypatch.setattr(create, "_search_for", by_input_file)
+    assert "which is cancelled" in breaks(replace(ALONE, kills=0, older="cancelled"))
+    assert "which it did not make" in breaks(replace(ALONE, kills=0, older="completed", reuse="never"))
+
+
+def test_the_checker_finds_a_batch_that_is_not_provisional(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutated: a batch is kept although the list does not show even that one."""
+
+    def trusting(job: Job, made: Made) -> None:
+        settle.settle(job, replace(made, unsure=set()))
+
+    monkeypatch.setattr(submit, "settle", trusting)
+    assert "do the same work" in breaks(HOLDS["list shows nothing, a kill"])
+
+
+def test_the_checker_finds_cancels_of_what_siblings_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutated: duplicates are cancelled whoever made them."""
+
+    def ruthless(job: Job, earlier: EarlierWork, own: object = ()) -> None:
+        cancel_batches(job.calls, [batch.id for batch in (*earlier.duplicates, *earlier.others_duplicates)])
+
+    for module in (attach, settle):
+        monkeypatch.setattr(module, "cancel_duplicates", ruthless)
+    assert "and is waited for" in breaks(HOLDS["siblings, a kill, list lags 30 s"])
+
+
+def test_the_checker_finds_a_list_that_decides_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutated: the files that earlier attempts have uploaded say nothing."""
+
+    def nothing(*_: Any) -> dict[str, list[str]]:
+        return {}
+
+    monkeypatch.setattr(attach, "_uploaded_before", nothing)
+    assert "do the same work" in breaks(HOLDS["list shows nothing, a kill"])
+
+
+def test_the_checker_finds_waits_that_look_for_no_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutated: a create that is carried out long after it was lost is looked for by nobody."""
+    monkeypatch.setattr(actors, "LOOKS_SECONDS", ())
+    assert "do the same work" in breaks(replace(ALONE, kills=0))
