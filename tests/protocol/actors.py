@@ -12,11 +12,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
-from unittest.mock import patch
 
 import msgspec
+from msgspec import structs
 
-from airflow_provider_kimi.api.models import Batch, Model
+from airflow_provider_kimi.api.models import Batch, BatchPage, Model
 from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.calls.patience import Calls
@@ -58,7 +58,10 @@ class Asked(BaseException):
 
 
 class Script:
-    """The hook of an actor, its pauses, and Airflow's notes for it."""
+    """The hook of an actor, its pauses, and Airflow's notes for it.
+
+    The random part of a create's mark differs whenever an actor is run, so outside it is replaced by its instance.
+    """
 
     kimi_conn_id = "kimi_default"
     requests_per_minute = None
@@ -67,6 +70,7 @@ class Script:
     def __init__(self, role: Role, answers: Sequence[Any]) -> None:
         self._instance = role.instance
         self._answers = iter(answers)
+        self._marks: dict[str, str] = {}
 
     def _ask(self, name: str, *parameters: Any) -> Any:
         for answer in self._answers:
@@ -91,16 +95,26 @@ class Script:
         return self._ask("delete_file", file_id)
 
     def create_batch(self, input_file_id: str, *, completion_window: str, metadata: dict[str, str]) -> Any:
-        return self._ask("create_batch", input_file_id, Pairs(metadata))
+        attempt, call, _ = metadata["kimi_create"].split(".")
+        outside = f"{attempt}.{call}.of{self._instance}"
+        self._marks[outside] = metadata["kimi_create"]
+        return self._inside(self._ask("create_batch", input_file_id, Pairs(metadata, kimi_create=outside)))
 
-    def get_batch(self, batch_id: str) -> Any:
-        return self._ask("get_batch", batch_id)
+    def get_batch(self, batch_id: str) -> Batch:
+        return self._inside(self._ask("get_batch", batch_id))
 
-    def list_batches(self, *, after: str | None = None, limit: int = 100) -> Any:
-        return self._ask("list_batches", after, limit)
+    def list_batches(self, *, after: str | None = None, limit: int = 100) -> BatchPage:
+        page = self._ask("list_batches", after, limit)
+        return BatchPage(list(map(self._inside, page.data)), page.has_more)
 
-    def cancel_batch(self, batch_id: str) -> Any:
-        return self._ask("cancel_batch", batch_id)
+    def cancel_batch(self, batch_id: str) -> Batch:
+        return self._inside(self._ask("cancel_batch", batch_id))
+
+    def _inside(self, batch: Batch) -> Batch:
+        """A batch with the mark that this run knows it by."""
+        metadata = batch.metadata or {}
+        mark = self._marks.get(metadata.get("kimi_create", ""))
+        return structs.replace(batch, metadata={**metadata, "kimi_create": mark}) if mark else batch
 
     def get(self, key: str, default: Any = None) -> Any:
         """Read Airflow's note."""
@@ -240,13 +254,12 @@ class Actors:
     def _run(self, role: Role, answers: tuple[Any, ...]) -> Node:
         script, log, node = Script(role, answers), LogRecord(), Node(answers)
         job = job_of(self._world, role, script, log)
-        with patch("secrets.token_hex", lambda _: f"of{role.instance}"):  # the same whenever it is run
-            try:
-                node.ended = waits(job, role.waits_for) if role.waits_for else submits(job)
-            except Asked as asked:
-                node.request = asked.request
-            except KimiError as error:
-                node.ended = error.with_traceback(None)
+        try:
+            node.ended = waits(job, role.waits_for) if role.waits_for else submits(job)
+        except Asked as asked:
+            node.request = asked.request
+        except KimiError as error:
+            node.ended = error.with_traceback(None)
         said = "\n".join([*log.infos, *log.warnings, node.error])
         node.named = frozenset(re.findall(r"batch_\d+", said))
         return node
