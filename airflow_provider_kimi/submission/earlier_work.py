@@ -10,6 +10,10 @@ from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 #: Ends after which the work has to be done again. Any other status, known or not, is work that lives or is done.
 _LOST_STATUSES = frozenset({"failed", "expired", "cancelled", "cancelling"})
 
+#: How far apart creates of one task instance can be that did not see each other, as long as the list shows a batch
+#: within a minute. What comes later was carried out late, when the older one may have been returned.
+RACE_SECONDS = 120
+
 
 @dataclass(frozen=True)
 class EarlierWork:
@@ -36,32 +40,24 @@ class EarlierWork:
 
 
 def earlier_work(
-    found: Iterable[Batch],
-    task: TaskIdentity,
-    job: str,
-    labels: Collection[str],
-    fresh: str | None = None,
-    *,
-    is_settling: bool = False,
+    found: Iterable[Batch], task: TaskIdentity, job: str, labels: Collection[str], fresh: str | None = None
 ) -> EarlierWork:
     """Sort out the batches that a search has found.
 
-    Of the batches of one shard, every attempt that settles a race chooses the same: the oldest, then the smallest id.
-    An attempt that finds several long after the race attaches to the one that its own task instance may have returned,
-    which is that of its newest call. Batches that an attempt paid for again on purpose (`reuse="never"`) do not race
-    with those it passed over; of all, the newest work counts.
+    Of the batches of one shard, every attempt chooses the same, whenever it searches: of each task instance that of its
+    newest call, which it is most likely to have returned, but none that came long after another; of these the oldest,
+    then the smallest id. Batches that an attempt paid for again on purpose (`reuse="never"`) do not race with those it
+    passed over; of all, the newest work counts.
 
     :param job: Key of the job that is wanted now.
     :param labels: The `kimi_shard` of each of its batches.
     :param fresh: Mark of this attempt where it pays for fresh work: only what it made itself is then its own.
-    :param is_settling: Whether this attempt has just created, and has returned nothing yet.
     """
     by_age = sorted(found, key=_by_age)
     wanted, unwanted = _parted(by_age, lambda batch: _is_wanted(Tags.of(batch), job, labels, fresh))
     lost, usable = _parted(wanted, is_lost)
     racing = {label: _newest_work(made) for label, made in _by_label(usable).items()}
-    choose = _oldest if is_settling else _likely_returned
-    chosen = {label: choose(made) for label, made in racing.items()}
+    chosen = {label: _chosen(made) for label, made in racing.items()}
     spare = [batch for label, made in racing.items() for batch in made if batch is not chosen[label]]
     own, others = _parted(filter(_is_cancellable, spare), lambda batch: Tags.of(batch).is_of(task))
     ended = {label: tuple(batches) for label, batches in _by_label(lost).items()}
@@ -79,10 +75,6 @@ def _parted(batches: Iterable[Batch], belongs: Callable[[Batch], bool]) -> tuple
 
 def _is_cancellable(batch: Batch) -> bool:
     return batch.is_cancellable
-
-
-def _oldest(racing: Sequence[Batch]) -> Batch:
-    return racing[0]
 
 
 def _is_wanted(tags: Tags, job: str, labels: Collection[str], fresh: str | None) -> bool:
@@ -104,15 +96,19 @@ def _newest_work(racing: Iterable[Batch]) -> list[Batch]:
     return max(by_mark.values(), key=lambda made: _by_age(made[0]))
 
 
-def _likely_returned(racing: Sequence[Batch]) -> Batch:
-    """Of each task instance, the batch of its newest call; of these, the oldest. `racing` begins with the oldest."""
-    newest: dict[tuple[str | None, ...], Batch] = {}
+def _chosen(racing: Sequence[Batch]) -> Batch:
+    """Choose one of the batches of a shard, which begin with the oldest."""
+    by_task: dict[tuple[str | None, ...], list[Batch]] = {}
     for batch in racing:
-        tags = Tags.of(batch)
-        before = newest.get(tags.task)
-        if before is None or tags.call_number > Tags.of(before).call_number:
-            newest[tags.task] = batch
-    return min(newest.values(), key=_by_age)
+        by_task.setdefault(Tags.of(batch).task, []).append(batch)
+    return min((_newest_call(made) for made in by_task.values()), key=_by_age)
+
+
+def _newest_call(made: Sequence[Batch]) -> Batch:
+    """That of the newest call of one task instance, of those that raced with the oldest."""
+    last, _ = _by_age(made[0])
+    racing = [batch for batch in made if _by_age(batch)[0] <= last + RACE_SECONDS]
+    return max(racing, key=lambda batch: Tags.of(batch).call_number)
 
 
 def _by_age(batch: Batch) -> tuple[int, str]:
@@ -122,6 +118,11 @@ def _by_age(batch: Batch) -> tuple[int, str]:
 def has_answers(batch: Batch) -> bool:
     """Whether rows of a batch were done, which are paid."""
     return batch.output_file_id is not None or batch.counts.completed > 0
+
+
+def is_untouched(batch: Batch) -> bool:
+    """Whether a batch runs and no row of it is done, as in the minute after its create."""
+    return not batch.is_terminal and not batch.counts.completed and not batch.counts.failed
 
 
 def is_lost(batch: Batch) -> bool:

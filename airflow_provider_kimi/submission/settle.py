@@ -63,7 +63,7 @@ def settle(job: Job, made: Made) -> None:
         made.batches = {label: batch for label, batch in made.batches.items() if batch.id not in doubtful}
         raise _withdrawn(job, doubtful)
     found = {batch.id: batch for batch in made.batches.values()} | listed
-    earlier = earlier_work(found.values(), job.attempt.task, job.key, job.labels, job.fresh, is_settling=True)
+    earlier = earlier_work(found.values(), job.attempt.task, job.key, job.labels, job.fresh)
     cancel_duplicates(job, earlier, made.own)
     made.batches.update(earlier.batches)
 

@@ -19,7 +19,7 @@ from airflow_provider_kimi.requests.parameters import check_model, check_offered
 from airflow_provider_kimi.requests.prepare import Shard, prepare
 from airflow_provider_kimi.submission.attach import attach, remember
 from airflow_provider_kimi.submission.create import submit_shard
-from airflow_provider_kimi.submission.earlier_work import live, named
+from airflow_provider_kimi.submission.earlier_work import is_untouched, live, named
 from airflow_provider_kimi.submission.estimate import estimate
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job, Memory
@@ -56,17 +56,28 @@ def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None =
         calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
-        found = attach(job)
-        made = Made(found.batches, set(found.unsure), ended=found.ended)
-        if len(made.batches) < len(prepared.shards):
-            _submit_missing(job, made, workshop)
-    remember(job, made.batches, made.ended)
+        made = make_batches(job, workshop)
     in_order = [batch for label in job.labels for batch in (*made.ended.get(label, ()), made.batches[label])]
     return Submission(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
         prepared.request_count,
     )
+
+
+def make_batches(job: Job, workshop: Path) -> Made:
+    """Attach to what exists, submit what does not, and agree with whoever submits the same at this time.
+
+    :param workshop: A folder on this machine for what is written on the way.
+    """
+    found = attach(job)
+    made = Made(found.batches, set(found.unsure), ended=found.ended)
+    if len(made.batches) < len(job.labels):
+        _submit_missing(job, made, workshop)
+    elif any(map(is_untouched, made.batches.values())):
+        settle(job, made)  # whoever made it may be about to cancel it
+    remember(job, made.batches, made.ended)
+    return made
 
 
 def _preflight(job: Job) -> None:

@@ -45,7 +45,7 @@ def suspects(batches: Iterable[Batch]) -> list[Batch]:
 
 
 def _may_have_double(tags: Tags) -> bool:
-    return tags.create is not None and not tags.create.startswith(FIRST_CALL)
+    return tags.job_key is not None
 
 
 def next_look(batches: Iterable[Batch], looked_at: float) -> float:

@@ -24,11 +24,9 @@ from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared, prepare
-from airflow_provider_kimi.submission.attach import attach, remember
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job
-from airflow_provider_kimi.submission.settle import Made
-from airflow_provider_kimi.submission.submit import _submit_missing
+from airflow_provider_kimi.submission.submit import make_batches
 from airflow_provider_kimi.waiting.doubles import LOOKS_SECONDS, find_doubles, in_words, suspects
 from tests.protocol.world import START, Fault, Pairs, Platform, Request, World
 from tests.support.logs import LogRecord
@@ -144,12 +142,7 @@ def job_of(world: World, role: Role, script: Script, log: LogRecord) -> Job:
 
 def submits(job: Job) -> Batch:
     """What `submit` does once the input is prepared."""
-    found = attach(job)
-    made = Made(found.batches, set(found.unsure))
-    if len(made.batches) < len(job.labels):
-        _submit_missing(job, made, prepared()[2])
-    remember(job, made.batches, made.ended)
-    (batch,) = made.batches.values()
+    (batch,) = make_batches(job, prepared()[2]).batches.values()
     return batch
 
 
