@@ -55,11 +55,11 @@ async def cancel_doubles(
             walk.take(await in_time(platform.alist_batches(after=walk.after, limit=PAGE_SIZE)))
     except KimiError as error:
         return not error.retryable
-    doubles = find_doubles(ours, walk.seen.values())
-    for double in doubles:
-        wait_log.warn(in_words(double), subject=f"double {double.batch.id} {double.batch.status}")
-    own = [double.batch for double in doubles if double.is_own and double.batch.is_cancellable]
-    await ask_for_cancels(platform, own, "These batches do the same work as others of this task.", wait_log)
+    for double in find_doubles(ours, walk.seen.values()):
+        if double.is_own and double.batch.is_cancellable:
+            await ask_for_cancels(platform, [double.batch], in_words(double), wait_log)
+        else:
+            wait_log.warn(in_words(double), subject=f"double {double.batch.id} {double.batch.status}")
     return True
 
 

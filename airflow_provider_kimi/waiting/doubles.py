@@ -13,9 +13,6 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, standing
 from airflow_provider_kimi.records.tags import Tags
 
-#: Marks of batches without a double: the first call of the first attempt.
-FIRST_CALL = "1.1."
-
 #: The index of a task that is not mapped.
 UNMAPPED = "-1"
 
@@ -45,7 +42,7 @@ def suspects(batches: Iterable[Batch]) -> list[Batch]:
 
 
 def _may_have_double(tags: Tags) -> bool:
-    return tags.create is not None and not tags.create.startswith(FIRST_CALL)
+    return tags.create is not None and not tags.is_first_call
 
 
 def next_look(batches: Iterable[Batch], looked_at: float) -> float:
