@@ -3,20 +3,15 @@
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Walk
 from airflow_provider_kimi.calls.cancel import acancel_batch, cancel_batches
-from airflow_provider_kimi.calls.patience import Calls, in_time
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.waiting.doubles import earliest_double, find_doubles, in_words
-from airflow_provider_kimi.waiting.pace import seconds_per_request
 from airflow_provider_kimi.waiting.poll import MAX_FAULTS_OF_A_SWEEP, Platform
+from airflow_provider_kimi.waiting.shared_walk import batches_since
 from airflow_provider_kimi.waiting.wait_log import WaitLog
-
-#: Batches of the account among which doubles are looked for. A double is near the top of a list that is in order.
-MAX_BATCHES_SEARCHED = 1000
 
 
 async def ask_for_cancels(platform: Platform, batches: Sequence[Batch], reason: str, wait_log: WaitLog) -> None:
@@ -39,27 +34,28 @@ async def ask_for_cancels(platform: Platform, batches: Sequence[Batch], reason: 
 
 
 async def cancel_doubles(
-    platform: Platform, ours: Mapping[str, Batch], wait_log: WaitLog, sleep: Callable[[float], Awaitable[object]]
+    platform: Platform,
+    ours: Mapping[str, Batch],
+    now: float,
+    wait_log: WaitLog,
+    sleep: Callable[[float], Awaitable[object]],
 ) -> bool:
     """Look through the account's batches for doubles, and cancel those of the same task instance.
 
     :param ours: The batches that are waited for, by id.
-    :return: Whether that is done; a fault that passes leaves it to a later poll.
+    :return: Whether that is done; a fault that passes, or a look of another wait, leaves it to a later poll.
     """
-    # Times of the platform alone are compared, so the margin for other clocks is of no use.
-    walk = Walk(since=earliest_double(ours.values()) + CLOCK_MARGIN_SECONDS, most=MAX_BATCHES_SEARCHED)
     try:
-        while not walk.is_over:
-            if walk.after is not None:
-                await sleep(seconds_per_request(platform.requests_per_minute, None))
-            walk.take(await in_time(platform.alist_batches(after=walk.after, limit=PAGE_SIZE)))
+        listed = await batches_since(platform, earliest_double(ours.values()), now, sleep)
     except KimiError as error:
         return not error.retryable
-    doubles = find_doubles(ours, walk.seen.values())
-    for double in doubles:
-        wait_log.warn(in_words(double), subject=f"double {double.batch.id} {double.batch.status}")
-    own = [double.batch for double in doubles if double.is_own and double.batch.is_cancellable]
-    await ask_for_cancels(platform, own, "These batches do the same work as others of this task.", wait_log)
+    if listed is None:
+        return False
+    for double in find_doubles(ours, listed):
+        if double.is_own and double.batch.is_cancellable:
+            await ask_for_cancels(platform, [double.batch], in_words(double), wait_log)
+        else:
+            wait_log.warn(in_words(double), subject=f"double {double.batch.id} {double.batch.status}")
     return True
 
 

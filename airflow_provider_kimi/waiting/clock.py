@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS
 from airflow_provider_kimi.records.watch import Watch
 
+_BEGAN = time.time() - time.monotonic()
+
 
 class Clocked(Protocol):
     """A platform that says what time it is there."""
@@ -32,6 +34,16 @@ def skew_of(platform: Clocked) -> float:
 def clock_of(platform: Clocked) -> Callable[[], float]:
     """Return the platform's clock, in unix seconds."""
     return lambda: time.time() + skew_of(platform)
+
+
+def steady_now() -> float:
+    """Return this machine's clock in unix seconds, as if nobody had set it since the process began."""
+    return _BEGAN + time.monotonic()
+
+
+def ahead_of_steady(platform: Clocked) -> float:
+    """Seconds by which the platform's clock is ahead of `steady_now`."""
+    return clock_of(platform)() - steady_now()
 
 
 def by_platform(watch: Watch, skew: float, *, is_own: bool) -> Watch:

@@ -1,8 +1,8 @@
 """Doubles: second batches of the same work, made by a create that was carried out after it was given up.
 
-Each create call leaves a mark of its own on its batch. A batch of the first call of a first attempt has no double; any
-other may have one. The platform carries a create out within a quarter of an hour, if at all, so a wait looks for
-doubles at a few late moments.
+A batch does not say whether another create for the same work is still open: of its own attempt, of an earlier one, or
+of a sibling. The platform carries a create out within a quarter of an hour, if at all, so every wait looks for doubles
+at a few late moments.
 """
 
 import math
@@ -12,9 +12,6 @@ from typing import NamedTuple
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, standing
 from airflow_provider_kimi.records.tags import Tags
-
-#: Marks of batches without a double: the first call of the first attempt.
-FIRST_CALL = "1.1."
 
 #: The index of a task that is not mapped.
 UNMAPPED = "-1"
@@ -40,12 +37,8 @@ class Double(NamedTuple):
 
 
 def suspects(batches: Iterable[Batch]) -> list[Batch]:
-    """Batches that may have a double."""
-    return [batch for batch in batches if batch.created_at is not None and _may_have_double(Tags.of(batch))]
-
-
-def _may_have_double(tags: Tags) -> bool:
-    return tags.job_key is not None
+    """Batches that may have a double: those of this provider."""
+    return [batch for batch in batches if batch.created_at is not None and Tags.of(batch).job_key is not None]
 
 
 def next_look(batches: Iterable[Batch], looked_at: float) -> float:

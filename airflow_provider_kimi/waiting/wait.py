@@ -104,7 +104,7 @@ class _Course:
     async def _look_for_doubles(self, now: float) -> None:
         ours = {batch_id: what.batch for batch_id, what in self.known.items() if what.batch is not None}
         if next_look(ours.values(), self._looked_at) <= now:
-            is_done = await cancel_doubles(self._platform, ours, self.wait_log, self._sleep)
+            is_done = await cancel_doubles(self._platform, ours, now, self.wait_log, self._sleep)
             self._looked_at = now if is_done else self._looked_at
         look_at = next_look(ours.values(), self._looked_at)
         if now < look_at < math.inf:

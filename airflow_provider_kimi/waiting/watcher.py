@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 import random
-import time
 from collections.abc import Collection, Mapping
 from contextlib import aclosing
 from contextvars import Context
@@ -21,8 +20,9 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS
 from airflow_provider_kimi.records.watch import Watch
-from airflow_provider_kimi.waiting.clock import skew_of
+from airflow_provider_kimi.waiting.clock import ahead_of_steady, steady_now
 from airflow_provider_kimi.waiting.known import Seen, has_ended, is_passing
 from airflow_provider_kimi.waiting.pace import first_pause
 from airflow_provider_kimi.waiting.poll import Platform, Sweep
@@ -69,6 +69,7 @@ class Watcher:
         self._gone: set[str] = set()
         self._next_at = NEVER
         self._renewed_at = 0.0
+        self._ahead = 0.0
         self._sooner = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing: asyncio.Future[None] | None = None
@@ -111,17 +112,15 @@ class Watcher:
             _log.error("A watcher of batches ended", exc_info=error)
         if self.schedule.watched:
             self._closing = asyncio.ensure_future(self.platform.aclose())
-        for watched in self.schedule.watched.values():
-            for waiter in watched.waiters:
-                waiter.wake()
+        self._wake_all()
 
     async def _sweep_for_ever(self) -> None:
         while True:
             self._sooner.clear()
             self._next_at = self.schedule.next_at()
-            pause = self._next_at - time.time()
+            pause = self._next_at - steady_now()
             if pause <= 0:
-                await self.sweep(time.time())
+                await self.sweep(steady_now())
                 continue
             try:
                 async with asyncio.timeout(None if pause == NEVER else pause):
@@ -140,6 +139,19 @@ class Watcher:
         self.schedule.requests_per_minute = self.platform.requests_per_minute
         self._memory = sweep.result.memory.without(self._gone)
         self.schedule.settle(start, sweep.result)
+        self._notice_clock()
+
+    def _notice_clock(self) -> None:
+        """Let all who wait go on once the platform's clock differs from what they have timed themselves by."""
+        ahead = ahead_of_steady(self.platform)
+        if abs(ahead - self._ahead) > CLOCK_MARGIN_SECONDS:
+            self._ahead = ahead
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for watched in self.schedule.watched.values():
+            for waiter in watched.waiters:
+                waiter.wake()
 
     def _renew(self, start: float) -> None:
         pause = RENEW_AFTER_FAULTS_SECONDS if self.schedule.faults else RENEW_SECONDS
@@ -177,7 +189,7 @@ class Subscription:
 
     def _join(self) -> None:
         pause = first_pause(self.watch.pause_seconds)
-        self.first_at = math.ceil((time.time() + pause) / GRID_SECONDS) * GRID_SECONDS
+        self.first_at = math.ceil((steady_now() + pause) / GRID_SECONDS) * GRID_SECONDS
         self._watcher = _watcher_of(self.watch.kimi_conn_id)
         self._watcher.add(self)
         self._watcher.poll_by(self)
@@ -192,17 +204,17 @@ class Subscription:
 
         At `until` it returns only once each batch was read again; after a minute, the rest count as unread.
         """
-        ahead = skew_of(self.platform)  # sweeps are timed by the clock of this machine
+        ahead = ahead_of_steady(self.platform)
         self.until = NEVER if until is None else until - ahead
         log_at = None if log_at is None else log_at - ahead
         self.unread = {batch_id for batch_id in self.watch.batch_ids if not has_ended(self.seen.get(batch_id))}
         self._watcher.poll_by(self)
-        late_at = max(self.until, time.time()) + self._late_seconds
+        late_at = max(self.until, steady_now()) + self._late_seconds
         while True:
             if self._watcher.has_failed:
                 self._log.warning("The watcher of this connection ended unexpectedly. A new one takes over.")
                 self._join()
-            now = time.time()
+            now = steady_now()
             at = wake_at(now, self.until, late_at, NEVER if log_at is None else log_at, self.unread, self._has_news)
             self._has_news = False
             if at <= now:
@@ -216,7 +228,7 @@ class Subscription:
     async def _sleep_until(self, at: float) -> None:
         loop = asyncio.get_running_loop()
         self._future = loop.create_future()
-        timer = None if at == NEVER else loop.call_later(max(0.0, at - time.time()), self.wake)
+        timer = None if at == NEVER else loop.call_later(max(0.0, at - steady_now()), self.wake)
         try:
             await self._future
         finally:
@@ -246,7 +258,7 @@ class Subscription:
 
     def fresh(self) -> dict[str, Batch]:
         """The batches as polls of the last minutes have shown them, and those that have ended."""
-        since = time.time() - FRESH_SECONDS
+        since = steady_now() - FRESH_SECONDS
         return {
             batch_id: what
             for batch_id, what in self.seen.items()

@@ -33,6 +33,7 @@ IMPURE = {
         "waiting/cancel.py",
         "waiting/clock.py",
         "waiting/poll.py",
+        "waiting/shared_walk.py",
         "waiting/wait.py",
         "waiting/wait_log.py",
     ),
