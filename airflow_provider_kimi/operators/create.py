@@ -129,6 +129,11 @@ class KimiCreateBatchOperator(BaseOperator):
     )
     ui_color = "#d9e8ff"
 
+    _is_killed = False
+    _stop: Stop | None = None
+    _kill: Kill | None = None
+    _batch_ids: list[str] | None = None
+
     def __init__(
         self,
         *,
@@ -197,10 +202,6 @@ class KimiCreateBatchOperator(BaseOperator):
         check_flag("cancel_on_kill", cancel_on_kill)
         ParameterRules(parameter_check, parameter_rules)
         read_schema(output_schema)
-        self._is_killed = False
-        self._stop: Stop | None = None
-        self._kill: Kill | None = None
-        self._batch_ids: list[str] | None = None
 
     def execute(self, context: Context) -> list[str]:
         """Check, upload, create."""
