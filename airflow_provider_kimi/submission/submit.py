@@ -118,7 +118,7 @@ def _submit_missing(job: Job, made: Made, workshop: Path) -> None:
     except KimiError as error:
         raise _with_batches(error, made, job) from None
     except BaseException:  # execution_timeout is none of ours, and may interrupt anything
-        if job.attempt.is_last and job.order.on_final_failure == "cancel":
+        if job.attempt.is_last and job.order.on_final_failure == "cancel" and not job.calls.stop.is_set:
             job.calls.log.warning("The task was ended while it submitted.%s", _cancelled(job, made))
         raise
     _check_room(job)  # last: it saves nothing now, and may be one request too many
@@ -163,7 +163,8 @@ def _with_batches(error: KimiError, made: Made, job: Job) -> KimiError:
         return error
     exist = f"{error} {len(made.batches)} of the {len(job.prepared.shards)} batches of this task exist"
     is_final = not error.retryable or job.attempt.is_last or job.fresh is not None
-    if is_final and live(made.batches.values()) and job.order.on_final_failure == "cancel":
+    is_killed = job.calls.stop.is_set  # whoever kills a task decides about its batches
+    if is_final and not is_killed and live(made.batches.values()) and job.order.on_final_failure == "cancel":
         return KimiBatchError(f"{exist}.{_cancelled(job, made)}")
     ids = ", ".join(batch.id for batch in made.batches.values())
     if job.fresh is None:
