@@ -162,8 +162,9 @@ class KimiHook(BaseHook):
                 await asyncio.shield(closing)
 
     def _send(self, call: Call[T]) -> T:
+        client = self.get_conn()  # before the time begins: building it may take as long as a short timeout
         with self._sending(call) as arguments, limited(Limit(self._seconds(call))):
-            answer: bytes = getattr(self.get_conn(), call.method)(call.path, **arguments)
+            answer: bytes = getattr(client, call.method)(call.path, **arguments)
             return decode(self.settings, call.action, answer, call.reply)
 
     async def _asend(self, call: Call[T]) -> T:
@@ -186,11 +187,12 @@ class KimiHook(BaseHook):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
 
     @contextmanager
-    def _moving(self, action: str, unanswered: str) -> Iterator[None]:
-        """Send or receive a file, for as long as it moves."""
+    def _moving(self, action: str, unanswered: str) -> Iterator[OpenAI]:
+        """Send or receive a file with the client that is given, for as long as it moves."""
+        client = self.get_conn()
         limit = Limit(self.settings.timeout_seconds, per_bytes=PROGRESS_BYTES)
         with translated(self.settings, action, unanswered), limited(limit):
-            yield
+            yield client
 
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence whether the key works on its host, by asking for the models."""
@@ -217,8 +219,8 @@ class KimiHook(BaseHook):
                 return self.upload_file(opened, filename, purpose)
         action = f"uploading {filename!r}"
         kind = ("application/jsonl",) if filename.endswith(".jsonl") else ()
-        with self._moving(action, "The file may have been stored; storage is not billed."):
-            reply = self.get_conn().files.with_raw_response.create(
+        with self._moving(action, "The file may have been stored; storage is not billed.") as client:
+            reply = client.files.with_raw_response.create(
                 file=cast(Any, (filename, content, *kind)), purpose=cast(Any, purpose)
             )
             return decode(self.settings, action, reply.content, models.RemoteFile)
@@ -231,8 +233,8 @@ class KimiHook(BaseHook):
         """Stream a file's content into ``target`` and return how many bytes came."""
         size = 0
         with (
-            self._moving(f"downloading file {file_id!r}", UNCHANGED),
-            self.get_conn().files.with_streaming_response.content(checked_id(file_id)) as reply,
+            self._moving(f"downloading file {file_id!r}", UNCHANGED) as client,
+            client.files.with_streaming_response.content(checked_id(file_id)) as reply,
         ):
             for chunk in reply.iter_bytes(1 << 18):
                 size += target.write(chunk)
