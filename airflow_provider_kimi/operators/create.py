@@ -12,7 +12,7 @@ from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.kill import Kill
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.calls.stop import Stop
-from airflow_provider_kimi.compat import BaseOperator, Context
+from airflow_provider_kimi.compat import BaseOperator, Context, first_poke
 from airflow_provider_kimi.context import read_attempt, wants_fresh
 from airflow_provider_kimi.fields import check_choice, check_columns, check_flag, check_whole_number
 from airflow_provider_kimi.files.locations import as_uri
@@ -26,6 +26,7 @@ from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterR
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.kill import Ending
 from airflow_provider_kimi.submission.submit import Submission, submit
 
@@ -208,11 +209,12 @@ class KimiCreateBatchOperator(BaseOperator):
         ti = context["ti"]
         stop = self._stop = Stop()
         calls = Calls(KimiHook(self.kimi_conn_id), self.log, stop=stop)
-        self._kill = Kill(Ending(calls, ti, read_attempt(context)), self.log)
+        attempt = read_attempt(context)
+        self._kill = Kill(Ending(calls, ti, attempt), self.log)
         if self._is_killed:
             self.on_kill()
         with self._kill, airflow_errors(self):
-            submission = self._submit(calls, context)
+            submission = self._submit(calls, context, attempt)
         self._batch_ids = submission.batch_ids
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
@@ -220,11 +222,13 @@ class KimiCreateBatchOperator(BaseOperator):
             ti.xcom_push("batch_id", submission.batch_ids[0])
         return submission.batch_ids
 
-    def _submit(self, calls: Calls, context: Context) -> Submission:
+    def _submit(self, calls: Calls, context: Context, attempt: Attempt) -> Submission:
         order = self._order(calls.hook.settings.model)
         if wants_fresh(context):
             order = replace(order, reuse="never")
-        return submit(calls, order, read_attempt(context), memory=context.get("task_state_store"))
+        if first_poke(context) is not None:  # a retry policy has put this try off after it had begun
+            attempt = replace(attempt, number=attempt.number + 1)
+        return submit(calls, order, attempt, memory=context.get("task_state_store"))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Report the input and the batches to OpenLineage."""

@@ -93,31 +93,51 @@ def test_the_page_of_results_explains_every_column_and_every_status() -> None:
     assert [status for status in ROW_STATUSES if f"`{status}`" not in overview] == []
 
 
-#: Where each row of "What a retry does" is shown, by the beginning of the row.
+#: Where each row of a table of `docs/retries-and-money.md` is shown, by the beginning of the row.
 SHOWN_BY = {
-    "the worker died at any point": "test_a_death_at_any_point",
-    "a create was answered by a 5xx": "test_a_create_that_was_not_answered_is_sent_once_more",
-    "two attempts ran at the same time": "test_two_attempts_at_once",
-    "`create` was cleared": "test_clearing_every_task_attaches_to_the_batch",
-    "a mapped task's indices have moved": "test_mapped_instances_keep_their_work_when_indices_move",
-    "the batch failed, expired or was": "test_work_that_failed_expired_or_was_cancelled_is_submitted_again",
-    '`reuse="never"`, or a run started': "test_a_run_whose_conf_asks_for_fresh_work_pays_again",
-    "the input has changed": "test_a_changed_input_replaces_the_old_batch_with_cancel_and_fresh",
-    "the connection has another key": "test_nothing_is_paid_in_an_account_that_does_not_know_a_noted_batch",
-    "the account has more batches": "test_a_search_that_reaches_its_limit_stops_before_anything_is_paid",
-    "`wait` was cleared or retried": "test_clearing_the_waiting_task_keeps_the_batch",
-    "`wait` or its run was marked": "test_marking_a_waiting_task_failed_cancels_the_batch",
-    "the triggerer was restarted": "test_another_triggerer_goes_on_waiting_and_cancels_nothing",
-    "`results` was retried": "test_a_batch_landed_twice_gives_the_same_files",
-    "`airflow tasks test`": "test_other_work_has_another",
+    "How a task ends": {
+        "input or parameter wrong": "test_an_error_that_lasts_is_reported_and_no_second_batch_is_created",
+        "key refused, or a batch unknown": "test_it_ends_the_wait_at_its_time_and_another_try_may_fare_better",
+        "rate limit": "test_thirty_runs_at_once_get_through_twenty_requests_a_minute",
+        "platform fault": "test_a_create_that_was_not_answered_is_sent_once_more",
+        "polls fail": "test_a_wait_outlives_polls_that_fail_for_hours",
+        "the batch is `failed`": "test_a_batch_that_ended_early_fails_the_sensor",
+        "the batch has not ended": "test_a_sensor_keeps_to_a_shorter_execution_timeout",
+        "the clock of the worker": "test_a_batch_that_has_hours_left_is_not_cancelled_at_the_first_poll",
+        "it fails for good while": "test_a_final_failure_cancels_the_batches_that_run_if_on_final_failure_is_cancel",
+        "it is marked failed": "test_marking_a_waiting_task_failed_cancels_the_batch",
+        "it is marked success": "test_a_wait_that_fail_fast_skips_keeps_its_healthy_batch",
+    },
+    "What a retry does": {
+        "the worker died at any point": "test_a_death_at_any_point",
+        "a create was answered by a 5xx": "test_a_create_that_was_not_answered_is_sent_once_more",
+        "a create was carried out long": "test_a_create_that_is_carried_out_after_the_gateway_gave_up_leaves_one_batch",
+        "the list of batches is not whole": "test_where_the_list_is_not_whole_nothing_is_sent",
+        "two attempts ran at the same time": "test_two_attempts_at_once",
+        "`create` was cleared": "test_clearing_every_task_attaches_to_the_batch",
+        "a mapped task's indices have moved": "test_mapped_instances_keep_their_work_when_indices_move",
+        "the batch failed, expired or was": "test_a_clear_asks_only_for_the_rows_without_an_answer_and_says_the_numbers",
+        '`reuse="never"`, or a run started': "test_a_run_whose_conf_asks_for_fresh_work_pays_again",
+        "the input has changed": "test_a_changed_input_replaces_the_old_batch_with_cancel_and_fresh",
+        "the connection has another key": "test_nothing_is_paid_in_an_account_that_does_not_know_a_noted_batch",
+        "the key was replaced": "test_an_input_that_another_key_has_uploaded_is_uploaded_again",
+        "the account has more batches": "test_a_search_that_reaches_its_limit_stops_before_anything_is_paid",
+        "`wait` was cleared or retried": "test_clearing_the_waiting_task_keeps_the_batch",
+        "`wait` or its run was marked failed": "test_marking_a_waiting_task_failed_cancels_the_batch",
+        "`wait` was marked success": "test_the_results_after_a_wait_that_is_marked_success_land_the_batches_of_its_create",
+        "the triggerer was restarted": "test_a_triggerer_that_lapsed_and_came_back_cancels_nothing",
+        "`results` was retried": "test_a_batch_landed_twice_gives_the_same_files",
+        "`airflow tasks test`": "test_other_work_has_another",
+    },
 }
 
 
-def test_every_row_of_what_a_retry_does_is_shown_by_a_test() -> None:
+@pytest.mark.parametrize("title", SHOWN_BY)
+def test_every_row_of_what_a_task_and_a_retry_do_is_shown_by_a_test(title: str) -> None:
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    table = section("docs/retries-and-money.md", "What a retry does")
-    rows = [line[2:] for line in table.splitlines() if line.startswith("| ") and not line.startswith("| what happened")]
-    assert len(rows) == len(SHOWN_BY)
-    for row, (beginning, test) in zip(rows, SHOWN_BY.items(), strict=True):
+    table = section("docs/retries-and-money.md", title)
+    rows = [line[2:] for line in table.splitlines() if line.startswith("| ") and not line.startswith("| what happen")]
+    assert len(rows) == len(SHOWN_BY[title])
+    for row, (beginning, test) in zip(rows, SHOWN_BY[title].items(), strict=True):
         assert row.startswith(beginning)
         assert f"def {test}" in tests, test

@@ -136,7 +136,7 @@ class TestManyWaits:
         with KimiSimulator() as sim:
             good = created(connect(sim), 2)
             sim.advance(60)
-            events = fired([KimiBatchTrigger(batch_ids=[name], poll_interval=0.5) for name in ("not/an/id", *good)])
+            events = fired([KimiBatchTrigger(batch_ids=[name], poll_interval=0.5) for name in ("not an id", *good)])
         assert [event.outcome for event in events] == ["failed", ENDED, ENDED]
 
     def test_a_batch_that_is_unknown_delays_no_other_wait(self, connect: Connect) -> None:
