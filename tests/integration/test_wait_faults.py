@@ -1,6 +1,7 @@
 """Faults that look permanent: a wait believes them only once they have lasted, and another try may fare better."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -234,3 +235,31 @@ def resumed(task: Any, event: dict[str, Any], max_tries: int) -> Any:
     context: Any = {"ti": ti}
     task.render_template_fields(context)
     return task.execute_complete(context, event)
+
+
+NOW = int(time.time())
+
+
+class TestABatchThatIsShownOddly:
+    """A wait goes on, whatever numbers and times the platform sends."""
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"in_progress_at": NOW - 1800, "request_counts": {"total": 10**9, "completed": -1, "failed": 0}},
+            {"in_progress_at": NOW - 60, "request_counts": {"total": -5, "completed": 1, "failed": -70_000_000}},
+            {"in_progress_at": -63_375_533_000, "request_counts": {"total": 3, "completed": 1, "failed": 0}},
+            {"created_at": NOW, "expires_at": 10**12},
+            {"created_at": NOW, "expires_at": NOW - 8 * 86_400},
+            {"created_at": "soon", "expires_at": None, "request_counts": []},
+            {"status": None, "metadata": []},
+        ],
+        ids=str,
+    )
+    def test_a_sensor_waits_for_it_and_cancels_nothing(
+        self, sim: KimiSimulator, hook: KimiHook, fields: dict[str, Any]
+    ) -> None:
+        sim.add_odd_batch({"id": "batch_odd", "status": "in_progress", **fields})
+        attempt = run_task(sensor("batch_odd", on_timeout="cancel"))
+        assert attempt.deferred is not None
+        assert "cancel_batch" not in [call.name for call in sim.journal]
