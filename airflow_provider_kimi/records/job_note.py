@@ -18,12 +18,14 @@ class JobNote(msgspec.Struct, frozen=True, kw_only=True):
     :param job: Key of the job.
     :param batches: Batch id of each `kimi_shard`.
     :param ended: Ids of the batches of the same shard that ended before, with rows that are not asked again.
+    :param is_settled: Whether the attempt has agreed with those that submitted the same at that time.
     :param fresh: Mark of the attempt, if it pays for fresh work.
     """
 
     job: str
     batches: dict[str, str]
     ended: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    is_settled: bool = False
     fresh: str | None = None
     version: int = NOTE_VERSION
 

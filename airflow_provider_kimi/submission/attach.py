@@ -35,11 +35,13 @@ class Attached(NamedTuple):
     :param batches: The batches that need not be submitted again, by their `kimi_shard`.
     :param ended: Batches of the same shards that ended before they were done, with rows that were answered: those that
         one of `batches` has asked for the rest of, and those of shards that are still to be submitted.
+    :param is_settled: Whether they were agreed upon with those that submitted the same at that time.
     :param unsure: Shards that an earlier attempt has uploaded. The list shows no batch of them, but may be wrong.
     """
 
     batches: dict[str, Batch]
     ended: dict[str, tuple[Batch, ...]]
+    is_settled: bool = False
     unsure: frozenset[str] = frozenset()
 
 
@@ -65,7 +67,7 @@ def attach(job: Job) -> Attached:
     _log_attached(job, earlier.batches.values())
     cancel_duplicates(job, earlier)
     _pass_over(job, earlier)
-    return Attached(dict(earlier.batches), _answered(job, earlier), frozenset(unsure.keys() & missing))
+    return Attached(dict(earlier.batches), _answered(job, earlier), unsure=frozenset(unsure.keys() & missing))
 
 
 def _answered(job: Job, earlier: EarlierWork) -> dict[str, tuple[Batch, ...]]:
@@ -145,7 +147,9 @@ def _pass_over(job: Job, earlier: EarlierWork) -> None:
     cancel_batches(job.calls, [batch.id for batch in live(earlier.replaced)])
 
 
-def remember(job: Job, batches: Mapping[str, Batch], ended: Mapping[str, Iterable[Batch]]) -> None:
+def remember(
+    job: Job, batches: Mapping[str, Batch], ended: Mapping[str, Iterable[Batch]], *, is_settled: bool = False
+) -> None:
     """Note the ids where later attempts find them fastest. The platform remains the record."""
     if job.memory is None:
         return
@@ -153,6 +157,7 @@ def remember(job: Job, batches: Mapping[str, Batch], ended: Mapping[str, Iterabl
         job=job.key,
         batches={label: batch.id for label, batch in batches.items()},
         ended={label: [batch.id for batch in ended[label]] for label in batches if ended.get(label)},
+        is_settled=is_settled,
         fresh=job.fresh,
     )
     try:
@@ -169,7 +174,8 @@ def _recalled(job: Job) -> Attached | None:
     batches = _sorted(job, [_known(job, batch_id) for batch_id in note.batches.values()]).batches
     if batches.keys() != note.batches.keys():
         return None
-    return Attached(dict(batches), {label: tuple(_known(job, id_) for id_ in ids) for label, ids in note.ended.items()})
+    ended = {label: tuple(_known(job, batch_id) for batch_id in ids) for label, ids in note.ended.items()}
+    return Attached(dict(batches), ended, note.is_settled)
 
 
 def _note(job: Job) -> JobNote | None:

@@ -74,9 +74,9 @@ def make_batches(job: Job, workshop: Path) -> Made:
     made = Made(found.batches, set(found.unsure), ended=found.ended)
     if len(made.batches) < len(job.labels):
         _submit_missing(job, made, workshop)
-    elif any(map(is_untouched, made.batches.values())):
+    elif not found.is_settled and any(map(is_untouched, made.batches.values())):
         settle(job, made)  # whoever made it may be about to cancel it
-    remember(job, made.batches, made.ended)
+    remember(job, made.batches, made.ended, is_settled=True)
     return made
 
 
