@@ -7,15 +7,13 @@ from typing import Literal
 from airflow_provider_kimi.api.models import Batch, RequestCounts
 from airflow_provider_kimi.api.standing import standing
 from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.submission.earlier_work import by_age, choose, is_lost
 
 #: What to do with orphans: cancel those that run, or land those that have ended.
 OrphanAction = Literal["cancel", "harvest"]
 
 #: States of a run that still has tasks to come, which may wait for its batches or land them.
 LIVING_RUNS = frozenset({"queued", "running"})
-
-#: Statuses of batches whose rows are asked again, and not paid twice.
-_LOST_STATUSES = frozenset({"failed", "expired", "cancelled", "cancelling"})
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Orphan:
     :param run_state: How its run ended, or that it goes on; None if this Airflow has no such run (deleted, or of
         another Airflow).
     :param running: Whether it runs and is billed; otherwise it has ended and holds answers.
-    :param double_of: The oldest batch of the same work, which holds these rows too; None if there is none.
+    :param double_of: The batch of the same work that counts, which holds these rows too; None if there is none.
     """
 
     batch_id: str
@@ -82,21 +80,18 @@ def may_be_orphan(batch: Batch, since: float, dag_ids: Collection[str] | None) -
 
 
 def find_doubles(batches: Iterable[Batch]) -> dict[str, str]:
-    """Name the batches whose work an older one does too, or has done, each with that one.
+    """Name the batches whose work another one does too, or has done, each with the one that counts.
 
-    These are the live and completed batches of one shard but the oldest. An attempt that paid afresh on purpose
-    (`reuse="never"`) is work of its own.
+    These are the live and completed batches of one shard but the one that every attempt would attach to. An attempt
+    that paid afresh on purpose (`reuse="never"`) is work of its own.
     """
-    oldest: dict[tuple[str, str, str | None], str] = {}
-    doubles = {}
-    for batch in sorted(batches, key=lambda batch: (batch.created_at or 0, batch.id)):
+    works: dict[tuple[str, str | None], list[Batch]] = {}
+    for batch in sorted(batches, key=by_age):
         tags = Tags.of(batch)
-        if tags.job_key is None or tags.shard is None or batch.status in _LOST_STATUSES:
-            continue
-        first = oldest.setdefault((tags.job_key, tags.shard, tags.attempt), batch.id)
-        if first != batch.id:
-            doubles[batch.id] = first
-    return doubles
+        if tags.work is not None and not is_lost(batch):
+            works.setdefault((tags.work, tags.attempt), []).append(batch)
+    chosen = [(choose(racing).id, racing) for racing in works.values()]
+    return {batch.id: counts for counts, racing in chosen for batch in racing if batch.id != counts}
 
 
 def find_orphans(batches: Sequence[Batch], run_states: Mapping[Owner, str | None]) -> list[Orphan]:

@@ -86,9 +86,26 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchPage(msgspec.Struct, frozen=True):
-    """One page of batches; `has_more` is None if the platform does not say."""
+    """One page of batches.
+
+    :param has_more: None if the platform does not say.
+    :param unread: How many rows of it could not be read.
+    """
 
     data: list[Batch]
+    has_more: bool | None = None
+    unread: int = 0
+
+    @property
+    def length(self) -> int:
+        """How many rows the platform has sent."""
+        return len(self.data) + self.unread
+
+
+class FilePage(msgspec.Struct, frozen=True):
+    """One page of files; `has_more` is None if the platform does not say."""
+
+    data: list[RemoteFile]
     has_more: bool | None = None
 
 

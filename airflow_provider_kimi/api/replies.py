@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from airflow_provider_kimi.api.models import Batch, BatchPage, Envelope, Model, RemoteFile, RequestCounts
+from airflow_provider_kimi.api.models import Batch, BatchPage, Envelope, FilePage, Model, RemoteFile, RequestCounts
 
 T = TypeVar("T")
 
@@ -52,12 +52,16 @@ def _fields(content: bytes | msgspec.Raw) -> _Fields:
 
 def _rows(fields: _Fields, read_row: Callable[[msgspec.Raw], T]) -> list[T]:
     rows = []
-    for row in msgspec.json.decode(fields["data"], type=list[msgspec.Raw] | None) or ():
+    for row in _raw_rows(fields):
         try:
             rows.append(read_row(row))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
     return rows
+
+
+def _raw_rows(fields: _Fields) -> list[msgspec.Raw]:
+    return msgspec.json.decode(fields["data"], type=list[msgspec.Raw] | None) or []
 
 
 def _value(fields: _Fields, name: str, kind: type[T]) -> T | None:
@@ -125,7 +129,8 @@ def _batch(content: bytes | msgspec.Raw) -> Batch:
 
 def _batch_page(content: bytes) -> BatchPage:
     fields = _page(content)
-    return BatchPage(_rows(fields, _batch), _value(fields, "has_more", bool))
+    batches = _rows(fields, _batch)
+    return BatchPage(batches, _value(fields, "has_more", bool), len(_raw_rows(fields)) - len(batches))
 
 
 def _file(content: bytes | msgspec.Raw) -> RemoteFile:
@@ -137,6 +142,11 @@ def _file(content: bytes | msgspec.Raw) -> RemoteFile:
         filename=_text(fields, "filename"),
         purpose=_text(fields, "purpose"),
     )
+
+
+def _file_page(content: bytes) -> FilePage:
+    fields = _page(content)
+    return FilePage(_rows(fields, _file), _value(fields, "has_more", bool))
 
 
 def _model(content: bytes | msgspec.Raw) -> Model:
@@ -155,6 +165,6 @@ _READERS: Mapping[Any, Callable[[bytes], Any]] = {
     Batch: _batch,
     BatchPage: _batch_page,
     RemoteFile: _file,
-    Envelope[list[RemoteFile]]: lambda content: Envelope(_rows(_page(content), _file)),
+    FilePage: _file_page,
     Envelope[list[Model]]: lambda content: Envelope(_rows(_page(content), _model)),
 }

@@ -16,8 +16,8 @@ from airflow_provider_kimi.calls.patience import Calls
 #: Batches read by default before a search gives up.
 MAX_BATCHES_SEARCHED = 5000
 
-#: Lengths of a page that may be cut there: as many as were asked for, and the platform's own default.
-FULL_PAGES = frozenset({PAGE_SIZE, 20})
+#: Lengths of a page that may be cut there: as many as were asked for, and what platforms have as a default or a most.
+FULL_PAGES = frozenset({PAGE_SIZE, 10, 20, 25, 30, 40, 50})
 
 #: How far the platform's clock may be off when pages are left out because they are too old.
 CLOCK_MARGIN_SECONDS = 86_400.0
@@ -78,7 +78,7 @@ class Walk:
         self._is_stuck = bool(page.data) and not new
         is_end = self._is_believed_end(page) if self._is_proof else self._is_end(page)
         self.is_whole = is_end or self._is_past(self._last)
-        self._is_full = len(page.data) in FULL_PAGES
+        self._is_full = page.length in FULL_PAGES
         return new
 
     def _is_end(self, page: BatchPage) -> bool:
@@ -86,12 +86,15 @@ class Walk:
         return not page.data or page.has_more is False or (self._is_stuck and not may_be_full)
 
     def _is_believed_end(self, page: BatchPage) -> bool:
+        if not page.data and page.unread:
+            self._is_cut = True
+            return False
         if not page.data and self._is_full:
             ids = list(self.seen)
             self.after = self._middle = ids[len(ids) // 2 - 1]
             return False
         is_end = page.has_more is not True and (page.has_more is False or self._is_stuck)
-        return not page.data or (is_end and len(page.data) not in FULL_PAGES)
+        return not page.data or (is_end and page.length not in FULL_PAGES)
 
     def _check_middle(self, page: BatchPage, middle: str) -> None:
         """Whether the list shows behind a batch in its middle what it has shown there before."""

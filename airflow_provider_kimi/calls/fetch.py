@@ -1,13 +1,20 @@
 """Fetch a file whole: after a connection that ended early, paid rows would seem to be missing."""
 
 import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_provider_kimi.calls.patience import PAUSES_SECONDS, Calls, is_rate_limit
-from airflow_provider_kimi.exceptions import KimiError, KimiResultError
+from airflow_provider_kimi.calls.patience import Calls, is_rate_limit
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiResultError
 from airflow_provider_kimi.files.line_ids import is_whole
 from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, count_lines, new_file
+
+#: Pauses between the downloads of a file that is not as the batch counts it: it may still be growing.
+FILE_PAUSES_SECONDS = (2.0, 5.0, 10.0, 20.0, 30.0)
+
+#: Refusals that may pass by themselves: a copy of the platform's data that lags, or a key that is being replaced.
+DOUBTED_STATUS_CODES = frozenset({401, 403, 404})
 
 
 @dataclass(frozen=True)
@@ -23,48 +30,69 @@ class Fetched:
     is_whole: bool = True
 
 
-def fetch_file(calls: Calls, file_id: str, path: Path, *, expected_lines: int) -> Fetched:
+def fetch_file(
+    calls: Calls,
+    file_id: str,
+    path: Path,
+    *,
+    expected_lines: int,
+    pauses: Sequence[float] = FILE_PAUSES_SECONDS,
+    doubted: Collection[int] = DOUBTED_STATUS_CODES,
+) -> Fetched:
     """Download a JSONL file, and judge whether it is whole.
 
-    A download that breaks off is repeated, and so is one that ends inside a line, or has fewer lines than the batch
-    counted. If the same bytes come again, the file is accepted with a warning, because the rows decide, not the counts.
+    A download that breaks off is repeated, and so is one that ends inside a line, has fewer lines than the batch
+    counted, or is refused as if the file did not exist: a file may be there before all of it is. If the last download
+    brings the same bytes again, the file is accepted with a warning, because the rows decide, not the counts.
 
     :param expected_lines: Lines that the batch counted; 0 if it counted none.
+    :param pauses: Seconds between the downloads.
+    :param doubted: HTTP statuses that are not believed at once.
     :raises KimiResultError: It never came whole.
     :raises KimiError: The platform refuses the download.
     """
-    seen: set[bytes] = set()
-    for pause in (*PAUSES_SECONDS, None):
-        fault = _download(calls, file_id, path)
-        if fault is None:
-            lines, last = count_lines(path, MAX_LINE_BYTES)
-            fault = _shortage(file_id, lines, last, expected_lines)
-            if fault is None:
+    fault, digest = "", b""
+    for pause in (*pauses, None):
+        before = digest
+        try:
+            fault = _download(calls, file_id, path)
+        except KimiApiError as error:
+            if error.status_code not in doubted or pause is None:
+                raise
+            fault = str(error)
+        else:
+            lines, last = (0, b"") if fault else count_lines(path, MAX_LINE_BYTES)
+            digest = b"" if fault else _digest(path)
+            fault = fault or _shortage(file_id, lines, last, expected_lines)
+            if not fault:
                 return Fetched(path, lines)
-            with path.open("rb") as content:
-                digest = hashlib.file_digest(content, "sha256").digest()
-            if digest in seen:
-                calls.log.warning("%s The same bytes came twice, so the file is accepted.", fault)
-                return Fetched(path, lines, is_whole=False)
-            seen.add(digest)
-        calls.log.warning("%s", fault)
-        if pause is not None:
-            calls.sleep(pause)
+        if pause is None:
+            break
+        calls.log.warning("%s Downloading it again in %g s.", fault, pause)
+        calls.sleep(pause)
+    if digest and digest == before:
+        calls.log.warning("%s The same bytes came again, so the file is accepted.", fault)
+        return Fetched(path, lines, is_whole=False)
     raise KimiResultError(
-        f"File {file_id} could not be downloaded whole in {len(PAUSES_SECONDS) + 1} attempts. The last one: {fault} "
+        f"File {file_id} could not be downloaded whole in {len(pauses) + 1} attempts. The last one: {fault} "
         "Nothing was landed and nothing is lost: the batch has ended, is billed as far as it ran, and its files stay "
         "on the platform. Clear this task to try again."
     )
 
 
-def _download(calls: Calls, file_id: str, path: Path) -> str | None:
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+def _download(calls: Calls, file_id: str, path: Path) -> str:
     """Download once, as soon as the platform's rate limit lets it; return what else went wrong."""
     patience = calls.patience()
     while True:
         try:
             with new_file(path) as target:
                 calls.hook.download_file(file_id, target)
-            return None
+            return ""
         except KimiError as error:
             pause = patience.pause_after(error) if is_rate_limit(error) else None
             if pause is not None:
@@ -75,9 +103,9 @@ def _download(calls: Calls, file_id: str, path: Path) -> str | None:
                 raise
 
 
-def _shortage(file_id: str, lines: int, last: bytes, expected_lines: int) -> str | None:
+def _shortage(file_id: str, lines: int, last: bytes, expected_lines: int) -> str:
     if last and not is_whole(last):
         return f"File {file_id} ends inside a line, after {lines:,} lines (the batch counted {expected_lines:,})."
     if lines < expected_lines:
         return f"File {file_id} has {lines:,} lines; the batch counted {expected_lines:,}."
-    return None
+    return ""

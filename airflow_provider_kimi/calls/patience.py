@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from airflow_provider_kimi.api.models import RemoteFile
+from airflow_provider_kimi.api.models import Batch, RemoteFile
 from airflow_provider_kimi.calls.stop import Stop
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 
 #: Pauses between the attempts of one call that meets a passing fault, unless the platform asks for a longer one.
 PAUSES_SECONDS = (1.0, 4.0, 15.0)
+
+#: Pauses before a batch is read again that the platform does not know: a new one may be unknown for a while.
+UNKNOWN_PAUSES_SECONDS = (2.0, 10.0, 30.0)
 
 #: Longest time that the pauses of one call may take together.
 PATIENCE_SECONDS = 900.0
@@ -115,6 +118,10 @@ class Calls:
     jitter: Callable[[], float] = random.random
     is_patient: bool = True
 
+    def now(self) -> float:
+        """Unix seconds by the platform's clock, as far as its answers show it."""
+        return time.time() + (self.hook.clock_skew_seconds or 0.0)
+
     def patience(self) -> Patience:
         """Return a new patience, for one call."""
         return Patience(self.hook, self.jitter)
@@ -130,6 +137,17 @@ class Calls:
                 if pause is None:
                     raise
                 self.pause_after(error, pause)
+
+    def read_batch(self, batch_id: str) -> Batch:
+        """Read a batch; one that the platform does not know is asked for again for a while, since it may be new."""
+        for pause in UNKNOWN_PAUSES_SECONDS:
+            try:
+                return self.read(lambda: self.hook.get_batch(batch_id))
+            except KimiApiError as error:
+                if error.status_code != 404:
+                    raise
+                self.pause_after(error, pause)
+        return self.read(lambda: self.hook.get_batch(batch_id))
 
     def upload(self, content: IO[bytes], filename: str, purpose: str = "batch") -> RemoteFile:
         """Upload an open file as patiently as a read, each time from its start.

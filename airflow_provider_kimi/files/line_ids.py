@@ -1,4 +1,4 @@
-"""The `custom_id` of a line, and whether a line is whole. Lenient, because an odd answer is paid for too."""
+"""What a line says: its `custom_id`, whether it is an answer, whether it is whole. Odd answers are paid for too."""
 
 import json
 import re
@@ -40,6 +40,19 @@ def id_of(line: bytes) -> str | None:
     except UNREADABLE:
         return None
     return text_of(fields.get("custom_id")) if isinstance(fields, dict) else None
+
+
+def is_answer(line: bytes) -> bool:
+    """Whether a line holds an answer, which is paid for; one that cannot be read may hold one."""
+    if not line or line.isspace():
+        return False
+    try:
+        fields = decoded(line)
+        return bool(fields["response"]["body"]["choices"]) and not fields.get("error")
+    except UNREADABLE:
+        return True
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def text_of(value: object) -> str | None:

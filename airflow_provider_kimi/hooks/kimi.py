@@ -226,8 +226,17 @@ class KimiHook(BaseHook):
             return decode(self.settings, action, reply.content, models.RemoteFile)
 
     def list_files(self) -> list[models.RemoteFile]:
-        """List the account's files; the platform documents no paging."""
-        return self._send(Call("get", "/files", "listing files", models.Envelope[list[models.RemoteFile]])).data
+        """List the account's files; the platform documents no paging, but may say that there are more."""
+        found: dict[str, models.RemoteFile] = {}
+        after: str | None = None
+        while True:
+            params = {"after": after} if after else {}
+            page = self._send(Call("get", "/files", "listing files", models.FilePage, params=params))
+            is_new = any(file.id not in found for file in page.data)
+            found.update((file.id, file) for file in page.data)
+            if not page.has_more or not is_new:
+                return list(found.values())
+            after = page.data[-1].id
 
     def download_file(self, file_id: str, target: BinaryIO) -> int:
         """Stream a file's content into ``target`` and return how many bytes came."""

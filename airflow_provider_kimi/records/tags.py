@@ -17,7 +17,6 @@ from airflow_provider_kimi.api.limits import MAX_METADATA_KEY_CHARS, MAX_METADAT
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
 
-_CREATE = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})\.\w+")
 _SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 
 
@@ -44,7 +43,6 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     :param columns: JSON list of the columns whose texts are in the requests verbatim.
     :param model: The model of every request.
     :param params: Digest of the parameters of every request.
-    :param create: Mark of the create call that made it: the attempt, the call of it, and something random.
     """
 
     dag_id: str | None = msgspec.field(default=None, name="airflow_dag_id")
@@ -95,17 +93,6 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.job_key} {self.shard}" if self.job_key and self.shard else None
 
     @property
-    def is_first_call(self) -> bool:
-        """Whether the first attempt made the batch by the first create that it sent for this shard."""
-        return self.call_number == (1, 1)
-
-    @property
-    def call_number(self) -> tuple[int, int]:
-        """Number of the attempt, and of its call, that made the batch; zeros if it does not say."""
-        found = _CREATE.fullmatch(self.create or "")
-        return (int(found[1]), int(found[2])) if found else (0, 0)
-
-    @property
     def shard_number(self) -> int | None:
         """Number of the shard, from 1; None if it is not known."""
         return self._shard(1)
@@ -145,6 +132,9 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 
 #: Field -> key of the platform's metadata.
 _KEYS: Mapping[str, str] = {field.name: field.encode_name for field in msgspec.structs.fields(Tags)}
+
+#: Key of the mark of a create call.
+CREATE_KEY = _KEYS["create"]
 
 #: Keys that may be left out for lack of room, the most useful first.
 _NOTES = tuple(_KEYS[field] for field in ("create", "prompt_fingerprint", "columns", "model", "params"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import rows_in_words
-from airflow_provider_kimi.calls.fetch import Fetched, fetch_file
+from airflow_provider_kimi.calls.fetch import DOUBTED_STATUS_CODES, FILE_PAUSES_SECONDS, Fetched, fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.records.skipped import SkippedRow
@@ -15,10 +15,10 @@ from airflow_provider_kimi.requests.skipped_rows import read_skipped
 from airflow_provider_kimi.results.promises import lacking_files
 
 #: Pauses between the reads of batches that are not as the wait has seen them: a read may be stale, a file id late.
-READ_PAUSES_SECONDS = (2.0, 5.0, 10.0, 20.0, 30.0)
+READ_PAUSES_SECONDS = FILE_PAUSES_SECONDS
 
-#: Refusals that may pass by themselves: a copy of the platform's data that lags, or a key that is being replaced.
-DOUBTED_STATUS_CODES = frozenset({401, 403, 404})
+#: The same between downloads once a file was given up: the others are most likely as old.
+LATER_PAUSES_SECONDS = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,7 @@ def _why_unsettled(what: Batch | KimiApiError) -> str:
 
 def _ended(what: Batch | KimiApiError) -> Batch:
     if isinstance(what, KimiApiError):
-        fault = what.saying(f"{what} Nothing was landed, and nothing is lost: clear this task when that has changed.")
-        fault.retryable = True
-        raise fault
+        raise _passing(what)
     if not what.is_terminal:
         rows = rows_in_words(what.counts)
         raise KimiBatchError(
@@ -101,6 +99,13 @@ def _ended(what: Batch | KimiApiError) -> Batch:
             retryable=True,
         )
     return what
+
+
+def _passing(error: KimiApiError) -> KimiApiError:
+    """The same refusal as one that a later try may not meet."""
+    fault = error.saying(f"{error} Nothing was landed, and nothing is lost: clear this task when that has changed.")
+    fault.retryable = True
+    return fault
 
 
 def _in_input_order(batches: Sequence[Batch]) -> list[Batch]:
@@ -126,6 +131,7 @@ class FilesFetcher:
     folder: Path
     needs_all: bool = False
     _skipped: dict[str, Path | None] = field(default_factory=dict)
+    _pauses: Sequence[float] = FILE_PAUSES_SECONDS
 
     def fetch(self, batches: Sequence[Batch]) -> list[BatchFiles]:
         """Download every file.
@@ -171,11 +177,24 @@ class FilesFetcher:
         return self._skipped[file_id]
 
     def _fetched(self, file_id: str | None, path: Path, expected_lines: int) -> Fetched | None:
-        return fetch_file(self.calls, file_id, path, expected_lines=expected_lines) if file_id else None
+        if not file_id:
+            return None
+        try:
+            file = fetch_file(self.calls, file_id, path, expected_lines=expected_lines, pauses=self._pauses)
+        except KimiApiError as error:
+            if error.status_code not in DOUBTED_STATUS_CODES:
+                raise
+            self._pauses = LATER_PAUSES_SECONDS
+            raise _passing(error) from None
+        if not file.is_whole:
+            self._pauses = LATER_PAUSES_SECONDS
+        return file
 
     def _optional(self, file_id: str | None, path: Path, expected_lines: int, without_it: str) -> Fetched | None:
+        if not file_id:
+            return None
         try:
-            return self._fetched(file_id, path, expected_lines)
+            return fetch_file(self.calls, file_id, path, expected_lines=expected_lines, doubted=())
         except KimiApiError as error:
             if error.retryable or (self.needs_all and error.status_code == 404):
                 raise

@@ -116,7 +116,8 @@ def collect(calls: Calls, landing: Landing) -> Collected:
         calls.log.warning("%s answers held the model's thoughts, which were removed.", tally.leaked)
     log = calls.log.warning if tally.unusable else calls.log.info
     log("Landed in %s: %s. %s.", landing.output, tally.summary(), billed(manifest))
-    is_whole = not tally.unclaimed and all(of_batch.is_whole for of_batch in files)
+    # A completed batch has a line for every row, whatever its counts say meanwhile.
+    is_whole = not tally.unclaimed and not tally.counts["missing"] and all(of_batch.is_whole for of_batch in files)
     collected = Collected(manifest, tally, batches, directory, is_whole)
     if notes := " ".join(filter(None, (collected.to_come, ask_the_rest(manifest)))):
         calls.log.warning("%s", notes)

@@ -13,8 +13,8 @@ from airflow_provider_kimi.submission.earlier_work import (
     EarlierWork,
     changed_input,
     earlier_work,
-    has_answers,
     live,
+    may_have_answers,
     named,
     what_changed,
 )
@@ -24,9 +24,6 @@ from airflow_provider_kimi.submission.settle import cancel_duplicates
 #: How long a batch may be missing from the list after its create. The platform promises nothing; a later try, whose
 #: predecessor may have died a moment ago, searches again after this time before it creates anything.
 LIST_LAG_SECONDS = 12.0
-
-#: Pauses before a noted batch is read again that the platform does not know: a fresh one may be unknown for a while.
-UNKNOWN_PAUSES_SECONDS = (2.0, 10.0, 30.0)
 
 
 class Attached(NamedTuple):
@@ -77,8 +74,16 @@ def _answered(job: Job, earlier: EarlierWork) -> dict[str, tuple[Batch, ...]]:
         for shard in job.prepared.shards
         if (batch := earlier.batches.get(job.label(shard))) and Tags.of(batch).input_fingerprint == shard.fingerprint
     }
-    answered = {label: tuple(filter(has_answers, ended)) for label, ended in earlier.ended.items()}
-    return {label: ended for label, ended in answered.items() if ended and label not in whole}
+    return {
+        label: answered
+        for label, ended in earlier.ended.items()
+        if label not in whole and (answered := tuple(filter(may_have_answers, _read_again(job, ended))))
+    }
+
+
+def _read_again(job: Job, batches: Iterable[Batch]) -> Iterable[Batch]:
+    """Read batches by their ids, since the list may leave out what they hold."""
+    return (job.calls.read_batch(batch.id) for batch in batches)
 
 
 def _uploaded_before(job: Job, earlier: EarlierWork) -> dict[str, list[str]]:
@@ -189,15 +194,12 @@ def _note(job: Job) -> JobNote | None:
 
 
 def _known(job: Job, batch_id: str) -> Batch:
-    """Read a noted batch; one that the platform does not know is asked for again for a while."""
-    for pause in (*UNKNOWN_PAUSES_SECONDS, None):
-        try:
-            return job.calls.read(lambda: job.calls.hook.get_batch(batch_id))
-        except KimiApiError as error:
-            if error.status_code != 404:
-                raise
-            if pause is not None:
-                job.calls.pause_after(error, pause)
+    """Read a noted batch."""
+    try:
+        return job.calls.read_batch(batch_id)
+    except KimiApiError as error:
+        if error.status_code != 404:
+            raise
     raise KimiBatchError(
         f"Batch {batch_id}, which an earlier attempt of this task submitted, is unknown to the account of "
         f"connection {job.calls.hook.kimi_conn_id!r} at {job.calls.hook.settings.base_url}. It is most likely "

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Patience
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
-from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.records.tags import CREATE_KEY, Tags
 from airflow_provider_kimi.requests.prepare import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.earlier_work import is_lost
@@ -42,18 +42,31 @@ def submit_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made)
     :raises KimiError: It was refused, or its fate is unknown.
     """
     file = _kept_input(job, shard, content) or _upload(job, shard, content)
-    try:
-        batch = _create(job, file, tags, made)
-    except KimiApiError as error:
-        if file.is_new or error.retryable or error.status_code not in _FILE_REFUSED or made.open_marks:
-            raise
-        job.calls.log.warning("%s File %s may belong to another key. Uploading it again.", error, file.id)
+    batch = _create_from_kept(job, file, tags, made) if not file.is_new else _create(job, file, tags, made)
+    if batch is None:
         file = _upload(job, shard, content)
         batch = _create(job, file, tags, made)
     made.batches[job.label(shard)] = batch
     made.own.add(batch.id)
     job.calls.stop.note(batch.id)
     job.calls.log.info("Created batch %s (%s) from file %s: %s requests.", batch.id, tags.shard, file.id, content.rows)
+
+
+def _create_from_kept(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch | None:
+    """Create a batch from a file that an earlier attempt has uploaded; None if it has to be uploaded again."""
+    try:
+        batch = _create(job, file, tags, made)
+    except KimiApiError as error:
+        if error.retryable or error.status_code not in _FILE_REFUSED or made.open_marks:
+            raise
+        job.calls.log.warning("%s File %s may belong to another key. Uploading it again.", error, file.id)
+        return None
+    if not is_lost(batch):
+        return batch
+    job.calls.log.warning(
+        "The platform answers a create from file %s with batch %s (%s).", file.id, batch.id, batch.status
+    )
+    return None
 
 
 def _kept_input(job: Job, shard: Shard, content: Slice) -> InputFile | None:
@@ -158,14 +171,15 @@ def _search_for(job: Job, file: InputFile, lost: list[Mapping[str, str]], error:
 
 
 def _is_made_by(batch: Batch, metadata: Mapping[str, str]) -> bool:
-    """Whether a batch carries all that a create has sent.
+    """Whether a batch was made by a create.
 
-    The mark of the call makes that unique. Where the user's own pairs leave no room for it, work that is lost is none
-    of this call.
+    The mark of the call says so. Where the user's own pairs leave no room for it, all pairs have to be equal, and work
+    that is lost is none of this call.
     """
     own = batch.metadata or {}
-    has_all = all(own.get(key) == value for key, value in metadata.items())
-    return has_all and (Tags.of(batch).create is not None or not is_lost(batch))
+    if CREATE_KEY in metadata:
+        return own.get(CREATE_KEY) == metadata[CREATE_KEY]
+    return not is_lost(batch) and all(own.get(key) == value for key, value in metadata.items())
 
 
 def _refused(job: Job, file: InputFile, error: KimiError, lost: list[Mapping[str, str]]) -> KimiError:

@@ -1,6 +1,6 @@
 """Whether to pay: what earlier attempts of the same work left on the platform decides."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from airflow_provider_kimi.api.models import Batch
@@ -9,10 +9,6 @@ from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 
 #: Ends after which the work has to be done again. Any other status, known or not, is work that lives or is done.
 _LOST_STATUSES = frozenset({"failed", "expired", "cancelled", "cancelling"})
-
-#: How far apart creates of one task instance can be that did not see each other, as long as the list shows a batch
-#: within a minute. What comes later was carried out late, when the older one may have been returned.
-RACE_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -44,20 +40,19 @@ def earlier_work(
 ) -> EarlierWork:
     """Sort out the batches that a search has found.
 
-    Of the batches of one shard, every attempt chooses the same, whenever it searches: of each task instance that of its
-    newest call, which it is most likely to have returned, but none that came long after another; of these the oldest,
-    then the smallest id. Batches that an attempt paid for again on purpose (`reuse="never"`) do not race with those it
-    passed over; of all, the newest work counts.
+    Of the batches of one shard, every attempt chooses the same, whenever it searches: the oldest. Batches that an
+    attempt paid for again on purpose (`reuse="never"`) do not race with those it passed over; of all, the newest work
+    counts.
 
     :param job: Key of the job that is wanted now.
     :param labels: The `kimi_shard` of each of its batches.
     :param fresh: Mark of this attempt where it pays for fresh work: only what it made itself is then its own.
     """
-    by_age = sorted(found, key=_by_age)
-    wanted, unwanted = _parted(by_age, lambda batch: _is_wanted(Tags.of(batch), job, labels, fresh))
+    oldest_first = sorted(found, key=by_age)
+    wanted, unwanted = _parted(oldest_first, lambda batch: _is_wanted(Tags.of(batch), job, labels, fresh))
     lost, usable = _parted(wanted, is_lost)
     racing = {label: _newest_work(made) for label, made in _by_label(usable).items()}
-    chosen = {label: _chosen(made) for label, made in racing.items()}
+    chosen = {label: choose(made) for label, made in racing.items()}
     spare = [batch for label, made in racing.items() for batch in made if batch is not chosen[label]]
     own, others = _parted(filter(_is_cancellable, spare), lambda batch: Tags.of(batch).is_of(task))
     ended = {label: tuple(batches) for label, batches in _by_label(lost).items()}
@@ -93,31 +88,24 @@ def _newest_work(racing: Iterable[Batch]) -> list[Batch]:
     by_mark: dict[str | None, list[Batch]] = {}
     for batch in racing:
         by_mark.setdefault(Tags.of(batch).attempt, []).append(batch)
-    return max(by_mark.values(), key=lambda made: _by_age(made[0]))
+    return max(by_mark.values(), key=lambda made: by_age(made[0]))
 
 
-def _chosen(racing: Sequence[Batch]) -> Batch:
-    """Choose one of the batches of a shard, which begin with the oldest."""
-    by_task: dict[tuple[str | None, ...], list[Batch]] = {}
-    for batch in racing:
-        by_task.setdefault(Tags.of(batch).task, []).append(batch)
-    return min((_newest_call(made) for made in by_task.values()), key=_by_age)
+def choose(racing: Iterable[Batch]) -> Batch:
+    """Choose the batch of a shard that counts, of several that race: the oldest, then the smallest id."""
+    return min(racing, key=by_age)
 
 
-def _newest_call(made: Sequence[Batch]) -> Batch:
-    """That of the newest call of one task instance, of those that raced with the oldest."""
-    last, _ = _by_age(made[0])
-    racing = [batch for batch in made if _by_age(batch)[0] <= last + RACE_SECONDS]
-    return max(racing, key=lambda batch: Tags.of(batch).call_number)
-
-
-def _by_age(batch: Batch) -> tuple[int, str]:
+def by_age(batch: Batch) -> tuple[int, str]:
+    """Sorts batches, the oldest first, in the same order for everybody."""
     return batch.created_at or 0, batch.id
 
 
-def has_answers(batch: Batch) -> bool:
-    """Whether rows of a batch were done, which are paid."""
-    return batch.output_file_id is not None or batch.counts.completed > 0
+def may_have_answers(batch: Batch) -> bool:
+    """Whether rows of a batch that ended early were done, or may still be, which are paid."""
+    if not batch.is_terminal or batch.output_file_id is not None or batch.counts.completed > 0:
+        return True
+    return batch.status != "failed" and batch.request_counts is None
 
 
 def is_untouched(batch: Batch) -> bool:

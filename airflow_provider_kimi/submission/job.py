@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Protocol
 
 import msgspec
@@ -131,7 +131,7 @@ class Job:
         if len(unclear) > MAX_UNCLEAR:
             gap = f"the list shows {len(unclear)} batches of this time without their metadata"
             return Search(list(filter(matches, search.batches)), search.gap or gap)
-        read = {batch_id: self.calls.read(partial(self.calls.hook.get_batch, batch_id)) for batch_id in unclear}
+        read = {batch_id: self.calls.read_batch(batch_id) for batch_id in unclear}
         found = [read.get(batch.id, batch) for batch in search.batches]
         return Search(list(filter(matches, found)), search.gap)
 

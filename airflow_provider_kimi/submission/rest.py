@@ -8,11 +8,14 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import rows_in_words
 from airflow_provider_kimi.calls.fetch import fetch_file
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiInputError
-from airflow_provider_kimi.files.line_ids import id_of
+from airflow_provider_kimi.files.line_ids import id_of, is_answer
 from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, lines_at
 from airflow_provider_kimi.requests.prepare import Shard
 from airflow_provider_kimi.submission.earlier_work import named
 from airflow_provider_kimi.submission.job import Job
+
+#: How long after the end of a batch its output file may still come.
+LATE_FILE_SECONDS = 3600.0
 
 
 class Rest(NamedTuple):
@@ -70,29 +73,38 @@ def rest_of(job: Job, shard: Shard, ended: Sequence[Batch], folder: Path) -> Res
 
 
 def _add_answered(job: Job, batch: Batch, path: Path, answered: set[int]) -> bool:
-    """Add the rows that the output file of a batch holds; False where that is no longer to be had.
+    """Add the rows that the output file of a batch holds; False where that is not to be had.
 
-    :raises KimiBatchError: It cannot be read whole, so that paid rows would be asked again.
+    :raises KimiBatchError: It is still to come, or cannot be read whole, so that paid rows would be asked again.
     """
+    may_come = job.calls.now() < (batch.ended_at or 0) + LATE_FILE_SECONDS
+    if batch.output_file_id is None and may_come:
+        raise _cannot_tell(batch, "names no output file of it yet")
     if batch.output_file_id is None:
-        job.calls.log.warning("Batch %s names no output file, so its rows are asked and paid again.", batch.id)
+        job.calls.log.warning("Batch %s has no output file, so its rows are asked and paid again.", batch.id)
         return False
     try:
         file = fetch_file(job.calls, batch.output_file_id, path, expected_lines=batch.counts.completed)
     except KimiApiError as error:
         if error.status_code != 404:
             raise
+        if may_come:
+            raise _cannot_tell(batch, "does not give its output file yet") from error
         job.calls.log.warning(
             "Batch %s has lost its answers, so its rows are asked and paid again. %s", batch.id, error
         )
         return False
-    if not file.is_whole:
-        raise KimiBatchError(
-            f"The output file of batch {batch.id} has {file.lines:,} lines, and the platform counts "
-            f"{batch.counts.completed:,} answers, so it cannot be told which rows are paid. Nothing was sent now. "
-            "Retry or clear this task later, or set on_ended='resubmit' to pay for all rows.",
-            retryable=True,
-        )
-    answered.update(hash(id_of(line)) for _, line in lines_at(path, MAX_LINE_BYTES) if line)
+    if not file.is_whole and may_come:
+        raise _cannot_tell(batch, f"gives an output file of {file.lines:,} lines")
+    answered.update(hash(id_of(line)) for _, line in lines_at(path, MAX_LINE_BYTES) if is_answer(line))
     path.unlink()
     return True
+
+
+def _cannot_tell(batch: Batch, what: str) -> KimiBatchError:
+    return KimiBatchError(
+        f"The platform counts {batch.counts.completed:,} answers of batch {batch.id}, and {what}, so it cannot be told "
+        "which rows are paid. Nothing was sent now. Retry or clear this task later, or set on_ended='resubmit' to pay "
+        "for all rows.",
+        retryable=True,
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import EarlierWork, earlier_work, named
 from airflow_provider_kimi.submission.job import Job
 
@@ -56,7 +57,9 @@ def settle(job: Job, made: Made) -> None:
             listed = {batch.id: batch for batch in _searching(job, made).find(job.concerns).batches}
         except KimiError as error:
             job.calls.log.warning("Could not check whether another attempt has submitted the same: %s", error)
-            return
+            if not doubtful:
+                return
+            continue
         if doubtful <= listed.keys():
             break
     else:
@@ -99,6 +102,11 @@ def _withdrawn(job: Job, batch_ids: Collection[str]) -> KimiBatchError:
     )
 
 
+def is_ours_alone(job: Job, batch: Batch) -> bool:
+    """Whether this task instance has made a batch, and no sibling of a mapped task may have attached to it since."""
+    return Tags.of(batch).is_of(job.attempt.task) and job.attempt.task.map_index < 0
+
+
 def cancel_duplicates(job: Job, earlier: EarlierWork, own: Collection[str] = ()) -> None:
     """Cancel what this task instance has made twice, and name what others may be waiting for.
 
@@ -106,7 +114,7 @@ def cancel_duplicates(job: Job, earlier: EarlierWork, own: Collection[str] = ())
 
     :param own: Ids of the batches that this attempt has made.
     """
-    spare = [batch for batch in earlier.duplicates if job.attempt.task.map_index < 0 or batch.id in own]
+    spare = [batch for batch in earlier.duplicates if batch.id in own or is_ours_alone(job, batch)]
     for batch in spare:
         job.calls.log.warning("Cancelling batch %s: there is another one for the same work.", batch.id)
         try:

@@ -24,7 +24,7 @@ from airflow_provider_kimi.submission.estimate import estimate
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job, Memory
 from airflow_provider_kimi.submission.rest import rest_of
-from airflow_provider_kimi.submission.settle import Made, settle
+from airflow_provider_kimi.submission.settle import Made, is_ours_alone, settle
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,8 @@ def _cancelled(job: Job, made: Made) -> str:
     try:
         lost = job.find(lambda batch: Tags.of(batch).create in made.open_marks).batches if made.open_marks else []
         running = {batch.id: batch for batch in live([*made.batches.values(), *lost])}
-        ended = cancel_batches(job.calls, list(running))
+        ours = [batch.id for batch in running.values() if batch.id in made.own or is_ours_alone(job, batch)]
+        ended = cancel_batches(job.calls, ours)
     except KimiError as fault:
         return f" {fault} {RUNS_ON}: {named(made.batches.values())}."
     return (

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.errors import decode
-from airflow_provider_kimi.api.models import Batch, BatchPage, Envelope, RemoteFile, RequestCounts
+from airflow_provider_kimi.api.models import Batch, BatchPage, RequestCounts
 from airflow_provider_kimi.api.replies import FIRST_SECOND, LAST_SECOND, MOST_ROWS
 from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.exceptions import KimiApiError
@@ -114,7 +114,7 @@ def test_what_no_decoder_takes_hides_no_other_batch(text: bytes) -> None:
 
 def test_a_list_that_is_null_is_empty() -> None:
     assert read(b'{"data": null}', BatchPage) == BatchPage([])
-    assert read(b'{"data": null}', Envelope[list[RemoteFile]]).data == []
+    assert read(b'{"data": null}', FilePage).data == []
 
 
 @pytest.mark.parametrize("content", [b'{"data": {}}', b'{"data": 7}', b"{}", b"[]", b'{"object": "list"}'])
@@ -126,7 +126,7 @@ def test_what_is_no_list_proves_nothing_about_batches(content: bytes) -> None:
 
 def test_an_odd_file_hides_no_other_and_has_no_odd_number() -> None:
     content = page_of(b'{"id": "f1", "bytes": -3, "created_at": -63375533000}', b"null", b'{"id": "f2", "bytes": 5}')
-    files = read(content, Envelope[list[RemoteFile]]).data
+    files = read(content, FilePage).data
     assert [(file.id, file.bytes, file.created_at) for file in files] == [("f1", None, None), ("f2", 5, None)]
 
 

@@ -185,13 +185,75 @@ def test_answers_that_are_gone_are_asked_again_with_a_warning(connect: Connect) 
 def test_answers_that_do_not_come_whole_stop_the_task_since_paid_rows_would_be_asked_again(connect: Connect) -> None:
     with KimiSimulator(speed=0, timing=SLOW) as sim:
         hook = connect(sim)
-        old = expired(sim, hook)
+        (old,) = ask(sim, hook, 1)
+        sim.advance(24 * HOUR + 60)
         output = str(hook.get_batch(old).output_file_id)
         sim.replace_content(output, b"\n".join(sim.file_content(output).splitlines()[:50]) + b"\n")
-        with pytest.raises(KimiBatchError, match="has 50 lines, and the platform counts 86 answers") as caught:
+        with pytest.raises(
+            KimiBatchError, match="counts 86 answers of batch .* gives an output file of 50 lines"
+        ) as caught:
             ask(sim, hook, 2)
         assert caught.value.retryable
         assert list(sim.batches) == [old]
+
+
+def test_lines_of_the_output_file_that_are_no_answers_are_asked_again(connect: Connect) -> None:
+    with KimiSimulator(speed=0, timing=SLOW) as sim:
+        hook = connect(sim)
+        old = expired(sim, hook)
+        output = str(hook.get_batch(old).output_file_id)
+        lines = [json.loads(line) for line in sim.file_content(output).splitlines()]
+        for line in lines[:6]:
+            line.update(response=None, error={"code": "batch_expired", "message": "not in time"})
+        sim.replace_content(output, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+        (_, rest) = ask(sim, hook, 2)
+        assert len(requests_of(sim, rest)) == 120
+
+
+def test_counts_that_stay_wrong_an_hour_after_the_end_stop_no_clear(connect: Connect) -> None:
+    with KimiSimulator(speed=0, timing=SLOW) as sim:
+        hook = connect(sim)
+        old = expired(sim, hook)
+        sim.advance(HOUR)
+        output = str(hook.get_batch(old).output_file_id)
+        sim.replace_content(output, b"".join(sim.file_content(output).splitlines(keepends=True)[:80]))
+        (_, rest) = ask(sim, hook, 2)
+        assert len(requests_of(sim, rest)) == 120
+
+
+def test_a_cancel_that_is_under_way_is_waited_for_even_if_no_row_is_done_yet(connect: Connect) -> None:
+    """Rows that run when a cancel comes still end, and are billed."""
+    with KimiSimulator(speed=0, timing=SLOW) as sim:
+        hook = connect(sim)
+        (old,) = ask(sim, hook, 1)
+        hook.cancel_batch(old)
+        with pytest.raises(KimiBatchError, match="is being cancelled"):
+            ask(sim, hook, 2)
+        assert list(sim.batches) == [old]
+
+
+def test_answers_that_are_still_to_come_stop_the_task_too(connect: Connect) -> None:
+    with KimiSimulator(speed=0, timing=SLOW, behaviour=Behaviour(late_file_seconds=2 * HOUR)) as sim:
+        hook = connect(sim)
+        (old,) = ask(sim, hook, 1)
+        sim.advance(24 * HOUR + 60)
+        with pytest.raises(KimiBatchError, match="names no output file of it yet") as caught:
+            ask(sim, hook, 2)
+        assert caught.value.retryable
+        assert list(sim.batches) == [old]
+        sim.advance(2 * HOUR)
+        assert ask(sim, hook, 3)[0] == old
+
+
+def test_answers_that_never_come_are_asked_again_with_a_warning(connect: Connect) -> None:
+    with KimiSimulator(speed=0, timing=SLOW, behaviour=Behaviour(expired_output=False)) as sim:
+        hook = connect(sim)
+        expired(sim, hook)
+        sim.advance(HOUR)
+        log = LogRecord()
+        (new,) = ask(sim, hook, 2, log)
+        assert len(requests_of(sim, new)) == 200
+        assert any("has no output file, so its rows are asked and paid again" in line for line in log.warnings)
 
 
 def test_the_rest_of_each_shard_is_asked_apart(connect: Connect, tmp_path: Path) -> None:

@@ -388,7 +388,7 @@ def test_a_short_file_is_accepted_if_the_same_bytes_come_twice(
     assert landed.statuses == {"succeeded": 1, "failed": 1, "missing": 8}
     assert [row["error_code"] for row in landed.rows() if row["status"] == "failed"] == ["unreadable_line"]
     assert any("ends inside a line, after 2 lines (the batch counted 10)" in line for line in landed.log.warnings)
-    assert any("The same bytes came twice" in line for line in landed.log.warnings)
+    assert any("The same bytes came again" in line for line in landed.log.warnings)
 
 
 def test_a_download_that_never_comes_whole_lands_nothing_and_can_be_retried(

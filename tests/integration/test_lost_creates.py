@@ -62,8 +62,8 @@ def test_every_create_call_has_a_mark_of_its_own(connect: Connect) -> None:
         hook = connect(sim)
         sim.inject("create_batch", status=504, html=True, done_after_seconds=60)
         submit(hook, order(["a"]), attempt(), LogRecord(), sim.advance)
-        marks = [Tags.of(hook.get_batch(batch_id)).call_number for batch_id in sim.batches]
-    assert sorted(marks) == [(1, 1), (1, 2)]
+        marks = [str(Tags.of(hook.get_batch(batch_id)).create) for batch_id in sim.batches]
+    assert sorted(mark.rpartition(".")[0] for mark in marks) == ["1.1", "1.2"]
 
 
 def test_a_create_that_is_carried_out_while_the_task_settles_leaves_one_batch(connect: Connect) -> None:

@@ -88,6 +88,7 @@ def test_a_noted_batch_that_was_cancelled_is_submitted_again(sim: KimiSimulator,
     store = Store()
     first = submit(hook, store)
     hook.cancel_batch(first[1])
+    sim.advance(5)
     again = submit(hook, store, 2)
     assert (again[0], again[1] != first[1]) == (first[0], True)
     assert list(store.values["kimi_job"]["batches"].values()) == again
@@ -104,7 +105,7 @@ def test_nothing_is_paid_in_an_account_that_does_not_know_a_noted_batch(
         with pytest.raises(KimiBatchError, match=f"{first}.*is unknown to the account.*alive.*under another key") as no:
             submit(other, store, 2)
         assert no.value.retryable, "the key may be put right meanwhile"
-        assert calls(elsewhere) == ["get_batch"]
+        assert calls(elsewhere) == ["get_batch"] * 4
         assert len(submit(other, store, 3, reuse="never")) == 2, "reuse='never' pays again"
 
 
