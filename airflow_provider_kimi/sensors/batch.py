@@ -65,7 +65,8 @@ class KimiBatchSensor(BaseSensorOperator):
     """Wait until every batch is terminal. The wait holds no worker slot.
 
     A failed poll (no network, 5xx, 429) only delays the wait. If the batches have ended already, the task does not
-    defer. A retry or a clear waits for the same batches again; it never creates or cancels one.
+    defer. A retry or a clear waits for the same batches again; it never creates one. While the task waits, its XCom
+    ``return_value`` holds the ids, so that tasks behind it have them if it is marked success.
 
     ====================================  ===========================================
     the batches ended as                  the task

@@ -117,7 +117,13 @@ class _Course:
 
 
 async def until_finished(
-    polls: Polls, watch: Watch, log: Log, *, show: Show | None = None, clock: Callable[[], float] | None = None
+    polls: Polls,
+    watch: Watch,
+    log: Log,
+    *,
+    show: Show | None = None,
+    clock: Callable[[], float] | None = None,
+    sleep: Sleep = asyncio.sleep,
 ) -> BatchEvent:
     """Poll until the decision says stop, and show progress meanwhile.
 
@@ -125,7 +131,7 @@ async def until_finished(
     """
     begun = (clock or clock_of(polls.platform))()
     wait_log = WaitLog(log, len(watch.batch_ids), begun, watch.logged_statuses)
-    course = _Course(polls.platform, watch, wait_log, show, clock=clock)
+    course = _Course(polls.platform, watch, wait_log, show, clock=clock, sleep=sleep)
     while True:
         seen = await polls.poll(course.until, course.wait_log.again_at)
         if (event := await course.step(seen)) is not None:

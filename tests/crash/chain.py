@@ -110,7 +110,7 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
         await asyncio.sleep(seconds / SPEED)
 
     watch = Watch(tuple(ids), 30.0)
-    event = asyncio.run(until_finished(Alone(InWorker(hook), watch, sleep=sleep), watch, log))
+    event = asyncio.run(until_finished(Alone(InWorker(hook), watch, sleep=sleep), watch, log, sleep=sleep))
     assert event.outcome == "ended", event
     collect(Calls(hook, log, pause), Landing(ids, str(folder / "out")))
     return ids

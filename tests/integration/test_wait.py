@@ -105,7 +105,7 @@ class TestFailedPollsOnlyDelay:
             watch = Watch((batch_id,), PAUSE, wait.deferred.trigger.serialize()[1]["deadline"])
             log = LogRecord()
             alone = Alone(hook, watch, clock=sim.now, sleep=sleep)
-            event = await until_finished(alone, watch, log, clock=sim.now)
+            event = await until_finished(alone, watch, log, clock=sim.now, sleep=sleep)
             await hook.aclose()
             assert 6 * 3600 <= sim.now() - begun <= 6.2 * 3600
             assert (await asyncio.to_thread(resume_task, sensor(batch_id), event.to_dict())).value == [batch_id]

@@ -15,6 +15,7 @@ from airflow_provider_kimi.waiting.wait import poll_once
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, TASK, order, submit
+from tests.support.triggers import created
 from tests.support.waiting import wait_in_worker, waited
 
 HOUR = 3600.0
@@ -82,8 +83,7 @@ def test_an_ordinary_batch_costs_two_pages_of_the_list(connect: Connect) -> None
 
 
 def test_waits_of_a_connection_share_their_looks(hook: KimiHook, sim: KimiSimulator) -> None:
-    for number in range(3):
-        submit(hook, order([f"row {number}"]), ATTEMPT, LogRecord())
+    created(hook, 3)
 
     async def look() -> list[int]:
         counts = []

@@ -126,6 +126,26 @@ def test_a_batch_that_was_read_and_is_old_is_given_up_after_a_minute(connect: Co
     assert event.batches == {batch_id: BatchEnd("in_progress", total=2)}, "as it was last read"
 
 
+class TestWhatTasksBehindAWaitSee:
+    """A person may mark it success at any time, and the batches are paid."""
+
+    def test_a_deferred_sensor_has_pushed_the_ids_that_it_will_return(self, hook: KimiHook) -> None:
+        ids = created(hook, 2)
+        attempt = run_task(sensor(ids))
+        assert attempt.deferred is not None
+        assert attempt.ti.xcoms["return_value"] == ids
+
+    def test_a_rescheduled_sensor_has_pushed_them_too(self, hook: KimiHook) -> None:
+        ids, ti = created(hook, 1), TaskInstanceRecord(task_id="wait")
+        context: Any = {"ti": ti}
+        assert sensor(ids, deferrable=False, mode="reschedule").poke(context) is False
+        assert ti.xcoms["return_value"] == ids
+
+    def test_a_sensor_that_pushes_no_xcom_pushes_none_while_it_waits(self, hook: KimiHook) -> None:
+        attempt = run_task(sensor(created(hook, 1), do_xcom_push=False))
+        assert "return_value" not in attempt.ti.xcoms
+
+
 class TestTheFirstPoll:
     """It holds a worker slot, so it does not wait for certainty."""
 
@@ -156,6 +176,16 @@ def refused(batch_ids: list[str], **fields: Any) -> dict[str, Any]:
 
 
 class TestTheVerdict:
+    def test_six_seconds_of_404_on_a_healthy_batch_cancel_nothing(self, connect: Connect) -> None:
+        with KimiSimulator(speed=0, timing=NEVER) as sim:
+            hook = connect(sim)
+            (batch_id,) = created(hook, 1)
+            sim.advance(60)
+            sim.inject("get_batch", **UNKNOWN, skip=1, times=2)
+            event = in_triggerer(hook, sim, Watch((batch_id,), 3.0, sim.now() + 600), LogRecord())
+            assert event.outcome == "timed_out", "and not failed"
+            assert "cancel_batch" not in [call.name for call in sim.journal]
+
     def test_a_verdict_that_the_next_read_disproves_is_withdrawn(
         self, sim: KimiSimulator, hook: KimiHook, capsys: pytest.CaptureFixture[str]
     ) -> None:

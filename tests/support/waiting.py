@@ -27,7 +27,7 @@ async def waited(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: Log | No
 
     try:
         alone = Alone(hook, watch, clock=sim.now, sleep=sleep)
-        return await until_finished(alone, watch, log or LogRecord(), clock=sim.now)
+        return await until_finished(alone, watch, log or LogRecord(), clock=sim.now, sleep=sleep)
     finally:
         await hook.aclose()
 
@@ -39,7 +39,7 @@ def wait_in_worker(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: Log | 
         sim.advance(seconds)
 
     alone = Alone(InWorker(hook), watch, clock=sim.now, sleep=sleep)
-    return asyncio.run(until_finished(alone, watch, log or LogRecord(), clock=sim.now))
+    return asyncio.run(until_finished(alone, watch, log or LogRecord(), clock=sim.now, sleep=sleep))
 
 
 def batch_that_ends_as(status: str, sim: KimiSimulator, hook: KimiHook) -> str:
