@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls, is_rate_limit
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiResultError
 from airflow_provider_kimi.files.line_ids import is_whole
@@ -15,6 +16,9 @@ FILE_PAUSES_SECONDS = (2.0, 5.0, 10.0, 20.0, 30.0)
 
 #: Refusals that may pass by themselves: a copy of the platform's data that lags, or a key that is being replaced.
 DOUBTED_STATUS_CODES = frozenset({401, 403, 404})
+
+#: How long after the end of a batch its files may still come, or grow.
+LATE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class Fetched:
     path: Path
     lines: int
     is_whole: bool = True
+
+
+def may_come_late(calls: Calls, batch: Batch) -> bool:
+    """Whether a batch has ended so lately that its files may not all be there yet."""
+    return calls.now() < (batch.ended_at or 0) + LATE_SECONDS
 
 
 def fetch_file(

@@ -6,7 +6,13 @@ from pathlib import Path
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import rows_in_words
-from airflow_provider_kimi.calls.fetch import DOUBTED_STATUS_CODES, FILE_PAUSES_SECONDS, Fetched, fetch_file
+from airflow_provider_kimi.calls.fetch import (
+    DOUBTED_STATUS_CODES,
+    FILE_PAUSES_SECONDS,
+    Fetched,
+    fetch_file,
+    may_come_late,
+)
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.records.skipped import SkippedRow
@@ -17,7 +23,7 @@ from airflow_provider_kimi.results.promises import lacking_files
 #: Pauses between the reads of batches that are not as the wait has seen them: a read may be stale, a file id late.
 READ_PAUSES_SECONDS = FILE_PAUSES_SECONDS
 
-#: The same between downloads once a file was given up: the others are most likely as old.
+#: The same between downloads where the batch has ended long ago, or a file was given up that was as old as the others.
 LATER_PAUSES_SECONDS = (1.0,)
 
 
@@ -150,6 +156,8 @@ class FilesFetcher:
             f"The input file of batch {batch.id} cannot be read. Its rows come in the order of the answers, without "
             "columns of the input; rows without an answer are counted, but not named",
         )
+        if not may_come_late(self.calls, batch):
+            self._pauses = LATER_PAUSES_SECONDS
         output = self._fetched(batch.output_file_id, folder / "output", batch.counts.completed)
         error = self._fetched(batch.error_file_id, folder / "error", batch.counts.failed)
         answers = [file for file in (output, error) if file]

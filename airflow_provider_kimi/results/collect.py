@@ -127,7 +127,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
 def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> None:
     """Warn that the result of other batches is replaced, or refuse to replace it."""
     earlier = directory.earlier
-    if earlier is None or set(earlier.batch_ids) == set(landing.batch_ids):
+    if earlier is None or set(earlier.batch_ids) <= set(landing.batch_ids):
         return
     held, ids = f"{landing.output} holds the result of other batches", ", ".join(earlier.batch_ids)
     if not landing.may_replace:

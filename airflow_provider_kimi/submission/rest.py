@@ -6,16 +6,13 @@ from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import rows_in_words
-from airflow_provider_kimi.calls.fetch import fetch_file
+from airflow_provider_kimi.calls.fetch import fetch_file, may_come_late
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiInputError
 from airflow_provider_kimi.files.line_ids import id_of, is_answer
 from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, lines_at
 from airflow_provider_kimi.requests.prepare import Shard
 from airflow_provider_kimi.submission.earlier_work import named
 from airflow_provider_kimi.submission.job import Job
-
-#: How long after the end of a batch its output file may still come.
-LATE_FILE_SECONDS = 3600.0
 
 
 class Rest(NamedTuple):
@@ -55,7 +52,8 @@ def rest_of(job: Job, shard: Shard, ended: Sequence[Batch], folder: Path) -> Res
             retryable=True,
         )
     answered: set[int] = set()
-    holding = tuple(batch for batch in ended if _add_answered(job, batch, folder / "answers", answered))
+    for batch in ended:
+        answered |= _answered(job, batch, folder / "answers")
     left = shard.content.rewritten(
         folder / f"rest-{shard.number}.jsonl", lambda line: None if hash(id_of(line)) in answered else line
     )
@@ -67,44 +65,45 @@ def rest_of(job: Job, shard: Shard, ended: Sequence[Batch], folder: Path) -> Res
         shard.number,
         stand,
     )
-    if not done:
-        return Rest(shard, ())
-    return Rest(Shard(shard.number, left, left.fingerprint()) if left.rows else None, holding)
+    return Rest(Shard(shard.number, left, left.fingerprint()) if left.rows else None, tuple(ended))
 
 
-def _add_answered(job: Job, batch: Batch, path: Path, answered: set[int]) -> bool:
-    """Add the rows that the output file of a batch holds; False where that is not to be had.
+def _answered(job: Job, batch: Batch, path: Path) -> set[int]:
+    """The hashes of the ids that the output file of a batch answers.
 
-    :raises KimiBatchError: It is still to come, or cannot be read whole, so that paid rows would be asked again.
+    :raises KimiBatchError: It is still to come, or is not to be had, so that paid rows would be asked again.
     """
-    may_come = job.calls.now() < (batch.ended_at or 0) + LATE_FILE_SECONDS
-    if batch.output_file_id is None and may_come:
-        raise _cannot_tell(batch, "names no output file of it yet")
+    may_come = may_come_late(job.calls, batch)
     if batch.output_file_id is None:
-        job.calls.log.warning("Batch %s has no output file, so its rows are asked and paid again.", batch.id)
-        return False
+        if may_come or batch.counts.completed:
+            raise _cannot_tell(batch, "names no output file", may_come=may_come)
+        return set()
     try:
         file = fetch_file(job.calls, batch.output_file_id, path, expected_lines=batch.counts.completed)
     except KimiApiError as error:
         if error.status_code != 404:
             raise
-        if may_come:
-            raise _cannot_tell(batch, "does not give its output file yet") from error
-        job.calls.log.warning(
-            "Batch %s has lost its answers, so its rows are asked and paid again. %s", batch.id, error
-        )
-        return False
+        raise _cannot_tell(batch, "no longer has its output file", may_come=may_come) from error
     if not file.is_whole and may_come:
-        raise _cannot_tell(batch, f"gives an output file of {file.lines:,} lines")
-    answered.update(hash(id_of(line)) for _, line in lines_at(path, MAX_LINE_BYTES) if is_answer(line))
+        raise _cannot_tell(batch, f"gives an output file of {file.lines:,} lines", may_come=True)
+    answered = {hash(id_of(line)) for _, line in lines_at(path, MAX_LINE_BYTES) if is_answer(line)}
     path.unlink()
-    return True
+    return answered
 
 
-def _cannot_tell(batch: Batch, what: str) -> KimiBatchError:
+def _cannot_tell(batch: Batch, what: str, *, may_come: bool) -> KimiBatchError:
+    """Refuse to ask for rows that may be paid.
+
+    :param may_come: Whether the answers may still come. Else they were most likely landed, and deleted afterwards.
+    """
+    remedy = (
+        "Retry or clear this task later"
+        if may_come
+        else "To ask only for the rows that were not answered, pass the dead_letter.jsonl of the result to another task"
+    )
     return KimiBatchError(
-        f"The platform counts {batch.counts.completed:,} answers of batch {batch.id}, and {what}, so it cannot be told "
-        "which rows are paid. Nothing was sent now. Retry or clear this task later, or set on_ended='resubmit' to pay "
-        "for all rows.",
-        retryable=True,
+        f"The platform counts {batch.counts.completed:,} answers of batch {batch.id} ({batch.status}), and {what}, so "
+        f"it cannot be told which rows are paid. Nothing was sent now. {remedy}; or set on_ended='resubmit' to pay for "
+        "all rows again.",
+        retryable=may_come,
     )

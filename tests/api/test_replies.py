@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.errors import decode
-from airflow_provider_kimi.api.models import Batch, BatchPage, RequestCounts
+from airflow_provider_kimi.api.models import Batch, BatchPage, FilePage, RequestCounts
 from airflow_provider_kimi.api.replies import FIRST_SECOND, LAST_SECOND, MOST_ROWS
 from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.exceptions import KimiApiError

@@ -171,15 +171,17 @@ def test_fail_sends_nothing_and_says_what_was_done(connect: Connect) -> None:
         assert list(sim.batches) == [old]
 
 
-def test_answers_that_are_gone_are_asked_again_with_a_warning(connect: Connect) -> None:
+def test_answers_that_are_gone_stop_the_task_since_they_were_landed_most_likely(connect: Connect) -> None:
     with KimiSimulator(speed=0, timing=SLOW, behaviour=Behaviour(result_retention_seconds=HOUR)) as sim:
         hook = connect(sim)
-        expired(sim, hook)
+        old = expired(sim, hook)
         sim.advance(2 * HOUR)
-        log = LogRecord()
-        (new,) = ask(sim, hook, 2, log)
+        with pytest.raises(KimiBatchError, match="no longer has its output file.*pass the dead_letter.jsonl") as caught:
+            ask(sim, hook, 2)
+        assert not caught.value.retryable
+        assert list(sim.batches) == [old]
+        (new,) = ask(sim, hook, 2, on_ended="resubmit")
         assert len(requests_of(sim, new)) == 200
-        assert any("has lost its answers, so its rows are asked and paid again" in line for line in log.warnings)
 
 
 def test_answers_that_do_not_come_whole_stop_the_task_since_paid_rows_would_be_asked_again(connect: Connect) -> None:
@@ -237,7 +239,7 @@ def test_answers_that_are_still_to_come_stop_the_task_too(connect: Connect) -> N
         hook = connect(sim)
         (old,) = ask(sim, hook, 1)
         sim.advance(24 * HOUR + 60)
-        with pytest.raises(KimiBatchError, match="names no output file of it yet") as caught:
+        with pytest.raises(KimiBatchError, match="names no output file.*Retry or clear this task later") as caught:
             ask(sim, hook, 2)
         assert caught.value.retryable
         assert list(sim.batches) == [old]
@@ -245,15 +247,15 @@ def test_answers_that_are_still_to_come_stop_the_task_too(connect: Connect) -> N
         assert ask(sim, hook, 3)[0] == old
 
 
-def test_answers_that_never_come_are_asked_again_with_a_warning(connect: Connect) -> None:
+def test_answers_that_never_come_stop_the_task_for_good(connect: Connect) -> None:
     with KimiSimulator(speed=0, timing=SLOW, behaviour=Behaviour(expired_output=False)) as sim:
         hook = connect(sim)
-        expired(sim, hook)
+        old = expired(sim, hook)
         sim.advance(HOUR)
-        log = LogRecord()
-        (new,) = ask(sim, hook, 2, log)
-        assert len(requests_of(sim, new)) == 200
-        assert any("has no output file, so its rows are asked and paid again" in line for line in log.warnings)
+        with pytest.raises(KimiBatchError, match="counts 86 answers.*names no output file") as caught:
+            ask(sim, hook, 2)
+        assert not caught.value.retryable
+        assert list(sim.batches) == [old]
 
 
 def test_the_rest_of_each_shard_is_asked_apart(connect: Connect, tmp_path: Path) -> None:

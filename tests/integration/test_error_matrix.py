@@ -148,11 +148,12 @@ def test_an_error_that_lasts_is_reported_and_no_second_batch_is_created(chain: C
     with pytest.raises((KimiError, AirflowFailException)) as caught, airflow_errors(None):
         place.step(chain)
     message = str(caught.value)
-    assert isinstance(caught.value, AirflowFailException) is not row.retried
+    is_retried = row.retried or (place.call == "download_file" and row.status in (401, 403, 404))  # it may come late
+    assert isinstance(caught.value, AirflowFailException) is not is_retried
     assert "org-" not in message
     assert "ak-" not in message
     assert len([s for s in chain.sim.batches if not chain.sim.status(s).startswith("cancel")]) <= 1
-    if row.retried:
+    if is_retried:
         assert calls(chain, place) - before > 1
     else:
         # The input's content is read too, if it is still there; results can be landed without it. A wait doubts a

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.account.delete import Deletion
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.operators.files import KimiDeleteFilesOperator
@@ -79,9 +80,9 @@ def test_deleted_results_cannot_be_landed_in_another_directory(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path
 ) -> None:
     submission = submit_prompts(hook, 3)
-    sim.advance(60)
+    sim.advance(7200)
     landed(submission.batch_ids, tmp_path / "one")
-    with pytest.raises(AirflowFailException, match="does not exist, was deleted"):
+    with pytest.raises(KimiApiError, match="does not exist, was deleted"):
         landed(submission.batch_ids, tmp_path / "two")
     assert not (tmp_path / "two" / "manifest.json").exists()
 
@@ -92,7 +93,7 @@ def test_files_are_not_deleted_if_another_download_may_bring_more(
 ) -> None:
     """A line that lacks today may be there tomorrow."""
     submission = submit_prompts(hook, 3)
-    sim.advance(60)
+    sim.advance(7200)
     (file_id,) = submission.input_file_ids
     output_id = hook.get_batch(submission.batch_ids[0]).output_file_id
     assert output_id is not None

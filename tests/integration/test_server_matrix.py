@@ -76,7 +76,7 @@ def test_a_create_is_repeated_after_the_pause_that_the_platform_asks_for(connect
         sim.inject("create_batch", status=429, error_type="rate_limit_reached_error", retry_after=40)
         paused: list[float] = []
         submit(connect(sim), order(["a"]), ATTEMPT, LogRecord(), paused.append)
-    assert paused[0] == 40
+    assert 40 <= paused[0] <= 60, "with a share by chance, so that tasks part"
 
 
 def test_a_create_is_repeated_until_the_platform_knows_the_uploaded_file(connect: Connect) -> None:
