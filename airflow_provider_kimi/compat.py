@@ -54,7 +54,8 @@ def task_state(ti: Any) -> str | None:
 def states_in_run(ti: Any) -> dict[tuple[str, int], str | None]:
     """Read the states of all task instances of a run, by task id and map index. Blocks.
 
-    A task whose id ends like that of a mapped instance is listed as both: Airflow 3 names both in the same way.
+    A task whose id ends like that of a mapped instance is listed as both: Airflow 3 names both in the same way. Only
+    of the task itself it is known whether it is mapped.
     """
     if hasattr(ti, "current_state"):  # Airflow 2
         from airflow.models.dagrun import DagRun
@@ -69,11 +70,15 @@ def _states(ti: Any, **only: Any) -> dict[tuple[str, int], str | None]:
 
     by_run = RuntimeTaskInstance.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], **only)
     states: dict[tuple[str, int], str | None] = {}
+    is_mapped = _map_index(ti) >= 0
     for name, state in (by_run.get(ti.run_id) or {}).items():
         text = None if state is None else str(getattr(state, "value", state))
-        states[name, -1] = text
         mapped, _, index = name.rpartition("_")
-        if mapped and index.isdecimal():
+        may_be_instance = bool(mapped) and index.isdecimal()
+        is_own = may_be_instance and mapped == ti.task_id
+        if not (is_own and is_mapped):
+            states[name, -1] = text
+        if may_be_instance and (is_mapped or not is_own):
             states[mapped, int(index)] = text
     return states
 

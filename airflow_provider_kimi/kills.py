@@ -8,7 +8,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from typing import Any
 
-from airflow_provider_kimi.calls.claims import Other, Verdict, is_of_earlier_try, kept, unclaimed, why_given_up
+from airflow_provider_kimi.calls.claims import (
+    Other,
+    Verdict,
+    is_of_earlier_try,
+    kept,
+    may_use_batches,
+    unclaimed,
+    why_given_up,
+)
 from airflow_provider_kimi.compat import read_xcom, run_state, states_in_run, task_state
 
 #: XCom key under which a waiting task notes its try, so that a trigger of an earlier one knows.
@@ -81,9 +89,25 @@ def judge_created(ti: Any, batch_ids: Sequence[str], reason: str, made: Collecti
     """Decide which batches of a killed task that creates are cancelled. Blocks.
 
     A mapped sibling that has returned nothing yet may attach to any of them but those that this attempt has `made`.
+    Those no other task can know yet, unless a sibling has attached to them and returned them, so little is read.
     """
     older = set(batch_ids).difference(made)
-    return _spared(ti, batch_ids, reason, lambda index: _ids(read_xcom(ti, RETURNED_KEY, ti.task_id, index)) or older)
+    return _spared(
+        ti,
+        batch_ids,
+        reason,
+        lambda index: _ids(read_xcom(ti, RETURNED_KEY, ti.task_id, index)) or older,
+        states_in_run if older else _states_of_returned,
+    )
+
+
+def _states_of_returned(ti: Any) -> States:
+    """Read which instances of the same task have returned."""
+    return {
+        (task_id, index): state
+        for (task_id, index), state in states_in_run(ti).items()
+        if task_id == ti.task_id and state == "success"
+    }
 
 
 def _reason(ti: Any) -> tuple[str | None, str]:
@@ -117,10 +141,9 @@ def _others(ti: Any, states: States, ids_of_sibling: Callable[[int], set[str]]) 
     own = (ti.task_id, -1 if ti.map_index is None else ti.map_index)
     for (task_id, index), state in states.items():
         is_sibling = task_id == ti.task_id and min(index, own[1]) >= 0
-        other = Other(task_id if index < 0 else f"{task_id}[{index}]", state, (), is_sibling)
-        if (task_id, index) != own and other.may_use_batches:
+        if (task_id, index) != own and may_use_batches(state, is_sibling=is_sibling):
             noted = ids_of_sibling(index) if is_sibling else _ids(read_xcom(ti, WAITING_FOR_KEY, task_id, index))
-            yield other._replace(batch_ids=noted)
+            yield Other(task_id if index < 0 else f"{task_id}[{index}]", state, noted, is_sibling)
 
 
 def _waited_for(ti: Any, makers: Collection[str], index: int) -> set[str]:
