@@ -239,7 +239,8 @@ class KimiBatchSensor(BaseSensorOperator):
         if is_late or is_of_others:
             self.log.warning("The event that resumed this task is of another try or of other batches. Waiting again.")
             return self.execute(context)
-        return self._after_wait(context, read)
+        with self._killable(context):
+            return self._after_wait(context, read)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Report the batches to OpenLineage; the same in every mode."""

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_kimi.calls.cancel import acancel_batch
 from airflow_provider_kimi.calls.kill import acancel_batches, to_the_end
@@ -200,6 +200,26 @@ def test_a_wait_in_its_worker_that_is_marked_success_keeps_its_batch(connect: Co
         ):
             assert task.execute({"ti": TaskInstanceRecord(task_id="wait")}) == [batch_id]
         assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+@pytest.mark.parametrize(("state", "cancels"), [("failed", True), ("success", False)])
+def test_a_wait_that_is_killed_while_it_resumes_does_what_the_mark_asks(
+    connect: Connect, state: str, cancels: bool
+) -> None:
+    """It polls once more, since its batch could not be read."""
+    with KimiSimulator(timing=Timing(1, 100_000, 1, 100_000)) as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.inject("get_batch", hang_seconds=0.5)
+        task: Any = KimiBatchSensor(task_id="wait", batch_id=batch_id)
+        refused = BatchEvent("failed", {}, "refused", retryable=True).to_dict()
+        with (
+            supervised(Supervisor({"wait": state}, {("wait", -1, WAITING_TRY_KEY): 1})),
+            killed_once(task, lambda: any(call.name == "get_batch" for call in sim.journal)),
+            pytest.raises(TaskDeferred),
+        ):
+            task.execute_complete({"ti": TaskInstanceRecord(task_id="wait")}, refused)
+        assert sim.status(batch_id).startswith("cancel") is cancels
 
 
 class TestTheTrigger:
