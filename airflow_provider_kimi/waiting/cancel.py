@@ -9,6 +9,7 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.waiting.doubles import earliest_double, find_doubles, in_words
+from airflow_provider_kimi.waiting.doubt import scope_of
 from airflow_provider_kimi.waiting.poll import MAX_FAULTS_OF_A_SWEEP, Platform
 from airflow_provider_kimi.waiting.shared_walk import batches_since
 from airflow_provider_kimi.waiting.wait_log import WaitLog
@@ -43,12 +44,13 @@ async def cancel_doubles(
     """Look through the account's batches for doubles, and cancel those of the same task instance.
 
     :param ours: The batches that are waited for, by id.
-    :return: Whether that is done; a fault that passes, or a look of another wait, leaves it to a later poll.
+    :return: Whether that is done; a fault that passes or concerns the connection, or a look of another wait, leaves it
+        to a later poll.
     """
     try:
         listed = await batches_since(platform, earliest_double(ours.values()), now, sleep)
     except KimiError as error:
-        return not error.retryable
+        return scope_of(error) == "batch"
     if listed is None:
         return False
     for double in find_doubles(ours, listed):
