@@ -84,7 +84,8 @@ def test_an_ordinary_batch_costs_two_pages_of_the_list(connect: Connect) -> None
 
 def test_waits_of_a_connection_share_their_looks(hook: KimiHook, sim: KimiSimulator) -> None:
     for number in range(3):
-        submit(hook, order([f"row {number}"]), ATTEMPT, LogRecord())
+        attempt = replace(ATTEMPT, task=replace(TASK, task_id=f"label_{number}"))
+        submit(hook, order([f"row {number}"]), attempt, LogRecord())
 
     async def look() -> list[int]:
         counts = []
