@@ -15,7 +15,6 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
-from airflow_provider_kimi.calls.kill import Kill, acancel_given_up
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import (
     AirflowSensorTimeout,
@@ -30,7 +29,9 @@ from airflow_provider_kimi.context import read_attempt, read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills import WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
+from airflow_provider_kimi.kills.airflow import WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
+from airflow_provider_kimi.kills.cancels import acancel_given_up
+from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout, Watch

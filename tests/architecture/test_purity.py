@@ -20,14 +20,14 @@ IMPURE = {
         "triggers/ended_batches.py",
     ),
     # calls of the platform, and bytes on a disk
-    *("calls/batch_list.py", "calls/fetch.py", "calls/cancel.py", "calls/kill.py", "calls/patience.py"),
-    "kills.py",
+    *("calls/batch_list.py", "calls/fetch.py", "calls/cancel.py", "calls/patience.py"),
+    *("kills/airflow.py", "kills/cancels.py", "kills/thread.py"),
     *("files/lines.py", "files/locations.py"),
     # the chapters
     *("requests/inputs.py", "requests/media_files.py", "requests/order.py", "requests/prepare.py"),
     *("requests/skipped_rows.py", "requests/sources.py", "requests/spool.py", "requests/tables.py"),
-    *("submission/attach.py", "submission/create.py", "submission/estimate.py", "submission/job.py"),
-    *("submission/kill.py", "submission/rest.py", "submission/settle.py", "submission/submit.py"),
+    *("submission/attach.py", "submission/create.py", "submission/ending.py", "submission/estimate.py"),
+    *("submission/job.py", "submission/rest.py", "submission/settle.py", "submission/submit.py"),
     *(
         "waiting/alone.py",
         "waiting/cancel.py",

@@ -14,9 +14,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_kimi.calls.cancel import acancel_batch
-from airflow_provider_kimi.calls.kill import acancel_batches, to_the_end
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills import WAITING_FOR_KEY, WAITING_TRY_KEY
+from airflow_provider_kimi.kills.airflow import WAITING_FOR_KEY, WAITING_TRY_KEY
+from airflow_provider_kimi.kills.cancels import cancel_while_killed, to_the_end
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 from airflow_provider_kimi.records.watch import Watch
@@ -43,7 +43,7 @@ class TestTheCancelOfAKilledTask:
             sim.inject("cancel_batch", hang_seconds=2)
             log = LogRecord()
             killed = asyncio.create_task(
-                to_the_end(acancel_batches(hook.acancel_batch, ids, log, "marked failed"), log)
+                to_the_end(cancel_while_killed(hook.acancel_batch, ids, log, "marked failed"), log)
             )
             for _ in range(10):
                 await asyncio.sleep(0.2)
@@ -71,7 +71,7 @@ class TestTheCancelOfAKilledTask:
             hook = connect(sim)
             log = LogRecord()
             (batch_id,) = submit_prompts(hook, 2).batch_ids
-            await acancel_batches(hook.acancel_batch, ["batch_gone", batch_id], log, "marked failed")
+            await cancel_while_killed(hook.acancel_batch, ["batch_gone", batch_id], log, "marked failed")
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
         assert "batch_gone was not cancelled" in log.warnings[0]
@@ -91,7 +91,7 @@ class TestTheCancelOfAKilledTask:
             hook, log = connect(sim), LogRecord()
             (batch_id,) = submit_prompts(hook, 2).batch_ids
             sim.inject("cancel_batch", status=502)
-            await acancel_batches(partial(acancel_batch, hook), [batch_id], log, "marked failed")
+            await cancel_while_killed(partial(acancel_batch, hook), [batch_id], log, "marked failed")
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
         assert "was not cancelled" in log.warnings[0]

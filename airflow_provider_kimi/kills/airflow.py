@@ -8,16 +8,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from typing import Any
 
-from airflow_provider_kimi.calls.claims import (
+from airflow_provider_kimi.compat import read_xcom, run_state, states_in_run, task_state
+from airflow_provider_kimi.kills.claims import (
     Other,
     Verdict,
-    is_of_earlier_try,
     kept,
     may_use_batches,
     unclaimed,
     why_given_up,
 )
-from airflow_provider_kimi.compat import read_xcom, run_state, states_in_run, task_state
 
 #: XCom key under which a waiting task notes its try, so that a trigger of an earlier one knows.
 WAITING_TRY_KEY = "kimi_waiting_try"
@@ -71,26 +70,20 @@ def judge_wait(
     state, reason = _reason(ti)
     if not reason:
         return Verdict(notes=(kept(state, batch_ids),))
-    if is_of_earlier_try(try_number, read_xcom(ti, WAITING_TRY_KEY)):
+    if try_number != read_xcom(ti, WAITING_TRY_KEY):
         return Verdict(notes=(f"A later try of the task waits now: its batches go on ({', '.join(batch_ids)}).",))
     return _spared(ti, batch_ids, reason, partial(_waited_for, ti, makers), read_states)
 
 
-def judge_create(ti: Any, made: Sequence[str]) -> tuple[str, str]:
-    """Decide whether a killed task that creates is given up: why, or else what to log. Blocks.
-
-    :param made: Batches that this attempt has made.
-    """
-    state, reason = _reason(ti)
-    return reason, "" if reason else kept(state, made)
-
-
-def judge_created(ti: Any, batch_ids: Sequence[str], reason: str, made: Collection[str]) -> Verdict:
-    """Decide which batches of a killed task that creates are cancelled. Blocks.
+def judge_create(ti: Any, batch_ids: Sequence[str], made: Collection[str]) -> Verdict:
+    """Decide what the kill of a task that creates does with some of its batches. Blocks.
 
     A mapped sibling that has returned nothing yet may attach to any of them but those that this attempt has `made`.
     Those no other task can know yet, unless a sibling has attached to them and returned them, so little is read.
     """
+    state, reason = _reason(ti)
+    if not reason:
+        return Verdict(notes=(kept(state, batch_ids),))
     older = set(batch_ids).difference(made)
     return _spared(
         ti,
@@ -131,7 +124,7 @@ def _spared(
     try:
         others = list(_others(ti, read_states(ti), ids_of_sibling))
     except Exception as error:  # whatever Airflow raises
-        return Verdict(notes=(_unread(batch_ids, error),))
+        return Verdict((), reason, (_unread(batch_ids, error),))
     cancels, notes = unclaimed(batch_ids, others)
     return Verdict(cancels, reason, notes)
 

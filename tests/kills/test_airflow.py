@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time import comms
 
-from airflow_provider_kimi.calls.claims import Verdict
-from airflow_provider_kimi.kills import (
+from airflow_provider_kimi.kills.airflow import (
     WAITING_FOR_KEY,
     WAITING_TRY_KEY,
     SharedStates,
     judge_create,
-    judge_created,
     judge_wait,
 )
+from airflow_provider_kimi.kills.claims import Verdict
 from tests.support.supervisor import Supervisor, supervised
 from tests.support.tasks import TaskInstanceRecord
 
@@ -82,7 +81,7 @@ def test_a_wait_keeps_everything_where_others_cannot_be_read() -> None:
 
     with supervised(Broken(supervisor.states, supervisor.xcoms)):
         verdict = judge_wait(instance(map_index=0), ["a"], 1)
-    assert verdict.cancels == ()
+    assert (verdict.cancels, verdict.reason) == ((), FAILED)
     assert "could not be read (ConnectionError). They go on and are billed." in verdict.notes[0]
 
 
@@ -117,20 +116,19 @@ def test_a_trigger_of_an_earlier_try_cancels_nothing() -> None:
 def created(states: Mapping[str, str | None], returned: dict[int, Any], made: tuple[str, ...], *found: str) -> Verdict:
     xcoms = {("create", index, "return_value"): ids for index, ids in returned.items()}
     with supervised(Supervisor(states, xcoms)):
-        return judge_created(instance("create", 0), [*made, *found], FAILED, made)
+        return judge_create(instance("create", 0), [*made, *found], made)
 
 
 def test_a_create_that_was_marked_failed_cancels_what_it_made() -> None:
     with supervised(Supervisor({"create": "failed"})):
-        assert judge_create(instance("create"), ["a"]) == (FAILED, "")
-        assert judge_created(instance("create"), ["a", "b"], FAILED, ["a"]).cancels == ("a", "b")
+        assert judge_create(instance("create"), ["a", "b"], ["a"]) == Verdict(("a", "b"), FAILED)
 
 
 def test_a_create_that_was_marked_success_keeps_what_it_made_and_says_so() -> None:
     with supervised(Supervisor({"create": "success"})):
-        reason, note = judge_create(instance("create"), ["a"])
-    assert reason == ""
-    assert note.startswith("The task was marked success: its batches go on and are billed.")
+        verdict = judge_create(instance("create"), ["a"], ["a"])
+    assert (verdict.cancels, verdict.reason) == ((), "")
+    assert verdict.notes[0].startswith("The task was marked success: its batches go on and are billed.")
 
 
 def test_a_create_keeps_what_a_sibling_has_attached_to_and_returned() -> None:
@@ -153,7 +151,7 @@ def test_a_create_cancels_older_work_that_no_sibling_can_attach_to_any_more() ->
 def test_a_create_that_was_cleared_alone_keeps_what_the_wait_still_waits_for() -> None:
     states = {"create": "failed", "wait": "deferred"}
     with supervised(Supervisor(states, {("wait", -1, WAITING_FOR_KEY): ["a"]})):
-        assert judge_created(instance("create"), ["a", "b"], FAILED, []).cancels == ("b",)
+        assert judge_create(instance("create"), ["a", "b"], []).cancels == ("b",)
 
 
 # Many at a time
@@ -173,14 +171,14 @@ def test_a_create_reads_no_xcom_of_the_tasks_behind_it_before_it_cancels_what_it
     """A worker has 5 seconds, and nobody can wait for what was not returned yet."""
     states = {"create": "failed"} | {f"label_{number}": None for number in range(300)}
     with supervised(Counting(states)) as supervisor:
-        assert judge_created(instance("create"), ["a"], FAILED, ["a"]).cancels == ("a",)
+        assert judge_create(instance("create"), ["a"], ["a"]).cancels == ("a",)
     assert supervisor.read == []
 
 
 def test_a_create_reads_only_what_siblings_have_returned_before_it_cancels_what_it_made() -> None:
     states = {"create_0": "failed", "create_1": "success", "create_2": "running", "create_3": None, "wait_1": "running"}
     with supervised(Counting(states, {("create", 1, "return_value"): ["b"]})) as supervisor:
-        assert judge_created(instance("create", 0), ["a", "b"], FAILED, ["a", "b"]).cancels == ("a",)
+        assert judge_create(instance("create", 0), ["a", "b"], ["a", "b"]).cancels == ("a",)
     assert supervisor.read == [("create", 1)]
 
 

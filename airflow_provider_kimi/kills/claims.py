@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
     """What a kill does.
 
     :param cancels: Batches to cancel.
-    :param reason: Why, for the log.
+    :param reason: Why the task is given up, for the log; empty where it is not.
     :param notes: What else to log.
     """
 
@@ -59,11 +59,6 @@ def why_given_up(state: str | None, run_state: str | None = None, states: Iterab
     if state == "skipped" and run_state == "failed" and not {"failed", "upstream_failed"}.intersection(states):
         return "the run has timed out"
     return ""
-
-
-def is_of_earlier_try(try_number: int | None, newest_try: int | None) -> bool:
-    """Whether a trigger belongs to an earlier try than the one that waits, or waited last, as far as is known."""
-    return try_number != newest_try
 
 
 def kept(state: str | None, batch_ids: Sequence[str]) -> str:
