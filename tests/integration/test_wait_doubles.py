@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
-from airflow_provider_kimi.waiting.shared_walk import batches_since
+from airflow_provider_kimi.waiting.looks import batches_since
 from airflow_provider_kimi.waiting.wait import poll_once
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
@@ -111,7 +111,9 @@ def test_a_list_that_cannot_be_read_is_read_again_at_a_later_poll(connect: Conne
         asyncio.run(waited(hook, sim, Watch((batch_id,), 60.0), LogRecord()))
         double = double_of(sim, batch_id)
         assert sim.status(double) == "cancelled"
-        assert (sim.batches[double].cancelling_at or math.inf) < sim.batches[batch_id].created_at + 1800, "before the second look"
+        assert (sim.batches[double].cancelling_at or math.inf) < sim.batches[batch_id].created_at + 1800, (
+            "before the second look"
+        )
 
 
 def test_a_list_that_is_not_served_is_not_read_at_every_poll(connect: Connect) -> None:
