@@ -168,11 +168,13 @@ class KimiBatchSensor(BaseSensorOperator):
         if self.mode == "reschedule" and not self.deferrable:
             return super().execute(context)
         with self._killable(context):
+            self._note_wait(context)
             return self._go_on(context, self._poll(context))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""
         with self._killable(context):
+            self._note_wait(context)
             return self._poke(context)
 
     def _poke(self, context: Context) -> bool | PokeReturnValue:
@@ -266,6 +268,14 @@ class KimiBatchSensor(BaseSensorOperator):
             _ = self.hook.settings  # looked up here, where it may block
         asyncio.run(acancel_given_up(self.hook, verdict, {}, self.log))
 
+    def _note_wait(self, context: Context) -> None:
+        """Note the try and its batches, so that a kill knows whether a later try or another task waits for them."""
+        with airflow_errors(self):
+            batch_ids = self._ids()
+        if (try_number := read_try_number(context)) is not None:
+            context["ti"].xcom_push(WAITING_TRY_KEY, try_number)
+            context["ti"].xcom_push(WAITING_FOR_KEY, batch_ids)
+
     def _watch(self, context: Context) -> Watch:
         """Say what is waited for, and until when. Airflow bounds only what a worker does; the wait keeps to it too."""
         started = first_poke(context) if self.mode == "reschedule" else None
@@ -275,10 +285,6 @@ class KimiBatchSensor(BaseSensorOperator):
             ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
         with airflow_errors(self):
             batch_ids = tuple(self._ids())
-        try_number = read_try_number(context)
-        if try_number is not None:
-            context["ti"].xcom_push(WAITING_TRY_KEY, try_number)
-            context["ti"].xcom_push(WAITING_FOR_KEY, list(batch_ids))
         return Watch(
             batch_ids,
             pause_seconds=self._own_pause,
@@ -288,7 +294,7 @@ class KimiBatchSensor(BaseSensorOperator):
             on_stall=self.on_stall,
             kimi_conn_id=self.kimi_conn_id,
             cancel_on_kill=self.cancel_on_kill,
-            try_number=try_number,
+            try_number=read_try_number(context),
         )
 
     def _ids(self) -> list[str]:

@@ -112,6 +112,34 @@ def test_a_resumed_task_that_is_killed_knows_its_batches(connect: Connect) -> No
         assert "cancel_batch" not in [call.name for call in sim.journal]
 
 
+class PushedKeys(TaskInstanceRecord):
+    """Keeps the key of every XCom that is pushed, too."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.__dict__.setdefault("keys", []).append(key)
+        super().xcom_push(key, value)
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_wait_notes_once_what_it_waits_for(connect: Connect, mode: str) -> None:
+    """And not when it resumes and polls again: what it noted before it was deferred is still there."""
+    with KimiSimulator(speed=0) as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        task: Any = KimiBatchSensor(task_id="wait", batch_id=batch_id, mode=mode, deferrable=mode == "poke")
+        first, resumed = PushedKeys(task_id="wait"), PushedKeys(task_id="wait")
+        if mode == "reschedule":
+            assert not task.poke({"ti": first})
+        else:
+            with pytest.raises(TaskDeferred):
+                task.execute({"ti": first})
+            with pytest.raises(TaskDeferred):
+                task.execute_complete({"ti": resumed}, BatchEvent("failed", {}, "refused", retryable=True).to_dict())
+        pushed = [*first.__dict__["keys"], *resumed.__dict__.get("keys", [])]
+        assert (pushed.count(WAITING_TRY_KEY), pushed.count(WAITING_FOR_KEY)) == (1, 1)
+        assert (first.xcoms[WAITING_TRY_KEY], first.xcoms[WAITING_FOR_KEY]) == (1, [batch_id])
+
+
 #: A task's process that is killed while its first poll imports the SDK.
 KILLED_WHILE_IT_IMPORTS = """
 import os, signal, sys, time
