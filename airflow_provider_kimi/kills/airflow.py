@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from typing import Any
 
-from airflow_provider_kimi.compat import read_xcom, run_state, states_in_run, task_state
+from airflow_provider_kimi.compat import map_index_of, read_xcom, run_state, states_in_run, task_state
 from airflow_provider_kimi.kills.claims import (
     Other,
     Verdict,
@@ -131,7 +131,7 @@ def _spared(
 
 def _others(ti: Any, states: States, ids_of_sibling: Callable[[int], set[str]]) -> Iterator[Other]:
     """Read which batches the other task instances of the run use, of those that may use any."""
-    own = (ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    own = (ti.task_id, map_index_of(ti))
     for (task_id, index), state in states.items():
         is_sibling = task_id == ti.task_id and min(index, own[1]) >= 0
         if (task_id, index) != own and may_use_batches(state, is_sibling=is_sibling):

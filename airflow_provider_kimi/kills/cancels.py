@@ -10,8 +10,8 @@ from typing import Any
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, RUNS_ON, standing
 from airflow_provider_kimi.calls.cancel import acancel_batch
-from airflow_provider_kimi.calls.patience import Log
-from airflow_provider_kimi.exceptions import KimiApiError, KimiError
+from airflow_provider_kimi.calls.patience import LOWEST_REQUESTS_PER_MINUTE, Log, is_rate_limit
+from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.claims import Verdict
 
@@ -21,9 +21,6 @@ KILL_SECONDS = 65.0
 #: Pauses before the cancels that met a passing fault are asked for again; the last one goes on.
 KILL_PAUSES_SECONDS = (2.0, 4.0, 8.0)
 
-#: Requests a minute of the platform's lowest tier: the shortest pause after a request that was one too many.
-FEWEST_REQUESTS_PER_MINUTE = 3.0
-
 #: Cancels of one task at a time, as long as none is refused for the number of requests.
 SIDE_BY_SIDE = 3
 
@@ -32,13 +29,9 @@ def pause_before_next(faults: Iterable[KimiError], turn: int) -> float:
     """Seconds before cancels are asked for again that met these faults in the given turn, from 0."""
     pause = KILL_PAUSES_SECONDS[min(turn, len(KILL_PAUSES_SECONDS) - 1)]
     for fault in faults:
-        spaced = 60.0 / FEWEST_REQUESTS_PER_MINUTE if _is_rate_limit(fault) else 0.0
+        spaced = 60.0 / LOWEST_REQUESTS_PER_MINUTE if is_rate_limit(fault) else 0.0
         pause = max(pause, spaced, fault.retry_after_seconds or 0.0)
     return pause
-
-
-def _is_rate_limit(fault: KimiError) -> bool:
-    return isinstance(fault, KimiApiError) and fault.status_code == 429
 
 
 async def cancel_while_killed(
@@ -108,7 +101,7 @@ class _Cancels:
 
     async def ask(self, batch_ids: Sequence[str]) -> list[str]:
         """Ask for these cancels, and return those that have to be asked for again."""
-        if any(map(_is_rate_limit, self.faults)):
+        if any(map(is_rate_limit, self.faults)):
             self._at_once = asyncio.Semaphore(1)
         self.faults = []
         again = await asyncio.gather(*map(self._has_to_be_repeated, batch_ids))
@@ -116,7 +109,7 @@ class _Cancels:
 
     async def _has_to_be_repeated(self, batch_id: str) -> bool:
         async with self._at_once:
-            if any(map(_is_rate_limit, self.faults)):
+            if any(map(is_rate_limit, self.faults)):
                 return True
             try:
                 batch = await self._cancel(batch_id)

@@ -29,7 +29,7 @@ from airflow_provider_kimi.context import read_attempt, read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills.airflow import WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
+from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
 from airflow_provider_kimi.kills.cancels import acancel_given_up
 from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.lineage import lineage_of_batches
@@ -54,9 +54,6 @@ LAND_IT = (
     "Land what there is with KimiBatchResultsOperator (on_incomplete='continue' here goes on to it), then submit the "
     "rest again."
 )
-
-#: XCom key of what a task returns.
-RETURN_VALUE_KEY = "return_value"
 
 #: What happens if a batch ended otherwise than completed.
 OnIncomplete = Literal["fail", "continue"]
@@ -222,7 +219,7 @@ class KimiBatchSensor(BaseSensorOperator):
     def _push_ids(self, context: Context) -> None:
         """Show the ids while the task waits, so that tasks behind it have them if it is marked success."""
         if self.do_xcom_push and (ti := context.get("ti")) is not None:
-            ti.xcom_push(RETURN_VALUE_KEY, self._ids())
+            ti.xcom_push(RETURNED_KEY, self._ids())
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         """Say when to poke again in ``mode="reschedule"``; Airflow asks so in all its versions since 2.11."""

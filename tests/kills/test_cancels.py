@@ -112,6 +112,7 @@ def too_many(retry_after: float | None = None) -> KimiError:
         pytest.param(passing(), 9, 8.0, id="no answer, long after"),
         pytest.param(KimiApiError("x", status_code=503, retry_after_seconds=30.0), 0, 30.0, id="as long as it asks"),
         pytest.param(too_many(), 0, 20.0, id="a slot of the lowest tier"),
+        pytest.param(KimiApiError("x", status_code=429), 0, 2.0, id="tokens of the day, which a pause does not bring"),
         pytest.param(too_many(1.0), 0, 20.0, id="what it asks is too short"),
         pytest.param(too_many(41.0), 0, 41.0, id="what it asks is longer"),
     ],
