@@ -47,14 +47,15 @@ def task_state(ti: Any) -> str | None:
     """Read the current state of a task instance; None if it no longer exists. Blocks."""
     if hasattr(ti, "current_state"):  # Airflow 2, where a worker asks the database
         return None if (state := ti.current_state()) is None else str(state)
-    index = _map_index(ti)
+    index = map_index_of(ti)
     return _states(ti, task_ids=[ti.task_id], map_index=None if index < 0 else index).get((ti.task_id, index))
 
 
 def states_in_run(ti: Any) -> dict[tuple[str, int], str | None]:
     """Read the states of all task instances of a run, by task id and map index. Blocks.
 
-    A task whose id ends like that of a mapped instance is listed as both: Airflow 3 names both in the same way.
+    A task whose id ends like that of a mapped instance is listed as both: Airflow 3 names both in the same way. Only
+    of the task itself it is known whether it is mapped.
     """
     if hasattr(ti, "current_state"):  # Airflow 2
         from airflow.models.dagrun import DagRun
@@ -69,11 +70,15 @@ def _states(ti: Any, **only: Any) -> dict[tuple[str, int], str | None]:
 
     by_run = RuntimeTaskInstance.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], **only)
     states: dict[tuple[str, int], str | None] = {}
+    is_mapped = map_index_of(ti) >= 0
     for name, state in (by_run.get(ti.run_id) or {}).items():
         text = None if state is None else str(getattr(state, "value", state))
-        states[name, -1] = text
         mapped, _, index = name.rpartition("_")
-        if mapped and index.isdecimal():
+        may_be_instance = bool(mapped) and index.isdecimal()
+        is_own = may_be_instance and mapped == ti.task_id
+        if not (is_own and is_mapped):
+            states[name, -1] = text
+        if may_be_instance and (is_mapped or not is_own):
             states[mapped, int(index)] = text
     return states
 
@@ -91,15 +96,15 @@ def run_state(dag_id: str, run_id: str) -> str | None:
     return RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) if counted else None
 
 
-def read_xcom(ti: Any, key: str, task_id: str | None = None, map_index: int | None = None) -> Any:
+def read_xcom(ti: Any, key: str, task_id: str | None = None, map_index: int = -1) -> Any:
     """Read an XCom of the run; None if there is none. Blocks.
 
     :param task_id: Of the task that pushed it; None for the task instance itself.
-    :param map_index: Of its instance.
+    :param map_index: Of its instance; -1 for one that is not mapped.
     """
     from airflow.providers.common.compat.sdk import XCom
 
-    other = {} if task_id is None else {"task_id": task_id, "map_index": -1 if map_index is None else map_index}
+    other = {} if task_id is None else {"task_id": task_id, "map_index": map_index}
     return XCom.get_one(key=key, **(_place(ti) | other))
 
 
@@ -114,10 +119,11 @@ async def push_xcom(ti: Any, key: str, value: Any) -> None:
 
 
 def _place(ti: Any) -> dict[str, Any]:
-    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": _map_index(ti)}
+    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": map_index_of(ti)}
 
 
-def _map_index(ti: Any) -> int:
+def map_index_of(ti: Any) -> int:
+    """Read the index of a mapped task instance; -1 for one that is not mapped."""
     return -1 if ti.map_index is None else int(ti.map_index)
 
 

@@ -61,8 +61,13 @@ class Orphan:
         run = f"Its run {self.run_id} of {self.dag_id} is {self.run_state or 'unknown here'}."
         if self.double_of is not None:
             return f"Batch {stands}. It is a double of {self.double_of}: the same rows, paid twice. {run}"
-        adopt = f" To adopt it, clear task {self.task_id} of that run, with downstream." if self.run_state else ""
-        return f"Batch {stands}. {run}{adopt}"
+        return f"Batch {stands}. {run}{self._remedy()}"
+
+    def _remedy(self) -> str:
+        if not self.run_state:
+            return ""
+        does = "attaches to it" if self.running else "lands its answers, and asks for the rows that have none"
+        return f" A clear of task {self.task_id} of that run, with downstream, {does}."
 
 
 def owner_of(batch: Batch) -> Owner | None:

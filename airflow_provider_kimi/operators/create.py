@@ -9,7 +9,6 @@ from typing import Any, get_args
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
-from airflow_provider_kimi.calls.kill import Kill
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.calls.stop import Stop
 from airflow_provider_kimi.compat import BaseOperator, Context, first_poke
@@ -17,6 +16,7 @@ from airflow_provider_kimi.context import read_attempt, wants_fresh
 from airflow_provider_kimi.fields import check_choice, check_columns, check_flag, check_whole_number
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.rendering import given, never_rendered
 from airflow_provider_kimi.requests.keys import KeyColumns
@@ -26,8 +26,8 @@ from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterR
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.submission.ending import Ending
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.kill import Ending
 from airflow_provider_kimi.submission.submit import Submission, submit
 
 #: The parameters of a few values, and these.

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_kimi.api.ids import read_batch_ids, read_some_ids
 from airflow_provider_kimi.calls.patience import Log
+from airflow_provider_kimi.compat import map_index_of
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.operators.create import KimiCreateBatchOperator
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
@@ -82,7 +83,7 @@ def _created_before(task: Any, ti: Any, *, is_missing: bool) -> list[_Created]:
     """
 
     def may_lack(wait: Any) -> bool:
-        return (_has_index(wait) and _index(ti) < 0) or (is_missing and _returned(wait, ti) is None)
+        return (_has_index(wait) and map_index_of(ti) < 0) or (is_missing and _returned(wait, ti) is None)
 
     found = []
     for create, waits in _ways_up(task, may_lack, (), set()):
@@ -116,13 +117,9 @@ def _returned(task: Any, ti: Any) -> Any:
     """Read what a task returned: of a mapped one, the instance of this index, or all for a task without an index."""
     if not _has_index(task):
         return ti.xcom_pull(task_ids=task.task_id, map_indexes=-1)
-    if _index(ti) < 0:
+    if map_index_of(ti) < 0:
         return ti.xcom_pull(task_ids=task.task_id)
-    return ti.xcom_pull(task_ids=task.task_id, map_indexes=_index(ti))
-
-
-def _index(ti: Any) -> int:
-    return -1 if ti.map_index is None else int(ti.map_index)
+    return ti.xcom_pull(task_ids=task.task_id, map_indexes=map_index_of(ti))
 
 
 def _has_index(task: Any) -> bool:

@@ -56,8 +56,9 @@ def ask_the_rest(manifest: Manifest) -> str:
     counts = " and ".join(f"{rows:,} {status}" for status, rows in undone.items())
     return (
         f"{counts} rows were not done when their batch ended; those that were done are landed and billed. To ask only "
-        f"the rest, give {manifest.dead_letter_file} to a KimiCreateBatchOperator as input, without prompt and "
-        "key_column. A clear of the task that created the batches may pay for every row again."
+        "the rest, clear the task that created the batches and those behind it, or give the dead letters to a "
+        "KimiCreateBatchOperator as input, without prompt and key_column; not both. They are in "
+        f"{manifest.dead_letter_file}."
     )
 
 

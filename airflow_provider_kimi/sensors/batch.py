@@ -15,7 +15,6 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
-from airflow_provider_kimi.calls.kill import Kill, acancel_given_up
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import (
     AirflowSensorTimeout,
@@ -30,7 +29,9 @@ from airflow_provider_kimi.context import read_attempt, read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills import WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
+from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
+from airflow_provider_kimi.kills.cancels import acancel_given_up
+from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout, Watch
@@ -53,9 +54,6 @@ LAND_IT = (
     "Land what there is with KimiBatchResultsOperator (on_incomplete='continue' here goes on to it), then submit the "
     "rest again."
 )
-
-#: XCom key of what a task returns.
-RETURN_VALUE_KEY = "return_value"
 
 #: What happens if a batch ended otherwise than completed.
 OnIncomplete = Literal["fail", "continue"]
@@ -168,11 +166,13 @@ class KimiBatchSensor(BaseSensorOperator):
         if self.mode == "reschedule" and not self.deferrable:
             return super().execute(context)
         with self._killable(context):
+            self._note_wait(context)
             return self._go_on(context, self._poll(context))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""
         with self._killable(context):
+            self._note_wait(context)
             return self._poke(context)
 
     def _poke(self, context: Context) -> bool | PokeReturnValue:
@@ -220,7 +220,7 @@ class KimiBatchSensor(BaseSensorOperator):
     def _push_ids(self, context: Context) -> None:
         """Show the ids while the task waits, so that tasks behind it have them if it is marked success."""
         if self.do_xcom_push and (ti := context.get("ti")) is not None:
-            ti.xcom_push(RETURN_VALUE_KEY, self._ids())
+            ti.xcom_push(RETURNED_KEY, self._ids())
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         """Say when to poke again in ``mode="reschedule"``; Airflow asks so in all its versions since 2.11."""
@@ -240,7 +240,8 @@ class KimiBatchSensor(BaseSensorOperator):
         if is_late or is_of_others:
             self.log.warning("The event that resumed this task is of another try or of other batches. Waiting again.")
             return self.execute(context)
-        return self._after_wait(context, read)
+        with self._killable(context):
+            return self._after_wait(context, read)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Report the batches to OpenLineage; the same in every mode."""
@@ -265,6 +266,14 @@ class KimiBatchSensor(BaseSensorOperator):
             _ = self.hook.settings  # looked up here, where it may block
         asyncio.run(acancel_given_up(self.hook, verdict, {}, self.log))
 
+    def _note_wait(self, context: Context) -> None:
+        """Note the try and its batches, so that a kill knows whether a later try or another task waits for them."""
+        with airflow_errors(self):
+            batch_ids = self._ids()
+        if (try_number := read_try_number(context)) is not None:
+            context["ti"].xcom_push(WAITING_TRY_KEY, try_number)
+            context["ti"].xcom_push(WAITING_FOR_KEY, batch_ids)
+
     def _watch(self, context: Context) -> Watch:
         """Say what is waited for, and until when. Airflow bounds only what a worker does; the wait keeps to it too."""
         started = first_poke(context) if self.mode == "reschedule" else None
@@ -274,10 +283,6 @@ class KimiBatchSensor(BaseSensorOperator):
             ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
         with airflow_errors(self):
             batch_ids = tuple(self._ids())
-        try_number = read_try_number(context)
-        if try_number is not None:
-            context["ti"].xcom_push(WAITING_TRY_KEY, try_number)
-            context["ti"].xcom_push(WAITING_FOR_KEY, list(batch_ids))
         return Watch(
             batch_ids,
             pause_seconds=self._own_pause,
@@ -287,7 +292,7 @@ class KimiBatchSensor(BaseSensorOperator):
             on_stall=self.on_stall,
             kimi_conn_id=self.kimi_conn_id,
             cancel_on_kill=self.cancel_on_kill,
-            try_number=try_number,
+            try_number=read_try_number(context),
         )
 
     def _ids(self) -> list[str]:

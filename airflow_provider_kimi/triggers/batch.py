@@ -8,11 +8,11 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from airflow_provider_kimi.calls.kill import acancel_given_up, to_the_end
 from airflow_provider_kimi.calls.patience import AtOnce
 from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, push_xcom
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills import SharedStates, judge_wait
+from airflow_provider_kimi.kills.airflow import SharedStates, judge_wait
+from airflow_provider_kimi.kills.cancels import acancel_given_up, to_the_end
 from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.records.watch import Watch

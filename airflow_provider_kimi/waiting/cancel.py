@@ -1,16 +1,14 @@
 """Which batches a wait cancels, and what becomes of those that run while their task fails."""
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.cancel import acancel_batch, cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.events import BatchEvent
-from airflow_provider_kimi.waiting.doubles import earliest_double, find_doubles, in_words
 from airflow_provider_kimi.waiting.poll import MAX_FAULTS_OF_A_SWEEP, Platform
-from airflow_provider_kimi.waiting.shared_walk import batches_since
 from airflow_provider_kimi.waiting.wait_log import WaitLog
 
 
@@ -31,32 +29,6 @@ async def ask_for_cancels(platform: Platform, batches: Sequence[Batch], reason: 
             faults += error.retryable
         if faults == MAX_FAULTS_OF_A_SWEEP:
             return
-
-
-async def cancel_doubles(
-    platform: Platform,
-    ours: Mapping[str, Batch],
-    now: float,
-    wait_log: WaitLog,
-    sleep: Callable[[float], Awaitable[object]],
-) -> bool:
-    """Look through the account's batches for doubles, and cancel those of the same task instance.
-
-    :param ours: The batches that are waited for, by id.
-    :return: Whether that is done; a fault that passes, or a look of another wait, leaves it to a later poll.
-    """
-    try:
-        listed = await batches_since(platform, earliest_double(ours.values()), now, sleep)
-    except KimiError as error:
-        return not error.retryable
-    if listed is None:
-        return False
-    for double in find_doubles(ours, listed):
-        if double.is_own and double.batch.is_cancellable:
-            await ask_for_cancels(platform, [double.batch], in_words(double), wait_log)
-        else:
-            wait_log.warn(in_words(double), subject=f"double {double.batch.id} {double.batch.status}")
-    return True
 
 
 def leave_running(

@@ -68,17 +68,13 @@ def find_doubles(ours: Mapping[str, Batch], listed: Iterable[Batch]) -> list[Dou
         tags = Tags.of(batch)
         original, made_by = originals.get(_work_of(tags), ("", tags))
         if original and batch.id not in ours and not batch.is_terminal:
-            is_own = _maker_of(tags) == _maker_of(made_by) and tags.map_index == UNMAPPED
+            is_own = tags.task == made_by.task and tags.map_index == UNMAPPED
             doubles.append(Double(batch, original, is_own))
     return doubles
 
 
 def _work_of(tags: Tags) -> tuple[str | None, ...]:
     return tags.job_key, tags.shard, tags.attempt
-
-
-def _maker_of(tags: Tags) -> tuple[str | None, ...]:
-    return tags.dag_id, tags.run_id, tags.task_id, tags.map_index
 
 
 def in_words(double: Double) -> str:

@@ -14,11 +14,12 @@ from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.alone import Alone, InWorker, Polled, Sleep, pause_after, poll_all
-from airflow_provider_kimi.waiting.cancel import ask_for_cancels, cancel_doubles
+from airflow_provider_kimi.waiting.cancel import ask_for_cancels
 from airflow_provider_kimi.waiting.clock import by_platform, clock_of, skew_in_words, skew_of
 from airflow_provider_kimi.waiting.decision import TIMED_OUT, Cancel, Finish, decide_next, end_of_wait
 from airflow_provider_kimi.waiting.doubles import next_look
 from airflow_provider_kimi.waiting.known import Known, Seen, just_read, known_after
+from airflow_provider_kimi.waiting.looks import cancel_doubles
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
 from airflow_provider_kimi.waiting.poll import Platform
 from airflow_provider_kimi.waiting.wait_log import WaitLog

@@ -52,4 +52,4 @@ def test_an_orphan_of_an_unknown_run_is_touched_only_on_request() -> None:
     (orphan,) = find_orphans([make_batch(metadata=TAGS)], {Owner("d", "r"): None})
     assert (orphan.takes("cancel", False), orphan.takes("cancel", True)) == (False, True)
     assert "is unknown here" in orphan.describe()
-    assert "To adopt it" not in orphan.describe()
+    assert "A clear of task" not in orphan.describe()

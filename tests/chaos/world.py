@@ -7,9 +7,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from airflow_provider_kimi.calls.kill import acancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.kills.cancels import cancel_while_killed
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.requests.order import Order
@@ -115,7 +115,7 @@ class World:
         async def sleep(seconds: float) -> None:
             self.sim.advance(seconds)
 
-        asyncio.run(acancel_batches(cancel, self.ids, self.log, "the task was marked failed", sleep, self.sim.now))
+        asyncio.run(cancel_while_killed(cancel, self.ids, self.log, "the task was marked failed", sleep, self.sim.now))
 
     def land(self, doom: Doom) -> bool:
         """One try of the results task; whether it succeeded."""

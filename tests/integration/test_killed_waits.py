@@ -11,12 +11,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_kimi.calls.cancel import acancel_batch
-from airflow_provider_kimi.calls.kill import acancel_batches, to_the_end
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills import WAITING_FOR_KEY, WAITING_TRY_KEY
+from airflow_provider_kimi.kills.airflow import WAITING_FOR_KEY, WAITING_TRY_KEY
+from airflow_provider_kimi.kills.cancels import cancel_while_killed, to_the_end
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 from airflow_provider_kimi.records.watch import Watch
@@ -43,7 +43,7 @@ class TestTheCancelOfAKilledTask:
             sim.inject("cancel_batch", hang_seconds=2)
             log = LogRecord()
             killed = asyncio.create_task(
-                to_the_end(acancel_batches(hook.acancel_batch, ids, log, "marked failed"), log)
+                to_the_end(cancel_while_killed(hook.acancel_batch, ids, log, "marked failed"), log)
             )
             for _ in range(10):
                 await asyncio.sleep(0.2)
@@ -71,7 +71,7 @@ class TestTheCancelOfAKilledTask:
             hook = connect(sim)
             log = LogRecord()
             (batch_id,) = submit_prompts(hook, 2).batch_ids
-            await acancel_batches(hook.acancel_batch, ["batch_gone", batch_id], log, "marked failed")
+            await cancel_while_killed(hook.acancel_batch, ["batch_gone", batch_id], log, "marked failed")
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
         assert "batch_gone was not cancelled" in log.warnings[0]
@@ -91,7 +91,7 @@ class TestTheCancelOfAKilledTask:
             hook, log = connect(sim), LogRecord()
             (batch_id,) = submit_prompts(hook, 2).batch_ids
             sim.inject("cancel_batch", status=502)
-            await acancel_batches(partial(acancel_batch, hook), [batch_id], log, "marked failed")
+            await cancel_while_killed(partial(acancel_batch, hook), [batch_id], log, "marked failed")
             await hook.aclose()
             assert sim.status(batch_id) == "cancelling"
         assert "was not cancelled" in log.warnings[0]
@@ -110,6 +110,34 @@ def test_a_resumed_task_that_is_killed_knows_its_batches(connect: Connect) -> No
         ).value == [batch_id]
         task.on_kill()
         assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+class PushedKeys(TaskInstanceRecord):
+    """Keeps the key of every XCom that is pushed, too."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.__dict__.setdefault("keys", []).append(key)
+        super().xcom_push(key, value)
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_wait_notes_once_what_it_waits_for(connect: Connect, mode: str) -> None:
+    """And not when it resumes and polls again: what it noted before it was deferred is still there."""
+    with KimiSimulator(speed=0) as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        task: Any = KimiBatchSensor(task_id="wait", batch_id=batch_id, mode=mode, deferrable=mode == "poke")
+        first, resumed = PushedKeys(task_id="wait"), PushedKeys(task_id="wait")
+        if mode == "reschedule":
+            assert not task.poke({"ti": first})
+        else:
+            with pytest.raises(TaskDeferred):
+                task.execute({"ti": first})
+            with pytest.raises(TaskDeferred):
+                task.execute_complete({"ti": resumed}, BatchEvent("failed", {}, "refused", retryable=True).to_dict())
+        pushed = [*first.__dict__["keys"], *resumed.__dict__.get("keys", [])]
+        assert (pushed.count(WAITING_TRY_KEY), pushed.count(WAITING_FOR_KEY)) == (1, 1)
+        assert (first.xcoms[WAITING_TRY_KEY], first.xcoms[WAITING_FOR_KEY]) == (1, [batch_id])
 
 
 #: A task's process that is killed while its first poll imports the SDK.
@@ -200,6 +228,26 @@ def test_a_wait_in_its_worker_that_is_marked_success_keeps_its_batch(connect: Co
         ):
             assert task.execute({"ti": TaskInstanceRecord(task_id="wait")}) == [batch_id]
         assert "cancel_batch" not in [call.name for call in sim.journal]
+
+
+@pytest.mark.parametrize(("state", "cancels"), [("failed", True), ("success", False)])
+def test_a_wait_that_is_killed_while_it_resumes_does_what_the_mark_asks(
+    connect: Connect, state: str, cancels: bool
+) -> None:
+    """It polls once more, since its batch could not be read."""
+    with KimiSimulator(timing=Timing(1, 100_000, 1, 100_000)) as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.inject("get_batch", hang_seconds=0.5)
+        task: Any = KimiBatchSensor(task_id="wait", batch_id=batch_id)
+        refused = BatchEvent("failed", {}, "refused", retryable=True).to_dict()
+        with (
+            supervised(Supervisor({"wait": state}, {("wait", -1, WAITING_TRY_KEY): 1})),
+            killed_once(task, lambda: any(call.name == "get_batch" for call in sim.journal)),
+            pytest.raises(TaskDeferred),
+        ):
+            task.execute_complete({"ti": TaskInstanceRecord(task_id="wait")}, refused)
+        assert sim.status(batch_id).startswith("cancel") is cancels
 
 
 class TestTheTrigger:

@@ -13,8 +13,8 @@ from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiE
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
+from airflow_provider_kimi.submission.ending import running_work_of
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.kill import running_work_of
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, TASK, order, submit

@@ -1,6 +1,7 @@
 """A create that is carried out late makes a second batch: the wait finds it, cancels it, and says what it cost."""
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -10,12 +11,11 @@ import pytest
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
-from airflow_provider_kimi.waiting.shared_walk import batches_since
+from airflow_provider_kimi.waiting.looks import batches_since
 from airflow_provider_kimi.waiting.wait import poll_once
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, TASK, order, submit
-from tests.support.triggers import created
 from tests.support.waiting import wait_in_worker, waited
 
 HOUR = 3600.0
@@ -83,7 +83,9 @@ def test_an_ordinary_batch_costs_two_pages_of_the_list(connect: Connect) -> None
 
 
 def test_waits_of_a_connection_share_their_looks(hook: KimiHook, sim: KimiSimulator) -> None:
-    created(hook, 3)
+    for number in range(3):
+        attempt = replace(ATTEMPT, task=replace(TASK, task_id=f"label_{number}"))
+        submit(hook, order([f"row {number}"]), attempt, LogRecord())
 
     async def look() -> list[int]:
         counts = []
@@ -96,13 +98,32 @@ def test_waits_of_a_connection_share_their_looks(hook: KimiHook, sim: KimiSimula
     assert asyncio.run(look()) == [1, 1, 2]
 
 
-def test_a_list_that_cannot_be_read_is_read_again_at_a_later_poll(connect: Connect) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 503}, {"status": 401}, {"status": 403, "error_type": "exceeded_current_quota_error"}],
+    ids=["a fault that passes", "the key is refused", "the balance is used up"],
+)
+def test_a_list_that_cannot_be_read_is_read_again_at_a_later_poll(connect: Connect, fault: dict[str, Any]) -> None:
     with KimiSimulator(speed=0, timing=SLOW) as sim:
         hook = connect(sim)
         batch_id = late_create(sim, hook, 900)
-        sim.inject("list_batches", status=503, times=3)
+        sim.inject("list_batches", **fault, times=3)
         asyncio.run(waited(hook, sim, Watch((batch_id,), 60.0), LogRecord()))
-        assert sim.status(double_of(sim, batch_id)) == "cancelled"
+        double = double_of(sim, batch_id)
+        assert sim.status(double) == "cancelled"
+        assert (sim.batches[double].cancelling_at or math.inf) < sim.batches[batch_id].created_at + 1800, (
+            "before the second look"
+        )
+
+
+def test_a_list_that_is_not_served_is_not_read_at_every_poll(connect: Connect) -> None:
+    with KimiSimulator(speed=0, timing=SLOW) as sim:
+        hook = connect(sim)
+        batch_id = late_create(sim, hook, 900)
+        before = Counter(call.name for call in sim.journal)["list_batches"]
+        sim.inject("list_batches", status=404, times=None)
+        asyncio.run(waited(hook, sim, Watch((batch_id,), 60.0), LogRecord()))
+        assert Counter(call.name for call in sim.journal)["list_batches"] - before == 2
 
 
 def test_a_wait_from_poke_to_poke_looks_a_few_times_only(connect: Connect) -> None:

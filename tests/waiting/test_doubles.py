@@ -32,8 +32,8 @@ def found(*listed: Batch, ours: Batch = OURS) -> list[str]:
 
 
 class TestWhenToLook:
-    @pytest.mark.parametrize("create", ["1.1.abc", "2.3.abc", "odd", None])
-    def test_a_batch_of_ours_is_looked_after_at_two_late_moments(self, create: str | None) -> None:
+    @pytest.mark.parametrize("create", ["1.1.abc", "1.2.abc", "2.1.abc", "2.3.abc", "odd", None])
+    def test_every_batch_of_ours_is_looked_after_at_two_late_moments(self, create: str | None) -> None:
         batch = made("ours", create)
         assert next_look([batch], -math.inf) == FIRST
         assert next_look([batch], FIRST) == SECOND

@@ -1,7 +1,6 @@
 """The cancels of a killed task: all of the time is used, and the log says what is left and what is paid."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
@@ -10,14 +9,13 @@ import pytest
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.models import RequestCounts as Counts
 from airflow_provider_kimi.calls.cancel import acancel_batch
-from airflow_provider_kimi.calls.kill import (
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.kills.cancels import (
     KILL_PAUSES_SECONDS,
     KILL_SECONDS,
-    Kill,
-    acancel_batches,
+    cancel_while_killed,
     pause_before_next,
 )
-from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
@@ -52,7 +50,7 @@ def passing() -> KimiError:
 
 async def test_the_cancels_of_a_killed_task_are_each_sent_once_where_no_fault_occurs() -> None:
     cancel, log = Cancel(), LogRecord()
-    await acancel_batches(cancel, ["a", "b"], log, "marked failed", cancel.pause, cancel.now)
+    await cancel_while_killed(cancel, ["a", "b"], log, "marked failed", cancel.pause, cancel.now)
     assert (sorted(cancel.asked), cancel.paused) == (["a", "b"], [])
     assert log.infos[0] == "Cancelling, since marked failed: a, b."
     assert sorted(log.infos[1:3]) == ["a is cancelling (marked failed).", "b is cancelling (marked failed)."]
@@ -62,7 +60,7 @@ async def test_the_cancels_of_a_killed_task_are_each_sent_once_where_no_fault_oc
 async def test_the_cancels_of_a_killed_task_are_repeated_only_for_batches_that_met_a_passing_fault() -> None:
     permanent = KimiApiError("gone", status_code=404)
     cancel, log = Cancel({"a": [passing(), passing()], "b": [permanent]}), LogRecord()
-    await acancel_batches(cancel, ["a", "b", "c"], log, "marked failed", cancel.pause, cancel.now)
+    await cancel_while_killed(cancel, ["a", "b", "c"], log, "marked failed", cancel.pause, cancel.now)
     assert {batch_id: cancel.asked.count(batch_id) for batch_id in "abc"} == {"a": 3, "b": 1, "c": 1}
     assert cancel.paused == [*KILL_PAUSES_SECONDS[:2]]
     assert log.warnings.count("Batch a was not cancelled (marked failed): no answer") == 2
@@ -71,7 +69,7 @@ async def test_the_cancels_of_a_killed_task_are_repeated_only_for_batches_that_m
 
 async def test_the_cancels_of_a_killed_task_are_repeated_for_as_long_as_there_is_time() -> None:
     cancel, log = Cancel({"a": [passing() for _ in range(99)]}), LogRecord()
-    await acancel_batches(cancel, ["a"], log, "marked failed", cancel.pause, cancel.now)
+    await cancel_while_killed(cancel, ["a"], log, "marked failed", cancel.pause, cancel.now)
     assert cancel.paused[:4] == [*KILL_PAUSES_SECONDS, KILL_PAUSES_SECONDS[-1]]
     assert KILL_SECONDS - KILL_PAUSES_SECONDS[-1] <= sum(cancel.paused) < KILL_SECONDS
     assert len(cancel.asked) == len(cancel.paused) + 1
@@ -79,7 +77,7 @@ async def test_the_cancels_of_a_killed_task_are_repeated_for_as_long_as_there_is
 
 async def test_the_cancels_of_a_killed_task_end_at_once_where_every_fault_is_permanent() -> None:
     cancel = Cancel({"a": [KimiApiError("gone", status_code=404)]})
-    await acancel_batches(cancel, ["a"], LogRecord(), "marked failed", cancel.pause, cancel.now)
+    await cancel_while_killed(cancel, ["a"], LogRecord(), "marked failed", cancel.pause, cancel.now)
     assert (cancel.asked, cancel.paused) == (["a"], [])
 
 
@@ -94,7 +92,7 @@ async def test_the_cancels_of_a_killed_task_are_sent_side_by_side() -> None:
         return make_batch("cancelling", batch_id)
 
     async with asyncio.timeout(5):
-        await acancel_batches(cancel, ["a", "b", "c"], LogRecord(), "marked failed")
+        await cancel_while_killed(cancel, ["a", "b", "c"], LogRecord(), "marked failed")
 
 
 # Few requests a minute
@@ -114,6 +112,7 @@ def too_many(retry_after: float | None = None) -> KimiError:
         pytest.param(passing(), 9, 8.0, id="no answer, long after"),
         pytest.param(KimiApiError("x", status_code=503, retry_after_seconds=30.0), 0, 30.0, id="as long as it asks"),
         pytest.param(too_many(), 0, 20.0, id="a slot of the lowest tier"),
+        pytest.param(KimiApiError("x", status_code=429), 0, 2.0, id="tokens of the day, which a pause does not bring"),
         pytest.param(too_many(1.0), 0, 20.0, id="what it asks is too short"),
         pytest.param(too_many(41.0), 0, 41.0, id="what it asks is longer"),
     ],
@@ -153,7 +152,7 @@ async def test_a_kill_at_three_requests_a_minute_cancels_what_the_minute_allows_
         def cancel(batch_id: str) -> Awaitable[Batch]:
             return acancel_batch(hook, batch_id, seen[batch_id])
 
-        await acancel_batches(cancel, ids, log, "marked failed", time_left.pause, sim.now)
+        await cancel_while_killed(cancel, ids, log, "marked failed", time_left.pause, sim.now)
         await hook.aclose()
         cancelled = [batch_id for batch_id in ids if sim.status(batch_id).startswith("cancel")]
         assert len(cancelled) == min(count, 3 if used else 6)
@@ -181,13 +180,13 @@ async def test_once_the_requests_are_too_many_cancels_are_asked_for_one_by_one()
     async def pause(seconds: float) -> None:
         assert under_way == 0
 
-    await acancel_batches(cancel, list("abcdefgh"), LogRecord(), "marked failed", pause)
+    await cancel_while_killed(cancel, list("abcdefgh"), LogRecord(), "marked failed", pause)
     assert most == [3, 1]
 
 
 async def test_batches_that_were_not_cancelled_are_named_also_where_the_fault_is_permanent() -> None:
     cancel, log = Cancel({"a": [KimiApiError("refused", status_code=401)]}), LogRecord()
-    await acancel_batches(cancel, ["a", "b"], log, "marked failed", cancel.pause, cancel.now)
+    await cancel_while_killed(cancel, ["a", "b"], log, "marked failed", cancel.pause, cancel.now)
     assert log.warnings[-1].startswith("1 of 2 batches were not cancelled.")
     assert log.warnings[-1].endswith("KimiCancelBatchOperator cancels them: a.")
 
@@ -200,7 +199,7 @@ async def test_the_log_of_a_kill_says_how_many_rows_are_done_and_how_to_land_the
         return make_batch("cancelling", batch_id, request_counts=Counts(200, 101))
 
     log = LogRecord()
-    await acancel_batches(cancel, ["a"], log, "the task was marked failed")
+    await cancel_while_killed(cancel, ["a"], log, "the task was marked failed")
     assert "a is cancelling, 101 of 200 rows completed (the task was marked failed)." in log.infos
     assert "Completed rows are billed. KimiBatchResultsOperator lands them" in log.infos[-1]
     assert log.infos[-1].endswith("They are in a.")
@@ -211,57 +210,5 @@ async def test_the_log_of_a_kill_offers_nothing_to_land_where_no_row_is_done() -
         return make_batch("cancelling", batch_id, request_counts=Counts(200, 0))
 
     log = LogRecord()
-    await acancel_batches(cancel, ["a"], log, "the task was marked failed")
+    await cancel_while_killed(cancel, ["a"], log, "the task was marked failed")
     assert not [line for line in log.infos if "lands" in line]
-
-
-# The thread
-
-
-def test_a_kill_works_while_the_interrupted_code_holds_what_it_needs() -> None:
-    """A signal handler that did the work itself would wait for ever."""
-    lock, done = threading.Lock(), threading.Event()
-
-    def work(kill: Kill) -> None:
-        with lock:
-            done.set()
-
-    with Kill(work, LogRecord()) as kill:
-        with lock:
-            kill.begin()
-            assert not done.is_set()
-        assert done.wait(5)
-
-
-def test_a_kill_waits_for_the_answer_that_the_interrupted_code_waits_for() -> None:
-    made: list[str] = []
-    cancelled: list[str] = []
-
-    def work(kill: Kill) -> None:
-        assert kill.is_over(5)
-        cancelled.extend(made)
-
-    with Kill(work, LogRecord()) as kill:
-        kill.begin()
-        made.append("a")
-    assert cancelled == ["a"]
-
-
-def test_a_kill_that_comes_after_the_code_is_over_is_worked_off_at_once() -> None:
-    worked: list[bool] = []
-    kill = Kill(lambda kill: worked.append(kill.is_over(0)), LogRecord())
-    with kill:
-        pass
-    kill.begin()
-    kill.begin()
-    assert worked == [True]
-
-
-def test_a_kill_logs_what_kept_it_from_its_work() -> None:
-    def work(kill: Kill) -> None:
-        raise ConnectionError("the API server is away")
-
-    log = LogRecord()
-    with Kill(work, log) as kill:
-        kill.begin()
-    assert "goes on and is billed: the API server is away" in log.warnings[0]

@@ -1,20 +1,20 @@
 """What Airflow is asked when it kills a task, and what is decided by it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time import comms
 
-from airflow_provider_kimi.calls.claims import Verdict
-from airflow_provider_kimi.kills import (
+from airflow_provider_kimi.kills.airflow import (
     WAITING_FOR_KEY,
     WAITING_TRY_KEY,
     SharedStates,
     judge_create,
-    judge_created,
     judge_wait,
 )
+from airflow_provider_kimi.kills.claims import Verdict
 from tests.support.supervisor import Supervisor, supervised
 from tests.support.tasks import TaskInstanceRecord
 
@@ -81,7 +81,7 @@ def test_a_wait_keeps_everything_where_others_cannot_be_read() -> None:
 
     with supervised(Broken(supervisor.states, supervisor.xcoms)):
         verdict = judge_wait(instance(map_index=0), ["a"], 1)
-    assert verdict.cancels == ()
+    assert (verdict.cancels, verdict.reason) == ((), FAILED)
     assert "could not be read (ConnectionError). They go on and are billed." in verdict.notes[0]
 
 
@@ -116,20 +116,19 @@ def test_a_trigger_of_an_earlier_try_cancels_nothing() -> None:
 def created(states: Mapping[str, str | None], returned: dict[int, Any], made: tuple[str, ...], *found: str) -> Verdict:
     xcoms = {("create", index, "return_value"): ids for index, ids in returned.items()}
     with supervised(Supervisor(states, xcoms)):
-        return judge_created(instance("create", 0), [*made, *found], FAILED, made)
+        return judge_create(instance("create", 0), [*made, *found], made)
 
 
 def test_a_create_that_was_marked_failed_cancels_what_it_made() -> None:
     with supervised(Supervisor({"create": "failed"})):
-        assert judge_create(instance("create"), ["a"]) == (FAILED, "")
-        assert judge_created(instance("create"), ["a", "b"], FAILED, ["a"]).cancels == ("a", "b")
+        assert judge_create(instance("create"), ["a", "b"], ["a"]) == Verdict(("a", "b"), FAILED)
 
 
 def test_a_create_that_was_marked_success_keeps_what_it_made_and_says_so() -> None:
     with supervised(Supervisor({"create": "success"})):
-        reason, note = judge_create(instance("create"), ["a"])
-    assert reason == ""
-    assert note.startswith("The task was marked success: its batches go on and are billed.")
+        verdict = judge_create(instance("create"), ["a"], ["a"])
+    assert (verdict.cancels, verdict.reason) == ((), "")
+    assert verdict.notes[0].startswith("The task was marked success: its batches go on and are billed.")
 
 
 def test_a_create_keeps_what_a_sibling_has_attached_to_and_returned() -> None:
@@ -152,7 +151,7 @@ def test_a_create_cancels_older_work_that_no_sibling_can_attach_to_any_more() ->
 def test_a_create_that_was_cleared_alone_keeps_what_the_wait_still_waits_for() -> None:
     states = {"create": "failed", "wait": "deferred"}
     with supervised(Supervisor(states, {("wait", -1, WAITING_FOR_KEY): ["a"]})):
-        assert judge_created(instance("create"), ["a", "b"], FAILED, []).cancels == ("b",)
+        assert judge_create(instance("create"), ["a", "b"], []).cancels == ("b",)
 
 
 # Many at a time
@@ -162,18 +161,55 @@ def test_the_states_of_a_run_are_read_once_for_all_its_tasks_that_are_killed_at_
     states = SharedStates()
     with supervised(Counting({"wait_0": "failed", "wait_1": "failed"})) as supervisor:
         assert states.read(instance(map_index=0)) == states.read(instance(map_index=1))
-        assert supervisor.asked == 1
+        assert len(supervisor.asked) == 1
         other = TaskInstanceRecord(task_id="wait", run_id="another")
         states.read(other)
-        assert supervisor.asked == 2
+        assert len(supervisor.asked) == 2
+
+
+def test_a_create_reads_no_xcom_of_the_tasks_behind_it_before_it_cancels_what_it_made() -> None:
+    """A worker has 5 seconds, and nobody can wait for what was not returned yet."""
+    states = {"create": "failed"} | {f"label_{number}": None for number in range(300)}
+    with supervised(Counting(states)) as supervisor:
+        assert judge_create(instance("create"), ["a"], ["a"]).cancels == ("a",)
+    assert supervisor.read == []
+
+
+def test_a_create_reads_only_what_siblings_have_returned_before_it_cancels_what_it_made() -> None:
+    states = {"create_0": "failed", "create_1": "success", "create_2": "running", "create_3": None, "wait_1": "running"}
+    with supervised(Counting(states, {("create", 1, "return_value"): ["b"]})) as supervisor:
+        assert judge_create(instance("create", 0), ["a", "b"], ["a", "b"]).cancels == ("a",)
+    assert supervisor.read == [("create", 1)]
+
+
+def test_a_mapped_wait_reads_each_sibling_once() -> None:
+    """Airflow 3 names a mapped instance as it would name a task of its own."""
+    states = {"wait_0": "failed"} | {f"wait_{number}": "deferred" for number in range(1, 500)}
+    xcoms = {("wait", 0, WAITING_TRY_KEY): 1, **{("wait", number, WAITING_FOR_KEY): ["b"] for number in range(1, 500)}}
+    with supervised(Counting(states, xcoms)) as supervisor:
+        assert judge_wait(instance(map_index=0), ["a"], 1).cancels == ("a",)
+    assert len(supervisor.read) == 1 + 499
+
+
+def test_a_wait_asks_tasks_that_are_named_like_its_mapped_instances() -> None:
+    states = {"wait": "failed", "wait_1": "deferred", "watch_1": "deferred"}
+    xcoms = {("wait", -1, WAITING_TRY_KEY): 1, ("wait_1", -1, WAITING_FOR_KEY): ["a"]}
+    with supervised(Counting(states, xcoms | {("watch_1", -1, WAITING_FOR_KEY): ["b"]})) as supervisor:
+        assert judge_wait(instance(), ["a", "b", "c"], 1).cancels == ("c",)
+    assert ("wait", 1) not in supervisor.read
 
 
 @dataclass
 class Counting(Supervisor):
-    """Counts what it is asked."""
+    """Keeps what it is asked."""
 
-    asked: int = 0
+    asked: list[Any] = field(default_factory=list)
+
+    @property
+    def read(self) -> list[tuple[str, int | None]]:
+        """Of which task instances XComs were read."""
+        return [(msg.task_id, msg.map_index) for msg in self.asked if isinstance(msg, comms.GetXCom)]
 
     def send(self, msg: Any) -> Any:
-        self.asked += 1
+        self.asked.append(msg)
         return super().send(msg)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_kimi.calls.claims import Other, is_of_earlier_try, kept, unclaimed, why_given_up
+from airflow_provider_kimi.kills.claims import Other, kept, unclaimed, why_given_up
 
 LIVE = (None, "scheduled", "queued", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting")
 
@@ -29,12 +29,6 @@ def test_a_skip_by_fail_fast_keeps_the_batches_also_once_the_run_has_failed(stat
 
 def test_a_skip_in_a_run_that_goes_on_keeps_the_batches() -> None:
     assert not why_given_up("skipped", "running", ["skipped"])
-
-
-def test_a_trigger_of_an_earlier_try_decides_nothing() -> None:
-    assert not is_of_earlier_try(1, 1)
-    assert is_of_earlier_try(1, 2)
-    assert is_of_earlier_try(1, None)
 
 
 @pytest.mark.parametrize("state", LIVE, ids=str)

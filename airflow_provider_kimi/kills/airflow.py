@@ -8,8 +8,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from typing import Any
 
-from airflow_provider_kimi.calls.claims import Other, Verdict, is_of_earlier_try, kept, unclaimed, why_given_up
-from airflow_provider_kimi.compat import read_xcom, run_state, states_in_run, task_state
+from airflow_provider_kimi.compat import map_index_of, read_xcom, run_state, states_in_run, task_state
+from airflow_provider_kimi.kills.claims import (
+    Other,
+    Verdict,
+    kept,
+    may_use_batches,
+    unclaimed,
+    why_given_up,
+)
 
 #: XCom key under which a waiting task notes its try, so that a trigger of an earlier one knows.
 WAITING_TRY_KEY = "kimi_waiting_try"
@@ -63,27 +70,37 @@ def judge_wait(
     state, reason = _reason(ti)
     if not reason:
         return Verdict(notes=(kept(state, batch_ids),))
-    if is_of_earlier_try(try_number, read_xcom(ti, WAITING_TRY_KEY)):
+    if try_number != read_xcom(ti, WAITING_TRY_KEY):
         return Verdict(notes=(f"A later try of the task waits now: its batches go on ({', '.join(batch_ids)}).",))
     return _spared(ti, batch_ids, reason, partial(_waited_for, ti, makers), read_states)
 
 
-def judge_create(ti: Any, made: Sequence[str]) -> tuple[str, str]:
-    """Decide whether a killed task that creates is given up: why, or else what to log. Blocks.
-
-    :param made: Batches that this attempt has made.
-    """
-    state, reason = _reason(ti)
-    return reason, "" if reason else kept(state, made)
-
-
-def judge_created(ti: Any, batch_ids: Sequence[str], reason: str, made: Collection[str]) -> Verdict:
-    """Decide which batches of a killed task that creates are cancelled. Blocks.
+def judge_create(ti: Any, batch_ids: Sequence[str], made: Collection[str]) -> Verdict:
+    """Decide what the kill of a task that creates does with some of its batches. Blocks.
 
     A mapped sibling that has returned nothing yet may attach to any of them but those that this attempt has `made`.
+    Those no other task can know yet, unless a sibling has attached to them and returned them, so little is read.
     """
+    state, reason = _reason(ti)
+    if not reason:
+        return Verdict(notes=(kept(state, batch_ids),))
     older = set(batch_ids).difference(made)
-    return _spared(ti, batch_ids, reason, lambda index: _ids(read_xcom(ti, RETURNED_KEY, ti.task_id, index)) or older)
+    return _spared(
+        ti,
+        batch_ids,
+        reason,
+        lambda index: _ids(read_xcom(ti, RETURNED_KEY, ti.task_id, index)) or older,
+        states_in_run if older else _states_of_returned,
+    )
+
+
+def _states_of_returned(ti: Any) -> States:
+    """Read which instances of the same task have returned."""
+    return {
+        (task_id, index): state
+        for (task_id, index), state in states_in_run(ti).items()
+        if task_id == ti.task_id and state == "success"
+    }
 
 
 def _reason(ti: Any) -> tuple[str | None, str]:
@@ -107,20 +124,19 @@ def _spared(
     try:
         others = list(_others(ti, read_states(ti), ids_of_sibling))
     except Exception as error:  # whatever Airflow raises
-        return Verdict(notes=(_unread(batch_ids, error),))
+        return Verdict((), reason, (_unread(batch_ids, error),))
     cancels, notes = unclaimed(batch_ids, others)
     return Verdict(cancels, reason, notes)
 
 
 def _others(ti: Any, states: States, ids_of_sibling: Callable[[int], set[str]]) -> Iterator[Other]:
     """Read which batches the other task instances of the run use, of those that may use any."""
-    own = (ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    own = (ti.task_id, map_index_of(ti))
     for (task_id, index), state in states.items():
         is_sibling = task_id == ti.task_id and min(index, own[1]) >= 0
-        other = Other(task_id if index < 0 else f"{task_id}[{index}]", state, (), is_sibling)
-        if (task_id, index) != own and other.may_use_batches:
+        if (task_id, index) != own and may_use_batches(state, is_sibling=is_sibling):
             noted = ids_of_sibling(index) if is_sibling else _ids(read_xcom(ti, WAITING_FOR_KEY, task_id, index))
-            yield other._replace(batch_ids=noted)
+            yield Other(task_id if index < 0 else f"{task_id}[{index}]", state, noted, is_sibling)
 
 
 def _waited_for(ti: Any, makers: Collection[str], index: int) -> set[str]:

@@ -25,23 +25,23 @@ class Other(NamedTuple):
     batch_ids: Collection[str]
     is_sibling: bool = True
 
-    @property
-    def may_use_batches(self) -> bool:
-        """Whether it goes on, or is a sibling whose success others build upon."""
-        return self.state not in FINISHED_STATES or (self.is_sibling and self.state == "success")
-
 
 class Verdict(NamedTuple):
     """What a kill does.
 
     :param cancels: Batches to cancel.
-    :param reason: Why, for the log.
+    :param reason: Why the task is given up, for the log; empty where it is not.
     :param notes: What else to log.
     """
 
     cancels: tuple[str, ...] = ()
     reason: str = ""
     notes: tuple[str, ...] = ()
+
+
+def may_use_batches(state: str | None, *, is_sibling: bool) -> bool:
+    """Whether another task instance goes on, or is a sibling whose success others build upon."""
+    return state not in FINISHED_STATES or (is_sibling and state == "success")
 
 
 def why_given_up(state: str | None, run_state: str | None = None, states: Iterable[str | None] = ()) -> str:
@@ -61,11 +61,6 @@ def why_given_up(state: str | None, run_state: str | None = None, states: Iterab
     return ""
 
 
-def is_of_earlier_try(try_number: int | None, newest_try: int | None) -> bool:
-    """Whether a trigger belongs to an earlier try than the one that waits, or waited last, as far as is known."""
-    return try_number != newest_try
-
-
 def kept(state: str | None, batch_ids: Sequence[str]) -> str:
     """Say that the batches of a killed task are kept, and what to do with them."""
     how = {"success": "was marked success", "skipped": "was skipped"}.get(state or "", f"is {state} now")
@@ -83,7 +78,7 @@ def unclaimed(batch_ids: Sequence[str], others: Iterable[Other]) -> tuple[tuple[
     users: Mapping[str, str] = {
         batch_id: f"{other.name}, which is {other.state or 'not scheduled yet'}"
         for other in others
-        if other.may_use_batches
+        if may_use_batches(other.state, is_sibling=other.is_sibling)
         for batch_id in other.batch_ids
     }
     free = tuple(batch_id for batch_id in batch_ids if batch_id not in users)

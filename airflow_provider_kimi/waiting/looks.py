@@ -1,7 +1,7 @@
-"""The account's batches, as waits look through them for doubles: one walk serves all waits of a connection."""
+"""Looks for doubles: a wait reads the account's batches, and one walk through them serves all waits of a connection."""
 
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -9,8 +9,13 @@ from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Walk
 from airflow_provider_kimi.calls.patience import in_time
+from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.waiting.cancel import ask_for_cancels
+from airflow_provider_kimi.waiting.doubles import earliest_double, find_doubles, in_words
+from airflow_provider_kimi.waiting.doubt import scope_of
 from airflow_provider_kimi.waiting.pace import seconds_per_request
 from airflow_provider_kimi.waiting.poll import Platform
+from airflow_provider_kimi.waiting.wait_log import WaitLog
 
 #: Batches of the account that are looked through. A double is near the top of a list that is in order.
 MAX_BATCHES_SEARCHED = 1000
@@ -34,6 +39,33 @@ class _Walked:
 
 
 _walks: WeakKeyDictionary[Platform, _Walked] = WeakKeyDictionary()
+
+
+async def cancel_doubles(
+    platform: Platform,
+    ours: Mapping[str, Batch],
+    now: float,
+    wait_log: WaitLog,
+    sleep: Callable[[float], Awaitable[object]],
+) -> bool:
+    """Look through the account's batches for doubles, and cancel those of the same task instance.
+
+    :param ours: The batches that are waited for, by id.
+    :return: Whether that is done; a fault that passes or concerns the connection, or a look of another wait, leaves it
+        to a later poll.
+    """
+    try:
+        listed = await batches_since(platform, earliest_double(ours.values()), now, sleep)
+    except KimiError as error:
+        return scope_of(error) == "batch"
+    if listed is None:
+        return False
+    for double in find_doubles(ours, listed):
+        if double.is_own and double.batch.is_cancellable:
+            await ask_for_cancels(platform, [double.batch], in_words(double), wait_log)
+        else:
+            wait_log.warn(in_words(double), subject=f"double {double.batch.id} {double.batch.status}")
+    return True
 
 
 async def batches_since(

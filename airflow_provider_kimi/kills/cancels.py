@@ -1,20 +1,19 @@
-"""Kill: cancel what runs of a task that Airflow has killed, in the short time that is left, and say what is left."""
+"""Cancels of a task that Airflow has killed: what runs, in the short time that is left; the log says what is left."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import compress
-from typing import Any, Self
+from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, RUNS_ON, standing
 from airflow_provider_kimi.calls.cancel import acancel_batch
-from airflow_provider_kimi.calls.claims import Verdict
-from airflow_provider_kimi.calls.patience import Log
-from airflow_provider_kimi.exceptions import KimiApiError, KimiError
+from airflow_provider_kimi.calls.patience import LOWEST_REQUESTS_PER_MINUTE, Log, is_rate_limit
+from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.kills.claims import Verdict
 
 #: The time for all cancels of a killed task: a minute, over which the platform counts requests, and a little more.
 KILL_SECONDS = 65.0
@@ -22,30 +21,20 @@ KILL_SECONDS = 65.0
 #: Pauses before the cancels that met a passing fault are asked for again; the last one goes on.
 KILL_PAUSES_SECONDS = (2.0, 4.0, 8.0)
 
-#: Requests a minute of the platform's lowest tier: the shortest pause after a request that was one too many.
-FEWEST_REQUESTS_PER_MINUTE = 3.0
-
 #: Cancels of one task at a time, as long as none is refused for the number of requests.
 SIDE_BY_SIDE = 3
-
-#: How long the thread of a kill waits for the answer that the interrupted code waits for, before it searches.
-ANSWER_SECONDS = 2.0
 
 
 def pause_before_next(faults: Iterable[KimiError], turn: int) -> float:
     """Seconds before cancels are asked for again that met these faults in the given turn, from 0."""
     pause = KILL_PAUSES_SECONDS[min(turn, len(KILL_PAUSES_SECONDS) - 1)]
     for fault in faults:
-        spaced = 60.0 / FEWEST_REQUESTS_PER_MINUTE if _is_rate_limit(fault) else 0.0
+        spaced = 60.0 / LOWEST_REQUESTS_PER_MINUTE if is_rate_limit(fault) else 0.0
         pause = max(pause, spaced, fault.retry_after_seconds or 0.0)
     return pause
 
 
-def _is_rate_limit(fault: KimiError) -> bool:
-    return isinstance(fault, KimiApiError) and fault.status_code == 429
-
-
-async def acancel_batches(
+async def cancel_while_killed(
     cancel: Callable[[str], Awaitable[Batch]],
     batch_ids: Sequence[str],
     log: Log,
@@ -94,7 +83,7 @@ async def acancel_given_up(hook: KimiHook, verdict: Verdict, seen: Mapping[str, 
         return acancel_batch(hook, batch_id, seen.get(batch_id))
 
     try:
-        await acancel_batches(cancel, verdict.cancels, log, verdict.reason)
+        await cancel_while_killed(cancel, verdict.cancels, log, verdict.reason)
     finally:
         await hook.aclose()
 
@@ -112,7 +101,7 @@ class _Cancels:
 
     async def ask(self, batch_ids: Sequence[str]) -> list[str]:
         """Ask for these cancels, and return those that have to be asked for again."""
-        if any(map(_is_rate_limit, self.faults)):
+        if any(map(is_rate_limit, self.faults)):
             self._at_once = asyncio.Semaphore(1)
         self.faults = []
         again = await asyncio.gather(*map(self._has_to_be_repeated, batch_ids))
@@ -120,7 +109,7 @@ class _Cancels:
 
     async def _has_to_be_repeated(self, batch_id: str) -> bool:
         async with self._at_once:
-            if any(map(_is_rate_limit, self.faults)):
+            if any(map(is_rate_limit, self.faults)):
                 return True
             try:
                 batch = await self._cancel(batch_id)
@@ -147,8 +136,8 @@ def _log_what_to_do(log: Log, ended: Sequence[Batch], left: Sequence[str]) -> No
     paid = [batch.id for batch in ended if batch.counts.completed or not batch.counts.total]
     if paid:
         log.info(
-            "%s. KimiBatchResultsOperator lands them once the batches have ended; a clear of the task that created "
-            "the batches submits all their rows again. They are in %s.",
+            "%s. Once the batches have ended, a clear of the waiting task and those behind it lands them; a clear of "
+            "the task that created the batches also asks for the rows without an answer. They are in %s.",
             COMPLETED_IS_BILLED,
             ", ".join(paid),
         )
@@ -172,52 +161,3 @@ async def to_the_end(work: Coroutine[Any, Any, Any], log: Log, seconds: float = 
         fault = task.exception()
     if fault:
         log.warning("Not all batches of this task were dealt with; what runs goes on and is billed: %s", fault)
-
-
-class Kill:
-    """What a worker does about its batches once Airflow kills its task: in a thread, beside the interrupted code.
-
-    Airflow 3 calls `on_kill` from a signal handler in the main thread, goes on with the interrupted code, and ends the
-    process 5 seconds later. Airflow 2 raises an error in that code afterwards. A handler that did the work itself would
-    wait for locks that the interrupted code holds, find modules half imported, and keep that code from the answer of a
-    create that is on its way.
-
-    It is entered while the task's own code runs.
-
-    :param work: Deals with the batches. It gets this, to know whether the task's own code is over.
-    """
-
-    def __init__(self, work: Callable[["Kill"], None], log: Log) -> None:
-        self._work = work
-        self._log = log
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """The task's own code is over: let what has begun come to its end."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join(KILL_SECONDS)
-
-    def begin(self) -> None:
-        """Begin, once; where the task's own code is over already, wait for the end."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="kimi-kill", daemon=True)
-            self._thread.start()
-        if self._over.is_set():
-            self._thread.join(KILL_SECONDS)
-
-    def is_over(self, seconds: float) -> bool:
-        """Wait this long for the end of the task's own code; whether it has come."""
-        return self._over.wait(seconds)
-
-    def _run(self) -> None:
-        try:
-            self._work(self)
-        except Exception as error:  # whatever Airflow or a library raises: it must be in the log
-            self._log.warning(
-                "Not all batches of this task were dealt with; what runs goes on and is billed: %s", error
-            )

@@ -1,4 +1,4 @@
-"""Kill: what becomes of the batches of a task that Airflow kills while it creates them."""
+"""Ending: what becomes of the batches of a task that Airflow kills while it creates them."""
 
 import asyncio
 from collections.abc import Collection
@@ -6,12 +6,16 @@ from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import find_batches
-from airflow_provider_kimi.calls.kill import ANSWER_SECONDS, KILL_SECONDS, Kill, acancel_given_up
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
-from airflow_provider_kimi.kills import judge_create, judge_created
+from airflow_provider_kimi.kills.airflow import judge_create
+from airflow_provider_kimi.kills.cancels import KILL_SECONDS, acancel_given_up
+from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.identity import Attempt
+
+#: How long the thread of a kill waits for the answer that the interrupted code waits for, before it searches.
+ANSWER_SECONDS = 2.0
 
 
 class Ending:
@@ -32,16 +36,13 @@ class Ending:
 
     def __call__(self, kill: Kill) -> None:
         """Deal with the batches, if the task is given up."""
-        reason, note = judge_create(self._ti, self._calls.stop.made)
-        if not reason:
-            self._calls.log.info(note)
+        if not self._cancel(self._calls.stop.made):
             return
-        self._cancel(self._calls.stop.made, reason)
         kill.is_over(ANSWER_SECONDS)
-        self._cancel(self._calls.stop.made, reason)
-        self._cancel(self._listed(), reason)
+        self._cancel(self._calls.stop.made)
+        self._cancel(self._listed())
         kill.is_over(KILL_SECONDS)
-        self._cancel(self._calls.stop.made, reason)
+        self._cancel(self._calls.stop.made)
 
     def _listed(self) -> list[str]:
         try:
@@ -54,11 +55,13 @@ class Ending:
             )
             return []
 
-    def _cancel(self, batch_ids: Collection[str], reason: str) -> None:
+    def _cancel(self, batch_ids: Collection[str]) -> bool:
+        """Cancel what is new of these and may be cancelled; whether the task is given up."""
         new = [batch_id for batch_id in batch_ids if batch_id not in self._handled]
         self._handled.update(new)
-        verdict = judge_created(self._ti, new, reason, self._calls.stop.made)
+        verdict = judge_create(self._ti, new, self._calls.stop.made)
         asyncio.run(acancel_given_up(self._calls.hook, verdict, {}, self._calls.log))
+        return bool(verdict.reason)
 
 
 def running_work_of(calls: Calls, attempt: Attempt) -> list[Batch]:

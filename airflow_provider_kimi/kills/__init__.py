@@ -1,0 +1,1 @@
+"""What becomes of the batches of a task that Airflow kills."""
