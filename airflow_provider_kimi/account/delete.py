@@ -114,6 +114,13 @@ def delete_landed(calls: Calls, collected: Collected) -> None:
 
     What counts is what the directory holds now: another task may have landed there meanwhile.
     """
+    if undone := collected.tally.counts["expired"] + collected.tally.counts["cancelled"]:
+        calls.log.warning(
+            "%s rows were not done when their batch ended, so its files stay on the platform: a clear of the task that "
+            "created it asks only for these rows then. KimiDeleteFilesOperator deletes the files later.",
+            f"{undone:,}",
+        )
+        return
     if not collected.is_whole:
         calls.log.warning(
             "Not every file of the batches came whole, so the files stay on the platform. Clear this task to land them "

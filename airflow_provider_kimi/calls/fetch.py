@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls, is_rate_limit
@@ -60,33 +61,47 @@ def fetch_file(
     :raises KimiResultError: It never came whole.
     :raises KimiError: The platform refuses the download.
     """
-    fault, digest = "", b""
+    seen = before = _Seen()
     for pause in (*pauses, None):
-        before = digest
-        try:
-            fault = _download(calls, file_id, path)
-        except KimiApiError as error:
-            if error.status_code not in doubted or pause is None:
-                raise
-            fault = str(error)
-        else:
-            lines, last = (0, b"") if fault else count_lines(path, MAX_LINE_BYTES)
-            digest = b"" if fault else _digest(path)
-            fault = fault or _shortage(file_id, lines, last, expected_lines)
-            if not fault:
-                return Fetched(path, lines)
-        if pause is None:
-            break
-        calls.log.warning("%s Downloading it again in %g s.", fault, pause)
-        calls.sleep(pause)
-    if digest and digest == before:
-        calls.log.warning("%s The same bytes came again, so the file is accepted.", fault)
-        return Fetched(path, lines, is_whole=False)
+        before, seen = seen, _look(calls, file_id, path, expected_lines, doubted if pause is not None else ())
+        if not seen.fault:
+            return Fetched(path, seen.lines)
+        if pause is not None:
+            calls.log.warning("%s Downloading it again in %g s.", seen.fault, pause)
+            calls.sleep(pause)
+    if seen.digest and seen.digest == before.digest:
+        calls.log.warning("%s The same bytes came again, so the file is accepted.", seen.fault)
+        return Fetched(path, seen.lines, is_whole=False)
     raise KimiResultError(
-        f"File {file_id} could not be downloaded whole in {len(pauses) + 1} attempts. The last one: {fault} "
+        f"File {file_id} could not be downloaded whole in {len(pauses) + 1} attempts. The last one: {seen.fault} "
         "Nothing was landed and nothing is lost: the batch has ended, is billed as far as it ran, and its files stay "
         "on the platform. Clear this task to try again."
     )
+
+
+class _Seen(NamedTuple):
+    """What one download has shown.
+
+    :param fault: Why the file is not as it should be; empty if it is.
+    :param digest: Of its bytes; empty if they did not all come.
+    """
+
+    fault: str = ""
+    lines: int = 0
+    digest: bytes = b""
+
+
+def _look(calls: Calls, file_id: str, path: Path, expected_lines: int, doubted: Collection[int]) -> _Seen:
+    try:
+        fault = _download(calls, file_id, path)
+    except KimiApiError as error:
+        if error.status_code not in doubted:
+            raise
+        fault = str(error)
+    if fault:
+        return _Seen(fault)
+    lines, last = count_lines(path, MAX_LINE_BYTES)
+    return _Seen(_shortage(file_id, lines, last, expected_lines), lines, _digest(path))
 
 
 def _digest(path: Path) -> bytes:

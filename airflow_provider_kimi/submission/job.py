@@ -130,10 +130,10 @@ class Job:
         unclear = [batch.id for batch in search.batches if not matches(batch)]
         if len(unclear) > MAX_UNCLEAR:
             gap = f"the list shows {len(unclear)} batches of this time without their metadata"
-            return Search(list(filter(matches, search.batches)), search.gap or gap)
+            return search._replace(batches=list(filter(matches, search.batches)), gap=search.gap or gap)
         read = {batch_id: self.calls.read_batch(batch_id) for batch_id in unclear}
         found = [read.get(batch.id, batch) for batch in search.batches]
-        return Search(list(filter(matches, found)), search.gap)
+        return search._replace(batches=list(filter(matches, found)))
 
     @cached_property
     def uploads(self) -> Uploads:

@@ -235,3 +235,21 @@ def test_a_list_that_is_refused_for_another_reason_is_asked_for_once_more_and_re
     with pytest.raises(KimiApiError):
         hook.list_batches()
     assert len(sim.journal) == 3
+
+
+def test_every_page_of_the_files_is_read_where_the_platform_says_that_there_are_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No paging is documented. A list that says more and repeats itself is left."""
+    pages = {
+        b"": b'{"data": [{"id": "a"}, {"id": "b"}], "has_more": true}',
+        b"b": b'{"data": [{"id": "c"}], "has_more": true}',
+        b"c": b'{"data": [{"id": "c"}], "has_more": true}',
+    }
+
+    def answer(request: bytes) -> list[bytes]:
+        return [reply(pages[request.split(b" ")[1].partition(b"after=")[2]])]
+
+    with raw_server(answer) as server:
+        found = connect_to(monkeypatch, server.base_url).list_files()
+    assert [file.id for file in found] == ["a", "b", "c"]

@@ -93,6 +93,20 @@ def test_metadata_without_room_for_a_mark_loses_no_create(connect: Connect) -> N
         assert [old, new] == list(sim.batches)
 
 
+@pytest.mark.parametrize("team", ["", " padded "], ids=["an empty value is dropped", "a value is stripped"])
+def test_a_lost_create_is_found_though_the_platform_changes_other_pairs(connect: Connect, team: str) -> None:
+    class Changing(KimiHook):
+        def create_batch(self, input_file_id: str, *, metadata: Any = None, **rest: Any) -> Any:
+            kept = {key: value.strip() for key, value in metadata.items() if value}
+            return super().create_batch(input_file_id, metadata=kept, **rest)
+
+    with KimiSimulator(speed=0) as sim:
+        connect(sim)
+        sim.inject("create_batch", status=502, accepted=True)
+        ids = submit(Changing(), order(["a"], metadata={"team": team}), attempt(), LogRecord(), sim.advance).batch_ids
+        assert ids == list(sim.batches)
+
+
 def refused(sim: KimiSimulator, hook: KimiHook, number: int = 1, **wanted: Any) -> KimiError:
     """The error of an attempt."""
     with pytest.raises(KimiError) as caught:

@@ -5,6 +5,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replaced
 
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -167,6 +168,23 @@ def test_a_batch_of_a_later_attempt_stays_once_the_list_shows_it(connect: Connec
             submit(hook, order(["a"]), ATTEMPT, LogRecord(), sim.advance)
         assert retried(sim, hook).batch_ids == list(sim.batches)
         assert len(sim.file_ids("batch")) == 1
+
+
+def test_a_list_that_forgets_what_ended_is_no_proof(connect: Connect) -> None:
+    """The batch of the first attempt completed, and the list shows only what came later."""
+
+    class Forgetful(KimiHook):
+        def list_batches(self, **asked: Any) -> Any:
+            page = super().list_batches(**asked)
+            return replaced(page, data=[batch for batch in page.data if batch.id != own])
+
+    with KimiSimulator(speed=0) as sim:
+        hook = connect(sim)
+        own = started(sim, hook, others=3)
+        sim.advance(2 * 3600)
+        with pytest.raises(KimiBatchError, match="no ended batch as old as their input files"):
+            retried(sim, Forgetful())
+        assert len(sim.batches) == 4
 
 
 @pytest.mark.parametrize("shape", [{}, {"status": None}, {"metadata": []}, {"id": "x", "status": None, "data": None}])

@@ -201,7 +201,10 @@ async def test_the_log_of_a_kill_says_how_many_rows_are_done_and_how_to_land_the
     log = LogRecord()
     await cancel_while_killed(cancel, ["a"], log, "the task was marked failed")
     assert "a is cancelling, 101 of 200 rows completed (the task was marked failed)." in log.infos
-    assert "Completed rows are billed. KimiBatchResultsOperator lands them" in log.infos[-1]
+    assert (
+        "Completed rows are billed. Once the batches have ended, a clear of the waiting task and those behind it lands"
+        in log.infos[-1]
+    )
     assert log.infos[-1].endswith("They are in a.")
 
 

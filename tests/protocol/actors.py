@@ -5,6 +5,7 @@ holds answers in place of threads: each sequence of answers is run once, and kep
 """
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -100,6 +101,11 @@ class Script:
 
     def get_batch(self, batch_id: str) -> Batch:
         return self._inside(self._ask("get_batch", batch_id))
+
+    @property
+    def clock_skew_seconds(self) -> float:
+        """The platform's clock stands at the start: nothing in these worlds is an hour old."""
+        return START - time.time()
 
     def list_batches(self, *, after: str | None = None, limit: int = 100) -> BatchPage:
         page = self._ask("list_batches", after, limit)

@@ -36,7 +36,6 @@ def test_the_checker_finds_a_lost_create_that_is_looked_for_by_its_input_file(mo
         return min(found, key=lambda batch: batch.created_at or 0, default=None)
 
     monkeypatch.setattr(create, "_search_for", by_input_file)
-    assert "which is cancelled" in breaks(replace(ALONE, kills=0, older="cancelled"))
     assert "which it did not make" in breaks(replace(ALONE, kills=0, older="completed", reuse="never"))
 
 
