@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.fetch import may_come_late
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.files.lines import new_file
@@ -116,8 +117,9 @@ def collect(calls: Calls, landing: Landing) -> Collected:
         calls.log.warning("%s answers held the model's thoughts, which were removed.", tally.leaked)
     log = calls.log.warning if tally.unusable else calls.log.info
     log("Landed in %s: %s. %s.", landing.output, tally.summary(), billed(manifest))
-    # A completed batch has a line for every row, whatever its counts say meanwhile.
-    is_whole = not tally.unclaimed and not tally.counts["missing"] and all(of_batch.is_whole for of_batch in files)
+    # A completed batch has a line for every row in the end, whatever its counts say meanwhile.
+    is_growing = tally.counts["missing"] > 0 and any(may_come_late(calls, batch) for batch in batches)
+    is_whole = not tally.unclaimed and not is_growing and all(of_batch.is_whole for of_batch in files)
     collected = Collected(manifest, tally, batches, directory, is_whole)
     if notes := " ".join(filter(None, (collected.to_come, ask_the_rest(manifest)))):
         calls.log.warning("%s", notes)

@@ -220,3 +220,20 @@ def test_the_landing_of_a_batch_that_ended_early_says_how_to_ask_only_the_rest(
     assert f"They are in {letters}." in said
     again = submit(hook, order(letters), ATTEMPT, LogRecord())
     assert again.request_count == 5
+
+
+@pytest.mark.parametrize("minutes", [1, 90])
+def test_files_of_a_completed_batch_whose_counts_lag_are_deleted_only_once_no_row_can_come(
+    connect: Connect, tmp_path: Path, minutes: int
+) -> None:
+    """The output file grows after the end of the batch, and the counts with it."""
+    with KimiSimulator(speed=0) as sim:
+        hook = connect(sim)
+        (batch_id,) = submit_prompts(hook, 4).batch_ids
+        sim.advance(60 * minutes)
+        output = str(hook.get_batch(batch_id).output_file_id)
+        sim.replace_content(output, b"".join(sim.file_content(output).splitlines(keepends=True)[:2]))
+        sim.batches[batch_id].completed = 2
+        landed = land(sim, hook, tmp_path, [batch_id])
+        assert landed.statuses == {"succeeded": 2, "missing": 2}
+        assert landed.collected.is_whole is (minutes == 90)
