@@ -27,6 +27,15 @@ def test_a_create_that_is_marked_failed_leaves_no_batch_alive_and_unknown(prepar
     assert run.calls("create_batch") <= 4, "the one that was under way is the last"
 
 
+def test_a_create_that_its_execution_timeout_ends_cancels_what_it_made_if_asked_to(prepare: Prepare) -> None:
+    run = prepare("slow_creates")
+    run.platform.inject("create_batch", hang_seconds=4, times=None)
+    run.launch()
+    run.until("create", "failed")
+    assert run.calls("create_batch") >= 2
+    assert set(run.statuses()) <= {"cancelling", "cancelled"}
+
+
 def test_a_run_that_times_out_while_a_wait_polls_for_the_first_time_cancels_its_batch(
     prepare: Prepare, connect: Connect
 ) -> None:

@@ -15,6 +15,16 @@ WAITS = {"conn": "", "output": "", "first": "", "second": ""}
 with DAG(dag_id="six_creates", schedule=None, start_date=START, params={"conn": "", "output": ""}):
     KimiCreateBatchOperator(task_id="create", input=list("abcdef"), max_rows_per_batch=1, kimi_conn_id=CONN)
 
+with DAG(dag_id="slow_creates", schedule=None, start_date=START, params={"conn": "", "output": ""}):
+    KimiCreateBatchOperator(
+        task_id="create",
+        input=list("abcdef"),
+        max_rows_per_batch=1,
+        execution_timeout=timedelta(seconds=15),
+        on_final_failure="cancel",
+        kimi_conn_id=CONN,
+    )
+
 with DAG(dag_id="times_out", schedule=None, start_date=START, params=WAITS, dagrun_timeout=timedelta(seconds=15)):
     KimiBatchSensor(task_id="wait", batch_id="{{ params.first }}", poke_interval=1, kimi_conn_id=CONN)
 
