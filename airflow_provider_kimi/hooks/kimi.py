@@ -226,7 +226,14 @@ class KimiHook(BaseHook):
             return decode(self.settings, action, reply.content, models.RemoteFile)
 
     def list_files(self) -> list[models.RemoteFile]:
-        """List the account's files; the platform documents no paging, but may say that there are more."""
+        """List the account's files, as far as the platform shows them; see `list_all_files`."""
+        return self.list_all_files().data
+
+    def list_all_files(self) -> models.FilePage:
+        """List the account's files as one page; `has_more` says whether there are some that could not be seen.
+
+        The platform documents no paging, but may say that there are more files.
+        """
         found: dict[str, models.RemoteFile] = {}
         after: str | None = None
         while True:
@@ -235,7 +242,7 @@ class KimiHook(BaseHook):
             is_new = any(file.id not in found for file in page.data)
             found.update((file.id, file) for file in page.data)
             if not page.has_more or not is_new:
-                return list(found.values())
+                return models.FilePage(list(found.values()), page.has_more)
             after = page.data[-1].id
 
     def download_file(self, file_id: str, target: BinaryIO) -> int:

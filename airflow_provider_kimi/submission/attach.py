@@ -97,13 +97,13 @@ def _read_again(job: Job, batches: Iterable[Batch]) -> Iterable[Batch]:
 def _uploaded_before(job: Job, earlier: EarlierWork) -> dict[str, list[str]]:
     """Input files of shards without a batch that an earlier attempt has uploaded, by their `kimi_shard`.
 
-    Where there is none, no earlier attempt came as far as a create.
+    Where there is none, no earlier attempt came as far as a create, unless the list of files is not whole.
     """
     if job.attempt.number == 1 or job.fresh is not None or len(earlier.batches) == len(job.labels):
         return {}
     missing = {job.label(shard): shard for shard in job.prepared.shards if job.label(shard) not in earlier.batches}
     uploaded = {label: job.uploads.ids(job.file_name(shard)) for label, shard in missing.items()}
-    return {label: ids for label, ids in uploaded.items() if ids}
+    return {label: ids for label, ids in uploaded.items() if ids or not job.uploads.is_whole}
 
 
 def _thorough_search(job: Job, uploaded: Mapping[str, list[str]]) -> Search:

@@ -142,7 +142,8 @@ class Job:
 
     def read_uploads(self) -> Uploads:
         """Read the files that the account keeps now."""
-        return Uploads(self.calls.read(self.calls.hook.list_files))
+        page = self.calls.read(self.calls.hook.list_all_files)
+        return Uploads(page.data, is_whole=not page.has_more)
 
 
 def _prompt_fingerprint(recipe: Recipe) -> str | None:

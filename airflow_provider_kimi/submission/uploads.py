@@ -10,9 +10,13 @@ from airflow_provider_kimi.api.models import RemoteFile
 
 
 class Uploads:
-    """Files that the account keeps, by the names that they were given."""
+    """Files that the account keeps, by the names that they were given.
 
-    def __init__(self, files: Iterable[RemoteFile]) -> None:
+    :param is_whole: Whether the platform has shown all of them.
+    """
+
+    def __init__(self, files: Iterable[RemoteFile], *, is_whole: bool = True) -> None:
+        self.is_whole = is_whole
         self._by_name: dict[str, list[RemoteFile]] = {}
         for file in sorted(files, key=lambda file: file.created_at or 0, reverse=True):
             self._by_name.setdefault(file.given_name, []).append(file)

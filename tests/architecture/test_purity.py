@@ -57,7 +57,16 @@ CALLS = {
 
 #: Calls of the platform, blocking or not.
 API = {
-    *("upload_file", "create_batch", "get_batch", "list_batches", "cancel_batch", "list_files", "download_file"),
+    *(
+        "upload_file",
+        "create_batch",
+        "get_batch",
+        "list_batches",
+        "cancel_batch",
+        "list_files",
+        "download_file",
+        "list_all_files",
+    ),
     *("delete_file", "list_models", "get_balance", "estimate_tokens"),
 }
 

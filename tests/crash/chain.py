@@ -80,7 +80,7 @@ class MortalHook(KimiHook):
 
 CALLS = frozenset(
     ("upload_file", "create_batch", "get_batch", "list_batches", "cancel_batch")
-    + ("list_files", "download_file", "delete_file", "list_models")
+    + ("list_files", "list_all_files", "download_file", "delete_file", "list_models")
 )
 
 

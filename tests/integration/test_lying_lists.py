@@ -170,6 +170,20 @@ def test_a_batch_of_a_later_attempt_stays_once_the_list_shows_it(connect: Connec
         assert len(sim.file_ids("batch")) == 1
 
 
+def test_a_list_of_files_that_is_not_whole_is_no_proof(connect: Connect) -> None:
+    """The platform says that there are more files, and shows the same ones again."""
+
+    class Cut(KimiHook):
+        def list_all_files(self) -> Any:
+            return replaced(super().list_all_files(), data=[], has_more=True)
+
+    with KimiSimulator(speed=0, timing=SLOW, behaviour=Behaviour(list_lag_seconds=40)) as sim:
+        own = started(sim, connect(sim))
+        assert retried(sim, Cut()).batch_ids == [own]
+        others = [batch_id for batch_id in sim.batches if batch_id != own]
+        assert all(sim.status(batch_id).startswith("cancel") for batch_id in others)
+
+
 def test_a_list_that_forgets_what_ended_is_no_proof(connect: Connect) -> None:
     """The batch of the first attempt completed, and the list shows only what came later."""
 

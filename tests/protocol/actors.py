@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from msgspec import structs
 
-from airflow_provider_kimi.api.models import Batch, BatchPage, Model
+from airflow_provider_kimi.api.models import Batch, BatchPage, FilePage, Model
 from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.calls.patience import Calls
@@ -86,6 +86,9 @@ class Script:
 
     def list_files(self) -> Any:
         return self._ask("list_files")
+
+    def list_all_files(self) -> Any:
+        return FilePage(self._ask("list_files"))
 
     def upload_file(self, content: Any, filename: str) -> Any:
         return self._ask("upload_file", filename, len(content.read()))
