@@ -125,12 +125,10 @@ class Search(NamedTuple):
 
     :param batches: Those that match, in the order of the list.
     :param gap: Why not every batch that could match was seen; empty where it was.
-    :param oldest_end: When the oldest batch was created that is seen to have ended; None if there is none.
     """
 
     batches: list[Batch]
     gap: str = ""
-    oldest_end: int | None = None
 
 
 def find_batches(
@@ -153,5 +151,4 @@ def find_batches(
         walk.take(calls.read(partial(calls.hook.list_batches, after=walk.after, limit=PAGE_SIZE)))
     if walk.gap:
         calls.log.warning("Older work may not be seen: %s.", walk.gap)
-    ended = (batch.created_at for batch in walk.seen.values() if batch.is_terminal and batch.created_at)
-    return Search(list(filter(matches, walk.seen.values())), walk.gap, min(ended, default=None))
+    return Search(list(filter(matches, walk.seen.values())), walk.gap)

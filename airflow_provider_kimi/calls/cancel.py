@@ -15,11 +15,14 @@ OnFinalFailure = Literal["keep", "cancel"]
 CANCELS = AtOnce(3)
 
 
-def cancel_batch(calls: Calls, batch_id: str) -> Batch:
+def cancel_batch(calls: Calls, batch_id: str, seen: Batch | None = None) -> Batch:
     """Cancel one batch, patiently, and return it as it then stands.
 
     While results are assembled (`finalizing`) no cancel is sent: the rows are done and billed by then, and a cancel
     was seen to lose them.
+
+    :param seen: The batch as it was listed or made just now; None to read it first. A new one may not be known yet by
+        its id.
     """
 
     def ask() -> Batch:
@@ -30,7 +33,7 @@ def cancel_batch(calls: Calls, batch_id: str) -> Batch:
                 raise
             return _after_refusal(calls.hook.get_batch(batch_id), error)
 
-    batch = calls.read(lambda: calls.hook.get_batch(batch_id))
+    batch = seen or calls.read(lambda: calls.hook.get_batch(batch_id))
     if batch.is_cancellable:
         batch = calls.read(ask)
     if batch.status not in ("cancelling", "cancelled"):

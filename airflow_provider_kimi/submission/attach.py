@@ -1,6 +1,5 @@
 """Attach to what earlier attempts submitted, and prove that what was not found does not exist."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -25,10 +24,6 @@ from airflow_provider_kimi.submission.settle import cancel_duplicates
 #: How long a batch may be missing from the list after its create. The platform promises nothing; a later try, whose
 #: predecessor may have died a moment ago, searches again after this time before it creates anything.
 LIST_LAG_SECONDS = 12.0
-
-
-#: How long every list is taken to show a batch that has ended.
-FORGET_SECONDS = 3600.0
 
 
 class Attached(NamedTuple):
@@ -63,9 +58,6 @@ def attach(job: Job) -> Attached:
     if unsure:
         search = _thorough_search(job, unsure)
         earlier = _sorted(job, search.batches)
-        lost = {label: file_ids for label, file_ids in unsure.items() if label not in earlier.ended}
-        if lost and (forgets := _forgets(job, lost, search)):
-            search = search._replace(gap=search.gap or forgets)
     missing = set(job.labels) - earlier.batches.keys()
     if missing and search.gap:
         raise _unproven(job, missing, unsure, search.gap)
@@ -111,17 +103,6 @@ def _thorough_search(job: Job, uploaded: Mapping[str, list[str]]) -> Search:
     job.calls.sleep(LIST_LAG_SECONDS)
     file_ids = {file_id for ids in uploaded.values() for file_id in ids}
     return job.find(job.concerns, file_ids=file_ids, is_proof=True)
-
-
-def _forgets(job: Job, uploaded: Mapping[str, list[str]], search: Search) -> str:
-    """Why a list that shows everything may have forgotten a batch of these files; empty if it has not.
-
-    A list that drops ended batches after a while shows none that is older than such a file.
-    """
-    made_at = job.uploads.created_at([file_id for ids in uploaded.values() for file_id in ids])
-    if made_at is None or job.calls.now() < made_at + FORGET_SECONDS or (search.oldest_end or math.inf) <= made_at:
-        return ""
-    return "the list shows no ended batch as old as their input files, so it may have forgotten theirs"
 
 
 def _unproven(job: Job, missing: set[str], uploaded: Mapping[str, list[str]], gap: str) -> KimiBatchError:

@@ -14,6 +14,9 @@ from airflow_provider_kimi.requests.prepare import Shard
 from airflow_provider_kimi.submission.earlier_work import named
 from airflow_provider_kimi.submission.job import Job
 
+#: How long a batch without counts and without an output file is taken to have answers.
+UNCOUNTED_SECONDS = 900.0
+
 
 class Rest(NamedTuple):
     """What is left to do for a shard.
@@ -75,8 +78,10 @@ def _answered(job: Job, batch: Batch, path: Path) -> set[int]:
     """
     may_come = may_come_late(job.calls, batch)
     if batch.output_file_id is None:
-        if may_come or batch.counts.completed:
+        if batch.counts.completed:
             raise _cannot_tell(batch, "names no output file", may_come=may_come)
+        if job.calls.now() < (batch.ended_at or 0) + UNCOUNTED_SECONDS:
+            raise _cannot_tell(batch, "may not have counted them yet", may_come=True)
         return set()
     try:
         file = fetch_file(job.calls, batch.output_file_id, path, expected_lines=batch.counts.completed)

@@ -1,6 +1,6 @@
 """Settle: agree with attempts at the same time, and withdraw what the list cannot prove to be the only batch."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from airflow_provider_kimi.api.models import Batch
@@ -54,19 +54,21 @@ def settle(job: Job, made: Made) -> None:
     for pause in (RETRY_SETTLE_SECONDS, *PROOF_PAUSES_SECONDS) if doubtful else (_first_pause(job),):
         job.calls.sleep(pause)
         try:
-            listed = {batch.id: batch for batch in _searching(job, made).find(job.concerns).batches}
+            found = _searching(job, made).find(job.concerns).batches
         except KimiError as error:
             job.calls.log.warning("Could not check whether another attempt has submitted the same: %s", error)
             if not doubtful:
                 return
             continue
+        listed = {batch.id: batch for batch in found}
         if doubtful <= listed.keys():
             break
     else:
+        withdrawn = [batch for batch in made.batches.values() if batch.id in doubtful]
         made.batches = {label: batch for label, batch in made.batches.items() if batch.id not in doubtful}
-        raise _withdrawn(job, doubtful)
-    found = {batch.id: batch for batch in made.batches.values()} | listed
-    earlier = earlier_work(found.values(), job.attempt.task, job.key, job.labels, job.fresh)
+        raise _withdrawn(job, withdrawn)
+    known = {batch.id: batch for batch in made.batches.values()} | listed
+    earlier = earlier_work(known.values(), job.attempt.task, job.key, job.labels, job.fresh)
     cancel_duplicates(job, earlier, made.own)
     made.batches.update(earlier.batches)
 
@@ -84,14 +86,14 @@ def _first_pause(job: Job) -> float:
     return SETTLE_SECONDS if job.attempt.task.map_index < 0 else SIBLINGS_SETTLE_SECONDS
 
 
-def _withdrawn(job: Job, batch_ids: Collection[str]) -> KimiBatchError:
+def _withdrawn(job: Job, batches: Iterable[Batch]) -> KimiBatchError:
     """Cancel batches of which there may be a second one, and say why."""
     stands = []
-    for batch_id in sorted(batch_ids):
+    for batch in batches:
         try:
-            stands.append(named([cancel_batch(job.calls, batch_id)]))
+            stands.append(named([cancel_batch(job.calls, batch.id, batch)]))
         except KimiError as error:
-            stands.append(f"{batch_id} could not be cancelled ({error})")
+            stands.append(f"{batch.id} could not be cancelled ({error})")
     return KimiBatchError(
         "An earlier create of this task may have been carried out, and the list of the account's batches cannot tell: "
         "it does not show even the batch that was made just now. So that nothing is paid twice, that one was "
@@ -118,7 +120,7 @@ def cancel_duplicates(job: Job, earlier: EarlierWork, own: Collection[str] = ())
     for batch in spare:
         job.calls.log.warning("Cancelling batch %s: there is another one for the same work.", batch.id)
         try:
-            cancel_batch(job.calls, batch.id)
+            cancel_batch(job.calls, batch.id, batch)
         except KimiError as error:
             job.calls.log.warning("It could not be cancelled, and is billed: %s", error)
     if kept := [batch for batch in (*earlier.duplicates, *earlier.others_duplicates) if batch not in spare]:

@@ -4,7 +4,7 @@ The name of an input file holds the job key, the shard and a digest of what is i
 any attempt ever uploaded a shard, even where the list of batches does not show what became of it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from airflow_provider_kimi.api.models import RemoteFile
 
@@ -28,11 +28,6 @@ class Uploads:
     def newest(self, name: str, size: int) -> str | None:
         """Id of the newest file of a name and size; None if there is none."""
         return next((file.id for file in self._by_name.get(name, ()) if file.bytes == size), None)
-
-    def created_at(self, file_ids: Collection[str]) -> int | None:
-        """When the oldest of some files was uploaded; None if that is not known."""
-        files = (file for of_name in self._by_name.values() for file in of_name if file.id in file_ids)
-        return min((file.created_at for file in files if file.created_at), default=None)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_name.values()))

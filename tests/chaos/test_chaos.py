@@ -51,7 +51,11 @@ def behaviour(random: Random) -> Behaviour:
     return Behaviour(
         list_lag_seconds=random.choice([0, 10]),
         file_lag_seconds=random.choice([0, 0, 3]),
-        list_order=random.choice(["newest_first", "oldest_first"]),
+        list_order=random.choice(["newest_first", "oldest_first", "running_first"]),
+        has_more=random.choice(["honest", "absent"]),
+        batch_lag_seconds=random.choice([0, 0, 5]),
+        stale_read_seconds=random.choice([0, 0, 5]),
+        late_file_seconds=random.choice([0, 0, 30]),
         max_list_limit=random.choice([2, 100]),
         unknown_after=random.choice(["first_page", "empty", "refused"]),
         success_status_code=random.choice([200, 0]),

@@ -184,23 +184,6 @@ def test_a_list_of_files_that_is_not_whole_is_no_proof(connect: Connect) -> None
         assert all(sim.status(batch_id).startswith("cancel") for batch_id in others)
 
 
-def test_a_list_that_forgets_what_ended_is_no_proof(connect: Connect) -> None:
-    """The batch of the first attempt completed, and the list shows only what came later."""
-
-    class Forgetful(KimiHook):
-        def list_batches(self, **asked: Any) -> Any:
-            page = super().list_batches(**asked)
-            return replaced(page, data=[batch for batch in page.data if batch.id != own])
-
-    with KimiSimulator(speed=0) as sim:
-        hook = connect(sim)
-        own = started(sim, hook, others=3)
-        sim.advance(2 * 3600)
-        with pytest.raises(KimiBatchError, match="no ended batch as old as their input files"):
-            retried(sim, Forgetful())
-        assert len(sim.batches) == 4
-
-
 @pytest.mark.parametrize("shape", [{}, {"status": None}, {"metadata": []}, {"id": "x", "status": None, "data": None}])
 def test_an_odd_batch_of_a_stranger_stops_no_create(connect: Connect, shape: dict[str, Any]) -> None:
     with KimiSimulator(speed=0, timing=SLOW) as sim:
