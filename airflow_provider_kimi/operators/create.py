@@ -93,9 +93,10 @@ class KimiCreateBatchOperator(BaseOperator):
         are meant, or None to lift a rule.
     :param completion_window: How long the platform may take, ``12h`` to ``7d``. Templated.
     :param metadata: Pairs of text to tag the batches with, beside the eight of this provider (nine if rows are left
-        out); 16 in all. Templated.
+        out); 16 in all. With seven or fewer there is room for the mark of the create, by which one whose answer is lost
+        is found most surely. Templated.
     :param reuse: ``auto`` attaches to the live or completed batches of an earlier attempt (a retry or a clear of this
-        task in this run, with the same input); one that failed, expired or was cancelled is submitted again.
+        task in this run, with the same input); of one that failed, expired or was cancelled, see ``on_ended``.
         ``never`` pays for new work in every attempt, as does ``{"kimi_force_fresh": true}`` in the conf of a run.
     :param on_changed_input: What to do if an earlier attempt submitted another input: ``fail`` says what changed and
         sends nothing; ``fresh`` submits the new input as well; ``cancel_and_fresh`` first cancels what still runs (not

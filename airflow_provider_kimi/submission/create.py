@@ -119,7 +119,7 @@ def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
             if (found := _search_for(job, file, lost, error)) is None and call == 2:
                 raise _unknown(job, file, error) from None
             if found is None:
-                job.calls.log.warning("No such batch has turned up. The create is sent once more.")
+                job.calls.log.warning("No such batch has turned up. Another create is sent.")
                 made.unsure.add(str(tags.shard))
                 continue
             batch = found

@@ -96,9 +96,9 @@ def _withdrawn(job: Job, batches: Iterable[Batch]) -> KimiBatchError:
             stands.append(f"{batch.id} could not be cancelled ({error})")
     return KimiBatchError(
         "An earlier create of this task may have been carried out, and the list of the account's batches cannot tell: "
-        "it does not show even the batch that was made just now. So that nothing is paid twice, that one was "
-        "cancelled. A retry or a clear of this task searches again. If the list stays wrong, look on the console for a "
-        f"batch with kimi_job_key={job.key} in its metadata, or set reuse='never' to pay in any case. Cancelled: "
+        "it does not show even the batch that was made just now. So that nothing is paid twice, its cancel was asked "
+        "for. A retry or a clear of this task searches again. If the list stays wrong, look on the console for a batch "
+        f"with kimi_job_key={job.key} in its metadata, or set reuse='never' to pay in any case. Made just now: "
         f"{', '.join(stands)}.",
         retryable=True,
     )
