@@ -22,19 +22,25 @@ UNUSED_INPUT_SECONDS = MAX_WINDOW_HOURS * 3600 + EXPIRY_GRACE_SECONDS
 #: Names that this provider gives, with the mark that the platform adds to a name that is taken.
 _MARK = r"(?: ?\(\d+\))?"
 _MEDIA_NAME = re.compile(rf"{PLACEHOLDER}[0-9a-f]{{64}}{_MARK}\.\w+{_MARK}")
-_JOB_NAME = re.compile(rf"(?P<job>[0-9a-f]{{32}})-(?:[1-9][0-9]*-[0-9a-f]{{12}}|skipped){_MARK}\.jsonl{_MARK}")
+_JOB_NAME = re.compile(rf"(?P<job>[0-9a-f]{{32}})-(?:[1-9][0-9]*-[0-9a-f]{{12}}|skipped|note){_MARK}\.jsonl{_MARK}")
 
 
 def files_of(batch: Batch) -> list[str]:
     """Name the files of a batch in the order to delete them: first those that are landed, last those that make rows."""
-    ids = (batch.output_file_id, batch.error_file_id, batch.input_file_id, Tags.of(batch).skipped_file)
+    ids = (batch.output_file_id, batch.error_file_id, batch.input_file_id, *files_of_job(batch))
     return [file_id for file_id in ids if file_id]
+
+
+def files_of_job(batch: Batch) -> tuple[str | None, ...]:
+    """The files that the batches of a job share: the rows that were left out, and the recipe note."""
+    tags = Tags.of(batch)
+    return tags.skipped_file, tags.note_file
 
 
 def files_of_landed(batches: Sequence[Batch]) -> list[str]:
     """Name the files of ours that are not needed once these batches are landed.
 
-    The batches of a job share the file of skipped rows, which is needed until all of them are landed.
+    What the batches of a job share is needed until all of them are landed.
     """
     ours = [(batch, tags) for batch in batches if (tags := Tags.of(batch)).is_ours]
     shards: dict[str | None, set[int]] = defaultdict(set)
@@ -43,7 +49,7 @@ def files_of_landed(batches: Sequence[Batch]) -> list[str]:
     found: list[str] = []
     for batch, tags in ours:
         is_whole = len(shards[tags.job_key]) == tags.shard_count
-        found += [file_id for file_id in files_of(batch) if is_whole or file_id != tags.skipped_file]
+        found += [file_id for file_id in files_of(batch) if is_whole or file_id not in files_of_job(batch)]
     return list(dict.fromkeys(found))
 
 

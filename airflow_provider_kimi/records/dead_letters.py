@@ -28,18 +28,19 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     version: int | msgspec.UnsetType = msgspec.UNSET
 
 
-def dead_letter(row: Row, request: bytes, table_row: Any) -> bytes:
+def dead_letter(row: Row, request: bytes, columns: bytes) -> bytes:
     """Encode a request that has no usable answer.
 
-    :param table_row: The row that it was made from, as far as JSON can hold it; None if that is not known.
+    :param columns: JSON of the row that it was made from; empty if that is not known.
     """
-    notes = {"error": _reason(row)} if table_row is None else {"error": _reason(row), "row": table_row}
+    notes = {"error": _reason(row), "row": msgspec.Raw(columns)} if columns else {"error": _reason(row)}
     return b"".join((request.rstrip()[:-1], b",", _encode(notes)[1:], b"\n"))
 
 
-def letter_of_unsent(row: Row, table_row: Any) -> bytes:
+def letter_of_unsent(row: Row, columns: bytes) -> bytes:
     """Encode a row that was never sent."""
-    return _encode({"custom_id": row.custom_id, "row": table_row, "error": _reason(row)}) + b"\n"
+    known = msgspec.Raw(columns or b"null")
+    return _encode({"custom_id": row.custom_id, "row": known, "error": _reason(row)}) + b"\n"
 
 
 def _reason(row: Row) -> Reason:

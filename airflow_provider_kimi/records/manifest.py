@@ -24,6 +24,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param status: `completed` if every row has a usable answer, `failed` if none has, else `partial`. How the batches
         ended is in none of these words: a batch may complete without one usable answer.
     :param counts: `total`, and the rows of each status; they add up.
+    :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
     :param cost: `currency`, `amount` and `price_list_date`; None where a price or the tokens are not known.
     """
 
@@ -43,6 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     prompt_fingerprint: str | None = None
     created_at: str | None = None
     completed_at: str | None = None
+    input_changes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""

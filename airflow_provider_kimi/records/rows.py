@@ -6,6 +6,10 @@ import msgspec
 
 RowStatus = Literal["succeeded", "failed", "invalid", "truncated", "filtered", "expired", "cancelled", "missing"]
 
+#: How a row of the input differs from the one that was asked: it asks something else, so that its columns are left out;
+#: the input has it no longer; it was added since, and not asked; or that cannot be told. None if it does not differ.
+InputChange = Literal["changed", "removed", "added", "not_compared"]
+
 #: In the order of the manifest's counts.
 ROW_STATUSES: tuple[RowStatus, ...] = get_args(RowStatus)
 
@@ -30,6 +34,7 @@ RESULT_FIELDS = (
     "cached_tokens",
     "completion_tokens",
     "model",
+    "input_change",
     *BATCH_FIELDS,
 )
 
@@ -55,6 +60,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     completion_tokens: int | None = None
     reasoning_tokens: int | None = None
     model: str | None = None
+    input_change: InputChange | None = None
 
 
 def absent_status(batch_status: str) -> RowStatus:
@@ -78,3 +84,11 @@ def skipped_row(custom_id: str, place: str, reason: str) -> Row:
     """Judge a row that was never sent."""
     message = f"{place} was left out, because it {reason}"
     return Row(custom_id=custom_id, status="invalid", error_code="not_sent", error_message=message)
+
+
+def added_row(custom_id: str) -> Row:
+    """Judge a row of the input that no request was made from."""
+    message = "the row was added to the input after the batch was created, and was not asked"
+    return Row(
+        custom_id=custom_id, status="missing", error_code="not_asked", error_message=message, input_change="added"
+    )

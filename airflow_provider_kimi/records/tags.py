@@ -16,6 +16,7 @@ from airflow_provider_kimi import __version__
 from airflow_provider_kimi.api.limits import MAX_METADATA_KEY_CHARS, MAX_METADATA_PAIRS, MAX_METADATA_VALUE_CHARS
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.recipe_note import RecipeNote, pieces
 
 _SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 
@@ -40,7 +41,9 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     :param attempt: Mark of an attempt that pays for fresh work; None for one that attaches to earlier batches.
     :param create: Mark of the one call that made the batch; None if there was no room for it.
     :param prompt_fingerprint: Of the texts that say what to ask about a row.
-    :param columns: JSON list of the columns whose texts are in the requests verbatim.
+    :param recipe: The packed recipe note of the job, or its first half.
+    :param recipe_rest: Its second half; None if it has none.
+    :param note_file: File of the recipe note, if it has one, as far as there was room to name it.
     :param model: The model of every request.
     :param params: Digest of the parameters of every request.
     """
@@ -57,15 +60,21 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     attempt: str | None = msgspec.field(default=None, name="kimi_attempt")
     create: str | None = msgspec.field(default=None, name="kimi_create")
     prompt_fingerprint: str | None = msgspec.field(default=None, name="kimi_prompt_fingerprint")
-    columns: str | None = msgspec.field(default=None, name="kimi_columns")
+    recipe: str | None = msgspec.field(default=None, name="kimi_recipe")
+    recipe_rest: str | None = msgspec.field(default=None, name="kimi_recipe_2")
+    note_file: str | None = msgspec.field(default=None, name="kimi_note_file")
     model: str | None = msgspec.field(default=None, name="kimi_model")
     params: str | None = msgspec.field(default=None, name="kimi_params")
 
     @classmethod
     def of(cls, batch: Batch) -> Self:
         """Read the tags of any batch."""
-        sent = batch.metadata or {}
-        known = {field: sent[key] for field, key in _KEYS.items() if isinstance(sent.get(key), str)}
+        return cls.of_pairs(batch.metadata or {})
+
+    @classmethod
+    def of_pairs(cls, sent: Mapping[str, object]) -> Self:
+        """Read the tags among the pairs of a batch."""
+        known = {field: value for field, key in _KEYS.items() if isinstance(value := sent.get(key), str)}
         return cls(**known)
 
     @classmethod
@@ -107,12 +116,16 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         return int(found[group]) if found else None
 
     @property
-    def verbatim_columns(self) -> list[str]:
-        """The columns whose texts are in the requests verbatim; none if it does not say."""
-        try:
-            return msgspec.json.decode(self.columns or "[]", type=list[str])
-        except msgspec.DecodeError:
-            return []
+    def recipe_note(self) -> RecipeNote | None:
+        """The recipe note that the tags hold; None if they hold none."""
+        return RecipeNote.of_packed(self.recipe + (self.recipe_rest or "")) if self.recipe else None
+
+    def with_note(self, note: RecipeNote) -> Self:
+        """Add a recipe note, if it is short enough for tags."""
+        parts = pieces(note.packed(), MAX_METADATA_VALUE_CHARS)
+        if len(parts) > len(_RECIPE):
+            return self
+        return msgspec.structs.replace(self, recipe=parts[0], recipe_rest=parts[1] if len(parts) > 1 else None)
 
     def to_metadata(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Write the pairs of a new batch, with the user's own. Notes that do not fit are left out.
@@ -127,6 +140,8 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         for key, value in notes.items():
             if len(value) <= MAX_METADATA_VALUE_CHARS and len(pairs) < MAX_METADATA_PAIRS:
                 pairs[key] = value
+        if pairs.keys() & _RECIPE != notes.keys() & _RECIPE:  # half a note says nothing
+            pairs = {key: value for key, value in pairs.items() if key not in _RECIPE}
         return pairs
 
 
@@ -137,7 +152,12 @@ _KEYS: Mapping[str, str] = {field.name: field.encode_name for field in msgspec.s
 CREATE_KEY = _KEYS["create"]
 
 #: Keys that may be left out for lack of room, the most useful first.
-_NOTES = tuple(_KEYS[field] for field in ("create", "prompt_fingerprint", "columns", "model", "params"))
+_NOTES = tuple(
+    _KEYS[field] for field in ("create", "recipe", "recipe_rest", "note_file", "prompt_fingerprint", "model", "params")
+)
+
+#: Keys of the parts of a recipe note.
+_RECIPE = {_KEYS["recipe"], _KEYS["recipe_rest"]}
 
 
 def _instance(task: TaskIdentity) -> dict[str, str]:

@@ -57,11 +57,6 @@ class Recipe:
             return ways.Prompt(shared, Template(self.prompt), system)
         return ways.AsGiven(shared, self.system_prompt)
 
-    @property
-    def verbatim_columns(self) -> list[str]:
-        """The columns whose text stands unchanged in every request, each once."""
-        return list(dict.fromkeys(column for text in self.way.texts for column in text.verbatim_columns))
-
     def check(self, media_columns: Iterable[str] = ()) -> None:
         """Refuse parameters that no request may carry.
 

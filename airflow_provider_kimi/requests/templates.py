@@ -61,12 +61,6 @@ class Template:
         return list(dict.fromkeys(column for _, column, _, _ in self._parts if column is not None))
 
     @cached_property
-    def verbatim_columns(self) -> list[str]:
-        """The columns whose text stands unchanged in the result, each once."""
-        formatted = {column for _, column, spec, _ in self._parts if spec}
-        return [column for column in self.columns if column not in formatted]
-
-    @cached_property
     def fixed_chars(self) -> int:
         """Characters that all rows share."""
         return sum(len(text) for text, *_ in self._parts)

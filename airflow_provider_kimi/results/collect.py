@@ -1,6 +1,7 @@
 """Land the output and error files, reconcile them with the requests, and write the result, the manifest last."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +17,16 @@ from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
-from airflow_provider_kimi.results.columns import ColumnSource
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.formats import OutputFormat, check_format, convert
-from airflow_provider_kimi.results.manifest import ask_the_rest, billed, build_manifest
+from airflow_provider_kimi.results.manifest import ask_the_rest, billed, build_manifest, changed_input
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.promises import holds_all, still_to_come
+from airflow_provider_kimi.results.recipe_notes import read_notes
 from airflow_provider_kimi.results.reconcile import write_rows
+from airflow_provider_kimi.results.result_lines import ResultLines
+from airflow_provider_kimi.results.shards import by_shard
+from airflow_provider_kimi.results.table import opened_table
 from airflow_provider_kimi.results.tally import Tally
 
 OUTPUT_NAME = "output.jsonl"
@@ -50,6 +54,11 @@ class Landing:
     check: AnswerCheck = AnswerCheck()
     output_format: OutputFormat = "jsonl"
     may_replace: bool = True
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields of a results row, in order."""
+        return [name for name in self.check.fields if self.input is not None or name != "input_change"]
 
 
 @dataclass(frozen=True)
@@ -105,9 +114,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
             whole = holds_all(earlier, batches)
             return Collected(earlier, Tally.of_manifest(earlier), batches, directory, whole, is_kept=True)
-        table = None if landing.input is None else ColumnSource(_values(landing.input), landing.key_column)
-        with new_file(workshop / RESULTS_NAME) as results, new_file(workshop / DEAD_LETTER_NAME) as dead_letters:
-            tally = write_rows(files, table, landing.check, results, dead_letters, calls.log)
+        tally = _write_rows(calls, landing, files, workshop)
         formatted = _formatted(workshop / RESULTS_NAME, landing)
         _check_replaced(directory, landing, calls.log)
         landed = _publish(directory, workshop, files, formatted)
@@ -121,9 +128,24 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     is_growing = tally.counts["missing"] > 0 and any(may_come_late(calls, batch) for batch in batches)
     is_whole = not tally.unclaimed and not is_growing and all(of_batch.is_whole for of_batch in files)
     collected = Collected(manifest, tally, batches, directory, is_whole)
-    if notes := " ".join(filter(None, (collected.to_come, ask_the_rest(manifest)))):
+    if notes := " ".join(filter(None, (collected.to_come, ask_the_rest(manifest), changed_input(manifest)))):
         calls.log.warning("%s", notes)
     return collected
+
+
+def _write_rows(calls: Calls, landing: Landing, files: Sequence[BatchFiles], workshop: Path) -> Tally:
+    """Write a line of every row, with the columns of the input beside it if that is given."""
+    shards = by_shard(files, lambda of_batch: of_batch.batch)
+    with ExitStack() as opened:
+        results = opened.enter_context(new_file(workshop / RESULTS_NAME))
+        dead_letters = opened.enter_context(new_file(workshop / DEAD_LETTER_NAME))
+        table = None
+        if landing.input is not None:
+            notes = read_notes(calls, [of_batch.batch for of_batch in files], workshop)
+            whole, values = [shard[0] for shard in shards], _values(landing.input)
+            kept = opened_table(whole, values, notes, landing.key_column, workshop / "input")
+            table = opened.enter_context(kept)
+        return write_rows(shards, table, landing.check, ResultLines(landing.fields), results, dead_letters, calls.log)
 
 
 def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> None:
@@ -156,7 +178,7 @@ def _formatted(results: Path, landing: Landing) -> Path:
     if landing.output_format == "jsonl":
         return results
     target = results.with_suffix(f".{landing.output_format}")
-    convert(results, target, landing.output_format, landing.check.fields)
+    convert(results, target, landing.output_format, landing.fields)
     return target
 
 

@@ -28,10 +28,10 @@ class FailureLimit(NamedTuple):
 
     def breach(self, tally: Tally) -> str | None:
         """Say how a result exceeds the limit; None if it does not."""
-        rows, kind = (tally.counts[self.status], self.status) if self.status else (tally.unusable, "unusable")
+        rows, kind = (tally.failed(self.status), self.status) if self.status else (tally.unusable, "unusable")
         if not self.is_share:
             return f"{rows:,} {kind} rows are more than {self.name}={self.most:,}" if rows > self.most else None
-        share = rows / tally.total if tally.total else 1.0
+        share = rows / tally.asked if tally.asked else 1.0
         return f"{share:.2%} {kind} rows are more than {self.name}={self.most:g}" if share > self.most else None
 
 

@@ -2,15 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import get_args
+
+from msgspec import UNSET
 
 from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.records.rows import ROW_STATUSES
+from airflow_provider_kimi.records.rows import ROW_STATUSES, InputChange
 from airflow_provider_kimi.records.tags import Tags, digest_of
 from airflow_provider_kimi.results.cost import cost_of
 from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.results.tally import Tally
+
+#: Ways in which the input differs from what was asked, in words.
+_CHANGES: Mapping[str, str] = {
+    "changed": "{} rows ask something else now, and keep their answer without their columns",
+    "removed": "{} rows are no longer in it, and keep their answer",
+    "added": "{} rows were added since, and were not asked",
+    "not_compared": "of {} rows it cannot be told whether they have changed",
+}
 
 
 def build_manifest(
@@ -19,6 +30,7 @@ def build_manifest(
     """Describe a result; `files` are the URIs of its files by field, None where there is none."""
     shards = batches_by_shard(batches)
     tags = [Tags.of(of_shard[0]) for of_shard in shards]
+    changes = tally.input_changes
     inputs = [tag.input_fingerprint for tag in tags]
     return Manifest(
         batch_ids=[batch.id for batch in batches],
@@ -36,6 +48,7 @@ def build_manifest(
         prompt_fingerprint=tags[0].prompt_fingerprint,
         created_at=_iso(min((batch.created_at for batch in batches if batch.created_at), default=None)),
         completed_at=_iso(max((batch.ended_at for batch in batches if batch.ended_at), default=None)),
+        input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
     )
 
 
@@ -60,6 +73,15 @@ def ask_the_rest(manifest: Manifest) -> str:
         "KimiCreateBatchOperator as input, without prompt and key_column; not both. They are in "
         f"{manifest.dead_letter_file}."
     )
+
+
+def changed_input(manifest: Manifest) -> str:
+    """Say how the input differs from what was asked; empty if it does not."""
+    found = {change: rows for change, rows in (manifest.input_changes or {}).items() if rows}
+    if not found:
+        return ""
+    described = "; ".join(_CHANGES[change].format(f"{rows:,}") for change, rows in found.items())
+    return f"The input is not as it was when the batch was created: {described}."
 
 
 def _iso(epoch_seconds: int | None) -> str | None:

@@ -1,55 +1,58 @@
 """Join every row to its request, and write one result for each."""
 
-from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
+from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Log
-from airflow_provider_kimi.files.line_ids import id_of, name_of_unreadable
 from airflow_provider_kimi.files.lines import lines_at
 from airflow_provider_kimi.records.dead_letters import dead_letter, letter_of_unsent
-from airflow_provider_kimi.records.rows import Row, absent_row, skipped_row
+from airflow_provider_kimi.records.rows import Row, absent_row, added_row, skipped_row
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.batch_files import BatchFiles
-from airflow_provider_kimi.results.columns import ColumnSource, renamed, without_binary
+from airflow_provider_kimi.results.columns import renamed
 from airflow_provider_kimi.results.result_lines import ResultLines
-from airflow_provider_kimi.results.shards import by_shard
+from airflow_provider_kimi.results.sent_rows import sent_rows
+from airflow_provider_kimi.results.table import Beside, Table
 from airflow_provider_kimi.results.tally import Tally
-
-#: A request of a batch: its id and its line, which is None if it is not known.
-_Request = tuple[str, bytes | None]
 
 #: A row, the columns of the input, and the line of `dead_letter.jsonl`: None if the answer is usable, or the request is
 #: not known.
-_Reconciled = tuple[Row, dict[str, Any], bytes | None]
+_Reconciled = tuple[Row, bytes, bytes | None]
 
 #: Values of the fields that all rows of a batch share.
-_OfBatch = tuple[str, int, str | None]
+_OfBatch = tuple[str | None, int | None, str | None]
+
+_NO_BATCH: _OfBatch = (None, None, None)
+_NOTHING_BESIDE = Beside()
 
 
 def write_rows(
-    batches: Sequence[BatchFiles],
-    table: ColumnSource | None,
+    shards: Sequence[Sequence[BatchFiles]],
+    table: Table | None,
     check: AnswerCheck,
+    lines: ResultLines,
     results: BinaryIO,
     dead_letters: BinaryIO,
     log: Log,
 ) -> Tally:
     """Write a result for every row, in input order, and each request without a usable answer.
 
-    :param batches: In the order of the input; of one shard, the one that was asked for every row comes first.
-    :param table: The input that the batches were made from, for its columns; None for none.
+    :param shards: The batches of each shard, in the order of the input; the one that was asked for every row comes
+        first.
+    :param table: The rows of the input beside the requests, for their columns; None for none.
+    :param lines: Encodes the results.
     """
-    tally = Tally()
-    lines = ResultLines(check.fields)
-    for shard in by_shard(batches, lambda files: files.batch):
+    tally = Tally(input_changes=None if table is None else Counter())
+    for shard in shards:
         whole, model = shard[0], _asked_model(shard[0])
         of_batches = [_shared(files.batch, number) for number, files in enumerate(shard, 1)][::-1]
         with _answers_of(shard) as answers:
@@ -62,6 +65,11 @@ def write_rows(
                 tally.add_unnamed(whole.batch.counts.total - answers.taken, shard[-1].batch.status)
             tally.unclaimed += answers.unreadable + answers.left
             _report([files.batch for files in shard], answers, log)
+    for custom_id, columns in table.added() if table else ():
+        row = added_row(custom_id)
+        tally.add(row)
+        results.write(lines.encode(row, renamed(columns), _NO_BATCH))
+        dead_letters.write(letter_of_unsent(row, columns))
     return tally
 
 
@@ -77,54 +85,34 @@ def _shared(batch: Batch, number: int) -> _OfBatch:
 
 
 def _reconciled(
-    shard: Sequence[BatchFiles], answers: AnswerFiles, table: ColumnSource | None, check: AnswerCheck
+    shard: Sequence[BatchFiles], answers: AnswerFiles, table: Table | None, check: AnswerCheck
 ) -> Iterator[_Reconciled]:
-    """Every row of one shard in input order. The table is walked beside it, so rows are looked up in that order too."""
+    """Every row of one shard in input order."""
     whole, status = shard[0], shard[-1].batch.status
-    verbatim = Tags.of(whole.batch).verbatim_columns
+    if whole.requests is None:
+        yield from (
+            (check.judge(row), b"", None) for custom_id in answers.left_ids() if (row := answers.take(custom_id))
+        )
+        return
     reason = answers.batch_error if status == "failed" else None
-    for item in _with_skipped(_requests(whole, answers), whole.skipped_rows):
+    for item in sent_rows(whole):
         if isinstance(item, SkippedRow):
             answers.taken_from = 0
             yield _left_out(item, table)
             continue
-        custom_id, request = item
-        found = answers.take(custom_id)
-        row = check.judge(found) if found else absent_row(custom_id, status, reason)
-        table_row = table.row_of(custom_id, request, verbatim) if table and request else None
-        letter = dead_letter(row, request, without_binary(table_row)) if request and row.status != "succeeded" else None
-        yield row, renamed(table_row), letter
+        found = answers.take(item.custom_id)
+        row = check.judge(found) if found else absent_row(item.custom_id, status, reason)
+        columns, change = table.next() if table else _NOTHING_BESIDE
+        if change is not None:
+            row = replace(row, input_change=change)
+        letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None
+        yield row, renamed(columns), letter
 
 
-def _with_skipped(requests: Iterable[_Request], skipped: Iterator[SkippedRow]) -> Iterator[_Request | SkippedRow]:
-    """Put the rows that were left out into their places among the requests."""
-    waiting = next(skipped, None)
-    for position, request in enumerate(requests):
-        while waiting is not None and waiting.position <= position:
-            yield waiting
-            waiting = next(skipped, None)
-        yield request
-    if waiting is not None:
-        yield waiting
-        yield from skipped
-
-
-def _left_out(skipped: SkippedRow, table: ColumnSource | None) -> _Reconciled:
-    row = skipped_row(skipped.custom_id, skipped.place, skipped.reason)
-    table_row = table.row_at(skipped.number) if table else None
-    return row, renamed(table_row), letter_of_unsent(row, table_row)
-
-
-def _requests(files: BatchFiles, answers: AnswerFiles) -> Iterator[_Request]:
-    if files.requests is None:
-        yield from ((custom_id, None) for custom_id in answers.left_ids())
-        return
-    for offset, line in lines_at(files.requests):
-        request = line if offset else line.removeprefix(BOM_UTF8)
-        if (custom_id := id_of(request)) is not None:
-            yield custom_id, request
-        elif line.strip():
-            yield name_of_unreadable(request) or f"request-at-byte-{offset}", None
+def _left_out(skipped: SkippedRow, table: Table | None) -> _Reconciled:
+    columns, change = table.next(was_sent=False) if table else _NOTHING_BESIDE
+    row = replace(skipped_row(skipped.custom_id, skipped.place, skipped.reason), input_change=change)
+    return row, renamed(columns), letter_of_unsent(row, columns)
 
 
 def _report(batches: Sequence[Batch], answers: AnswerFiles, log: Log) -> None:

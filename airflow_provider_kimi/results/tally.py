@@ -28,6 +28,7 @@ class Tally:
 
     :param leaked: Answers that held the model's thoughts.
     :param uncounted: Answers without token counts, whose cost is not known.
+    :param input_changes: Rows of each way in which the input differs from what was asked; None if it is not known.
     :param unclaimed: Lines of result files that belong to no row: unreadable, or with an id that was not asked for.
     """
 
@@ -35,6 +36,7 @@ class Tally:
     reasons: Counter[_Reason] = field(default_factory=Counter)
     first_messages: dict[_Reason, str] = field(default_factory=dict)
     usage: dict[str | None, Usage] = field(default_factory=dict)
+    input_changes: Counter[str] | None = None
     leaked: int = 0
     uncounted: int = 0
     unclaimed: int = 0
@@ -51,6 +53,8 @@ class Tally:
         """
         self.counts[row.status] += 1
         self.leaked += row.leaked
+        if row.input_change is not None and self.input_changes is not None:
+            self.input_changes[row.input_change] += 1
         if row.error_code:
             self._add_reason(row.error_code, row.error_message or "")
         is_billed = row.status == "succeeded" or row.error_code in _BILLED_ERRORS
@@ -94,16 +98,29 @@ class Tally:
         return sum(self.counts.values())
 
     @property
+    def asked(self) -> int:
+        """The number of rows but for those that were added to the input since."""
+        return self.total - self._added
+
+    @property
+    def _added(self) -> int:
+        return self.input_changes["added"] if self.input_changes else 0
+
+    @property
     def unusable(self) -> int:
-        """Rows without a usable answer."""
-        return self.total - self.counts["succeeded"]
+        """Rows without a usable answer, but for those that were added to the input since."""
+        return self.asked - self.counts["succeeded"]
+
+    def failed(self, status: str) -> int:
+        """Rows of a status, but for those that were added to the input since."""
+        return self.counts[status] - (self._added if status == "missing" else 0)
 
     @property
     def status(self) -> ManifestStatus:
         """The status of the result."""
         if not self.counts["succeeded"]:
             return "failed"
-        return "partial" if self.unusable else "completed"
+        return "partial" if self.counts["succeeded"] < self.total else "completed"
 
     def summary(self) -> str:
         """Say in one line the counts, the most common error, and its most common reason."""

@@ -87,14 +87,17 @@ class Job:
         """Name an input file so that a later attempt knows it again: by the job, and by what is in it."""
         return f"{self.key}-{shard.number}-{shard.fingerprint[-12:]}.jsonl"
 
-    def tags(self, shard: Shard, skipped_file: str | None = None) -> Tags:
-        """Return the tags of a shard's batch; `skipped_file` holds the rows that were left out, if there are any."""
+    def tags(self, shard: Shard, skipped_file: str | None = None, note_file: str | None = None) -> Tags:
+        """Return the tags of a shard's batch.
+
+        :param skipped_file: Holds the rows that were left out, if there are any.
+        :param note_file: Holds the recipe note, if the tags do not.
+        """
         recipe = self.order.recipe
-        columns = recipe.verbatim_columns
         parameters = msgspec.json.encode(
             [recipe.request_params, recipe.thinking, recipe.response_format], order="deterministic"
         )
-        return Tags.of_task(
+        tags = Tags.of_task(
             self.attempt.task,
             job_key=self.key,
             input_fingerprint=shard.fingerprint,
@@ -102,10 +105,19 @@ class Job:
             skipped_file=skipped_file,
             attempt=self.fresh,
             prompt_fingerprint=_prompt_fingerprint(recipe),
-            columns=msgspec.json.encode(columns).decode() if columns else None,
+            note_file=note_file,
             model=self.prepared.model,
             params=digest_of(parameters.decode()),
         )
+        return tags if note_file or self.prepared.note.has_digests else tags.with_note(self.prepared.note)
+
+    def needs_note_file(self, tags: Tags) -> bool:
+        """Whether the recipe note has to be a file, because it does not fit into the metadata."""
+        note = self.prepared.note
+        if note.has_digests:
+            return True
+        pairs = msgspec.structs.replace(tags, create="1.1.").to_metadata(self.order.metadata)
+        return bool(self.order.recipe.way.texts) and Tags.of_pairs(pairs).recipe is None
 
     def concerns(self, batch: Batch) -> bool:
         """Whether a batch is of this job, or of this task instance."""

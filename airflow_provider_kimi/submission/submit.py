@@ -126,6 +126,7 @@ def _submit_missing(job: Job, made: Made, workshop: Path) -> None:
 
 def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
     skipped_file = _skipped_file(job, made.batches)
+    note_file = _note_file(job, made.batches, job.tags(job.prepared.shards[0], skipped_file))
     file_ids = _uploaded_media(job)
     for whole in job.prepared.shards:
         if job.label(whole) in made.batches:
@@ -138,7 +139,7 @@ def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
             content = content.rewritten(
                 workshop / f"shard-{shard.number}.jsonl", partial(with_file_ids, file_ids=file_ids)
             )
-        submit_shard(job, shard, content, job.tags(shard, skipped_file), made)
+        submit_shard(job, shard, content, job.tags(shard, skipped_file, note_file), made)
         if file_ids:
             content.path.unlink()
         remember(job, made.batches, made.ended)
@@ -198,15 +199,26 @@ def _skipped_file(job: Job, batches: Mapping[str, Batch]) -> str | None:
     """Keep the rows that are left out on the platform, beside the batches that lack them."""
     if job.prepared.skipped is None:
         return None
-    for batch in batches.values():
-        if known := Tags.of(batch).skipped_file:
-            return known
-    name = f"{job.key}-skipped.jsonl"  # an attempt whose creates were all refused has left it there
-    if job.attempt.number > 1 and (known := job.uploads.newest(name, job.prepared.skipped.stat().st_size)):
+    known = (Tags.of(batch).skipped_file for batch in batches.values())
+    return next(filter(None, known), None) or _kept(job, job.prepared.skipped, "skipped")
+
+
+def _note_file(job: Job, batches: Mapping[str, Batch], tags: Tags) -> str | None:
+    """Keep the recipe note on the platform; None if the metadata has room for it."""
+    if not job.needs_note_file(tags):
+        return None
+    known = (Tags.of(batch).note_file for batch in batches.values())
+    return next(filter(None, known), None) or _kept(job, job.prepared.note_file, "note")
+
+
+def _kept(job: Job, path: Path, kind: str) -> str:
+    """Upload a file of the job, unless an attempt whose creates were all refused has left it there."""
+    name = f"{job.key}-{kind}.jsonl"
+    if job.attempt.number > 1 and (known := job.uploads.newest(name, path.stat().st_size)):
         return known
     job.calls.stop.check()
-    with job.prepared.skipped.open("rb") as rows:
-        return job.calls.upload(rows, name).id
+    with path.open("rb") as content:
+        return job.calls.upload(content, name).id
 
 
 def _uploaded_media(job: Job) -> dict[bytes, bytes]:

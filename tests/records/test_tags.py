@@ -219,8 +219,3 @@ def test_a_batch_of_another_program_is_not_ours(metadata: dict[str, object] | No
 @given(st.dictionaries(st.text(max_size=5), st.one_of(st.none(), st.integers(), st.text(), st.lists(st.text()))))
 def test_tags_of_another_program_are_read_whatever_they_hold(metadata: dict[str, object]) -> None:
     assert Tags.of(Batch(id="batch_1", status="in_progress", metadata=metadata)) == Tags()
-
-
-@pytest.mark.parametrize("columns", ["", "x", "{", "{}", "3", '{"a": 1}', "[1]"])
-def test_tags_with_odd_columns_name_no_columns(columns: str) -> None:
-    assert Tags(columns=columns).verbatim_columns == []

@@ -180,7 +180,3 @@ def test_jinja_in_a_template_is_refused_with_what_to_do_instead(text: str) -> No
 @pytest.mark.parametrize("text", ['{{"label": "x"}} {a}', "{{name}} {a}", "{{{{ ds }}}} {a}", "100 {{%}} {a}"])
 def test_jinja_is_told_from_braces_that_are_meant(text: str) -> None:
     assert Template(text).columns == ["a"]
-
-
-def test_columns_whose_text_is_inserted_unchanged_are_known() -> None:
-    assert Template("{a} {b:>5} {c} {c:.1} {a}").verbatim_columns == ["a"]

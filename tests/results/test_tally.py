@@ -158,7 +158,7 @@ def test_the_summary_hides_account_ids() -> None:
     assert tally.summary().endswith(": a: <hidden><hidden> no")
 
 
-def test_the_manifest_has_exactly_the_fields_of_the_contract() -> None:
+def test_the_manifest_has_exactly_these_fields() -> None:
     tally = tally_of(succeeded=2, expired=1)
     tally.usage, tally.uncounted = {"kimi-k2.6": Usage(30, 16, 69, 3)}, 0
     metadata = {"kimi_input_fingerprint": "sha256:i", "kimi_prompt_fingerprint": "sha256:p"}

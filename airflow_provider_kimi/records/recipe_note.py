@@ -1,0 +1,76 @@
+"""The recipe note: what a job was told about its rows. It travels with the batch, so that results need only its id.
+
+A short note is in the metadata; a longer one is in a file beside the input, which also has the digests of the rows
+where the requests themselves do not show what they were made from.
+"""
+
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Any, Self
+
+import msgspec
+
+#: Version of the requests that a note describes. Rows are compared with requests of the same version only.
+REQUESTS_VERSION = 1
+
+#: More than any note has.
+_MAX_BYTES = 1 << 22
+
+
+class RecipeNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the rows of a job became requests.
+
+    :param key_column: The column or columns that name the rows; None if their places do.
+    :param prompt: Template of a prompt, if there is one; likewise `system_prompt`, and the templates of `messages`.
+    :param body: The templates of a body's messages.
+    :param media_columns: Columns of images and videos.
+    :param is_function: Whether a function made the requests, so that they cannot be made again.
+    :param is_ready: Whether the rows were requests.
+    :param requests_version: Of the requests that the note describes.
+    """
+
+    key_column: str | list[str] | None = None
+    prompt: str | None = None
+    system_prompt: str | None = None
+    messages: Any = None
+    body: Any = None
+    media_columns: list[str] = []
+    is_function: bool = False
+    is_ready: bool = False
+    requests_version: int = 0
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether rows are compared by digests, because requests do not show what they were made from."""
+        return self.is_function or bool(self.media_columns)
+
+    def packed(self) -> str:
+        """Write it as short text."""
+        return urlsafe_b64encode(zlib.compress(msgspec.json.encode(self), 9)).decode()
+
+    @classmethod
+    def of_packed(cls, text: str) -> Self | None:
+        """Read it back; None if it is not a note that this version can read."""
+        try:
+            unpacked = zlib.decompressobj().decompress(urlsafe_b64decode(text), _MAX_BYTES)
+            return msgspec.json.decode(unpacked, type=cls)
+        except (ValueError, zlib.error, msgspec.MsgspecError):
+            return None
+
+
+class NoteFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the file beside the input: the note, or digests of rows in their order.
+
+    :param shard: Number of the batch whose rows these are, from 1.
+    :param digests: Eight bytes for each row.
+    """
+
+    note: RecipeNote | None = None
+    shard: int = 0
+    digests: bytes = b""
+
+
+def pieces(text: str, most: int) -> Sequence[str]:
+    """Cut text into pieces of at most so many characters."""
+    return [text[at : at + most] for at in range(0, len(text), most)]

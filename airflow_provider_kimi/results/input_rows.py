@@ -1,0 +1,68 @@
+"""The rows of the input as they are now, read once and kept on this machine's disk. Memory holds numbers of each."""
+
+import os
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from airflow_provider_kimi.files.lines import new_file
+from airflow_provider_kimi.requests.asked import Asking
+from airflow_provider_kimi.results.columns import encoded
+
+
+class _InputRow(msgspec.Struct):
+    """One row.
+
+    :param custom_id: Its name.
+    :param columns: JSON of its columns; null if it is not a row of a table.
+    """
+
+    custom_id: str
+    columns: msgspec.Raw
+
+
+_read = msgspec.json.Decoder(_InputRow).decode
+
+
+class InputRows:
+    """Rows by their place from 0.
+
+    :param values: The elements of the input.
+    :param path: Where they are kept on this machine.
+    :param names: A number for each name.
+    :param asks: What each row asks now.
+    """
+
+    def __init__(self, values: Iterable[object], asking: Asking, path: Path) -> None:
+        self.names = array("q")
+        self.asks = array("q")
+        self._begins = array("q", [0])
+        with new_file(path) as target:
+            end = 0
+            for number, value in enumerate(values, 1):
+                custom_id = asking.name(value, number)
+                columns = asking.columns(value)
+                kept = _InputRow(custom_id, msgspec.Raw(b"null" if columns is None else encoded(columns)))
+                self.names.append(hash(custom_id))
+                self.asks.append(asking.of_row(value))
+                end += target.write(msgspec.json.encode(kept))
+                self._begins.append(end)
+        self._file = path.open("rb", buffering=0)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def at(self, place: int) -> tuple[str, bytes]:
+        """The name of a row, and JSON of its columns; empty if it is not a row of a table."""
+        begin, end = self._begins[place], self._begins[place + 1]
+        row = _read(os.pread(self._file.fileno(), end - begin, begin))
+        return row.custom_id, b"" if (columns := bytes(row.columns)) == b"null" else columns
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

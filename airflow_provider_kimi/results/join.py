@@ -1,0 +1,157 @@
+"""Which row of the input each request was made from, and whether it still asks the same."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from airflow_provider_kimi.records.rows import InputChange
+
+#: The place of a row that the input does not have.
+NOWHERE = -1
+
+_CHANGES: tuple[InputChange | None, ...] = (None, "changed", "removed", "not_compared")
+_SAME, _CHANGED, _REMOVED, _NOT_COMPARED = range(4)
+
+
+@dataclass
+class Requests:
+    """The requests of a job, in the order of the results; rows that were left out are among them.
+
+    :param names: A number for each name.
+    :param asks: What each asks; for a row that was left out, what a row asks that cannot be sent.
+    :param places: The place of its row in the input, as far as its name says; else `NOWHERE`.
+    """
+
+    names: array[int]
+    asks: array[int]
+    places: array[int]
+
+
+@dataclass
+class Join:
+    """The place of the row of each request, and what has changed of it.
+
+    :param added: The places of rows that no request was made from.
+    """
+
+    places: array[int]
+    changes: bytearray
+    added: list[int]
+
+    def at(self, request: int) -> tuple[int, InputChange | None]:
+        """The place of a request's row, and what has changed."""
+        return self.places[request], _CHANGES[self.changes[request]]
+
+
+def join(requests: Requests, names: array[int], asks: array[int], *, is_named: bool, can_compare: bool) -> Join:
+    """Join requests to the rows of the input.
+
+    Rows with a key are joined by it, whatever their order. Others are joined by what they ask, those in their place
+    first, so that a row that is inserted or deleted moves no answer to another text.
+
+    :param names: A number for the name of each row.
+    :param asks: What each row asks.
+    :param is_named: Whether rows have names of their own.
+    :param can_compare: Whether it is known what the requests asked.
+    """
+    rows = _Rows(names, asks)
+    found = Join(array("q", [NOWHERE]) * len(requests.names), bytearray([_REMOVED]) * len(requests.names), [])
+    if is_named:
+        _join_by_name(requests, rows, found, can_compare=can_compare)
+    elif can_compare:
+        _join_by_content(requests, rows, found)
+    elif len(requests.names) == len(names):
+        _take_places(requests, rows, found, _NOT_COMPARED)
+    else:
+        found.changes = bytearray([_NOT_COMPARED]) * len(requests.names)
+        return found
+    found.added = [place for place, is_taken in enumerate(rows.taken) if not is_taken]
+    return found
+
+
+class _Rows:
+    def __init__(self, names: array[int], asks: array[int]) -> None:
+        self.names = names
+        self.asks = asks
+        self.taken = bytearray(len(names))
+
+    def take(self, place: int) -> None:
+        self.taken[place] = 1
+
+    def is_free(self, place: int) -> bool:
+        return 0 <= place < len(self.taken) and not self.taken[place]
+
+
+def _join_by_name(requests: Requests, rows: _Rows, found: Join, *, can_compare: bool) -> None:
+    finder: _Finder | None = None
+    expected = 0
+    for at, name in enumerate(requests.names):
+        if rows.is_free(expected) and rows.names[expected] == name:
+            place = expected
+        else:
+            finder = finder or _Finder(rows.names, rows.taken)
+            place = finder.find(name)
+        if place == NOWHERE:
+            continue
+        expected = place + 1
+        rows.take(place)
+        found.places[at] = place
+        if not can_compare:
+            found.changes[at] = _NOT_COMPARED
+        else:
+            found.changes[at] = _SAME if rows.asks[place] == requests.asks[at] else _CHANGED
+
+
+def _join_by_content(requests: Requests, rows: _Rows, found: Join) -> None:
+    for at, place in enumerate(requests.places):
+        if rows.is_free(place) and rows.asks[place] == requests.asks[at]:
+            _put(at, place, _SAME, rows, found)
+    left = [at for at, place in enumerate(found.places) if place == NOWHERE]
+    if left:
+        finder = _Finder(rows.asks, rows.taken)
+        for at in left:
+            if (place := finder.find(requests.asks[at])) != NOWHERE:
+                _put(at, place, _SAME, rows, found)
+    _take_places(requests, rows, found, _CHANGED)
+
+
+def _take_places(requests: Requests, rows: _Rows, found: Join, change: int) -> None:
+    """Join what is left to the row in its place, if that is of no other request."""
+    for at, place in enumerate(requests.places):
+        if found.places[at] == NOWHERE and rows.is_free(place):
+            _put(at, place, change, rows, found)
+
+
+def _put(at: int, place: int, change: int, rows: _Rows, found: Join) -> None:
+    rows.take(place)
+    found.places[at] = place
+    found.changes[at] = change
+
+
+class _Finder:
+    """Finds rows by a number, each once, those of the same number in their order."""
+
+    def __init__(self, keys: array[int], taken: bytearray) -> None:
+        free = (place for place in range(len(keys)) if not taken[place])
+        self._order = array("q", sorted(free, key=keys.__getitem__))
+        self._keys = keys
+        self._taken = taken
+        self._passed = array("q", bytes(8 * len(self._order)))
+
+    def find(self, key: int) -> int:
+        """Return the first free row of a number; `NOWHERE` if there is none."""
+        first = bisect_left(self._order, key, key=self._keys.__getitem__)
+        for at in self._from(first):
+            if self._keys[self._order[at]] != key:
+                break
+            self._passed[first] += 1
+            if not self._taken[self._order[at]]:
+                return self._order[at]
+        return NOWHERE
+
+    def _from(self, first: int) -> Iterator[int]:
+        if first < len(self._order):
+            yield from range(first + self._passed[first], len(self._order))

@@ -1,0 +1,43 @@
+"""The rows of a batch in the order of its input: those that were sent, and those that were left out."""
+
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from airflow_provider_kimi.files.line_ids import id_of, name_of_unreadable
+from airflow_provider_kimi.files.lines import lines_at
+from airflow_provider_kimi.records.skipped import SkippedRow
+from airflow_provider_kimi.results.batch_files import BatchFiles
+
+
+class SentRow(NamedTuple):
+    """A request of a batch: its id and its line, which is None if it cannot be read."""
+
+    custom_id: str
+    line: bytes | None
+
+
+def sent_rows(files: BatchFiles) -> Iterator[SentRow | SkippedRow]:
+    """The rows of a batch; none if its requests are not known."""
+    if files.requests is None:
+        return
+    skipped = files.skipped_rows
+    waiting = next(skipped, None)
+    position = 0
+    for offset, line in lines_at(files.requests):
+        while waiting is not None and waiting.position <= position:
+            yield waiting
+            waiting = next(skipped, None)
+        if (row := _sent_row(line, offset)) is not None:
+            yield row
+            position += 1
+    if waiting is not None:
+        yield waiting
+        yield from skipped
+
+
+def _sent_row(line: bytes, offset: int) -> SentRow | None:
+    request = line if offset else line.removeprefix(BOM_UTF8)
+    if (custom_id := id_of(request)) is not None:
+        return SentRow(custom_id, request)
+    return SentRow(name_of_unreadable(request) or f"request-at-byte-{offset}", None) if line.strip() else None

@@ -1,0 +1,132 @@
+"""The table beside the answers: the columns of the row that each request was made from."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from airflow_provider_kimi.records.rows import InputChange
+from airflow_provider_kimi.records.skipped import SkippedRow
+from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.requests.asked import DIGEST_BYTES, NOTHING, Asking, of_digest
+from airflow_provider_kimi.requests.keys import KeyColumns
+from airflow_provider_kimi.results.batch_files import BatchFiles
+from airflow_provider_kimi.results.input_rows import InputRows
+from airflow_provider_kimi.results.join import NOWHERE, Join, Requests, join
+from airflow_provider_kimi.results.recipe_notes import JobNote
+from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
+
+_BY_PLACE = re.compile(r"row-([0-9]{8,})")
+
+
+class Beside(NamedTuple):
+    """The row of a request: JSON of its columns, empty if it has none, and how it differs from what was asked."""
+
+    columns: bytes = b""
+    change: InputChange | None = None
+
+
+class Table:
+    """Walks the rows beside the requests of all shards, in the order of the results."""
+
+    def __init__(self, rows: InputRows, joined: Join, key_column: KeyColumns | None) -> None:
+        self._rows = rows
+        self._joined = joined
+        self._keys = (key_column,) if isinstance(key_column, str) else tuple(key_column or ())
+        self._next = 0
+
+    def next(self, *, was_sent: bool = True) -> Beside:
+        """The row of the next request, or of the next row that was left out.
+
+        A row whose text has changed keeps its key only: the answer is one to the former text.
+        """
+        place, change = self._joined.at(self._next)
+        self._next += 1
+        if place == NOWHERE:
+            return Beside(b"", change)
+        _, columns = self._rows.at(place)
+        if change == "changed" and was_sent and columns:
+            parts = msgspec.json.decode(columns, type=dict[str, msgspec.Raw])
+            columns = msgspec.json.encode({name: parts[name] for name in self._keys if name in parts})
+        return Beside(columns, change)
+
+    def added(self) -> Iterator[tuple[str, bytes]]:
+        """Names and columns of the rows that no request was made from."""
+        yield from map(self._rows.at, self._joined.added)
+
+
+@contextmanager
+def opened_table(
+    shards: Sequence[BatchFiles],
+    values: Iterable[object],
+    notes: Mapping[str | None, JobNote],
+    key_column: KeyColumns | None,
+    path: Path,
+) -> Iterator[Table]:
+    """Read the input, and join it to the requests.
+
+    :param shards: The first batch of each shard, which was asked for all of its rows.
+    :param values: The elements of the input.
+    :param notes: What each job was told about its rows, by its key.
+    :param key_column: What names the rows if no note says so.
+    :param path: Where the rows are kept on this machine.
+    """
+    known = {msgspec.json.encode(job.note): job.note for job in notes.values()}
+    note = next(iter(known.values())) if len(known) == 1 else None
+    asking = Asking(note, key_column)
+    requests, are_known = _requests(shards, asking, notes)
+    with InputRows(values, asking, path) as rows:
+        can_compare = asking.can_compare and are_known
+        joined = join(requests, rows.names, rows.asks, is_named=asking.is_named, can_compare=can_compare)
+        if not _is_whole(shards):
+            joined.added.clear()  # it cannot be told which were asked
+        yield Table(rows, joined, asking.key_column)
+
+
+def _requests(
+    shards: Sequence[BatchFiles], asking: Asking, notes: Mapping[str | None, JobNote]
+) -> tuple[Requests, bool]:
+    """The requests of all shards, and whether it is known what each of them asked."""
+    found = Requests(array("q"), array("q"), array("q"))
+    are_known = True
+    for files in shards:
+        tags = Tags.of(files.batch)
+        digests = notes[tags.job_key].digests.get(tags.shard_number or 1, b"") if asking.has_digests else b""
+        sent = 0
+        for item in sent_rows(files):
+            found.names.append(hash(item.custom_id))
+            found.places.append(_place(item))
+            if isinstance(item, SkippedRow):
+                found.asks.append(NOTHING)
+            elif asking.has_digests:
+                found.asks.append(of_digest(digests[sent * DIGEST_BYTES : (sent + 1) * DIGEST_BYTES]))
+                sent += 1
+            else:
+                found.asks.append(asking.of_line(item.line or b""))
+        are_known &= not asking.has_digests or len(digests) == sent * DIGEST_BYTES
+    return found, are_known
+
+
+def _is_whole(shards: Sequence[BatchFiles]) -> bool:
+    """Whether the requests of every shard of each job are known."""
+    numbers: dict[tuple[str | None, int | None], set[int | None]] = defaultdict(set)
+    for files in shards:
+        tags = Tags.of(files.batch)
+        numbers[tags.job_key, tags.shard_count].add(tags.shard_number)
+    all_there = all(count in (None, len(found)) for (_, count), found in numbers.items())
+    return all_there and all(files.requests is not None for files in shards)
+
+
+def _place(item: SentRow | SkippedRow) -> int:
+    """The place of a row in the input, from 0, as far as its name says."""
+    if isinstance(item, SkippedRow):
+        return item.number - 1
+    named = _BY_PLACE.fullmatch(item.custom_id)
+    return int(named[1]) - 1 if named else NOWHERE
