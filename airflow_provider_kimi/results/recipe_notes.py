@@ -47,7 +47,7 @@ def _read(calls: Calls, tags: Tags, path: Path) -> JobNote:
             raise
         calls.log.warning("What the create was told about its rows cannot be read: %s", error)
         return JobNote()
-    return _of_file(path)
+    return note_of_file(path)
 
 
 def _by_name(calls: Calls, tags: Tags) -> str | None:
@@ -58,7 +58,8 @@ def _by_name(calls: Calls, tags: Tags) -> str | None:
     return next((file.id for file in files if file.given_name == f"{tags.job_key}-note.jsonl"), None)
 
 
-def _of_file(path: Path) -> JobNote:
+def note_of_file(path: Path) -> JobNote:
+    """Read the note and the digests that a file beside the input holds."""
     note, digests = None, dict[int, bytes]()
     try:
         for _, text in lines_at(path):

@@ -65,6 +65,11 @@ def test_a_row_with_a_key_is_never_joined_by_its_text() -> None:
     assert found(result) == [(0, "changed"), (1, "changed")]
 
 
+def test_a_row_is_joined_once_although_two_jobs_asked_about_its_key() -> None:
+    result = joined([6, 7, 7], [7], keys=([5, 1, 1], [1]))
+    assert found(result) == [(NOWHERE, "removed"), (0, None), (NOWHERE, "removed")]
+
+
 def test_rows_that_were_added_and_removed_are_told_by_their_keys() -> None:
     result = joined([7, 8], [8, 6], keys=([1, 2], [2, 3]))
     assert (found(result), result.added) == ([(NOWHERE, "removed"), (0, None)], [1])
