@@ -21,7 +21,7 @@ from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.prepare import Prepared, Shard, prepare
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
-from airflow_provider_kimi.results.recipe_notes import note_of_file
+from airflow_provider_kimi.results.recipe_notes import JobNote, note_of_file
 from airflow_provider_kimi.results.reconcile import write_rows
 from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.table import opened_table
@@ -100,7 +100,7 @@ def landed(prepared: Prepared, now: Table, folder: Path, random: Random) -> tupl
         answered(shard, len(prepared.shards), folder / f"batch-{shard.number}", random) for shard in prepared.shards
     ]
     batches = [BatchFiles(**{**vars(batch), "skipped": prepared.skipped}) for batch in batches]
-    notes = {"job": note_of_file(prepared.note_file)}
+    notes: dict[str | None, JobNote] = {"job": note_of_file(prepared.note_file)}
     check = AnswerCheck()
     with (
         opened_table(batches, iter(now), notes, None, folder / "input") as table,
