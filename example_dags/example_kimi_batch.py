@@ -43,7 +43,6 @@ with DAG(
         batch_id=wait.output,
         output="{{ params.output }}/{{ run_id }}",
         input="{{ params.input }}",
-        key_column="review_id",
     )
 
     @task

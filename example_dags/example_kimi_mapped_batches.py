@@ -40,5 +40,4 @@ with DAG(
         task_id="results",
         output="{{ params.output }}/{{ run_id }}/{{ ti.map_index }}",
         input="{{ params.input }}",
-        key_column="review_id",
     ).expand(batch_id=wait.output)

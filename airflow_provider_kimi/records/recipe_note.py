@@ -45,6 +45,19 @@ class RecipeNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether rows are compared by digests, because requests do not show what they were made from."""
         return self.is_function or bool(self.media_columns)
 
+
+class RowsNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The recipe note of a job, and digests of rows; also one line of the file beside the input.
+
+    :param note: The note; None in a further line of the file.
+    :param shard: Number of the batch whose rows these are, from 1.
+    :param digests: Eight bytes for each row, in their order.
+    """
+
+    note: RecipeNote | None = None
+    shard: int = 0
+    digests: bytes = b""
+
     def packed(self) -> str:
         """Write it as short text."""
         return urlsafe_b64encode(zlib.compress(msgspec.json.encode(self), 9)).decode()
@@ -57,18 +70,6 @@ class RecipeNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return msgspec.json.decode(unpacked, type=cls)
         except (ValueError, zlib.error, msgspec.MsgspecError):
             return None
-
-
-class NoteFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the file beside the input: the note, or digests of rows in their order.
-
-    :param shard: Number of the batch whose rows these are, from 1.
-    :param digests: Eight bytes for each row.
-    """
-
-    note: RecipeNote | None = None
-    shard: int = 0
-    digests: bytes = b""
 
 
 def pieces(text: str, most: int) -> Sequence[str]:

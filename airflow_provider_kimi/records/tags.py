@@ -16,7 +16,7 @@ from airflow_provider_kimi import __version__
 from airflow_provider_kimi.api.limits import MAX_METADATA_KEY_CHARS, MAX_METADATA_PAIRS, MAX_METADATA_VALUE_CHARS
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.records.recipe_note import RecipeNote, pieces
+from airflow_provider_kimi.records.recipe_note import RowsNote, pieces
 
 _SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 
@@ -116,11 +116,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         return int(found[group]) if found else None
 
     @property
-    def recipe_note(self) -> RecipeNote | None:
-        """The recipe note that the tags hold; None if they hold none."""
-        return RecipeNote.of_packed(self.recipe + (self.recipe_rest or "")) if self.recipe else None
+    def rows_note(self) -> RowsNote | None:
+        """The recipe note that the tags hold, with the digests of the batch; None if they hold none."""
+        return RowsNote.of_packed(self.recipe + (self.recipe_rest or "")) if self.recipe else None
 
-    def with_note(self, note: RecipeNote) -> Self:
+    def with_note(self, note: RowsNote) -> Self:
         """Add a recipe note, if it is short enough for tags."""
         parts = pieces(note.packed(), MAX_METADATA_VALUE_CHARS)
         if len(parts) > len(_RECIPE):

@@ -4,20 +4,17 @@ Nothing is sent. Afterwards all that a batch is made of lies on this machine's d
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-
-import msgspec
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
 from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.line_ids import id_of
-from airflow_provider_kimi.records.recipe_note import NoteFile, RecipeNote
+from airflow_provider_kimi.records.recipe_note import RowsNote
 from airflow_provider_kimi.records.tags import digest_of
-from airflow_provider_kimi.requests.asked import DIGEST_BYTES, digest_of_row, digested_columns, note_of
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.keys import custom_id_of
 from airflow_provider_kimi.requests.line_template import encode
@@ -26,15 +23,13 @@ from airflow_provider_kimi.requests.media_files import MediaShelf
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
+from airflow_provider_kimi.requests.row_notes import RowNotes
 from airflow_provider_kimi.requests.seen_ids import SeenIds
 from airflow_provider_kimi.requests.skipped_rows import SkippedRows
 from airflow_provider_kimi.requests.splitting import cut
 from airflow_provider_kimi.requests.spool import Slice, Spool
 from airflow_provider_kimi.requests.validation import RequestCheck
 from airflow_provider_kimi.requests.ways import AsGiven
-
-#: Digests in one line of a note file.
-_DIGESTS_OF_LINE = 3000
 
 #: Batches that one task may make: their ids have to fit into a manifest of 8 KB, and 100 full files are all of the
 #: 10 GB that an account may keep.
@@ -60,8 +55,7 @@ class Prepared:
     :param fingerprint: Names all its requests.
     :param media: Files to upload before the requests that name them, by placeholder.
     :param skipped: The rows that are left out; None if there are none.
-    :param note: How rows became requests.
-    :param note_file: The note and the digests of the rows, for a file beside the requests.
+    :param notes: How rows became requests, and the digests of the rows of each shard.
     """
 
     shards: list[Shard]
@@ -69,8 +63,7 @@ class Prepared:
     fingerprint: str
     media: Mapping[str, tuple[MediaKind, Path]]
     skipped: Path | None
-    note: RecipeNote
-    note_file: Path
+    notes: Sequence[RowsNote]
 
     @property
     def request_count(self) -> int:
@@ -89,9 +82,8 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
     source = Input(order.input, ready=holds_requests)
     maker = _RequestMaker(order, folder / "media")
     left_out = SkippedRows(folder, source.place)
-    note = note_of(order.recipe, list(order.media_columns), is_ready=holds_requests)
-    digests = _Digests(order, note)
-    spool = _read(source, maker, left_out, digests, folder)
+    notes = RowNotes(order.recipe, list(order.media_columns), is_ready=holds_requests)
+    spool = _read(source, maker, left_out, notes, folder)
     _judge(order, source, spool, left_out)
     cuts = _cut(order, source, spool)
     for warning in order.recipe.lint():
@@ -109,8 +101,7 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
         fingerprint=_fingerprint(shards, skipped),
         media=maker.shelf.files,
         skipped=skipped,
-        note=note,
-        note_file=digests.written(folder / "note.jsonl", cuts),
+        notes=notes.of_shards(cuts),
     )
 
 
@@ -146,37 +137,7 @@ class _RequestMaker:
             raise
 
 
-class _Digests:
-    """The digests of rows that their requests do not show; none where the requests do."""
-
-    def __init__(self, order: Order, note: RecipeNote) -> None:
-        self._note = note
-        self._columns = digested_columns(order.recipe, note.media_columns)
-        self._digests = bytearray()
-
-    def add(self, row: object) -> None:
-        """Add the next row that is sent."""
-        if self._note.has_digests:
-            self._digests += digest_of_row(row, self._columns)
-
-    def drop(self, rows: Collection[int]) -> None:
-        """Forget the rows of these numbers, from 0."""
-        kept = [at for at in range(len(self._digests) // DIGEST_BYTES) if at not in rows]
-        self._digests = bytearray().join(self._digests[at * DIGEST_BYTES : (at + 1) * DIGEST_BYTES] for at in kept)
-
-    def written(self, path: Path, cuts: Sequence[range]) -> Path:
-        """Write the note and the digests as lines of a file."""
-        with path.open("wb") as target:
-            target.write(msgspec.json.encode(NoteFile(note=self._note)) + b"\n")
-            for shard, rows in enumerate(cuts, 1) if self._digests else ():
-                for at in range(rows.start, rows.stop, _DIGESTS_OF_LINE):
-                    end = min(at + _DIGESTS_OF_LINE, rows.stop)
-                    digests = bytes(self._digests[at * DIGEST_BYTES : end * DIGEST_BYTES])
-                    target.write(msgspec.json.encode(NoteFile(shard=shard, digests=digests)) + b"\n")
-        return path
-
-
-def _read(source: Input, maker: _RequestMaker, left_out: SkippedRows, digests: _Digests, folder: Path) -> Spool:
+def _read(source: Input, maker: _RequestMaker, left_out: SkippedRows, notes: RowNotes, folder: Path) -> Spool:
     seen = SeenIds()
     with Spool(folder / "requests.jsonl") as spool:
         for number, (row, problem) in enumerate(source, 1):
@@ -194,9 +155,9 @@ def _read(source: Input, maker: _RequestMaker, left_out: SkippedRows, digests: _
             else:
                 seen.add(custom_id)
                 spool.write(line)
-                digests.add(row)
+                notes.add(row)
     repeated = _repeated(spool, suspects, left_out, source) if (suspects := seen.repeated()) else ()
-    digests.drop(repeated)
+    notes.drop(repeated)
     return spool.without(repeated, folder / "unique.jsonl") if repeated else spool
 
 

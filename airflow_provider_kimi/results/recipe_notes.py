@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,41 +14,44 @@ from airflow_provider_kimi.calls.fetch import fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.files.lines import lines_at
-from airflow_provider_kimi.records.recipe_note import NoteFile, RecipeNote
+from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.tags import Tags
 
 
 @dataclass(frozen=True)
-class JobNote:
+class NotesOfJob:
     """The recipe note of a job, and the digests of the rows of each of its shards, if it has any."""
 
     note: RecipeNote | None = None
     digests: dict[int, bytes] = field(default_factory=dict)
 
 
-def read_notes(calls: Calls, batches: Sequence[Batch], folder: Path) -> dict[str | None, JobNote]:
-    """Read the note of each job, by its key; one without a note for a job whose note cannot be found.
+def read_notes(calls: Calls, batches: Sequence[Batch], folder: Path) -> dict[str | None, NotesOfJob]:
+    """Read the notes of each job, by its key; none for a job whose notes cannot be found.
 
     :raises KimiApiError: The platform does not answer.
     """
-    jobs = {tags.job_key: tags for tags in map(Tags.of, batches)}
+    jobs: dict[str | None, list[Tags]] = {}
+    for tags in map(Tags.of, batches):
+        jobs.setdefault(tags.job_key, []).append(tags)
     return {key: _read(calls, tags, folder / f"note-{number}") for number, (key, tags) in enumerate(jobs.items())}
 
 
-def _read(calls: Calls, tags: Tags, path: Path) -> JobNote:
-    if (note := tags.recipe_note) is not None:
-        return JobNote(note)
+def _read(calls: Calls, of_batches: Sequence[Tags], path: Path) -> NotesOfJob:
+    parts = {part.shard: part for tags in of_batches if (part := tags.rows_note) is not None}
+    if parts:
+        return _joined(parts.values())
     try:
-        file_id = tags.note_file or _by_name(calls, tags)
+        file_id = of_batches[0].note_file or _by_name(calls, of_batches[0])
         if file_id is None:
-            return JobNote()
+            return NotesOfJob()
         fetch_file(calls, file_id, path, expected_lines=1, doubted=())
     except KimiApiError as error:
         if error.retryable:
             raise
         calls.log.warning("What the create was told about its rows cannot be read: %s", error)
-        return JobNote()
-    return note_of_file(path)
+        return NotesOfJob()
+    return notes_of_file(path)
 
 
 def _by_name(calls: Calls, tags: Tags) -> str | None:
@@ -58,15 +62,17 @@ def _by_name(calls: Calls, tags: Tags) -> str | None:
     return next((file.id for file in files if file.given_name == f"{tags.job_key}-note.jsonl"), None)
 
 
-def note_of_file(path: Path) -> JobNote:
-    """Read the note and the digests that a file beside the input holds."""
-    note, digests = None, dict[int, bytes]()
+def notes_of_file(path: Path) -> NotesOfJob:
+    """Read the notes that a file beside the input holds; none if it cannot be read."""
     try:
-        for _, text in lines_at(path):
-            line = msgspec.json.decode(text, type=NoteFile)
-            note = line.note or note
-            if line.shard:
-                digests[line.shard] = digests.get(line.shard, b"") + line.digests
+        return _joined([msgspec.json.decode(line, type=RowsNote) for _, line in lines_at(path)])
     except (ValueError, msgspec.MsgspecError):
-        return JobNote()
-    return JobNote(note, digests)
+        return NotesOfJob()
+
+
+def _joined(parts: Iterable[RowsNote]) -> NotesOfJob:
+    note, digests = None, defaultdict[int, bytes](bytes)
+    for part in parts:
+        note = note or part.note
+        digests[part.shard] += part.digests
+    return NotesOfJob(note, digests)

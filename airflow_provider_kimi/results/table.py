@@ -20,7 +20,7 @@ from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.input_rows import InputRows
 from airflow_provider_kimi.results.join import NOWHERE, Join, Requests, join
-from airflow_provider_kimi.results.recipe_notes import JobNote
+from airflow_provider_kimi.results.recipe_notes import NotesOfJob
 from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
 
 _BY_PLACE = re.compile(r"row-([0-9]{8,})")
@@ -66,7 +66,7 @@ class Table:
 def opened_table(
     shards: Sequence[BatchFiles],
     values: Iterable[object],
-    notes: Mapping[str | None, JobNote],
+    notes: Mapping[str | None, NotesOfJob],
     key_column: KeyColumns | None,
     path: Path,
 ) -> Iterator[Table]:
@@ -91,7 +91,7 @@ def opened_table(
 
 
 def _requests(
-    shards: Sequence[BatchFiles], asking: Asking, notes: Mapping[str | None, JobNote]
+    shards: Sequence[BatchFiles], asking: Asking, notes: Mapping[str | None, NotesOfJob]
 ) -> tuple[Requests, bool]:
     """The requests of all shards, and whether it is known what each of them asked."""
     found = Requests(array("q"), array("q"), array("q"))

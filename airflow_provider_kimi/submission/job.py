@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Search, find_batches
@@ -109,15 +110,15 @@ class Job:
             model=self.prepared.model,
             params=digest_of(parameters.decode()),
         )
-        return tags if note_file or self.prepared.note.has_digests else tags.with_note(self.prepared.note)
+        return tags if note_file else tags.with_note(self.prepared.notes[shard.number - 1])
 
-    def needs_note_file(self, tags: Tags) -> bool:
-        """Whether the recipe note has to be a file, because it does not fit into the metadata."""
-        note = self.prepared.note
-        if note.has_digests:
-            return True
-        pairs = msgspec.structs.replace(tags, create="1.1.").to_metadata(self.order.metadata)
-        return bool(self.order.recipe.way.texts) and Tags.of_pairs(pairs).recipe is None
+    def needs_note_file(self, skipped_file: str | None) -> bool:
+        """Whether the notes of the rows have to be a file, because the metadata has no room for them."""
+        note = self.prepared.notes[0].note
+        if note is None or not (note.has_digests or self.order.recipe.way.texts):
+            return False
+        tags = (replace(self.tags(shard, skipped_file), create="1.1.") for shard in self.prepared.shards)
+        return any(Tags.of_pairs(each.to_metadata(self.order.metadata)).recipe is None for each in tags)
 
     def concerns(self, batch: Batch) -> bool:
         """Whether a batch is of this job, or of this task instance."""

@@ -17,6 +17,7 @@ from airflow_provider_kimi.requests.media import PLACEHOLDER, with_file_ids
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.parameters import check_model, check_offered
 from airflow_provider_kimi.requests.prepare import Shard, prepare
+from airflow_provider_kimi.requests.row_notes import write_notes
 from airflow_provider_kimi.submission.attach import attach, remember
 from airflow_provider_kimi.submission.create import submit_shard
 from airflow_provider_kimi.submission.earlier_work import is_untouched, live, named
@@ -126,8 +127,8 @@ def _submit_missing(job: Job, made: Made, workshop: Path) -> None:
 
 def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
     skipped_file = _skipped_file(job, made.batches)
-    note_file = _note_file(job, made.batches, job.tags(job.prepared.shards[0], skipped_file))
     file_ids = _uploaded_media(job)
+    note_file = _note_file(job, made.batches, skipped_file, workshop)
     for whole in job.prepared.shards:
         if job.label(whole) in made.batches:
             continue
@@ -203,12 +204,14 @@ def _skipped_file(job: Job, batches: Mapping[str, Batch]) -> str | None:
     return next(filter(None, known), None) or _kept(job, job.prepared.skipped, "skipped")
 
 
-def _note_file(job: Job, batches: Mapping[str, Batch], tags: Tags) -> str | None:
-    """Keep the recipe note on the platform; None if the metadata has room for it."""
-    if not job.needs_note_file(tags):
+def _note_file(job: Job, batches: Mapping[str, Batch], skipped_file: str | None, workshop: Path) -> str | None:
+    """Keep the notes of the rows on the platform; None if the metadata has room for them."""
+    if not job.needs_note_file(skipped_file):
         return None
-    known = (Tags.of(batch).note_file for batch in batches.values())
-    return next(filter(None, known), None) or _kept(job, job.prepared.note_file, "note")
+    known = next(filter(None, (Tags.of(batch).note_file for batch in batches.values())), None)
+    if known is None:
+        write_notes(job.prepared.notes, workshop / "notes.jsonl")
+    return known or _kept(job, workshop / "notes.jsonl", "note")
 
 
 def _kept(job: Job, path: Path, kind: str) -> str:

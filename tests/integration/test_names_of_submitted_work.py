@@ -22,7 +22,7 @@ STORED = json.loads((Path(__file__).parent / "golden" / "submitted.json").read_t
 #: Tags that name no work, or hold an id of the platform's.
 VARYING = {
     *("airflow_dag_id", "airflow_run_id", "airflow_task_id", "airflow_map_index"),
-    *("kimi_provider_version", "kimi_skipped_file", "kimi_create"),
+    *("kimi_provider_version", "kimi_skipped_file", "kimi_create", "kimi_note_file", "kimi_recipe", "kimi_recipe_2"),
 }
 
 PNG = b"\x89PNG\r\n\x1a\n of the tests"

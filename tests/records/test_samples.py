@@ -19,7 +19,7 @@ from airflow_provider_kimi.records.job_note import JobNote
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.mark import Mark
 from airflow_provider_kimi.records.progress import Progress
-from airflow_provider_kimi.records.recipe_note import RecipeNote
+from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.records.watch import Watch
@@ -95,7 +95,8 @@ def test_stored_tags_are_read_and_written_as_they_were() -> None:
     read = tags(stored)
     assert read.is_ours
     assert (read.dag_id, read.shard_number, read.shard_count) == ("reviews", 1, 1)
-    assert read.recipe_note == RecipeNote(prompt="Classify {text}", key_column="id", requests_version=1)
+    note = RecipeNote(prompt="Classify {text}", key_column="id", requests_version=1)
+    assert read.rows_note == RowsNote(note=note, shard=1)
     assert read.to_metadata({}) == stored
 
 

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from airflow_provider_kimi.api.models import Batch, RequestCounts
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import new_file
-from airflow_provider_kimi.records.recipe_note import RecipeNote
+from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.prepare import Prepared, Shard, prepare
+from airflow_provider_kimi.requests.row_notes import write_notes
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
-from airflow_provider_kimi.results.recipe_notes import JobNote, note_of_file
+from airflow_provider_kimi.results.recipe_notes import NotesOfJob, notes_of_file
 from airflow_provider_kimi.results.reconcile import write_rows
 from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.table import opened_table
@@ -100,7 +101,8 @@ def landed(prepared: Prepared, now: Table, folder: Path, random: Random) -> tupl
         answered(shard, len(prepared.shards), folder / f"batch-{shard.number}", random) for shard in prepared.shards
     ]
     batches = [BatchFiles(**{**vars(batch), "skipped": prepared.skipped}) for batch in batches]
-    notes: dict[str | None, JobNote] = {"job": note_of_file(prepared.note_file)}
+    write_notes(prepared.notes, folder / "notes")
+    notes: dict[str | None, NotesOfJob] = {"job": notes_of_file(folder / "notes")}
     check = AnswerCheck()
     with (
         opened_table(batches, iter(now), notes, None, folder / "input") as table,
@@ -158,5 +160,6 @@ def assert_counted(rows: Sequence[dict[str, Any]], tally: Tally, asked: Sequence
 
 def test_a_note_that_was_stored_is_read_as_it_was() -> None:
     note = RecipeNote(prompt="很好 {text}", key_column=["a", "b"], requests_version=1)
-    assert RecipeNote.of_packed(note.packed()) == note
-    assert RecipeNote.of_packed("no note") is None
+    part = RowsNote(note=note, shard=2, digests=bytes(range(16)))
+    assert RowsNote.of_packed(part.packed()) == part
+    assert RowsNote.of_packed("no note") is None

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.records.recipe_note import RecipeNote
 from airflow_provider_kimi.requests.prepare import Prepared, Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.estimate import estimate
@@ -14,7 +13,7 @@ from airflow_provider_kimi.submission.estimate import estimate
 def estimated(parameters: dict[str, Any], sizes: tuple[int, ...] = (4_000_000,), model: str = "kimi-k2.6") -> str:
     """The estimate for shards of 1,000 requests each."""
     shards = [Shard(number, Slice(Path("x"), 0, size, 1000), "f") for number, size in enumerate(sizes, 1)]
-    return estimate(Prepared(shards, model, "f", {}, None, RecipeNote(), Path("note")), parameters, "cn")
+    return estimate(Prepared(shards, model, "f", {}, None, []), parameters, "cn")
 
 
 def test_an_estimate_names_requests_batches_bytes_tokens_and_money() -> None:

@@ -26,7 +26,6 @@ def label(dag_id: str, deferrable: bool) -> DAG:
             batch_id=wait.output,
             output=f"{os.environ['OUTPUT']}/{dag_id}",
             input=TABLE,
-            key_column="id",
             outlets=OUTLETS,
         )
     return dag

@@ -26,5 +26,4 @@ with DAG(
         batch_id=wait.output,
         output="{{ params.output }}",
         input="{{ params.input }}",
-        key_column="review_id",
     )

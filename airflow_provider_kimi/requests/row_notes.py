@@ -1,0 +1,55 @@
+"""What is noted of the rows of a job: how they became requests, and digests where the requests do not show it."""
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from airflow_provider_kimi.records.recipe_note import RowsNote
+from airflow_provider_kimi.requests.asked import DIGEST_BYTES, digest_of_row, digested_columns, note_of
+from airflow_provider_kimi.requests.recipe import Recipe
+
+#: Bytes of the digests in one line of a file.
+_LINE_BYTES = 3000 * DIGEST_BYTES
+
+
+class RowNotes:
+    """Collects the digests of the rows that are sent, if they are needed."""
+
+    def __init__(self, recipe: Recipe, media_columns: Sequence[str], *, is_ready: bool) -> None:
+        self._note = note_of(recipe, media_columns, is_ready=is_ready)
+        self._columns = digested_columns(recipe, media_columns)
+        self._digests = bytearray()
+
+    def add(self, row: object) -> None:
+        """Add the next row that is sent."""
+        if self._note.has_digests:
+            self._digests += digest_of_row(row, self._columns)
+
+    def drop(self, rows: Collection[int]) -> None:
+        """Forget the rows of these numbers, from 0."""
+        places = range(0, len(self._digests), DIGEST_BYTES)
+        kept = (self._digests[at : at + DIGEST_BYTES] for at in places if at // DIGEST_BYTES not in rows)
+        self._digests = bytearray().join(kept)
+
+    def of_shards(self, shards: Iterable[range]) -> list[RowsNote]:
+        """The note for each shard, given as the numbers of its rows."""
+        return [
+            RowsNote(
+                note=self._note,
+                shard=number,
+                digests=bytes(self._digests[rows.start * DIGEST_BYTES : rows.stop * DIGEST_BYTES]),
+            )
+            for number, rows in enumerate(shards, 1)
+        ]
+
+
+def write_notes(notes: Iterable[RowsNote], path: Path) -> None:
+    """Write the notes of all shards as the lines of a file."""
+    with path.open("wb") as target:
+        for whole in notes:
+            digests = whole.digests
+            for at in range(0, max(len(digests), 1), _LINE_BYTES):
+                note = whole.note if at == 0 and whole.shard == 1 else None
+                part = RowsNote(note=note, shard=whole.shard, digests=digests[at : at + _LINE_BYTES])
+                target.write(msgspec.json.encode(part) + b"\n")
