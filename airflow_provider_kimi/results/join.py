@@ -63,10 +63,10 @@ def join(requests: Requests, names: array[int], asks: array[int], *, is_named: b
         _join_by_name(requests, rows, found, can_compare=can_compare)
     elif can_compare:
         _join_by_content(requests, rows, found)
-    elif len(requests.names) == len(names):
-        _take_places(requests, rows, found, _NOT_COMPARED)
     else:
         found.changes = bytearray([_NOT_COMPARED]) * len(requests.names)
+        if len(requests.names) == len(names):
+            _take_places(requests, rows, found, _NOT_COMPARED)
         return found
     found.added = [place for place, is_taken in enumerate(rows.taken) if not is_taken]
     return found

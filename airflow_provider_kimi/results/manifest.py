@@ -20,7 +20,7 @@ _CHANGES: Mapping[str, str] = {
     "changed": "{} rows ask something else now, and keep their answer without their columns",
     "removed": "{} rows are no longer in it, and keep their answer",
     "added": "{} rows were added since, and were not asked",
-    "not_compared": "of {} rows it cannot be told whether they have changed",
+    "not_compared": "of {} rows it cannot be told whether they have changed (pass key_column, if the create had one)",
 }
 
 

@@ -197,7 +197,20 @@ def test_a_batch_without_a_note_says_that_its_rows_are_not_compared(
     assert [row["text"] for row in result.rows()] == [row["text"] for row in ROWS]
 
 
-@pytest.mark.parametrize("key_column", [None, "id"], ids=["no key", "key"])
+def test_a_batch_without_a_note_joins_no_rows_if_their_key_is_not_given(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    submission = submit(hook, order(lambda: ROWS, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
+    sim.advance(60)
+    for batch in sim.batches.values():
+        batch.metadata = {}
+    result = land(hook, tmp_path / "out", submission.batch_ids, input=lambda: ROWS)
+    assert changes(result) == {"not_compared": 25}
+    assert [("text" in row, row["status"]) for row in result.rows()] == [(False, "succeeded")] * 25
+    assert "pass key_column" in " ".join(result.log.warnings)
+
+
+@KEYS
 def test_dead_letters_keep_their_columns_however_often_they_are_given_back(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path, key_column: str | None
 ) -> None:
