@@ -18,7 +18,7 @@ class CsvOptions:
     :param delimiter: What separates the cells: one ASCII character that is no letter or digit.
     :param bom: Whether the file begins with a byte order mark, by which Excel knows UTF-8. One that is read may always
         have it.
-    :param quoting: Which texts are quoted: ``minimal`` for those that need it, ``all`` for every text.
+    :param quoting: Which cells are quoted: ``minimal`` for texts that need it, ``all`` for every cell with a value.
     :param formula_guard: Whether texts that a spreadsheet would read as a formula are written with an apostrophe before
         them.
     """

@@ -11,6 +11,7 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context, XComArg
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_choice, check_flag
+from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.lineage import lineage_of_result
@@ -23,6 +24,8 @@ from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
 from airflow_provider_kimi.results.collect import Collected, Landing, collect
 from airflow_provider_kimi.results.failure_limits import OnTooManyFailed, breaches, read_limits, too_many_failed
 from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.parsed_shape import parsed_shape, spread_fields
+from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.schema import read_schema
 
 
@@ -53,11 +56,20 @@ class KimiBatchResultsOperator(BaseOperator):
         share but all, 1.0 accepts even all.
     :param on_too_many_failed: What becomes of the task if there are more: ``fail``, ``skip`` (with its downstream
         tasks) or ``warn``, which succeeds with a warning in the log. The result is landed in every case.
+    :param select: The columns of ``input`` that the results have, by their names there, in this order; None for all.
+    :param exclude: Those that the results leave out, such as personal data; None for none. Both hold for the rows that
+        dead letters note; their requests are as sent. A name that the input has not fails the task.
     :param output_format: Format of the results file: ``jsonl``, ``csv`` or ``parquet`` (which needs the extra of that
-        name). In a CSV file, texts that a spreadsheet would read as a formula begin with an apostrophe.
+        name).
+    :param csv_options: Form of a CSV file: ``delimiter`` (``","``), ``bom`` (False; True adds the byte order mark by
+        which Excel knows UTF-8), ``quoting`` (``minimal``, or ``all`` for every cell with a value), and
+        ``formula_guard`` (True: a text that a spreadsheet would read as a formula gets an apostrophe before it; never
+        a ``custom_id`` or a key).
     :param output_schema: What every answer must be: a list of labels, a JSON Schema, or a Pydantic model. The column
         ``parsed`` holds the value, without code fences and words around it. An answer that does not fit is ``invalid``
         and keeps its text. None accepts any text.
+    :param parsed_columns: Whether the fields of ``parsed`` become columns of their own, in place of it. The schema has
+        to name them. A field whose name is taken comes as ``parsed_...``.
     :param reasoning: What becomes of the model's thoughts: ``drop`` leaves them out, also if they leaked into the
         answer (``<think>``); ``column`` puts them into the column ``reasoning``; ``keep`` leaves answers as sent.
     :param delete_remote_files: Delete the input, output and error files of the batches on the platform, which keeps at
@@ -94,8 +106,12 @@ class KimiBatchResultsOperator(BaseOperator):
         max_failed_rows: int | Mapping[str, int] | None = None,
         max_failed_ratio: float | Mapping[str, float] | None = None,
         on_too_many_failed: OnTooManyFailed = "fail",
+        select: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
         output_format: OutputFormat = "jsonl",
+        csv_options: Mapping[str, Any] | None = None,
         output_schema: Any = None,
+        parsed_columns: bool = False,
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | None = None,
@@ -107,15 +123,25 @@ class KimiBatchResultsOperator(BaseOperator):
         read_schema(output_schema)
         check_choice("output_format", output_format, get_args(OutputFormat))
         check_choice("reasoning", reasoning, get_args(Reasoning))
+        check_flag("parsed_columns", parsed_columns)
         check_flag("delete_remote_files", delete_remote_files)
+        if input is None and (select is not None or exclude is not None):
+            raise ValueError("select and exclude choose columns of the input; give input too")
+        if csv_options is not None and output_format != "csv":
+            raise ValueError(f"csv_options is given and output_format is {output_format!r}; it must be 'csv'")
+        if parsed_columns:
+            spread_fields(output_schema)
         self.batch_id = batch_id
         self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.key_column = key_column
         self.failure_limits = read_limits(max_failed_rows, max_failed_ratio)
         self.on_too_many_failed = on_too_many_failed
+        self.selection = Selection.of(select, exclude)
         self.output_format = output_format
+        self.csv_options = CsvOptions.of(csv_options)
         self.output_schema = output_schema
+        self.parsed_columns = parsed_columns
         self.reasoning = reasoning
         self.delete_remote_files = delete_remote_files
         self.price_list = price_list
@@ -133,7 +159,11 @@ class KimiBatchResultsOperator(BaseOperator):
                 key_column=self.key_column,
                 price_list=self.price_list,
                 check=AnswerCheck(read_schema(self.output_schema), self.reasoning),
+                selection=self.selection,
                 output_format=self.output_format,
+                csv=self.csv_options,
+                parsed=None if self.output_schema is None else parsed_shape(self.output_schema),
+                spread=spread_fields(self.output_schema) if self.parsed_columns else None,
                 may_replace=not self.delete_remote_files,
             )
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)

@@ -25,6 +25,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         ended is in none of these words: a batch may complete without one usable answer.
     :param counts: `total`, and the rows of each status; they add up.
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
+    :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
+        formula; not there without that guard.
     :param cost: `currency`, `amount` and `price_list_date`; None where a price or the tokens are not known.
     """
 
@@ -45,6 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str | None = None
     completed_at: str | None = None
     input_changes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""

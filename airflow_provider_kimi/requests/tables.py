@@ -3,12 +3,13 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
 from airflow_provider_kimi.files.lines import lines_of, read_blocks, without_last_blanks
+from airflow_provider_kimi.requests.parquet_values import rows_of
 from airflow_provider_kimi.requests.sources import SourceFile
 from airflow_provider_kimi.requests.validation import is_sound, unreadable, unreadable_text
 
@@ -115,10 +116,10 @@ def _read_parquet(file: SourceFile) -> Iterator[InputRow]:
             raise file.unreadable(problem, "Write the file again.") from None
 
 
-def _values(file: SourceFile, rows: Any) -> list[Any]:
+def _values(file: SourceFile, rows: Any) -> list[dict[str, Any]]:
     try:
-        return cast(list[Any], rows.to_pylist())
-    except (ValueError, OverflowError) as error:
+        return rows_of(rows)
+    except (ValueError, OverflowError, NotImplementedError) as error:
         problem = f"has a value that Python cannot hold ({str(error)[:200]})"
         raise file.unreadable(problem, "Cast its column, for example to text.") from None
 

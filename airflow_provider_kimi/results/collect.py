@@ -11,6 +11,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.fetch import may_come_late
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
+from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.requests.inputs import Input
@@ -18,9 +19,12 @@ from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.formats import OutputFormat, check_format, convert
+from airflow_provider_kimi.results.formats import Form, Formed, OutputFormat, check_format, convert
+from airflow_provider_kimi.results.input_types import arrow_types
 from airflow_provider_kimi.results.manifest import ask_the_rest, billed, build_manifest, changed_input
 from airflow_provider_kimi.results.output_directory import OutputDirectory
+from airflow_provider_kimi.results.parsed_shape import Fields, Shape
+from airflow_provider_kimi.results.passed_columns import Selection, kept, result_names
 from airflow_provider_kimi.results.promises import holds_all, still_to_come
 from airflow_provider_kimi.results.recipe_notes import read_notes
 from airflow_provider_kimi.results.reconcile import write_rows
@@ -41,7 +45,11 @@ class Landing:
 
     :param input: The input that the batches were made from, for its columns; None for none.
     :param key_column: The column or columns that name its rows; None if their places do.
+    :param selection: The columns of the input that are wanted.
     :param output_format: Format of the results file.
+    :param csv: The form of a CSV file.
+    :param parsed: What `parsed` is; None if there is none.
+    :param spread: The fields of `parsed` that are columns of their own in its place; None if it is a column itself.
     :param may_replace: Whether the result of other batches may be replaced, if the directory holds one.
     :param price_list: Prices to use in place of the published ones; None for those.
     """
@@ -52,7 +60,11 @@ class Landing:
     key_column: KeyColumns | None = None
     price_list: Mapping[str, Any] | None = None
     check: AnswerCheck = AnswerCheck()
+    selection: Selection = Selection()
     output_format: OutputFormat = "jsonl"
+    csv: CsvOptions = CsvOptions()
+    parsed: Shape | None = None
+    spread: Fields | None = None
     may_replace: bool = True
 
     @property
@@ -114,11 +126,11 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
             whole = holds_all(earlier, batches)
             return Collected(earlier, Tally.of_manifest(earlier), batches, directory, whole, is_kept=True)
-        tally = _write_rows(calls, landing, files, workshop)
-        formatted = _formatted(workshop / RESULTS_NAME, landing)
+        tally, keys = _write_rows(calls, landing, files, workshop)
+        formed = _formed(workshop / RESULTS_NAME, landing, keys, calls.log)
         _check_replaced(directory, landing, calls.log)
-        landed = _publish(directory, workshop, files, formatted)
-        manifest = build_manifest(batches, tally, prices=prices, files=landed)
+        landed = _publish(directory, workshop, files, formed.path)
+        manifest = build_manifest(batches, tally, prices=prices, files=landed, guarded_cells=formed.guarded)
         directory.publish_manifest(manifest, workshop)
     if tally.leaked:
         calls.log.warning("%s answers held the model's thoughts, which were removed.", tally.leaked)
@@ -133,8 +145,10 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     return collected
 
 
-def _write_rows(calls: Calls, landing: Landing, files: Sequence[BatchFiles], workshop: Path) -> Tally:
-    """Write a line of every row, with the columns of the input beside it if that is given."""
+def _write_rows(
+    calls: Calls, landing: Landing, files: Sequence[BatchFiles], workshop: Path
+) -> tuple[Tally, Sequence[str]]:
+    """Write a line of every row, with the columns of the input beside it if that is given; return its keys too."""
     shards = by_shard(files, lambda of_batch: of_batch.batch)
     with ExitStack() as opened:
         results = opened.enter_context(new_file(workshop / RESULTS_NAME))
@@ -143,9 +157,11 @@ def _write_rows(calls: Calls, landing: Landing, files: Sequence[BatchFiles], wor
         if landing.input is not None:
             notes = read_notes(calls, [of_batch.batch for of_batch in files], workshop)
             whole, values = [shard[0] for shard in shards], _values(landing.input)
-            kept = opened_table(whole, values, notes, landing.key_column, workshop / "input")
-            table = opened.enter_context(kept)
-        return write_rows(shards, table, landing.check, ResultLines(landing.fields), results, dead_letters, calls.log)
+            rows = opened_table(whole, values, notes, landing.key_column, workshop / "input", landing.selection)
+            table = opened.enter_context(rows)
+        lines = ResultLines(landing.fields)
+        tally = write_rows(shards, table, landing.check, lines, results, dead_letters, calls.log)
+        return tally, table.keys if table else ()
 
 
 def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> None:
@@ -174,12 +190,18 @@ def _check_kept(earlier: Manifest, landing: Landing) -> None:
         )
 
 
-def _formatted(results: Path, landing: Landing) -> Path:
-    if landing.output_format == "jsonl":
-        return results
-    target = results.with_suffix(f".{landing.output_format}")
-    convert(results, target, landing.output_format, landing.fields)
-    return target
+def _formed(results: Path, landing: Landing, keys: Sequence[str], log: Log) -> Formed:
+    """Write the results in the form that is wanted."""
+    types = None
+    if landing.output_format == "parquet" and (of_input := arrow_types(landing.input)) is not None:
+        wanted = kept(of_input, landing.selection)
+        types = {name: wanted[column] for column, name in result_names(wanted).items()}
+    form = Form(landing.output_format, landing.csv, landing.parsed, landing.spread)
+    formed = convert(results, form, landing.fields, keys=result_names(keys).values(), input_types=types)
+    if formed.unfit:
+        described = ", ".join(f"{rows:,} in {name!r}" for name, rows in formed.unfit.items())
+        log.warning("Values that do not fit the type of their Parquet column are null there: %s.", described)
+    return formed
 
 
 def _values(source: Any) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_kimi.records.rows import RESULT_FIELDS
+from airflow_provider_kimi.results.passed_columns import holds_bytes, result_names
 
 _encode = msgspec.json.encode
 _parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -15,7 +15,7 @@ _parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 def encoded(row: Mapping[str, Any]) -> bytes:
     """The columns of a row as JSON, without those that hold bytes, which are most likely images."""
-    return as_json({key: value for key, value in row.items() if not _is_binary(value)})
+    return as_json({key: value for key, value in row.items() if not holds_bytes(value)})
 
 
 def as_json(value: Any) -> bytes:
@@ -41,16 +41,5 @@ def renamed(columns: bytes) -> bytes:
 @lru_cache(maxsize=64)
 def _names(columns: tuple[str, ...]) -> tuple[str, ...] | None:
     """New names for columns; None if they may keep theirs."""
-    names: dict[str, None] = {}
-    for column in columns:
-        name = column
-        while name in RESULT_FIELDS or name in names or (name != column and name in columns):
-            name = f"input_{name}"
-        names[name] = None
-    return None if tuple(names) == columns else tuple(names)
-
-
-def _is_binary(value: object) -> bool:
-    """Most likely an image, or several, which are not repeated with every answer."""
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else (value,)
-    return any(isinstance(part, bytes) for part in parts)
+    names = tuple(result_names(columns).values())
+    return None if names == columns else names

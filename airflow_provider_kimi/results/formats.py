@@ -1,14 +1,26 @@
-"""Results as CSV or Parquet, made from their lines in two passes, so that memory does not grow with their number."""
+"""Results in the form that is wanted, made from their lines in two passes, so that memory does not grow with them."""
 
-import csv
-import json
-import re
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.files.lines import lines_at
+from airflow_provider_kimi.files.csv_options import CsvOptions
+from airflow_provider_kimi.files.lines import lines_at, new_file
+from airflow_provider_kimi.results.arrow_types import type_of
+from airflow_provider_kimi.results.column_kinds import kinds_of, shape_of
+from airflow_provider_kimi.results.csv_file import write_csv
+from airflow_provider_kimi.results.parquet_file import write_parquet
+from airflow_provider_kimi.results.parsed_shape import Fields, Shape
+from airflow_provider_kimi.results.result_columns import ResultColumns, own_types
+
+if TYPE_CHECKING:
+    from pyarrow import DataType
 
 #: Format of the results file.
 OutputFormat = Literal["jsonl", "csv", "parquet"]
@@ -17,18 +29,37 @@ OutputFormat = Literal["jsonl", "csv", "parquet"]
 ROWS_AT_ONCE = 5_000
 BYTES_AT_ONCE = 4 << 20
 
-#: What makes a spreadsheet read a cell as a formula, and what it reads as a number all the same.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_decode = msgspec.json.Decoder().decode
+_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
-#: Columns of a results row whose type does not depend on their values.
-_COUNTS = frozenset({"prompt_tokens", "cached_tokens", "completion_tokens", "round"})
-_TEXTS = frozenset({"custom_id", "status", "content", "reasoning", "finish_reason", "error_code", "error_message"})
 
-_INT64 = range(-(2**63), 2**63)
+@dataclass(frozen=True)
+class Form:
+    """The form of the results file.
 
-#: Whole numbers that a floating point column holds exactly.
-_EXACT = range(-(2**53), 2**53 + 1)
+    :param csv: The form of a CSV file.
+    :param parsed: What `parsed` is; None if there is none.
+    :param spread: The fields of `parsed` that are columns of their own in its place; None if it is a column itself.
+    """
+
+    output_format: OutputFormat = "jsonl"
+    csv: CsvOptions = CsvOptions()
+    parsed: Shape | None = None
+    spread: Fields | None = None
+
+
+@dataclass(frozen=True)
+class Formed:
+    """A results file.
+
+    :param guarded: How many cells of a CSV file have an apostrophe before them; None for another format, or without the
+        guard.
+    :param unfit: How many values of each Parquet column are null because they are none of its type.
+    """
+
+    path: Path
+    guarded: int | None = None
+    unfit: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_format(wanted: OutputFormat) -> None:
@@ -44,83 +75,68 @@ def check_format(wanted: OutputFormat) -> None:
         ) from None
 
 
-def convert(lines: Path, target: Path, wanted: OutputFormat, fields: Sequence[str]) -> None:
-    """Write results in another format.
+def convert(
+    lines: Path,
+    form: Form,
+    fields: Sequence[str],
+    *,
+    keys: Collection[str] = (),
+    input_types: Mapping[str, DataType | None] | None = None,
+) -> Formed:
+    """Write results in another form, beside their lines or in their place.
 
-    Every row has every column. In Parquet, a column of one type (text, whole number, number, boolean) keeps it; the
-    values of any other column are written as JSON.
+    Every row has every column. In Parquet, the types of our own columns are fixed; a column of the input has the type
+    that `input_types` says, else that of its values: text, whole number, number, boolean, or JSON.
 
     :param fields: The fields that each row has; the table's own columns come after the first one.
+    :param keys: Columns that name rows.
+    :param input_types: Types of the input's columns, None for one that is left out; None if the input declares none.
     """
-    kinds = _kinds(lines)
-    first, *rest = fields
-    columns = [first, *(name for name in kinds if name not in fields), *rest]
-    if wanted == "csv":
-        _write_csv(lines, target, columns)
-    else:
-        _write_parquet(lines, target, {name: _type_of(name, kinds.get(name, set())) for name in columns})
+    target = lines.with_suffix(f".{form.output_format}")
+    if form.output_format == "parquet":
+        return _parquet(lines, target, form, fields, input_types or {})
+    if form.output_format == "csv":
+        columns = ResultColumns.of(_names(lines), fields, form.spread)
+        rows = map(columns.spread, _rows(lines))
+        guarded = write_csv(rows, target, columns.names, {fields[0], *keys}, form.csv)
+        return Formed(target, guarded if form.csv.formula_guard else None)
+    if form.spread:
+        _spread_lines(lines, ResultColumns.of(_names(lines), fields, form.spread))
+    return Formed(target)
+
+
+def _parquet(
+    lines: Path, target: Path, form: Form, fields: Sequence[str], input_types: Mapping[str, DataType | None]
+) -> Formed:
+    kinds = kinds_of(_rows(lines), {*fields, *input_types})
+    found = [name for name in {**input_types, **kinds} if input_types.get(name, name) is not None]
+    columns = ResultColumns.of(found, fields, form.spread)
+    types = {**own_types(fields, form.parsed, columns.spread_to), **input_types}
+    of_values = {name: type_of(shape_of(kinds[name])) for name in columns.names if name not in types}
+    types = {name: of_values.get(name) or types[name] for name in columns.names}
+    return Formed(target, unfit=write_parquet(_groups(lines, columns), target, types))
 
 
 def _rows(lines: Path) -> Iterator[dict[str, Any]]:
     for _, line in lines_at(lines):
-        yield json.loads(line)
+        yield _decode(line)
 
 
-def _kinds(lines: Path) -> dict[str, set[str]]:
-    kinds: dict[str, set[str]] = {}
-    for row in _rows(lines):
-        for name, value in row.items():
-            kinds.setdefault(name, set()).add(_kind_of(value))
-    return kinds
+def _names(lines: Path) -> list[str]:
+    """The names of the columns that rows have, in the order in which they come."""
+    names: dict[str, None] = {}
+    for _, line in lines_at(lines):
+        if not names.keys() >= (parts := _parts(line)).keys():
+            names |= dict.fromkeys(parts)
+    return list(names)
 
 
-def _kind_of(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value not in _EXACT:
-        return "long" if value in _INT64 else "big"
-    return type(value).__name__
-
-
-def _type_of(name: str, kinds: set[str]) -> str:
-    held = kinds - {"NoneType"}
-    if name in _COUNTS:
-        return "int64"
-    if name in _TEXTS or not held:
-        return "string"
-    if held <= {"int", "long"}:
-        return "int64"
-    if held <= {"int", "float"}:
-        return "float64"
-    return "bool" if held == {"bool"} else "string"
-
-
-def _write_csv(lines: Path, target: Path, columns: Sequence[str]) -> None:
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(map(_cell, columns))
-        for row in _rows(lines):
-            writer.writerow([_cell(row.get(name)) for name in columns])
-
-
-def _cell(value: Any) -> str:
-    """Write a value so that no spreadsheet reads it as a formula."""
-    if value is None:
-        return ""
-    text = _text(value)
-    if isinstance(value, str) and text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
-        return f"'{text}"
-    return text
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _groups(lines: Path) -> Iterator[list[dict[str, Any]]]:
+def _groups(lines: Path, columns: ResultColumns) -> Iterator[list[dict[str, Any]]]:
     """Rows in groups that take little memory, however long the rows are."""
     group: list[dict[str, Any]] = []
     size = 0
     for _, line in lines_at(lines):
-        group.append(json.loads(line))
+        group.append(columns.spread(_decode(line)))
         size += len(line)
         if len(group) == ROWS_AT_ONCE or size > BYTES_AT_ONCE:
             yield group
@@ -129,14 +145,9 @@ def _groups(lines: Path) -> Iterator[list[dict[str, Any]]]:
         yield group
 
 
-def _write_parquet(lines: Path, target: Path, types: dict[str, str]) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    schema = pyarrow.schema([(name, pyarrow.type_for_alias(alias)) for name, alias in types.items()])
-    texts = {name for name, alias in types.items() if alias == "string"}
-    with parquet.ParquetWriter(target, schema) as writer:
-        for group in _groups(lines):
-            for row in group:
-                row.update((name, _text(row[name])) for name in texts & row.keys() if row[name] is not None)
-            writer.write_table(pyarrow.Table.from_pylist(group, schema))
+def _spread_lines(lines: Path, columns: ResultColumns) -> None:
+    spread = lines.with_suffix(".part")
+    with new_file(spread) as target:
+        for _, line in lines_at(lines):
+            target.write(columns.spread_line(line))
+    spread.replace(lines)

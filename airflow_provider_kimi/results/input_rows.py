@@ -11,6 +11,7 @@ import msgspec
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.requests.asked import Asking
 from airflow_provider_kimi.results.columns import encoded
+from airflow_provider_kimi.results.passed_columns import PassedColumns
 
 
 class _InputRow(msgspec.Struct):
@@ -32,11 +33,12 @@ class InputRows:
 
     :param values: The elements of the input.
     :param path: Where they are kept on this machine.
+    :param passed: The columns that are wanted.
     :param names: A number for each name.
     :param asks: What each row asks now.
     """
 
-    def __init__(self, values: Iterable[object], asking: Asking, path: Path) -> None:
+    def __init__(self, values: Iterable[object], asking: Asking, path: Path, passed: PassedColumns) -> None:
         self.names = array("q")
         self.asks = array("q")
         self._begins = array("q", [0])
@@ -45,6 +47,8 @@ class InputRows:
             for number, value in enumerate(values, 1):
                 custom_id = asking.name(value, number)
                 columns = asking.columns(value)
+                if columns is not None:
+                    columns = passed.of(columns, is_note=columns is not value)
                 kept = _InputRow(custom_id, msgspec.Raw(b"null" if columns is None else encoded(columns)))
                 self.names.append(hash(custom_id))
                 self.asks.append(asking.of_row(value))

@@ -25,9 +25,18 @@ _CHANGES: Mapping[str, str] = {
 
 
 def build_manifest(
-    batches: Sequence[Batch], tally: Tally, *, prices: PriceList, files: Mapping[str, str | None]
+    batches: Sequence[Batch],
+    tally: Tally,
+    *,
+    prices: PriceList,
+    files: Mapping[str, str | None],
+    guarded_cells: int | None = None,
 ) -> Manifest:
-    """Describe a result; `files` are the URIs of its files by field, None where there is none."""
+    """Describe a result.
+
+    :param files: The URIs of its files by field, None where there is none.
+    :param guarded_cells: How many cells of a CSV file have an apostrophe before them; None without that guard.
+    """
     shards = batches_by_shard(batches)
     tags = [Tags.of(of_shard[0]) for of_shard in shards]
     changes = tally.input_changes
@@ -44,6 +53,7 @@ def build_manifest(
         error_file=files["error_file"],
         results_file=files["results_file"],
         dead_letter_file=files["dead_letter_file"],
+        guarded_cells=UNSET if guarded_cells is None else guarded_cells,
         input_fingerprint=inputs[0] if len(inputs) == 1 else digest_of(*inputs),
         prompt_fingerprint=tags[0].prompt_fingerprint,
         created_at=_iso(min((batch.created_at for batch in batches if batch.created_at), default=None)),

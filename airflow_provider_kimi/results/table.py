@@ -20,6 +20,7 @@ from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.input_rows import InputRows
 from airflow_provider_kimi.results.join import NOWHERE, Join, Requests, join
+from airflow_provider_kimi.results.passed_columns import PassedColumns, Selection
 from airflow_provider_kimi.results.recipe_notes import NotesOfJob
 from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
 
@@ -39,7 +40,7 @@ class Table:
     def __init__(self, rows: InputRows, joined: Join, key_column: KeyColumns | None) -> None:
         self._rows = rows
         self._joined = joined
-        self._keys = (key_column,) if isinstance(key_column, str) else tuple(key_column or ())
+        self.keys = (key_column,) if isinstance(key_column, str) else tuple(key_column or ())
         self._next = 0
 
     def next(self, *, was_sent: bool = True) -> Beside:
@@ -54,7 +55,7 @@ class Table:
         _, columns = self._rows.at(place)
         if change == "changed" and was_sent and columns:
             parts = msgspec.json.decode(columns, type=dict[str, msgspec.Raw])
-            columns = msgspec.json.encode({name: parts[name] for name in self._keys if name in parts})
+            columns = msgspec.json.encode({name: parts[name] for name in self.keys if name in parts})
         return Beside(columns, change)
 
     def added(self) -> Iterator[tuple[str, bytes]]:
@@ -69,6 +70,7 @@ def opened_table(
     notes: Mapping[str | None, NotesOfJob],
     key_column: KeyColumns | None,
     path: Path,
+    selection: Selection,
 ) -> Iterator[Table]:
     """Read the input, and join it to the requests.
 
@@ -77,12 +79,16 @@ def opened_table(
     :param notes: What each job was told about its rows, by its key.
     :param key_column: What names the rows if no note says so.
     :param path: Where the rows are kept on this machine.
+    :param selection: The columns that are wanted.
+    :raises KimiInputError: The input has not all columns that it names.
     """
     known = {msgspec.json.encode(job.note): job.note for job in notes.values()}
     note = next(iter(known.values())) if len(known) == 1 else None
     asking = Asking(note, key_column)
     requests, are_known = _requests(shards, asking, notes)
-    with InputRows(values, asking, path) as rows:
+    passed = PassedColumns(selection)
+    with InputRows(values, asking, path, passed) as rows:
+        passed.check()
         can_compare = asking.can_compare and are_known
         joined = join(requests, rows.names, rows.asks, is_named=asking.is_named, can_compare=can_compare)
         if not _is_whole(shards):

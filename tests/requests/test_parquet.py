@@ -71,22 +71,39 @@ def test_a_value_of_any_type_is_read_as_it_was_written(value: object, kind: Any,
     assert rows_of(path) == [{"a": value}, {"a": None}]
 
 
-@pytest.mark.parametrize(
-    ("number", "kind"),
-    [(1_234_567_891, pa.timestamp("ns")), (2**60, pa.timestamp("us")), (2**40, pa.timestamp("s"))],
-)
-def test_a_value_that_python_cannot_hold_is_refused_with_what_to_do(number: int, kind: Any, tmp_path: Path) -> None:
-    """Nanoseconds need pandas, and no year is above 9999."""
-    path = written(tmp_path / "in.parquet", pa.table({"a": pa.array([number], kind)}))
-    try:
-        rows = rows_of(path)
-    except KimiInputError as error:
-        message = str(error)
-        assert "has a value that Python cannot hold (" in message
-        assert message.endswith("Cast its column, for example to text.")
-    else:
-        assert str(kind) == "timestamp[ns]", "pandas is installed here"
-        assert rows[0]["a"].nanosecond == 891
+_OF_A_TYPE: list[tuple[Any, int, object]] = [
+    (pa.timestamp("ns"), 1_234_567_891, "1970-01-01 00:00:01.234567891"),
+    (pa.timestamp("ns"), -1, "1969-12-31 23:59:59.999999999"),
+    (pa.timestamp("ns"), 1_234_567_000, datetime(1970, 1, 1, 0, 0, 1, 234_567)),
+    (pa.timestamp("ns", "Asia/Shanghai"), 1_000_000_001, "1970-01-01 08:00:01.000000001+08:00"),
+    (pa.time64("ns"), 5, "00:00:00.000000005"),
+    (pa.duration("ns"), 1_500, "1500"),
+    (pa.timestamp("s"), 2**40, "36812-02-20 00:36:16"),
+    (pa.timestamp("us"), 2**60, "<value out of range: 1152921504606846976>"),
+    (pa.date32(), 10**7, "29349-01-26"),
+]
+
+
+@pytest.mark.parametrize(("kind", "number", "read"), _OF_A_TYPE, ids=str)
+def test_a_time_that_python_cannot_hold_is_a_text_and_does_not_refuse_the_file(
+    kind: Any, number: int, read: object, tmp_path: Path
+) -> None:
+    """Nothing depends on whether pandas is installed, which holds nanoseconds."""
+    of_type = pa.array([number, None], pa.int32() if kind == pa.date32() else pa.int64()).cast(kind)
+    path = written(tmp_path / "in.parquet", pa.table({"text": ["a", "b"], "at": of_type}))
+    found = rows_of(path)
+    assert found == [{"text": "a", "at": read}, {"text": "b", "at": None}]
+    assert type(found[0]["at"]) is type(read)
+
+
+def test_a_time_that_python_cannot_hold_is_a_text_inside_lists_and_structs_too(tmp_path: Path) -> None:
+    inside = pa.struct([("at", pa.list_(pa.int64()))])
+    times = pa.struct([("at", pa.list_(pa.timestamp("ns")))])
+    column = pa.array([{"at": [1, 1_000]}, {"at": [1_000]}], inside).cast(times)
+    assert [row["a"]["at"] for row in rows_of(written(tmp_path / "in.parquet", pa.table({"a": column})))] == [
+        ["1970-01-01 00:00:00.000000001", "1970-01-01 00:00:00.000001000"],
+        [datetime(1970, 1, 1, 0, 0, 0, 1)],
+    ]
 
 
 def test_a_parquet_file_may_have_any_codec(tmp_path: Path) -> None:

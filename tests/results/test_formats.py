@@ -11,21 +11,25 @@ from hypothesis import strategies as st
 from pyarrow import parquet  # noqa: TID253  # it reads the files
 
 from airflow_provider_kimi.results.answer_check import AnswerCheck
-from airflow_provider_kimi.results.formats import BYTES_AT_ONCE, OutputFormat, convert
+from airflow_provider_kimi.results.formats import BYTES_AT_ONCE, Form, OutputFormat, convert
 
 FIELDS = AnswerCheck().fields
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.lists(st.integers(), max_size=2)
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(),
+    st.lists(st.integers(), max_size=2),
 )
 ROWS = st.lists(st.dictionaries(st.text(min_size=1).filter(lambda name: name not in FIELDS), VALUES, max_size=4))
 
 
 def written(folder: Path, rows: list[dict[str, Any]], output_format: OutputFormat) -> Path:
-    lines, target = folder / "results.jsonl", folder / f"results.{output_format}"
+    lines = folder / "results.jsonl"
     complete = [dict.fromkeys(FIELDS) | {"custom_id": str(at), "round": 1} | row for at, row in enumerate(rows)]
     lines.write_bytes(b"".join(json.dumps(row).encode("ascii") + b"\n" for row in complete))
-    convert(lines, target, output_format, FIELDS)
-    return target
+    return convert(lines, Form(output_format), FIELDS).path
 
 
 def as_csv(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, str]]:

@@ -1,0 +1,130 @@
+"""The type of `parsed`, which `output_schema` declares: the same for the answers of every day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal, get_args
+
+#: What a value may be; `json` is anything, written as JSON.
+Plain = Literal["string", "int64", "float64", "bool", "json"]
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list whose elements are all of one shape."""
+
+    item: Shape
+
+
+@dataclass(frozen=True)
+class Fields:
+    """An object with these fields, in order."""
+
+    fields: tuple[tuple[str, Shape], ...]
+
+
+Shape = Plain | ListOf | Fields
+
+_PLAIN: Mapping[str, Plain] = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
+_OF_PYTHON: Mapping[type, Plain] = {str: "string", int: "int64", float: "float64", bool: "bool"}
+
+
+def parsed_shape(output_schema: Any) -> Shape:
+    """The shape of the values that an `output_schema` accepts.
+
+    Where the schema leaves a choice that one type cannot hold, it is JSON.
+    """
+    if isinstance(output_schema, type) and issubclass(output_schema, Enum):
+        return _common(_of_value(member.value) for member in output_schema)
+    if hasattr(output_schema, "model_json_schema"):  # what is read is dumped by the names of the fields
+        output_schema = output_schema.model_json_schema(by_alias=False, mode="serialization")
+    if isinstance(output_schema, Mapping):
+        return _Reader(output_schema).shape(output_schema)
+    return _common(map(_of_value, output_schema if isinstance(output_schema, Sequence) else get_args(output_schema)))
+
+
+def spread_fields(output_schema: Any) -> Fields:
+    """The top-level fields of the answers.
+
+    :raises ValueError: The answers are no objects whose fields the schema names.
+    """
+    shape = None if output_schema is None else parsed_shape(output_schema)
+    if not isinstance(shape, Fields):
+        raise ValueError(
+            "parsed_columns is True; it needs an output_schema whose answers are objects with named fields: a Pydantic "
+            "model, or a JSON Schema with properties"
+        )
+    return shape
+
+
+def _of_value(value: object) -> Shape:
+    return _OF_PYTHON.get(type(value), "json")
+
+
+def _common(shapes: Iterable[Shape]) -> Shape:
+    """The one shape that holds values of several."""
+    found = set(shapes)
+    if len(found) == 1:
+        return found.pop()
+    return "float64" if found == {"int64", "float64"} else "json"
+
+
+class _Reader:
+    """Reads one JSON Schema, whose parts refer to each other."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+
+    def shape(self, schema: object, within: frozenset[str] = frozenset()) -> Shape:
+        """The shape of a part; `within` are the references that led to it, because what holds itself has no end."""
+        if not isinstance(schema, Mapping):
+            return "json"
+        if isinstance(reference := schema.get("$ref"), str):
+            return "json" if reference in within else self.shape(self._referred(reference), within | {reference})
+        if isinstance(parts := schema.get("allOf"), list):
+            return self.shape(parts[0], within) if len(parts) == 1 and "properties" not in schema else "json"
+        if isinstance(choices := schema.get("anyOf", schema.get("oneOf")), list):
+            return _common(self.shape(choice, within) for choice in choices if not _is_null(choice))
+        return self._of_type(schema, within)
+
+    def _of_type(self, schema: Mapping[str, Any], within: frozenset[str]) -> Shape:
+        types = [name for name in _listed(schema.get("type")) if name != "null"]
+        if types == ["object"] or (not types and "properties" in schema):
+            return self._object(schema, within)
+        if types == ["array"]:
+            return self._array(schema, within)
+        if types:
+            return _common(_PLAIN.get(name, "json") for name in types)
+        values = [schema["const"]] if "const" in schema else _listed(schema.get("enum"))
+        return _common(_of_value(value) for value in values if value is not None)
+
+    def _object(self, schema: Mapping[str, Any], within: frozenset[str]) -> Shape:
+        properties = schema.get("properties")
+        is_open = schema.get("additionalProperties", False) is not False or "patternProperties" in schema
+        if not isinstance(properties, Mapping) or not properties or is_open:
+            return "json"
+        return Fields(tuple((str(name), self.shape(part, within)) for name, part in properties.items()))
+
+    def _array(self, schema: Mapping[str, Any], within: frozenset[str]) -> Shape:
+        first, rest = schema.get("prefixItems", []), schema.get("items")
+        if first and rest is None and schema.get("maxItems") == len(first):
+            rest = False
+        item = _common(self.shape(part, within) for part in (*first, *([] if rest is False else [rest])))
+        return "json" if item == "json" else ListOf(item)
+
+    def _referred(self, reference: str) -> object:
+        """A part of the schema; None if it is not there, or elsewhere."""
+        found: Any = self._root if reference.startswith("#") else None
+        for step in filter(None, reference.removeprefix("#").split("/")):
+            found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+        return found
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _is_null(schema: object) -> bool:
+    return isinstance(schema, Mapping) and schema.get("type") == "null"
