@@ -78,7 +78,7 @@ _OF_A_TYPE: list[tuple[Any, int, object]] = [
     (pa.timestamp("ns", "Asia/Shanghai"), 1_000_000_001, "1970-01-01 08:00:01.000000001+08:00"),
     (pa.time64("ns"), 5, "00:00:00.000000005"),
     (pa.duration("ns"), 1_500, "1500"),
-    (pa.timestamp("s"), 2**40, "36812-02-20 00:36:16"),
+    (pa.timestamp("s"), 3 * 10**11, "11476-08-15 05:20:00.000"),
     (pa.timestamp("us"), 2**60, "<value out of range: 1152921504606846976>"),
     (pa.date32(), 10**7, "29349-01-26"),
 ]

@@ -1,0 +1,109 @@
+"""The type of `parsed` is the one that the schema declares."""
+
+from datetime import date
+from enum import Enum, IntEnum
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from airflow_provider_kimi.results.parsed_shape import Fields, ListOf, parsed_shape, spread_fields
+
+
+class Level(IntEnum):
+    low = 1
+    high = 2
+
+
+class Tone(Enum):
+    good = "good"
+    bad = "bad"
+
+
+class Part(BaseModel):
+    name: str
+    price: float | None = None
+
+
+class Review(BaseModel):
+    label: Literal["positive", "negative"]
+    stars: int = Field(alias="Stars")
+    sure: bool
+    when: date
+    level: Level
+    parts: list[Part]
+    pair: tuple[int, int]
+    extra: dict[str, int]
+    either: int | str
+
+
+class Node(BaseModel):
+    name: str
+    below: list["Node"]
+
+
+def test_a_model_is_an_object_of_its_fields_by_the_names_that_parsed_has() -> None:
+    part = Fields((("name", "string"), ("price", "float64")))
+    assert parsed_shape(Review) == Fields(
+        (
+            ("label", "string"),
+            ("stars", "int64"),
+            ("sure", "bool"),
+            ("when", "string"),
+            ("level", "int64"),
+            ("parts", ListOf(part)),
+            ("pair", ListOf("int64")),
+            ("extra", "json"),
+            ("either", "json"),
+        )
+    )
+
+
+def test_a_model_that_holds_itself_is_json_where_it_does() -> None:
+    assert parsed_shape(Node) == Fields((("name", "string"), ("below", "json")))
+
+
+@pytest.mark.parametrize(
+    ("schema", "shape"),
+    [
+        (["a", "b"], "string"),
+        ((1, 2), "int64"),
+        ([True, False], "bool"),
+        ([1, "a"], "json"),
+        ([True, 1], "json"),
+        (Literal["a", "b"], "string"),
+        (Tone, "string"),
+        (Level, "int64"),
+        ({"type": "integer"}, "int64"),
+        ({"type": ["integer", "null"]}, "int64"),
+        ({"type": ["integer", "number"]}, "float64"),
+        ({"type": ["integer", "string"]}, "json"),
+        ({"anyOf": [{"type": "boolean"}, {"type": "null"}]}, "bool"),
+        ({"anyOf": [{"type": "integer"}, {"type": "number"}]}, "float64"),
+        ({"enum": ["a", None]}, "string"),
+        ({"const": 1}, "int64"),
+        ({"type": "array"}, "json"),
+        ({"type": "array", "items": {"type": "string"}}, ListOf("string")),
+        ({"type": "array", "prefixItems": [{"type": "string"}]}, "json"),
+        ({"type": "object"}, "json"),
+        ({"type": "object", "properties": {}, "additionalProperties": True}, "json"),
+        ({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {}}, "json"),
+        ({"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "number"}}}, Fields((("a", "float64"),))),
+        ({"allOf": [{"type": "string"}]}, "string"),
+        ({"$ref": "#/nowhere"}, "json"),
+        ({"$ref": "https://example.com/schema"}, "json"),
+        ({"type": "nonsense"}, "json"),
+        ({}, "json"),
+        ({"positive": ["pos"], "negative": ["neg"]}, "json"),
+    ],
+    ids=str,
+)
+def test_a_schema_has_one_type_or_is_json(schema: Any, shape: Any) -> None:
+    assert parsed_shape(schema) == shape
+
+
+@pytest.mark.parametrize("schema", [None, ["a", "b"], {"type": "object"}, {"type": "array"}], ids=str)
+def test_only_named_fields_are_spread(schema: Any) -> None:
+    with pytest.raises(ValueError, match="parsed_columns is True; it needs an output_schema whose answers are objects"):
+        spread_fields(schema)
+    assert [name for name, _ in spread_fields(Node).fields] == ["name", "below"]
