@@ -69,8 +69,7 @@ def reader_of(wanted: Any) -> Reader | None:
     if types.is_map(wanted):
         return partial(_pairs, reader_of(wanted.key_type), reader_of(wanted.item_type))
     if types.is_list(wanted):
-        item = reader_of(wanted.value_type)
-        return None if item is None else partial(_elements, item)
+        return partial(_elements, reader_of(wanted.value_type))
     readers: tuple[tuple[Callable[[Any], bool], Reader], ...] = (
         (types.is_string, text_of),
         (types.is_large_string, text_of),
@@ -101,12 +100,17 @@ def _pairs(key: Reader | None, item: Reader | None, value: Any) -> list[tuple[An
     return [(_read(key, name), _read(item, part)) for name, part in value]
 
 
-def _elements(reader: Reader, value: Any) -> list[Any]:
+def _elements(reader: Reader | None, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
     return [_read(reader, part) for part in value]
 
 
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _whole(value: Any) -> int:
+    """A whole number, which JSON may write as 1.0; pyarrow itself would cut any number."""
+    if value.__class__ is int or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    raise TypeError("not a whole number")
 
 
 def _nanoseconds(text: str) -> int:
