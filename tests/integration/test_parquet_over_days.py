@@ -147,7 +147,7 @@ def test_pyarrow_polars_duckdb_and_pandas_read_three_days_together(days: list[Pa
     read_by_polars = polars.scan_parquet(pattern).collect()
     assert read_by_polars.equals(polars.DataFrame(polars.from_arrow(expected)))
     assert read_by_polars["parsed"].struct.field("label").to_list() == ["positive"] * 2 + ["negative"] * 2 + [None] * 2
-    query = duckdb.sql(f"SELECT parsed.label AS label, count(*), sum(price) FROM '{pattern}' GROUP BY 1 ORDER BY 1")
+    query = duckdb.execute(f"SELECT parsed.label AS label, count(*), sum(price) FROM '{pattern}' GROUP BY 1 ORDER BY 1")
     assert query.fetchall() == [("negative", 2, None), ("positive", 2, Decimal("9.90")), (None, 2, Decimal("19.80"))]
     read_by_pandas = pandas.read_parquet([str(path) for path in days])
     assert list(read_by_pandas["custom_id"]) == expected.column("custom_id").to_pylist()

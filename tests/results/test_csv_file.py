@@ -69,7 +69,7 @@ def test_a_file_for_excel_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 
 def test_every_cell_with_a_value_is_quoted_if_that_is_wanted(tmp_path: Path) -> None:
-    rows = [{"custom_id": "a", "text": 1}, {"custom_id": "b", "text": None}]
+    rows: list[dict[str, Any]] = [{"custom_id": "a", "text": 1}, {"custom_id": "b", "text": None}]
     assert written(tmp_path, rows, quoting="all").read_bytes() == (b'"custom_id","text"\r\n"a","1"\r\n"b",\r\n')
 
 
