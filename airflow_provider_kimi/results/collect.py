@@ -24,7 +24,7 @@ from airflow_provider_kimi.results.input_types import arrow_types
 from airflow_provider_kimi.results.manifest import ask_the_rest, billed, build_manifest, changed_input
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.parsed_shape import Fields, Shape
-from airflow_provider_kimi.results.passed_columns import Selection, kept, result_names
+from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection, kept, result_names
 from airflow_provider_kimi.results.promises import holds_all, still_to_come
 from airflow_provider_kimi.results.recipe_notes import read_notes
 from airflow_provider_kimi.results.reconcile import write_rows
@@ -60,7 +60,7 @@ class Landing:
     key_column: KeyColumns | None = None
     price_list: Mapping[str, Any] | None = None
     check: AnswerCheck = AnswerCheck()
-    selection: Selection = Selection()
+    selection: Selection = EVERY_COLUMN
     output_format: OutputFormat = "jsonl"
     csv: CsvOptions = CsvOptions()
     parsed: Shape | None = None

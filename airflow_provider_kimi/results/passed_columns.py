@@ -41,6 +41,10 @@ class Selection:
         return self.select or self.exclude or ()
 
 
+#: All columns of the input.
+EVERY_COLUMN = Selection()
+
+
 def _names(given: Any) -> Sequence[str] | None:
     return (given,) if isinstance(given, str) else None if given is None else tuple(given)
 

@@ -20,7 +20,7 @@ from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.input_rows import InputRows
 from airflow_provider_kimi.results.join import NOWHERE, Join, Requests, join
-from airflow_provider_kimi.results.passed_columns import PassedColumns, Selection
+from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, PassedColumns, Selection
 from airflow_provider_kimi.results.recipe_notes import NotesOfJob
 from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
 
@@ -70,7 +70,7 @@ def opened_table(
     notes: Mapping[str | None, NotesOfJob],
     key_column: KeyColumns | None,
     path: Path,
-    selection: Selection,
+    selection: Selection = EVERY_COLUMN,
 ) -> Iterator[Table]:
     """Read the input, and join it to the requests.
 

@@ -130,7 +130,7 @@ def test_the_schema_of_every_day_is_the_same(days: list[Path]) -> None:
         "notes: string>",
         **dict.fromkeys(("prompt_tokens", "cached_tokens", "completion_tokens", "round"), "int64"),
         **dict.fromkeys(("status", "content", "finish_reason", "error_code", "error_message"), "string"),
-        **dict.fromkeys(("model", "batch_id", "prompt_fingerprint"), "string"),
+        **dict.fromkeys(("model", "batch_id", "prompt_fingerprint", "input_change"), "string"),
     }
 
 
