@@ -1,7 +1,7 @@
 """What pandas, polars and duckdb read of the results of a nasty table, in every format.
 
-`golden/tables.json` holds what each of them reads, as JSON. CSV is read as text, as the documentation says. pandas knows
-no null in it, and makes floating point numbers of a JSONL column of whole numbers that has nulls.
+`golden/tables.json` holds what each of them reads, as JSON. CSV is read as text, as the documentation says; pandas
+knows no null in it. Of a JSONL column of whole numbers that has nulls, pandas makes floating point numbers.
 """
 
 import json
@@ -126,7 +126,9 @@ def batch(connect: Connect, tmp_path: Path) -> Iterator[tuple[KimiHook, list[str
     """A batch of the table that has ended, and the table."""
     source = tmp_path / "in.parquet"
     parquet.write_table(pa.Table.from_pylist(ROWS, INPUT), source)
-    answers = iter([Answer('+1 "很好",\n\u2028'), Answer("positive"), RowError("engine_error", "it broke")])
+    answers: Iterator[Answer | RowError] = iter(
+        [Answer('+1 "很好",\n\u2028'), Answer("positive"), RowError("engine_error", "it broke")]
+    )
     with KimiSimulator(speed=0, responder=lambda line: next(answers)) as sim:
         hook = connect(sim)
         wanted = order(str(source), prompt="{text}", key_column="id")
