@@ -38,8 +38,9 @@ def parsed_shape(output_schema: Any) -> Shape:
     """
     if isinstance(output_schema, type) and issubclass(output_schema, Enum):
         return _common(_of_value(member.value) for member in output_schema)
-    if hasattr(output_schema, "model_json_schema"):  # what is read is dumped by the names of the fields
-        output_schema = output_schema.model_json_schema(by_alias=False, mode="serialization")
+    if hasattr(output_schema, "model_json_schema"):
+        by_alias = bool(output_schema.model_config.get("serialize_by_alias"))
+        output_schema = output_schema.model_json_schema(by_alias=by_alias, mode="serialization")
     if isinstance(output_schema, Mapping):
         return _Reader(output_schema).shape(output_schema)
     return _common(map(_of_value, output_schema if isinstance(output_schema, Sequence) else get_args(output_schema)))

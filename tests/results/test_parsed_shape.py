@@ -1,5 +1,6 @@
 """The type of `parsed` is the one that the schema declares."""
 
+import json
 from datetime import date
 from enum import Enum, IntEnum
 from typing import Any, Literal
@@ -8,6 +9,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from airflow_provider_kimi.results.parsed_shape import Fields, ListOf, parsed_shape, spread_fields
+from airflow_provider_kimi.results.schema import read_schema
 
 
 class Level(IntEnum):
@@ -37,6 +39,10 @@ class Review(BaseModel):
     either: int | str
 
 
+class Aliased(BaseModel, serialize_by_alias=True):
+    stars: int = Field(alias="Stars")
+
+
 class Node(BaseModel):
     name: str
     below: list["Node"]
@@ -57,6 +63,23 @@ def test_a_model_is_an_object_of_its_fields_by_the_names_that_parsed_has() -> No
             ("either", "json"),
         )
     )
+
+
+@pytest.mark.parametrize("model", [Review, Aliased], ids=str)
+def test_a_field_has_the_name_that_parsed_gives_it(model: type[BaseModel]) -> None:
+    schema = read_schema(model)
+    assert schema
+    given = {
+        "label": "positive",
+        "Stars": 1,
+        "sure": True,
+        "when": "2026-01-01",
+        "level": 1,
+        "parts": [],
+        "pair": [1, 2],
+    }
+    parsed = schema.read(json.dumps({**given, "extra": {}, "either": 1}))
+    assert [name for name, _ in spread_fields(model).fields] == list(parsed)
 
 
 def test_a_model_that_holds_itself_is_json_where_it_does() -> None:
