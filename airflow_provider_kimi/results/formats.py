@@ -111,9 +111,8 @@ def _parquet(
     kinds = kinds_of(_rows(lines), {*fields, *input_types})
     found = [name for name in {**input_types, **kinds} if input_types.get(name, name) is not None]
     columns = ResultColumns.of(found, fields, form.spread)
-    types = {**own_types(fields, form.parsed, columns.spread_to), **input_types}
-    of_values = {name: type_of(shape_of(kinds[name])) for name in columns.names if name not in types}
-    types = {name: of_values.get(name) or types[name] for name in columns.names}
+    declared = {**input_types, **own_types(fields, form.parsed, columns.spread_to)}
+    types = {name: declared.get(name) or type_of(shape_of(kinds[name])) for name in columns.names}
     return Formed(target, unfit=write_parquet(_groups(lines, columns), target, types))
 
 

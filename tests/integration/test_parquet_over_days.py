@@ -19,6 +19,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
 from tests.conftest import Connect
+from tests.support.landing import land
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit
 from tests.support.tasks import run_task
@@ -152,6 +153,19 @@ def test_pyarrow_polars_duckdb_and_pandas_read_three_days_together(days: list[Pa
     read_by_pandas = pandas.read_parquet([str(path) for path in days])
     assert list(read_by_pandas["custom_id"]) == expected.column("custom_id").to_pylist()
     assert str(read_by_pandas["when"].dtype) == "datetime64[ns, UTC]"
+
+
+@pytest.mark.parametrize("values", [("1", "x"), ("", ""), ("2026-01-01", "true")], ids=str)
+def test_a_csv_table_has_texts_whatever_they_look_like(
+    values: tuple[str, str], sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("text,value\n" + "".join(f"a,{value}\n" for value in values))
+    batch_ids = submit(hook, order(str(source), prompt="{text}"), ATTEMPT, LogRecord()).batch_ids
+    sim.advance(60)
+    land(hook, tmp_path / "out", batch_ids, input=str(source), output_format="parquet")
+    column = parquet.read_table(tmp_path / "out" / "results.parquet").column("value")
+    assert (column.type, column.to_pylist()) == (pa.string(), list(values))
 
 
 @pytest.mark.parametrize("output_format", ["parquet", "csv", "jsonl"])

@@ -3,8 +3,9 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import polars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +13,11 @@ from pyarrow import parquet  # noqa: TID253  # it reads the files
 
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.formats import BYTES_AT_ONCE, Form, OutputFormat, convert
+from airflow_provider_kimi.results.parsed_shape import Fields
+from airflow_provider_kimi.results.schema import read_schema
 
 FIELDS = AnswerCheck().fields
+PARSED_FIELDS = AnswerCheck(read_schema({})).fields
 VALUES = st.one_of(
     st.none(),
     st.booleans(),
@@ -130,6 +134,34 @@ def test_columns_of_the_input_come_after_the_custom_id(output_format: OutputForm
     rows = [{"b": 1}, {"a": 2, "b": 3}]
     read = as_csv(tmp_path, rows) if output_format == "csv" else as_parquet(tmp_path, rows)
     assert list(read[0]) == ["custom_id", "b", "a", *FIELDS[1:]]
+
+
+def test_a_field_of_parsed_may_have_the_name_of_a_column_that_is_left_out(tmp_path: Path) -> None:
+    shape = Fields((("photo", "string"), ("status", "bool")))
+    lines = tmp_path / "results.jsonl"
+    row = dict.fromkeys(PARSED_FIELDS) | {
+        "custom_id": "a",
+        "photo": None,
+        "parsed": {"photo": "blurred", "status": True},
+    }
+    lines.write_text(json.dumps(row) + "\n")
+    form = Form("parquet", parsed=shape, spread=shape)
+    (read,) = parquet.read_table(convert(lines, form, PARSED_FIELDS, input_types={"photo": None}).path).to_pylist()
+    assert (read["photo"], read["parsed_status"], read["status"]) == ("blurred", True, None)
+
+
+@pytest.mark.parametrize("value", ["text", [1], None, 7], ids=str)
+def test_an_answer_that_is_no_object_is_null_in_every_column_of_its_fields(value: Any, tmp_path: Path) -> None:
+    """A schema of properties alone accepts it; `content` has its text."""
+    shape = Fields((("label", "string"),))
+    for output_format in get_args(OutputFormat):
+        lines = tmp_path / "results.jsonl"
+        lines.write_text(json.dumps(dict.fromkeys(PARSED_FIELDS) | {"custom_id": "a", "parsed": value}) + "\n")
+        path = convert(lines, Form(output_format, parsed=shape, spread=shape), PARSED_FIELDS).path
+        readers: dict[str, Any] = {"jsonl": polars.read_ndjson, "csv": polars.read_csv, "parquet": polars.read_parquet}
+        (read,) = readers[output_format](path).to_dicts()
+        assert read["label"] is None
+        assert list(read) == ["custom_id", "status", "content", "label", *PARSED_FIELDS[4:]]
 
 
 @pytest.mark.parametrize("output_format", ["csv", "parquet"])
