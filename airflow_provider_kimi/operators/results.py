@@ -23,6 +23,7 @@ from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
 from airflow_provider_kimi.results.collect import Collected, Landing, collect
 from airflow_provider_kimi.results.failure_limits import OnTooManyFailed, breaches, read_limits, too_many_failed
 from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.row_check import RowCheck, read_check
 from airflow_provider_kimi.results.schema import read_schema
 
 
@@ -56,6 +57,10 @@ class KimiBatchResultsOperator(BaseOperator):
     :param output_schema: What every answer must be: a list of labels, a JSON Schema, or a Pydantic model. The column
         ``parsed`` holds the value, without code fences and words around it. An answer that does not fit is ``invalid``
         and keeps its text. None accepts any text.
+    :param check: Your own check of each row that fits ``output_schema``: a function that takes the row, a read-only
+        mapping of its results fields (``content``, ``parsed``, ...) and of the input's columns, and returns None, or
+        the reason why the row cannot be used, which is then ``invalid`` with that ``error_message``. None checks
+        nothing more.
     :param reasoning: What becomes of the model's thoughts: ``drop`` leaves them out, also if they leaked into the
         answer (``<think>``); ``column`` puts them into the column ``reasoning``; ``keep`` leaves answers as sent.
     :param delete_remote_files: Delete the input, output and error files of the batches on the platform, which keeps at
@@ -94,6 +99,7 @@ class KimiBatchResultsOperator(BaseOperator):
         on_too_many_failed: OnTooManyFailed = "fail",
         output_format: OutputFormat = "jsonl",
         output_schema: Any = None,
+        check: RowCheck | None = None,
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | None = None,
@@ -103,6 +109,7 @@ class KimiBatchResultsOperator(BaseOperator):
         super().__init__(**kwargs)
         check_choice("on_too_many_failed", on_too_many_failed, get_args(OnTooManyFailed))
         read_schema(output_schema)
+        read_check(check)
         check_choice("output_format", output_format, get_args(OutputFormat))
         check_choice("reasoning", reasoning, get_args(Reasoning))
         check_flag("delete_remote_files", delete_remote_files)
@@ -114,6 +121,7 @@ class KimiBatchResultsOperator(BaseOperator):
         self.on_too_many_failed = on_too_many_failed
         self.output_format = output_format
         self.output_schema = output_schema
+        self.check = never_rendered(check)
         self.reasoning = reasoning
         self.delete_remote_files = delete_remote_files
         self.price_list = price_list
@@ -130,7 +138,7 @@ class KimiBatchResultsOperator(BaseOperator):
                 input=as_uri(given(self.input)),
                 key_column=self.key_column,
                 price_list=self.price_list,
-                check=AnswerCheck(read_schema(self.output_schema), self.reasoning),
+                check=AnswerCheck(read_schema(self.output_schema), self.reasoning, given(self.check)),
                 output_format=self.output_format,
                 may_replace=not self.delete_remote_files,
             )
