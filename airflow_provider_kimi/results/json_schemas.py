@@ -54,36 +54,46 @@ def json_schema_check(schema: Mapping[str, Any]) -> Check:
 def _checked_parts(schema: Mapping[str, Any]) -> Iterator[str]:
     """Check every part of a schema, and yield the names of its fields: references lead somewhere, formats are known."""
     from referencing import Registry, Resource
-    from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
-    resource = Resource.from_contents(schema, default_specification=DRAFT202012)
-    make = resource.from_contents
+    def part_of(contents: Any) -> Any:
+        return Resource.from_contents(contents, default_specification=DRAFT202012)
+
     registry: Any = Registry()
-    waiting = [(resource, registry.with_resource(resource.id() or "", resource).resolver_with_root(resource))]
+    root = part_of(schema)
+    waiting = [(root, registry.with_resource(root.id() or "", root).resolver_with_root(root))]
     seen: set[int] = set()
-    formats = _format_checker().checkers
     while waiting:
         part, resolver = waiting.pop()
         if id(part.contents) in seen or not isinstance(part.contents, Mapping):
             continue
         seen.add(id(part.contents))
         yield from part.contents.get("properties", ())
-        if (asked := part.contents.get("format", None)) is not None and asked not in formats:
-            raise ValueError(
-                f"output_schema asks for the format {asked!r}, which cannot be checked. Use a pattern, or leave "
-                f"it out. Formats that are checked: {', '.join(sorted(formats))}."
-            )
+        _check_format(part.contents.get("format"))
         for ref in filter(None, (part.contents.get(key) for key in ("$ref", "$dynamicRef"))):
-            try:
-                target = resolver.lookup(ref)
-            except Unresolvable:
-                raise ValueError(
-                    f"output_schema refers to {ref!r}, which is not in it; nothing is fetched from elsewhere. Put it "
-                    "into $defs, and refer to it as #/$defs/NAME."
-                ) from None
-            waiting.append((make(target.contents, default_specification=DRAFT202012), target.resolver))
+            target = _target(resolver, ref)
+            waiting.append((part_of(target.contents), target.resolver))
         waiting += [(inner, resolver.in_subresource(inner)) for inner in part.subresources()]
+
+
+def _target(resolver: Any, ref: str) -> Any:
+    from referencing.exceptions import Unresolvable
+
+    try:
+        return resolver.lookup(ref)
+    except Unresolvable:
+        raise ValueError(
+            f"output_schema refers to {ref!r}, which is not in it; nothing is fetched from elsewhere. Put it into "
+            "$defs, and refer to it as #/$defs/NAME."
+        ) from None
+
+
+def _check_format(asked: object) -> None:
+    if asked is not None and asked not in (known := _format_checker().checkers):
+        raise ValueError(
+            f"output_schema asks for the format {asked!r}, which cannot be checked. Use a pattern, or leave it out. "
+            f"Formats that are checked: {', '.join(sorted(known))}."
+        )
 
 
 def _check_ends(validator: Any) -> None:
