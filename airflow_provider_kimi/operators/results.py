@@ -54,7 +54,8 @@ class KimiBatchResultsOperator(BaseOperator):
         tasks) or ``warn``, which succeeds with a warning in the log. The result is landed in every case.
     :param output_format: Format of the results file: ``jsonl``, ``csv`` or ``parquet`` (which needs the extra of that
         name). In a CSV file, texts that a spreadsheet would read as a formula begin with an apostrophe.
-    :param output_schema: What every answer must be: a list of labels, a JSON Schema, or a Pydantic model. The column
+    :param output_schema: What every answer must be: labels (a list of texts, whole numbers, True or False, an Enum, a
+        Literal, or a mapping from each label to a list of synonyms), a JSON Schema, or a Pydantic model. The column
         ``parsed`` holds the value, without code fences and words around it. An answer that does not fit is ``invalid``
         and keeps its text. None accepts any text.
     :param check: Your own check of each row that fits ``output_schema``: a function that takes the row, a read-only

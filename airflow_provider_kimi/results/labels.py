@@ -109,8 +109,7 @@ class _Labels:
             return {}
         folded = ""
         for text in _layers(written):
-            folded = _folded(text)
-            if found := self._exact.get(text) or self._alike.get(folded):
+            if found := self._exact.get(text) or self._alike.get(folded := _folded(text)):
                 return dict(found) if len(found) == 1 else {}
         found = self._unpunctuated.get(folded, {}) if folded else {}
         return dict(found) if len(found) == 1 else {}
