@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import Enum
+from itertools import chain
 from typing import Any, Literal, get_args, get_origin
 
 from airflow_provider_kimi.results.found_json import FENCE, SchemaMismatch, whole
@@ -39,20 +40,20 @@ def labels_of(given: Any) -> Sequence[Any] | None:
 
 def read_labels(labels: Sequence[Any]) -> Callable[[str], Label]:
     """How answers are read that have to be one of these labels."""
-    if not labels or not all(map(_is_label, labels)):
+    if not _are_labels(labels):
         raise ValueError(
-            f"output_schema is {labels!r:.200}; it must be a list of labels, which are texts that are not blank, whole "
-            "numbers, True or False"
+            f"output_schema is {labels!r:.200}; it must be a list of labels, which are texts that are not blank, or "
+            "else whole numbers, True or False"
         )
     return _Labels([(_text(label), label) for label in labels]).read
 
 
 def read_synonyms(given: Mapping[Any, Sequence[Any]]) -> Callable[[str], Label]:
     """How answers are read that have to be one of these labels, or a synonym of one."""
-    if not all(map(_is_label, (*given, *(synonym for listed in given.values() for synonym in listed)))):
+    if not _are_labels(list(given)) or not all(map(_is_label, chain.from_iterable(given.values()))):
         raise ValueError(
-            f"output_schema is {dict(given)!r:.200}; its labels and their synonyms must be texts that are not blank, "
-            "whole numbers, True or False"
+            f"output_schema is {dict(given)!r:.200}; its labels and their synonyms must be texts that are not blank, or "
+            "else whole numbers, True or False"
         )
     known: dict[str, Label] = {}
     for label, listed in given.items():
@@ -113,6 +114,12 @@ class _Labels:
                 return dict(found) if len(found) == 1 else {}
         found = self._unpunctuated.get(folded, {}) if folded else {}
         return dict(found) if len(found) == 1 else {}
+
+
+def _are_labels(values: Sequence[object]) -> bool:
+    """Whether values are labels of one kind, so that the column `parsed` has one type."""
+    are_texts = {isinstance(value, str) for value in values}
+    return len(are_texts) == 1 and all(map(_is_label, values))
 
 
 def _is_label(value: object) -> bool:

@@ -101,7 +101,7 @@ def test_a_row_that_the_users_check_refuses_is_landed_as_invalid(
 
 def test_a_check_is_refused_while_the_dag_is_parsed_if_it_is_not_a_function() -> None:
     with pytest.raises(ValueError, match="check is a str; it must be a function"):
-        KimiBatchResultsOperator(task_id="results", batch_id="b", output="/tmp", check="{{ params.check }}")
+        KimiBatchResultsOperator(task_id="results", batch_id="b", output="/tmp", check="{{ params.check }}")  # type: ignore[arg-type]
 
 
 def test_a_check_is_neither_rendered_nor_shown_by_its_address() -> None:
@@ -110,5 +110,5 @@ def test_a_check_is_neither_rendered_nor_shown_by_its_address() -> None:
 
     operator = KimiBatchResultsOperator(task_id="results", batch_id="b", output="/tmp", check=check)
     assert "check" not in operator.template_fields
-    operator.render_template_fields({})  # type: ignore[typeddict-item]
+    operator.render_template_fields({})
     assert "0x" not in repr(operator.check)
