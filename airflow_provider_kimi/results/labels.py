@@ -52,8 +52,8 @@ def read_synonyms(given: Mapping[Any, Sequence[Any]]) -> Callable[[str], Label]:
     """How answers are read that have to be one of these labels, or a synonym of one."""
     if not _are_labels(list(given)) or not all(map(_is_label, chain.from_iterable(given.values()))):
         raise ValueError(
-            f"output_schema is {dict(given)!r:.200}; its labels and their synonyms must be texts that are not blank, or "
-            "else whole numbers, True or False"
+            f"output_schema is {dict(given)!r:.200}; its labels and their synonyms must be texts that are not blank, "
+            "or else whole numbers, True or False"
         )
     known: dict[str, Label] = {}
     for label, listed in given.items():

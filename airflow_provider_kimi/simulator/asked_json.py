@@ -24,22 +24,32 @@ _NUMERIC_KEY = re.compile(
 
 
 def asked_json(wanted: Any, prompt: str, text: str, labels: list[str], pick: Pick) -> Any:
-    """The value that `response_format` asks for; None if it asks for none.
+    """The value that `response_format` or the prompt asks for; None if they ask for none.
 
     :param labels: The labels that the prompt allows; empty if it names none.
     """
     kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind not in ("json_object", "json_schema"):
-        return None
-    asked = wanted.get("json_schema")
-    schema = asked.get("schema") if kind == "json_schema" and isinstance(asked, dict) else None
-    if isinstance(schema, dict) and schema:
+    if kind == "json_schema" and (schema := _schema_of(wanted)):
         return _labelled(value_for(schema, text, pick), schema.get("properties") or {}, labels, pick)
-    keys = _keys_of(prompt) or _keys_of(text)
+    asking = prompt or text
+    keys = _keys_of(asking)
+    if kind not in ("json_object", "json_schema"):
+        is_asked = "json" in asking.lower() and len(keys) > bool(labels)
+        return _object(keys, text, labels, pick) if is_asked else None
     if keys and kind == "json_object":
-        properties = {key: _schema_of_key(key) for key in keys}
-        return _labelled(value_for({"properties": properties}, text, pick), properties, labels, pick)
+        return _object(keys, text, labels, pick)
     return {"label": pick(labels)} if labels else {"answer": f"{len(text)} characters read."}
+
+
+def _schema_of(wanted: Mapping[str, Any]) -> Any:
+    asked = wanted.get("json_schema")
+    schema = asked.get("schema") if isinstance(asked, dict) else None
+    return schema if isinstance(schema, dict) else None
+
+
+def _object(keys: list[str], text: str, labels: list[str], pick: Pick) -> Any:
+    properties = {key: _schema_of_key(key) for key in keys}
+    return _labelled(value_for({"properties": properties}, text, pick), properties, labels, pick)
 
 
 def _labelled(value: Any, properties: Mapping[str, Any], labels: list[str], pick: Pick) -> Any:

@@ -130,6 +130,14 @@ def test_an_object_has_the_keys_that_the_prompt_names(prompt: str, keys: list[st
         assert list(json.loads(answer(text, system, {"type": "json_object"}))) == keys
 
 
+def test_a_prompt_that_asks_for_json_by_its_keys_gets_them_without_a_response_format() -> None:
+    prompt = 'Answer with JSON: {"sentiment": "positive" | "negative", "score": 0.5}'
+    value = json.loads(answer("I love it", prompt))
+    assert value["sentiment"] == "positive"
+    assert 0 <= value["score"] <= 1
+    assert answer("I love it", 'Answer with JSON {"label": "positive" | "negative"}') == "positive"
+
+
 def test_json_is_answered_even_where_nothing_is_named() -> None:
     assert json.loads(answer("a text", "Answer in JSON.", {"type": "json_object"})) == {"answer": "6 characters read."}
 
