@@ -14,8 +14,9 @@ Label = str | int | bool
 #: The labels that a text may mean, by their representation: True and 1 are equal, but two labels.
 _Index = dict[str, dict[str, Label]]
 
-#: What models put around a label: quotes, emphasis and brackets on both sides, punctuation of a sentence after it.
-_QUOTES = "\"'`*_“”‘’„«»‹›"
+#: What models put around a label: quotes, emphasis, brackets and characters without width on both sides, punctuation of
+#: a sentence after it.
+_QUOTES = "\"'`*_“”‘’„«»‹›\u200b\ufeff"
 _OPENING = _QUOTES + "([{（［｛【〔〖《〈「『"
 _CLOSING = _QUOTES + ")]}）］｝】〕〗》〉」』"
 _PUNCTUATION = ".,;:!。．，、；：！…"

@@ -13,28 +13,37 @@ from airflow_provider_kimi.simulator.patterns import text_of_pattern
 #: Picks one of several words, as the text of the row suggests.
 Pick = Callable[[list[str]], str]
 
-#: Levels of a schema that refers to itself, below which nothing is given that may be left out.
+#: Levels of a schema that refers to itself, and values in all, beyond which nothing is given that may be left out.
 _MAX_DEPTH = 6
+_MAX_VALUES = 200
+_MAX_REQUIRED_DEPTH = 40
 _MAX_TRIES = 20
 _WORDS = ("alpha", "bravo", "delta", "ember", "frost", "grove", "harbor", "island", "juniper", "kernel", "lumen")
 
 
 def value_for(schema: Any, text: str, pick: Pick) -> Any:
-    """Make a value that fits a schema.
+    """Make a value that fits a schema; an empty object for what is not a schema.
 
     :param text: What the value is about; it decides the value.
     """
-    return _Maker(schema, text, pick).make(schema, 0)
+    try:
+        return _Maker(schema, text, pick).make(schema, 0)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return {}
 
 
 class _Maker:
     def __init__(self, root: Any, text: str, pick: Pick) -> None:
         self._root, self._pick = root, pick
         self._random = random.Random(hashlib.sha256(text.encode("utf-8", "replace")).digest())
+        self._made = 0
 
     def make(self, schema: Any, depth: int) -> Any:
         """A value for one part of the schema."""
+        self._made += 1
         schema = self._plain(schema, depth)
+        if depth > _MAX_REQUIRED_DEPTH:
+            return None
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
@@ -59,13 +68,16 @@ class _Maker:
             if isinstance(ref := plain.pop("$ref", None), str):
                 plain = {**self._target(ref), **plain}
             elif branches := plain.pop("anyOf", None) or plain.pop("oneOf", None):
-                plain = _both(plain, _branch(branches, last=depth > _MAX_DEPTH))
+                plain = _both(plain, _branch(branches, last=self._is_enough(depth)))
             elif parts := plain.pop("allOf", None):
                 for part in parts:
                     plain = _both(plain, self._plain(part, depth))
             else:
                 break
         return plain
+
+    def _is_enough(self, depth: int) -> bool:
+        return depth > _MAX_DEPTH or self._made > _MAX_VALUES
 
     def _target(self, ref: str) -> Mapping[str, Any]:
         found = self._root
@@ -81,7 +93,7 @@ class _Maker:
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties, required = schema.get("properties") or {}, schema.get("required") or ()
-        names = [name for name in properties if name in required or depth <= _MAX_DEPTH]
+        names = [name for name in properties if name in required or not self._is_enough(depth)]
         value = {name: self.make(properties[name], depth + 1) for name in names}
         others = [name for name in required if name not in properties]
         others += [f"key_{number}" for number in range(schema.get("minProperties", 0) - len(value) - len(others))]
@@ -90,7 +102,7 @@ class _Maker:
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
         least = schema.get("minItems", 0)
-        wanted = max(least, min(1 if depth <= _MAX_DEPTH else 0, schema.get("maxItems", 1)))
+        wanted = max(least, min(not self._is_enough(depth), schema.get("maxItems", 1)))
         first, rest = schema.get("prefixItems") or (), schema.get("items", {})
         wanted = max(wanted, min(len(first), schema.get("maxItems", len(first))))
         values: list[Any] = []

@@ -46,7 +46,7 @@ def refused(given: Any, text: str) -> str:
         '{"label": "positive", "confidence": 0.9}',
         '{"confidence": 0.9, "Category": "Positive.", "because": "negative words are absent"}',
         '```json\n{"label": "positive", "score": 1}\n```',
-        '"{positive}"',
+        *('"{positive}"', "\ufeffpositive\u200b"),
     ],
 )
 def test_a_label_is_taken_in_any_dress(text: str) -> None:

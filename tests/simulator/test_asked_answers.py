@@ -73,6 +73,31 @@ def test_a_schema_gets_a_value_that_fits_it_and_that_the_row_decides(schema: dic
     assert value_of(schema, "row 1") == value_of(schema, "row 1")
 
 
+WIDE = {"type": "object", "properties": {f"p{number}": {"$ref": "#"} for number in range(20)}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        WIDE,
+        of(a={"$ref": "#"}),
+        {"$ref": "#"},
+        {"properties": []},
+        {"$ref": "#/nowhere/0"},
+        {"type": "string", "pattern": "("},
+        {"type": "string", "pattern": r"(?P<a>x)(?P=a)"},
+        {"allOf": 7},
+        {"type": "array", "minItems": "many"},
+        {"type": "integer", "minimum": 9, "maximum": 1},
+    ],
+    ids=repr,
+)
+def test_an_odd_schema_gets_some_value_soon(schema: dict[str, Any]) -> None:
+    started = time.monotonic()
+    value_of(schema)
+    assert time.monotonic() - started < 2
+
+
 def test_different_rows_get_different_values() -> None:
     assert len({value_of({"type": "integer", "minimum": 0, "maximum": 9999}, f"row {n}") for n in range(20)}) > 10
 
