@@ -1,7 +1,7 @@
 """Answers that have to fit a Pydantic model."""
 
 import json
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from airflow_provider_kimi.files.line_ids import sound
@@ -12,7 +12,6 @@ _FAULTS = {
     "missing": "is missing",
     "literal_error": "is not one of the values that it may be",
     "enum": "is not one of the values that it may be",
-    "extra_forbidden": "is not a field of the model",
     "value_error": "is refused by a validator",
     "assertion_error": "is refused by a validator",
 }
@@ -49,7 +48,7 @@ def model_check(model: Any, schema: Mapping[str, Any]) -> Check:
             return model.model_validate_json(_json(value)).model_dump(mode="json")
         except ValidationError as error:
             first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-            raise SchemaMismatch(_fault(first["type"], place(first["loc"], named))) from None
+            raise SchemaMismatch(_fault(first["type"], first["loc"], named)) from None
         except RecursionError:
             raise
         except Exception as error:  # of a validator of the user
@@ -58,16 +57,18 @@ def model_check(model: Any, schema: Mapping[str, Any]) -> Check:
     return check
 
 
-def place(path: Any, named: Set[str]) -> str:
+def place(path: Iterable[int | str], named: Set[str]) -> str:
     """Name a place in an answer by words of the schema only: a key that it does not name may hold anything."""
     parts = [str(part) if isinstance(part, int) or part in named else "*" for part in path]
     return f'"{"/".join(parts)}"' if parts else "the answer"
 
 
-def _fault(kind: str, where: str) -> str:
+def _fault(kind: str, path: Sequence[int | str], named: Set[str]) -> str:
     if kind == "json_invalid":
         return "the answer is nested too deeply, or its JSON is broken"
-    return f"{where} {_FAULTS.get(kind) or f'fails the rule {kind}'}"
+    if kind == "extra_forbidden":
+        return f"{place(path[:-1], named)} has a field that the model does not name"
+    return f"{place(path, named)} {_FAULTS.get(kind) or f'fails the rule {kind}'}"
 
 
 def _json(value: object) -> str:

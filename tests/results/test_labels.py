@@ -5,6 +5,8 @@ from enum import Enum, IntEnum, StrEnum
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_kimi.results.found_json import SchemaMismatch
 from airflow_provider_kimi.results.schema import AnswerSchema, read_schema
@@ -25,15 +27,18 @@ class Stars(IntEnum):
     TWO = 2
 
 
-def schema(given: Any) -> AnswerSchema:
-    read = read_schema(given)
+DRESSES = ["{}", "**{}**", "({}),", '"{}"', "【{}】", '{{"label": "{}"}}']
+
+
+def schema(wanted: Any) -> AnswerSchema:
+    read = read_schema(wanted)
     assert read is not None
     return read
 
 
-def refused(given: Any, text: str) -> str:
+def refused(wanted: Any, text: str) -> str:
     with pytest.raises(SchemaMismatch) as caught:
-        schema(given).read(text)
+        schema(wanted).read(text)
     return str(caught.value)
 
 
@@ -84,6 +89,22 @@ def test_a_chinese_label_is_taken_in_any_dress(text: str) -> None:
 )
 def test_a_label_among_other_words_is_not_guessed(text: str) -> None:
     assert refused(["positive", "negative"], text).startswith("the answer is none of the 2 labels (it has ")
+
+
+WORDS = st.lists(st.sampled_from(["not", "I", "say", "is", "é", "不", "7", "maybe"]), min_size=1, max_size=3).map(
+    " ".join
+)
+
+
+@given(
+    label=st.sampled_from(["positive", "negative"]),
+    words=WORDS,
+    is_before=st.booleans(),
+    dress=st.sampled_from(DRESSES),
+)
+def test_a_label_beside_any_word_is_not_guessed(label: str, words: str, is_before: bool, dress: str) -> None:
+    dressed = dress.format(label)
+    refused(["positive", "negative"], f"{words} {dressed}" if is_before else f"{dressed} {words}")
 
 
 def test_two_keys_that_name_different_labels_are_no_answer() -> None:

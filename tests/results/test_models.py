@@ -95,6 +95,7 @@ def test_a_model_of_a_list_is_judged_as_json_too() -> None:
 
 
 class Item(BaseModel):
+    model_config = ConfigDict(extra="forbid")
     price: float
 
 
@@ -113,8 +114,9 @@ class Order(BaseModel):
         ({}, '"mood" is missing'),
         ({"mood": "good", "items": [{"price": "SECRET"}]}, '"items/0/price" fails the rule float_parsing'),
         ({"mood": "good", "scores": {"SECRET": "x"}}, '"scores/*" fails the rule int_parsing'),
-        ({"mood": "good", "SECRET": 1}, '"*" is not a field of the model'),
+        ({"mood": "good", "SECRET": 1}, "the answer has a field that the model does not name"),
         ({"mood": "good", "Total": "SECRET"}, '"Total" fails the rule int_parsing'),
+        ({"mood": "good", "items": [{"price": 1, "SECRET": 1}]}, '"items/0" has a field that the model does not name'),
         (["SECRET"], "the answer fails the rule model_type"),
     ],
 )
