@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -48,11 +49,29 @@ def is_answer(line: bytes) -> bool:
         return False
     try:
         fields = decoded(line)
-        return bool(fields["response"]["body"]["choices"]) and not fields.get("error")
+        return bool(body_of(fields["response"]["body"])["choices"]) and error_of(fields.get("error")) is None
     except UNREADABLE:
         return True
     except (AttributeError, KeyError, TypeError):
         return False
+
+
+def body_of(value: object) -> Mapping[str, Any]:
+    """Read the body of a response, which may come as the text of a JSON object; empty if it is something else."""
+    if isinstance(value, str):
+        try:
+            value = decoded(value)
+        except UNREADABLE:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def error_of(value: object) -> object:
+    """Read the error that a line names, without the objects around it; None if nothing in it is filled in."""
+    while isinstance(value, dict) and isinstance(value.get("error"), dict):
+        value = value["error"]
+    said = value.values() if isinstance(value, dict) else (value,)
+    return value if any(part.strip() if isinstance(part, str) else part for part in said) else None
 
 
 def text_of(value: object) -> str | None:

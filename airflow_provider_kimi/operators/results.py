@@ -26,6 +26,7 @@ from airflow_provider_kimi.results.failure_limits import OnTooManyFailed, breach
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.parsed_shape import parsed_shape, spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
+from airflow_provider_kimi.results.row_check import RowCheck, read_check
 from airflow_provider_kimi.results.schema import read_schema
 
 
@@ -65,11 +66,16 @@ class KimiBatchResultsOperator(BaseOperator):
         which Excel knows UTF-8), ``quoting`` (``minimal``, or ``all`` for every cell with a value), and
         ``formula_guard`` (True: a text that a spreadsheet would read as a formula gets an apostrophe before it; never
         a ``custom_id`` or a key).
-    :param output_schema: What every answer must be: a list of labels, a JSON Schema, or a Pydantic model. The column
+    :param output_schema: What every answer must be: labels (a list of texts, whole numbers, True or False, an Enum, a
+        Literal, or a mapping from each label to a list of synonyms), a JSON Schema, or a Pydantic model. The column
         ``parsed`` holds the value, without code fences and words around it. An answer that does not fit is ``invalid``
         and keeps its text. None accepts any text.
     :param parsed_columns: Whether the fields of ``parsed`` become columns of their own, in place of it. The schema has
         to name them. A field whose name is taken comes as ``parsed_...``.
+    :param check: Your own check of each row that fits ``output_schema``: a function that takes the row, a read-only
+        mapping of its results fields (``content``, ``parsed``, ...) and of the input's columns, and returns None, or
+        the reason why the row cannot be used, which is then ``invalid`` with that ``error_message``. None checks
+        nothing more.
     :param reasoning: What becomes of the model's thoughts: ``drop`` leaves them out, also if they leaked into the
         answer (``<think>``); ``column`` puts them into the column ``reasoning``; ``keep`` leaves answers as sent.
     :param delete_remote_files: Delete the input, output and error files of the batches on the platform, which keeps at
@@ -112,6 +118,7 @@ class KimiBatchResultsOperator(BaseOperator):
         csv_options: Mapping[str, Any] | None = None,
         output_schema: Any = None,
         parsed_columns: bool = False,
+        check: RowCheck | None = None,
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | None = None,
@@ -121,6 +128,7 @@ class KimiBatchResultsOperator(BaseOperator):
         super().__init__(**kwargs)
         check_choice("on_too_many_failed", on_too_many_failed, get_args(OnTooManyFailed))
         read_schema(output_schema)
+        read_check(check)
         check_choice("output_format", output_format, get_args(OutputFormat))
         check_choice("reasoning", reasoning, get_args(Reasoning))
         check_flag("parsed_columns", parsed_columns)
@@ -142,6 +150,7 @@ class KimiBatchResultsOperator(BaseOperator):
         self.csv_options = CsvOptions.of(csv_options)
         self.output_schema = output_schema
         self.parsed_columns = parsed_columns
+        self.check = never_rendered(check)
         self.reasoning = reasoning
         self.delete_remote_files = delete_remote_files
         self.price_list = price_list
@@ -158,8 +167,8 @@ class KimiBatchResultsOperator(BaseOperator):
                 input=as_uri(given(self.input)),
                 key_column=self.key_column,
                 price_list=self.price_list,
-                check=AnswerCheck(read_schema(self.output_schema), self.reasoning),
                 selection=self.selection,
+                check=AnswerCheck(read_schema(self.output_schema), self.reasoning, given(self.check)),
                 output_format=self.output_format,
                 csv=self.csv_options,
                 parsed=None if self.output_schema is None else parsed_shape(self.output_schema),

@@ -1,24 +1,20 @@
-"""Whether an answer can be used: without the model's thoughts in it, and as the schema wants it."""
+"""Whether an answer can be used: without the model's thoughts in it, as the schema wants it, and as the user checks."""
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
 from airflow_provider_kimi.records.rows import RESULT_FIELDS, Row
-from airflow_provider_kimi.results.schema import AnswerSchema, SchemaMismatch
+from airflow_provider_kimi.results.found_json import SchemaMismatch
+from airflow_provider_kimi.results.leaked_thoughts import part
+from airflow_provider_kimi.results.row_check import RowCheck, refusal
+from airflow_provider_kimi.results.schema import AnswerSchema
 
 #: What becomes of the model's thoughts: `drop` leaves them out, and removes them from an answer that they leaked into;
 #: `column` puts them beside the answer; `keep` leaves the answer as it was sent.
 Reasoning = Literal["drop", "column", "keep"]
-
-#: Thoughts before an answer.
-_LEAKED = re.compile(r"\s*<think>(?P<thoughts>.*?)</think>\s*", re.DOTALL)
-_UNCLOSED = re.compile(r"\s*<think>(?P<thoughts>.*)", re.DOTALL)
-
-#: Thoughts without the opening tag, which stayed in the prompt; an answer that is JSON may mention the closing tag.
-_HALF_LEAKED = re.compile(r"""(?!\s*[\[{"`])(?P<thoughts>.*?)</think>\s*""", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -27,10 +23,12 @@ class AnswerCheck:
 
     :param schema: What it has to be; None for any text.
     :param reasoning: What becomes of the model's thoughts.
+    :param check: The user's own check of a row that fits the schema; None for none.
     """
 
     schema: AnswerSchema | None = None
     reasoning: Reasoning = "drop"
+    check: RowCheck | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -38,27 +36,34 @@ class AnswerCheck:
         unused = {"parsed": self.schema is None, "reasoning": self.reasoning != "column"}
         return tuple(name for name in RESULT_FIELDS if not unused.get(name))
 
-    def judge(self, row: Row) -> Row:
-        """Remove thoughts that leaked, then check the answer against the schema."""
-        if self.reasoning != "keep" and row.content and "think>" in row.content:
-            row = _without_thoughts(row)
-        if self.schema is None or row.status != "succeeded":
+    def judge(self, row: Row, columns: Mapping[str, Any] | None = None) -> Row:
+        """Remove thoughts that leaked, then check the answer against the schema, then as the user wants.
+
+        :param columns: The row's columns of the input, for the user's check; None if they are not known.
+        """
+        if self.reasoning != "keep" and row.content:
+            row = _without_thoughts(row, row.content)
+        if self.schema is not None and row.status == "succeeded":
+            row = _parsed(row, self.schema)
+        if self.check is None or row.status != "succeeded":
             return row
-        try:
-            parsed = self.schema.read(row.content or "")
-        except SchemaMismatch as error:
-            return replace(row, status="invalid", error_code="schema_mismatch", error_message=str(error))
-        return replace(row, parsed=parsed)
+        reason = refusal(self.check, row, columns)
+        return row if reason is None else replace(row, status="invalid", error_code="check", error_message=reason)
 
 
-def _without_thoughts(row: Row) -> Row:
-    text = row.content or ""
-    found = _LEAKED.match(text) or _UNCLOSED.match(text) or (None if row.reasoning else _HALF_LEAKED.match(text))
-    if found is None:
+def _parsed(row: Row, schema: AnswerSchema) -> Row:
+    try:
+        return replace(row, parsed=schema.read(row.content or ""))
+    except SchemaMismatch as error:
+        return replace(row, status="invalid", error_code="schema_mismatch", error_message=str(error))
+
+
+def _without_thoughts(row: Row, text: str) -> Row:
+    parted = part(text, may_be_half=not row.reasoning)
+    if parted is None:
         return row
-    answer = text[found.end() :]
-    row = replace(row, content=answer, reasoning=row.reasoning or found["thoughts"].strip(), leaked=True)
-    if row.status == "succeeded" and not answer.strip():
+    row = replace(row, content=parted.answer, reasoning=row.reasoning or parted.thoughts, leaked=True)
+    if row.status == "succeeded" and not parted.answer.strip():
         reason = "the answer has no content but the model's thoughts"
         return replace(row, status="invalid", error_code="empty_answer", error_message=reason)
     return row

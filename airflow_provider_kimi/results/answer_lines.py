@@ -7,17 +7,39 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from airflow_provider_kimi.files.line_ids import UNREADABLE, decoded, id_of, name_of_unreadable, sound, text_of
+from airflow_provider_kimi.files.line_ids import (
+    UNREADABLE,
+    body_of,
+    decoded,
+    error_of,
+    id_of,
+    name_of_unreadable,
+    sound,
+    text_of,
+)
 from airflow_provider_kimi.records.rows import Row, RowStatus
 
-#: `response.status_code` of a row that succeeded: 200 as documented, 0 and none as clients have seen.
-_SUCCESS_STATUS_CODES = (200, 0, None)
+#: `response.status_code` of a row that succeeded: 200 as documented, 0 and none as clients have seen, also as text.
+_SUCCESS_STATUS_CODES = (200, 0, None, "200", "0", "")
 
 _STATUS_OF_ERROR: dict[str, RowStatus] = {
     "batch_expired": "expired",
     "batch_cancelled": "cancelled",
     "content_filter": "filtered",
 }
+
+#: The status of an answer that came without an error, and the code and reason why it is not a success.
+_Verdict = tuple[RowStatus, str | None, str | None]
+
+#: What `finish_reason` says of an answer that is whole. A word that is in none of these two says that it is not.
+_FINISHED = (None, "", "stop", "tool_calls", "function_call")
+_CUT: _Verdict = ("truncated", "length", "the answer reached max_completion_tokens and was cut off")
+_VERDICT_OF_REASON: dict[str, _Verdict] = {
+    "length": _CUT,
+    "max_tokens": _CUT,
+    "content_filter": ("filtered", "content_filter", "the answer was stopped by the content filter"),
+}
+_MAX_WORD_CHARS = 40
 
 #: More tokens than any answer has.
 _MAX_COUNT = 1 << 53
@@ -100,7 +122,7 @@ def _read_odd(line: bytes) -> Row:
     custom_id = text_of(fields["custom_id"]) or ""
     status_code, body, error = _parts(fields)
     choices = body.get("choices")
-    if error or status_code not in _SUCCESS_STATUS_CODES or not choices:
+    if error is not None or not _is_success(status_code) or not choices:
         return _refused(custom_id, error, status_code, body)
     choice = _mapping(choices[0] if isinstance(choices, list) else None)
     return _answered(
@@ -110,11 +132,13 @@ def _read_odd(line: bytes) -> Row:
 
 def _parts(fields: Mapping[str, Any]) -> tuple[object, Mapping[str, Any], object]:
     response = _mapping(fields.get("response"))
-    body = _body(response.get("body"))
-    error = fields.get("error") or body.get("error")
-    while isinstance(error, dict) and isinstance(error.get("error"), dict):
-        error = error["error"]
-    return response.get("status_code"), body, error
+    body = body_of(response.get("body"))
+    error = error_of(fields.get("error"))
+    return response.get("status_code"), body, error_of(body.get("error")) if error is None else error
+
+
+def _is_success(status_code: object) -> bool:
+    return (status_code.strip() if isinstance(status_code, str) else status_code) in _SUCCESS_STATUS_CODES
 
 
 def batch_error(line: bytes) -> Row | None:
@@ -156,12 +180,11 @@ def _calls(calls: list[msgspec.Raw]) -> str | None:
     return msgspec.json.encode(held).decode("utf-8", "replace") if held else None
 
 
-def _verdict(content: str | None, finish_reason: str | None) -> tuple[RowStatus, str | None, str | None]:
-    """The status of an answer that came without an error, and the code and reason why it is not a success."""
-    if finish_reason == "length":
-        return "truncated", "length", "the answer reached max_completion_tokens and was cut off"
-    if finish_reason == "content_filter":
-        return "filtered", "content_filter", "the answer was stopped by the content filter"
+def _verdict(content: str | None, finish_reason: str | None) -> _Verdict:
+    if finish_reason not in _FINISHED:
+        word = sound(finish_reason[:_MAX_WORD_CHARS])
+        reason = f"the platform ended the answer with the finish_reason {word!r}, so it may not be whole"
+        return _VERDICT_OF_REASON.get(finish_reason, ("invalid", "finish_reason", reason))
     if not content or content.isspace():
         return "invalid", "empty_answer", "the answer has no content"
     return "succeeded", None, None
@@ -177,7 +200,12 @@ def _odd_choice(choice: Mapping[str, Any]) -> _Choice:
         text_of(message.get("reasoning_content")),
         [_raw(call) for call in calls] if isinstance(calls, list) else None,
     )
-    return _Choice(said, text_of(choice.get("finish_reason")))
+    return _Choice(said, _word(choice.get("finish_reason")))
+
+
+def _word(value: object) -> str | None:
+    """A word of the platform; the type of what is not a text, so that it counts as an unknown word."""
+    return text_of(value) or (type(value).__name__ if value else None)
 
 
 def _raw(value: object) -> msgspec.Raw:
@@ -210,16 +238,6 @@ def _refused(custom_id: str, error: object, status_code: object, body: Mapping[s
         return Row(custom_id=custom_id, status=status, error_code=code, error_message=message)
     billed = _answered(custom_id, _Choice(_Message()), _odd_counts(usage), text_of(body.get("model")))
     return replace(billed, status=status, error_code=code, error_message=message)
-
-
-def _body(value: object) -> Mapping[str, Any]:
-    """The body, which may come as the text of a JSON object."""
-    if isinstance(value, str):
-        try:
-            value = decoded(value)
-        except UNREADABLE:
-            return {}
-    return _mapping(value)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

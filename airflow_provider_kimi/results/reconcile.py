@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Log
+from airflow_provider_kimi.files.line_ids import decoded
 from airflow_provider_kimi.files.lines import lines_at
 from airflow_provider_kimi.records.dead_letters import dead_letter, letter_of_unsent
 from airflow_provider_kimi.records.rows import Row, absent_row, added_row, skipped_row
@@ -101,8 +102,9 @@ def _reconciled(
             yield _left_out(item, table)
             continue
         found = answers.take(item.custom_id)
-        row = check.judge(found) if found else absent_row(item.custom_id, status, reason)
         columns, change = table.next() if table else _NOTHING_BESIDE
+        known = decoded(renamed(columns)) if check.check and columns else None
+        row = check.judge(found, known) if found else absent_row(item.custom_id, status, reason)
         if change is not None:
             row = replace(row, input_change=change)
         letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None

@@ -19,7 +19,7 @@ _Reason = tuple[str, str]
 _NUMBER = re.compile(r"\d+")
 
 #: Codes of rows that did not succeed but were answered, and so are billed.
-_BILLED_ERRORS = ("length", "empty_answer", "schema_mismatch")
+_BILLED_ERRORS = ("length", "empty_answer", "finish_reason", "schema_mismatch", "check")
 
 
 @dataclass

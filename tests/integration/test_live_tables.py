@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.landing import Landed, land
 from tests.support.logs import LogRecord
@@ -231,3 +232,13 @@ def test_dead_letters_keep_their_columns_however_often_they_are_given_back(
         assert [{name: row[name] for name in ("id", "text", "price")} for row in rows] == ROWS
         assert "row" not in json.dumps(rows[0]).replace("row-0", "")
         assert {row["input_change"] for row in rows} == {None}
+
+
+def test_a_check_of_the_users_own_sees_the_columns_of_the_input(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    submission = submit(hook, order(lambda: ROWS, prompt="{text}"), ATTEMPT, LogRecord())
+    sim.advance(60)
+    check = AnswerCheck(check=lambda row: "too cheap" if row["price"] < 1 else None)
+    result = land(hook, tmp_path / "out", submission.batch_ids, input=lambda: ROWS, check=check)
+    assert [row["error_message"] for row in result.rows()] == ["too cheap"] * 3 + [None] * 22

@@ -22,6 +22,17 @@ def judged(content: str | None, check: AnswerCheck, status: RowStatus = "succeed
         ("\n<think>\nhm\nhm\n</think>\n\npositive\n", "positive\n", "hm\nhm"),
         ("hm, so</think>positive", "positive", "hm, so"),
         ("<think></think>positive", "positive", ""),
+        ("<THINK>hm</THINK>positive", "positive", "hm"),
+        ("< Think >hm</ Think >positive", "positive", "hm"),
+        ('<think budget="low">hm</think>positive', "positive", "hm"),
+        ("<think/>positive", "positive", ""),
+        ("<think>hm</think>\n<think>so</think>\npositive", "positive", "hm\n\nso"),
+        ("<think>hm</think><THINK>so</THINK><think></think>positive", "positive", "hm\n\nso"),
+        ("hm\n</think>\n\npositive", "positive", "hm"),
+        ("</think>\npositive", "positive", ""),
+        ("I could mention </think> here.\n</think>\npositive", "positive", "I could mention </think> here."),
+        ("想一想。</think>正面", "正面", "想一想。"),
+        ("想一想</think>\n正面", "正面", "想一想"),
     ],
 )
 def test_thoughts_that_leaked_are_removed_from_the_answer(content: str, answer: str, thoughts: str) -> None:
@@ -56,10 +67,43 @@ def test_thoughts_that_came_apart_from_the_answer_are_not_replaced() -> None:
     assert (row.content, row.reasoning) == ("x", "apart")
 
 
-@pytest.mark.parametrize("content", ['{"label": "the tag </think> ends it"}', '["</think>"]', "`</think>` ends it"])
-def test_an_answer_that_mentions_the_closing_tag_keeps_its_text(content: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"label": "the tag </think> ends it"}',
+        '["</think>"]',
+        "`</think>` ends it",
+        "The tag </think> closes it",
+        "Thoughts stand between <think> and </think>, as in <think>hm</think>.",
+        "Close it with the tag '</think>'.",
+        "Close it with (</think>).",
+        "The tag is </think>",
+        "标签</think>表示结束",
+        "So:\n```xml\n</think>\n```",
+        "So: <THINK>hm</THINK>",
+        "positive <think>or not?</think>",
+    ],
+)
+def test_an_answer_that_mentions_a_tag_keeps_its_text(content: str) -> None:
     row = judged(content, AnswerCheck())
     assert (row.content, row.leaked) == (content, False)
+
+
+@pytest.mark.parametrize("mention", ["The tags <think> and </think> hold thoughts.", "a </think> b", "<b>\n</think>\n"])
+def test_a_mention_behind_thoughts_stays_in_the_answer(mention: str) -> None:
+    row = judged(f"<think>hm</think>\n{mention}", AnswerCheck())
+    assert (row.content, row.reasoning) == (mention, "hm")
+
+
+def test_a_last_block_that_is_not_closed_is_all_thoughts() -> None:
+    row = judged("<think>hm</think><think>so positive", AnswerCheck())
+    assert (row.status, row.content, row.reasoning) == ("invalid", "", "hm\n\nso positive")
+
+
+@pytest.mark.parametrize("content", ["hm\n</think>\npositive", "<think> is the tag"])
+def test_nothing_is_half_open_if_thoughts_came_apart(content: str) -> None:
+    row = AnswerCheck().judge(Row(custom_id="a", status="succeeded", content=content, reasoning="apart"))
+    assert (row.status, row.content, row.leaked) == ("succeeded", content, False)
 
 
 def test_a_closing_tag_stays_in_the_answer_if_thoughts_came_apart() -> None:
@@ -79,7 +123,10 @@ def test_an_answer_that_fits_the_schema_has_a_parsed_value() -> None:
 def test_an_answer_that_does_not_fit_the_schema_is_invalid_and_keeps_its_text() -> None:
     row = judged("SECRET", AnswerCheck(LABELS))
     assert (row.status, row.content, row.parsed) == ("invalid", "SECRET", None)
-    assert (row.error_code, row.error_message) == ("schema_mismatch", "the answer is none of the labels")
+    assert (row.error_code, row.error_message) == (
+        "schema_mismatch",
+        "the answer is none of the 2 labels (it has 6 characters)",
+    )
     assert row.completion_tokens == 5
 
 

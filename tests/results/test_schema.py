@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from airflow_provider_kimi.results.schema import MAX_OPENINGS, AnswerSchema, SchemaMismatch, read_schema
+from airflow_provider_kimi.results.found_json import MAX_OPENINGS, SchemaMismatch
+from airflow_provider_kimi.results.schema import AnswerSchema, read_schema
 
 LABELS = ["positive", "negative", "not sure"]
 SCHEMA = {
@@ -76,16 +77,16 @@ def test_a_label_is_recognized_in_case_and_punctuation_of_any_kind(text: str) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["", "maybe", "positive or negative", "posit", "I think positive", '{"a": "positive", "b": 1}', "[]", "null"],
+    ["", "maybe", "positive or negative", "posit", "I think positive", '{"a": "positive", "b": 1}', "[]", "null", ".5"],
 )
 def test_an_answer_that_is_none_of_the_labels_is_refused(text: str) -> None:
-    with pytest.raises(SchemaMismatch, match="^the answer is none of the labels$"):
+    with pytest.raises(SchemaMismatch, match=r"^the answer is none of the 3 labels \(it has \d+ characters?\)$"):
         schema(LABELS).read(text)
 
 
 def test_an_answer_with_several_labels_is_refused() -> None:
     with pytest.raises(SchemaMismatch, match="several labels"):
-        schema(LABELS).read('Not {"label": "positive"} but {"label": "negative"}')
+        schema(LABELS).read("```\npositive\n```\n```\nnegative\n```")
 
 
 def test_labels_that_differ_only_in_case_are_matched_exactly() -> None:
@@ -95,12 +96,16 @@ def test_labels_that_differ_only_in_case_are_matched_exactly() -> None:
         both.read("Us")
 
 
-@given(label=st.sampled_from(LABELS), around=st.text(alphabet=" \n\"'`*.", max_size=4))
-def test_a_label_is_returned_as_it_was_listed(label: str, around: str) -> None:
-    assert schema(tuple(LABELS)).read(around + label + around) == label
+@given(
+    label=st.sampled_from(LABELS),
+    around=st.text(alphabet=" \n\"'`*_“「【(", max_size=4),
+    after=st.text(alphabet=" \n\"'`*_.,。，!：)】", max_size=8),
+)
+def test_a_label_is_returned_as_it_was_listed(label: str, around: str, after: str) -> None:
+    assert schema(tuple(LABELS)).read(around + label + after) == label
 
 
-@pytest.mark.parametrize("given", [[], [""], [" "], [1], ["a", None], ()], ids=repr)
+@pytest.mark.parametrize("given", [[], [""], [" "], [0.5], ["a", None], ()], ids=repr)
 def test_a_list_that_does_not_hold_labels_is_refused(given: Any) -> None:
     with pytest.raises(ValueError, match="it must be a list of labels"):
         read_schema(given)
@@ -143,14 +148,14 @@ def test_json_is_found_among_other_text(given: Any, text: str) -> None:
             'Not {"label": "positive"}. Answer: {"label": "negative"}',
             "the answer holds several values that fit, and they differ",
         ),
-        ('{"label": "SECRET"}', "the answer breaks the rule properties/label/enum of output_schema"),
-        ('{"score": 1}', "the answer breaks the rule required of output_schema"),
-        ('{"label": "positive", "SECRET": 1}', "the answer breaks the rule additionalProperties of output_schema"),
-        ('"positive"', "the answer breaks the rule type of output_schema"),
+        ('{"label": "SECRET"}', '"label" is not one of the 3 values of enum'),
+        ('{"score": 1}', "the answer lacks 'label'"),
+        ('{"label": "positive", "SECRET": 1}', "the answer has a field that the schema does not name"),
+        ('"positive"', "the answer is not of type object"),
         ('{"label": "positive", "score": NaN}', "the answer holds no JSON"),
         (
             '{"label": "positive", "score": -1}',
-            "the answer breaks the rule properties/score/minimum of output_schema",
+            '"score" breaks the rule minimum 0',
         ),
     ],
 )
@@ -172,24 +177,16 @@ def test_a_refusal_does_not_repeat_keys_of_the_answer(text: str) -> None:
     assert "SECRET" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("given", "text"),
-    [
-        ({"$ref": "#/nowhere"}, "{}"),
-        (Breaking, '{"a": 1}'),
-    ],
-    ids=["broken reference", "validator that raises"],
-)
-def test_a_schema_that_raises_makes_the_row_invalid(given: Any, text: str) -> None:
+def test_a_validator_that_raises_makes_the_row_invalid() -> None:
     """One odd answer does not end the landing of all."""
-    with pytest.raises(SchemaMismatch, match="raises"):
-        schema(given).read(text)
+    with pytest.raises(SchemaMismatch, match="Breaking raises KeyError"):
+        schema(Breaking).read('{"a": 1}')
 
 
 def test_json_that_does_not_fit_a_model_is_refused_with_the_field() -> None:
     with pytest.raises(SchemaMismatch) as refused:
         schema(Review).read('{"label": "SECRET"}')
-    assert str(refused.value) == "the answer does not fit Review: label: literal_error"
+    assert str(refused.value) == '"label" is not one of the values that it may be'
 
 
 def test_json_may_be_an_array() -> None:

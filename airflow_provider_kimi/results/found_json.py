@@ -1,0 +1,99 @@
+"""JSON in an answer: the whole text, a block between fences, or among other words."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+#: A fenced block, which models put around JSON.
+FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+_OPENING = re.compile(r"[{\[]")
+_BRACKET_OR_TEXT = re.compile(r'[{}\[\]]|"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+#: How many places in a text are tried as the beginning of JSON.
+MAX_OPENINGS = 20
+
+
+class SchemaMismatch(ValueError):
+    """An answer is not what the schema wants; the text says where and why, without repeating the answer."""
+
+
+#: Returns the value of JSON that fits, or raises a SchemaMismatch.
+Check = Callable[[Any], Any]
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs) and any(value[name] != said for name, said in pairs):
+        raise ValueError("a name has two values")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refused, object_pairs_hook=_object)
+
+
+def only_sound(check: Check, text: str) -> Any:
+    """The value of the whole text or of a fenced block, or else the only value among other words that passes."""
+    faults: list[SchemaMismatch] = []
+    for candidates in (whole(text), _among_words(text)):
+        sound = list(_passing(candidates, check, faults))
+        if len(sound) == 1:
+            return sound[0]
+        if sound:
+            raise SchemaMismatch("the answer holds several values that fit, and they differ")
+    raise faults[0] if faults else SchemaMismatch("the answer holds no JSON")
+
+
+def whole(text: str) -> Iterator[Any]:
+    """The value of a text that is JSON, or else the values of its fenced blocks."""
+    for part in (text, *FENCE.findall(text)):
+        try:
+            yield _DECODER.decode(part.strip())
+        except (ValueError, RecursionError):
+            continue
+        if part is text:
+            return
+
+
+def _passing(candidates: Iterable[Any], check: Check, faults: list[SchemaMismatch]) -> Iterator[Any]:
+    """The values that pass, each once; the faults of the others are added to `faults`."""
+    passed: list[Any] = []
+    for value in candidates:
+        try:
+            checked = check(value)
+        except SchemaMismatch as error:
+            faults.append(error)
+        except RecursionError:
+            faults.append(SchemaMismatch("the answer is nested too deeply"))
+        else:
+            if checked not in passed:
+                passed.append(checked)
+                yield checked
+
+
+def _among_words(text: str) -> Iterator[Any]:
+    """JSON objects and arrays among other words; what is inside a broken one is not an answer."""
+    end = tries = 0
+    while tries < MAX_OPENINGS and (opening := _OPENING.search(text, end)):
+        tries += 1
+        try:
+            value, end = _DECODER.raw_decode(text, opening.start())
+        except (ValueError, RecursionError):
+            if (end := _end_of_broken(text, opening.start())) < 0:
+                return
+        else:
+            yield value
+
+
+def _end_of_broken(text: str, start: int) -> int:
+    """Where the bracket that opens at a place is closed, brackets in texts ignored; -1 if it is not."""
+    depth = 0
+    for piece in _BRACKET_OR_TEXT.finditer(text, start):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(piece[0], 0)
+        if not depth:
+            return piece.end()
+    return -1

@@ -1,0 +1,173 @@
+"""Answers that have to be one of several labels: which values are labels, and how an answer may write one."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from enum import Enum
+from itertools import chain
+from typing import Any, Literal, get_args, get_origin
+
+from airflow_provider_kimi.results.found_json import FENCE, SchemaMismatch, whole
+
+Label = str | int | bool
+
+#: The labels that a text may mean, by their representation: True and 1 are equal, but two labels.
+_Index = dict[str, dict[str, Label]]
+
+#: What models put around a label: quotes, emphasis, brackets and characters without width on both sides, punctuation of
+#: a sentence after it.
+_QUOTES = "\"'`*_“”‘’„«»‹›\u200b\ufeff"
+_OPENING = _QUOTES + "([{（［｛【〔〖《〈「『"
+_CLOSING = _QUOTES + ")]}）］｝】〕〗》〉」』"
+_PUNCTUATION = ".,;:!。．，、；：！…"
+_MAX_AROUND = 40
+
+#: Keys that say that their value is the label, and a line of such a key and a value.
+_KEYS = (
+    *("label", "category", "class", "classification", "answer", "sentiment"),
+    *("标签", "类别", "分类", "答案", "情感"),
+)
+_KEY_AND_VALUE = re.compile(r"[\s*_]*(?P<key>[^\W_]+)[\s*_]*[:：][\s*_]*(?P<value>[^\n]+)")
+
+
+def labels_of(given: Any) -> Sequence[Any] | None:
+    """The labels of a list, an Enum or a Literal; None if it is none of them."""
+    if get_origin(given) is Literal:
+        return [value.value if isinstance(value, Enum) else value for value in get_args(given)]
+    if isinstance(given, type) and issubclass(given, Enum):
+        return [member.value for member in given]
+    return given if isinstance(given, list | tuple) else None
+
+
+def read_labels(labels: Sequence[Any]) -> Callable[[str], Label]:
+    """How answers are read that have to be one of these labels."""
+    if not _are_labels(labels):
+        raise ValueError(
+            f"output_schema is {labels!r:.200}; it must be a list of labels, which are texts that are not blank, or "
+            "else whole numbers, True or False"
+        )
+    return _Labels([(_text(label), label) for label in labels]).read
+
+
+def read_synonyms(given: Mapping[Any, Sequence[Any]]) -> Callable[[str], Label]:
+    """How answers are read that have to be one of these labels, or a synonym of one."""
+    if not _are_labels(list(given)) or not all(map(_is_label, chain.from_iterable(given.values()))):
+        raise ValueError(
+            f"output_schema is {dict(given)!r:.200}; its labels and their synonyms must be texts that are not blank, "
+            "or else whole numbers, True or False"
+        )
+    known: dict[str, Label] = {}
+    for label, listed in given.items():
+        for folded in {_folded(_text(name)) for name in (label, *listed)}:
+            if folded in known:
+                raise ValueError(
+                    f"output_schema has {folded!r} for the label {known[folded]!r} and for the label {label!r}; each "
+                    "text can belong to one of them only"
+                )
+            known[folded] = label
+    return _Labels([(_text(name), label) for label, listed in given.items() for name in (label, *listed)]).read
+
+
+class _Labels:
+    """Finds the label that an answer writes.
+
+    :param named: Texts, and the label that each one means.
+    """
+
+    def __init__(self, named: Sequence[tuple[str, Label]]) -> None:
+        self._exact: _Index = {}
+        self._alike: _Index = {}
+        self._unpunctuated: _Index = {}
+        for text, label in named:
+            for index, form in (
+                (self._exact, text),
+                (self._alike, _folded(text)),
+                (self._unpunctuated, _folded(text).rstrip(_PUNCTUATION)),
+            ):
+                index.setdefault(form, {})[repr(label)] = label
+        for text, labels in self._exact.items():
+            if len(labels) > 1:
+                raise ValueError(f"output_schema has two labels that are written {text!r}: {', '.join(labels)}")
+        self._count = len({said for labels in self._exact.values() for said in labels})
+        self._max_chars = 2 * max(map(len, self._exact)) + 2 * _MAX_AROUND
+
+    def read(self, text: str) -> Label:
+        """The label of an answer, which holds nothing else but what models put around one."""
+        found = self._match(text)
+        if not found:
+            for part in _parts(text):
+                found |= self._match(part)
+        if len(found) > 1:
+            raise SchemaMismatch("the answer holds several labels")
+        if not found:
+            size = f"{len(text):,} character{'' if len(text) == 1 else 's'}"
+            raise SchemaMismatch(f"the answer is none of the {self._count} labels (it has {size})")
+        return found.popitem()[1]
+
+    def _match(self, written: str) -> dict[str, Label]:
+        """The label that is written here: as it is listed, or else the only one that is alike; empty if none is."""
+        written = written.strip()
+        if not written or len(written) > self._max_chars:
+            return {}
+        folded = ""
+        for text in _layers(written):
+            if found := self._exact.get(text) or self._alike.get(folded := _folded(text)):
+                return dict(found) if len(found) == 1 else {}
+        found = self._unpunctuated.get(folded, {}) if folded else {}
+        return dict(found) if len(found) == 1 else {}
+
+
+def _are_labels(values: Sequence[object]) -> bool:
+    """Whether values are labels of one kind, so that the column `parsed` has one type."""
+    are_texts = {isinstance(value, str) for value in values}
+    return len(are_texts) == 1 and all(map(_is_label, values))
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and not value.isspace() and value != "")
+
+
+def _text(label: Label) -> str:
+    """A label as JSON writes it."""
+    return str(label).lower() if isinstance(label, bool) else str(label).strip()
+
+
+def _folded(text: str) -> str:
+    """A text without what makes no difference: case, the width of letters, the number of blanks."""
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def _layers(text: str) -> Iterator[str]:
+    """A text, and what is left of it when what stands around a label is taken away, layer by layer."""
+    for _ in range(_MAX_AROUND):
+        yield (text := text.strip())
+        if text[-1:] in _PUNCTUATION:
+            inner = text[:-1]
+        else:
+            opened, closed = text[:1] in _OPENING, text[-1:] in _CLOSING
+            inner = text[1 if opened else 0 : -1 if closed else None]
+            if text[:1] == "<" and text[-1:] == ">":
+                inner = text[1:-1]
+        if inner == text or not inner:
+            return
+        text = inner
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Texts of an answer that may be its label: in JSON that is the whole answer, in a fence, behind a key."""
+    yield from (block.strip() for block in FENCE.findall(text))
+    for found in whole(text):
+        values: Collection[Any] = [found]
+        if isinstance(found, dict):
+            named = [value for key, value in found.items() if key.strip().casefold() in _KEYS]
+            values = found.values() if len(found) == 1 else named
+        yield from (written for value in values if (written := _of_json(value)) is not None)
+    if (line := _KEY_AND_VALUE.fullmatch(text.strip())) and line["key"].casefold() in _KEYS:
+        yield line["value"]
+
+
+def _of_json(value: object) -> str | None:
+    """A value of JSON as a text; None for one that cannot be a label."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _text(value) if isinstance(value, str | int) else None

@@ -1,0 +1,51 @@
+"""A check of the user's own for rows that succeeded: a function that says None, or why a row cannot be used."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from traceback import walk_tb
+from types import MappingProxyType
+from typing import Any
+
+from airflow_provider_kimi.files.line_ids import sound
+from airflow_provider_kimi.records.rows import BATCH_FIELDS, RESULT_FIELDS, Row
+
+#: Takes a row, and returns None, or a reason.
+RowCheck = Callable[[Mapping[str, Any]], object]
+
+MAX_REASON_CHARS = 200
+
+_FIELDS = tuple(name for name in RESULT_FIELDS if name not in BATCH_FIELDS)
+
+
+def read_check(given: Any) -> RowCheck | None:
+    """Read the function; refuse what cannot be called with a row."""
+    if given is None:
+        return None
+    if not callable(given) or inspect.iscoroutinefunction(given):
+        kind = "an async function" if callable(given) else f"a {type(given).__name__}"
+        raise ValueError(f"check is {kind}; it must be a function that takes a row and returns None or a reason")
+    check: RowCheck = given
+    return check
+
+
+def refusal(check: RowCheck, row: Row, columns: Mapping[str, Any] | None) -> str | None:
+    """Ask the function for the reason why a row cannot be used; None if it can.
+
+    :param columns: The columns of the input; None if they are not known.
+    """
+    try:
+        said = check(_shown(row, columns))
+    except Exception as error:
+        frames = [line for _, line in walk_tb(error.__traceback__)][1:]
+        where = f" in line {frames[0]}" if frames else ""
+        return f"the check raises {type(error).__name__}{where}"
+    if said is None or (isinstance(said, str) and said.strip()):
+        return said and sound(said[:MAX_REASON_CHARS])
+    kind = "a blank text" if isinstance(said, str) else f"a value of type {type(said).__name__}"
+    return f"the check returned {kind}; it must return None for a row that can be used, and a reason for any other"
+
+
+def _shown(row: Row, columns: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The row as the results hold it; a copy, so that the function changes nothing of them."""
+    return MappingProxyType(deepcopy({**(columns or {}), **{name: getattr(row, name) for name in _FIELDS}}))
