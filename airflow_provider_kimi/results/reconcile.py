@@ -13,7 +13,7 @@ from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.files.line_ids import decoded
 from airflow_provider_kimi.files.lines import lines_at
 from airflow_provider_kimi.records.dead_letters import dead_letter, letter_of_unsent
-from airflow_provider_kimi.records.rows import Row, absent_row, added_row, skipped_row
+from airflow_provider_kimi.records.rows import InputChange, Row, absent_row, added_row, skipped_row
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.answer_check import AnswerCheck
@@ -21,7 +21,7 @@ from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.columns import renamed
 from airflow_provider_kimi.results.result_lines import ResultLines
-from airflow_provider_kimi.results.sent_rows import sent_rows
+from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
 from airflow_provider_kimi.results.table import Beside, Table
 from airflow_provider_kimi.results.tally import Tally
 
@@ -97,22 +97,24 @@ def _reconciled(
         return
     reason = answers.batch_error if status == "failed" else None
     for item in sent_rows(whole):
+        columns, change = table.next(was_sent=isinstance(item, SentRow)) if table else _NOTHING_BESIDE
         if isinstance(item, SkippedRow):
             answers.taken_from = 0
-            yield _left_out(item, table)
+            yield _left_out(item, columns, change)
             continue
         found = answers.take(item.custom_id)
-        columns, change = table.next() if table else _NOTHING_BESIDE
-        known = decoded(renamed(columns)) if check.check and columns else None
-        row = check.judge(found, known) if found else absent_row(item.custom_id, status, reason)
+        row = _judged(check, found, columns) if found else absent_row(item.custom_id, status, reason)
         if change is not None:
             row = replace(row, input_change=change)
         letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None
         yield row, renamed(columns), letter
 
 
-def _left_out(skipped: SkippedRow, table: Table | None) -> _Reconciled:
-    columns, change = table.next(was_sent=False) if table else _NOTHING_BESIDE
+def _judged(check: AnswerCheck, row: Row, columns: bytes) -> Row:
+    return check.judge(row, decoded(renamed(columns)) if check.check and columns else None)
+
+
+def _left_out(skipped: SkippedRow, columns: bytes, change: InputChange | None) -> _Reconciled:
     row = replace(skipped_row(skipped.custom_id, skipped.place, skipped.reason), input_change=change)
     return row, renamed(columns), letter_of_unsent(row, columns)
 
