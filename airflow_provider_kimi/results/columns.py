@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.records.dead_letters import is_unsent, table_row_of
 from airflow_provider_kimi.records.rows import RESULT_FIELDS
 from airflow_provider_kimi.requests.keys import KeyColumns, custom_id_of
@@ -88,7 +89,7 @@ def without_binary(value: object) -> Any:
         value = {key: part for key, part in value.items() if not _is_binary(part)}
     try:
         return msgspec.json.decode(msgspec.json.encode(value, enc_hook=str))
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, *UNREADABLE):
         return None
 
 
