@@ -24,7 +24,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param status: `completed` if every row has a usable answer, `failed` if none has, else `partial`. How the batches
         ended is in none of these words: a batch may complete without one usable answer.
     :param counts: `total`, and the rows of each status; they add up.
-    :param cost: `currency`, `amount` and `price_list_date`; None where a price or the tokens are not known.
+    :param cost: `currency`, `amount` and `price_list_date`; None where no price is known. Where a part of it is not
+        known, `amount` is None and `reason` says which part.
     """
 
     schema_version: int = 1

@@ -46,7 +46,7 @@ class Landing:
     output: str
     input: Any = None
     key_column: KeyColumns | None = None
-    price_list: Mapping[str, Any] | None = None
+    price_list: Mapping[str, Any] | str | None = None
     check: AnswerCheck = AnswerCheck()
     output_format: OutputFormat = "jsonl"
     may_replace: bool = True
