@@ -46,9 +46,8 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def known(value: Any) -> Any:
     """The value of a template field while the DAG file is parsed; None if it is known only when the task runs."""
-    if _holds_reference(value):
-        return None
-    return None if any(isinstance(leaf, str) and _TEMPLATE.search(leaf) for leaf in _leaves(value)) else value
+    is_template = any(isinstance(leaf, str) and _TEMPLATE.search(leaf) for leaf in _leaves(value))
+    return None if is_template or _holds_reference(value) else value
 
 
 @dataclass(frozen=True, repr=False)
