@@ -46,7 +46,7 @@ def test_rows_are_never_rendered(rows: object) -> None:
     "value",
     ["{{ params.x }}", "{% if a %}1{% endif %}", {"missing": "{{ a }}"}, {"a": [{"b": " {{ c }}"}]}, Reference()]
     + [{"missing": Reference()}],
-    ids=repr,
+    ids=lambda value: f"{value!r:.25}",
 )
 def test_a_value_that_airflow_makes_is_not_known_while_the_dag_is_parsed(value: object) -> None:
     assert known(value) is None
