@@ -6,6 +6,8 @@ DEMO_READY := .venv/.demo
 READY := .venv/.ready
 BENCH_BIN := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
+LOWEST_BIN := .venv-lowest/bin
+LOWEST_READY := .venv-lowest/.ready
 
 .DEFAULT_GOAL := help
 
@@ -74,6 +76,24 @@ test-modules: $(READY) ## the part with everything else, and the property tests 
 test-slow: $(READY) ## what takes minutes and another test shows in small; the unit tests against the built wheel
 	$(BIN)/pytest -p no:cacheprovider -m slow
 
+# pip takes the newest versions that fit; uv can take the lowest of those that pyproject.toml names. Airflow 2.11.0, which
+# is then installed, does not say itself that it needs an older universal-pathlib.
+$(LOWEST_READY): pyproject.toml
+	@echo "Installing the lowest versions that are allowed into .venv-lowest: about half a minute."
+	@$(PYTHON) -m venv .venv-lowest
+	@$(LOWEST_BIN)/pip install --quiet uv
+	@$(LOWEST_BIN)/uv pip install --quiet --system-certs --python $(LOWEST_BIN)/python --resolution lowest-direct \
+		--editable ".[parquet,simulator]" "universal-pathlib==0.2.6"
+	@$(LOWEST_BIN)/uv pip install --quiet --system-certs --python $(LOWEST_BIN)/python \
+		blockbuster hypothesis "moto[s3,server]" pytest pytest-asyncio pytest-randomly pytest-timeout
+	@touch $@
+
+LOWEST_CHAINS := collect collect_columns odd_lines results_operator results_refusals usable_answers
+LOWEST_TESTS := api files records requests results $(LOWEST_CHAINS:%=integration/test_%.py)
+
+test-lowest: $(LOWEST_READY) ## submitting and landing with the lowest version of each dependency, in about a minute
+	$(LOWEST_BIN)/python -m pytest -q -p no:cacheprovider -W default --disable-warnings $(LOWEST_TESTS:%=tests/%)
+
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
 	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos
 
@@ -102,6 +122,6 @@ build: $(READY) ## wheel and sdist in dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-bench build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-lowest test-chaos test-waits bench docs build clean

@@ -1,6 +1,8 @@
 """Checks of the parameters of operators, sensors and triggers, which run while the DAG file is parsed."""
 
+import ast
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 
@@ -41,6 +43,14 @@ def check_columns(name: str, value: object) -> None:
     if names is None or (isinstance(names, Sequence) and names and all(isinstance(n, str) and n for n in names)):
         return
     raise _wrong(name, value, "the name of a column, or a list of names")
+
+
+def said(value: object) -> object:
+    """Read the text of a rendered template as the number or mapping that it says; return any other value as it is."""
+    if isinstance(value, str):
+        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return ast.literal_eval(value.strip())
+    return value
 
 
 def _wrong(name: str, value: object, allowed: str) -> ValueError:

@@ -1,10 +1,14 @@
 """Values of template fields that Airflow must neither render nor call."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from airflow_provider_kimi.compat import literal
+
+#: What makes Airflow's Jinja render a text.
+_TEMPLATE = re.compile(r"\{[{%#]")
 
 
 def never_rendered(value: Any) -> Any:
@@ -27,11 +31,23 @@ def never_rendered(value: Any) -> Any:
 
 
 def _holds_reference(value: Any) -> bool:
+    return any(hasattr(leaf, "iter_references") for leaf in _leaves(value))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        return any(map(_holds_reference, value))
-    return hasattr(value, "iter_references")
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def known(value: Any) -> Any:
+    """The value of a template field while the DAG file is parsed; None if it is known only when the task runs."""
+    is_template = any(isinstance(leaf, str) and _TEMPLATE.search(leaf) for leaf in _leaves(value))
+    return None if is_template or _holds_reference(value) else value
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_kimi.compat import object_storage_path
 from airflow_provider_kimi.files.locations import as_uri
-from airflow_provider_kimi.rendering import Given, given, never_rendered
+from airflow_provider_kimi.rendering import Given, given, known, never_rendered
 
 
 class Reference:
@@ -40,6 +40,21 @@ def test_none_and_the_output_of_another_task_are_not_wrapped(value: object) -> N
 def test_rows_are_never_rendered(rows: object) -> None:
     """Airflow asks such a value for its content instead of rendering it."""
     assert never_rendered(rows).resolve({}) is rows
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["{{ params.x }}", "{% if a %}1{% endif %}", {"missing": "{{ a }}"}, {"a": [{"b": " {{ c }}"}]}, Reference()]
+    + [{"missing": Reference()}],
+    ids=lambda value: f"{value!r:.25}",
+)
+def test_a_value_that_airflow_makes_is_not_known_while_the_dag_is_parsed(value: object) -> None:
+    assert known(value) is None
+
+
+@pytest.mark.parametrize("value", [5, "5", "abc", {"missing": 0}, "{'missing': 0}", None, float("inf")], ids=repr)
+def test_a_value_without_a_template_is_known_while_the_dag_is_parsed(value: object) -> None:
+    assert known(value) is value
 
 
 class CallableReference(Reference):

@@ -103,17 +103,40 @@ PARAMETER_RULES: dict[str, dict[str, ParameterRule | None]] = {
 }
 
 
+#: What a million tokens cost at most, in any currency; more is a slip.
+HIGHEST_PRICE = 1_000_000_000
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Price of a million tokens of one model at batch rate.
 
-    :param input: Of prompt tokens that were not cached.
-    :param cached: Of prompt tokens that were; None where it is not known.
+    :param input: Of prompt tokens that were neither read from the cache nor written to it.
+    :param cached: Of prompt tokens that were read from the cache; None where it is not known.
     :param output: Of completion tokens, reasoning among them.
+    :param cache_write_5m: Of prompt tokens that were written to the cache to stay for 5 minutes; None where it is not
+        known. Answers say how many were written, not for how long.
+    :param cache_write_1h: Of those that were written to stay for an hour.
     """
 
     input: Decimal
     output: Decimal
     cached: Decimal | None = None
+    cache_write_5m: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        for kind in self.__struct_fields__:
+            price: Decimal | None = getattr(self, kind)
+            if price is not None and not (price.is_finite() and 0 <= price <= HIGHEST_PRICE):
+                raise ValueError(f"{kind} is {price!s:.40}; a price is a number from 0 to {HIGHEST_PRICE:,}")
+
+    @property
+    def cache_write(self) -> Decimal | None:
+        """The price of tokens that were written to the cache; None where it depends on how long they stay there."""
+        prices = {self.cache_write_5m, self.cache_write_1h} - {None}
+        return prices.pop() if len(prices) == 1 else None
 
 
 class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,9 +147,9 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :param models: By the exact name of the model.
     """
 
-    currency: str
-    date: str
-    models: dict[str, Price]
+    currency: _Text
+    date: _Text
+    models: Annotated[dict[str, Price], msgspec.Meta(min_length=1)]
 
 
 def _price(cached: str | None, uncached: str, output: str) -> Price:

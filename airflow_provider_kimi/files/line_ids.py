@@ -17,15 +17,15 @@ class _Id(msgspec.Struct, gc=False):
 
 _decode_id = msgspec.json.Decoder(_Id).decode
 
-#: What decoding a line may raise: it is not JSON, or nested too deeply.
-UNREADABLE = (ValueError, RecursionError)
+#: What decoding a line may raise: it is not JSON, or nested too deeply. msgspec raises no ValueErrors before 0.21.
+UNREADABLE = (ValueError, msgspec.MsgspecError, RecursionError)
 
 
 def decoded(line: bytes | str) -> Any:
     """Decode JSON, also with half characters, NaN and stray bytes, which paid answers hold."""
     try:
         return msgspec.json.decode(line)
-    except ValueError:
+    except (ValueError, msgspec.MsgspecError):
         text = line if isinstance(line, str) else line.decode("utf-8", "replace")
         return json.loads(text, strict=False)
 

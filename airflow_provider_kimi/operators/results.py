@@ -18,11 +18,18 @@ from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.operators.upstream import read_landed_ids
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.rendering import given, never_rendered
+from airflow_provider_kimi.rendering import given, known, never_rendered
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
 from airflow_provider_kimi.results.collect import Collected, Landing, collect
-from airflow_provider_kimi.results.failure_limits import OnTooManyFailed, breaches, read_limits, too_many_failed
+from airflow_provider_kimi.results.cost import read_price_list
+from airflow_provider_kimi.results.failure_limits import (
+    Limit,
+    OnTooManyFailed,
+    breaches,
+    read_limits,
+    too_many_failed,
+)
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.parsed_shape import parsed_shape, spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
@@ -52,9 +59,9 @@ class KimiBatchResultsOperator(BaseOperator):
     :param key_column: The column or columns that name the rows. What the create was told travels with the batch, so
         this is needed only where the platform hides the metadata of batches. None for that. Templated.
     :param max_failed_rows: How many rows may have no usable answer, or a dict of such limits by status, such as
-        ``{"missing": 0, "filtered": 100}``. None accepts any number but all.
+        ``{"missing": 0, "filtered": 100}``. None accepts any number but all. Templated.
     :param max_failed_ratio: The same as a share of all rows, 0 to 1, or a dict of shares by status. None accepts any
-        share but all, 1.0 accepts even all.
+        share but all, 1.0 accepts even all. Templated.
     :param on_too_many_failed: What becomes of the task if there are more: ``fail``, ``skip`` (with its downstream
         tasks) or ``warn``, which succeeds with a warning in the log. The result is landed in every case.
     :param select: The columns of ``input`` that the results have, by their names there, in this order; None for all.
@@ -83,8 +90,9 @@ class KimiBatchResultsOperator(BaseOperator):
         batches, and none that a batch still needs. The results cannot be landed elsewhere after that; clearing the task
         keeps them. If ``output`` holds the result of other batches, the task fails, because that may be the only copy.
     :param price_list: Prices for the manifest's ``cost``, per million tokens: ``{"currency": "CNY", "date":
-        "2026-09-01", "models": {"kimi-k2.6": {"input": 3.9, "cached": 0.66, "output": 16.2}}}``; None for the
-        published batch prices of the connection's region. Templated.
+        "2026-09-01", "models": {"kimi-k2.6": {"input": 3.9, "cached": 0.66, "output": 16.2}}}``, with
+        ``cache_write_5m`` or ``cache_write_1h`` for models whose cache writes have a price; None for the published
+        batch prices of the connection's region. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
     :raises KimiBatchError: A batch has not ended after a minute, or answers are still to come; a retry can help.
@@ -97,6 +105,8 @@ class KimiBatchResultsOperator(BaseOperator):
         "output_directory",
         "input",
         "key_column",
+        "max_failed_rows",
+        "max_failed_ratio",
         "price_list",
         "kimi_conn_id",
     )
@@ -109,8 +119,8 @@ class KimiBatchResultsOperator(BaseOperator):
         output: str,
         input: Any = None,
         key_column: KeyColumns | None = None,
-        max_failed_rows: int | Mapping[str, int] | None = None,
-        max_failed_ratio: float | Mapping[str, float] | None = None,
+        max_failed_rows: Limit | Mapping[str, Limit] = None,
+        max_failed_ratio: Limit | Mapping[str, Limit] = None,
         on_too_many_failed: OnTooManyFailed = "fail",
         select: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
@@ -121,7 +131,7 @@ class KimiBatchResultsOperator(BaseOperator):
         check: RowCheck | None = None,
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
-        price_list: Mapping[str, Any] | None = None,
+        price_list: Mapping[str, Any] | str | None = None,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -139,11 +149,14 @@ class KimiBatchResultsOperator(BaseOperator):
             raise ValueError(f"csv_options is given and output_format is {output_format!r}; it must be 'csv'")
         if parsed_columns:
             spread_fields(output_schema)
+        read_limits(known(max_failed_rows), known(max_failed_ratio))
+        read_price_list(known(price_list), "cn")
         self.batch_id = batch_id
         self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.key_column = key_column
-        self.failure_limits = read_limits(max_failed_rows, max_failed_ratio)
+        self.max_failed_rows = max_failed_rows
+        self.max_failed_ratio = max_failed_ratio
         self.on_too_many_failed = on_too_many_failed
         self.selection = Selection.of(select, exclude)
         self.output_format = output_format
@@ -161,6 +174,7 @@ class KimiBatchResultsOperator(BaseOperator):
         """Land, reconcile, judge."""
         ti = context["ti"]
         with airflow_errors(self):
+            read_limits(self.max_failed_rows, self.max_failed_ratio)  # refuses what a template rendered
             landing = Landing(
                 batch_ids=read_landed_ids(self.batch_id, self, ti, self.log),
                 output=as_uri(self.output_directory),
@@ -198,7 +212,8 @@ class KimiBatchResultsOperator(BaseOperator):
     get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
 
     def _judge(self, collected: Collected) -> None:
-        if not (found := breaches(self.failure_limits, collected.tally)):
+        limits = read_limits(self.max_failed_rows, self.max_failed_ratio)
+        if not (found := breaches(limits, collected.tally)):
             return
         message = too_many_failed(found, collected.tally, collected.manifest.batch_ids)
         if self.on_too_many_failed == "fail":

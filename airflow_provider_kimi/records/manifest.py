@@ -27,7 +27,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
         formula; not there without that guard.
-    :param cost: `currency`, `amount` and `price_list_date`; None where a price or the tokens are not known.
+    :param cost: `currency`, `amount` and `price_list_date`; None where no price is known. Where a part of it is not
+        known, `amount` is None and `reason` says which part.
     """
 
     schema_version: int = 1

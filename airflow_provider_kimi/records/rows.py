@@ -59,6 +59,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cached_tokens: int | None = None
     completion_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
     model: str | None = None
     input_change: InputChange | None = None
 

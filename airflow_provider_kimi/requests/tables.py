@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
+from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.files.lines import lines_of, read_blocks, without_last_blanks
 from airflow_provider_kimi.requests.parquet_values import rows_of
 from airflow_provider_kimi.requests.sources import SourceFile
@@ -58,7 +59,7 @@ def _read_jsonl(file: SourceFile) -> Iterator[InputRow]:
 def _row_of(line: bytes) -> InputRow:
     try:
         row = _decode(line)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return InputRow(line, _too_long(line) or unreadable(line))
     return InputRow(row) if isinstance(row, dict) else InputRow(line, "is JSON, but not an object of columns")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
+from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.records.dead_letters import is_unsent, request_of
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict
 from airflow_provider_kimi.requests.problems import NeverSent, RowProblem, listed
@@ -139,7 +140,7 @@ class RequestCheck:
 def _read(line: bytes) -> _Request:
     try:
         return _read_request(line)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         if problem := unreadable(line):
             raise RowProblem(problem) from None
         raise _wrong_shape(msgspec.json.decode(line)) from None

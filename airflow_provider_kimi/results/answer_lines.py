@@ -60,6 +60,7 @@ class _Choice(msgspec.Struct, frozen=True, gc=False):
 
 class _PromptDetails(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
 
 
 class _CompletionDetails(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +73,7 @@ class _TokenCounts(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: _Count | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
+    cache_write_tokens: _Count | None = None
 
 
 class _Body(msgspec.Struct, frozen=True, gc=False):
@@ -97,6 +99,7 @@ class _UsualLine(msgspec.Struct, frozen=True, gc=False):
 _decode_usual = msgspec.json.Decoder(_UsualLine).decode
 
 _NO_COUNTS = _TokenCounts()
+_NO_DETAILS = _PromptDetails()
 
 
 def read_row(line: bytes) -> Row:
@@ -157,7 +160,8 @@ def _answered(custom_id: str, choice: _Choice, counts: _TokenCounts, model: str 
     if message.tool_calls and not (content and content.strip()):
         content = _calls(message.tool_calls)
     status, code, reason = _verdict(content, finish_reason)
-    cached, prompt, completion = counts.cached_tokens, counts.prompt_tokens_details, counts.completion_tokens_details
+    prompt, completion = counts.prompt_tokens_details or _NO_DETAILS, counts.completion_tokens_details
+    cached, written = counts.cached_tokens, counts.cache_write_tokens
     return Row(
         custom_id=custom_id,
         status=status,
@@ -167,9 +171,10 @@ def _answered(custom_id: str, choice: _Choice, counts: _TokenCounts, model: str 
         error_code=code,
         error_message=reason,
         prompt_tokens=counts.prompt_tokens,
-        cached_tokens=prompt.cached_tokens if cached is None and prompt else cached,
+        cached_tokens=prompt.cached_tokens if cached is None else cached,
         completion_tokens=counts.completion_tokens,
         reasoning_tokens=completion.reasoning_tokens if completion else None,
+        cache_write_tokens=prompt.cache_write_tokens if written is None else written,
         model=model or None,
     )
 
@@ -213,12 +218,14 @@ def _raw(value: object) -> msgspec.Raw:
 
 
 def _odd_counts(usage: Mapping[str, Any]) -> _TokenCounts:
+    prompt = _mapping(usage.get("prompt_tokens_details"))
     return _TokenCounts(
         _count(usage.get("prompt_tokens")),
         _count(usage.get("completion_tokens")),
         _count(usage.get("cached_tokens")),
-        _PromptDetails(_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))),
+        _PromptDetails(_count(prompt.get("cached_tokens")), _count(prompt.get("cache_write_tokens"))),
         _CompletionDetails(_count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"))),
+        _count(usage.get("cache_write_tokens")),
     )
 
 

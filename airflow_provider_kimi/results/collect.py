@@ -58,7 +58,7 @@ class Landing:
     output: str
     input: Any = None
     key_column: KeyColumns | None = None
-    price_list: Mapping[str, Any] | None = None
+    price_list: Mapping[str, Any] | str | None = None
     check: AnswerCheck = AnswerCheck()
     selection: Selection = EVERY_COLUMN
     output_format: OutputFormat = "jsonl"

@@ -1,9 +1,11 @@
 """Limits on the rows without a usable answer that a task accepts."""
 
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from airflow_provider_kimi.fields import check_choice
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.fields import said
 from airflow_provider_kimi.records.rows import ROW_STATUSES
 from airflow_provider_kimi.results.tally import Tally
 
@@ -35,34 +37,53 @@ class FailureLimit(NamedTuple):
         return f"{share:.2%} {kind} rows are more than {self.name}={self.most:g}" if share > self.most else None
 
 
+#: A limit as users set it: a number, the text of a rendered template, or None for no limit.
+Limit = float | str | None
+
+
 def read_limits(
-    max_failed_rows: int | Mapping[str, int] | None = None, max_failed_ratio: float | Mapping[str, float] | None = None
+    max_failed_rows: Limit | Mapping[str, Limit] = None, max_failed_ratio: Limit | Mapping[str, Limit] = None
 ) -> list[FailureLimit]:
-    """Read the limits of an operator: for all rows without a usable answer, or by status; None sets no limit."""
+    """Read the limits of an operator: for all rows without a usable answer, or by status; None sets no limit.
+
+    The text of a number or a mapping, as a template renders it, is read as what it says.
+
+    :raises KimiInputError: A value is not a limit.
+    """
     return [
         *_read("max_failed_rows", max_failed_rows, is_share=False),
         *_read("max_failed_ratio", max_failed_ratio, is_share=True),
     ]
 
 
-def _read(parameter: str, given: float | Mapping[str, float] | None, *, is_share: bool) -> Iterator[FailureLimit]:
-    if isinstance(given, Mapping):
-        for status, most in given.items():
-            check_choice(f"the status in {parameter}", status, _UNUSABLE)
-            yield _checked(FailureLimit(f"{parameter}[{status!r}]", status, most, is_share))
-    elif given is not None:
-        yield _checked(FailureLimit(parameter, None, given, is_share))
+def _read(parameter: str, given: Limit | Mapping[str, Limit], *, is_share: bool) -> Iterator[FailureLimit]:
+    limits = said(given)
+    if isinstance(limits, Mapping):
+        for status, most in limits.items():
+            if status not in _UNUSABLE:
+                raise _wrong(f"the status in {parameter}", status, f"one of {', '.join(map(repr, _UNUSABLE))}")
+            name = f"{parameter}[{status!r}]"
+            yield FailureLimit(name, status, _most(name, most, is_share=is_share), is_share)
+    elif limits is not None:
+        yield FailureLimit(parameter, None, _most(parameter, given, is_share=is_share), is_share)
 
 
-def _checked(limit: FailureLimit) -> FailureLimit:
-    most: Any = limit.most
-    if limit.is_share:
-        fits, allowed = isinstance(most, int | float) and 0 <= most <= 1, "a share from 0 to 1, such as 0.05 for 5 %"
-    else:
-        fits, allowed = isinstance(most, int | float) and most >= 0 and most % 1 == 0, "a number of rows"
-    if isinstance(most, bool) or not fits:
-        raise ValueError(f"{limit.name} is {most!r}; it must be {allowed}")
-    return limit
+def _most(name: str, given: object, *, is_share: bool) -> float:
+    most: Any = said(given)
+    is_number = isinstance(most, int | float) and not isinstance(most, bool)
+    if is_share:
+        if is_number and 0 <= most <= 1:
+            return float(most)
+        raise _wrong(name, given, "a share from 0 to 1, such as 0.05 for 5 %; for a number of rows use max_failed_rows")
+    if is_number and most >= 0 and most % 1 == 0:
+        return int(most)
+    raise _wrong(name, given, "a number of rows, such as 5; for a share use max_failed_ratio")
+
+
+def _wrong(name: str, value: object, allowed: str) -> KimiInputError:
+    return KimiInputError(
+        f"{name} is {reprlib.repr(value)}; it must be {allowed}. Nothing was landed; the results stay on the platform."
+    )
 
 
 def breaches(limits: Iterable[FailureLimit], tally: Tally) -> list[str]:

@@ -48,7 +48,7 @@ def build_manifest(
         counts={"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
         usage=tally.total_usage.to_dict(),
         rounds=max(map(len, shards), default=1),
-        cost=None if tally.uncounted else cost_of(tally.usage, prices),
+        cost=cost_of(tally.usage, prices, tally.uncounted),
         output_file=files["output_file"],
         error_file=files["error_file"],
         results_file=files["results_file"],
@@ -67,7 +67,9 @@ def billed(manifest: Manifest) -> str:
     usage, cost = manifest.usage, manifest.cost
     tokens = f"{usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} completion tokens"
     if cost is None:
-        return f"{tokens}, cost not known"
+        return f"{tokens}, cost not known: no price of a model is known"
+    if cost["amount"] is None:
+        return f"{tokens}, cost not known: {cost['reason']}"
     return f"{tokens}, {cost['amount']:,.4f} {cost['currency']}"
 
 

@@ -14,9 +14,15 @@ from tests.benchmarks.submit_rows import MODEL, PROMPT, texts_of
 #: UTF-8 bytes of one answer, which explains its label. With the line around it, 50,000 of them are about 100 MB.
 ANSWER_BYTES = 1610
 
+#: What ends a line in Python's text, and not in JSON lines, where texts hold it as it is.
+LINE_ENDS_IN_TEXT = "\u2028\u2029\x85"
 
-def write_batch(folder: Path, name: str, rows: int) -> int:
-    """Write what the server gives out of a completed batch, and return the size of its output file."""
+
+def write_batch(folder: Path, name: str, rows: int, *, ending: str = "") -> int:
+    """Write what the server gives out of a completed batch, and return the size of its output file.
+
+    :param ending: What the text of every second answer ends in.
+    """
     batch = {
         **{"id": name, "object": "batch", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
         **{"status": "completed", "created_at": 1, "completed_at": 2},
@@ -27,7 +33,8 @@ def write_batch(folder: Path, name: str, rows: int) -> int:
     _write(folder / f"{name}-input", map(_request, islice(cycle(texts_of(400)), rows), range(rows)))
     numbers = list(range(rows))
     random.Random(20261124).shuffle(numbers)
-    return _write(folder / f"{name}-output", map(_answer, cycle(texts_of(ANSWER_BYTES)), numbers))
+    texts = [text + ending * (place % 2) for place, text in enumerate(texts_of(ANSWER_BYTES))]
+    return _write(folder / f"{name}-output", map(_answer, cycle(texts), numbers))
 
 
 def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:

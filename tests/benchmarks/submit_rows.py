@@ -1,14 +1,14 @@
-"""The rows that bench_submit measures: Chinese and English reviews in turn, of one size, as no sample file is."""
+"""The rows that the benchmarks measure: Chinese and English reviews in turn, of one size, as no sample file is.
+
+They need nothing from outside, and hold nothing that any contender cannot read.
+"""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-
-from tests.support.reviews import read_rows, reviews_file
 
 MODEL = "kimi-k2.6"
 SYSTEM_PROMPT = "You label product reviews. Answer with exactly one of: positive, negative."
@@ -32,6 +32,19 @@ ENGLISH = (
     "It's lighter than the old model & the keyboard doesn't flex any more.\n",
     "Third one I own \u2014 the first two still work after five years.",
     "Screen has a dead pixel at the upper left corner; support asked for a picture and then never answered.",
+)
+
+CHINESE = (
+    "给爸妈买的，他们每天都在用，操作很简单。",
+    "说明书写着“安装方便”，结果我折腾了两个晚上，还打了一次客服电话。",
+    "续航还行：开着无线大概六个小时，关掉能用八个小时。",
+    "比预计早到一天，包装结实，颜色和图片完全一样。",
+    "房间很干净，但有烟味；前台一直不给换，找了经理才同意。",
+    "39.9 元的东西，不能要求太多，确实也就这样。",
+    "还会再买吗？大概不会了，不过卖家态度很好，运费也退了。",
+    "比旧款轻，键盘按下去也不再晃了，值得推荐！\n",
+    "这是我的第三台——前两台用了五年还好好的。",
+    "屏幕左上角有个坏点，客服要了照片之后就再也没有回复。",
 )
 
 
@@ -70,13 +83,11 @@ def _rows(count: int) -> Iterator[dict[str, Any]]:
 
 def texts_of(size: int) -> list[str]:
     """Distinct texts of about a number of bytes, Chinese and English in turn."""
-    with TemporaryDirectory(prefix="kimi-bench-") as folder:
-        chinese = [row["text"] for row in read_rows(reviews_file(Path(folder)))]
     chance = random.Random(20261123)
-    return [_text(chance, ENGLISH if number % 2 else chinese, size) for number in range(DISTINCT_TEXTS)]
+    return [_text(chance, ENGLISH if number % 2 else CHINESE, size) for number in range(DISTINCT_TEXTS)]
 
 
-def _text(chance: random.Random, sentences: list[str] | tuple[str, ...], size: int) -> str:
+def _text(chance: random.Random, sentences: Sequence[str], size: int) -> str:
     """Join sentences until the size is reached; a character that is cut in two is left out, and blanks fill up."""
     text = b""
     while len(text) < size:

@@ -266,6 +266,27 @@ def test_tokens_are_read_where_they_are_reported(usage: object, tokens: tuple[in
     assert (row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.reasoning_tokens) == tokens
 
 
+@pytest.mark.parametrize("body", [{}, {"error": {}}], ids=["usual", "read leniently"])
+@pytest.mark.parametrize(
+    ("usage", "written"),
+    [
+        ({"prompt_tokens_details": {"cache_write_tokens": 8}}, 8),
+        ({"cache_write_tokens": 16}, 16),
+        ({"cache_write_tokens": None, "prompt_tokens_details": {"cache_write_tokens": 8}}, 8),
+        ({"cache_write_tokens": 0, "prompt_tokens_details": {"cache_write_tokens": 8}}, 0),
+        ({"cache_write_tokens": -1, "prompt_tokens_details": {"cached_tokens": 8}}, None),
+        ({"prompt_tokens_details": {"cache_write_tokens": True}}, None),
+        (None, None),
+    ],
+    ids=str,
+)
+def test_tokens_that_were_written_to_the_cache_are_read_where_they_are_reported(
+    usage: object, written: int | None, body: dict[str, Any]
+) -> None:
+    row = read_row(output_line(body={**answer_body(), "usage": usage, **body}))
+    assert (row.status, row.cache_write_tokens) == ("succeeded", written)
+
+
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),

@@ -1,5 +1,6 @@
 """What a batch costs, to the token."""
 
+import json
 from typing import Any
 
 import pytest
@@ -70,9 +71,78 @@ def test_the_cost_is_unknown_without_a_price_of_cached_tokens() -> None:
     assert amount(Usage(10, 1, 1), "kimi-k2.5") is None
 
 
-def test_the_cost_is_unknown_without_a_price_of_one_of_the_models() -> None:
-    usage: dict[str | None, Usage] = {"kimi-k2.6": Usage(100), "kimi-k3": Usage(1)}
-    assert cost_of(usage, PRICE_LISTS["cn"]) is None
+@pytest.mark.parametrize(
+    ("usage", "uncounted", "reason"),
+    [
+        ({"kimi-k2.5": Usage(10, 1)}, 0, "the price of cached tokens of model kimi-k2.5 is not known"),
+        ({"kimi-k2.6": Usage(100), "kimi-k3": Usage(1)}, 0, "the price of model kimi-k3 is not known"),
+        ({"kimi-k2.6": Usage(100), None: Usage(7)}, 0, "the model of 7 tokens is not known"),
+        ({"kimi-k2.6": Usage(100)}, 1, "1 answer came without token counts"),
+        (
+            {"kimi-k2.5": Usage(10, 1), "kimi-k2.6": Usage(1)},
+            1200,
+            "the price of cached tokens of model kimi-k2.5 is not known; 1,200 answers came without token counts",
+        ),
+        (
+            {"kimi-k2.6": Usage(9, cache_write_tokens=2)},
+            0,
+            "the price of tokens of model kimi-k2.6 that were written to the cache is not known",
+        ),
+    ],
+)
+def test_a_cost_of_which_a_part_is_not_known_is_told_with_the_part(
+    usage: dict[str | None, Usage], uncounted: int, reason: str
+) -> None:
+    cost = cost_of(usage, PRICE_LISTS["cn"], uncounted)
+    assert cost == {"currency": "CNY", "amount": None, "price_list_date": "2026-09-01", "reason": reason}
+
+
+def test_a_model_without_a_price_that_used_no_tokens_costs_nothing() -> None:
+    cost = cost_of({"kimi-k2.6": Usage(1_000_000), "kimi-k3": Usage(), None: Usage()}, PRICE_LISTS["cn"])
+    assert cost is not None
+    assert cost["amount"] == 3.9
+
+
+def test_the_reason_stays_short_however_many_models_have_no_price() -> None:
+    usage: dict[str | None, Usage] = {f"kimi-{'x' * 500}{number}": Usage(1) for number in range(1000)}
+    cost = cost_of({"kimi-k2.6": Usage(1), **usage}, PRICE_LISTS["cn"])
+    assert cost is not None
+    assert len(cost["reason"]) < 1000
+
+
+def test_the_cost_is_null_where_no_price_is_known_at_all() -> None:
+    assert cost_of({"kimi-k3": Usage(1), "kimi-k9": Usage(2)}, PRICE_LISTS["cn"], 3) is None
+
+
+@pytest.mark.parametrize(
+    ("prices", "amount"),
+    [
+        pytest.param({"cache_write_5m": 20}, 20 + 40, id="5 minutes at the price of the input"),
+        pytest.param({"cache_write_1h": "40"}, 20 + 80, id="1 hour at twice the price of the input"),
+        pytest.param({"cache_write_5m": 3, "cache_write_1h": 3}, 20 + 6, id="both the same"),
+        pytest.param({"cache_write_5m": 20, "cache_write_1h": 40}, None, id="two prices, and nothing says which"),
+        pytest.param({}, None, id="no price"),
+    ],
+)
+def test_tokens_that_were_written_to_the_cache_have_a_price_of_their_own(
+    prices: dict[str, Any], amount: float | None
+) -> None:
+    """They are among the prompt tokens, so that those are not counted twice."""
+    own = {**OWN, "models": {"kimi-k3": {"input": 20, "output": 100, "cached": 2, **prices}}}
+    usage = Usage(4_000_000, 1_000_000, cache_write_tokens=2_000_000)
+    cost = cost_of({"kimi-k3": usage}, read_price_list(own, "cn"))
+    assert cost is not None
+    assert cost["amount"] == (None if amount is None else amount + 2)
+    if prices.keys() == {"cache_write_5m", "cache_write_1h"} and amount is None:
+        assert "keep in the price list cache_write_5m or cache_write_1h" in cost["reason"]
+
+
+def test_a_cost_of_more_tokens_than_the_world_has_is_a_number() -> None:
+    """Counts are the platform's; landing must not fail on them after the payment."""
+    own = {**OWN, "models": {"kimi-k9": {"input": "1000000000", "output": 1}}}
+    cost = cost_of({"kimi-k9": Usage(10**30)}, read_price_list(own, "cn"))
+    assert cost is not None
+    assert cost["amount"] == 1e33
 
 
 def test_the_cost_is_unknown_without_a_model() -> None:
@@ -99,11 +169,52 @@ def test_a_price_list_of_the_user_replaces_the_published_one() -> None:
         pytest.param({**OWN, "models": {"kimi-k9": {"input": "dear", "output": 1}}}, id="not a number"),
         pytest.param({**OWN, "models": {"kimi-k9": {"input": 1, "output": 1, "hit": 1}}}, id="unknown kind"),
         pytest.param([], id="a list"),
+        pytest.param("{{ var.value.prices }}", id="not rendered"),
+        pytest.param({**OWN, "models": {}}, id="no model"),
+        pytest.param({**OWN, "currency": ""}, id="no currency"),
     ],
 )
 def test_a_value_that_is_not_a_price_list_is_refused(given: Any) -> None:
     with pytest.raises(KimiInputError, match="is not a price list: .* Nothing was landed"):
         read_price_list(given, "cn")
+
+
+@pytest.mark.parametrize("kind", ["input", "cached", "output", "cache_write_5m", "cache_write_1h"])
+@pytest.mark.parametrize(
+    "price",
+    ["Infinity", "-Infinity", "NaN", "sNaN", "1e30", "1000000001", "-1", "", "None", "dear"]
+    + [float("inf"), float("nan"), -0.01, True, False, 10**400],
+    ids=lambda price: f"{price!r:.12}",
+)
+def test_a_price_that_is_none_is_refused_by_its_name(kind: str, price: object) -> None:
+    given = {**OWN, "models": {"kimi-k9": {"input": 2, "output": 8, kind: price}}}
+    with pytest.raises(KimiInputError, match=kind):
+        read_price_list(given, "cn")
+
+
+def test_a_price_that_is_out_of_bounds_is_named_with_the_bounds() -> None:
+    given = {**OWN, "models": {"kimi-k9": {"input": "1e30", "output": 1}}}
+    with pytest.raises(KimiInputError, match=r"input is 1E\+30; a price is a number from 0 to 1,000,000,000"):
+        read_price_list(given, "cn")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({**OWN, "models": {"kimi-k9": {"input": "2", "cached": " 0.5 ", "output": "8.0"}}}, id="prices"),
+        pytest.param(str(OWN), id="the whole list"),
+        pytest.param(json.dumps(OWN), id="the whole list as JSON"),
+    ],
+)
+def test_a_price_list_may_come_from_a_template_as_text(given: Any) -> None:
+    assert read_price_list(given, "cn") == read_price_list(OWN, "cn")
+
+
+def test_a_model_may_cost_nothing() -> None:
+    own = {**OWN, "models": {"kimi-k9": {"input": 0, "cached": "0", "output": 0.0}}}
+    cost = cost_of({"kimi-k9": Usage(5, 2, 3)}, read_price_list(own, "cn"))
+    assert cost is not None
+    assert cost["amount"] == 0
 
 
 @pytest.mark.parametrize(

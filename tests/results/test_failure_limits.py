@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.results.failure_limits import breaches, read_limits, too_many_failed
 from tests.support.samples import tally_of
 
@@ -102,8 +103,25 @@ def test_a_result_beyond_a_limit_is_refused_with_the_reason(
     ("limits", "fault"),
     [
         ({"max_failed_rows": -1}, "max_failed_rows is -1; it must be a number of rows"),
-        ({"max_failed_rows": "1"}, "max_failed_rows is '1'; it must be a number of rows"),
-        ({"max_failed_rows": 0.1}, "max_failed_rows is 0.1; it must be a number of rows"),
+        ({"max_failed_rows": "abc"}, "max_failed_rows is 'abc'; it must be a number of rows"),
+        ({"max_failed_rows": ""}, "max_failed_rows is ''; it must be a number of rows"),
+        ({"max_failed_rows": "True"}, "max_failed_rows is 'True'; it must be a number of rows"),
+        ({"max_failed_rows": "{{ params.x }}"}, r"max_failed_rows is '{{ params.x }}'; it must be"),
+        ({"max_failed_rows": float("nan")}, "max_failed_rows is nan; it must be a number of rows"),
+        ({"max_failed_rows": "1e999"}, "max_failed_rows is '1e999'; it must be a number of rows"),
+        ({"max_failed_rows": [5]}, r"max_failed_rows is \[5\]; it must be a number of rows"),
+        (
+            {"max_failed_rows": 0.05},
+            "max_failed_rows is 0.05; it must be a number of rows, such as 5; for a share use max_failed_ratio. "
+            "Nothing was landed; the results stay on the platform.",
+        ),
+        ({"max_failed_rows": {"missing": None}}, r"max_failed_rows\['missing'\] is None; it must be a number of rows"),
+        ({"max_failed_rows": {"missing": "few"}}, r"max_failed_rows\['missing'\] is 'few'; it must be"),
+        ({"max_failed_ratio": float("nan")}, "max_failed_ratio is nan; it must be a share"),
+        ({"max_failed_ratio": True}, "max_failed_ratio is True; it must be a share"),
+        ({"max_failed_ratio": 5}, "max_failed_ratio is 5; .* for 5 %; for a number of rows use max_failed_rows"),
+        ({"max_failed_ratio": "5%"}, "max_failed_ratio is '5%'; it must be a share"),
+        ({"max_failed_ratio": {"missing": "-0.1"}}, r"max_failed_ratio\['missing'\] is '-0.1'; it must be a share"),
         ({"max_failed_rows": True}, "max_failed_rows is True; it must be a number of rows"),
         ({"max_failed_rows": {"failed": -1}}, r"max_failed_rows\['failed'\] is -1"),
         ({"max_failed_ratio": 1.1}, "max_failed_ratio is 1.1; it must be a share from 0 to 1, such as 0.05 for 5 %"),
@@ -116,5 +134,25 @@ def test_a_result_beyond_a_limit_is_refused_with_the_reason(
     ids=str,
 )
 def test_a_value_that_is_not_a_limit_is_refused(limits: dict[str, Any], fault: str) -> None:
-    with pytest.raises(ValueError, match=fault):
+    with pytest.raises(KimiInputError, match=fault):
         read_limits(**limits)
+
+
+@pytest.mark.parametrize(
+    ("rendered", "meant"),
+    [
+        ({"max_failed_rows": "5"}, {"max_failed_rows": 5}),
+        ({"max_failed_rows": " 5\n"}, {"max_failed_rows": 5}),
+        ({"max_failed_rows": 5.0}, {"max_failed_rows": 5}),
+        ({"max_failed_rows": "None"}, {}),
+        ({"max_failed_rows": {"missing": "0"}}, {"max_failed_rows": {"missing": 0}}),
+        ({"max_failed_rows": "{'missing': 0}"}, {"max_failed_rows": {"missing": 0}}),
+        ({"max_failed_ratio": "0.05"}, {"max_failed_ratio": 0.05}),
+        ({"max_failed_ratio": '{"missing": 1}'}, {"max_failed_ratio": {"missing": 1}}),
+    ],
+    ids=str,
+)
+def test_the_text_of_a_rendered_template_is_the_limit_that_it_says(
+    rendered: dict[str, Any], meant: dict[str, Any]
+) -> None:
+    assert read_limits(**rendered) == read_limits(**meant)

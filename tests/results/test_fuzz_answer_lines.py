@@ -18,7 +18,11 @@ ANY_JSON = st.recursive(
     max_leaves=6,
 )
 COUNT = st.none() | st.integers(-1, 2**70) | st.floats(0, 9) | st.booleans() | st.just("7")
-DETAILS = st.none() | st.dictionaries(st.sampled_from(["cached_tokens", "reasoning_tokens"]), COUNT) | ANY_JSON
+DETAILS = (
+    st.none()
+    | st.dictionaries(st.sampled_from(["cached_tokens", "cache_write_tokens", "reasoning_tokens"]), COUNT)
+    | ANY_JSON
+)
 
 
 def sometimes(**parts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -32,6 +36,7 @@ USAGE = sometimes(
     prompt_tokens=COUNT,
     completion_tokens=COUNT,
     cached_tokens=COUNT,
+    cache_write_tokens=COUNT,
     prompt_tokens_details=DETAILS,
     completion_tokens_details=DETAILS,
 )

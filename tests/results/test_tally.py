@@ -10,7 +10,7 @@ from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.records.rows import ROW_STATUSES, Row, RowStatus, skipped_row
 from airflow_provider_kimi.results.cost import Usage
-from airflow_provider_kimi.results.manifest import build_manifest
+from airflow_provider_kimi.results.manifest import billed, build_manifest
 from airflow_provider_kimi.results.tally import Tally
 from tests.support.samples import make_batch, tally_of
 
@@ -222,13 +222,41 @@ def test_the_manifest_has_exactly_these_fields() -> None:
         "missing",
     ],
 )
-def test_the_manifest_has_no_cost_if_the_tokens_of_an_answer_are_unknown(row: Row, known: bool) -> None:
+def test_the_manifest_has_no_amount_if_the_tokens_of_an_answer_are_unknown(row: Row, known: bool) -> None:
     """An unknown cost is no cost of 0."""
     tally = Tally()
     tally.add(Row(custom_id="b", status="succeeded", content="x", prompt_tokens=3, completion_tokens=2), "kimi-k2.6")
     tally.add(row, "kimi-k2.6")
     manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()
-    assert (manifest["cost"] is not None) is known
+    assert (manifest["cost"]["amount"] is not None) is known
+    assert manifest["cost"].get("reason") == (None if known else "1 answer came without token counts")
+
+
+@pytest.mark.parametrize(
+    ("usage", "line"),
+    [
+        ({"kimi-k2.6": Usage(1_000_000)}, "1,000,000 prompt and 0 completion tokens, 3.9000 CNY"),
+        ({"kimi-k9": Usage(5)}, "5 prompt and 0 completion tokens, cost not known: no price of a model is known"),
+        (
+            {"kimi-k2.5": Usage(5, 5)},
+            "5 prompt and 0 completion tokens, cost not known: "
+            "the price of cached tokens of model kimi-k2.5 is not known",
+        ),
+    ],
+    ids=["known", "no price", "no price of cached tokens"],
+)
+def test_the_log_says_what_is_billed_and_why_the_cost_is_not_known(usage: dict[str | None, Usage], line: str) -> None:
+    tally = tally_of(succeeded=2)
+    tally.usage, tally.uncounted = usage, 0
+    assert billed(build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES)) == line
+
+
+def test_the_manifest_names_tokens_written_to_the_cache_where_there_are_any() -> None:
+    tally = tally_of(succeeded=1)
+    tally.usage = {"kimi-k2.6": Usage(30, cache_write_tokens=4)}
+    manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES)
+    assert manifest.usage["cache_write_tokens"] == 4
+    assert manifest.usage["total_tokens"] == 30
 
 
 def test_the_manifest_has_one_fingerprint_of_all_inputs() -> None:
