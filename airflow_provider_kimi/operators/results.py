@@ -9,6 +9,7 @@ from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context, XComArg
+from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_choice, check_flag
 from airflow_provider_kimi.files.locations import as_uri
@@ -135,6 +136,7 @@ class KimiBatchResultsOperator(BaseOperator):
                 check=AnswerCheck(read_schema(self.output_schema), self.reasoning),
                 output_format=self.output_format,
                 may_replace=not self.delete_remote_files,
+                task=read_attempt(context).task,
             )
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             collected = collect(calls, landing)
@@ -161,9 +163,10 @@ class KimiBatchResultsOperator(BaseOperator):
     def _judge(self, collected: Collected) -> None:
         if not (found := breaches(self.failure_limits, collected.tally)):
             return
-        message = too_many_failed(found, collected.tally, collected.manifest.batch_ids)
+        to_come = collected.to_come
+        message = too_many_failed(found, collected.tally, collected.manifest.batch_ids, to_come)
         if self.on_too_many_failed == "fail":
-            raise KimiBatchError(f"{message} {collected.to_come}".strip(), retryable=bool(collected.to_come))
+            raise KimiBatchError(message, retryable=bool(to_come))
         if self.on_too_many_failed == "skip":
             raise AirflowSkipException(message)
         self.log.warning("%s", message)

@@ -17,7 +17,7 @@ from tests.support.logs import LogRecord
 def main(batch_ids: str, output: str) -> None:
     """Measure one landing; what it imports is there before."""
     ids = json.loads(batch_ids)
-    OutputDirectory(output).manifest_of(ids)
+    OutputDirectory(output).manifest_bytes()
     hook = KimiHook()
     hook.get_batch(ids[0])
     print(measure(lambda: collect(Calls(hook, LogRecord()), Landing(ids, output))).growth)
