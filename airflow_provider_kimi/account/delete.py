@@ -10,7 +10,7 @@ from airflow_provider_kimi.api.models import Batch, RemoteFile
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
-from airflow_provider_kimi.results.collect import Collected
+from airflow_provider_kimi.results.landing import Collected
 from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
 
 

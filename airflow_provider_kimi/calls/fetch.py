@@ -1,6 +1,7 @@
 """Fetch a file whole: after a connection that ended early, paid rows would seem to be missing."""
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import NamedTuple
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls, is_rate_limit
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiResultError
-from airflow_provider_kimi.files.line_ids import is_whole
-from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, count_lines, new_file
+from airflow_provider_kimi.files.line_ids import id_of, is_whole, name_of_unreadable
+from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, count_lines, lines_at, new_file
 
 #: Pauses between the downloads of a file that is not as the batch counts it: it may still be growing.
 FILE_PAUSES_SECONDS = (2.0, 5.0, 10.0, 20.0, 30.0)
@@ -48,22 +49,26 @@ def fetch_file(
     expected_lines: int,
     pauses: Sequence[float] = FILE_PAUSES_SECONDS,
     doubted: Collection[int] = DOUBTED_STATUS_CODES,
+    names_requests: bool = False,
 ) -> Fetched:
     """Download a JSONL file, and judge whether it is whole.
 
     A download that breaks off is repeated, and so is one that ends inside a line, has fewer lines than the batch
     counted, or is refused as if the file did not exist: a file may be there before all of it is. If the last download
-    brings the same bytes again, the file is accepted with a warning, because the rows decide, not the counts.
+    brings the same bytes again, the file is accepted with a warning, because the rows decide, not the counts. But a
+    file of which no line names a request is not the platform's: it was cut to nothing, or is a proxy's page.
 
     :param expected_lines: Lines that the batch counted; 0 if it counted none.
     :param pauses: Seconds between the downloads.
     :param doubted: HTTP statuses that are not believed at once.
+    :param names_requests: Whether each line names a request.
     :raises KimiResultError: It never came whole.
     :raises KimiError: The platform refuses the download.
     """
     seen = before = _Seen()
+    wanted = _Wanted(file_id, expected_lines, names_requests)
     for pause in (*pauses, None):
-        before, seen = seen, _look(calls, file_id, path, expected_lines, doubted if pause is not None else ())
+        before, seen = seen, _look(calls, wanted, path, doubted if pause is not None else ())
         if not seen.fault:
             return Fetched(path, seen.lines)
         if pause is not None:
@@ -75,7 +80,7 @@ def fetch_file(
     raise KimiResultError(
         f"File {file_id} could not be downloaded whole in {len(pauses) + 1} attempts. The last one: {seen.fault} "
         "Nothing was landed and nothing is lost: the batch has ended, is billed as far as it ran, and its files stay "
-        "on the platform. Clear this task to try again."
+        "on the platform. Clear this task to try again: nothing is paid again."
     )
 
 
@@ -91,9 +96,21 @@ class _Seen(NamedTuple):
     digest: bytes = b""
 
 
-def _look(calls: Calls, file_id: str, path: Path, expected_lines: int, doubted: Collection[int]) -> _Seen:
+class _Wanted(NamedTuple):
+    """What a download should bring.
+
+    :param lines: How many lines the batch counted.
+    :param names_requests: Whether one of them has to name a request.
+    """
+
+    file_id: str
+    lines: int
+    names_requests: bool
+
+
+def _look(calls: Calls, wanted: _Wanted, path: Path, doubted: Collection[int]) -> _Seen:
     try:
-        fault = _download(calls, file_id, path)
+        fault = _download(calls, wanted.file_id, path)
     except KimiApiError as error:
         if error.status_code not in doubted:
             raise
@@ -101,7 +118,18 @@ def _look(calls: Calls, file_id: str, path: Path, expected_lines: int, doubted: 
     if fault:
         return _Seen(fault)
     lines, last = count_lines(path, MAX_LINE_BYTES)
-    return _Seen(_shortage(file_id, lines, last, expected_lines), lines, _digest(path))
+    if wanted.names_requests and (lines or wanted.lines) and not _names_a_request(path):
+        return _Seen(
+            f"File {wanted.file_id} came with {path.stat().st_size:,} bytes that name no request; the batch counted "
+            f"{wanted.lines:,} lines."
+        )
+    fault = _shortage(wanted.file_id, lines, last, wanted.lines)
+    return _Seen(fault, lines, _digest(path) if fault else b"")
+
+
+def _names_a_request(path: Path) -> bool:
+    lines = (line.removeprefix(BOM_UTF8) for _, line in lines_at(path, MAX_LINE_BYTES))
+    return any(id_of(line) or name_of_unreadable(line) for line in lines)
 
 
 def _digest(path: Path) -> bytes:

@@ -1,20 +1,84 @@
 """Where files lie: any storage that Airflow knows."""
 
+import os
+import re
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
+from urllib.parse import unquote
 
 #: Errors that a retry cannot fix. Any other `OSError` may pass, and is left to `retries`.
 LASTING_FAULTS = (NotADirectoryError, IsADirectoryError, PermissionError, ValueError, ImportError)
 
+_ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
+
+#: Protocols that are one storage under several names.
+_SAME_STORAGE = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+
+
+class Location(NamedTuple):
+    """A place that can be compared with others.
+
+    :param storage: Protocol and bucket; `file` for a disk.
+    :param parts: The names on the way to it.
+    """
+
+    storage: str
+    parts: tuple[str, ...]
+
 
 def located(uri: str) -> str:
-    """Write a bare path as a `file://` URI."""
-    return uri if "://" in uri else f"file://{Path(uri).absolute()}"
+    """Write a location as a URI.
+
+    A bare path is taken literally, but for a `~` at its beginning. A path in a `file://` URI with %-escapes is decoded,
+    unless it exists as it stands.
+
+    :raises ValueError: A `file:` URI names a host, or a relative path; or nobody has that home directory.
+    """
+    if uri.startswith("file:"):
+        return f"file://{_decoded(_path_in(uri))}"
+    if "://" in uri:
+        return uri
+    try:
+        return f"file://{Path(uri).expanduser().absolute()}"
+    except RuntimeError:
+        raise ValueError(f"{uri!r} names a home directory that is not known here; write the path out") from None
+
+
+def _path_in(uri: str) -> str:
+    rest = uri.removeprefix("file:")
+    host, slash, path = rest.removeprefix("//").partition("/") if rest.startswith("//") else ("", "", rest)
+    if host not in ("", "localhost"):
+        raise ValueError(f"{uri!r} names {host!r} as a host; a path on this machine is written file:///path")
+    if not (slash + path).startswith("/"):
+        raise ValueError(f"{uri!r} has no absolute path; write file:///path, or a bare path")
+    return slash + path
+
+
+def _decoded(path: str) -> str:
+    """Decode the %-escapes of a path, unless the names that hold them exist as they stand."""
+    parts = path.split("/")
+    escaped = [number for number, part in enumerate(parts, 1) if _ESCAPED.search(part)]
+    if not escaped or os.path.lexists("/".join(parts[: escaped[-1]])):
+        return path
+    return unquote(path)
+
+
+def location_of(uri: str) -> Location:
+    """Resolve a location, with the symbolic links of a disk, so that it can be compared.
+
+    The connection in a URI is left out, because several may reach one bucket.
+    """
+    scheme, _, rest = located(uri).partition("://")
+    if scheme == "file":
+        return Location(scheme, tuple(filter(None, os.path.realpath(rest).split("/"))))
+    bucket, _, key = rest.partition("/")
+    storage = f"{_SAME_STORAGE.get(scheme, scheme)}://{bucket.rpartition('@')[2]}"
+    return Location(storage, tuple(filter(None, key.split("/"))))
 
 
 def storage_remedy(uri: str, error: Exception) -> str:
     """Say what to do if a storage cannot be read or written."""
-    if isinstance(error, OSError) or located(uri).startswith("file://"):
+    if isinstance(error, OSError) or "://" not in uri or uri.startswith("file:"):
         return "Check the path and its access."
     if uri.startswith("s3"):
         return "If S3 support is missing here: pip install 'airflow-provider-kimi[s3]'."

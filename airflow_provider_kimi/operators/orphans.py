@@ -18,7 +18,8 @@ from airflow_provider_kimi.compat import BaseOperator, Context, run_state
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 
 
 class KimiOrphanBatchesOperator(BaseOperator):

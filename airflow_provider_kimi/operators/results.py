@@ -9,6 +9,7 @@ from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context, XComArg
+from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_choice, check_flag
 from airflow_provider_kimi.files.csv_options import CsvOptions
@@ -21,7 +22,7 @@ from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.rendering import given, known, never_rendered
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
-from airflow_provider_kimi.results.collect import Collected, Landing, collect
+from airflow_provider_kimi.results.collect import collect
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import (
     Limit,
@@ -31,6 +32,7 @@ from airflow_provider_kimi.results.failure_limits import (
     too_many_failed,
 )
 from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.landing import Collected, Landing
 from airflow_provider_kimi.results.parsed_shape import parsed_shape, spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.row_check import RowCheck, read_check
@@ -188,6 +190,7 @@ class KimiBatchResultsOperator(BaseOperator):
                 parsed=None if self.output_schema is None else parsed_shape(self.output_schema),
                 spread=spread_fields(self.output_schema) if self.parsed_columns else None,
                 may_replace=not self.delete_remote_files,
+                task=read_attempt(context).task,
             )
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             collected = collect(calls, landing)
@@ -215,9 +218,10 @@ class KimiBatchResultsOperator(BaseOperator):
         limits = read_limits(self.max_failed_rows, self.max_failed_ratio)
         if not (found := breaches(limits, collected.tally)):
             return
-        message = too_many_failed(found, collected.tally, collected.manifest.batch_ids)
+        to_come = collected.to_come
+        message = too_many_failed(found, collected.tally, collected.manifest.batch_ids, to_come)
         if self.on_too_many_failed == "fail":
-            raise KimiBatchError(f"{message} {collected.to_come}".strip(), retryable=bool(collected.to_come))
+            raise KimiBatchError(message, retryable=bool(to_come))
         if self.on_too_many_failed == "skip":
             raise AirflowSkipException(message)
         self.log.warning("%s", message)

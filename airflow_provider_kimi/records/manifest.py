@@ -24,6 +24,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param status: `completed` if every row has a usable answer, `failed` if none has, else `partial`. How the batches
         ended is in none of these words: a batch may complete without one usable answer.
     :param counts: `total`, and the rows of each status; they add up.
+    :param landed_by: The task instance that landed it, as `dag_id`, `run_id`, `task_id` and `map_index`.
+    :param former_files: Names of files of the result that this one replaces, while they are not removed yet.
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
         formula; not there without that guard.
@@ -49,11 +51,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: str | None = None
     input_changes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
+    landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    former_files: list[str] | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         return fields
+
+    def to_json(self) -> bytes:
+        """Write it as the content of `manifest.json`."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     def to_event(self) -> dict[str, Any]:
         """Write what the event of an asset repeats, whatever the number of batches."""

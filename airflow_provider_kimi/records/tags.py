@@ -174,12 +174,12 @@ def digest_of(*parts: str | None) -> str:
     return "sha256:" + hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
-def shortened(text: str) -> str:
-    """Fit a long id into a metadata value: its beginning and a digest of the whole, so that no two are equal."""
-    if len(text) <= MAX_METADATA_VALUE_CHARS:
+def shortened(text: str, most: int = MAX_METADATA_VALUE_CHARS) -> str:
+    """Fit a long id into so many characters: its beginning and a digest of the whole, so that no two are equal."""
+    if len(text) <= most:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return f"{text[: MAX_METADATA_VALUE_CHARS - len(digest) - 1]}~{digest}"
+    return f"{text[: most - len(digest) - 1]}~{digest}"
 
 
 def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:

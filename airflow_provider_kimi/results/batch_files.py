@@ -34,6 +34,7 @@ class BatchFiles:
     :param skipped: The rows that were left out of all batches of its job.
     :param answer_lines: How many lines the output and the error file have.
     :param is_whole: Whether every file that the batch promises is there and came whole.
+    :param is_short: Whether the output or the error file has fewer lines than the platform counts.
     """
 
     batch: Batch
@@ -43,6 +44,7 @@ class BatchFiles:
     skipped: Path | None
     answer_lines: int
     is_whole: bool
+    is_short: bool = False
 
     @property
     def skipped_rows(self) -> Iterator[SkippedRow]:
@@ -158,8 +160,8 @@ class FilesFetcher:
         )
         if not may_come_late(self.calls, batch):
             self._pauses = LATER_PAUSES_SECONDS
-        output = self._fetched(batch.output_file_id, folder / "output", batch.counts.completed)
-        error = self._fetched(batch.error_file_id, folder / "error", batch.counts.failed)
+        output = self._fetched(batch.output_file_id, folder / "output", batch.counts.completed, is_paid=True)
+        error = self._fetched(batch.error_file_id, folder / "error", batch.counts.failed, is_paid=False)
         answers = [file for file in (output, error) if file]
         return BatchFiles(
             batch,
@@ -171,6 +173,7 @@ class FilesFetcher:
             is_whole=requests is not None
             and not lacking_files(batch)
             and all(file.is_whole for file in (requests, *answers)),
+            is_short=not all(file.is_whole for file in answers),
         )
 
     def _skipped_of(self, batch: Batch) -> Path | None:
@@ -184,11 +187,13 @@ class FilesFetcher:
             self._skipped[file_id] = _path(skipped)
         return self._skipped[file_id]
 
-    def _fetched(self, file_id: str | None, path: Path, expected_lines: int) -> Fetched | None:
+    def _fetched(self, file_id: str | None, path: Path, lines: int, *, is_paid: bool) -> Fetched | None:
         if not file_id:
             return None
         try:
-            file = fetch_file(self.calls, file_id, path, expected_lines=expected_lines, pauses=self._pauses)
+            file = fetch_file(
+                self.calls, file_id, path, expected_lines=lines, pauses=self._pauses, names_requests=is_paid
+            )
         except KimiApiError as error:
             if error.status_code not in DOUBTED_STATUS_CODES:
                 raise

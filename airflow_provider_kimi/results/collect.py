@@ -1,8 +1,9 @@
 """Land the output and error files, reconcile them with the requests, and write the result, the manifest last."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,138 +12,154 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.fetch import may_come_late
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
-from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.lines import new_file
+from airflow_provider_kimi.files.locations import location_of
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.requests.inputs import Input
-from airflow_provider_kimi.requests.keys import KeyColumns
-from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.formats import Form, Formed, OutputFormat, check_format, convert
+from airflow_provider_kimi.results.formats import Form, Formed, check_format, convert
 from airflow_provider_kimi.results.input_types import arrow_types
-from airflow_provider_kimi.results.manifest import ask_the_rest, billed, build_manifest, changed_input
+from airflow_provider_kimi.results.landing import Collected, Landing
+from airflow_provider_kimi.results.manifest import (
+    ask_the_rest,
+    billed,
+    build_manifest,
+    changed_input,
+    identity_of,
+    with_files,
+)
 from airflow_provider_kimi.results.output_directory import OutputDirectory
-from airflow_provider_kimi.results.parsed_shape import Fields, Shape
-from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection, kept, result_names
-from airflow_provider_kimi.results.promises import holds_all, still_to_come
+from airflow_provider_kimi.results.overlap import overlap
+from airflow_provider_kimi.results.passed_columns import kept, result_names
+from airflow_provider_kimi.results.promises import holds_all
 from airflow_provider_kimi.results.recipe_notes import read_notes
 from airflow_provider_kimi.results.reconcile import write_rows
+from airflow_provider_kimi.results.replacing import check_not_poorer, check_replaced, is_same_landing
 from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.shards import by_shard
+from airflow_provider_kimi.results.staging import (
+    DEAD_LETTER_NAME,
+    ERROR_NAME,
+    OUTPUT_NAME,
+    staged_files,
+)
+from airflow_provider_kimi.results.switch import OvertakenError, Switch
 from airflow_provider_kimi.results.table import opened_table
 from airflow_provider_kimi.results.tally import Tally
 
-OUTPUT_NAME = "output.jsonl"
-ERROR_NAME = "error.jsonl"
 RESULTS_NAME = "results.jsonl"
-DEAD_LETTER_NAME = "dead_letter.jsonl"
-
-
-@dataclass(frozen=True)
-class Landing:
-    """What to land, and where.
-
-    :param input: The input that the batches were made from, for its columns; None for none.
-    :param key_column: The column or columns that name its rows; None if their places do.
-    :param selection: The columns of the input that are wanted.
-    :param output_format: Format of the results file.
-    :param csv: The form of a CSV file.
-    :param parsed: What `parsed` is; None if there is none.
-    :param spread: The fields of `parsed` that are columns of their own in its place; None if it is a column itself.
-    :param may_replace: Whether the result of other batches may be replaced, if the directory holds one.
-    :param price_list: Prices to use in place of the published ones; None for those.
-    """
-
-    batch_ids: Sequence[str]
-    output: str
-    input: Any = None
-    key_column: KeyColumns | None = None
-    price_list: Mapping[str, Any] | str | None = None
-    check: AnswerCheck = AnswerCheck()
-    selection: Selection = EVERY_COLUMN
-    output_format: OutputFormat = "jsonl"
-    csv: CsvOptions = CsvOptions()
-    parsed: Shape | None = None
-    spread: Fields | None = None
-    may_replace: bool = True
-
-    @property
-    def fields(self) -> Sequence[str]:
-        """The fields of a results row, in order."""
-        return [name for name in self.check.fields if self.input is not None or name != "input_change"]
-
-
-@dataclass(frozen=True)
-class Collected:
-    """A landed result.
-
-    :param directory: Where it is.
-    :param is_whole: Whether every file that the batches promise came whole, and every line belongs to a row.
-    :param is_kept: Whether an earlier landing wrote it, and this one nothing.
-    """
-
-    manifest: Manifest
-    tally: Tally
-    batches: list[Batch]
-    directory: OutputDirectory
-    is_whole: bool
-    is_kept: bool = False
-
-    @property
-    def to_come(self) -> str:
-        """Which files are still to come, in words; empty if none is."""
-        return still_to_come(self.batches)
-
-    def is_in_place(self) -> bool:
-        """Whether the directory holds now what this landing wrote, or the earlier result that it kept."""
-        return self.directory.rows_are_of(self.manifest) if self.is_kept else self.directory.is_as_published()
 
 
 def collect(calls: Calls, landing: Landing) -> Collected:
     """Land the result of batches that have ended, in whatever status.
 
-    An earlier result of these batches is replaced by an equal or better one only: it is kept if a file that it was
-    made from is no longer on the platform.
+    An earlier result of these batches is replaced by an equal or better one only, and whole: it is kept if a file that
+    it was made from is no longer on the platform, and at any error before the new one is complete.
 
     A file that is still to come after a minute is not waited for: what there is is landed, and the log says so.
 
     :raises KimiBatchError: A batch has not ended yet.
-    :raises KimiResultError: A file could not be downloaded whole.
+    :raises KimiResultError: A file could not be downloaded whole, or the result would be poorer than the earlier one.
     """
     check_format(landing.output_format)
     prices = read_price_list(landing.price_list, calls.hook.settings.billing_region)
+    _check_apart(landing)
     directory = OutputDirectory(landing.output)
+    switch = Switch(directory, secrets.token_hex(8), directory.manifest_bytes(), calls.sleep)
+    directory.check_free(landing.file_names)
+    earlier = _finished(switch, calls.log)
+    if earlier is not None and (warning := _replaced(landing, earlier)):
+        calls.log.warning("%s", warning)
     batches = read_ended_batches(calls, landing.batch_ids)
+    same = earlier if earlier and sorted(earlier.batch_ids) == sorted(landing.batch_ids) else None
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
-        earlier = directory.manifest_of(landing.batch_ids)
         try:
-            files = FilesFetcher(calls, workshop, needs_all=earlier is not None).fetch(batches)
+            files = FilesFetcher(calls, workshop, needs_all=same is not None).fetch(batches)
         except KimiApiError as error:
-            if earlier is None or error.status_code != 404:
+            if same is None or error.status_code != 404:
                 raise
-            _check_kept(earlier, landing)
+            _check_kept(same, landing)
             calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
-            whole = holds_all(earlier, batches)
-            return Collected(earlier, Tally.of_manifest(earlier), batches, directory, whole, is_kept=True)
+            return _kept(same, batches, directory)
         tally, keys = _write_rows(calls, landing, files, workshop)
         formed = _formed(workshop / RESULTS_NAME, landing, keys, calls.log)
-        _check_replaced(directory, landing, calls.log)
-        landed = _publish(directory, workshop, files, formed.path)
-        manifest = build_manifest(batches, tally, prices=prices, files=landed, guarded_cells=formed.guarded)
-        directory.publish_manifest(manifest, workshop)
+        manifest = build_manifest(batches, tally, prices=prices, guarded_cells=formed.guarded, landed_by=landing.task)
+        if earlier is not None:
+            check_not_poorer(landing.output, manifest, earlier)
+        steps = switch.steps(
+            _finished_files(workshop, files, formed.path),
+            lambda uris: with_files(manifest, uris),
+            with_digests=not landing.may_replace,
+        )
+        try:
+            manifest = _last(steps)
+        except OvertakenError:
+            now = directory.earlier
+            if now is None or not is_same_landing(now, manifest):
+                raise
+            calls.log.warning("Another attempt of this task has landed the same in %s meanwhile.", landing.output)
+            return _kept(now, batches, directory)
+    return _reported(calls, landing, Collected(manifest, tally, batches, directory, files=files))
+
+
+def _replaced(landing: Landing, earlier: Manifest) -> str:
+    task = None if landing.task is None else identity_of(landing.task)
+    return check_replaced(landing.output, landing.batch_ids, task, earlier, may_replace=landing.may_replace)
+
+
+def _check_apart(landing: Landing) -> None:
+    """Refuse an output in which the input lies, or which the input would read as rows the next time."""
+    if not isinstance(landing.input, str):
+        return
+    try:
+        found = overlap(location_of(landing.input), location_of(landing.output), landing.file_names)
+    except ValueError:
+        return  # the reading or the writing of it says why
+    if found:
+        raise KimiInputError(
+            f"Output {landing.output!r} {found} ({landing.input[:200]!r}). Nothing was landed; the results stay on the "
+            "platform. Choose a directory of its own for results, then clear this task: nothing is paid again."
+        )
+
+
+def _finished(switch: Switch, log: Log) -> Manifest | None:
+    """The result that the directory holds; what an attempt that was killed has begun to put into place is finished."""
+    earlier = Manifest.of_json(switch.seen)
+    if earlier is None or not staged_files(earlier):
+        return earlier
+    log.info(
+        "An earlier landing in %s was ended before all files had their names. It is finished.", switch.directory.uri
+    )
+    return _last(switch.settled(earlier))
+
+
+def _last(steps: Iterator[Manifest | None]) -> Manifest:
+    """Take all steps, and return what the last one yields."""
+    *_, last = steps
+    assert last is not None
+    return last
+
+
+def _kept(manifest: Manifest, batches: list[Batch], directory: OutputDirectory) -> Collected:
+    whole = holds_all(manifest, batches)
+    return Collected(manifest, Tally.of_manifest(manifest), batches, directory, is_kept=True, is_kept_whole=whole)
+
+
+def _reported(calls: Calls, landing: Landing, collected: Collected) -> Collected:
+    """Say in the log what was landed."""
+    tally, manifest = collected.tally, collected.manifest
     if tally.leaked:
         calls.log.warning("%s answers held the model's thoughts, which were removed.", tally.leaked)
     log = calls.log.warning if tally.unusable else calls.log.info
     log("Landed in %s: %s. %s.", landing.output, tally.summary(), billed(manifest))
     # A completed batch has a line for every row in the end, whatever its counts say meanwhile.
-    is_growing = tally.counts["missing"] > 0 and any(may_come_late(calls, batch) for batch in batches)
-    is_whole = not tally.unclaimed and not is_growing and all(of_batch.is_whole for of_batch in files)
-    collected = Collected(manifest, tally, batches, directory, is_whole)
-    if notes := " ".join(filter(None, (collected.to_come, ask_the_rest(manifest), changed_input(manifest)))):
-        calls.log.warning("%s", notes)
-    return collected
+    is_growing = tally.counts["missing"] > 0 and any(may_come_late(calls, batch) for batch in collected.batches)
+    notes = (collected.to_come, ask_the_rest(manifest), changed_input(manifest))
+    if said := " ".join(filter(None, notes)):
+        calls.log.warning("%s", said)
+    return replace(collected, is_growing=is_growing)
 
 
 def _write_rows(
@@ -162,21 +179,6 @@ def _write_rows(
         lines = ResultLines(landing.fields)
         tally = write_rows(shards, table, landing.check, lines, results, dead_letters, calls.log)
         return tally, table.keys if table else ()
-
-
-def _check_replaced(directory: OutputDirectory, landing: Landing, log: Log) -> None:
-    """Warn that the result of other batches is replaced, or refuse to replace it."""
-    earlier = directory.earlier
-    if earlier is None or set(earlier.batch_ids) <= set(landing.batch_ids):
-        return
-    held, ids = f"{landing.output} holds the result of other batches", ", ".join(earlier.batch_ids)
-    if not landing.may_replace:
-        raise KimiInputError(
-            f"{held}, which may be the only copy. It is kept, and nothing was landed or deleted; the results of this "
-            "task stay on the platform. Give each result, and each mapped task, its own directory, such as one with "
-            f"{{{{ run_id }}}} and {{{{ ti.map_index }}}} in its name. Batches of that result: {ids}."
-        )
-    log.warning("%s, which is replaced. Give each result its own directory. Batches of that result: %s.", held, ids)
 
 
 def _check_kept(earlier: Manifest, landing: Landing) -> None:
@@ -214,18 +216,13 @@ def _values(source: Any) -> Iterator[Any]:
         raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
 
 
-def _publish(
-    directory: OutputDirectory, workshop: Path, files: Sequence[BatchFiles], results: Path
-) -> dict[str, str | None]:
-    """Publish every file that has content, and delete what an earlier landing left of the others."""
-    wanted: dict[str, tuple[str, Sequence[Path | None]]] = {
-        "output_file": (OUTPUT_NAME, [of_batch.output for of_batch in files]),
-        "error_file": (ERROR_NAME, [of_batch.error for of_batch in files]),
-        "results_file": (results.name, [results]),
-        "dead_letter_file": (DEAD_LETTER_NAME, [workshop / DEAD_LETTER_NAME]),
+def _finished_files(workshop: Path, files: Sequence[BatchFiles], results: Path) -> dict[str, Sequence[Path]]:
+    """The local files of every file of the result that has content."""
+    wanted: dict[str, Sequence[Path | None]] = {
+        OUTPUT_NAME: [of_batch.output for of_batch in files],
+        ERROR_NAME: [of_batch.error for of_batch in files],
+        results.name: [results],
+        DEAD_LETTER_NAME: [workshop / DEAD_LETTER_NAME],
     }
-    held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in wanted.values()}
-    directory.withdraw(
-        *(name for name in (OUTPUT_NAME, ERROR_NAME, RESULTS_NAME, DEAD_LETTER_NAME) if not held.get(name))
-    )
-    return {field: directory.publish(name, *held[name]) if held[name] else None for field, (name, _) in wanted.items()}
+    held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in wanted.items()}
+    return {name: paths for name, paths in held.items() if paths}

@@ -94,10 +94,16 @@ def breaches(limits: Iterable[FailureLimit], tally: Tally) -> list[str]:
     return found
 
 
-def too_many_failed(breaches: Sequence[str], tally: Tally, batch_ids: Sequence[str]) -> str:
-    """Say what happened, what is true now, and what to do."""
+def too_many_failed(breaches: Sequence[str], tally: Tally, batch_ids: Sequence[str], to_come: str = "") -> str:
+    """Say what happened, what is true now, and what to do.
+
+    :param to_come: What is still to come, and when; empty if nothing is.
+    """
+    remedy = to_come or (
+        "To ask only these rows again, pass dead_letter.jsonl to KimiCreateBatchOperator as input; correct rows that "
+        "were never sent first."
+    )
     return (
         f"Too many rows failed: {'; '.join(breaches)}. {tally.summary()}. Every row is landed, and billed as far as it "
-        "ran; no batch is running. To ask only these rows again, pass dead_letter.jsonl to KimiCreateBatchOperator as "
-        f"input; correct rows that were never sent first. Batches: {', '.join(batch_ids)}."
+        f"ran; no batch is running. {remedy} Batches: {', '.join(batch_ids)}."
     )

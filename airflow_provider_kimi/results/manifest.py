@@ -1,19 +1,24 @@
 """The manifest of a landed result, from its batches and its tally."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import get_args
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import ROW_STATUSES, InputChange
-from airflow_provider_kimi.records.tags import Tags, digest_of
+from airflow_provider_kimi.records.tags import Tags, TaskIdentity, digest_of, shortened
 from airflow_provider_kimi.results.cost import cost_of
 from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.results.tally import Tally
+
+#: Longer ids are shortened, so that the manifest of many batches fits into an XCom.
+_MAX_ID_CHARS = 120
 
 #: Ways in which the input differs from what was asked, in words.
 _CHANGES: Mapping[str, str] = {
@@ -29,13 +34,13 @@ def build_manifest(
     tally: Tally,
     *,
     prices: PriceList,
-    files: Mapping[str, str | None],
     guarded_cells: int | None = None,
+    landed_by: TaskIdentity | None = None,
 ) -> Manifest:
-    """Describe a result.
+    """Describe a result before its files have places.
 
-    :param files: The URIs of its files by field, None where there is none.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them; None without that guard.
+    :param landed_by: The task instance that lands it; None if it is not known.
     """
     shards = batches_by_shard(batches)
     tags = [Tags.of(of_shard[0]) for of_shard in shards]
@@ -49,17 +54,28 @@ def build_manifest(
         usage=tally.total_usage.to_dict(),
         rounds=max(map(len, shards), default=1),
         cost=cost_of(tally.usage, prices, tally.uncounted),
-        output_file=files["output_file"],
-        error_file=files["error_file"],
-        results_file=files["results_file"],
-        dead_letter_file=files["dead_letter_file"],
         guarded_cells=UNSET if guarded_cells is None else guarded_cells,
         input_fingerprint=inputs[0] if len(inputs) == 1 else digest_of(*inputs),
         prompt_fingerprint=tags[0].prompt_fingerprint,
         created_at=_iso(min((batch.created_at for batch in batches if batch.created_at), default=None)),
         completed_at=_iso(max((batch.ended_at for batch in batches if batch.ended_at), default=None)),
         input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
+        landed_by=UNSET if landed_by is None else identity_of(landed_by),
     )
+
+
+def with_files(manifest: Manifest, uris: Mapping[str, str]) -> Manifest:
+    """Name the files of a result.
+
+    :param uris: The URI of each file by its name.
+    """
+    fields = {f"{name.split('.')[0]}_file": uri for name, uri in uris.items()}
+    return replace(manifest, **fields)
+
+
+def identity_of(task: TaskIdentity) -> dict[str, str]:
+    """Write a task instance as manifests hold it."""
+    return {name: shortened(str(value), _MAX_ID_CHARS) for name, value in asdict(task).items()}
 
 
 def billed(manifest: Manifest) -> str:

@@ -1,10 +1,11 @@
-"""The output directory: each file appears whole, the manifest last."""
+"""The output directory: what is in it, and each single change of it. `switch` puts the changes in order."""
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import msgspec
@@ -14,9 +15,10 @@ from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import CHUNK_BYTES, ends_in_newline, read_lines
 from airflow_provider_kimi.files.locations import LASTING_FAULTS, located, open_binary, storage_remedy
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.results.staging import MANIFEST_NAME, is_staged, name_of, names_of, staged_name
 
-#: Without this file the directory is not a result.
-MANIFEST_NAME = "manifest.json"
+#: Bytes of each write to object storage. S3 holds two parts of an upload in memory, of 50 MB each by default.
+_BLOCK_BYTES = 8 << 20
 
 
 class OutputDirectory:
@@ -36,9 +38,7 @@ class OutputDirectory:
             self._path = object_storage_path(located(uri))
             _ = self._path.fs  # Airflow 2.11 refuses an unknown storage only here
             self._is_local = self._path.protocol == "file"
-            # S3 holds two parts of an upload in memory, of 50 MB each by default.
-            self._block_bytes = None if self._is_local else 8 << 20
-            self._published: dict[str, bytes] = {}
+            self._staged: dict[str, bytes] = {}
             if self._is_local:  # on object storage it would create a bucket
                 self._path.mkdir(parents=True, exist_ok=True)
 
@@ -53,54 +53,112 @@ class OutputDirectory:
                 f"stay on the platform. {storage_remedy(self.uri, error)} Then clear this task: nothing is paid again."
             ) from None
 
+    def manifest_bytes(self) -> bytes:
+        """The manifest that is there now; empty if there is none."""
+        # S3 answers "forbidden" for a file that does not exist, if the key may not list the bucket.
+        absent = (FileNotFoundError, PermissionError)
+        with self._writing(), suppress(*absent), open_binary(self._fresh(MANIFEST_NAME), "rb") as content:
+            return content.read()
+        return b""
+
     @property
     def earlier(self) -> Manifest | None:
         """The manifest of the result that the directory holds; None if it holds none."""
-        # S3 answers "forbidden" for a file that does not exist, if the key may not list the bucket.
-        absent = (FileNotFoundError, PermissionError)
-        with self._writing(), suppress(*absent), open_binary(self._path / MANIFEST_NAME, "rb") as content:
-            return Manifest.of_json(content.read())
-        return None
+        return Manifest.of_json(self.manifest_bytes())
 
-    def manifest_of(self, batch_ids: Iterable[str]) -> Manifest | None:
-        """Read the manifest of the result of these batches; None if the directory holds none of them."""
-        earlier = self.earlier
-        return earlier if earlier and sorted(earlier.batch_ids) == sorted(batch_ids) else None
+    def _fresh(self, name: str) -> Any:
+        """A file of the directory; what the process remembers of it is forgotten."""
+        path = self._path / name
+        if not self._is_local:
+            path.fs.invalidate_cache()
+        return path
 
-    def withdraw(self, *names: str) -> None:
-        """Delete the manifest, so that the directory is not a result while it changes, then the named files, and the
-        results file that the manifest names, which may be of another format.
+    def check_free(self, wanted: Collection[str]) -> None:
+        """Refuse a directory in which files would be overwritten that are not of a result of ours.
+
+        :param wanted: The names that the files of the result may have, and its manifest.
         """
-        earlier = self.earlier
-        former = [_name(earlier.results_file)] if earlier and earlier.results_file else []
-        with self._writing():
-            for name in (MANIFEST_NAME, *names, *former):
-                (self._path / name).unlink(missing_ok=True)
+        found = self.manifest_bytes()
+        manifest = Manifest.of_json(found)
+        own = {*names_of(manifest), *([MANIFEST_NAME] if manifest or not found else [])}
+        there = {path.name: path for path in self._inside(wanted) if path.name in wanted}
+        for name, path in sorted(there.items()):
+            if name in own and not path.is_dir():
+                continue
+            kind = "the directory" if path.is_dir() else "the file"
+            raise KimiInputError(
+                f"Output {self.uri!r} holds {kind} {name}, which no result of this provider lists. It is left as it "
+                "is. Nothing was landed; the results stay on the platform. Choose another directory, or move "
+                f"{name} away. Then clear this task: nothing is paid again."
+            )
 
-    def publish(self, name: str, *sources: Path) -> str:
-        """Move finished local files into the directory, as one file, and return its URI.
-
-        In a file of lines, a last line without a newline gets one; any other file lands byte for byte. On a local disk
-        readers see the file only once it is whole; on object storage the manifest alone says so.
-        """
-        target = self._path / name
-        staged = self._path / f".{name}.part" if self._is_local else target
+    def _inside(self, wanted: Iterable[str] = ()) -> list[Any]:
+        """What is in the directory; where that may not be listed, which of the wanted files are."""
         try:
-            is_open = [name.endswith(".jsonl") and not ends_in_newline(source) for source in sources]
-            self._published[name] = _digest(_joined(sources, is_open))
-            if self._is_local and is_open == [False] and _moved(sources[0], target):
-                staged.unlink(missing_ok=True)  # of an attempt that was killed
-                return str(target)
-            with self._writing(), open_binary(staged, "wb", self._block_bytes) as landed:
-                for chunk in _joined(sources, is_open):
-                    landed.write(chunk)
-            if self._is_local:
-                staged.replace(target)
-        except BaseException:
-            with suppress(OSError):  # it must not hide the first error
-                staged.unlink(missing_ok=True)
-            raise
+            self._fresh("")
+            return list(self._path.iterdir())
+        except PermissionError:
+            return [path for path in map(self._fresh, wanted) if _exists(path)]
+        except (FileNotFoundError, NotADirectoryError):  # object storage has no empty directories
+            return []
+
+    def staged_names(self) -> list[str]:
+        """Names of files that landings have left beside the result."""
+        return [path.name for path in self._inside() if is_staged(path.name)]
+
+    def stage(self, landing: str, name: str, sources: Sequence[Path], *, with_digest: bool = False) -> str:
+        """Write finished local files beside the result, as one file, and return its URI.
+
+        In a file of lines, a last line without a newline gets one; any other file lands byte for byte.
+
+        :param with_digest: Whether `is_as_published` is to be asked later.
+        """
+        target = self._path / staged_name(landing, name)
+        is_open = [name.endswith(".jsonl") and not ends_in_newline(source) for source in sources]
+        if with_digest:
+            self._staged[name] = _digest(_joined(sources, is_open))
+        if self._is_local and is_open == [False] and _moved(sources[0], target):
+            return str(target)
+        with self._writing(), open_binary(target, "wb", None if self._is_local else _BLOCK_BYTES) as landed:
+            for chunk in _joined(sources, is_open):
+                landed.write(chunk)
         return str(target)
+
+    def write_manifest(self, landing: str, content: bytes) -> None:
+        """Make a result of the directory, or another one, in one step."""
+        target = self._path / (staged_name(landing, MANIFEST_NAME) if self._is_local else MANIFEST_NAME)
+        with self._writing():
+            with open_binary(target, "wb") as written:
+                written.write(content)
+            if self._is_local:
+                target.replace(self._path / MANIFEST_NAME)
+
+    def put(self, staged: str, name: str) -> str:
+        """Give a staged file its usual name too, and return what tells this file from any later one."""
+        source, target = self._path / staged, self._path / name
+        with self._writing():
+            if not self._is_local:
+                target.fs.copy(source.path, target.path)
+            else:
+                _link_over(Path(source.path), Path(target.path))
+        return self.version(name)
+
+    def version(self, name: str) -> str:
+        """What tells a file from one that has replaced it; empty if it is gone."""
+        path = self._fresh(name)
+        try:
+            if self._is_local:
+                found = os.stat(path.path)
+                return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+            return str(path.fs.ukey(path.path))
+        except OSError:
+            return ""
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete files; one that is gone is not an error."""
+        with self._writing():
+            for name in names:
+                (self._path / name).unlink(missing_ok=True)
 
     def make_durable(self, uris: Iterable[str]) -> None:
         """Flush published files to disk, so that they survive a power cut; object storage promises that by itself.
@@ -110,9 +168,8 @@ class OutputDirectory:
         if not self._is_local:
             return
         folder = Path(self._path.path)
-        names = map(_name, uris)
         with self._writing():
-            for path in (*(folder / name for name in (*names, MANIFEST_NAME)), folder, folder.parent):
+            for path in (*(folder / name for name in (*map(name_of, uris), MANIFEST_NAME)), folder, folder.parent):
                 with suppress(FileNotFoundError):
                     opened = os.open(path, os.O_RDONLY)
                     try:
@@ -120,15 +177,10 @@ class OutputDirectory:
                     finally:
                         os.close(opened)
 
-    def publish_manifest(self, manifest: Manifest, workshop: Path) -> None:
-        """Make the directory a result."""
-        path = workshop / MANIFEST_NAME
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-        self.publish(MANIFEST_NAME, path)
-
-    def is_as_published(self) -> bool:
-        """Whether every file that was published is in the directory now, byte for byte; False if nothing was."""
-        return bool(self._published) and all(self._digest_of(name) == is_ for name, is_ in self._published.items())
+    def is_as_published(self, manifest: Manifest) -> bool:
+        """Whether the directory holds a manifest, and every file that was staged, byte for byte; False if none was."""
+        is_whole = all(self._digest_of(name) == digest for name, digest in self._staged.items())
+        return bool(self._staged) and is_whole and self.manifest_bytes() == manifest.to_json()
 
     def _digest_of(self, name: str) -> bytes | None:
         with suppress(OSError), open_binary(self._path / name, "rb") as content:
@@ -141,22 +193,29 @@ class OutputDirectory:
         False too where that cannot be told, in a results file of another format than JSON lines.
         """
         with self._writing():
-            if not all((self._path / _name(uri)).exists() for uri in manifest.files.values()):
+            if not all((self._path / name_of(uri)).exists() for uri in manifest.files.values()):
                 return False
         if self.earlier != manifest:
             return False
         if manifest.results_file is None:
             return True
         try:
-            with open_binary(self._path / _name(manifest.results_file), "rb") as rows:
+            with open_binary(self._path / name_of(manifest.results_file), "rb") as rows:
                 ids = {msgspec.json.decode(row, type=_RowOfBatch).batch_id for row in read_lines(rows)}
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return False
-        return ids <= {*manifest.batch_ids}
+        return ids <= {*manifest.batch_ids, None}
 
 
 class _RowOfBatch(msgspec.Struct):
-    batch_id: str
+    batch_id: str | None
+
+
+def _exists(path: Any) -> bool:
+    """Whether a file exists, as far as that may be known."""
+    with suppress(PermissionError):
+        return bool(path.exists())
+    return False
 
 
 def _joined(sources: Iterable[Path], needs_newline: Iterable[bool]) -> Iterator[bytes]:
@@ -176,10 +235,6 @@ def _digest(chunks: Iterable[bytes]) -> bytes:
     return digest.digest()
 
 
-def _name(uri: str) -> str:
-    return uri.rsplit("/", 1)[-1]
-
-
 def _moved(source: Path, target: Any) -> bool:
     """Rename a file, which writes nothing; False if it has to be copied."""
     try:
@@ -187,3 +242,15 @@ def _moved(source: Path, target: Any) -> bool:
     except OSError:  # another disk
         return False
     return True
+
+
+def _link_over(source: Path, target: Path) -> None:
+    """Give a file a second name, which another file may have; copy it where a disk has no such links."""
+    beside = source.with_name(f"{source.name}.link")
+    beside.unlink(missing_ok=True)
+    try:
+        beside.hardlink_to(source)
+    except OSError:
+        copyfile(source, beside)
+    beside.replace(target)
+    beside.unlink(missing_ok=True)  # a rename onto the same file leaves both names

@@ -47,6 +47,16 @@ def _lack(batch: Batch, files: Sequence[str]) -> str:
     )
 
 
+def shortages(batch_ids: Sequence[str]) -> str:
+    """Say that files of batches have fewer lines than the platform counts; empty for no batch."""
+    if not batch_ids:
+        return ""
+    return (
+        f"The files of {', '.join(batch_ids)} have fewer lines than the platform counts, so rows may be missing that "
+        "are answered and paid. Nothing is lost, and nothing runs: clear this task later, and it lands what there is."
+    )
+
+
 def holds_all(manifest: Manifest, batches: Sequence[Batch]) -> bool:
     """Whether an earlier result holds a line for every row that the platform counts; False where it counts none.
 
@@ -66,3 +76,30 @@ def holds_all(manifest: Manifest, batches: Sequence[Batch]) -> bool:
         and sum(rows.get(status, 0) for status in _ABSENT) <= may_lack
         and rows.get("failed", 0) <= may_fail
     )
+
+
+def poorer(new: Manifest, earlier: Manifest) -> str:
+    """Say what an earlier result of the same rows has that a new one lacks; empty if the new one is as good.
+
+    Rows with an answer count, whatever a schema says of them, because it may have changed.
+    """
+    lacks = _answered(earlier) - _answered(new)
+    if lacks > 0:
+        return f"{lacks:,} answers fewer than the result that is there"
+    if (gone := _total(earlier) - _total(new)) > 0:
+        return f"{gone:,} rows fewer than the result that is there"
+    if new.input_changes and earlier.input_changes and (more := _unjoined(new) - _unjoined(earlier)) > 0:
+        return f"{more:,} more rows without the columns of the input than the result that is there"
+    return ""
+
+
+def _answered(manifest: Manifest) -> int:
+    return sum(manifest.counts.get(status, 0) for status in ("succeeded", "invalid", "truncated", "filtered"))
+
+
+def _total(manifest: Manifest) -> int:
+    return manifest.counts.get("total", 0) - (manifest.input_changes or {}).get("added", 0)
+
+
+def _unjoined(manifest: Manifest) -> int:
+    return sum((manifest.input_changes or {}).get(change, 0) for change in ("changed", "removed"))

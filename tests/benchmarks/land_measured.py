@@ -8,7 +8,8 @@ import sys
 
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from tests.benchmarks.peak_memory import measure
 from tests.support.logs import LogRecord
@@ -17,7 +18,7 @@ from tests.support.logs import LogRecord
 def main(batch_ids: str, output: str) -> None:
     """Measure one landing; what it imports is there before."""
     ids = json.loads(batch_ids)
-    OutputDirectory(output).manifest_of(ids)
+    OutputDirectory(output).manifest_bytes()
     hook = KimiHook()
     hook.get_batch(ids[0])
     print(measure(lambda: collect(Calls(hook, LogRecord()), Landing(ids, output))).growth)

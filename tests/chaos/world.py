@@ -13,7 +13,8 @@ from airflow_provider_kimi.kills.cancels import cancel_while_killed
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.requests.order import Order
-from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit

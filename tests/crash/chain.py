@@ -22,7 +22,8 @@ from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.recipe import Recipe
-from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.waiting.alone import Alone, InWorker

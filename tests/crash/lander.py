@@ -14,7 +14,8 @@ from typing import Any
 
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from tests.support.logs import LogRecord
 

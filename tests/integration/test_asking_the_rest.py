@@ -12,7 +12,8 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import Tags
-from airflow_provider_kimi.results.collect import Collected, Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Collected, Landing
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.submission.identity import Attempt

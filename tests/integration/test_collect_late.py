@@ -15,7 +15,8 @@ from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.results.batch_files import READ_PAUSES_SECONDS
-from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, RowError
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect

@@ -9,8 +9,10 @@ import pytest
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.collect import Collected, Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Collected, Landing
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.support.logs import LogRecord
@@ -52,29 +54,17 @@ def test_a_landing_whose_rows_another_one_has_replaced_deletes_nothing(
     assert land(hook, tmp_path / "one", first_ids).is_whole, "a clear lands it again"
 
 
-def test_two_landings_that_overlap_delete_only_the_answers_that_the_directory_holds(
+def test_a_result_that_may_be_the_only_copy_is_not_replaced_by_another(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path
 ) -> None:
-    """The second begins before the first has its manifest, and publishes last."""
     first_ids, second_ids = batches_of(sim, hook, "a", "b")
-    held: list[Collected] = []
-
-    class Overlapped(LogRecord):
-        def info(self, event: str, *args: object) -> None:
-            super().info(event, *args)
-            if event.startswith("Landed in") and not held:
-                (tmp_path / "manifest.json").unlink()
-                held.append(land(hook, tmp_path, second_ids))
-
-    log = Overlapped()
-    first = land(hook, tmp_path, first_ids, log)
-    delete_landed(Calls(hook, log), first)
-    delete_landed(Calls(hook, log), held[0])
-    assert json.loads((tmp_path / "manifest.json").read_text())["batch_ids"] == second_ids
-    gone = {sim.batches[second_ids[0]].output_file_id, sim.batches[second_ids[0]].input_file_id}
-    stays = {sim.batches[first_ids[0]].output_file_id, sim.batches[first_ids[0]].input_file_id}
-    assert kept(hook) == stays
-    assert not kept(hook) & gone
+    first = land(hook, tmp_path, first_ids)
+    with pytest.raises(KimiInputError, match="which may be the only copy. It is kept, and nothing was landed"):
+        land(hook, tmp_path, second_ids)
+    delete_landed(Calls(hook, LogRecord()), first)
+    batch = sim.batches[second_ids[0]]
+    assert kept(hook) == {batch.output_file_id, batch.input_file_id}
+    assert json.loads((tmp_path / "manifest.json").read_text())["batch_ids"] == first_ids
 
 
 def cut(path: Path) -> None:

@@ -15,7 +15,8 @@ from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.records.watch import Watch
-from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, RowError
 from airflow_provider_kimi.simulator.faults import CallName
 from tests.conftest import Connect

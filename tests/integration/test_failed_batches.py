@@ -7,7 +7,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.logs import LogRecord

@@ -12,7 +12,8 @@ from airflow_provider_kimi.account.orphans import Orphan, find_orphans, may_be_o
 from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.collect import Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect

@@ -182,8 +182,11 @@ def test_a_result_is_landed_on_s3_with_the_manifest_last(
     with caplog.at_level(logging.INFO, logger="werkzeug"):  # the S3 server's
         attempt = land(batch_ids, s3.uri("out"))
     puts = [line for line in caplog.messages if '"PUT ' in line]
-    assert [line.split("/out/")[1].split()[0] for line in puts] == [
-        *("output.jsonl", "results.jsonl", "manifest.json"),
+    names = [line.split("/out/")[1].split()[0] for line in puts]
+    landing = names[0].split("-")[1].split(".")[0]
+    assert names == [
+        *(f".kimi-{landing}.{name}" for name in ("output.jsonl", "results.jsonl")),
+        *("manifest.json", "results.jsonl", "output.jsonl", "manifest.json"),
     ]
     (file_id,) = attempt.ti.xcoms["output_file_ids"]
     assert s3.get("out/output.jsonl") == sim.file_content(file_id)
@@ -196,10 +199,9 @@ def test_a_result_is_landed_on_s3_with_the_manifest_last(
 def test_a_result_on_s3_that_is_replaced_leaves_no_file_behind(
     sim: KimiSimulator, hook: KimiHook, s3: Storage, tmp_path: Path
 ) -> None:
-    for name in ("error.jsonl", "dead_letter.jsonl", "manifest.json"):
-        s3.put(f"out/{name}", b"of yesterday")
     batch_ids = submit_prompts(hook, 3).batch_ids
     sim.advance(60)
+    run_task(KimiBatchResultsOperator(task_id="r", batch_id=batch_ids, output=s3.uri("out"), output_format="csv"))
     land(batch_ids, s3.uri("out"))
     land(batch_ids, str(tmp_path))
     assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]

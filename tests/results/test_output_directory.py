@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.results.output_directory import MANIFEST_NAME, OutputDirectory
+from airflow_provider_kimi.results.output_directory import OutputDirectory
+from tests.support.switching import publish
 
 #: A file that opens, but whose first byte cannot be read.
 UNREADABLE = Path("/proc/self/mem")
@@ -53,9 +53,9 @@ def test_an_output_directory_that_exists_keeps_its_files(out: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["{}", "{}/", "file://{}", "file://{}/"])
-def test_the_output_directory_may_be_a_path_or_a_uri(form: str, out: Path, workshop: Path) -> None:
-    uri = OutputDirectory(form.format(out)).publish("output.jsonl", source(workshop, b"rows\n"))
-    assert uri == f"file://{out}/output.jsonl"
+def test_the_output_directory_may_be_a_path_or_a_uri(form: str, out: Path) -> None:
+    manifest = publish(form.format(out), output_jsonl=b"rows\n")
+    assert manifest.output_file == f"file://{out}/output.jsonl"
     assert (out / "output.jsonl").read_bytes() == b"rows\n"
 
 
@@ -86,9 +86,8 @@ def test_an_output_directory_on_an_unknown_storage_is_refused() -> None:
         pytest.param(b"x" * (1 << 20) + b"y", id="more than one chunk"),
     ],
 )
-def test_a_published_file_is_landed_byte_for_byte(content: bytes, out: Path, workshop: Path) -> None:
-    uri = OutputDirectory(str(out)).publish("output.jsonl", source(workshop, content))
-    assert uri == f"file://{out}/output.jsonl"
+def test_a_published_file_is_landed_byte_for_byte(content: bytes, out: Path) -> None:
+    publish(out, output_jsonl=content)
     assert (out / "output.jsonl").read_bytes() == content + (b"" if content[-1:] in (b"", b"\n") else b"\n")
 
 
@@ -101,63 +100,37 @@ def test_a_published_file_that_is_not_of_lines_gets_no_newline(
     if copied:
         (workshop / "empty").write_bytes(b"")
         sources.append(workshop / "empty")
-    OutputDirectory(str(out)).publish(name, *sources)
+    publish(out, **{name.replace(".", "_"): sources})
     assert (out / name).read_bytes() == b"PAR1...PAR1"
 
 
-def test_a_published_file_replaces_the_older_one(out: Path, workshop: Path) -> None:
-    directory = OutputDirectory(str(out))
-    directory.publish("output.jsonl", source(workshop, b"a long first content\n"))
-    directory.publish("output.jsonl", source(workshop, b"second\n"))
+def test_a_published_file_replaces_the_older_one(out: Path) -> None:
+    publish(out, output_jsonl=b"a long first content\n")
+    publish(out, output_jsonl=b"second\n")
     assert (out / "output.jsonl").read_bytes() == b"second\n"
-    assert [path.name for path in out.iterdir()] == ["output.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "output.jsonl"]
 
 
-def test_a_reader_of_the_older_file_can_read_on(out: Path, workshop: Path) -> None:
-    directory = OutputDirectory(str(out))
-    directory.publish("output.jsonl", source(workshop, b"first\n"))
+def test_a_reader_of_the_older_file_can_read_on(out: Path) -> None:
+    publish(out, output_jsonl=b"first\n")
     with (out / "output.jsonl").open("rb") as reader:
-        directory.publish("output.jsonl", source(workshop, b"second\n"))
+        publish(out, output_jsonl=b"second\n")
         assert reader.read() == b"first\n"
 
 
-def test_the_half_written_file_of_a_killed_attempt_is_replaced(out: Path, workshop: Path) -> None:
-    directory = OutputDirectory(str(out))
-    (out / ".output.jsonl.part").write_bytes(b"half of something longer")
-    directory.publish("output.jsonl", source(workshop, b"whole\n"))
-    assert (out / "output.jsonl").read_bytes() == b"whole\n"
-    assert not (out / ".output.jsonl.part").exists()
-
-
-def test_publishing_a_missing_file_leaves_nothing_behind(out: Path, workshop: Path) -> None:
-    directory = OutputDirectory(str(out))
-    with pytest.raises(FileNotFoundError):
-        directory.publish("output.jsonl", workshop / "absent")
-    assert list(out.iterdir()) == []
-
-
-def test_a_copy_that_fails_keeps_the_older_file_and_leaves_no_hidden_one(out: Path, workshop: Path) -> None:
-    directory = OutputDirectory(str(out))
-    directory.publish("output.jsonl", source(workshop, b"first\n"))
-    (out / ".output.jsonl.part").write_bytes(b"half of a killed attempt")
-    with pytest.raises(FileNotFoundError):
-        directory.publish("output.jsonl", workshop / "absent")
+def test_a_copy_that_fails_keeps_the_older_result_and_leaves_no_hidden_file(out: Path, workshop: Path) -> None:
+    publish(out, output_jsonl=b"first\n")
+    for broken in (workshop / "absent", *([UNREADABLE] if UNREADABLE.exists() else [])):
+        with pytest.raises(OSError, match="No such file|Input/output error|Invalid argument"):
+            publish(out, output_jsonl=[broken])
     assert (out / "output.jsonl").read_bytes() == b"first\n"
-    assert [path.name for path in out.iterdir()] == ["output.jsonl"]
-
-
-@pytest.mark.skipif(not UNREADABLE.exists(), reason="only Linux has a file that opens and cannot be read")
-def test_a_copy_that_breaks_off_leaves_nothing_behind(out: Path) -> None:
-    directory = OutputDirectory(str(out))
-    with pytest.raises(OSError, match="Input/output error|Invalid argument"):
-        directory.publish("output.jsonl", UNREADABLE)
-    assert list(out.iterdir()) == []
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "output.jsonl"]
 
 
 def test_a_file_on_the_same_disk_is_moved(out: Path, workshop: Path) -> None:
     path = source(workshop, b"content\n")
     number = path.stat().st_ino
-    OutputDirectory(str(out)).publish("output.jsonl", path)
+    publish(out, output_jsonl=[path])
     assert ((out / "output.jsonl").stat().st_ino, path.exists()) == (number, False)
 
 
@@ -165,10 +138,10 @@ def test_a_file_on_the_same_disk_is_moved(out: Path, workshop: Path) -> None:
 def test_a_file_on_another_disk_is_copied(out: Path) -> None:
     with TemporaryDirectory(dir=MEMORY_DISK) as name:
         path = source(Path(name), b"content\n")
-        OutputDirectory(str(out)).publish("output.jsonl", path)
+        publish(out, output_jsonl=[path])
         assert path.exists()
     assert (out / "output.jsonl").read_bytes() == b"content\n"
-    assert [path.name for path in out.iterdir()] == ["output.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "output.jsonl"]
 
 
 @given(contents=st.lists(CONTENT, max_size=3))
@@ -179,42 +152,45 @@ def test_several_files_are_published_as_one_with_all_their_lines(
     for number, content in enumerate(contents):
         (folder / str(number)).write_bytes(content)
     sources = [folder / str(number) for number in range(len(contents))]
-    OutputDirectory(str(folder / "out")).publish("output.jsonl", *sources)
+    publish(folder / "out", output_jsonl=sources)
     assert (folder / "out" / "output.jsonl").read_bytes() == b"".join(
         content if content.endswith(b"\n") or not content else content + b"\n" for content in contents
     )
 
 
-MANIFEST = Manifest(batch_ids=["batch_1"], model="名", counts={"total": 2})
-
-
-def test_the_manifest_is_readable_json_that_ends_in_a_newline(out: Path, workshop: Path) -> None:
-    OutputDirectory(str(out)).publish_manifest(MANIFEST, workshop)
-    content = (out / MANIFEST_NAME).read_bytes()
-    assert MANIFEST_NAME == "manifest.json"
-    assert json.loads(content) == MANIFEST.to_dict()
-    assert OutputDirectory(str(out)).earlier == MANIFEST
+def test_the_manifest_is_readable_json_that_ends_in_a_newline(out: Path) -> None:
+    manifest = publish(out, output_jsonl=b"x\n")
+    content = (out / "manifest.json").read_bytes()
+    assert json.loads(content) == manifest.to_dict()
+    assert OutputDirectory(str(out)).earlier == manifest
     assert content.startswith(b'{\n  "schema_version": 1,\n')
     assert content.endswith(b"}\n")
 
 
-def test_withdrawing_deletes_the_manifest_and_keeps_the_results(out: Path, workshop: Path) -> None:
+RESULT_NAMES = ("output.jsonl", "results.jsonl", "manifest.json")
+
+
+@pytest.mark.parametrize("name", RESULT_NAMES)
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_what_is_not_of_a_result_of_ours_is_left_as_it_is(name: str, kind: str, out: Path) -> None:
+    out.mkdir()
+    if kind == "directory":
+        (out / name).mkdir()
+        (out / name / "inside").write_bytes(b"{}")
+    else:
+        (out / name).write_bytes(b'{"metadata": {"dbt_version": "1.9"}}')
+    with pytest.raises(KimiInputError, match=f"{kind} {name}, which no result of this provider lists|IsADirectory"):
+        OutputDirectory(str(out)).check_free(RESULT_NAMES)
+    assert [path.name for path in out.iterdir()] == [name]
+
+
+def test_a_foreign_file_beside_a_result_is_not_touched(out: Path) -> None:
+    publish(out, output_jsonl=b"x\n")
+    (out / "error.jsonl").write_bytes(b"mine")
     directory = OutputDirectory(str(out))
-    directory.publish("results.jsonl", source(workshop, b"rows\n"))
-    directory.publish_manifest(MANIFEST, workshop)
-    directory.withdraw()
-    assert [path.name for path in out.iterdir()] == ["results.jsonl"]
-
-
-def test_withdrawing_deletes_the_named_files_too(out: Path, workshop: Path) -> None:
-    directory = OutputDirectory(str(out))
-    for name in ("output.jsonl", "error.jsonl", "dead_letter.jsonl"):
-        directory.publish(name, source(workshop, b"rows\n"))
-    directory.publish_manifest(MANIFEST, workshop)
-    directory.withdraw("error.jsonl", "dead_letter.jsonl")
-    assert [path.name for path in out.iterdir()] == ["output.jsonl"]
-
-
-def test_withdrawing_a_file_that_does_not_exist_is_accepted(out: Path) -> None:
-    OutputDirectory(str(out)).withdraw("error.jsonl")
-    assert list(out.iterdir()) == []
+    directory.check_free(RESULT_NAMES)
+    with pytest.raises(KimiInputError, match=r"the file error.jsonl"):
+        directory.check_free([*RESULT_NAMES, "error.jsonl"])
+    publish(out, results_jsonl=b"y\n")
+    assert (out / "error.jsonl").read_bytes() == b"mine"
+    assert sorted(path.name for path in out.iterdir()) == ["error.jsonl", "manifest.json", "results.jsonl"]

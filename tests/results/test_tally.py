@@ -10,16 +10,11 @@ from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.records.rows import ROW_STATUSES, Row, RowStatus, skipped_row
 from airflow_provider_kimi.results.cost import Usage
-from airflow_provider_kimi.results.manifest import billed, build_manifest
+from airflow_provider_kimi.results.manifest import billed, build_manifest, with_files
 from airflow_provider_kimi.results.tally import Tally
 from tests.support.samples import make_batch, tally_of
 
-FILES = {
-    "output_file": "file:///out/output.jsonl",
-    "error_file": None,
-    "results_file": "file:///out/results.jsonl",
-    "dead_letter_file": None,
-}
+FILES = {"output.jsonl": "file:///out/output.jsonl", "results.jsonl": "file:///out/results.jsonl"}
 
 
 def test_the_tally_adds_the_tokens_of_every_row_that_reports_them() -> None:
@@ -51,7 +46,7 @@ def test_the_tally_counts_rows_and_ignores_the_counts_of_the_platform(statuses: 
     for status in statuses:
         tally.add(Row(custom_id="a", status=status))
     liar = make_batch("completed", request_counts=RequestCounts(1000, 1000, 0))
-    counts = build_manifest([liar], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()["counts"]
+    counts = with_files(build_manifest([liar], tally, prices=PRICE_LISTS["cn"]), FILES).to_dict()["counts"]
     assert counts.pop("total") == len(statuses)
     assert list(counts) == list(ROW_STATUSES)
     assert sum(counts.values()) == len(statuses)
@@ -163,7 +158,7 @@ def test_the_manifest_has_exactly_these_fields() -> None:
     tally.usage, tally.uncounted = {"kimi-k2.6": Usage(30, 16, 69, 3)}, 0
     metadata = {"kimi_input_fingerprint": "sha256:i", "kimi_prompt_fingerprint": "sha256:p"}
     batch = make_batch("completed", created_at=1_757_000_000, completed_at=1_757_003_661, metadata=metadata)
-    manifest = build_manifest([batch], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()
+    manifest = with_files(build_manifest([batch], tally, prices=PRICE_LISTS["cn"]), FILES).to_dict()
     assert manifest == {
         "schema_version": 1,
         "batch_ids": ["batch_1"],
@@ -227,7 +222,7 @@ def test_the_manifest_has_no_amount_if_the_tokens_of_an_answer_are_unknown(row: 
     tally = Tally()
     tally.add(Row(custom_id="b", status="succeeded", content="x", prompt_tokens=3, completion_tokens=2), "kimi-k2.6")
     tally.add(row, "kimi-k2.6")
-    manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()
+    manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"]).to_dict()
     assert (manifest["cost"]["amount"] is not None) is known
     assert manifest["cost"].get("reason") == (None if known else "1 answer came without token counts")
 
@@ -248,13 +243,13 @@ def test_the_manifest_has_no_amount_if_the_tokens_of_an_answer_are_unknown(row: 
 def test_the_log_says_what_is_billed_and_why_the_cost_is_not_known(usage: dict[str | None, Usage], line: str) -> None:
     tally = tally_of(succeeded=2)
     tally.usage, tally.uncounted = usage, 0
-    assert billed(build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES)) == line
+    assert billed(build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"])) == line
 
 
 def test_the_manifest_names_tokens_written_to_the_cache_where_there_are_any() -> None:
     tally = tally_of(succeeded=1)
     tally.usage = {"kimi-k2.6": Usage(30, cache_write_tokens=4)}
-    manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"], files=FILES)
+    manifest = build_manifest([make_batch("completed")], tally, prices=PRICE_LISTS["cn"])
     assert manifest.usage["cache_write_tokens"] == 4
     assert manifest.usage["total_tokens"] == 30
 
@@ -262,7 +257,9 @@ def test_the_manifest_names_tokens_written_to_the_cache_where_there_are_any() ->
 def test_the_manifest_has_one_fingerprint_of_all_inputs() -> None:
     def of(*inputs: str) -> object:
         batches = [make_batch("completed", name, metadata={"kimi_input_fingerprint": name}) for name in inputs]
-        return build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()["input_fingerprint"]
+        return with_files(build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"]), FILES).to_dict()[
+            "input_fingerprint"
+        ]
 
     assert of("a") == "a"
     assert len({of("a", "b"), of("a", "c"), of("b", "a"), of("a")}) == 4
@@ -274,14 +271,14 @@ def test_the_manifest_spans_the_times_of_all_batches() -> None:
         make_batch("failed", "b2", created_at=100, failed_at=800, completed_at=5000),
         make_batch("expired", "b3", expires_at=1000),
     ]
-    manifest = build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()
+    manifest = with_files(build_manifest(batches, Tally(), prices=PRICE_LISTS["cn"]), FILES).to_dict()
     assert manifest["batch_ids"] == ["b1", "b2", "b3"]
     assert manifest["created_at"] == "1970-01-01T00:01:40+00:00"
     assert manifest["completed_at"] == "1970-01-01T00:16:40+00:00"
 
 
 def test_the_manifest_has_null_for_what_the_platform_does_not_say() -> None:
-    manifest = build_manifest([make_batch("completed")], Tally(), prices=PRICE_LISTS["cn"], files=FILES).to_dict()
+    manifest = with_files(build_manifest([make_batch("completed")], Tally(), prices=PRICE_LISTS["cn"]), FILES).to_dict()
     unknown = ("model", "input_fingerprint", "prompt_fingerprint", "created_at", "completed_at")
     assert {field: manifest[field] for field in unknown} == dict.fromkeys(unknown)
 
@@ -296,4 +293,6 @@ def test_the_manifest_has_null_for_what_the_platform_does_not_say() -> None:
 def test_the_manifest_names_the_model(asked: str | None, answered: str, model: str) -> None:
     tally = Tally()
     tally.add(Row(custom_id="a", status="succeeded", model=answered), asked)
-    assert build_manifest([make_batch()], tally, prices=PRICE_LISTS["cn"], files=FILES).to_dict()["model"] == model
+    assert (
+        with_files(build_manifest([make_batch()], tally, prices=PRICE_LISTS["cn"]), FILES).to_dict()["model"] == model
+    )

@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.collect import Collected, Landing, collect
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Collected, Landing
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts

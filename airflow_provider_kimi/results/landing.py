@@ -1,0 +1,104 @@
+"""What a task lands, and what it has landed, as values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.files.csv_options import CsvOptions
+from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.tags import TaskIdentity
+from airflow_provider_kimi.requests.keys import KeyColumns
+from airflow_provider_kimi.results.answer_check import AnswerCheck
+from airflow_provider_kimi.results.batch_files import BatchFiles
+from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.output_directory import OutputDirectory
+from airflow_provider_kimi.results.parsed_shape import Fields, Shape
+from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection
+from airflow_provider_kimi.results.promises import shortages, still_to_come
+from airflow_provider_kimi.results.staging import DEAD_LETTER_NAME, ERROR_NAME, MANIFEST_NAME, OUTPUT_NAME
+from airflow_provider_kimi.results.tally import Tally
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What to land, and where.
+
+    :param input: The input that the batches were made from, for its columns; None for none.
+    :param key_column: The column or columns that name its rows; None if their places do.
+    :param selection: The columns of the input that are wanted.
+    :param output_format: Format of the results file.
+    :param csv: The form of a CSV file.
+    :param parsed: What `parsed` is; None if there is none.
+    :param spread: The fields of `parsed` that are columns of their own in its place; None if it is a column itself.
+    :param may_replace: Whether the result of other batches may be replaced, if the directory holds one.
+    :param price_list: Prices to use in place of the published ones; None for those.
+    :param task: The task instance that lands; None if it is not known.
+    """
+
+    batch_ids: Sequence[str]
+    output: str
+    input: Any = None
+    key_column: KeyColumns | None = None
+    price_list: Mapping[str, Any] | str | None = None
+    check: AnswerCheck = AnswerCheck()
+    selection: Selection = EVERY_COLUMN
+    output_format: OutputFormat = "jsonl"
+    csv: CsvOptions = CsvOptions()
+    parsed: Shape | None = None
+    spread: Fields | None = None
+    may_replace: bool = True
+    task: TaskIdentity | None = None
+
+    @property
+    def file_names(self) -> Sequence[str]:
+        """The names of the files that the result may have."""
+        return OUTPUT_NAME, ERROR_NAME, f"results.{self.output_format}", DEAD_LETTER_NAME, MANIFEST_NAME
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields of a results row, in order."""
+        return [name for name in self.check.fields if self.input is not None or name != "input_change"]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A landed result.
+
+    :param directory: Where it is.
+    :param files: The files of its batches; none if it is kept.
+    :param is_growing: Whether rows are missing that may still come.
+    :param is_kept: Whether an earlier landing wrote it, and this one nothing.
+    :param is_kept_whole: Whether that holds a line for every row that the platform counts.
+    """
+
+    manifest: Manifest
+    tally: Tally
+    batches: list[Batch]
+    directory: OutputDirectory
+    files: Sequence[BatchFiles] = ()
+    is_growing: bool = False
+    is_kept: bool = False
+    is_kept_whole: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every file that the batches promise came whole, and every line belongs to a row."""
+        if self.is_kept:
+            return self.is_kept_whole
+        return not self.tally.unclaimed and not self.is_growing and all(each.is_whole for each in self.files)
+
+    @property
+    def to_come(self) -> str:
+        """Which files are still to come, or came without all of their lines, in words; empty if none is."""
+        return " ".join(
+            filter(
+                None, (still_to_come(self.batches), shortages([each.batch.id for each in self.files if each.is_short]))
+            )
+        )
+
+    def is_in_place(self) -> bool:
+        """Whether the directory holds now what this landing wrote, or the earlier result that it kept."""
+        if self.is_kept:
+            return self.directory.rows_are_of(self.manifest)
+        return self.directory.is_as_published(self.manifest)

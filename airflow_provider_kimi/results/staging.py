@@ -1,0 +1,61 @@
+"""Names of files on their way into an output directory, where they stand beside the old ones at first."""
+
+import re
+from collections.abc import Mapping
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from airflow_provider_kimi.records.manifest import FILE_FIELDS, Manifest
+
+#: Without this file the directory is not a result.
+MANIFEST_NAME = "manifest.json"
+
+OUTPUT_NAME = "output.jsonl"
+ERROR_NAME = "error.jsonl"
+DEAD_LETTER_NAME = "dead_letter.jsonl"
+
+_STAGED = re.compile(r"\.kimi-(?P<landing>[0-9a-f]{16})\.(?P<name>[a-z_]+\.[a-z]+)")
+
+
+def staged_name(landing: str, name: str) -> str:
+    """Name a file that a landing has not put into its place yet; patterns of inputs ignore it."""
+    return f".kimi-{landing}.{name}"
+
+
+def usual_name(name: str) -> str:
+    """The name that a file of a result has in the end."""
+    found = _STAGED.fullmatch(name)
+    return found["name"] if found else name
+
+
+def is_staged(name: str) -> bool:
+    """Whether a landing has written a file, and not put it into its place."""
+    return _STAGED.fullmatch(name) is not None
+
+
+def name_of(uri: str) -> str:
+    """The last part of a URI."""
+    return uri.rsplit("/", 1)[-1]
+
+
+def names_of(manifest: Manifest | None) -> set[str]:
+    """The names of the files that are the result's own: those that it lists, and those that they are to replace."""
+    if manifest is None:
+        return set()
+    listed = {name_of(uri) for uri in manifest.files.values()}
+    return {*listed, *map(usual_name, listed), *(manifest.former_files or ())}
+
+
+def placed(manifest: Manifest) -> Manifest:
+    """The manifest once every file has its usual name."""
+    fields: Mapping[str, str] = {
+        field: uri.removesuffix(name_of(uri)) + usual_name(name_of(uri)) for field, uri in manifest.files.items()
+    }
+    return replace(manifest, former_files=UNSET, **fields)
+
+
+def staged_files(manifest: Manifest) -> dict[str, str]:
+    """The usual name of each file that a manifest lists under the name of its landing."""
+    names = (name_of(getattr(manifest, field) or "") for field in FILE_FIELDS)
+    return {name: usual_name(name) for name in names if is_staged(name)}

@@ -1,0 +1,138 @@
+"""The switch from the result that a directory holds to a new one. The manifest is the switch."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
+from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.results.output_directory import OutputDirectory
+from airflow_provider_kimi.results.staging import MANIFEST_NAME, name_of, names_of, placed, staged_files, staged_name
+
+#: How often files are put again that a landing has overwritten before it saw the manifest of this one.
+_PUTS = 3
+
+#: How long a landing waits if another one has staged files too, which may be about to write its manifest.
+_RACE_SECONDS = 2.0
+
+
+class OvertakenError(KimiBatchError):
+    """Another task has landed in the directory meanwhile. Its result stands, and nothing of this one."""
+
+
+@dataclass
+class Switch:
+    """Replaces the result of a directory. At any moment its manifest names whole files that belong together.
+
+    The new files are staged beside the old ones. A manifest that names the staged files is the switch. Then they get
+    their usual names, and a last manifest says so. A landing that finds a manifest which it has neither seen nor
+    written stops, because another one has switched.
+
+    :param landing: Names the landing, in 16 hexadecimal digits.
+    :param seen: The manifest that was there when the landing began; empty if there was none.
+    :param sleep: Waits some seconds.
+    """
+
+    directory: OutputDirectory
+    landing: str
+    seen: bytes
+    sleep: Callable[[float], None]
+    _versions: dict[str, str] = field(default_factory=dict)
+
+    def steps(
+        self,
+        files: Mapping[str, Sequence[Path]],
+        described: Callable[[Mapping[str, str]], Manifest],
+        *,
+        with_digests: bool = False,
+    ) -> Iterator[Manifest | None]:
+        """Switch step by step; the last step yields the new manifest.
+
+        :param files: The finished local files of each name.
+        :param described: Makes the manifest from the URI of each name.
+        :param with_digests: Whether `OutputDirectory.is_as_published` is to be asked later.
+        :raises OvertakenError: Another landing has switched.
+        """
+        left = self.directory.staged_names()
+        former = names_of(Manifest.of_json(self.seen)) - {*files}
+        try:
+            uris = {}
+            for name, sources in files.items():
+                uris[name] = self.directory.stage(self.landing, name, sources, with_digest=with_digests)
+                yield None
+            self._check()
+        except BaseException:
+            self._forget(files)
+            raise
+        manifest = replace(described(uris), former_files=sorted(former))
+        try:
+            self._write(manifest)
+        except BaseException:
+            with suppress(OSError, KimiError):  # what cannot be read may have been written
+                if self.directory.manifest_bytes() == self.seen:
+                    self._forget(files)
+            raise
+        yield None
+        if {*self.directory.staged_names()} - {*map(name_of, uris.values())}:
+            self.sleep(_RACE_SECONDS)  # another landing may have looked at the manifest before this one wrote it
+        yield from self.settled(manifest, left)
+
+    def settled(self, manifest: Manifest, left: Iterable[str] = ()) -> Iterator[Manifest | None]:
+        """Give the files of a manifest their usual names, step by step; the last step yields the manifest of these.
+
+        :param left: Names of files that killed landings have staged.
+        :raises OvertakenError: Another landing has switched.
+        """
+        staged, last = staged_files(manifest), placed(manifest)
+        try:
+            for source, name in staged.items():
+                self._check()
+                self._versions[name] = self.directory.put(source, name)
+                yield None
+            self._check()
+            self.directory.remove(manifest.former_files or ())  # before the last manifest, which does not name them
+            yield None
+            self._check()
+            self._write(last)
+            yield None
+            self._put_again(staged)
+        except OvertakenError:
+            self.directory.remove(staged)
+            raise
+        self.directory.remove([*staged, *left])
+        yield last
+
+    def _put_again(self, staged: Mapping[str, str]) -> None:
+        """Put files again that another landing has overwritten, which stops once it looks at the manifest."""
+        for _ in range(_PUTS):
+            self._check()
+            lost = [source for source, name in staged.items() if self.directory.version(name) != self._versions[name]]
+            if not lost:
+                return
+            for source in lost:
+                self._versions[staged[source]] = self.directory.put(source, staged[source])
+
+    def _check(self) -> None:
+        if self.directory.manifest_bytes() != self.seen:
+            raise OvertakenError(
+                f"Another task has landed in {self.directory.uri} at the same time. Its result stands whole, and "
+                "nothing of this task is there; the results of this task stay on the platform. Give each result its "
+                "own directory, then clear this task: nothing is paid again."
+            )
+
+    def _write(self, manifest: Manifest) -> None:
+        content = manifest.to_json()
+        try:
+            self.directory.write_manifest(self.landing, content)
+        except OSError:  # of object storage it is not known whether it was carried out
+            if self.directory.manifest_bytes() != content:
+                raise
+        self.seen = content
+
+    def _forget(self, names: Iterable[str]) -> None:
+        """Remove what was staged; a fault in that must not hide the first one."""
+        with suppress(OSError, KimiError):
+            self.directory.remove(staged_name(self.landing, name) for name in (*names, MANIFEST_NAME))
