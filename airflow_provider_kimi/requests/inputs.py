@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from inspect import signature
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -49,6 +50,12 @@ class Input:
             f"input is {given} {type(source).__name__}. Nothing was sent. Give a URI of .jsonl, .csv or .parquet "
             "files, a list of prompts, chats, row dicts or requests, or a function that returns or yields them."
         )
+
+    def chunks(self) -> Iterator[Sequence[InputRow]]:
+        """Read the rows some at a time."""
+        rows = iter(self)
+        while chunk := tuple(islice(rows, 128)):
+            yield chunk
 
     def place(self, number: int) -> str:
         """Name the row of a number, from 1, for a message: by its place in its file, or in the list."""

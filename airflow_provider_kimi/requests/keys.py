@@ -6,7 +6,7 @@ unchanged. Any other is mapped to the same name on every run, so that results fi
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -34,7 +34,7 @@ def custom_id_of(row: object, number: int, key_column: KeyColumns | None) -> str
     :raises RowProblem: A key is missing, empty, or of a type that cannot be a key.
     """
     if key_column is None:
-        return f"row-{number:08d}"
+        return name_of_place(number)
     if isinstance(key_column, str):
         key = row.get(key_column) if isinstance(row, dict) else None
         if type(key) is str and _PLAIN.fullmatch(key):
@@ -47,6 +47,19 @@ def custom_id_of(row: object, number: int, key_column: KeyColumns | None) -> str
     if all(map(_PLAIN_PART.fullmatch, parts)) and _PLAIN.fullmatch(joined):
         return joined
     return _mapped(joined, msgspec.json.encode(parts))
+
+
+def name_of_place(number: int) -> str:
+    """Name a row without a key by its place in the input, from 1."""
+    return f"row-{number:08d}"
+
+
+def are_plain(keys: Iterable[str]) -> bool:
+    """Whether all keys are sent unchanged.
+
+    :raises TypeError: One is not text.
+    """
+    return None not in map(_PLAIN.fullmatch, keys)
 
 
 def _key(row: object, column: str) -> str:

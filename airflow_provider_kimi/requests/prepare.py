@@ -21,6 +21,7 @@ from airflow_provider_kimi.requests.line_template import encode
 from airflow_provider_kimi.requests.media import MediaKind
 from airflow_provider_kimi.requests.media_files import MediaShelf
 from airflow_provider_kimi.requests.order import Order
+from airflow_provider_kimi.requests.plain_prompts import PlainPrompts, Requests
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
 from airflow_provider_kimi.requests.row_notes import RowNotes
@@ -28,6 +29,8 @@ from airflow_provider_kimi.requests.seen_ids import SeenIds
 from airflow_provider_kimi.requests.skipped_rows import SkippedRows
 from airflow_provider_kimi.requests.splitting import cut
 from airflow_provider_kimi.requests.spool import Slice, Spool
+from airflow_provider_kimi.requests.tables import InputRow
+from airflow_provider_kimi.requests.usual_requests import UsualRequests
 from airflow_provider_kimi.requests.validation import RequestCheck
 from airflow_provider_kimi.requests.ways import AsGiven
 
@@ -80,7 +83,7 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
     if holds_requests:
         order.recipe.check_unused(order.media_columns)
     source = Input(order.input, ready=holds_requests)
-    maker = _RequestMaker(order, folder / "media")
+    maker = _RequestMaker(order, folder / "media", is_ready=holds_requests)
     left_out = SkippedRows(folder, source.place)
     notes = RowNotes(order.recipe, list(order.media_columns), is_ready=holds_requests)
     spool = _read(source, maker, left_out, notes, folder)
@@ -106,12 +109,55 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
 
 
 class _RequestMaker:
-    def __init__(self, order: Order, media_folder: Path) -> None:
+    def __init__(self, order: Order, media_folder: Path, *, is_ready: bool) -> None:
+        self._is_ready = is_ready
         self.check = RequestCheck(order.model, order.recipe.rules)
         self.shelf = MediaShelf(order.media_columns, order.media, media_folder)
         self._order = order
         self._way = order.recipe.way
         self._may_be_requests = isinstance(self._way, AsGiven)
+        self._usual = UsualRequests(self.check)
+        self._plain = None if order.media_columns else PlainPrompts.of(self._way, order.recipe.key_column)
+
+    def made_at_once(self, rows: Sequence[InputRow], number: int) -> Requests | None:
+        """Return the requests of rows that are plain; None if each has to be looked at.
+
+        :param number: The place of the first one among all rows of the input, from 1.
+        """
+        if any(row.problem for row in rows):
+            return None
+        values = [row.value for row in rows]
+        if self._is_ready:
+            custom_ids = self._usual.passed(values)
+            return None if custom_ids is None else Requests(custom_ids, values)
+        requests = self._plain.requests(values, number) if self._plain else None
+        if requests is None or max(map(len, requests.lines), default=0) >= MAX_FILE_BYTES:
+            return None
+        self.check.names(self._order.recipe.model)
+        return requests
+
+    def made_one_by_one(
+        self, rows: Sequence[InputRow], number: int, left_out: SkippedRows, notes: RowNotes
+    ) -> Requests:
+        """Return the requests of rows, without those that are left out."""
+        requests = Requests([], [])
+        for at, (row, problem) in enumerate(rows, number):
+            try:
+                if problem is not None:
+                    raise RowProblem(problem)
+                custom_id, line = self.check.passed(row) if self._is_ready else self.made(row, at)
+                if len(line) >= MAX_FILE_BYTES:
+                    raise RowProblem(
+                        f"makes a request of {len(line):,} bytes; a whole batch file may have {MAX_FILE_BYTES:,}",
+                        custom_id,
+                    )
+            except RowProblem as found:
+                left_out.add(at, found)
+            else:
+                requests.custom_ids.append(custom_id)
+                requests.lines.append(line)
+                notes.add(row)
+        return requests
 
     def made(self, row: object, number: int) -> tuple[str, bytes]:
         """Return a row's `custom_id` and its request line.
@@ -140,22 +186,13 @@ class _RequestMaker:
 def _read(source: Input, maker: _RequestMaker, left_out: SkippedRows, notes: RowNotes, folder: Path) -> Spool:
     seen = SeenIds()
     with Spool(folder / "requests.jsonl") as spool:
-        for number, (row, problem) in enumerate(source, 1):
-            try:
-                if problem is not None:
-                    raise RowProblem(problem)
-                custom_id, line = maker.check.passed(row) if source.ready else maker.made(row, number)
-                if len(line) >= MAX_FILE_BYTES:
-                    raise RowProblem(
-                        f"makes a request of {len(line):,} bytes; a whole batch file may have {MAX_FILE_BYTES:,}",
-                        custom_id,
-                    )
-            except RowProblem as found:
-                left_out.add(number, found)
-            else:
-                seen.add(custom_id)
-                spool.write(line)
-                notes.add(row)
+        number = 1
+        for rows in source.chunks():
+            requests = maker.made_at_once(rows, number) or maker.made_one_by_one(rows, number, left_out, notes)
+            if requests.lines:
+                seen.extend(requests.custom_ids)
+                spool.extend(requests.lines)
+            number += len(rows)
     repeated = _repeated(spool, suspects, left_out, source) if (suspects := seen.repeated()) else ()
     notes.drop(repeated)
     return spool.without(repeated, folder / "unique.jsonl") if repeated else spool

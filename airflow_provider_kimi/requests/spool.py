@@ -3,8 +3,9 @@
 import hashlib
 import io
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,9 +32,13 @@ class Spool:
 
     def write(self, line: bytes) -> None:
         """Add a line, given without its newline."""
-        self._held.append(line)
-        self._size += len(line) + 1
-        self.ends.append(self._size)
+        self.extend((line,))
+
+    def extend(self, lines: Sequence[bytes]) -> None:
+        """Add lines, given without their newlines."""
+        self._held += lines
+        self.ends.extend(islice(accumulate((len(line) + 1 for line in lines), initial=self._size), 1, None))
+        self._size = self.ends[-1]
         if self._size - self._handed_over > CHUNK_BYTES:
             self._hand_over()
 

@@ -66,17 +66,26 @@ class Template:
         return sum(len(text) for text, *_ in self._parts)
 
     @cached_property
-    def _plain(self) -> list[tuple[str, str | None]] | None:
-        if any(spec for _, _, spec, _ in self._parts):
-            return None
+    def is_plain(self) -> bool:
+        """Whether no field has a format."""
+        return not any(spec for _, _, spec, _ in self._parts)
+
+    @cached_property
+    def plain_parts(self) -> list[tuple[str, str | None]]:
+        """Each literal text, and the column whose value follows it; None for the end."""
         return [(text, column) for text, column, _, _ in self._parts]
+
+    @cached_property
+    def has_words(self) -> bool:
+        """Whether it is never blank, whatever the row holds."""
+        return any(text.strip() for text, *_ in self._parts)
 
     def fill(self, row: Mapping[str, Any]) -> str:
         """Insert a row's values; refuse a row that lacks one, or has one that does not fit its format."""
-        if self._plain is None:
+        if not self.is_plain:
             return self._fill_carefully(row)
         try:
-            return "".join([text if column is None else text + row[column] for text, column in self._plain])
+            return "".join([text if column is None else text + row[column] for text, column in self.plain_parts])
         except (KeyError, TypeError):  # a column is missing, or does not hold text
             return self._fill_carefully(row)
 

@@ -88,7 +88,7 @@ class RequestCheck:
         try:
             model = bytes(body.pop("model", _NOTHING))
             check_messages(body.pop("messages", _NOTHING))
-            verdict = self._verdict(model, body)
+            verdict = self.verdict(model, body)
             if verdict.problems:
                 raise RowProblem(" and ".join(verdict.problems))
             if model != self._named:
@@ -99,11 +99,15 @@ class RequestCheck:
             raise
         except msgspec.DecodeError as error:  # a number of too many digits
             raise RowProblem(f"is not valid JSON ({error})", request.custom_id) from None
-        if verdict.warnings or verdict.dropped:
-            self._rows[verdict] += 1
+        self.count(verdict)
         if request.row is not msgspec.UNSET or request.error is not msgspec.UNSET:
             line = request_of(line)
         return request.custom_id, _without(line, verdict.dropped) if verdict.dropped else line
+
+    def count(self, verdict: Verdict, rows: int = 1) -> None:
+        """Count rows that a verdict holds for."""
+        if verdict.warnings or verdict.dropped:
+            self._rows[verdict] += rows
 
     @property
     def warnings(self) -> Counter[str]:
@@ -123,7 +127,7 @@ class RequestCheck:
         if model != self.model:
             raise RowProblem(f"asks model {model!r}, but this batch uses {self.model!r}; one batch has one model")
 
-    def _verdict(self, model: bytes, parameters: Mapping[str, msgspec.Raw]) -> Verdict:
+    def verdict(self, model: bytes, parameters: Mapping[str, msgspec.Raw]) -> Verdict:
         """Judge the parameters, which most inputs repeat on every line."""
         values = tuple(map(bytes, parameters.values()))
         signature = (model, *parameters, *values)

@@ -92,9 +92,9 @@ class Prompt(Way):
         texts = self._filled(row)
         if sum(map(len, texts)) <= self._longest_blank:
             self._refuse_blank(row)
-        if self._shared_line is None:
+        if self.shared_line is None:
             return encode(self._request_for(custom_id, *texts))
-        return self._shared_line.fill(custom_id, *texts)
+        return self.shared_line.fill(custom_id, *texts)
 
     def _filled(self, row: object) -> list[str]:
         columns = _columns(row, self.name)
@@ -111,7 +111,8 @@ class Prompt(Way):
         return _request(custom_id, self._body_for(*texts))
 
     @cached_property
-    def _shared_line(self) -> LineTemplate | None:
+    def shared_line(self) -> LineTemplate | None:
+        """What the lines of all rows share; None if a mark of its holes stands in it."""
         return line_template_of(self._request_for, holes=1 + len(self.texts))
 
     @cached_property
