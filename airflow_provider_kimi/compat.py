@@ -1,5 +1,6 @@
 """What differs between Airflow versions (2.11 to 3.4)."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.providers.common.compat.sdk import (
@@ -132,3 +133,12 @@ def object_storage_path(uri: str) -> Any:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     return ObjectStoragePath(uri)
+
+
+def keyword_arguments(function: Callable[..., Any], context: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Choose what a function asks of Airflow's context, by the names of its parameters; all of it for `**kwargs`."""
+    try:
+        from airflow.sdk.bases.decorator import determine_kwargs
+    except ImportError:  # Airflow 2
+        from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
+    return determine_kwargs(function, (), context)

@@ -19,6 +19,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.rendering import given, never_rendered
+from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.media import MediaTransport, media_columns
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Order, Reuse
@@ -224,7 +225,7 @@ class KimiCreateBatchOperator(BaseOperator):
         return submission.batch_ids
 
     def _submit(self, calls: Calls, context: Context, attempt: Attempt) -> Submission:
-        order = self._order(calls.hook.settings.model)
+        order = self._order(calls.hook.settings.model, context)
         if wants_fresh(context):
             order = replace(order, reuse="never")
         if first_poke(context) is not None:  # a retry policy has put this try off after it had begun
@@ -245,7 +246,7 @@ class KimiCreateBatchOperator(BaseOperator):
         if self.cancel_on_kill and self._kill is not None:
             self._kill.begin()
 
-    def _order(self, default_model: str) -> Order:
+    def _order(self, default_model: str, context: Context) -> Order:
         schema = read_schema(self.output_schema)
         recipe: Recipe = self._filled(
             Recipe,
@@ -258,7 +259,7 @@ class KimiCreateBatchOperator(BaseOperator):
         )
         order: Order = self._filled(
             Order,
-            input=as_uri(given(self.input)),
+            input=bound(as_uri(given(self.input)), context),
             recipe=recipe,
             metadata=self.metadata or {},
             media_columns=media_columns(self.image_column, self.video_column),

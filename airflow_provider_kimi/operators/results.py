@@ -20,6 +20,7 @@ from airflow_provider_kimi.operators.upstream import read_landed_ids
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.rendering import given, known, never_rendered
+from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
 from airflow_provider_kimi.results.collect import collect
@@ -180,7 +181,7 @@ class KimiBatchResultsOperator(BaseOperator):
             landing = Landing(
                 batch_ids=read_landed_ids(self.batch_id, self, ti, self.log),
                 output=as_uri(self.output_directory),
-                input=as_uri(given(self.input)),
+                input=bound(as_uri(given(self.input)), context),
                 key_column=self.key_column,
                 price_list=self.price_list,
                 selection=self.selection,

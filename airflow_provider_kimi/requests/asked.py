@@ -13,6 +13,7 @@ from airflow_provider_kimi.requests.keys import KeyColumns, custom_id_of
 from airflow_provider_kimi.requests.line_template import encode
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import Recipe, is_ready_request
+from airflow_provider_kimi.requests.values import plain
 
 #: What a row asks that cannot be sent.
 NOTHING = 0
@@ -37,7 +38,7 @@ def digest_of_row(row: object, columns: Sequence[str] | None) -> bytes:
     """Digest what a row holds in some columns; None for all of it. It is the same in every process."""
     values = {name: row.get(name) for name in columns} if columns is not None and isinstance(row, Mapping) else row
     try:
-        content = _encode(values, enc_hook=str, order="deterministic")
+        content = _encode(values, enc_hook=plain, order="deterministic")
     except (ValueError, RecursionError, msgspec.MsgspecError):
         content = json.dumps(values, default=str, skipkeys=True, sort_keys=True).encode()
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()

@@ -2,18 +2,40 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from inspect import signature
+from functools import partial
+from inspect import Parameter, signature
 from itertools import islice
 from typing import Any
 
 import msgspec
 
+from airflow_provider_kimi.compat import keyword_arguments
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests.frames import is_frame, rows_of_frame
 from airflow_provider_kimi.requests.sources import find_files
 from airflow_provider_kimi.requests.tables import InputRow, read_ready, read_table
+from airflow_provider_kimi.requests.values import plain, row_of
 
 #: A list travels through Airflow's database and its UI; what is larger belongs in a file.
 MAX_INLINE_BYTES = 1_000_000
+
+#: What to do with a value that has no rows, by the name of its type.
+_REMEDIES = {
+    "NoneType": "Give a list of rows, or a function that returns its rows or yields them.",
+    "str": "Give a URI itself as input, without a function, and one prompt as a list.",
+    "dict": "Give one row as a list, [row], and several rows as a list of them.",
+    "Series": "Give its .tolist() for a prompt each, or its .to_frame() for rows with a column.",
+    "LazyFrame": "Give its .collect().",
+    "file handle": "Give the URI of the file.",
+}
+
+_REMEDY = (
+    "Give a URI of .jsonl, .csv or .parquet files, a list of prompts, chats, row dicts or requests, a DataFrame, or a "
+    "function that returns or yields them."
+)
+
+#: Types that need no look at what they hold.
+_PLAIN = frozenset((dict, str, list))
 
 
 class Input:
@@ -32,7 +54,8 @@ class Input:
         """Name it in a message, without its content."""
         if isinstance(self._source, str):
             return f"Input {self._source[:200]!r}"
-        return f"The {type(self._source).__name__} given as input"
+        kind = "function" if callable(self._source) else type(self._source).__name__
+        return f"The {kind} given as input"
 
     def __iter__(self) -> Iterator[InputRow]:
         """Read the rows, or refuse the input."""
@@ -40,16 +63,9 @@ class Input:
         if isinstance(source, str):
             return self._read_files(source)
         if callable(source):
-            source = _called(source)
-        if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | str):
-            return map(InputRow, _small(source) if source is self._source else source)
-        if isinstance(source, Iterable) and not isinstance(source, Mapping | bytes | bytearray | str):
-            return map(InputRow, source)
-        given = "a function that returned a" if callable(self._source) else "a"
-        raise KimiInputError(
-            f"input is {given} {type(source).__name__}. Nothing was sent. Give a URI of .jsonl, .csv or .parquet "
-            "files, a list of prompts, chats, row dicts or requests, or a function that returns or yields them."
-        )
+            return _rows(_elements(_called(source, {}), "a function that returned a"))
+        elements = _elements(source, "a")
+        return _rows(_small(elements, source) if isinstance(source, Sequence) or is_frame(source) else elements)
 
     def chunks(self) -> Iterator[Sequence[InputRow]]:
         """Read the rows some at a time."""
@@ -79,32 +95,79 @@ class Input:
                 yield row
 
 
-def _called(function: Callable[..., Any]) -> Any:
-    """Call a function without arguments, and refuse one that needs some. What it raises itself is left alone."""
+def bound(source: Any, context: Mapping[str, Any]) -> Any:
+    """Give a function what it asks of Airflow's context, as a PythonOperator does, when it is called for its rows.
+
+    An input of another kind is returned as it is.
+    """
+    return partial(_called, source, context) if callable(source) else source
+
+
+def _called(function: Callable[..., Any], context: Mapping[str, Any]) -> Any:
+    """Call a function with what it asks of a context, and refuse one that asks for more.
+
+    What it raises itself is left alone.
+    """
     try:
-        signature(function).bind()
-    except TypeError:
-        raise KimiInputError(
-            "input is a function that needs arguments; it is called without any. Nothing was sent. Give what it needs "
-            "beforehand: functools.partial(rows, ...)."
-        ) from None
+        parameters = signature(function).parameters.values()
     except ValueError:  # a builtin may not say
-        pass
-    return function()
+        return function()
+    own = getattr(function, "keywords", {}) if isinstance(function, partial) else {}
+    given = {name: value for name, value in keyword_arguments(function, context).items() if name not in own}
+    unknown = [
+        one.name for one in parameters if _is_needed(one) and (one.kind is one.POSITIONAL_ONLY or one.name not in given)
+    ]
+    if unknown:
+        raise KimiInputError(
+            f"input is a function that asks for {', '.join(map(repr, unknown))}, which Airflow's context lacks. "
+            "Nothing was sent. It may ask for what a PythonOperator's function may, such as ds, params or **context. "
+            f"Give anything else beforehand: functools.partial(rows, {unknown[0]}=...)."
+        )
+    return function(**given)
 
 
-def _small(rows: Sequence[Any]) -> Iterator[Any]:
+def _is_needed(parameter: Parameter) -> bool:
+    is_open = parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not is_open
+
+
+def _elements(source: Any, given: str) -> Iterable[Any]:
+    """What an input holds, one element for each row; refuse what holds none.
+
+    :param given: What to call it in a message, before its type.
+    """
+    if is_frame(source):
+        return rows_of_frame(source)
+    kind = "file handle" if hasattr(source, "read") else type(source).__name__
+    is_one = isinstance(source, Mapping | bytes | bytearray | str)
+    if isinstance(source, Iterable) and not is_one and kind not in _REMEDIES:
+        return source
+    remedy = _REMEDIES.get("dict" if isinstance(source, Mapping) else kind, _REMEDY)
+    raise KimiInputError(f"input is {given} {kind}. Nothing was sent. {remedy}")
+
+
+def _rows(elements: Iterable[Any]) -> Iterator[InputRow]:
+    for element in elements:
+        if type(element) in _PLAIN:
+            yield InputRow(element)
+        elif is_frame(element):  # a part of a large table
+            yield from map(InputRow, rows_of_frame(element))
+        else:
+            yield InputRow(row_of(element))
+
+
+def _small(elements: Iterable[Any], source: Any) -> Iterator[Any]:
     """Refuse a list that is too large to travel as an argument of a task."""
     size = 0
-    for row in rows:
+    for element in elements:
         with suppress(
             TypeError, ValueError, RecursionError, msgspec.MsgspecError
         ):  # refused later, as this row's problem
-            size += len(row) if isinstance(row, str) else len(msgspec.json.encode(row))
+            size += len(element) if isinstance(element, str) else len(msgspec.json.encode(element, enc_hook=plain))
         if size > MAX_INLINE_BYTES:
             raise KimiInputError(
-                f"input is a list of {len(rows):,} elements and over {MAX_INLINE_BYTES:,} bytes. Nothing was sent. "
-                "A list is stored with every run in Airflow's database: write the rows to a file (.jsonl or .parquet) "
-                "and give its URI, or give a function that yields them."
+                f"input is a {type(source).__name__} of {len(source):,} elements and over {MAX_INLINE_BYTES:,} bytes. "
+                "Nothing was sent. It is stored with every run in Airflow's database: write the rows to a file (.jsonl "
+                "or .parquet) and give its URI, or give a function that yields them."
             )
-        yield row
+        yield element

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from airflow_provider_kimi.requests.problems import RowProblem, listed
+from airflow_provider_kimi.requests.values import native
 
 #: One column, or several whose values make the key together.
 KeyColumns = str | Sequence[str]
@@ -66,8 +67,8 @@ def _key(row: object, column: str) -> str:
     if not isinstance(row, Mapping) or column not in row:
         columns = f"; it has {listed(row)}" if isinstance(row, Mapping) else ""
         raise RowProblem(f"has no key column {column!r}{columns}")
-    key: Any = row[column]
-    if key is None or key != key or (isinstance(key, str) and not key.strip()):  # NaN is not itself
+    key: Any = native(row[column])
+    if key is None or (isinstance(key, str) and not key.strip()):
         raise RowProblem(f"has an empty key in column {column!r}")
     if isinstance(key, bool) or not isinstance(key, _KEY_TYPES):
         raise RowProblem(

@@ -19,6 +19,7 @@ from airflow_provider_kimi.requests.media import (
 )
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.validation import media_url_problem
+from airflow_provider_kimi.requests.values import native
 
 
 class MediaShelf:
@@ -90,6 +91,7 @@ class MediaShelf:
 
 
 def _each(value: object) -> Iterator[object]:
+    value = native(value)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         yield from (part for part in value if part is not None and part != "")
     elif value is not None and value != "":

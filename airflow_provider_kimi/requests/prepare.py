@@ -166,6 +166,8 @@ class _RequestMaker:
         :raises RowProblem: It cannot be made into a request, or may not be sent.
         """
         recipe = self._order.recipe
+        if self._way.doubled:
+            self._way.check_braces(row)
         if self._may_be_requests and is_ready_request(row):
             recipe.check_unused(self._order.media_columns)
             return self.check.passed(encode(row))

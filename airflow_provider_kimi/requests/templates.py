@@ -1,20 +1,29 @@
 """`str.format` texts over the columns of a row: one text, or the texts of a whole conversation."""
 
+import json
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from datetime import date, datetime
+from functools import cached_property, partial
+from typing import Any, NoReturn
 
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.requests.problems import RowProblem, listed
+from airflow_provider_kimi.requests.values import BYTES, has_text, native, plain, row_of
 
 #: What looks like a template of Airflow: `{{ ds }}`, `{{ params.day }}`. A `str.format` text hardly ever means it.
 _JINJA = re.compile(
     r"(?<!\{)\{\{(?!\{)-?\s*(?:ds|ds_nodash|ts|ts_nodash|run_id|dag_run|logical_date|data_interval_(?:start|end)|params|var|conn|macros"
     r"|dag|task|ti|task_instance|prev_\w+|inlets|outlets|triggering_\w+)\b[^{}]*\}\}|\{%.*?%\}"
 )
+
+#: Types of which `str.format` writes the text.
+_SIMPLE = frozenset((int, float, bool, date, datetime))
+
+#: Doubled braces around what may be a column: `{{ text }}`, `{{text | trim}}`.
+_DOUBLED = re.compile(r"(?<!\{)\{\{-?\s*([^{}|]*[^{}|\s-])\s*(?:\|[^{}]*)?-?\}\}(?!\})")
 
 
 @dataclass(frozen=True)
@@ -60,10 +69,10 @@ class Template:
         """The columns it needs, each once, in order."""
         return list(dict.fromkeys(column for _, column, _, _ in self._parts if column is not None))
 
-    @cached_property
-    def fixed_chars(self) -> int:
-        """Characters that all rows share."""
-        return sum(len(text) for text, *_ in self._parts)
+    @property
+    def doubled(self) -> dict[str, str]:
+        """What stands in doubled braces, which are literal, and how: a mistake where a column has that name."""
+        return {found[1]: found[0] for found in _DOUBLED.finditer(self.text)}
 
     @cached_property
     def is_plain(self) -> bool:
@@ -102,14 +111,35 @@ def _value(row: Mapping[str, Any], column: str, spec: str | None) -> str:
     value = row[column]
     if isinstance(value, str) and not spec:
         return value
-    if value is None or value != value:  # NaN, which stands for a missing number in many tables
+    if (value := native(value)) is None:
         raise RowProblem(f"has null in column {column!r}, which the prompt uses")
-    if isinstance(value, bytes | bytearray):
-        raise RowProblem(f"has bytes in column {column!r}, which the prompt uses as text")
+    if isinstance(value, BYTES):
+        _refuse(column, value)
     try:
-        return format(value, spec or "")
+        return format(value, spec) if spec else _text(value, column)
+    except RowProblem:
+        raise
+    except RecursionError:
+        raise RowProblem(f"is nested too deeply in column {column!r}") from None
     except (ValueError, TypeError, OverflowError, MemoryError):
         raise RowProblem(f"has a value in column {column!r} that does not fit the format {spec!r}") from None
+
+
+def _text(value: Any, column: str) -> str:
+    """Write a value as `str.format` does, and one that holds others as JSON."""
+    if type(value) in _SIMPLE:
+        return str(value)
+    value = row_of(value)
+    if isinstance(value, Mapping | list | tuple | Set):
+        refuse = partial(_refuse, column)
+        return json.dumps(plain(value, refuse), ensure_ascii=False, default=refuse)
+    return format(value, "") if has_text(value) else _refuse(column, value)
+
+
+def _refuse(column: str, value: object) -> NoReturn:
+    if isinstance(value, BYTES):
+        raise RowProblem(f"has bytes in column {column!r}, which the prompt uses as text")
+    raise RowProblem(f"has a {type(value).__name__} in column {column!r}, which has no text for the prompt")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.requests.line_template import LineTemplate, encode, line_template_of
 from airflow_provider_kimi.requests.media import with_media
 from airflow_provider_kimi.requests.problems import RowProblem, listed
@@ -37,6 +38,26 @@ class Way(ABC):
         """All that it says, as texts over the columns of a row; nothing where a function or a row says it."""
         return ()
 
+    @cached_property
+    def columns(self) -> Sequence[str]:
+        """The columns that its texts name, each once."""
+        return list(dict.fromkeys(column for text in self.texts for column in text.columns))
+
+    @cached_property
+    def doubled(self) -> Mapping[str, str]:
+        """What stands in doubled braces in its texts, and how."""
+        return {name: written for text in self.texts for name, written in text.doubled.items()}
+
+    def check_braces(self, row: object) -> None:
+        """Refuse texts with a column of a row in doubled braces, which would send its name to the model."""
+        names = row if isinstance(row, Mapping) else ()
+        if (name := next((name for name in self.doubled if name in names), None)) is not None:
+            raise KimiInputError(
+                f"The prompt template has {self.doubled[name][:80]!r}, and the rows have a column {name!r}. Doubled "
+                "braces are literal braces here, not Jinja, so that the model would read the name of the column. "
+                f"Nothing was sent. Write {{{name}}}."
+            )
+
     @abstractmethod
     def _body(self, row: object) -> Mapping[str, Any]: ...
 
@@ -49,7 +70,18 @@ class Way(ABC):
         body = self._body(row)
         if media:
             body = {**body, "messages": with_media(body.get("messages"), media)}
+        elif self.texts:
+            self._refuse_blank(_columns(row, self.name))
         return encode(_request(custom_id, body))
+
+    def _refuse_blank(self, row: Mapping[str, Any]) -> None:
+        """Refuse a row without media whose answer would say nothing about it."""
+        for column in self.columns:
+            value = row[column]
+            if not isinstance(value, str) or (value and not value.isspace()):
+                return
+        named = f" ({listed(dict.fromkeys(self.columns))})" if self.columns else ", nor a picture or video"
+        raise RowProblem(f"has no text in any column of the prompt{named}")
 
     def _asking(self, system: str | None, messages: list[Any]) -> dict[str, Any]:
         if system is not None:
@@ -83,21 +115,20 @@ class Prompt(Way):
         return (self.user,) if self.system is None else (self.user, self.system)
 
     def _body(self, row: object) -> Mapping[str, Any]:
-        return self._body_for(*self._filled(row))
+        return self._body_for(*self._filled(_columns(row, self.name)))
 
     def line(self, row: object, custom_id: str, media: Sequence[Mapping[str, Any]] = ()) -> bytes:
         """Fill the line that all rows share, where there is one."""
         if media:
             return super().line(row, custom_id, media)
-        texts = self._filled(row)
-        if sum(map(len, texts)) <= self._longest_blank:
-            self._refuse_blank(row)
+        columns = _columns(row, self.name)
+        texts = self._filled(columns)
+        self._refuse_blank(columns)
         if self.shared_line is None:
             return encode(self._request_for(custom_id, *texts))
         return self.shared_line.fill(custom_id, *texts)
 
-    def _filled(self, row: object) -> list[str]:
-        columns = _columns(row, self.name)
+    def _filled(self, columns: Mapping[str, Any]) -> list[str]:
         user = self.user.fill(columns)
         if not user or user.isspace():
             raise RowProblem("makes an empty prompt")
@@ -115,18 +146,6 @@ class Prompt(Way):
         """What the lines of all rows share; None if a mark of its holes stands in it."""
         return line_template_of(self._request_for, holes=1 + len(self.texts))
 
-    @cached_property
-    def _longest_blank(self) -> int:
-        return sum(text.fixed_chars for text in self.texts) + 64  # spaces in the columns
-
-    def _refuse_blank(self, row: object) -> None:
-        """Refuse a row whose answer would say nothing about it."""
-        columns = dict.fromkeys(column for text in self.texts for column in text.columns)
-        values = _columns(row, self.name)
-        if not any(str(values[column]).strip() for column in columns):
-            named = f" ({listed(columns)})" if columns else ", nor a picture or video"
-            raise RowProblem(f"has no text in any column of the prompt{named}")
-
 
 @dataclass(frozen=True)
 class Messages(Way):
@@ -136,7 +155,7 @@ class Messages(Way):
     system: Template | None
     name = "messages"
 
-    @property
+    @cached_property
     def texts(self) -> Sequence[Template]:
         """The system prompt where there is one, and the texts of the conversation."""
         return self.conversation.texts if self.system is None else [self.system, *self.conversation.texts]
@@ -198,7 +217,7 @@ def _request(custom_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _columns(row: object, name: str) -> Mapping[str, Any]:
-    if isinstance(row, Mapping):
+    if type(row) is dict or isinstance(row, Mapping):
         return row
     raise RowProblem(f"is a {type(row).__name__}, but {name} is a template over the columns of a row")
 

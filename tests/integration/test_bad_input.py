@@ -1,11 +1,14 @@
 """Bad input: one paragraph with place, state and remedy; nothing reaches the platform; Airflow does not retry."""
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy
+import pandas
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -256,3 +259,99 @@ def test_a_wrong_parameter_is_refused_while_the_dag_is_parsed(name: str, value: 
 )
 def test_a_right_parameter_is_accepted_while_the_dag_is_parsed(right: dict[str, Any]) -> None:
     KimiCreateBatchOperator(task_id="create", input=["hi"], **right)
+
+
+BLANK = [pytest.param(" \t\n", id="short"), pytest.param(" " * 5000, id="long"), pytest.param("", id="empty")]
+ASKING = [
+    pytest.param({"prompt": "Classify this review: {text}"}, id="prompt"),
+    pytest.param({"prompt": "{text}!", "system_prompt": "About {title}"}, id="system prompt"),
+    pytest.param({"messages": [{"role": "user", "content": "Classify: {text} {title}"}]}, id="messages"),
+    pytest.param({"messages": [{"role": "user", "content": [{"type": "text", "text": "Q: {text}"}]}]}, id="parts"),
+    pytest.param({"body": {"messages": [{"role": "user", "content": "Classify: {text}"}]}}, id="body"),
+]
+
+
+@pytest.mark.parametrize("asking", ASKING)
+@pytest.mark.parametrize("blank", BLANK)
+def test_a_row_that_is_blank_in_all_columns_of_what_is_asked_is_refused(
+    sim: KimiSimulator, asking: dict[str, Any], blank: str
+) -> None:
+    rows = [{"text": "a", "title": "b"}, {"text": blank, "title": blank}]
+    assert "element 2 has no text in any column of the prompt" in refusal_of(sim, input=rows, **asking)
+
+
+IMAGE = b"\x89PNG\r\n\x1a\n of the tests"
+
+
+@pytest.mark.parametrize("asking", ASKING)
+@pytest.mark.parametrize("blank", BLANK)
+def test_a_blank_row_is_refused_only_if_it_has_no_picture(
+    sim: KimiSimulator, asking: dict[str, Any], blank: str
+) -> None:
+    rows = [{"text": blank, "title": "", "photo": IMAGE}, {"text": blank, "title": "", "photo": None}]
+    message = refusal_of(sim, input=rows, image_column="photo", **asking)
+    assert "has 1 problem: element 2 has no text in any column of the prompt" in message
+
+
+@pytest.mark.parametrize("photo", [None, "", [], float("nan"), pandas.NA, numpy.array([])], ids=repr)
+def test_a_row_of_messages_about_pictures_only_needs_one(sim: KimiSimulator, photo: object) -> None:
+    rows = [{"photo": IMAGE}, {"photo": photo}]
+    messages = [{"role": "user", "content": "What is it?"}]
+    message = refusal_of(sim, input=rows, image_column="photo", messages=messages)
+    assert "element 2 has no text in any column of the prompt, nor a picture or video" in message
+
+
+@pytest.mark.parametrize("written", ["{{ text }}", "{{text}}", "{{ text | trim }}", "{{- text -}}"])
+@pytest.mark.parametrize(
+    "asking",
+    [
+        pytest.param(lambda text: {"prompt": f"{text} {{id}}"}, id="prompt"),
+        pytest.param(lambda text: {"prompt": "{id}", "system_prompt": f"About {text}"}, id="system prompt"),
+        pytest.param(lambda text: {"messages": [{"role": "user", "content": f"{text} {{id}}"}]}, id="messages"),
+        pytest.param(lambda text: {"body": {"messages": [{"role": "user", "content": f"{text} {{id}}"}]}}, id="body"),
+    ],
+)
+def test_doubled_braces_around_a_column_are_refused(
+    sim: KimiSimulator, written: str, asking: Callable[[str], dict[str, Any]]
+) -> None:
+    """They would send the name of the column to the model, once for every row."""
+    message = refusal_of(sim, input=[{"id": "a", "text": "b"}], **asking(written))
+    assert f"The prompt template has '{written}', and the rows have a column 'text'." in message
+    assert message.endswith("Write {text}.")
+
+
+def test_doubled_braces_are_found_though_the_first_row_cannot_be_read(sim: KimiSimulator, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{oops}\n{"id": "a", "text": "b"}\n')
+    message = refusal_of(sim, input=str(tmp_path / "in.jsonl"), prompt="{{ text }} {id}", on_invalid_row="skip")
+    assert "and the rows have a column 'text'" in message
+
+
+@pytest.mark.parametrize("prompt", ['{text}: {{"label": "..."}}', "{text} {{ name }}", "{{{text}}}", "{text} {{}}"])
+def test_doubled_braces_that_name_no_column_are_literal(sim: KimiSimulator, prompt: str) -> None:
+    run_task(KimiCreateBatchOperator(task_id="create", input=[{"text": "b"}], prompt=prompt))
+    (batch,) = sim.batches.values()
+    line = json.loads(sim.file_content(batch.input_file_id))
+    assert line["body"]["messages"][-1]["content"] == prompt.format(text="b")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        pytest.param(pandas.Series(["a"]), "Series", id="Series"),
+        pytest.param({"text": "a"}, "dict", id="dict"),
+        pytest.param(io.StringIO("a"), "file handle", id="file handle"),
+        pytest.param(None, "NoneType", id="nothing"),
+        pytest.param("a.csv", "str", id="text"),
+        pytest.param(b"a", "bytes", id="bytes"),
+        pytest.param(5, "int", id="number"),
+    ],
+)
+def test_a_function_that_returns_no_rows_is_refused_by_what_it_returns(
+    sim: KimiSimulator, value: object, kind: str
+) -> None:
+    assert f"input is a function that returned a {kind}." in refusal_of(sim, input=lambda: value)
+
+
+def test_a_function_that_asks_for_what_airflow_does_not_know_is_refused(sim: KimiSimulator) -> None:
+    message = refusal_of(sim, input=lambda day: [day])
+    assert "input is a function that asks for 'day', which Airflow's context lacks." in message

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import numpy
+import pandas
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -206,3 +208,29 @@ def test_a_row_without_the_key_column_is_refused_with_the_columns_it_has() -> No
 def test_a_row_that_is_not_a_mapping_has_no_key(item: object) -> None:
     with pytest.raises(RowProblem, match=r"^has no key column 'id'$"):
         custom_id_of(item, 1, "id")
+
+
+@pytest.mark.parametrize(
+    ("key", "same"),
+    [
+        pytest.param(numpy.int64(7), 7, id="integer"),
+        pytest.param(numpy.float64(1.5), 1.5, id="number"),
+        pytest.param(numpy.str_("a b"), "a b", id="text"),
+        pytest.param(pandas.Timestamp("2026-01-02 03:04"), datetime(2026, 1, 2, 3, 4), id="Timestamp"),
+        pytest.param(numpy.datetime64("2026-01-02T03:04", "ns"), datetime(2026, 1, 2, 3, 4), id="datetime64"),
+    ],
+)
+def test_a_key_of_numpy_or_pandas_is_that_of_python(key: object, same: object) -> None:
+    assert id_of(key) == id_of(same)
+
+
+@pytest.mark.parametrize("key", [pandas.NA, pandas.NaT, numpy.float64("nan"), Decimal("sNaN")], ids=repr)
+def test_a_missing_value_of_any_library_is_an_empty_key(key: object) -> None:
+    with pytest.raises(RowProblem, match=r"^has an empty key in column 'id'$"):
+        id_of(key)
+
+
+@pytest.mark.parametrize("key", [numpy.array([1]), numpy.bool_(True)], ids=["array", "boolean"])
+def test_what_is_no_key_in_python_is_none_in_numpy(key: object) -> None:
+    with pytest.raises(RowProblem, match=r"^has a (list|bool) as its key in column 'id'; a key is text"):
+        id_of(key)

@@ -207,11 +207,11 @@ def test_a_body_may_come_from_a_function() -> None:
 
 @pytest.mark.parametrize("as_function", [True, False])
 def test_a_body_decides_over_the_other_parameters(as_function: bool) -> None:
-    given = {"model": "own", "messages": CHAT, "max_completion_tokens": 1}
+    given = {"model": "own", "messages": [{"role": "user", "content": "{a}"}], "max_completion_tokens": 1}
     recipe = Recipe(
         "m", body=(lambda row: given) if as_function else given, request_params={"max_completion_tokens": 9}
     )
-    assert body_of(recipe, {}) == given
+    assert body_of(recipe, {"a": "{a}"}) == given
 
 
 @pytest.mark.parametrize(("made", "kind"), [(None, "NoneType"), (CHAT, "list"), ("hi", "str")])

@@ -1,5 +1,12 @@
 """Texts over the columns of a row: what they may hold, and that a row's text is only ever inserted."""
 
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+import numpy
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +56,112 @@ def test_the_text_of_a_row_is_inserted_into_every_message_of_a_conversation(text
 )
 def test_a_template_is_filled_with_columns_only(text: str, row: dict[str, object], filled: str) -> None:
     assert Template(text).fill(row) == filled
+
+
+@dataclass
+class Size:
+    width: int
+    colour: str
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        pytest.param(["red", None, True], '["red", null, true]', id="list"),
+        pytest.param({"name": "名", "tags": ("a", "b")}, '{"name": "名", "tags": ["a", "b"]}', id="mapping"),
+        pytest.param(
+            {"price": Decimal("1.10"), "day": date(2026, 1, 2)}, '{"price": "1.10", "day": "2026-01-02"}', id="types"
+        ),
+        pytest.param([float("nan"), pandas.NA, pandas.NaT], "[null, null, null]", id="missing values"),
+        pytest.param(numpy.array([[1, 2], [3, 4]]), "[[1, 2], [3, 4]]", id="array"),
+        pytest.param(Size(1, "red"), '{"width": 1, "colour": "red"}', id="data class"),
+        pytest.param([1, 2.5, -3], "[1, 2.5, -3]", id="numbers, as always"),
+        pytest.param([], "[]", id="empty list"),
+    ],
+)
+def test_a_value_that_holds_others_is_written_as_json(value: object, written: str) -> None:
+    assert Template("<{a}>").fill({"a": value}) == f"<{written}>"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (True, "True"),
+        (7, "7"),
+        (1.5, "1.5"),
+        (Decimal("1.10"), "1.10"),
+        (datetime(2026, 1, 2, 3, 4), "2026-01-02 03:04:00"),
+        (date(2026, 1, 2), "2026-01-02"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (numpy.int64(7), "7"),
+        (numpy.float64(1.5), "1.5"),
+        (numpy.bool_(True), "True"),
+        (numpy.str_("x"), "x"),
+        (pandas.Timestamp("2026-01-02 03:04"), "2026-01-02 03:04:00"),
+        (numpy.datetime64("2026-01-02T03:04", "ns"), "2026-01-02 03:04:00"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_of_its_own_is_written_as_str_format_does(value: object, written: str) -> None:
+    """Other bytes than those of an earlier version would pay for the same rows again."""
+    assert Template("{a}").fill({"a": value}) == written
+
+
+@pytest.mark.parametrize(
+    "value", [numpy.int64(7), numpy.float64(7), numpy.array(7)], ids=lambda value: type(value).__name__
+)
+def test_a_number_of_numpy_fits_a_format(value: object) -> None:
+    assert Template("{a:05.1f}").fill({"a": value}) == "007.0"
+
+
+@pytest.mark.parametrize("value", [pandas.NA, pandas.NaT, numpy.float64("nan"), Decimal("sNaN")], ids=repr)
+def test_a_missing_value_of_any_library_is_null(value: object) -> None:
+    with pytest.raises(RowProblem, match=r"^has null in column 'a', which the prompt uses$"):
+        Template("{a}").fill({"a": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        pytest.param([b"x"], "has bytes in column 'a', which the prompt uses as text", id="bytes inside"),
+        pytest.param(
+            {"x": {"y": bytearray(b"x")}}, "has bytes in column 'a', which the prompt uses as text", id="deep"
+        ),
+        pytest.param(object(), "has a object in column 'a', which has no text for the prompt", id="object"),
+        pytest.param([iter([])], "has a list_iterator in column 'a', which has no text for the prompt", id="iterator"),
+    ],
+)
+def test_a_value_without_a_text_is_a_problem_of_its_row(value: object, problem: str) -> None:
+    with pytest.raises(RowProblem) as caught:
+        Template("{a}").fill({"a": value})
+    assert str(caught.value) == problem
+
+
+def test_a_value_that_holds_itself_is_a_problem_of_its_row() -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    with pytest.raises(RowProblem, match=r"^is nested too deeply in column 'a'$"):
+        Template("{a}").fill({"a": loop})
+
+
+@pytest.mark.parametrize(
+    ("text", "doubled"),
+    [
+        pytest.param("{{text}}", {"text": "{{text}}"}, id="bare"),
+        pytest.param("On {{ text }}:", {"text": "{{ text }}"}, id="with spaces"),
+        pytest.param("{{- text -}}", {"text": "{{- text -}}"}, id="with dashes"),
+        pytest.param("{{ text | trim }}", {"text": "{{ text | trim }}"}, id="with a filter"),
+        pytest.param("{{ a b }}{{名}}", {"a b": "{{ a b }}", "名": "{{名}}"}, id="any name"),
+        pytest.param(
+            '{{"label": "x"}} {{}} {{ }}', {'"label": "x"': '{{"label": "x"}}'}, id="JSON, which names no column"
+        ),
+        pytest.param("{{{text}}}", {}, id="a column in literal braces"),
+        pytest.param("{{{{ text }}}}", {}, id="literal doubled braces"),
+        pytest.param("{text}", {}, id="a column"),
+    ],
+)
+def test_what_stands_in_doubled_braces_is_found(text: str, doubled: dict[str, str]) -> None:
+    assert Template(text).doubled == doubled
 
 
 def test_the_columns_of_a_template_are_listed_once_and_in_order() -> None:
