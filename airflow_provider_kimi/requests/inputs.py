@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.requests.sources import find_files
 from airflow_provider_kimi.requests.tables import InputRow, read_ready, read_table
 
@@ -20,10 +21,12 @@ class Input:
 
     :param source: A URI, a list, or a function that returns or yields rows.
     :param ready: Whether a URI means files of request lines, which are sent byte for byte, rather than tables.
+    :param reading: How the text of files is read.
     """
 
-    def __init__(self, source: object, *, ready: bool = False) -> None:
+    def __init__(self, source: object, *, ready: bool = False, reading: Reading = PLAIN) -> None:
         self.ready = ready
+        self._reading = reading
         self._source = source
         self._files: list[tuple[int, str, str]] = []
 
@@ -60,7 +63,7 @@ class Input:
     def _read_files(self, uri: str) -> Iterator[InputRow]:
         self._files.clear()
         number = 0
-        for file in find_files(uri):
+        for file in find_files(uri, self._reading):
             if self.ready and file.kind != "jsonl":
                 raise KimiInputError(
                     f"Input {file.uri[:200]!r} is a table. Nothing was sent. Pass prompt='... {{column}} ...', "

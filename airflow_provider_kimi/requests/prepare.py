@@ -86,10 +86,10 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
     holds_requests = isinstance(order.input, str) and isinstance(order.recipe.way, AsGiven)
     if holds_requests:
         order.recipe.check_unused(order.media_columns)
-    source = Input(order.input, ready=holds_requests)
+    source = Input(order.input, ready=holds_requests, reading=order.reading)
     maker = _RequestMaker(order, folder / "media")
     left_out = SkippedRows(folder, source.place)
-    note = note_of(order.recipe, list(order.media_columns), is_ready=holds_requests)
+    note = note_of(order.recipe, list(order.media_columns), order.reading, is_ready=holds_requests)
     digests = _Digests(order, note)
     spool = _read(source, maker, left_out, digests, folder)
     _judge(order, source, spool, left_out)

@@ -13,6 +13,7 @@ from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
@@ -22,7 +23,7 @@ from airflow_provider_kimi.results.formats import OutputFormat, check_format, co
 from airflow_provider_kimi.results.manifest import ask_the_rest, billed, build_manifest, changed_input
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.promises import holds_all, still_to_come
-from airflow_provider_kimi.results.recipe_notes import read_notes
+from airflow_provider_kimi.results.recipe_notes import read_notes, reading_of
 from airflow_provider_kimi.results.reconcile import write_rows
 from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.shards import by_shard
@@ -142,7 +143,7 @@ def _write_rows(calls: Calls, landing: Landing, files: Sequence[BatchFiles], wor
         table = None
         if landing.input is not None:
             notes = read_notes(calls, [of_batch.batch for of_batch in files], workshop)
-            whole, values = [shard[0] for shard in shards], _values(landing.input)
+            whole, values = [shard[0] for shard in shards], _values(landing.input, reading_of(notes.values()))
             kept = opened_table(whole, values, notes, landing.key_column, workshop / "input")
             table = opened.enter_context(kept)
         return write_rows(shards, table, landing.check, ResultLines(landing.fields), results, dead_letters, calls.log)
@@ -182,10 +183,10 @@ def _formatted(results: Path, landing: Landing) -> Path:
     return target
 
 
-def _values(source: Any) -> Iterator[Any]:
+def _values(source: Any, reading: Reading) -> Iterator[Any]:
     """The elements of the input; a fault in it is raised as what it is now: one that comes after the payment."""
     try:
-        for item in Input(source):
+        for item in Input(source, reading=reading):
             yield item.value
     except KimiInputError as error:
         now = "The batches have ended and are billed as far as they ran; their results stay on the platform."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from airflow_provider_kimi.calls.fetch import fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.files.lines import lines_at
+from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.records.recipe_note import NoteFile, RecipeNote
 from airflow_provider_kimi.records.tags import Tags
 
@@ -32,6 +33,12 @@ def read_notes(calls: Calls, batches: Sequence[Batch], folder: Path) -> dict[str
     """
     jobs = {tags.job_key: tags for tags in map(Tags.of, batches)}
     return {key: _read(calls, tags, folder / f"note-{number}") for number, (key, tags) in enumerate(jobs.items())}
+
+
+def reading_of(notes: Iterable[JobNote]) -> Reading:
+    """How the jobs read their input; as plain UTF-8 if they do not agree, or their notes are not known."""
+    found = {job.note.reading or PLAIN for job in notes if job.note is not None}
+    return found.pop() if len(found) == 1 else PLAIN
 
 
 def _read(calls: Calls, tags: Tags, path: Path) -> JobNote:

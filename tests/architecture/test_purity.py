@@ -25,7 +25,13 @@ IMPURE = {
     *("files/lines.py", "files/locations.py"),
     # the chapters
     *("requests/inputs.py", "requests/media_files.py", "requests/order.py", "requests/prepare.py"),
-    *("requests/skipped_rows.py", "requests/sources.py", "requests/spool.py", "requests/tables.py"),
+    *(
+        "requests/recoding.py",
+        "requests/skipped_rows.py",
+        "requests/sources.py",
+        "requests/spool.py",
+        "requests/tables.py",
+    ),
     *("submission/attach.py", "submission/create.py", "submission/ending.py", "submission/estimate.py"),
     *("submission/job.py", "submission/rest.py", "submission/settle.py", "submission/submit.py"),
     *(
