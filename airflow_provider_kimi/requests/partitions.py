@@ -34,6 +34,8 @@ def conflict(row: Mapping[str, object], columns: Mapping[str, str | None]) -> st
 def _is_same(value: object, text: str | None) -> bool:
     if value is None or text is None:
         return value is text or (value == "" and text is None)  # a CSV file writes null so
+    if isinstance(value, bool):
+        return str(value).lower() == text.lower()
     if isinstance(value, int | float):
         try:
             return value == float(text)

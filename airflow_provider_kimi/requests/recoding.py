@@ -50,4 +50,5 @@ class _Recoded(io.RawIOBase):
             return text.encode()
         except UnicodeError as error:
             problem = f"is not {self._encoding} ({getattr(error, 'reason', error)})"
-            raise self._unreadable(problem, "Correct encoding, or save the file as UTF-8.") from None
+            wider = ", such as to 'gb18030', which holds all of it," if self._encoding in ("gb2312", "gbk") else ""
+            raise self._unreadable(problem, f"Correct encoding{wider} or save the file as UTF-8.") from None

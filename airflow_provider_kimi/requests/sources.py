@@ -109,7 +109,7 @@ def find_files(uri: str, reading: Reading = PLAIN) -> list[SourceFile]:
         path.fs.invalidate_cache()  # the process may remember what an earlier task found
         if _WILDCARDS & set(str(path)) and not path.exists():
             base, parts = _split(path)
-            return _chosen(uri, base, _matching(base, parts), reading)
+            return _chosen(uri, base, _files_of(uri, _matching(base, parts)), reading)
         if path.is_dir():
             return _chosen(uri, path, _inside(uri, path), reading)
         if uri.endswith("/"):
@@ -137,6 +137,13 @@ def _matching(base: Any, parts: Iterable[str]) -> list[Any]:
             below = [path for above in found if above.is_dir() for path in _visible(above)]
             found = [path for path in below if fnmatchcase(path.name, part)]
     return found
+
+
+def _files_of(uri: str, found: list[Any]) -> list[Any]:
+    """What a pattern has found, or what is in it if that is directories only."""
+    if any(path.is_file() for path in found):
+        return found
+    return [path for folder in found for path in _inside(uri, folder)]
 
 
 def _with_all_below(folder: Any) -> Iterator[Any]:

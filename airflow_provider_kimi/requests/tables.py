@@ -121,7 +121,9 @@ def _read_csv(file: SourceFile) -> Iterator[InputRow]:
         except UnicodeDecodeError as error:
             raise _not_utf8(file, error, table.line_num) from None
         except csv.Error as error:
-            raise file.unreadable(f"is not valid CSV at line {table.line_num} ({error})", "Correct the file.") from None
+            raise file.unreadable(
+                f"is not valid {file.kind.upper()} at line {table.line_num} ({error})", "Correct the file."
+            ) from None
 
 
 def _first_line(file: SourceFile, lines: Iterator[str]) -> Iterator[str]:

@@ -97,7 +97,7 @@ def test_two_stars_mean_any_depth_on_s3_too(sim: KimiSimulator, s3: Storage, whe
     assert uploaded_texts(sim) == ["in/b/1.jsonl", "in/b/c/2.jsonl", "in/z.jsonl"]
 
 
-@pytest.mark.parametrize("where", ["in", "in/", "in/day=*/*.jsonl", "in/**/*.jsonl"])
+@pytest.mark.parametrize("where", ["in", "in/", "in/day=*/*.jsonl", "in/day=*", "in/**/*.jsonl"])
 def test_the_partitions_of_a_data_set_on_s3_are_columns(sim: KimiSimulator, s3: Storage, where: str) -> None:
     for key in ("in/day=2026-01-02/a.jsonl", "in/day=2026-01-01/b.jsonl", "in/day=a%20b/a.jsonl"):
         s3.put(key, jsonl({"text": "hi"}))

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,26 @@ def test_a_file_that_is_not_of_the_encoding_that_was_named_is_refused(name: str,
     content = b"\xff\xff" + TEXTS[name.removeprefix("in.")].encode()
     assert "is not gb18030 (" in problem_of(tmp_path, name, content, Reading(None, "gb18030"))
     assert "is not utf-16 (" in problem_of(tmp_path, name, b"\xff\xfea\0\0\xd8", Reading(None, "utf-16"))
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "gbk"])
+def test_a_character_that_an_older_chinese_encoding_has_not_is_said_to_be_of_gb18030(
+    encoding: str, tmp_path: Path
+) -> None:
+    message = problem_of(tmp_path, "in.csv", "text\n𠮷\n".encode("gb18030"), Reading(None, encoding))
+    assert f"is not {encoding} (" in message
+    assert "Correct encoding, such as to 'gb18030', which holds all of it, or save the file as UTF-8." in message
+
+
+def test_a_large_json_file_is_not_held(tmp_path: Path) -> None:
+    row = json.dumps({"text": "x" * 1000}).encode()
+    (tmp_path / "in.json").write_bytes(b"[" + b",\n".join([row] * 10_000) + b"]")
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in Input(str(tmp_path / "in.json"))) == 10_000
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def test_a_column_may_stand_twice_with_one_value() -> None:
     ("value", "text", "is_same"),
     [
         *(("1", "1", True), (1, "1", True), (1, "01", True), (1.0, "1", True), (2, "1", False), (1, "one", False)),
+        *((True, "true", True), (True, "True", True), (False, "true", False), (True, "1", False)),
         *(
             (None, None, True),
             ("", None, True),

@@ -115,6 +115,20 @@ def test_a_directory_of_partitions_is_read_through_them_and_their_names_are_colu
     assert [item.value for item in Input(str(tmp_path))] == [{"a": 1, "day": day} for day in days]
 
 
+@pytest.mark.parametrize("pattern", ["day=2026-01-*", "day=2026-01-*/", "day=2026-01-*/hour=*", "day=2026-01-*/**"])
+def test_a_pattern_of_nothing_but_directories_means_what_is_in_them(pattern: str, tmp_path: Path) -> None:
+    make(tmp_path, "day=2026-01-02/hour=1/b.jsonl", "day=2026-01-01/hour=2/a.jsonl", "day=2026-02-01/hour=3/c.jsonl")
+    assert partitions_of(f"{tmp_path}/{pattern}") == [
+        ("a.jsonl", {"day": "2026-01-01", "hour": "2"}),
+        ("b.jsonl", {"day": "2026-01-02", "hour": "1"}),
+    ]
+
+
+def test_a_pattern_of_nothing_but_directories_does_not_leave_out_what_lies_deeper(tmp_path: Path) -> None:
+    make(tmp_path, "day=1/a.jsonl", "day=1/more/b.jsonl")
+    assert "has the directory 'more' in it, which would not be read." in problem_of(tmp_path / "day=*")
+
+
 def test_partitions_may_lie_in_others_and_have_any_name_and_value(tmp_path: Path) -> None:
     make(tmp_path, "shop=a%2Fb/day=2026-01-01 10%3A00/x.jsonl", "shop=c=d/day=__HIVE_DEFAULT_PARTITION__/x.jsonl")
     assert partitions_of(tmp_path) == [
