@@ -25,6 +25,7 @@ from airflow_provider_kimi.requests.media import MediaTransport, media_columns
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Order, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
+from airflow_provider_kimi.requests.text_forms import read_reading
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.ending import Ending
@@ -55,10 +56,14 @@ class KimiCreateBatchOperator(BaseOperator):
     Pushes ``input_file_ids``, ``request_count`` and, if there is just one batch, ``batch_id``.
 
     :param input: A URI, a list, or a function without arguments that returns or yields rows. A URI names a Kimi-ready
-        ``.jsonl`` file (lines of ``custom_id, method, url, body``), a table (``.jsonl``, ``.csv`` or ``.parquet``, with
-        ``prompt``, ``messages`` or ``body``), a directory of such files, or a pattern such as ``data/*.jsonl``;
-        ``.jsonl`` and ``.csv`` files may be gzip-compressed (``.gz``). A list, up to 1 MB, holds prompts, chats (lists
-        of messages), row dicts or ready requests. A URI is templated; what rows hold never is.
+        ``.jsonl`` file (lines of ``custom_id, method, url, body``), a table (``.jsonl``, ``.ndjson``, ``.json``,
+        ``.csv``, ``.tsv`` or ``.parquet``, with ``prompt``, ``messages`` or ``body``), a directory of such files, or a
+        pattern such as ``data/**/*.jsonl``; text files may be compressed (``.gz``, ``.zst``). A list, up to 1 MB, holds
+        prompts, chats (lists of messages), row dicts or ready requests. A URI is templated; what rows hold never is.
+    :param csv_options: The form of CSV files, as ``{"delimiter": ";"}``. None for a comma, and for a tab in ``.tsv``
+        files. A byte order mark and quotes are read in any case. The results read their ``input`` in the same way.
+    :param encoding: Of text files, as Python names it, such as ``gb18030``. The results read their ``input`` with it
+        too.
     :param model: Model of every request. None takes that of the connection (``kimi-k2.6`` if it names none), or for
         ready requests the model that they name. Templated.
     :param prompt: For tables, the user message as a ``str.format`` text over columns: ``"Classify: {text}"``. Jinja
@@ -141,6 +146,8 @@ class KimiCreateBatchOperator(BaseOperator):
         self,
         *,
         input: Any,
+        csv_options: Mapping[str, Any] | None = None,
+        encoding: str = "utf-8",
         model: str | None = None,
         prompt: str | None = None,
         system_prompt: str | None = None,
@@ -170,6 +177,8 @@ class KimiCreateBatchOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.input = input if isinstance(input, str) else never_rendered(input)
+        self.csv_options = csv_options
+        self.encoding = encoding
         self.model = model
         self.prompt = never_rendered(prompt)
         self.system_prompt = never_rendered(system_prompt)
@@ -197,6 +206,7 @@ class KimiCreateBatchOperator(BaseOperator):
         self.kimi_conn_id = kimi_conn_id
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
+        read_reading(csv_options, encoding)
         check_columns("image_column", image_column)
         check_columns("video_column", video_column)
         if max_rows_per_batch is not None:
@@ -261,6 +271,7 @@ class KimiCreateBatchOperator(BaseOperator):
             Order,
             input=bound(as_uri(given(self.input)), context),
             recipe=recipe,
+            reading=read_reading(self.csv_options, self.encoding),
             metadata=self.metadata or {},
             media_columns=media_columns(self.image_column, self.video_column),
         )

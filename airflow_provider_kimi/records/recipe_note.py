@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import msgspec
 
+from airflow_provider_kimi.records.reading import Reading
+
 #: Version of the requests that a note describes. Rows are compared with requests of the same version only.
 REQUESTS_VERSION = 1
 
@@ -28,6 +30,7 @@ class RecipeNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     :param is_function: Whether a function made the requests, so that they cannot be made again.
     :param is_ready: Whether the rows were requests.
     :param requests_version: Of the requests that the note describes.
+    :param reading: How the text of input files is read; None for plain UTF-8.
     """
 
     key_column: str | list[str] | None = None
@@ -39,6 +42,7 @@ class RecipeNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_function: bool = False
     is_ready: bool = False
     requests_version: int = 0
+    reading: Reading | None = None
 
     @property
     def has_digests(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from airflow_provider_kimi.records.dead_letters import is_unsent, table_row_of
+from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.records.recipe_note import REQUESTS_VERSION, RecipeNote
 from airflow_provider_kimi.requests.keys import KeyColumns, custom_id_of
 from airflow_provider_kimi.requests.line_template import encode
@@ -51,9 +52,10 @@ def digested_columns(recipe: Recipe, media_columns: Sequence[str]) -> Sequence[s
     return sorted({*media_columns, *(column for text in recipe.way.texts for column in text.columns)})
 
 
-def note_of(recipe: Recipe, media_columns: Sequence[str], *, is_ready: bool) -> RecipeNote:
+def note_of(recipe: Recipe, media_columns: Sequence[str], reading: Reading, *, is_ready: bool) -> RecipeNote:
     """Note how rows become requests.
 
+    :param reading: How the text of input files is read.
     :param is_ready: Whether the rows are lines of requests.
     """
     key = recipe.key_column
@@ -68,6 +70,7 @@ def note_of(recipe: Recipe, media_columns: Sequence[str], *, is_ready: bool) -> 
         is_function=callable(recipe.messages) or callable(recipe.body),
         is_ready=is_ready,
         requests_version=REQUESTS_VERSION,
+        reading=None if reading == PLAIN else reading,
     )
 
 

@@ -11,10 +11,16 @@ import msgspec
 
 from airflow_provider_kimi.compat import keyword_arguments
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.line_ids import UNREADABLE
+from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.requests.frames import is_frame, rows_of_frame
 from airflow_provider_kimi.requests.sources import find_files
 from airflow_provider_kimi.requests.tables import InputRow, read_ready, read_table
 from airflow_provider_kimi.requests.values import plain, row_of
+
+#: Rows that are looked at together, and about how many bytes of them.
+_CHUNK_ROWS = 256
+_CHUNK_BYTES = 1 << 19
 
 #: A list travels through Airflow's database and its UI; what is larger belongs in a file.
 MAX_INLINE_BYTES = 1_000_000
@@ -43,10 +49,12 @@ class Input:
 
     :param source: A URI, a list, or a function that returns or yields rows.
     :param ready: Whether a URI means files of request lines, which are sent byte for byte, rather than tables.
+    :param reading: How the text of files is read.
     """
 
-    def __init__(self, source: object, *, ready: bool = False) -> None:
+    def __init__(self, source: object, *, ready: bool = False, reading: Reading = PLAIN) -> None:
         self.ready = ready
+        self._reading = reading
         self._source = source
         self._files: list[tuple[int, str, str]] = []
 
@@ -68,10 +76,11 @@ class Input:
         return _rows(_small(elements, source) if isinstance(source, Sequence) or is_frame(source) else elements)
 
     def chunks(self) -> Iterator[Sequence[InputRow]]:
-        """Read the rows some at a time."""
-        rows = iter(self)
-        while chunk := tuple(islice(rows, 128)):
+        """Read the rows some at a time: as many as take little memory, as far as the last one shows."""
+        rows, most = iter(self), 1
+        while chunk := tuple(islice(rows, most)):
             yield chunk
+            most = min(max(_CHUNK_BYTES // _size(chunk[-1].value), 1), _CHUNK_ROWS)
 
     def place(self, number: int) -> str:
         """Name the row of a number, from 1, for a message: by its place in its file, or in the list."""
@@ -83,7 +92,7 @@ class Input:
     def _read_files(self, uri: str) -> Iterator[InputRow]:
         self._files.clear()
         number = 0
-        for file in find_files(uri):
+        for file in find_files(uri, self._reading):
             if self.ready and file.kind != "jsonl":
                 raise KimiInputError(
                     f"Input {file.uri[:200]!r} is a table. Nothing was sent. Pass prompt='... {{column}} ...', "
@@ -101,6 +110,15 @@ def bound(source: Any, context: Mapping[str, Any]) -> Any:
     An input of another kind is returned as it is.
     """
     return partial(_called, source, context) if callable(source) else source
+
+
+def _size(row: object) -> int:
+    """About how many bytes a row takes; many for one whose size cannot be told."""
+    if isinstance(row, bytes | str):
+        return len(row) + 1
+    with suppress(TypeError, *UNREADABLE):
+        return len(msgspec.json.encode(row, enc_hook=str))
+    return _CHUNK_BYTES
 
 
 def _called(function: Callable[..., Any], context: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from airflow_provider_kimi.api.limits import MAX_WINDOW_HOURS, MIN_WINDOW_HOURS
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.requests.media import MediaKind, MediaTransport
 from airflow_provider_kimi.requests.recipe import Recipe
 
@@ -35,6 +36,7 @@ class Order:
 
     :param recipe: How rows become requests.
     :param model: Model that ready requests must name; None accepts theirs.
+    :param reading: How the text of input files is read.
     :param media_columns: The kind of each column that holds images or videos.
     """
 
@@ -42,6 +44,7 @@ class Order:
     recipe: Recipe
     model: str | None = None
     completion_window: str = "24h"
+    reading: Reading = PLAIN
     metadata: Mapping[str, str] = field(default_factory=dict)
     reuse: Reuse = "auto"
     on_changed_input: OnChangedInput = "fail"

@@ -82,10 +82,10 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
     holds_requests = isinstance(order.input, str) and isinstance(order.recipe.way, AsGiven)
     if holds_requests:
         order.recipe.check_unused(order.media_columns)
-    source = Input(order.input, ready=holds_requests)
+    source = Input(order.input, ready=holds_requests, reading=order.reading)
     maker = _RequestMaker(order, folder / "media", is_ready=holds_requests)
     left_out = SkippedRows(folder, source.place)
-    notes = RowNotes(order.recipe, list(order.media_columns), is_ready=holds_requests)
+    notes = RowNotes(order.recipe, list(order.media_columns), order.reading, is_ready=holds_requests)
     spool = _read(source, maker, left_out, notes, folder)
     _judge(order, source, spool, left_out)
     cuts = _cut(order, source, spool)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.records.recipe_note import RowsNote
 from airflow_provider_kimi.requests.asked import DIGEST_BYTES, digest_of_row, digested_columns, note_of
 from airflow_provider_kimi.requests.recipe import Recipe
@@ -16,8 +17,8 @@ _LINE_BYTES = 3000 * DIGEST_BYTES
 class RowNotes:
     """Collects the digests of the rows that are sent, if they are needed."""
 
-    def __init__(self, recipe: Recipe, media_columns: Sequence[str], *, is_ready: bool) -> None:
-        self._note = note_of(recipe, media_columns, is_ready=is_ready)
+    def __init__(self, recipe: Recipe, media_columns: Sequence[str], reading: Reading, *, is_ready: bool) -> None:
+        self._note = note_of(recipe, media_columns, reading, is_ready=is_ready)
         self._columns = digested_columns(recipe, media_columns)
         self._digests = bytearray()
 

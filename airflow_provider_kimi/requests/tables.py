@@ -2,16 +2,28 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import msgspec
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.line_ids import UNREADABLE
-from airflow_provider_kimi.files.lines import lines_of, read_blocks, without_last_blanks
+from airflow_provider_kimi.files.lines import CHUNK_BYTES, lines_of, read_blocks, without_last_blanks
+from airflow_provider_kimi.requests.json_objects import objects_of
 from airflow_provider_kimi.requests.parquet_values import rows_of
+from airflow_provider_kimi.requests.partitions import conflict
 from airflow_provider_kimi.requests.sources import SourceFile
+from airflow_provider_kimi.requests.text_forms import (
+    likely_delimiter,
+    likely_encoding,
+    line_around,
+    named_delimiter,
+    wide_encoding,
+)
 from airflow_provider_kimi.requests.validation import is_sound, unreadable, unreadable_text
 
 #: Decoded bytes of a Parquet file that are held at once, if its row groups allow it.
@@ -35,15 +47,37 @@ class InputRow(NamedTuple):
 def read_ready(file: SourceFile) -> Iterator[InputRow]:
     """The lines of a Kimi-ready file, byte for byte."""
     with file.opened() as source:
-        for block in without_last_blanks(read_blocks(source, MAX_FILE_BYTES)):
+        for block in without_last_blanks(_of_utf8(file, read_blocks(source, MAX_FILE_BYTES))):
             sound = is_sound(block) and len(block) <= MAX_FILE_BYTES
             for line in lines_of(block):
                 yield InputRow(line, None if sound else _too_long(line) or unreadable_text(line))
 
 
 def read_table(file: SourceFile) -> Iterator[InputRow]:
-    """Read the rows of a table."""
-    return {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}[file.kind](file)
+    """Read the rows of a table, with the columns that its directories hold."""
+    readers = {"jsonl": _read_jsonl, "json": _read_json, "csv": _read_csv, "tsv": _read_csv, "parquet": _read_parquet}
+    rows = readers[file.kind](file)
+    return _with_partitions(rows, file.partitions) if file.partitions else rows
+
+
+def _with_partitions(rows: Iterator[InputRow], partitions: Mapping[str, str | None]) -> Iterator[InputRow]:
+    for row in rows:
+        if row.problem is not None:
+            yield row
+        elif (column := conflict(row.value, partitions)) is not None:
+            yield InputRow(row.value, f"has another value in column {column!r} than the name of its directory")
+        else:
+            yield InputRow({**row.value, **partitions, **row.value})  # partitions last, the row's own value of both
+
+
+def _of_utf8(file: SourceFile, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Refuse a text of UTF-16 or UTF-32, which has no lines as bytes."""
+    for chunk in chunks:
+        if wide := wide_encoding(chunk[:4]):
+            raise file.unreadable(f"looks like {wide.upper()}", f"Pass encoding={wide!r}, or save the file as UTF-8.")
+        yield chunk
+        break
+    yield from chunks
 
 
 def _too_long(line: bytes) -> str | None:
@@ -52,8 +86,18 @@ def _too_long(line: bytes) -> str | None:
 
 def _read_jsonl(file: SourceFile) -> Iterator[InputRow]:
     with file.opened() as source:
-        for block in without_last_blanks(read_blocks(source, MAX_FILE_BYTES)):
+        for block in without_last_blanks(_of_utf8(file, read_blocks(source, MAX_FILE_BYTES))):
             yield from map(_row_of, lines_of(block))
+
+
+def _read_json(file: SourceFile) -> Iterator[InputRow]:
+    with file.opened() as source:
+        chunks = iter(lambda: source.read(CHUNK_BYTES), b"")
+        try:
+            yield from map(_row_of, objects_of(_of_utf8(file, chunks), MAX_FILE_BYTES))
+        except ValueError as error:
+            remedy = "Write an array of objects, or one object after another."
+            raise file.unreadable(f"{error}", remedy) from None
 
 
 def _row_of(line: bytes) -> InputRow:
@@ -67,25 +111,61 @@ def _row_of(line: bytes) -> InputRow:
 def _read_csv(file: SourceFile) -> Iterator[InputRow]:
     csv.field_size_limit(MAX_FILE_BYTES)  # the csv module's own limit is 128 KiB
     with file.opened() as source, io.TextIOWrapper(source, encoding="utf-8-sig", newline="") as text:
-        table = csv.reader(text, strict=True)
+        table = csv.reader(chain(_first_line(file, text), text), strict=True, delimiter=file.delimiter)
         try:
             names = next(table, [])
+            if names == ["sep=", ""]:
+                names = next(table, [])
             _check_names(file, names)
             for cells in table:
                 if cells:  # an empty line is not a row, as in csv.DictReader
                     yield _csv_row(names, cells, table.line_num)
         except UnicodeDecodeError as error:
-            raise file.unreadable(
-                f"is not UTF-8{f' after line {table.line_num}' if table.line_num else ''} ({error.reason})",
-                "Save the file as UTF-8; text of Excel in China is often GBK.",
-            ) from None
+            raise _not_utf8(file, error, table.line_num) from None
         except csv.Error as error:
-            raise file.unreadable(f"is not valid CSV at line {table.line_num} ({error})", "Correct the file.") from None
+            raise file.unreadable(
+                f"is not valid {file.kind.upper()} at line {table.line_num} ({error})", "Correct the file."
+            ) from None
+
+
+def _first_line(file: SourceFile, lines: Iterator[str]) -> Iterator[str]:
+    for line in islice(lines, 1):
+        _check_form(file, line)
+        yield line
+
+
+def _check_form(file: SourceFile, first: str) -> None:
+    """Refuse a file whose first line is of another encoding or delimiter than was meant."""
+    if wide := wide_encoding(first[:2].encode()):
+        raise file.unreadable(f"looks like {wide.upper()}", f"Pass encoding={wide!r}, or save the file as UTF-8.")
+    used, line = file.delimiter, first.rstrip("\r\n")
+    if (named := named_delimiter(line)) not in (None, used):
+        raise file.unreadable(
+            f"says in its first line that {named!r} separates", f"Pass csv_options={{'delimiter': {named!r}}}."
+        )
+    if file.reading.delimiter is None and not named and (likely := likely_delimiter(line, used)):
+        raise file.unreadable(
+            f"has no {used!r} in its header, which looks as if {likely!r} separates",
+            f"Pass csv_options={{'delimiter': {likely!r}}}; if there is a single column, {used!r}.",
+        )
+
+
+def _not_utf8(file: SourceFile, error: UnicodeDecodeError, line: int) -> KimiInputError:
+    problem = f"is not UTF-8{f' after line {line}' if line else ''} ({error.reason})"
+    wide = None if line else wide_encoding(error.object[:4])
+    if likely := wide or likely_encoding(line_around(error.object, error.start)):
+        return file.unreadable(
+            f"{problem}; it looks like {likely.upper()}", f"Pass encoding={likely!r}, or save the file as UTF-8."
+        )
+    return file.unreadable(problem, "Pass the encoding that it has, such as encoding='cp1252', or save it as UTF-8.")
 
 
 def _check_names(file: SourceFile, names: Sequence[str]) -> None:
-    if repeated := next((name for name in names if list(names).count(name) > 1), None):
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+    if repeated:
         raise file.unreadable(f"names the column {repeated!r} twice", "Rename one of them.")
+    if repeated is not None:
+        raise file.unreadable("has more than one column without a name", "Name them, or delete those that are empty.")
 
 
 def _csv_row(names: list[str], cells: list[str], line: int) -> InputRow:

@@ -13,6 +13,7 @@ from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.records.dead_letters import is_unsent, request_of
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict
 from airflow_provider_kimi.requests.problems import NeverSent, RowProblem, listed
+from airflow_provider_kimi.requests.text_forms import likely_encoding
 
 #: Roles of messages (chat reference).
 Role = Literal["system", "user", "assistant", "tool"]
@@ -259,13 +260,15 @@ def _decoding_problem(line: bytes) -> str | None:
 def unreadable_text(line: bytes) -> str | None:
     """Say why a line cannot be JSON, as far as its text shows; None if it may be."""
     if line.startswith(codecs.BOM_UTF8):
-        return "begins with a byte order mark; save the file as UTF-8 without BOM"
+        return "begins with a byte order mark; save the file as UTF-8 without BOM, or pass encoding='utf-8-sig'"
     if not line or line.isspace():
         return "is blank"
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return f"is not UTF-8 at byte {error.start}; save the file as UTF-8"
+        likely = likely_encoding(line)
+        hint = f"; it looks like {likely.upper()}: pass encoding={likely!r}" if likely else "; save the file as UTF-8"
+        return f"is not UTF-8 at byte {error.start}{hint}"
     return _decoding_problem(line) if _may_hold_half_characters(line) else None
 
 

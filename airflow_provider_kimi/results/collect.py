@@ -15,6 +15,7 @@ from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.files.locations import location_of
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.cost import read_price_list
@@ -33,7 +34,7 @@ from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.overlap import overlap
 from airflow_provider_kimi.results.passed_columns import kept, result_names
 from airflow_provider_kimi.results.promises import holds_all
-from airflow_provider_kimi.results.recipe_notes import read_notes
+from airflow_provider_kimi.results.recipe_notes import read_notes, reading_of
 from airflow_provider_kimi.results.reconcile import write_rows
 from airflow_provider_kimi.results.replacing import check_not_poorer, check_replaced, is_same_landing
 from airflow_provider_kimi.results.result_lines import ResultLines
@@ -173,7 +174,7 @@ def _write_rows(
         table = None
         if landing.input is not None:
             notes = read_notes(calls, [of_batch.batch for of_batch in files], workshop)
-            whole, values = [shard[0] for shard in shards], _values(landing.input)
+            whole, values = [shard[0] for shard in shards], _values(landing.input, reading_of(notes.values()))
             rows = opened_table(whole, values, notes, landing.key_column, workshop / "input", landing.selection)
             table = opened.enter_context(rows)
         lines = ResultLines(landing.fields)
@@ -206,10 +207,10 @@ def _formed(results: Path, landing: Landing, keys: Sequence[str], log: Log) -> F
     return formed
 
 
-def _values(source: Any) -> Iterator[Any]:
+def _values(source: Any, reading: Reading) -> Iterator[Any]:
     """The elements of the input; a fault in it is raised as what it is now: one that comes after the payment."""
     try:
-        for item in Input(source):
+        for item in Input(source, reading=reading):
             yield item.value
     except KimiInputError as error:
         now = "The batches have ended and are billed as far as they ran; their results stay on the platform."

@@ -14,6 +14,7 @@ from airflow_provider_kimi.calls.fetch import fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.files.lines import lines_at
+from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.tags import Tags
 
@@ -35,6 +36,12 @@ def read_notes(calls: Calls, batches: Sequence[Batch], folder: Path) -> dict[str
     for tags in map(Tags.of, batches):
         jobs.setdefault(tags.job_key, []).append(tags)
     return {key: _read(calls, tags, folder / f"note-{number}") for number, (key, tags) in enumerate(jobs.items())}
+
+
+def reading_of(notes: Iterable[NotesOfJob]) -> Reading:
+    """How the jobs read their input; as plain UTF-8 if they do not agree, or their notes are not known."""
+    found = {job.note.reading or PLAIN for job in notes if job.note is not None}
+    return found.pop() if len(found) == 1 else PLAIN
 
 
 def _read(calls: Calls, of_batches: Sequence[Tags], path: Path) -> NotesOfJob:

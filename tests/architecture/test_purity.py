@@ -27,6 +27,7 @@ IMPURE = {
     *("requests/inputs.py", "requests/media_files.py", "requests/order.py", "requests/prepare.py"),
     *(
         "requests/row_notes.py",
+        "requests/recoding.py",
         "requests/skipped_rows.py",
         "requests/sources.py",
         "requests/spool.py",

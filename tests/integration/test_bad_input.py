@@ -41,7 +41,9 @@ HI = [{"role": "user", "content": "hi"}]
         pytest.param(b"", "is empty", id="empty file"),
         pytest.param(b"\xef\xbb\xbf" + GOOD, "line 1 begins with a byte order mark", id="BOM"),
         pytest.param(GOOD + b'\n{"custom_id":"\xff"}\n', "line 2 is not UTF-8 at byte 14", id="not UTF-8"),
-        pytest.param(GOOD.decode().encode("utf-16"), "line 1 is not UTF-8 at byte 0", id="UTF-16"),
+        pytest.param(
+            GOOD.decode().encode("utf-16"), "looks like UTF-16. Nothing was sent. Pass encoding='utf-16'", id="UTF-16"
+        ),
         pytest.param(GOOD + b"\n{oops}\n", "line 2 is not valid JSON", id="not JSON"),
         pytest.param(GOOD + b"\n[1]\n", "line 2 is JSON, but not an object", id="not an object"),
         pytest.param(GOOD + b"\n\n" + GOOD, "line 2 is blank", id="blank line"),
@@ -223,7 +225,7 @@ def test_an_unknown_connection_is_refused(sim: KimiSimulator) -> None:
         pytest.param([{"text": "a"}], "element 1 is a table row, and nothing says how to ask", id="row without prompt"),
         pytest.param(["half \ud800"], "element 1 holds half a character", id="lone surrogate"),
         pytest.param(7, "input is a int", id="not an input"),
-        pytest.param("rows.xlsx", "ends in none of .jsonl, .jsonl.gz, .csv, .csv.gz, .parquet", id="another format"),
+        pytest.param("rows.xlsx", "ends in none of .jsonl, .ndjson, .json, .csv, .tsv (each", id="another format"),
         pytest.param("/nowhere/rows.jsonl", "does not exist", id="no such file"),
     ],
 )

@@ -53,6 +53,14 @@ except KimiInputError as error:
         assert "Nothing was sent." in message
 
 
+def test_the_extra_that_reads_zstd_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl.zst").write_bytes(b"x")
+    program = f"{PROGRAM}\nattempt({str(tmp_path / 'rows.jsonl.zst')!r})\n"
+    message = run_without(PYARROW, program, tmp_path).strip().splitlines()[-1]
+    assert "is compressed by zstd, and pyarrow, which reads that, is not installed here. Nothing was sent." in message
+    assert "pip install 'airflow-provider-kimi[parquet]'" in message
+
+
 def test_a_missing_parquet_extra_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
     program = f"{PROGRAM}\nattempt({str(tmp_path / 'rows.parquet')!r})\n"

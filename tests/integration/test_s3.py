@@ -89,6 +89,23 @@ def test_an_input_on_s3_may_be_a_directory_or_a_pattern(sim: KimiSimulator, s3: 
     assert uploaded_texts(sim) == ["in/part-1.jsonl", "in/part-2.jsonl"]
 
 
+@pytest.mark.parametrize("where", ["in/**/*.jsonl", "in/**", "**/*.jsonl"])
+def test_two_stars_mean_any_depth_on_s3_too(sim: KimiSimulator, s3: Storage, where: str) -> None:
+    for key in ("in/b/c/2.jsonl", "in/z.jsonl", "in/b/1.jsonl", "in/_tmp/3.jsonl", "in/b/.x/4.jsonl"):
+        s3.put(key, jsonl({"text": key}))
+    create(input=s3.uri(where), prompt="{text}")
+    assert uploaded_texts(sim) == ["in/b/1.jsonl", "in/b/c/2.jsonl", "in/z.jsonl"]
+
+
+@pytest.mark.parametrize("where", ["in", "in/", "in/day=*/*.jsonl", "in/day=*", "in/**/*.jsonl"])
+def test_the_partitions_of_a_data_set_on_s3_are_columns(sim: KimiSimulator, s3: Storage, where: str) -> None:
+    for key in ("in/day=2026-01-02/a.jsonl", "in/day=2026-01-01/b.jsonl", "in/day=a%20b/a.jsonl"):
+        s3.put(key, jsonl({"text": "hi"}))
+    s3.put("in/_SUCCESS", b"")
+    create(input=s3.uri(where), prompt="{day}: {text}")
+    assert uploaded_texts(sim) == ["2026-01-01: hi", "2026-01-02: hi", "a b: hi"]
+
+
 def test_an_input_on_s3_may_be_a_path_object(sim: KimiSimulator, s3: Storage) -> None:
     create(input=ObjectStoragePath(s3.put("rows.jsonl", jsonl(*ROWS))), prompt="{text}")
     assert len(uploaded(sim)) == 2

@@ -19,6 +19,7 @@ from airflow_provider_kimi.records.job_note import JobNote
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.mark import Mark
 from airflow_provider_kimi.records.progress import Progress
+from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
@@ -39,6 +40,10 @@ def reason(stored: dict[str, Any]) -> Reason:
     return msgspec.convert(stored["error"], Reason)
 
 
+def recipe_note(stored: dict[str, Any]) -> RecipeNote:
+    return msgspec.convert(stored, RecipeNote)
+
+
 def skipped_row(stored: dict[str, Any]) -> SkippedRow:
     return msgspec.convert(stored, SkippedRow)
 
@@ -46,6 +51,7 @@ def skipped_row(stored: dict[str, Any]) -> SkippedRow:
 #: Sample -> what reads it, and the fields without which it is not such a record.
 READERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
     "tags": (tags, set()),
+    "recipe_note": (recipe_note, set()),
     "job_note": (JobNote.of, {"job", "batches"}),
     "manifest": (manifest, {"batch_ids"}),
     "skipped_row": (skipped_row, {"custom_id"}),
@@ -98,6 +104,13 @@ def test_stored_tags_are_read_and_written_as_they_were() -> None:
     note = RecipeNote(prompt="Classify {text}", key_column="id", requests_version=1)
     assert read.rows_note == RowsNote(note=note, shard=1)
     assert read.to_metadata({}) == stored
+
+
+def test_a_stored_recipe_note_says_how_the_input_was_read() -> None:
+    (stored,) = samples_of("recipe_note")
+    read = recipe_note(stored)
+    assert read.reading == Reading(delimiter=";", encoding="gb18030")
+    assert json.loads(msgspec.json.encode(read)) == stored
 
 
 def test_skipped_rows_are_written_as_the_same_bytes_again() -> None:

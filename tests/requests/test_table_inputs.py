@@ -58,7 +58,10 @@ def test_a_byte_that_is_not_utf8_is_named_by_its_place_in_the_line(tmp_path: Pat
 @pytest.mark.parametrize("before", [b"", b'{"a": 1}\n'], ids=["first line", "another line"])
 def test_a_byte_order_mark_is_a_problem_of_its_line(before: bytes, tmp_path: Path) -> None:
     *_, item = items_of(tmp_path, "in.jsonl", before + b'\xef\xbb\xbf{"a": 1}\n')
-    assert item.problem == "begins with a byte order mark; save the file as UTF-8 without BOM"
+    assert (
+        item.problem
+        == "begins with a byte order mark; save the file as UTF-8 without BOM, or pass encoding='utf-8-sig'"
+    )
 
 
 @pytest.mark.parametrize(

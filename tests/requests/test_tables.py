@@ -145,7 +145,9 @@ def test_a_csv_table_in_another_encoding_is_refused(begin: str, tmp_path: Path) 
     content = (begin + "编号,评价\n1,很好\n").encode("gbk")
     message = problem_of(tmp_path, "in.csv", content)
     assert "is not UTF-8" in message
-    assert message.endswith("Save the file as UTF-8; text of Excel in China is often GBK.")
+    assert message.endswith(
+        "it looks like GB18030. Nothing was sent. Pass encoding='gb18030', or save the file as UTF-8."
+    )
     assert "很" not in message
 
 
@@ -168,7 +170,7 @@ def test_a_jsonl_table_in_another_encoding_has_only_bad_rows(tmp_path: Path) -> 
     content = b'{"a": 1}\n' + '{"a": "评价"}\n'.encode("gbk") + b'{"a": 3}'
     first, faulty, last = items_of(tmp_path, "in.jsonl", content)
     assert (first, last) == (InputRow({"a": 1}), InputRow({"a": 3}))
-    assert faulty.problem == "is not UTF-8 at byte 7; save the file as UTF-8"
+    assert faulty.problem == "is not UTF-8 at byte 7; it looks like GB18030: pass encoding='gb18030'"
 
 
 @pytest.mark.parametrize("line", [b"", b"[1]", b'{"a":', b'{"a": 1} {"b": 2}', b'{"a": NaN}', b'{"a": "\\ud800"}'])
