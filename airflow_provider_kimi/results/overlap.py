@@ -18,15 +18,14 @@ def overlap(source: Location, output: Location, names: Iterable[str]) -> str:
     if source.storage != output.storage:
         return ""
     wanted, found = source.parts, output.parts
+    if wanted[:-1] == found:
+        return "holds the input"
     if not any(_WILDCARDS & set(part) for part in wanted):
-        if wanted[:-1] == found:
-            return "holds the input"
         return (
             "lies inside the input, so that the next run would read results as rows" if _inside(found, wanted) else ""
         )
-    if _matches(found, wanted[:-1]):
-        return "holds files of the input"
-    if any(_matches((*found, name), wanted) for name in names):
+    paths = [*((*found, name) for name in names), *(found[:end] for end in range(1, len(found) + 1))]
+    if any(_matches(path, wanted) for path in paths):  # a directory that matches is read through
         return "lies inside the pattern of the input, so that the next run would read results as rows"
     return ""
 

@@ -1,0 +1,248 @@
+"""A landing makes nothing worse: not the result that is there, not the files of others, not the input."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_kimi.exceptions import KimiInputError, KimiResultError
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
+from airflow_provider_kimi.results.failure_limits import too_many_failed
+from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.submission.identity import Attempt
+from tests.support.landing import land
+from tests.support.logs import LogRecord
+from tests.support.requests import ATTEMPT, TASK, order, submit, submit_prompts, write_jsonl
+from tests.support.tasks import TaskInstanceRecord, run_task
+
+#: What may come in place of an output file, with status 200.
+NO_ANSWERS: dict[str, dict[str, Any]] = {
+    "nothing": {"cut_after_bytes": 0, "cut_silently": True},
+    "a page": {"status": 200, "html": True},
+    "an error": {"status": 200},
+}
+
+
+def two_results(sim: KimiSimulator, hook: KimiHook) -> list[list[str]]:
+    """Batches of three and of four rows that have ended."""
+    tasks = [replace(TASK, task_id=name) for name in ("first", "second")]
+    wanted = [
+        order([f"{task.task_id} {number}" for number in range(rows)]) for task, rows in zip(tasks, (3, 4), strict=True)
+    ]
+    ids = [submit(hook, each, Attempt(task), LogRecord()).batch_ids for task, each in zip(tasks, wanted, strict=True)]
+    sim.advance(60)
+    return ids
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def spoil_output(sim: KimiSimulator, **fault: Any) -> None:
+    """Spoil every download but the first, which is that of the requests."""
+    sim.inject("download_file", skip=1, times=None, **fault)
+
+
+@pytest.mark.parametrize("fault", NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_a_download_without_any_answer_keeps_the_result_that_is_there(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    ids = submit_prompts(hook, 5).batch_ids
+    sim.advance(60)
+    land(hook, tmp_path / "out", ids)
+    before = files_of(tmp_path / "out")
+    spoil_output(sim, **fault)
+    with pytest.raises(KimiResultError, match="Clear this task to try again: nothing is paid again") as caught:
+        land(hook, tmp_path / "out", ids)
+    assert caught.value.retryable
+    assert "dead_letter" not in str(caught.value)
+    assert files_of(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("fault", NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_a_download_without_any_answer_is_no_result_at_first_either(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    ids = submit_prompts(hook, 5).batch_ids
+    sim.advance(60)
+    spoil_output(sim, **fault)
+    with pytest.raises(KimiResultError):
+        land(hook, tmp_path / "out", ids)
+    assert files_of(tmp_path / "out") == {}
+
+
+def test_a_download_with_fewer_answers_keeps_the_result_that_is_there(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    ids = submit_prompts(hook, 5).batch_ids
+    sim.advance(60)
+    land(hook, tmp_path / "out", ids)
+    before = files_of(tmp_path / "out")
+    spoil_output(sim, cut_after_bytes=before["output.jsonl"].index(b"\n") + 1, cut_silently=True)
+    with pytest.raises(KimiResultError, match="has 4 answers fewer than the result that is there") as caught:
+        land(hook, tmp_path / "out", ids)
+    assert caught.value.retryable
+    assert files_of(tmp_path / "out") == before
+
+
+def test_a_first_landing_with_fewer_answers_than_counted_is_to_be_cleared_not_to_be_paid_again(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    ids = submit_prompts(hook, 5).batch_ids
+    sim.advance(60)
+    content = sim.file_content(str(hook.get_batch(ids[0]).output_file_id))
+    spoil_output(sim, cut_after_bytes=content.index(b"\n") + 1, cut_silently=True)
+    collected = land(hook, tmp_path / "out", ids).collected
+    assert "clear this task later" in collected.to_come
+    assert not collected.is_whole
+    said = too_many_failed(["4 rows"], collected.tally, ids, collected.to_come)
+    assert "clear this task later" in said
+    assert "dead_letter" not in said
+
+
+def test_a_result_with_another_schema_replaces_the_earlier_one(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    """Fewer rows fit, but none has lost its answer."""
+    ids = submit_prompts(hook, 5).batch_ids
+    sim.advance(60)
+    for schema in (["positive", "negative"], ["good", "bad"], ["positive", "negative"]):
+        task = KimiBatchResultsOperator(
+            task_id="r", batch_id=ids, output=str(tmp_path), output_schema=schema, max_failed_ratio=1.0
+        )
+        counts = run_task(task).value["counts"]
+        assert counts["succeeded" if "positive" in schema else "invalid"] == 5
+
+
+def test_a_table_that_lost_rows_since_keeps_the_columns_that_are_landed(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    rows = [{"id": number, "text": f"text {number}"} for number in range(5)]
+    ids = submit(hook, order(lambda: rows, prompt="{text}", key_column="id"), ATTEMPT, LogRecord()).batch_ids
+    sim.advance(60)
+    land(hook, tmp_path / "out", ids, input=lambda: rows)
+    before = files_of(tmp_path / "out")
+    with pytest.raises(KimiInputError, match="2 more rows without the columns of the input"):
+        land(hook, tmp_path / "out", ids, input=lambda: rows[:3])
+    assert files_of(tmp_path / "out") == before
+    land(hook, tmp_path / "out", ids)
+
+
+def results(ids: list[str], output: Path, ti: TaskInstanceRecord | None = None) -> dict[str, Any]:
+    manifest: dict[str, Any] = run_task(
+        KimiBatchResultsOperator(task_id="results", batch_id=ids, output=str(output)), ti
+    ).value
+    return manifest
+
+
+def mapped(index: int, run_id: str = "monday") -> TaskInstanceRecord:
+    return TaskInstanceRecord("results", run_id=run_id, map_index=index)
+
+
+@pytest.mark.parametrize("sibling", [mapped(1), TaskInstanceRecord("other", run_id="monday")], ids=["mapped", "other"])
+def test_a_result_of_another_task_of_the_run_is_not_replaced(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, sibling: TaskInstanceRecord
+) -> None:
+    """Half of the rows would be gone, and both tasks green."""
+    first, second = two_results(sim, hook)
+    results(first, tmp_path, mapped(0))
+    before = files_of(tmp_path)
+    with pytest.raises(AirflowFailException, match=r"of this run, which another task has landed.*ti.map_index"):
+        results(second, tmp_path, sibling)
+    assert files_of(tmp_path) == before
+    results(first, tmp_path, mapped(0))
+
+
+def test_the_result_of_the_next_run_replaces_that_of_the_last_one(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    first, second = two_results(sim, hook)
+    results(first, tmp_path, mapped(0))
+    assert results(second, tmp_path, mapped(0, "tuesday"))["counts"]["total"] == 4
+    assert files_of(tmp_path).keys() == {"manifest.json", "output.jsonl", "results.jsonl"}
+
+
+def test_a_part_of_the_batches_does_not_replace_the_result_of_all(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    ids = sum(two_results(sim, hook), [])
+    land(hook, tmp_path, ids)
+    with pytest.raises(KimiInputError, match="holds the result of these batches and of others"):
+        land(hook, tmp_path, ids[:1])
+    assert len((tmp_path / "results.jsonl").read_bytes().splitlines()) == 7
+
+
+TABLE = [{"text": "one"}, {"text": "two"}]
+
+
+@pytest.mark.parametrize(
+    ("place", "source", "output"),
+    [
+        ("in/results.jsonl", "in/results.jsonl", "in"),
+        ("in/error.jsonl", "in/error.jsonl", "in/"),
+        ("in/a.jsonl", "in", "in"),
+        ("in/a.jsonl", "in", "in/out"),
+        ("in/a.jsonl", "in/*.jsonl", "in"),
+        ("in/2026/a.jsonl", "in/*/*.jsonl", "in/labels"),
+        ("in/x/2026/a.jsonl", "in/**/*.jsonl", "in/x/2026/deep/labels"),
+        ("in/a.csv", "in/*.csv", "in"),
+        ("in/a.jsonl", "in/../in/a.jsonl", "in/./x/.."),
+    ],
+)
+def test_an_output_in_the_way_of_the_input_is_refused(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, place: str, source: str, output: str
+) -> None:
+    ids = submit_prompts(hook, 2).batch_ids
+    sim.advance(60)
+    (tmp_path / place).parent.mkdir(parents=True)
+    write_jsonl(tmp_path / place, TABLE)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(KimiInputError, match=r"^Output .* (holds|lies inside) .*Nothing was landed"):
+        land(hook, tmp_path / output, ids, input=str(tmp_path / source))
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "download_file" not in [call.name for call in sim.journal]
+
+
+@pytest.mark.parametrize(
+    ("source", "output"), [("in/a.jsonl", "out"), ("in/*.jsonl", "in/out"), ("in/*/*.csv", "in/out"), ("in", "in2")]
+)
+def test_an_output_beside_the_input_is_accepted(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, source: str, output: str
+) -> None:
+    ids = submit(hook, order(TABLE, prompt="{text}"), ATTEMPT, LogRecord()).batch_ids
+    sim.advance(60)
+    (tmp_path / "in").mkdir()
+    write_jsonl(tmp_path / "in" / "a.jsonl", TABLE)
+    if "csv" in source:
+        (tmp_path / "in" / "x").mkdir()
+        (tmp_path / "in" / "x" / "a.csv").write_text("text\none\ntwo\n")
+    landed = land(hook, tmp_path / output, ids, input=str(tmp_path / source))
+    assert [row["text"] for row in landed.rows()] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "results.jsonl", "output.jsonl", "dead_letter.jsonl"])
+def test_a_file_of_another_program_is_left_as_it_is(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, name: str
+) -> None:
+    ids = submit_prompts(hook, 2).batch_ids
+    sim.advance(60)
+    (tmp_path / name).write_text(json.dumps({"metadata": {"dbt_version": "1.9"}}))
+    before = files_of(tmp_path)
+    with pytest.raises(KimiInputError, match=f"holds the file {name}, which no result of this provider lists"):
+        land(hook, tmp_path, ids)
+    assert files_of(tmp_path) == before
+
+
+def test_a_directory_in_the_home_directory_is_found(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ids = submit_prompts(hook, 2).batch_ids
+    sim.advance(60)
+    manifest = results(ids, Path("~/labels"))
+    assert manifest["results_file"] == f"file://{tmp_path}/labels/results.jsonl"
+    assert (tmp_path / "labels" / "manifest.json").exists()

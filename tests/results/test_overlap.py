@@ -1,0 +1,43 @@
+"""An output is in the way of an input just if a landing there would be read as rows, or lies beside the rows."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.locations import location_of
+from airflow_provider_kimi.requests.sources import find_files
+from airflow_provider_kimi.results.overlap import overlap
+
+NAMES = ("output.jsonl", "results.jsonl")
+FOLDERS = st.lists(st.sampled_from(["a", "b"]), max_size=3).map("/".join)
+PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "**", "[ab]"]), max_size=3).flatmap(
+    lambda folders: st.sampled_from(["*.jsonl", "results.jsonl", "*", "**", "*.csv"]).map(
+        lambda n: "/".join([*folders, n])
+    )
+)
+
+
+@given(output=FOLDERS, pattern=PATTERNS)
+def test_what_is_landed_is_found_by_a_pattern_just_if_it_is_refused(output: str, pattern: str) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name) / output
+        folder.mkdir(parents=True, exist_ok=True)
+        for landed in NAMES:
+            (folder / landed).write_text('{"text": "x"}\n')
+        uri = f"{name}/{pattern}"
+        found = overlap(location_of(uri), location_of(str(folder)), NAMES)
+        try:
+            paths = [Path(file.uri.removeprefix("file://")) for file in find_files(uri)]
+            read = {path.name for path in paths if path.exists()}
+        except KimiInputError:
+            read = set()
+    assert not (read & set(NAMES)) or found
+    assert not found or read or "holds" in found or "inside the input" in found
+
+
+def test_places_on_different_storages_are_apart() -> None:
+    assert not overlap(location_of("s3://one/x/a.jsonl"), location_of("s3://two/x"), NAMES)
+    assert overlap(location_of("s3://conn@one/x/a.jsonl"), location_of("s3://one/x/"), NAMES) == "holds the input"
