@@ -1,4 +1,4 @@
-"""An output is in the way of an input just if a landing there would be read as rows, or lies beside the rows."""
+"""An output in which a landing would be read as rows by the next run is in the way of the input."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "**", "[ab]"]), max_size=3).
 
 
 @given(output=FOLDERS, pattern=PATTERNS)
-def test_what_is_landed_is_found_by_a_pattern_just_if_it_is_refused(output: str, pattern: str) -> None:
+def test_no_pattern_finds_what_is_landed_in_an_output_that_is_accepted(output: str, pattern: str) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name) / output
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,6 @@ def test_what_is_landed_is_found_by_a_pattern_just_if_it_is_refused(output: str,
         except KimiInputError:
             read = set()
     assert not (read & set(NAMES)) or found
-    assert not found or read or "holds" in found or "inside the input" in found
 
 
 def test_places_on_different_storages_are_apart() -> None:
