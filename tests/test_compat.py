@@ -1,7 +1,7 @@
 """What Airflow's own values become before the provider works with them."""
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.compat import object_storage_path
+from airflow_provider_kimi.compat import keyword_arguments, object_storage_path
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.rendering import Given, given, known, never_rendered
 
@@ -145,3 +145,15 @@ def test_a_path_on_object_storage_becomes_text() -> None:
 )
 def test_a_value_that_is_not_a_path_is_returned_as_it_is(value: object) -> None:
     assert as_uri(value) is value
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        pytest.param(lambda: None, set(), id="nothing"),
+        pytest.param(lambda ds, limit=5: None, {"ds"}, id="names"),
+        pytest.param(lambda **context: None, {"ds", "params"}, id="everything"),
+    ],
+)
+def test_a_function_is_given_what_it_asks_of_the_context(function: Callable[..., Any], names: set[str]) -> None:
+    assert set(keyword_arguments(function, {"ds": "2026-11-23", "params": {}})) == names

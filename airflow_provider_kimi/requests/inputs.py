@@ -16,7 +16,7 @@ from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.requests.frames import is_frame, rows_of_frame
 from airflow_provider_kimi.requests.sources import find_files
 from airflow_provider_kimi.requests.tables import InputRow, read_ready, read_table
-from airflow_provider_kimi.requests.values import plain, row_of
+from airflow_provider_kimi.requests.values import is_row, plain, row_of
 
 #: Rows that are looked at together, and about how many bytes of them.
 _CHUNK_ROWS = 256
@@ -157,10 +157,10 @@ def _elements(source: Any, given: str) -> Iterable[Any]:
     if is_frame(source):
         return rows_of_frame(source)
     kind = "file handle" if hasattr(source, "read") else type(source).__name__
-    is_one = isinstance(source, Mapping | bytes | bytearray | str)
+    is_one = is_row(source) or isinstance(source, bytes | bytearray | str)
     if isinstance(source, Iterable) and not is_one and kind not in _REMEDIES:
         return source
-    remedy = _REMEDIES.get("dict" if isinstance(source, Mapping) else kind, _REMEDY)
+    remedy = _REMEDIES.get(kind) or (_REMEDIES["dict"] if is_row(source) else _REMEDY)
     raise KimiInputError(f"input is {given} {kind}. Nothing was sent. {remedy}")
 
 

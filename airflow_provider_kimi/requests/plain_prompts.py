@@ -68,7 +68,7 @@ class PlainPrompts:
             for hole, piece in zip(holes, self._pieces[1:], strict=True):
                 parts += [hole, repeat(piece)]  # type: ignore[list-item]
             return Requests(custom_ids, list(map(b"".join, zip(*parts, strict=False))))
-        except (KeyError, TypeError, AttributeError, UnicodeEncodeError):
+        except (LookupError, TypeError, AttributeError, ValueError):  # some row holds another kind of value
             return None
 
     def _named(self, rows: Sequence[_Row], first: int) -> list[str] | None:

@@ -35,6 +35,12 @@ def row_of(value: Any) -> Any:
     return value if names is None else {name: getattr(value, name) for name in names}
 
 
+def is_row(value: object) -> bool:
+    """Whether a value is one row, also if it can be iterated over as if it were several."""
+    is_mapping = hasattr(value, "keys") and hasattr(value, "__getitem__")
+    return is_mapping or hasattr(value, "_asdict") or hasattr(value, "model_dump")
+
+
 def _fields(value: Any) -> Sequence[str] | None:
     if dataclasses.is_dataclass(value):
         return [field.name for field in dataclasses.fields(value)]

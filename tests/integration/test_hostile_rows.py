@@ -78,6 +78,16 @@ def test_a_thousand_hostile_rows_of_a_parquet_table_arrive_byte_for_byte(sim: Ki
     assert sent_texts(sim) == texts
 
 
+def test_a_thousand_hostile_rows_arrive_as_json_that_reads_the_same_where_they_are_nested(sim: KimiSimulator) -> None:
+    nested = [{text: [text, {"deep": (text,)}]} for text in hostile_texts(1000)]
+    run_task(
+        KimiCreateBatchOperator(task_id="create", input=lambda: [{"text": value} for value in nested], prompt="{text}")
+    )
+    assert [json.loads(text) for text in sent_texts(sim)] == [
+        {text: [text, {"deep": [text]}]} for text in hostile_texts(1000)
+    ]
+
+
 def test_a_thousand_hostile_rows_of_a_function_arrive_byte_for_byte(sim: KimiSimulator) -> None:
     texts = hostile_texts(1000)
     run_task(KimiCreateBatchOperator(task_id="create", input=lambda: iter(texts)))

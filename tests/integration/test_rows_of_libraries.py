@@ -142,6 +142,11 @@ def test_values_of_numpy_and_pandas_are_written_as_a_person_expects(sim: KimiSim
     assert requests_of(sim) == {"7": '[0.5, null, "名"] [[1, 2], [3, 4]] 2026-11-23 00:00:00'}
 
 
+def test_an_array_may_be_all_that_a_prompt_names(sim: KimiSimulator) -> None:
+    create(lambda: [{"vector": numpy.array([1, 2])}], prompt="Classify {vector}")
+    assert requests_of(sim) == {"row-00000001": "Classify [1, 2]"}
+
+
 def test_nested_columns_of_a_table_are_json_in_the_prompt_and_unchanged_at_the_results(
     sim: KimiSimulator, tmp_path: Path
 ) -> None:

@@ -157,6 +157,8 @@ def test_an_input_of_another_kind_is_refused(source: object, kind: str) -> None:
         pytest.param(io.StringIO("a\nb\n"), "file handle", "Give the URI of the file", id="file handle"),
         pytest.param(io.BytesIO(b"a"), "file handle", "Give the URI of the file", id="binary file handle"),
         pytest.param(OrderedDict(a=1), "OrderedDict", "one row as a list, [row]", id="any mapping"),
+        pytest.param(Point(1), "Point", "one row as a list, [row]", id="one named tuple, whose values are no prompts"),
+        pytest.param(PointModel(a=1), "PointModel", "one row as a list, [row]", id="one model"),
         pytest.param(b"x", "bytes", "a function that returns or yields them", id="bytes"),
         pytest.param(None, "NoneType", "a function that returns its rows or yields them", id="nothing"),
     ],
@@ -190,6 +192,20 @@ def test_the_rows_of_a_data_frame_are_taken(source: object) -> None:
 def test_a_data_frame_that_is_too_large_for_an_argument_is_refused() -> None:
     with pytest.raises(KimiInputError, match=r"^input is a DataFrame of 1,100 elements and over 1,000,000 bytes\."):
         list(Input(pandas.DataFrame({"a": ["x" * 999] * 1100})))
+
+
+@dataclass
+class Reviews:
+    """A collection of a user's own."""
+
+    count: int
+
+    def __iter__(self) -> Iterator[dict[str, int]]:
+        return ({"a": number + 1} for number in range(self.count))
+
+
+def test_a_collection_of_rows_may_be_a_data_class() -> None:
+    assert list(Input(Reviews(2))) == list(Input(lambda: Reviews(2))) == ROWS
 
 
 @pytest.mark.parametrize("row", [Point(1), PointClass(1), PointModel(a=1)], ids=lambda row: type(row).__name__)
