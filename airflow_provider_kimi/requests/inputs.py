@@ -117,7 +117,7 @@ def _size(row: object) -> int:
     if isinstance(row, bytes | str):
         return len(row) + 1
     with suppress(TypeError, *UNREADABLE):
-        return len(msgspec.json.encode(row, enc_hook=str))
+        return len(msgspec.json.encode(row, enc_hook=plain))
     return _CHUNK_BYTES
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.requests.keys import KeyColumns, are_plain, name_of_place
 from airflow_provider_kimi.requests.templates import Template
 from airflow_provider_kimi.requests.ways import Prompt, Way
@@ -68,7 +69,7 @@ class PlainPrompts:
             for hole, piece in zip(holes, self._pieces[1:], strict=True):
                 parts += [hole, repeat(piece)]  # type: ignore[list-item]
             return Requests(custom_ids, list(map(b"".join, zip(*parts, strict=False))))
-        except (LookupError, TypeError, AttributeError, ValueError):  # some row holds another kind of value
+        except (LookupError, TypeError, AttributeError, *UNREADABLE):  # some row holds another kind of value
             return None
 
     def _named(self, rows: Sequence[_Row], first: int) -> list[str] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_kimi.requests.values import plain
 from airflow_provider_kimi.results.passed_columns import holds_bytes, result_names
 
 _encode = msgspec.json.encode
@@ -21,12 +22,9 @@ def encoded(row: Mapping[str, Any]) -> bytes:
 def as_json(value: Any) -> bytes:
     """Encode any value: what JSON cannot hold becomes text, NaN and infinity null, half a character `?`."""
     try:
-        return _encode(value, enc_hook=str)
+        return _encode(value, enc_hook=plain)
     except (UnicodeEncodeError, OverflowError, TypeError, msgspec.MsgspecError):  # or more than 64 bits
-        plain = json.dumps(value, default=str, skipkeys=True)
-        return json.dumps(json.loads(plain, parse_constant=lambda _: None), ensure_ascii=False).encode(
-            "utf-8", "replace"
-        )
+        return json.dumps(plain(value), default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def renamed(columns: bytes) -> bytes:
