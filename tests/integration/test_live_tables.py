@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.landing import Landed, land
@@ -97,6 +99,7 @@ def test_an_inserted_row_comes_back_as_not_asked(
     assert (result.manifest["counts"]["total"], changes(result)) == (26, {"added": 1})
     assert result.manifest["status"] == "partial"
     assert [row["row"]["text"] for row in result.rows("dead_letter.jsonl")] == ["new"]
+    assert len(result.by_id) == 26  # it has the name of no other row
 
 
 @KEYS
@@ -209,6 +212,25 @@ def test_a_batch_without_a_note_joins_no_rows_if_their_key_is_not_given(
     assert changes(result) == {"not_compared": 25}
     assert [("text" in row, row["status"]) for row in result.rows()] == [(False, "succeeded")] * 25
     assert "pass key_column" in " ".join(result.log.warnings)
+
+
+def test_a_result_is_not_replaced_by_one_whose_rows_can_no_longer_be_compared(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    rows = [{"text": f"text {number}"} for number in range(400)]  # digests of so many are a file beside the input
+    recipe = {"messages": lambda row: f"Classify {row['text']}"}
+    submission = submit(hook, order(lambda: rows, **recipe), ATTEMPT, LogRecord())
+    sim.advance(60)
+    shifted = [{"text": "new"}, *rows[:-1]]
+    first = land(hook, tmp_path / "out", submission.batch_ids, input=lambda: shifted)
+    before = first.rows()
+    assert [row["text"] for row in before[:-2]] == [row["text"] for row in rows[:-1]]
+    note = Tags.of(hook.get_batch(submission.batch_ids[0])).note_file
+    assert note is not None
+    hook.delete_file(note)
+    with pytest.raises(KimiInputError, match="399 more rows whose columns"):
+        land(hook, tmp_path / "out", submission.batch_ids, input=lambda: shifted)
+    assert first.rows() == before
 
 
 @KEYS
