@@ -264,3 +264,27 @@ def test_a_check_of_the_users_own_sees_the_columns_of_the_input(
     check = AnswerCheck(check=lambda row: "too cheap" if row["price"] < 1 else None)
     result = land(hook, tmp_path / "out", submission.batch_ids, input=lambda: ROWS, check=check)
     assert [row["error_message"] for row in result.rows()] == ["too cheap"] * 3 + [None] * 22
+
+
+def test_a_check_of_the_users_own_is_told_that_a_row_has_lost_its_columns(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    submission = submit(hook, order(lambda: ROWS, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
+    sim.advance(60)
+    edited_rows = [{**ROWS[0], "text": "other"}, *ROWS[2:]]
+
+    def of_price(row: Any) -> str | None:
+        return "cheap" if row["price"] < 0 else None
+
+    def where_known(row: Any) -> str | None:
+        return None if row["input_change"] in ("changed", "removed") else of_price(row)
+
+    def landed_with(check: Callable[[Any], str | None]) -> Landed:
+        folder = tmp_path / check.__name__
+        return land(hook, folder, submission.batch_ids, input=lambda: edited_rows, check=AnswerCheck(check=check))
+
+    result = landed_with(where_known)
+    assert result.statuses == {"succeeded": 25}
+    result = landed_with(of_price)
+    assert result.statuses == {"succeeded": 23, "invalid": 2}
+    assert "has no columns of the input, which changed" in result.rows()[0]["error_message"]
