@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from airflow_provider_kimi.records.rows import InputChange
+from airflow_provider_kimi.requests.asked import UNKNOWN
 
 #: The place of a row that the input does not have.
 NOWHERE = -1
@@ -99,7 +100,7 @@ def _join_by_name(requests: Requests, rows: _Rows, found: Join, *, can_compare: 
         expected = place + 1
         rows.take(place)
         found.places[at] = place
-        if not can_compare:
+        if not can_compare or rows.asks[place] == UNKNOWN:
             found.changes[at] = _NOT_COMPARED
         else:
             found.changes[at] = _SAME if rows.asks[place] == requests.asks[at] else _CHANGED

@@ -256,6 +256,25 @@ def test_dead_letters_keep_their_columns_however_often_they_are_given_back(
         assert {row["input_change"] for row in rows} == {None}
 
 
+def test_dead_letters_may_be_landed_beside_their_table_by_its_key(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    submission = submit(hook, order(lambda: ROWS, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
+    for batch_id in submission.batch_ids:
+        hook.cancel_batch(batch_id)
+    sim.advance(3600)
+    first = land(hook, tmp_path / "0", submission.batch_ids, input=lambda: ROWS)
+    letters = tmp_path / "letters.jsonl"
+    letters.write_bytes((first.folder / "dead_letter.jsonl").read_bytes())
+    submission = submit(hook, order(str(letters)), ATTEMPT, LogRecord())
+    sim.advance(60)
+    result = land(hook, tmp_path / "1", submission.batch_ids, input=lambda: ROWS[::-1], key_column="id")
+    assert (result.statuses, changes(result)) == ({"succeeded": 25}, {"not_compared": 25})
+    assert {row["custom_id"]: row["text"] for row in result.rows()} == {row["id"]: row["text"] for row in ROWS}
+    result = land(hook, tmp_path / "2", submission.batch_ids, input=str(letters), key_column="id")
+    assert (changes(result), [row["text"] for row in result.rows()]) == ({}, [row["text"] for row in ROWS])
+
+
 def test_a_check_of_the_users_own_sees_the_columns_of_the_input(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path
 ) -> None:
