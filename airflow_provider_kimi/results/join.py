@@ -66,11 +66,22 @@ def join(requests: Requests, names: array[int], asks: array[int], *, is_named: b
         _join_by_content(requests, rows, found)
     else:
         found.changes = bytearray([_NOT_COMPARED]) * len(requests.names)
-        if len(requests.names) == len(names):
+        if _is_each_place_once(requests.places, len(names)):
             _take_places(requests, rows, found, _NOT_COMPARED)
         return found
     found.added = [place for place, is_taken in enumerate(rows.taken) if not is_taken]
     return found
+
+
+def _is_each_place_once(places: array[int], rows: int) -> bool:
+    """Whether requests name every place of a table, each once, so that the table may be the one that was asked."""
+    if len(places) != rows:
+        return False
+    named = bytearray(rows)
+    for place in places:
+        if 0 <= place < rows:
+            named[place] = 1
+    return all(named)
 
 
 class _Rows:

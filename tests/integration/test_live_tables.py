@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,25 @@ def test_a_batch_without_a_note_joins_no_rows_if_their_key_is_not_given(
     assert changes(result) == {"not_compared": 25}
     assert [("text" in row, row["status"]) for row in result.rows()] == [(False, "succeeded")] * 25
     assert "pass key_column" in " ".join(result.log.warnings)
+
+
+@pytest.mark.parametrize("parts", [1, 2], ids=["one job", "two jobs"])
+def test_rows_that_cannot_be_compared_are_joined_by_no_places_that_are_not_theirs(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, parts: int
+) -> None:
+    rows = [{"text": None if at == 3 and parts == 1 else f"text {at}"} for at in range(8)]
+    ids: list[str] = []
+    for number in range(parts):
+        wanted = order(rows[number::parts], prompt="About {text}", on_invalid_row="skip")
+        attempt = replace(ATTEMPT, task=replace(ATTEMPT.task, map_index=number))
+        ids += submit(hook, wanted, attempt, LogRecord()).batch_ids
+    sim.advance(60)
+    for batch in sim.batches.values():
+        batch.metadata = None
+    now = [row for row in rows if row["text"]]
+    result = land(hook, tmp_path / "out", ids, input=lambda: now if parts == 1 else rows[::-1])
+    assert changes(result) == {"not_compared": 7 if parts == 1 else 8}
+    assert all("text" not in row for row in result.rows())
 
 
 def test_a_result_is_not_replaced_by_one_whose_rows_can_no_longer_be_compared(
