@@ -19,6 +19,9 @@ from airflow_provider_kimi.requests.values import plain
 #: What a row asks that cannot be sent.
 NOTHING = 0
 
+#: What a row asks of which that is not known. No hash is this number.
+UNKNOWN = -1
+
 #: Bytes of a digest that is stored.
 DIGEST_BYTES = 8
 
@@ -78,17 +81,19 @@ class Asking:
     """Names rows, and says what they ask, as the job did that a note is of.
 
     :param note: The note; None if there is none, so that rows cannot be compared.
-    :param key_column: What names the rows if there is no note.
+    :param key_column: What names the rows if the note does not: there is none, or the job was given requests, whose
+        keys a table may have.
     """
 
     def __init__(self, note: RecipeNote | None, key_column: KeyColumns | None = None) -> None:
-        self.key_column = key_column if note is None else note.key_column
+        self.key_column = key_column if note is None or note.is_ready else note.key_column
         self.has_digests = note is not None and note.has_digests
         self.can_compare = note is not None and note.requests_version == REQUESTS_VERSION
         self.is_named = self.key_column is not None or (note is not None and note.is_ready)
         self._recipe = _recipe(note or RecipeNote())
         self._columns = digested_columns(self._recipe, note.media_columns) if note and self.has_digests else None
         self._is_as_given = not self._recipe.way.texts
+        self._may_be_table = note is not None and note.is_ready and key_column is not None
 
     def name(self, row: object, number: int) -> str:
         """The `custom_id` of a row, by its place from 1 if it has no key."""
@@ -100,9 +105,11 @@ class Asking:
             return f"row-{number:08d}"
 
     def of_row(self, row: object) -> int:
-        """What a row asks; `NOTHING` if it cannot be sent."""
+        """What a row asks; `NOTHING` if it cannot be sent, `UNKNOWN` if nothing says how it was asked."""
         if not self.can_compare:
             return NOTHING
+        if self._may_be_table and not self._is_letter(row):
+            return UNKNOWN
         if self.has_digests:
             return of_digest(digest_of_row(row, self._columns))
         return self.of_line(self._line(row))

@@ -6,7 +6,7 @@ unchanged. Any other is mapped to the same name on every run, so that results fi
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -55,12 +55,12 @@ def name_of_place(number: int) -> str:
     return f"row-{number:08d}"
 
 
-def are_plain(keys: Iterable[str]) -> bool:
+def are_plain(keys: Sequence[str]) -> bool:
     """Whether all keys are sent unchanged.
 
     :raises TypeError: One is not text.
     """
-    return None not in map(_PLAIN.fullmatch, keys)
+    return all(type(key) is str for key in keys) and None not in map(_PLAIN.fullmatch, keys)
 
 
 def _key(row: object, column: str) -> str:

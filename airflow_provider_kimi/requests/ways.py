@@ -111,8 +111,8 @@ class Prompt(Way):
 
     @cached_property
     def texts(self) -> Sequence[Template]:
-        """The prompt, and the system prompt where there is one."""
-        return (self.user,) if self.system is None else (self.user, self.system)
+        """The system prompt where there is one, and the prompt: in the order in which a line has them."""
+        return (self.user,) if self.system is None else (self.system, self.user)
 
     def _body(self, row: object) -> Mapping[str, Any]:
         return self._body_for(*self._filled(_columns(row, self.name)))

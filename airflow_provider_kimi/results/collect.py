@@ -128,7 +128,10 @@ def _check_apart(landing: Landing) -> None:
 def _finished(switch: Switch, log: Log) -> Manifest | None:
     """The result that the directory holds; what an attempt that was killed has begun to put into place is finished."""
     earlier = Manifest.of_json(switch.seen)
-    if earlier is None or not staged_files(earlier):
+    if earlier is None or not (staged := staged_files(earlier)):
+        return earlier
+    if gone := [name for name in staged if not switch.directory.version(name)]:
+        log.warning("An earlier landing in %s was ended; its file %s is gone since.", switch.directory.uri, gone[0])
         return earlier
     log.info(
         "An earlier landing in %s was ended before all files had their names. It is finished.", switch.directory.uri

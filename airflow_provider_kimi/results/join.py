@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from airflow_provider_kimi.records.rows import InputChange
+from airflow_provider_kimi.requests.asked import UNKNOWN
 
 #: The place of a row that the input does not have.
 NOWHERE = -1
@@ -65,11 +66,22 @@ def join(requests: Requests, names: array[int], asks: array[int], *, is_named: b
         _join_by_content(requests, rows, found)
     else:
         found.changes = bytearray([_NOT_COMPARED]) * len(requests.names)
-        if len(requests.names) == len(names):
+        if _is_each_place_once(requests.places, len(names)):
             _take_places(requests, rows, found, _NOT_COMPARED)
         return found
     found.added = [place for place, is_taken in enumerate(rows.taken) if not is_taken]
     return found
+
+
+def _is_each_place_once(places: array[int], rows: int) -> bool:
+    """Whether requests name every place of a table, each once, so that the table may be the one that was asked."""
+    if len(places) != rows:
+        return False
+    named = bytearray(rows)
+    for place in places:
+        if 0 <= place < rows:
+            named[place] = 1
+    return all(named)
 
 
 class _Rows:
@@ -99,7 +111,7 @@ def _join_by_name(requests: Requests, rows: _Rows, found: Join, *, can_compare: 
         expected = place + 1
         rows.take(place)
         found.places[at] = place
-        if not can_compare:
+        if not can_compare or rows.asks[place] == UNKNOWN:
             found.changes[at] = _NOT_COMPARED
         else:
             found.changes[at] = _SAME if rows.asks[place] == requests.asks[at] else _CHANGED

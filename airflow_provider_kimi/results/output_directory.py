@@ -78,10 +78,11 @@ class OutputDirectory:
 
         :param wanted: The names that the files of the result may have, and its manifest.
         """
-        found = self.manifest_bytes()
-        manifest = Manifest.of_json(found)
-        own = {*names_of(manifest), *([MANIFEST_NAME] if manifest or not found else [])}
         there = {path.name: path for path in self._inside(wanted) if path.name in wanted}
+        found = self.manifest_bytes()  # after the look at the directory: it holds one that was written meanwhile
+        manifest = Manifest.of_json(found)
+        is_own = manifest is not None or (not found and _is_empty(there.get(MANIFEST_NAME)))
+        own = {*names_of(manifest), *([MANIFEST_NAME] if is_own else [])}
         for name, path in sorted(there.items()):
             if name in own and not path.is_dir():
                 continue
@@ -216,6 +217,14 @@ def _exists(path: Any) -> bool:
     with suppress(PermissionError):
         return bool(path.exists())
     return False
+
+
+def _is_empty(path: Any | None) -> bool:
+    """Whether a file that gives no content has none; not one that may be listed, but not read."""
+    try:
+        return path is None or path.stat().st_size == 0
+    except FileNotFoundError:
+        return True
 
 
 def _joined(sources: Iterable[Path], needs_newline: Iterable[bool]) -> Iterator[bytes]:

@@ -89,7 +89,7 @@ def poorer(new: Manifest, earlier: Manifest) -> str:
     if (gone := _total(earlier) - _total(new)) > 0:
         return f"{gone:,} rows fewer than the result that is there"
     if new.input_changes and earlier.input_changes and (more := _unjoined(new) - _unjoined(earlier)) > 0:
-        return f"{more:,} more rows without the columns of the input than the result that is there"
+        return f"{more:,} more rows whose columns of the input are not known than the result that is there"
     return ""
 
 
@@ -102,4 +102,4 @@ def _total(manifest: Manifest) -> int:
 
 
 def _unjoined(manifest: Manifest) -> int:
-    return sum((manifest.input_changes or {}).get(change, 0) for change in ("changed", "removed"))
+    return sum((manifest.input_changes or {}).get(change, 0) for change in ("changed", "removed", "not_compared"))

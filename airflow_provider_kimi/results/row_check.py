@@ -15,6 +15,9 @@ RowCheck = Callable[[Mapping[str, Any]], object]
 
 MAX_REASON_CHARS = 200
 
+#: Changes of the input by which a row has lost its columns, which a check may ask for.
+_WITHOUT_COLUMNS = ("changed", "removed")
+
 _FIELDS = tuple(name for name in RESULT_FIELDS if name not in BATCH_FIELDS)
 
 
@@ -39,7 +42,8 @@ def refusal(check: RowCheck, row: Row, columns: Mapping[str, Any] | None) -> str
     except Exception as error:
         frames = [line for _, line in walk_tb(error.__traceback__)][1:]
         where = f" in line {frames[0]}" if frames else ""
-        return f"the check raises {type(error).__name__}{where}"
+        gone = "; the row has no columns of the input, which changed" if row.input_change in _WITHOUT_COLUMNS else ""
+        return f"the check raises {type(error).__name__}{where}{gone}"
     if said is None or (isinstance(said, str) and said.strip()):
         return said and sound(said[:MAX_REASON_CHARS])
     kind = "a blank text" if isinstance(said, str) else f"a value of type {type(said).__name__}"

@@ -37,9 +37,10 @@ class Beside(NamedTuple):
 class Table:
     """Walks the rows beside the requests of all shards, in the order of the results."""
 
-    def __init__(self, rows: InputRows, joined: Join, key_column: KeyColumns | None) -> None:
+    def __init__(self, rows: InputRows, joined: Join, key_column: KeyColumns | None, *, is_named: bool) -> None:
         self._rows = rows
         self._joined = joined
+        self._is_named = is_named
         self.keys = (key_column,) if isinstance(key_column, str) else tuple(key_column or ())
         self._next = 0
 
@@ -59,8 +60,13 @@ class Table:
         return Beside(columns, change)
 
     def added(self) -> Iterator[tuple[str, bytes]]:
-        """Names and columns of the rows that no request was made from."""
-        yield from map(self._rows.at, self._joined.added)
+        """Names and columns of the rows that no request was made from.
+
+        A row without a key is not named by its place alone, which is the name of another row's request.
+        """
+        for place in self._joined.added:
+            name, columns = self._rows.at(place)
+            yield name if self._is_named else f"added-{name}", columns
 
 
 @contextmanager
@@ -93,7 +99,7 @@ def opened_table(
         joined = join(requests, rows.names, rows.asks, is_named=asking.is_named, can_compare=can_compare)
         if not _is_whole(shards):
             joined.added.clear()  # it cannot be told which were asked
-        yield Table(rows, joined, asking.key_column)
+        yield Table(rows, joined, asking.key_column, is_named=asking.is_named)
 
 
 def _requests(

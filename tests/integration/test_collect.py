@@ -70,6 +70,20 @@ def test_a_batch_landed_twice_gives_the_same_files(sim: KimiSimulator, hook: Kim
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
 
 
+def test_a_landing_whose_staged_files_are_gone_is_made_again(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    first = land_prompts(sim, hook, tmp_path, 3)
+    rows, manifest = first.rows(), tmp_path / "manifest.json"
+    killed = manifest.read_text().replace("results.jsonl", ".kimi-0123456789abcdef.results.jsonl")
+    manifest.write_text(killed)  # as a killed landing leaves it, before a clean-up of hidden files
+    (tmp_path / "results.jsonl").unlink()
+    again = land(hook, tmp_path, first.manifest["batch_ids"])
+    assert again.rows() == rows
+    assert "its file .kimi-0123456789abcdef.results.jsonl is gone" in " ".join(again.log.warnings)
+    assert not list(tmp_path.glob(".kimi-*"))
+
+
 @pytest.mark.parametrize("output_format", ["csv", "parquet"])
 def test_a_result_in_another_format_replaces_the_first(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path, output_format: OutputFormat

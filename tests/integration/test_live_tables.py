@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.landing import Landed, land
@@ -97,6 +100,7 @@ def test_an_inserted_row_comes_back_as_not_asked(
     assert (result.manifest["counts"]["total"], changes(result)) == (26, {"added": 1})
     assert result.manifest["status"] == "partial"
     assert [row["row"]["text"] for row in result.rows("dead_letter.jsonl")] == ["new"]
+    assert len(result.by_id) == 26  # it has the name of no other row
 
 
 @KEYS
@@ -211,6 +215,44 @@ def test_a_batch_without_a_note_joins_no_rows_if_their_key_is_not_given(
     assert "pass key_column" in " ".join(result.log.warnings)
 
 
+@pytest.mark.parametrize("parts", [1, 2], ids=["one job", "two jobs"])
+def test_rows_that_cannot_be_compared_are_joined_by_no_places_that_are_not_theirs(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, parts: int
+) -> None:
+    rows = [{"text": None if at == 3 and parts == 1 else f"text {at}"} for at in range(8)]
+    ids: list[str] = []
+    for number in range(parts):
+        wanted = order(rows[number::parts], prompt="About {text}", on_invalid_row="skip")
+        attempt = replace(ATTEMPT, task=replace(ATTEMPT.task, map_index=number))
+        ids += submit(hook, wanted, attempt, LogRecord()).batch_ids
+    sim.advance(60)
+    for batch in sim.batches.values():
+        batch.metadata = None
+    now = [row for row in rows if row["text"]]
+    result = land(hook, tmp_path / "out", ids, input=lambda: now if parts == 1 else rows[::-1])
+    assert changes(result) == {"not_compared": 7 if parts == 1 else 8}
+    assert all("text" not in row for row in result.rows())
+
+
+def test_a_result_is_not_replaced_by_one_whose_rows_can_no_longer_be_compared(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    rows = [{"text": f"text {number}"} for number in range(400)]  # digests of so many are a file beside the input
+    recipe = {"messages": lambda row: f"Classify {row['text']}"}
+    submission = submit(hook, order(lambda: rows, **recipe), ATTEMPT, LogRecord())
+    sim.advance(60)
+    shifted = [{"text": "new"}, *rows[:-1]]
+    first = land(hook, tmp_path / "out", submission.batch_ids, input=lambda: shifted)
+    before = first.rows()
+    assert [row["text"] for row in before[:-2]] == [row["text"] for row in rows[:-1]]
+    note = Tags.of(hook.get_batch(submission.batch_ids[0])).note_file
+    assert note is not None
+    hook.delete_file(note)
+    with pytest.raises(KimiInputError, match="399 more rows whose columns"):
+        land(hook, tmp_path / "out", submission.batch_ids, input=lambda: shifted)
+    assert first.rows() == before
+
+
 @KEYS
 def test_dead_letters_keep_their_columns_however_often_they_are_given_back(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path, key_column: str | None
@@ -234,6 +276,25 @@ def test_dead_letters_keep_their_columns_however_often_they_are_given_back(
         assert {row["input_change"] for row in rows} == {None}
 
 
+def test_dead_letters_may_be_landed_beside_their_table_by_its_key(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    submission = submit(hook, order(lambda: ROWS, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
+    for batch_id in submission.batch_ids:
+        hook.cancel_batch(batch_id)
+    sim.advance(3600)
+    first = land(hook, tmp_path / "0", submission.batch_ids, input=lambda: ROWS)
+    letters = tmp_path / "letters.jsonl"
+    letters.write_bytes((first.folder / "dead_letter.jsonl").read_bytes())
+    submission = submit(hook, order(str(letters)), ATTEMPT, LogRecord())
+    sim.advance(60)
+    result = land(hook, tmp_path / "1", submission.batch_ids, input=lambda: ROWS[::-1], key_column="id")
+    assert (result.statuses, changes(result)) == ({"succeeded": 25}, {"not_compared": 25})
+    assert {row["custom_id"]: row["text"] for row in result.rows()} == {row["id"]: row["text"] for row in ROWS}
+    result = land(hook, tmp_path / "2", submission.batch_ids, input=str(letters), key_column="id")
+    assert (changes(result), [row["text"] for row in result.rows()]) == ({}, [row["text"] for row in ROWS])
+
+
 def test_a_check_of_the_users_own_sees_the_columns_of_the_input(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path
 ) -> None:
@@ -242,3 +303,27 @@ def test_a_check_of_the_users_own_sees_the_columns_of_the_input(
     check = AnswerCheck(check=lambda row: "too cheap" if row["price"] < 1 else None)
     result = land(hook, tmp_path / "out", submission.batch_ids, input=lambda: ROWS, check=check)
     assert [row["error_message"] for row in result.rows()] == ["too cheap"] * 3 + [None] * 22
+
+
+def test_a_check_of_the_users_own_is_told_that_a_row_has_lost_its_columns(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    submission = submit(hook, order(lambda: ROWS, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
+    sim.advance(60)
+    edited_rows = [{**ROWS[0], "text": "other"}, *ROWS[2:]]
+
+    def of_price(row: Any) -> str | None:
+        return "cheap" if row["price"] < 0 else None
+
+    def where_known(row: Any) -> str | None:
+        return None if row["input_change"] in ("changed", "removed") else of_price(row)
+
+    def landed_with(check: Callable[[Any], str | None]) -> Landed:
+        folder = tmp_path / check.__name__
+        return land(hook, folder, submission.batch_ids, input=lambda: edited_rows, check=AnswerCheck(check=check))
+
+    result = landed_with(where_known)
+    assert result.statuses == {"succeeded": 25}
+    result = landed_with(of_price)
+    assert result.statuses == {"succeeded": 23, "invalid": 2}
+    assert "has no columns of the input, which changed" in result.rows()[0]["error_message"]

@@ -1,6 +1,7 @@
 """What makes or passes many requests at once does as the way of a single row does, or leaves it to that."""
 
 import json
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -43,13 +44,33 @@ def test_requests_that_are_made_at_once_are_those_that_are_made_one_by_one(
     assert requests.lines == [recipe.way.line(row, one) for row, one in zip(rows, ids, strict=True)]
 
 
-@pytest.mark.parametrize("prompt", ["Q {a}", "{a}{b} of {a}."])
-@pytest.mark.parametrize("system_prompt", [None, "S", "S {b}"])
+@pytest.mark.parametrize("prompt", ["Q {a}", "{a}{b} of {a}.", "no column"])
+@pytest.mark.parametrize("system_prompt", [None, "S", "S {b}", "{b}"])
 @pytest.mark.parametrize("key_column", [None, "k"])
-def test_plain_rows_are_made_at_once(prompt: str, system_prompt: str | None, key_column: str | None) -> None:
-    _, plain = plain_prompts(prompt, system_prompt, key_column)
+def test_plain_rows_are_made_at_once_with_each_text_in_its_message(
+    prompt: str, system_prompt: str | None, key_column: str | None
+) -> None:
+    recipe, plain = plain_prompts(prompt, system_prompt, key_column)
+    if not any("{" in text for text in (prompt, system_prompt or "")):
+        return
     assert plain is not None
-    assert plain.requests([{"k": "1", "a": "好", "b": "y\n"}, {"k": "2", "a": '"', "b": "{z}"}], 1) is not None
+    rows = [{"k": "1", "a": "好", "b": "y\n"}, {"k": "2", "a": '"', "b": "{z}"}]
+    requests = plain.requests(rows, 1)
+    assert requests is not None
+    for row, custom_id, line in zip(rows, requests.custom_ids, requests.lines, strict=True):
+        said = {message["role"]: message["content"] for message in json.loads(line)["body"]["messages"]}
+        expected = {"user": prompt.format(**row)}
+        assert said == (expected if system_prompt is None else {**expected, "system": system_prompt.format(**row)})
+        assert line == recipe.way.line(row, custom_id)
+
+
+def test_a_key_that_is_a_member_of_an_enum_of_texts_is_looked_at_alone() -> None:
+    class Colour(str, Enum):  # noqa: UP042 - a StrEnum has another text
+        RED = "red"
+
+    _, plain = plain_prompts("Q {a}", None, "k")
+    assert plain is not None
+    assert plain.requests([{"k": Colour.RED, "a": "x"}], 1) is None  # its name is made from "Colour.RED" everywhere
 
 
 @pytest.mark.parametrize(

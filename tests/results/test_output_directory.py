@@ -1,6 +1,7 @@
 """Files appear in the output directory whole, the manifest last."""
 
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -182,6 +183,32 @@ def test_what_is_not_of_a_result_of_ours_is_left_as_it_is(name: str, kind: str, 
     with pytest.raises(KimiInputError, match=f"{kind} {name}, which no result of this provider lists|IsADirectory"):
         OutputDirectory(str(out)).check_free(RESULT_NAMES)
     assert [path.name for path in out.iterdir()] == [name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_manifest_that_may_not_be_read_is_not_taken_for_none(out: Path) -> None:
+    out.mkdir(mode=0o777)
+    out.chmod(0o777)
+    for folder in list(out.parents)[:3]:
+        folder.chmod(0o755)
+    (out / "manifest.json").write_bytes(b'{"metadata": {"dbt_version": "1.9"}}')
+    (out / "manifest.json").chmod(0o600)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(KimiInputError, match="file manifest.json, which no result of this provider lists"):
+            OutputDirectory(str(out)).check_free(RESULT_NAMES)
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("content", [b"", None], ids=["an empty file", "a link to nothing"])
+def test_an_empty_manifest_is_none(out: Path, content: bytes | None) -> None:
+    out.mkdir()
+    if content is None:
+        (out / "manifest.json").symlink_to(out / "nowhere")
+    else:
+        (out / "manifest.json").write_bytes(content)
+    OutputDirectory(str(out)).check_free(RESULT_NAMES)
 
 
 def test_a_foreign_file_beside_a_result_is_not_touched(out: Path) -> None:
