@@ -103,9 +103,11 @@ def _reconciled(
             yield _left_out(item, columns, change)
             continue
         found = answers.take(item.custom_id)
-        row = _judged(check, found, columns) if found else absent_row(item.custom_id, status, reason)
+        row = found or absent_row(item.custom_id, status, reason)
         if change is not None:
             row = replace(row, input_change=change)
+        if found:
+            row = _judged(check, row, columns)
         letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None
         yield row, renamed(columns), letter
 
