@@ -55,11 +55,12 @@ class KimiCreateBatchOperator(BaseOperator):
 
     Pushes ``input_file_ids``, ``request_count`` and, if there is just one batch, ``batch_id``.
 
-    :param input: A URI, a list, or a function without arguments that returns or yields rows. A URI names a Kimi-ready
-        ``.jsonl`` file (lines of ``custom_id, method, url, body``), a table (``.jsonl``, ``.ndjson``, ``.json``,
-        ``.csv``, ``.tsv`` or ``.parquet``, with ``prompt``, ``messages`` or ``body``), a directory of such files, or a
-        pattern such as ``data/**/*.jsonl``; text files may be compressed (``.gz``, ``.zst``). A list, up to 1 MB, holds
-        prompts, chats (lists of messages), row dicts or ready requests. A URI is templated; what rows hold never is.
+    :param input: A URI, a list, a pandas DataFrame, or a function that returns or yields rows and may ask for what a
+        PythonOperator's function may, such as ``ds``. A URI names a Kimi-ready ``.jsonl`` file (lines of ``custom_id,
+        method, url, body``), a table (``.jsonl``, ``.ndjson``, ``.json``, ``.csv``, ``.tsv`` or ``.parquet``, with
+        ``prompt``, ``messages`` or ``body``), a directory of such files, or a pattern such as ``data/**/*.jsonl``; text
+        files may be compressed (``.gz``, ``.zst``). A list, up to 1 MB, holds prompts, chats (lists of messages), row
+        dicts or ready requests. A URI is templated; what rows hold never is.
     :param csv_options: The form of CSV files, as ``{"delimiter": ";"}``. None for a comma, and for a tab in ``.tsv``
         files. A byte order mark and quotes are read in any case. The results read their ``input`` in the same way.
     :param encoding: Of text files, as Python names it, such as ``gb18030``. The results read their ``input`` with it
