@@ -106,7 +106,8 @@ def _reconciled(
         row = found or absent_row(item.custom_id, status, reason)
         if change is not None:
             row = replace(row, input_change=change)
-        row = _judged(check, row, columns) if found else row
+        if found:
+            row = _judged(check, row, columns)
         letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None
         yield row, renamed(columns), letter
 
