@@ -32,7 +32,7 @@ from airflow_provider_kimi.results.failure_limits import (
     read_limits,
     too_many_failed,
 )
-from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.landing import Collected, Landing
 from airflow_provider_kimi.results.parsed_shape import parsed_shape, spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
@@ -186,10 +186,12 @@ class KimiBatchResultsOperator(BaseOperator):
                 price_list=self.price_list,
                 selection=self.selection,
                 check=AnswerCheck(read_schema(self.output_schema), self.reasoning, given(self.check)),
-                output_format=self.output_format,
-                csv=self.csv_options,
-                parsed=None if self.output_schema is None else parsed_shape(self.output_schema),
-                spread=spread_fields(self.output_schema) if self.parsed_columns else None,
+                form=Form(
+                    self.output_format,
+                    self.csv_options,
+                    parsed=None if self.output_schema is None else parsed_shape(self.output_schema),
+                    spread=spread_fields(self.output_schema) if self.parsed_columns else None,
+                ),
                 may_replace=not self.delete_remote_files,
                 task=read_attempt(context).task,
             )
