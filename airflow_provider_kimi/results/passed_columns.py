@@ -7,6 +7,7 @@ from typing import Any
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.fields import check_columns
 from airflow_provider_kimi.records.rows import RESULT_FIELDS
+from airflow_provider_kimi.requests.values import BYTES
 
 #: Classes of most values.
 _HOLD_NOTHING = frozenset({str, int, float, bool, type(None)})
@@ -84,7 +85,7 @@ def holds_bytes(value: object) -> bool:
         return any(map(holds_bytes, value.values()))
     if isinstance(value, list | tuple):
         return any(map(holds_bytes, value))
-    return isinstance(value, bytes | bytearray | memoryview)
+    return isinstance(value, BYTES)
 
 
 class PassedColumns:
