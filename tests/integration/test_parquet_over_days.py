@@ -194,9 +194,9 @@ def test_spread_fields_have_their_types_on_a_day_without_answers(connect: Connec
 
 def test_labels_that_are_numbers_are_numbers_every_day(tmp_path: Path) -> None:
     from airflow_provider_kimi.results.arrow_types import type_of
-    from airflow_provider_kimi.results.parsed_shape import parsed_shape
+    from airflow_provider_kimi.results.parsed_shape import shape_of_values
 
-    assert [type_of(parsed_shape(labels)) for labels in (["a"], [1, 2], [True, False])] == [
+    assert [type_of(shape_of_values(labels)) for labels in (["a"], [1, 2], [True, False])] == [
         pa.string(),
         pa.int64(),
         pa.bool_(),
