@@ -46,7 +46,7 @@ class KimiBatchResultsOperator(BaseOperator):
     Works however a batch ended: rows that were done before it expired or was cancelled are landed too. The directory
     then holds ``output.jsonl`` and ``error.jsonl`` (the platform's lines, byte for byte), ``results.jsonl`` (one row
     for each request, in input order), ``dead_letter.jsonl`` (requests without a usable answer, ready to be passed as
-    input) and, last, ``manifest.json``. Another run replaces the result by an equal one.
+    input) and, last, ``manifest.json``. Another run replaces the result by an equal or better one, whole.
 
     Pushes ``output_file`` and ``error_file`` (URIs, None if there is none), ``output_file_ids`` and
     ``error_file_ids``. The events of assets in ``outlets`` carry a summary of the manifest; an alias in ``outlets``
