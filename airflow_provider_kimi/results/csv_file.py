@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_kimi.files.csv_options import CsvOptions
-from airflow_provider_kimi.results.arrow_types import text_of
+from airflow_provider_kimi.results.arrow_types import as_text
 
 #: What makes a spreadsheet read a cell as a formula, and what it reads as a number all the same.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -42,7 +42,7 @@ class Cells:
         """A cell of just this value."""
         if value is None:
             return ""
-        text = text_of(value)
+        text = as_text(value)
         return text if self._is_bare(text) else '"' + text.replace('"', '""') + '"'
 
 
