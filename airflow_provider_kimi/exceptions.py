@@ -123,7 +123,7 @@ class KimiBatchError(KimiError):
 
 
 class KimiResultError(KimiError):
-    """A result file could not be downloaded whole."""
+    """A result file could not be downloaded whole, or the result would be poorer than the one that is there."""
 
     retryable = True
 

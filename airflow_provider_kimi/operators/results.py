@@ -32,9 +32,9 @@ from airflow_provider_kimi.results.failure_limits import (
     read_limits,
     too_many_failed,
 )
-from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.landing import Collected, Landing
-from airflow_provider_kimi.results.parsed_shape import parsed_shape, spread_fields
+from airflow_provider_kimi.results.parsed_shape import spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.row_check import RowCheck, read_check
 from airflow_provider_kimi.results.schema import read_schema
@@ -46,7 +46,7 @@ class KimiBatchResultsOperator(BaseOperator):
     Works however a batch ended: rows that were done before it expired or was cancelled are landed too. The directory
     then holds ``output.jsonl`` and ``error.jsonl`` (the platform's lines, byte for byte), ``results.jsonl`` (one row
     for each request, in input order), ``dead_letter.jsonl`` (requests without a usable answer, ready to be passed as
-    input) and, last, ``manifest.json``. Another run replaces the result by an equal one.
+    input) and, last, ``manifest.json``. Another run replaces the result by an equal or better one, whole.
 
     Pushes ``output_file`` and ``error_file`` (URIs, None if there is none), ``output_file_ids`` and
     ``error_file_ids``. The events of assets in ``outlets`` carry a summary of the manifest; an alias in ``outlets``
@@ -140,7 +140,7 @@ class KimiBatchResultsOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_choice("on_too_many_failed", on_too_many_failed, get_args(OnTooManyFailed))
-        read_schema(output_schema)
+        schema = read_schema(output_schema)
         read_check(check)
         check_choice("output_format", output_format, get_args(OutputFormat))
         check_choice("reasoning", reasoning, get_args(Reasoning))
@@ -151,7 +151,7 @@ class KimiBatchResultsOperator(BaseOperator):
         if csv_options is not None and output_format != "csv":
             raise ValueError(f"csv_options is given and output_format is {output_format!r}; it must be 'csv'")
         if parsed_columns:
-            spread_fields(output_schema)
+            spread_fields(schema.shape if schema else None)
         read_limits(known(max_failed_rows), known(max_failed_ratio))
         read_price_list(known(price_list), "cn")
         self.batch_id = batch_id
@@ -178,6 +178,8 @@ class KimiBatchResultsOperator(BaseOperator):
         ti = context["ti"]
         with airflow_errors(self):
             read_limits(self.max_failed_rows, self.max_failed_ratio)  # refuses what a template rendered
+            schema = read_schema(self.output_schema)
+            parsed = schema.shape if schema else None
             landing = Landing(
                 batch_ids=read_landed_ids(self.batch_id, self, ti, self.log),
                 output=as_uri(self.output_directory),
@@ -185,11 +187,10 @@ class KimiBatchResultsOperator(BaseOperator):
                 key_column=self.key_column,
                 price_list=self.price_list,
                 selection=self.selection,
-                check=AnswerCheck(read_schema(self.output_schema), self.reasoning, given(self.check)),
-                output_format=self.output_format,
-                csv=self.csv_options,
-                parsed=None if self.output_schema is None else parsed_shape(self.output_schema),
-                spread=spread_fields(self.output_schema) if self.parsed_columns else None,
+                check=AnswerCheck(schema, self.reasoning, given(self.check)),
+                form=Form(
+                    self.output_format, self.csv_options, parsed, spread_fields(parsed) if self.parsed_columns else None
+                ),
                 may_replace=not self.delete_remote_files,
                 task=read_attempt(context).task,
             )

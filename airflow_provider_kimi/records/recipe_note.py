@@ -6,7 +6,6 @@ where the requests themselves do not show what they were made from.
 
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
 from typing import Any, Self
 
 import msgspec
@@ -74,8 +73,3 @@ class RowsNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return msgspec.json.decode(unpacked, type=cls)
         except (ValueError, zlib.error, msgspec.MsgspecError):
             return None
-
-
-def pieces(text: str, most: int) -> Sequence[str]:
-    """Cut text into pieces of at most so many characters."""
-    return [text[at : at + most] for at in range(0, len(text), most)]

@@ -16,7 +16,7 @@ from airflow_provider_kimi import __version__
 from airflow_provider_kimi.api.limits import MAX_METADATA_KEY_CHARS, MAX_METADATA_PAIRS, MAX_METADATA_VALUE_CHARS
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.records.recipe_note import RowsNote, pieces
+from airflow_provider_kimi.records.recipe_note import RowsNote
 
 _SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 
@@ -122,10 +122,10 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 
     def with_note(self, note: RowsNote) -> Self:
         """Add a recipe note, if it is short enough for tags."""
-        parts = pieces(note.packed(), MAX_METADATA_VALUE_CHARS)
-        if len(parts) > len(_RECIPE):
+        first, rest = (packed := note.packed())[:MAX_METADATA_VALUE_CHARS], packed[MAX_METADATA_VALUE_CHARS:]
+        if len(rest) > MAX_METADATA_VALUE_CHARS:
             return self
-        return msgspec.structs.replace(self, recipe=parts[0], recipe_rest=parts[1] if len(parts) > 1 else None)
+        return msgspec.structs.replace(self, recipe=first, recipe_rest=rest or None)
 
     def to_metadata(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Write the pairs of a new batch, with the user's own. Notes that do not fit are left out.

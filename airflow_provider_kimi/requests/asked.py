@@ -10,7 +10,7 @@ import msgspec
 from airflow_provider_kimi.records.dead_letters import is_unsent, table_row_of
 from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.records.recipe_note import REQUESTS_VERSION, RecipeNote
-from airflow_provider_kimi.requests.keys import KeyColumns, custom_id_of
+from airflow_provider_kimi.requests.keys import KeyColumns, custom_id_of, name_of_place
 from airflow_provider_kimi.requests.line_template import encode
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import Recipe, is_ready_request
@@ -102,7 +102,7 @@ class Asking:
         try:
             return custom_id_of(row, number, self.key_column)
         except RowProblem:
-            return f"row-{number:08d}"
+            return name_of_place(number)
 
     def of_row(self, row: object) -> int:
         """What a row asks; `NOTHING` if it cannot be sent, `UNKNOWN` if nothing says how it was asked."""

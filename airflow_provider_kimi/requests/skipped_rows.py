@@ -10,6 +10,7 @@ from weakref import finalize
 import msgspec
 
 from airflow_provider_kimi.records.skipped import SkippedRow
+from airflow_provider_kimi.requests.keys import name_of_place
 from airflow_provider_kimi.requests.problems import NeverSent, Problems, RowProblem
 
 
@@ -33,7 +34,7 @@ class SkippedRows:
         """Keep one, by its place among all rows of the input, from 1."""
         place = self._place(number)
         (self.never_sent if isinstance(problem, NeverSent) else self.problems).note(place, problem)
-        name = problem.custom_id or f"row-{number:08d}"
+        name = problem.custom_id or name_of_place(number)
         row = SkippedRow(custom_id=name, place=place, number=number, reason=problem.detail)
         self.numbers.append(number)
         self._offsets.append(self._size)

@@ -72,11 +72,10 @@ def _with_partitions(rows: Iterator[InputRow], partitions: Mapping[str, str | No
 
 def _of_utf8(file: SourceFile, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Refuse a text of UTF-16 or UTF-32, which has no lines as bytes."""
-    for chunk in chunks:
+    for chunk in islice(chunks, 1):
         if wide := wide_encoding(chunk[:4]):
-            raise file.unreadable(f"looks like {wide.upper()}", f"Pass encoding={wide!r}, or save the file as UTF-8.")
+            raise _of_encoding(file, wide)
         yield chunk
-        break
     yield from chunks
 
 
@@ -137,7 +136,7 @@ def _first_line(file: SourceFile, lines: Iterator[str]) -> Iterator[str]:
 def _check_form(file: SourceFile, first: str) -> None:
     """Refuse a file whose first line is of another encoding or delimiter than was meant."""
     if wide := wide_encoding(first[:2].encode()):
-        raise file.unreadable(f"looks like {wide.upper()}", f"Pass encoding={wide!r}, or save the file as UTF-8.")
+        raise _of_encoding(file, wide)
     used, line = file.delimiter, first.rstrip("\r\n")
     if (named := named_delimiter(line)) not in (None, used):
         raise file.unreadable(
@@ -154,10 +153,14 @@ def _not_utf8(file: SourceFile, error: UnicodeDecodeError, line: int) -> KimiInp
     problem = f"is not UTF-8{f' after line {line}' if line else ''} ({error.reason})"
     wide = None if line else wide_encoding(error.object[:4])
     if likely := wide or likely_encoding(line_around(error.object, error.start)):
-        return file.unreadable(
-            f"{problem}; it looks like {likely.upper()}", f"Pass encoding={likely!r}, or save the file as UTF-8."
-        )
+        return _of_encoding(file, likely, f"{problem}; it ")
     return file.unreadable(problem, "Pass the encoding that it has, such as encoding='cp1252', or save it as UTF-8.")
+
+
+def _of_encoding(file: SourceFile, likely: str, problem: str = "") -> KimiInputError:
+    return file.unreadable(
+        f"{problem}looks like {likely.upper()}", f"Pass encoding={likely!r}, or save the file as UTF-8."
+    )
 
 
 def _check_names(file: SourceFile, names: Sequence[str]) -> None:

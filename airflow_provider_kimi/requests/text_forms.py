@@ -40,11 +40,8 @@ def read_reading(csv_options: Mapping[str, Any] | None, encoding: str) -> Readin
             f"encoding is {encoding!r}; it must be the name of an encoding that Python knows, such as 'gb18030', "
             "'utf-16' or 'cp1252'"
         ) from None
-    return Reading(options.delimiter if csv_options and "delimiter" in csv_options else None, _unless_utf8(name))
-
-
-def _unless_utf8(name: str) -> str | None:
-    return None if name == "utf-8" else name
+    delimiter = options.delimiter if csv_options and "delimiter" in csv_options else None
+    return Reading(delimiter, None if name == "utf-8" else name)
 
 
 def wide_encoding(begin: bytes) -> str | None:

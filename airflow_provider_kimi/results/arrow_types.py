@@ -71,8 +71,8 @@ def reader_of(wanted: Any) -> Reader | None:
     if types.is_list(wanted):
         return partial(_elements, reader_of(wanted.value_type))
     readers: tuple[tuple[Callable[[Any], bool], Reader], ...] = (
-        (types.is_string, text_of),
-        (types.is_large_string, text_of),
+        (types.is_string, as_text),
+        (types.is_large_string, as_text),
         (types.is_integer, _whole),
         (types.is_floating, float),
         (types.is_decimal, Decimal),
@@ -83,7 +83,7 @@ def reader_of(wanted: Any) -> Reader | None:
     return next((read for fits, read in readers if fits(wanted)), None)
 
 
-def text_of(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A text as it is, any other value as JSON."""
     return value if isinstance(value, str) else _json(value)
 

@@ -19,7 +19,7 @@ from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.formats import Form, Formed, check_format, convert
+from airflow_provider_kimi.results.formats import Formed, check_format, convert
 from airflow_provider_kimi.results.input_types import arrow_types
 from airflow_provider_kimi.results.landing import Collected, Landing
 from airflow_provider_kimi.results.manifest import (
@@ -43,6 +43,7 @@ from airflow_provider_kimi.results.staging import (
     DEAD_LETTER_NAME,
     ERROR_NAME,
     OUTPUT_NAME,
+    name_of,
     staged_files,
 )
 from airflow_provider_kimi.results.switch import OvertakenError, Switch
@@ -63,7 +64,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     :raises KimiBatchError: A batch has not ended yet.
     :raises KimiResultError: A file could not be downloaded whole, or the result would be poorer than the earlier one.
     """
-    check_format(landing.output_format)
+    check_format(landing.form.output_format)
     prices = read_price_list(landing.price_list, calls.hook.settings.billing_region)
     _check_apart(landing)
     directory = OutputDirectory(landing.output)
@@ -187,23 +188,22 @@ def _write_rows(
 
 def _check_kept(earlier: Manifest, landing: Landing) -> None:
     """Refuse to keep a result of another format than the one that is wanted."""
-    results = earlier.results_file
-    if results and not results.endswith(f".{landing.output_format}"):
+    results, wanted = earlier.results_file, landing.form.output_format
+    if results and not results.endswith(f".{wanted}"):
         raise KimiInputError(
-            f"The result in {landing.output} is {results.rsplit('/', 1)[-1]}, and cannot be landed again as "
-            f"{landing.output_format}, because files of its batches are no longer on the platform. It is kept. Convert "
-            "that file, or set output_format back."
+            f"The result in {landing.output} is {name_of(results)}, and cannot be landed again as {wanted}, because "
+            "files of its batches are no longer on the platform. It is kept. Convert that file, or set output_format "
+            "back."
         )
 
 
 def _formed(results: Path, landing: Landing, keys: Sequence[str], log: Log) -> Formed:
     """Write the results in the form that is wanted."""
     types = None
-    if landing.output_format == "parquet" and (of_input := arrow_types(landing.input)) is not None:
+    if landing.form.output_format == "parquet" and (of_input := arrow_types(landing.input)) is not None:
         wanted = kept(of_input, landing.selection)
         types = {name: wanted[column] for column, name in result_names(wanted).items()}
-    form = Form(landing.output_format, landing.csv, landing.parsed, landing.spread)
-    formed = convert(results, form, landing.fields, keys=result_names(keys).values(), input_types=types)
+    formed = convert(results, landing.form, landing.fields, keys=result_names(keys).values(), input_types=types)
     if formed.unfit:
         described = ", ".join(f"{rows:,} in {name!r}" for name, rows in formed.unfit.items())
         log.warning("Values that do not fit the type of their Parquet column are null there: %s.", described)

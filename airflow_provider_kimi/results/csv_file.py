@@ -1,6 +1,5 @@
 """Results as CSV, in which null and an empty text differ, and no text is a spreadsheet's formula."""
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
@@ -8,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_kimi.files.csv_options import CsvOptions
+from airflow_provider_kimi.results.arrow_types import as_text
 
 #: What makes a spreadsheet read a cell as a formula, and what it reads as a number all the same.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-
-_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _ENCODING = {False: "utf-8", True: "utf-8-sig"}
 
@@ -44,7 +42,7 @@ class Cells:
         """A cell of just this value."""
         if value is None:
             return ""
-        text = value if value.__class__ is str else _json(value)
+        text = as_text(value)
         return text if self._is_bare(text) else '"' + text.replace('"', '""') + '"'
 
 

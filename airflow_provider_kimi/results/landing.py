@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
-from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.results.output_directory import OutputDirectory
-from airflow_provider_kimi.results.parsed_shape import Fields, Shape
 from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection
 from airflow_provider_kimi.results.promises import shortages, still_to_come
 from airflow_provider_kimi.results.staging import DEAD_LETTER_NAME, ERROR_NAME, MANIFEST_NAME, OUTPUT_NAME
@@ -27,10 +25,7 @@ class Landing:
     :param input: The input that the batches were made from, for its columns; None for none.
     :param key_column: The column or columns that name its rows; None if their places do.
     :param selection: The columns of the input that are wanted.
-    :param output_format: Format of the results file.
-    :param csv: The form of a CSV file.
-    :param parsed: What `parsed` is; None if there is none.
-    :param spread: The fields of `parsed` that are columns of their own in its place; None if it is a column itself.
+    :param form: The form of the results file.
     :param may_replace: Whether the result of other batches may be replaced, if the directory holds one.
     :param price_list: Prices to use in place of the published ones; None for those.
     :param task: The task instance that lands; None if it is not known.
@@ -43,17 +38,14 @@ class Landing:
     price_list: Mapping[str, Any] | str | None = None
     check: AnswerCheck = AnswerCheck()
     selection: Selection = EVERY_COLUMN
-    output_format: OutputFormat = "jsonl"
-    csv: CsvOptions = CsvOptions()
-    parsed: Shape | None = None
-    spread: Fields | None = None
+    form: Form = Form()
     may_replace: bool = True
     task: TaskIdentity | None = None
 
     @property
     def file_names(self) -> Sequence[str]:
         """The names of the files that the result may have."""
-        return OUTPUT_NAME, ERROR_NAME, f"results.{self.output_format}", DEAD_LETTER_NAME, MANIFEST_NAME
+        return OUTPUT_NAME, ERROR_NAME, f"results.{self.form.output_format}", DEAD_LETTER_NAME, MANIFEST_NAME
 
     @property
     def fields(self) -> Sequence[str]:

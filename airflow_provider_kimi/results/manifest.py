@@ -22,10 +22,10 @@ _MAX_ID_CHARS = 120
 
 #: Ways in which the input differs from what was asked, in words.
 _CHANGES: Mapping[str, str] = {
-    "changed": "{} rows ask something else now, and keep their answer without their columns",
-    "removed": "{} rows are no longer in it, and keep their answer",
-    "added": "{} rows were added since, and were not asked",
-    "not_compared": "of {} rows it cannot be told whether they have changed (pass key_column, if the create had one)",
+    "changed": "changed (they keep their answer, not their columns)",
+    "removed": "removed (they keep their answer)",
+    "added": "added (they were not asked)",
+    "not_compared": "not compared (pass key_column, if the create had one)",
 }
 
 
@@ -108,8 +108,8 @@ def changed_input(manifest: Manifest) -> str:
     found = {change: rows for change, rows in (manifest.input_changes or {}).items() if rows}
     if not found:
         return ""
-    described = "; ".join(_CHANGES[change].format(f"{rows:,}") for change, rows in found.items())
-    return f"The input is not as it was when the batch was created: {described}."
+    described = ", ".join(f"{rows:,} {_CHANGES[change]}" for change, rows in found.items())
+    return f"The input is not known to be as it was when the batch was created. Of its rows, {described}."
 
 
 def _iso(epoch_seconds: int | None) -> str | None:

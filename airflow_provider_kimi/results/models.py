@@ -22,10 +22,15 @@ def is_model(given: object) -> bool:
     return isinstance(given, type) and hasattr(given, "model_validate_json")
 
 
-def schema_of_model(model: Any) -> dict[str, Any]:
+def schema_of_dumps(model: Any) -> dict[str, Any]:
+    """The JSON Schema of what a model is written as."""
+    return schema_of_model(model, mode="serialization", by_alias=bool(model.model_config.get("serialize_by_alias")))
+
+
+def schema_of_model(model: Any, **form: Any) -> dict[str, Any]:
     """The JSON Schema of a model; refuse one that has none, since no JSON could fit it."""
     try:
-        schema: dict[str, Any] = model.model_json_schema()
+        schema: dict[str, Any] = model.model_json_schema(**form)
     except Exception as error:
         raise ValueError(
             f"output_schema is {model.__name__}, which has no JSON Schema ({type(error).__name__}), so no answer can "

@@ -21,17 +21,12 @@ def overlap(source: Location, output: Location, names: Iterable[str]) -> str:
     if wanted[:-1] == found:
         return "holds the input"
     if not any(_WILDCARDS & set(part) for part in wanted):
-        return (
-            "lies inside the input, so that the next run would read results as rows" if _inside(found, wanted) else ""
-        )
+        is_inside = found[: len(wanted)] == wanted
+        return "lies inside the input, so that the next run would read results as rows" if is_inside else ""
     paths = [*((*found, name) for name in names), *(found[:end] for end in range(1, len(found) + 1))]
     if any(_matches(path, wanted) for path in paths):  # a directory that matches is read through
         return "lies inside the pattern of the input, so that the next run would read results as rows"
     return ""
-
-
-def _inside(path: Sequence[str], folder: Sequence[str]) -> bool:
-    return tuple(path[: len(folder)]) == tuple(folder)
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 #: What a value may be; `json` is anything, written as JSON.
 Plain = Literal["string", "int64", "float64", "bool", "json"]
@@ -31,37 +30,27 @@ _PLAIN: Mapping[str, Plain] = {"string": "string", "integer": "int64", "number":
 _OF_PYTHON: Mapping[type, Plain] = {str: "string", int: "int64", float: "float64", bool: "bool"}
 
 
-def parsed_shape(output_schema: Any) -> Shape:
-    """The shape of the values that an `output_schema` accepts.
+def shape_of_values(values: Iterable[object]) -> Shape:
+    """The one shape that holds several values."""
+    return _common(_OF_PYTHON.get(type(value), "json") for value in values)
 
-    Where the schema leaves a choice that one type cannot hold, it is JSON.
+
+def shape_of_schema(schema: Mapping[str, Any]) -> Shape:
+    """The shape of the values that a JSON Schema accepts; JSON where it leaves a choice that one type cannot hold."""
+    return _Reader(schema).shape(schema)
+
+
+def spread_fields(shape: Shape | None) -> Fields:
+    """The top-level fields of answers of a shape.
+
+    :raises ValueError: They are no objects whose fields the schema names.
     """
-    if isinstance(output_schema, type) and issubclass(output_schema, Enum):
-        return _common(_of_value(member.value) for member in output_schema)
-    if hasattr(output_schema, "model_json_schema"):
-        by_alias = bool(output_schema.model_config.get("serialize_by_alias"))
-        output_schema = output_schema.model_json_schema(by_alias=by_alias, mode="serialization")
-    if isinstance(output_schema, Mapping):
-        return _Reader(output_schema).shape(output_schema)
-    return _common(map(_of_value, output_schema if isinstance(output_schema, Sequence) else get_args(output_schema)))
-
-
-def spread_fields(output_schema: Any) -> Fields:
-    """The top-level fields of the answers.
-
-    :raises ValueError: The answers are no objects whose fields the schema names.
-    """
-    shape = None if output_schema is None else parsed_shape(output_schema)
     if not isinstance(shape, Fields):
         raise ValueError(
             "parsed_columns is True; it needs an output_schema whose answers are objects with named fields: a Pydantic "
             "model, or a JSON Schema with properties"
         )
     return shape
-
-
-def _of_value(value: object) -> Shape:
-    return _OF_PYTHON.get(type(value), "json")
 
 
 def _common(shapes: Iterable[Shape]) -> Shape:
@@ -99,7 +88,7 @@ class _Reader:
         if types:
             return _common(_PLAIN.get(name, "json") for name in types)
         values = [schema["const"]] if "const" in schema else _listed(schema.get("enum"))
-        return _common(_of_value(value) for value in values if value is not None)
+        return shape_of_values(value for value in values if value is not None)
 
     def _object(self, schema: Mapping[str, Any], within: frozenset[str]) -> Shape:
         properties = schema.get("properties")

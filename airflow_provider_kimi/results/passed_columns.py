@@ -7,6 +7,7 @@ from typing import Any
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.fields import check_columns
 from airflow_provider_kimi.records.rows import RESULT_FIELDS
+from airflow_provider_kimi.requests.values import BYTES
 
 #: Classes of most values.
 _HOLD_NOTHING = frozenset({str, int, float, bool, type(None)})
@@ -59,13 +60,18 @@ def kept(row: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
 
 def result_names(columns: Iterable[str]) -> dict[str, str]:
     """The name in the results of each column of the input, which hides none of ours."""
+    return free_names(columns, RESULT_FIELDS, "input_")
+
+
+def free_names(columns: Iterable[str], taken: Iterable[str], prefix: str) -> dict[str, str]:
+    """A name for each column that is neither taken nor that of another one: its own, or with prefixes before it."""
     columns = list(columns)
     names: dict[str, str] = {}
-    used: set[str] = set(RESULT_FIELDS)
+    used = set(taken)
     for column in columns:
         name = column
         while name in used or (name != column and name in columns):
-            name = f"input_{name}"
+            name = f"{prefix}{name}"
         used.add(name)
         names[column] = name
     return names
@@ -79,7 +85,7 @@ def holds_bytes(value: object) -> bool:
         return any(map(holds_bytes, value.values()))
     if isinstance(value, list | tuple):
         return any(map(holds_bytes, value))
-    return isinstance(value, bytes | bytearray | memoryview)
+    return isinstance(value, BYTES)
 
 
 class PassedColumns:

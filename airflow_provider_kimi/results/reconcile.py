@@ -70,7 +70,6 @@ def write_rows(
         row = added_row(custom_id)
         tally.add(row)
         results.write(lines.encode(row, renamed(columns), _NO_BATCH))
-        dead_letters.write(letter_of_unsent(row, columns))
     return tally
 
 

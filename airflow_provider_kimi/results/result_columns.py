@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import msgspec
 from airflow_provider_kimi.records.rows import RESULT_FIELDS
 from airflow_provider_kimi.results.arrow_types import type_of
 from airflow_provider_kimi.results.parsed_shape import Fields, Shape
+from airflow_provider_kimi.results.passed_columns import free_names
 
 if TYPE_CHECKING:
     from pyarrow import DataType
@@ -41,7 +42,8 @@ class ResultColumns:
         """
         first, *rest = fields
         of_input = [name for name in found if name not in fields]
-        spread_to = dict(_free_names(spread, {*fields, *RESULT_FIELDS, *of_input})) if spread else {}
+        of_parsed = [name for name, _ in spread.fields] if spread else []
+        spread_to = free_names(of_parsed, (*fields, *RESULT_FIELDS, *of_input), "parsed_")
         own = [column for name in rest for column in (spread_to.values() if spread and name == "parsed" else [name])]
         return cls([first, *of_input, *own], spread_to)
 
@@ -62,16 +64,6 @@ class ResultColumns:
                 continue
             fields = _parts(value) if bytes(value).startswith(b"{") else {}
             yield from ((column, fields.get(field, _NULL)) for field, column in self.spread_to.items())
-
-
-def _free_names(spread: Fields, taken: Collection[str]) -> Iterator[tuple[str, str]]:
-    used = set(taken)
-    for name, _ in spread.fields:
-        column = name
-        while column in used:
-            column = f"parsed_{column}"
-        used.add(column)
-        yield name, column
 
 
 def own_types(fields: Iterable[str], parsed: Shape | None, spread_to: Mapping[str, str]) -> dict[str, DataType]:

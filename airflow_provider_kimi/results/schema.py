@@ -11,7 +11,8 @@ from typing import Any
 from airflow_provider_kimi.results.found_json import Check, only_sound
 from airflow_provider_kimi.results.json_schemas import json_schema_check, keywords
 from airflow_provider_kimi.results.labels import labels_of, read_labels, read_synonyms
-from airflow_provider_kimi.results.models import is_model, model_check, schema_of_model
+from airflow_provider_kimi.results.models import is_model, model_check, schema_of_dumps, schema_of_model
+from airflow_provider_kimi.results.parsed_shape import Shape, shape_of_schema, shape_of_values
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,12 @@ class AnswerSchema:
     """What every answer must be.
 
     :param read: Returns the value of an answer, or raises a SchemaMismatch.
+    :param shape: What these values are.
     :param json_schema: The schema that the platform can be asked to follow; None if there is none.
     """
 
     read: Callable[[str], Any]
+    shape: Shape
     json_schema: Mapping[str, Any] | None = None
 
     @property
@@ -42,14 +45,14 @@ def read_schema(given: Any) -> AnswerSchema | None:
     if given is None:
         return None
     if (labels := labels_of(given)) is not None:
-        return AnswerSchema(read_labels(labels))
+        return AnswerSchema(read_labels(labels), shape_of_values(labels))
     if isinstance(given, Mapping):
         if _are_synonyms(given):
-            return AnswerSchema(read_synonyms(given))
-        return _of_json(json_schema_check(given), given)
+            return AnswerSchema(read_synonyms(given), shape_of_values(given))
+        return _of_json(json_schema_check(given), given, given)
     if is_model(given):
         schema = schema_of_model(given)
-        return _of_json(model_check(given, schema), schema)
+        return _of_json(model_check(given, schema), schema, schema_of_dumps(given))
     kind = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
     raise ValueError(
         f"output_schema is {kind}; it must be a list of labels, an Enum, a Literal, a mapping of labels to synonyms, a "
@@ -57,8 +60,8 @@ def read_schema(given: Any) -> AnswerSchema | None:
     )
 
 
-def _of_json(check: Check, json_schema: Mapping[str, Any]) -> AnswerSchema:
-    return AnswerSchema(partial(only_sound, check), json_schema)
+def _of_json(check: Check, json_schema: Mapping[str, Any], of_values: Mapping[str, Any]) -> AnswerSchema:
+    return AnswerSchema(partial(only_sound, check), shape_of_schema(of_values), json_schema)
 
 
 def _are_synonyms(given: Mapping[Any, Any]) -> bool:

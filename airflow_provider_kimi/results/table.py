@@ -44,7 +44,7 @@ class Table:
         self.keys = (key_column,) if isinstance(key_column, str) else tuple(key_column or ())
         self._next = 0
 
-    def next(self, *, was_sent: bool = True) -> Beside:
+    def next(self, *, was_sent: bool) -> Beside:
         """The row of the next request, or of the next row that was left out.
 
         A row whose text has changed keeps its key only: the answer is one to the former text.

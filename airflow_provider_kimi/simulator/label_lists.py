@@ -3,12 +3,6 @@
 import re
 from collections.abc import Iterator
 
-_LABEL_LIST = re.compile(
-    r"(?:labels?|one of|categor(?:y|ies)|choose from|标签|选项|类别|之一|一个|回答)[\"'”]?"
-    r"(?:\s*(?:\bis\b|\bare\b|\bthese\b|\bthe following\b|是|为|有))*\s*[:：]\s*"
-    r"(?P<labels>(?:\s*[-*•]\s+[^\n]+)+|[^.。\n;；:：]+)",
-    re.IGNORECASE,
-)
 #: Every repetition is bounded, so that a long text without labels is read quickly.
 _LABEL_PAIR = re.compile(
     r"(?P<labels>[\w-]{1,40}(?:\s?[,，、/|]\s?[\w-]{1,40}){0,40}\s?[,，]?\s?"
@@ -23,10 +17,9 @@ _COMMA = re.compile("[,，、;；]")
 
 _BULLETS = r"(?:\s*(?:[-*•]|\d{1,2}[.)、])\s*[^\n]{1,200})+"
 
-#: More ways to lead to a list behind a colon.
 _LEAD_AND_COLON = re.compile(
     r"(?:labels?|one of|categor(?:y|ies)|class(?:es)?|options?|choose|pick|select|allowed|valid"
-    r"|标签|选项|类别|选择|分类|归类|可选|取值|分为.类|[一二两三四五六七八九十]类)[^:：\n.。]{0,30}[:：]"
+    r"|标签|选项|类别|选择|分类|归类|可选|取值|之一|一个|回答|分为.类|[一二两三四五六七八九十]类)[^:：\n.。]{0,30}[:：]"
     rf"(?P<labels>{_BULLETS}|\s*[^.。\n:：]{{1,400}})",
     re.IGNORECASE,
 )
@@ -72,7 +65,6 @@ _SENTENCE = re.compile(r"^.*(?:是|为|回答|输出|选|填)(?=.)|(?:的|两类
 _CHOOSING = re.compile(r"(?:之?中|里)(?:选|挑|任).*$")
 #: How a prompt names its labels: a sign that it may, the pattern, and what to strip from each label.
 _FORMS = (
-    (_COLON, _LABEL_LIST, _BULLET),
     (_QUOTE, _QUOTED, _BULLET),
     (_COLON, _LEAD_AND_COLON, _BULLET),
     (_BRACKET, _IN_BRACKETS, _BULLET),

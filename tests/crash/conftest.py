@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.results.collect import collect
-from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.simulator import KimiSimulator, RowError
 from tests.crash.places import Lander, LocalPlace, Place, Result, S3Place, lander, result_in, staged_in
@@ -88,7 +88,7 @@ class Scene:
 
     def land(self, place: Place, output_format: OutputFormat = "jsonl") -> None:
         """Land both small batches in this process."""
-        landing = Landing(self.platform.few, place.output, output_format=output_format)
+        landing = Landing(self.platform.few, place.output, form=Form(output_format))
         collect(Calls(KimiHook(), LogRecord(), no_pause), landing)
 
     def kill(self) -> None:

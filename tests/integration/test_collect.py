@@ -12,7 +12,7 @@ from pyarrow.csv import read_csv  # noqa: TID253  # likewise
 
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiResultError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect
@@ -90,7 +90,7 @@ def test_a_result_in_another_format_replaces_the_first(
 ) -> None:
     landed = land_prompts(sim, hook, tmp_path)
     landed_rows = landed.rows()
-    again = land(hook, tmp_path, landed.manifest["batch_ids"], output_format=output_format)
+    again = land(hook, tmp_path, landed.manifest["batch_ids"], form=Form(output_format))
     assert again.manifest["results_file"] == f"file://{tmp_path}/results.{output_format}"
     assert [path.name for path in tmp_path.glob("results.*")] == [f"results.{output_format}"]
     table = parquet.read_table if output_format == "parquet" else read_csv
@@ -461,7 +461,7 @@ def test_the_result_of_other_batches_is_replaced_with_a_warning(
 ) -> None:
     ids = [submit(hook, order([request(one)], reuse="never"), ATTEMPT, LogRecord()).batch_ids for one in ("a", "b")]
     sim.advance(60)
-    land(hook, tmp_path, ids[0], output_format="csv")
+    land(hook, tmp_path, ids[0], form=Form("csv"))
     landed = land(hook, tmp_path, ids[1])
     assert any(f"Batches of that result: {ids[0][0]}" in line for line in landed.log.warnings)
     assert not (tmp_path / "results.csv").exists()

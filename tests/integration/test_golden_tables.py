@@ -19,6 +19,7 @@ import pytest
 from pyarrow import parquet  # noqa: TID253  # it writes the input
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
 from tests.conftest import Connect
 from tests.support.landing import land
@@ -140,11 +141,10 @@ def batch(connect: Connect, tmp_path: Path) -> Iterator[tuple[KimiHook, list[str
 @pytest.mark.parametrize("output_format", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("reader", READERS)
 def test_other_programs_read_every_value_of_a_nasty_table(
-    reader: str, output_format: str, batch: tuple[KimiHook, list[str], str], tmp_path: Path
+    reader: str, output_format: OutputFormat, batch: tuple[KimiHook, list[str], str], tmp_path: Path
 ) -> None:
     hook, batch_ids, source = batch
-    form: dict[str, Any] = {"output_format": output_format, "input": source, "key_column": "id"}
-    land(hook, tmp_path / "out", batch_ids, **form)
+    land(hook, tmp_path / "out", batch_ids, form=Form(output_format), input=source, key_column="id")
     path = str(tmp_path / "out" / f"results.{output_format}")
     rows = [as_json(row) for row in READERS[reader][output_format](path)]
     for row in rows:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
+from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
 from tests.conftest import Connect
 from tests.support.landing import land
@@ -163,7 +164,7 @@ def test_a_csv_table_has_texts_whatever_they_look_like(
     source.write_text("text,value\n" + "".join(f"a,{value}\n" for value in values))
     batch_ids = submit(hook, order(str(source), prompt="{text}"), ATTEMPT, LogRecord()).batch_ids
     sim.advance(60)
-    land(hook, tmp_path / "out", batch_ids, input=str(source), output_format="parquet")
+    land(hook, tmp_path / "out", batch_ids, input=str(source), form=Form("parquet"))
     column = parquet.read_table(tmp_path / "out" / "results.parquet").column("value")
     assert (column.type, column.to_pylist()) == (pa.string(), list(values))
 
@@ -193,9 +194,9 @@ def test_spread_fields_have_their_types_on_a_day_without_answers(connect: Connec
 
 def test_labels_that_are_numbers_are_numbers_every_day(tmp_path: Path) -> None:
     from airflow_provider_kimi.results.arrow_types import type_of
-    from airflow_provider_kimi.results.parsed_shape import parsed_shape
+    from airflow_provider_kimi.results.parsed_shape import shape_of_values
 
-    assert [type_of(parsed_shape(labels)) for labels in (["a"], [1, 2], [True, False])] == [
+    assert [type_of(shape_of_values(labels)) for labels in (["a"], [1, 2], [True, False])] == [
         pa.string(),
         pa.int64(),
         pa.bool_(),

@@ -126,7 +126,7 @@ def test_a_table_that_lost_rows_since_keeps_the_columns_that_are_landed(
     sim.advance(60)
     land(hook, tmp_path / "out", ids, input=lambda: rows)
     before = files_of(tmp_path / "out")
-    with pytest.raises(KimiInputError, match="2 more rows without the columns of the input"):
+    with pytest.raises(KimiInputError, match="2 more rows whose columns of the input are not known"):
         land(hook, tmp_path / "out", ids, input=lambda: rows[:3])
     assert files_of(tmp_path / "out") == before
     land(hook, tmp_path / "out", ids)

@@ -14,7 +14,8 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.results.answer_check import AnswerCheck
-from airflow_provider_kimi.results.parsed_shape import parsed_shape
+from airflow_provider_kimi.results.formats import Form
+from airflow_provider_kimi.results.parsed_shape import shape_of_schema
 from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
 from airflow_provider_kimi.submission.identity import Attempt
@@ -166,8 +167,9 @@ def test_a_value_that_does_not_fit_its_declared_type_is_null_and_the_log_says_so
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     with KimiSimulator(speed=0, responder=lambda line: Answer('{"n": 123456789012345678901}')) as sim:
         hook = connect(sim)
-        form = {"output_format": "parquet", "parsed": parsed_shape(schema), "check": AnswerCheck(read_schema(schema))}
-        landed = land(hook, tmp_path / "out", ended(sim, hook, source), **form)
+        check = AnswerCheck(read_schema(schema))
+        form = Form("parquet", parsed=shape_of_schema(schema))
+        landed = land(hook, tmp_path / "out", ended(sim, hook, source), form=form, check=check)
     (row,) = parquet.read_table(tmp_path / "out" / "results.parquet").to_pylist()
     assert (row["parsed"], row["content"]) == (None, '{"n": 123456789012345678901}')
     assert (

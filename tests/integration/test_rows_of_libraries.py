@@ -104,6 +104,8 @@ FRAME = {"id": ["a", "b"], "text": ["good", "bad"]}
         pytest.param(lambda: pandas.DataFrame(FRAME).itertuples(), id="itertuples"),
         pytest.param(lambda: (row for _, row in pandas.DataFrame(FRAME).iterrows()), id="iterrows"),
         pytest.param([Review(*pair) for pair in PAIRS], id="a list"),
+        pytest.param(pandas.DataFrame(FRAME), id="a DataFrame of pandas"),
+        pytest.param(polars.DataFrame(FRAME), id="a DataFrame of polars"),
     ],
 )
 def test_the_rows_of_any_library_are_labelled_and_landed(

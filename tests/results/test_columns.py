@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import numpy
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +76,24 @@ def test_a_column_of_bytes_is_not_in_the_results(name: str) -> None:
 def test_bytes_and_lists_of_bytes_are_not_in_the_results() -> None:
     row = {"id": 1, "photo": b"GIF8", "photos": [b"GIF8"], "tags": ["a"]}
     assert columns_of(row) == {"id": 1, "tags": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (numpy.int64(5), 5),
+        (numpy.float64(1.5), 1.5),
+        (numpy.bool_(True), True),
+        (numpy.array([1, 2]), [1, 2]),
+        (pandas.NA, None),
+        (pandas.NaT, None),
+        (pandas.Timestamp("2026-01-01 08:00"), "2026-01-01T08:00:00"),
+        (float("inf"), None),
+    ],
+)
+@pytest.mark.parametrize("beside", ["x", 2**70, "half \ud83d"])
+def test_a_value_of_another_library_is_in_the_results_as_json_has_it(value: Any, found: Any, beside: Any) -> None:
+    assert columns_of({"value": value, "beside": beside})["value"] == found
 
 
 def test_an_element_without_columns_stays_without() -> None:
