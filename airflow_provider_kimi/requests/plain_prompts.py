@@ -42,7 +42,7 @@ class PlainPrompts:
         """Return it for a prompt that can be filled plainly; None for any other way of asking."""
         if not isinstance(way, Prompt) or way.shared_line is None or not isinstance(key_column, str | None):
             return None
-        if way.doubled or not way.user.has_words or not all(text.is_plain for text in way.texts):
+        if way.doubled or not all(text.is_plain and text.has_words for text in way.texts):
             return None
         before, *pieces = way.shared_line.pieces
         merged, texts = [before, pieces[0]], []

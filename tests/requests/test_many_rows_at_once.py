@@ -45,7 +45,7 @@ def test_requests_that_are_made_at_once_are_those_that_are_made_one_by_one(
 
 
 @pytest.mark.parametrize("prompt", ["Q {a}", "{a}{b} of {a}.", "no column"])
-@pytest.mark.parametrize("system_prompt", [None, "S", "S {b}", "{b}"])
+@pytest.mark.parametrize("system_prompt", [None, "S", "S {b}"])
 @pytest.mark.parametrize("key_column", [None, "k"])
 def test_plain_rows_are_made_at_once_with_each_text_in_its_message(
     prompt: str, system_prompt: str | None, key_column: str | None
@@ -71,6 +71,12 @@ def test_a_key_that_is_a_member_of_an_enum_of_texts_is_looked_at_alone() -> None
     _, plain = plain_prompts("Q {a}", None, "k")
     assert plain is not None
     assert plain.requests([{"k": Colour.RED, "a": "x"}], 1) is None  # its name is made from "Colour.RED" everywhere
+
+
+@pytest.mark.parametrize("system_prompt", ["{b}", ""])
+def test_a_system_prompt_that_may_be_empty_has_each_row_looked_at(system_prompt: str) -> None:
+    _, plain = plain_prompts("Q {a}", system_prompt, None)
+    assert plain is None or plain.requests([{"a": "x", "b": ""}], 1) is None
 
 
 @pytest.mark.parametrize(
