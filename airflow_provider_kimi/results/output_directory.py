@@ -157,8 +157,8 @@ class OutputDirectory:
     def remove(self, names: Iterable[str]) -> None:
         """Delete files; one that is gone is not an error."""
         with self._writing():
-            for name in names:
-                (self._path / name).unlink(missing_ok=True)
+            for name in names:  # a file whose upload has failed may be there, whatever was listed before
+                self._fresh(name).unlink(missing_ok=True)
 
     def make_durable(self, uris: Iterable[str]) -> None:
         """Flush published files to disk, so that they survive a power cut; object storage promises that by itself.

@@ -15,7 +15,7 @@ OUTPUT_NAME = "output.jsonl"
 ERROR_NAME = "error.jsonl"
 DEAD_LETTER_NAME = "dead_letter.jsonl"
 
-_STAGED = re.compile(r"\.kimi-(?P<landing>[0-9a-f]{16})\.(?P<name>[a-z_]+\.[a-z]+)")
+_STAGED = re.compile(r"\.kimi-(?P<landing>[0-9a-f]{16})\.(?P<name>[a-z_]+\.[a-z]+)(\.link)?")
 
 
 def staged_name(landing: str, name: str) -> str:

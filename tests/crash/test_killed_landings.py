@@ -1,175 +1,177 @@
-"""Killed at a random moment of its landing, a result is not taken for one, and a retry completes it."""
+"""Killed or failing at any moment of its landing, a result is whole, old or new, and a retry completes it."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from itertools import count
 from random import Random
-from typing import Any, Protocol
-from uuid import uuid4
 
 import pytest
 
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.simulator import KimiSimulator, RowError
-from tests.support.logs import LogRecord
-from tests.support.requests import ATTEMPT, order, spoiling, submit
-from tests.support.requests import request as ready
-from tests.support.s3 import Storage, s3_server
+from airflow_provider_kimi.exceptions import KimiInputError
+from tests.crash.conftest import Rewriting, Scene
+from tests.crash.lander import Fate, FateKind
+from tests.crash.places import result_in, staged_in
+from tests.crash.s3_gate import GateKind
 
-KILLS = 20
-ROWS = 4_000
-
-#: What a whole result of these tests holds.
-NAMES = ["dead_letter.jsonl", "error.jsonl", "manifest.json", "output.jsonl", "results.jsonl"]
+KILLS = 6
 
 
-class Place(Protocol):
-    """Where results are landed."""
-
-    @property
-    def output(self) -> str:
-        """The URI of the directory."""
-
-    def files(self) -> dict[str, bytes]:
-        """Everything in it."""
-
-
-class LocalPlace:
-    """A directory on this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.output = str(folder)
-
-    def files(self) -> dict[str, bytes]:
-        """Everything in it; nothing while it is not there."""
-        return {path.name: path.read_bytes() for path in self._folder.glob("*")}
-
-
-class S3Place:
-    """A key prefix in a bucket."""
-
-    def __init__(self, storage: Storage, prefix: str) -> None:
-        self._storage = storage
-        self._prefix = f"{prefix}/"
-        self.output = storage.uri(prefix)
-
-    def files(self) -> dict[str, bytes]:
-        """Everything under it."""
-        own = (key for key in self._storage.keys() if key.startswith(self._prefix))  # noqa: SIM118
-        return {key.removeprefix(self._prefix): self._storage.get(key) for key in own}
-
-
-@contextmanager
-def lander(environment: dict[str, str]) -> Iterator["Lander"]:
-    """Start the process that lands."""
-    command = [sys.executable, "-m", "tests.crash.lander"]
-    path = os.pathsep.join(path for path in sys.path if path)
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path, **environment},
-    ) as process:
-        yield Lander(process)
-        process.communicate(timeout=30)
-
-
-class Lander:
-    """Lands in processes that can be killed."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        assert self._line() == "ready"
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def land(self, batch_id: str, output: str, folder: Path, kill_after: float | None = None) -> tuple[int, float]:
-        """Land once; returns the exit status, and the seconds."""
-        folder.mkdir()
-        command = {"batch_ids": [batch_id], "output": output, "folder": str(folder), "kill_after": kill_after}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._line())
-        return answer["status"], answer["seconds"]
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[KimiSimulator]:
-    spoilt = {f"{name}{number}": RowError("server_error", "it broke") for name in "rs" for number in range(0, ROWS, 10)}
-    with KimiSimulator(speed=0, responder=spoiling(spoilt)) as sim:
-        yield sim
-
-
-@dataclass
-class Scene:
-    """Two batches that have ended, and places to land them in."""
-
-    batch_ids: list[str]
-    new_place: Callable[[str], Place]
-    landing: Lander
-
-
-@pytest.fixture(params=["local", "s3"])
-def scene(
-    request: pytest.FixtureRequest, platform: KimiSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Scene]:
-    connection = {"conn_type": "kimi", "host": platform.base_url, "password": platform.api_key}
-    environment = {"AIRFLOW_CONN_KIMI_DEFAULT": json.dumps(connection)}
-    monkeypatch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", environment["AIRFLOW_CONN_KIMI_DEFAULT"])
-    batch_ids = []
-    for name in ("r", "s"):
-        wanted = order([ready(f"{name}{number}") for number in range(ROWS)], reuse="never")
-        batch_ids += submit(KimiHook(), wanted, ATTEMPT, LogRecord()).batch_ids
-    platform.advance(100_000)
-    with ExitStack() as stack:
-
-        def new_place(name: str) -> Place:
-            return S3Place(bucket, name) if request.param == "s3" else LocalPlace(tmp_path / name)
-
-        if request.param == "s3":
-            bucket = Storage(stack.enter_context(s3_server()), uuid4().hex)
-            environment[f"AIRFLOW_CONN_{bucket.conn_id.upper()}"] = json.dumps(bucket.connection)
-        yield Scene(batch_ids, new_place, stack.enter_context(lander(environment)))
-
-
-def test_a_result_is_whole_or_none_whenever_its_landing_is_killed(scene: Scene, tmp_path: Path) -> None:
-    """Every other time over another batch's result; half of the moments lie where the files appear."""
-
-    def land(place: Place, batch_id: str, name: str, kill_after: float | None = None) -> tuple[int, float]:
-        return scene.landing.land(batch_id, place.output, tmp_path / name, kill_after)
-
-    used = scene.new_place("used")
-    whole = {}
-    for batch_id in scene.batch_ids:
-        status, seconds = land(used, batch_id, f"whole-{batch_id}")
+def test_a_result_is_whole_whenever_its_landing_is_killed(scene: Scene) -> None:
+    """At random moments, half of which lie where the files appear; every other time over another batch's result."""
+    used = scene.place("used")
+    whole, seconds = {}, 0.0
+    for batch_id in scene.platform.many:
+        status, seconds, _ = scene.lander.land([batch_id], used.output, scene.work)
         whole[batch_id] = used.files()
-        assert (status, sorted(whole[batch_id])) == (0, NAMES)
+        assert (status, len(whole[batch_id])) == (0, 5)
     moments = Random(20261127)
-    left_nothing = 0
     for number in range(KILLS):
-        batch_id, other = scene.batch_ids[:: 1 if number % 4 < 2 else -1]
-        place = used if number % 2 else scene.new_place(f"new-{number}")
+        batch_id, other = scene.platform.many[:: 1 if number % 4 < 2 else -1]
+        place = used if number % 2 else scene.place(f"new-{number}")
         expected = {
             name: content.replace(used.output.encode(), place.output.encode())
             for name, content in whole[batch_id].items()
         }
         after = moments.uniform(0 if number % 8 < 4 else 0.7 * seconds, seconds)
-        status, _ = land(place, batch_id, f"killed-{number}", kill_after=after)
+        scene.lander.land([batch_id], place.output, scene.work, kill_after=after)
         found = place.files()
         seen = f"kill {number}, after {after:.3f} of {seconds:.3f} s, left {sorted(found)}"
-        if "manifest.json" in found:
-            assert found in (expected, whole[other]), seen
-        left_nothing += status != 0 and "manifest.json" not in found
-        assert land(place, batch_id, f"retried-{number}")[0] == 0, seen
+        nothing = None if place is not used else result_in(whole[other])
+        assert result_in(found) in (result_in(expected), nothing), seen
+        assert scene.lander.land([batch_id], place.output, scene.work).status == 0, seen
         assert place.files() == expected, seen
-    assert left_nothing > KILLS / 10, f"only {left_nothing} kills came before there was a result"
+
+
+@pytest.mark.parametrize(
+    ("scene", "rewriting"),
+    [
+        ("local", "csv"),
+        ("local", "jsonl"),
+        ("s3", "csv"),
+        pytest.param("s3", "jsonl", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
+def test_killed_at_each_change_of_the_directory_the_result_is_the_old_or_the_new_one(rewriting: Rewriting) -> None:
+    scene = rewriting.scene
+    for at in count(1):
+        rewriting.begin()
+        if scene.gate:
+            scene.gate.set("killed", at, scene.kill)
+        fate: Fate = None if scene.gate else ("killed", at)
+        run = scene.lander.land(scene.platform.few, rewriting.place.output, scene.work, fate=fate)
+        seen = f"killed at {at}{scene.gate.seen[-1:] if scene.gate else ''}"
+        if scene.gate:
+            scene.gate.open()
+        assert run.status in (0, -9), f"{seen}: {run.told}"
+        rewriting.check(seen)
+        if run.status == 0:
+            break
+    assert at > 10
+    rewriting.assert_both_were_seen()
+
+
+@pytest.mark.parametrize("rewriting", ["csv"], indirect=True)
+@pytest.mark.parametrize("scene", ["local"], indirect=True)
+def test_killed_again_while_it_finishes_what_a_killed_landing_has_begun_the_result_is_the_new_one(
+    rewriting: Rewriting,
+) -> None:
+    scene, place = rewriting.scene, rewriting.place
+
+    def land(at: int) -> int:
+        return scene.lander.land(scene.platform.few, place.output, scene.work, fate=("killed", at)).status
+
+    for first in count(1):
+        rewriting.begin()
+        assert land(first) == -9
+        begun = place.files()
+        if result_in(begun) == result_in(rewriting.new):
+            break
+    for at in count(1):
+        place.restore(begun)
+        status = land(at)
+        assert result_in(place.files()) == result_in(rewriting.new), f"killed at {first}, then at {at}"
+        scene.land(place)
+        assert place.files() == rewriting.new, f"killed at {first}, then at {at}"
+        if status == 0:
+            break
+    assert at > 30, "it finishes the first landing, and lands again"
+
+
+@pytest.mark.parametrize("rewriting", ["csv"], indirect=True)
+@pytest.mark.parametrize("scene", ["local"], indirect=True)
+@pytest.mark.parametrize("kind", ["fails", "full", "short"])
+def test_a_disk_that_fails_at_any_change_leaves_the_old_result_or_the_new_one(
+    rewriting: Rewriting, kind: FateKind
+) -> None:
+    scene, faults = rewriting.scene, 0
+    for at in count(1):
+        rewriting.begin()
+        run = scene.lander.land(scene.platform.few, rewriting.place.output, scene.work, fate=(kind, at))
+        changes, fault = run.told["changes"], run.told["fault"]
+        seen = f"{kind} at {changes[at - 1 : at]}: {fault}"
+        assert not fault.startswith("Kimi"), f"{seen}; a retry may help"
+        faults += bool(fault)
+        rewriting.check(seen, is_tidy=True)
+        if len(changes) < at:
+            break
+    assert faults > 5
+    rewriting.assert_both_were_seen()
+
+
+@pytest.mark.parametrize("rewriting", ["csv"], indirect=True)
+@pytest.mark.parametrize("scene", ["s3"], indirect=True)
+@pytest.mark.parametrize(
+    ("kind", "reads"),
+    [
+        pytest.param("refused", False, id="a change is refused"),
+        pytest.param("lost", False, id="a change is carried out"),
+        pytest.param("down", False, id="down from a change on", marks=pytest.mark.slow),
+        pytest.param("refused", True, id="a read is refused", marks=pytest.mark.slow),
+        pytest.param("down", True, id="down from a read on", marks=pytest.mark.slow),
+    ],
+)
+def test_a_storage_that_answers_500_at_any_request_leaves_the_old_result_or_the_new_one(
+    rewriting: Rewriting, kind: GateKind, reads: bool
+) -> None:
+    gate = rewriting.scene.gate
+    assert gate is not None
+    faults = 0
+    for at in count(1):
+        rewriting.begin()
+        gate.set(kind, at, reads=reads)
+        fault: Exception | None = None
+        try:
+            rewriting.scene.land(rewriting.place)
+        except OSError as error:
+            fault = error
+        except KimiInputError as error:
+            pytest.fail(f"{kind} at {gate.seen[at - 1 : at]}: {error}; a retry may help")
+        seen = f"{kind} at {gate.seen[at - 1 : at]}: {fault!r}"
+        is_over = len(gate.seen) < at
+        gate.open()
+        faults += fault is not None
+        rewriting.check(seen, is_tidy=kind != "down")
+        if is_over:
+            break
+    assert faults > 5
+    rewriting.assert_both_were_seen()
+
+
+@pytest.mark.parametrize("scene", ["local", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
+def test_of_two_mapped_tasks_that_land_in_one_directory_at_once_one_lands_whole_and_the_other_says_so(
+    scene: Scene,
+) -> None:
+    batches, faults = scene.platform.few, set()
+    for number in range(20):
+        place = scene.place(f"both-{number}")
+        runs = scene.lander.land_at_once(batches, place.output, scene.work)
+        found = place.files()
+        seen = f"round {number}: {[run.told for run in runs]}, left {sorted(found)}"
+        assert sorted(run.status for run in runs) == [0, 1], seen
+        winner = [run.status for run in runs].index(0)
+        result = result_in(found)
+        assert result is not None, seen
+        assert result.manifest["batch_ids"] == [batches[winner]], seen
+        assert not staged_in(found), seen
+        assert {*found} == {*result.files, "manifest.json"}, seen
+        faults.add(runs[1 - winner].told["fault"].partition(":")[0])
+    assert faults <= {"OvertakenError", "KimiInputError"}

@@ -85,6 +85,16 @@ def test_every_moment_of_a_switch_shows_the_old_result_or_the_new_one_whole(out:
     assert_tidy(out, NEW)
 
 
+def test_a_name_that_a_landing_was_killed_while_giving_is_removed_by_the_next_landing(
+    out: Path, tmp_path: Path
+) -> None:
+    """Another one had overtaken it, so that nobody finishes it."""
+    list(begun(out, tmp_path, "old", OLD))
+    (out / ".kimi-00112233445566ff.output.jsonl.link").write_text("half")
+    list(begun(out, tmp_path, "new", NEW))
+    assert_tidy(out, NEW)
+
+
 class Failing(OutputDirectory):
     """A storage that fails at one of its changes: before it is made, or after it."""
 

@@ -48,6 +48,10 @@ class Storage:
         content: bytes = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         return content
 
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        self._client.delete_object(Bucket=self.bucket, Key=key)
+
     def keys(self) -> list[str]:
         """Every key, in alphabetical order."""
         found = self._client.list_objects_v2(Bucket=self.bucket).get("Contents", [])
