@@ -57,8 +57,12 @@ class OutputDirectory:
         """The manifest that is there now; empty if there is none."""
         # S3 answers "forbidden" for a file that does not exist, if the key may not list the bucket.
         absent = (FileNotFoundError, PermissionError)
-        with self._writing(), suppress(*absent), open_binary(self._fresh(MANIFEST_NAME), "rb") as content:
-            return content.read()
+        with self._writing(), suppress(*absent):
+            path = self._fresh(MANIFEST_NAME)
+            if not self._is_local:  # once opened, it could not be read if it was replaced meanwhile
+                return bytes(path.fs.cat_file(path.path))
+            with open_binary(path, "rb") as content:
+                return content.read()
         return b""
 
     @property

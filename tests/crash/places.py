@@ -32,6 +32,9 @@ class Place(Protocol):
     def restore(self, files: Mapping[str, bytes]) -> None:
         """Make these all that is in it."""
 
+    def put(self, name: str, content: bytes) -> None:
+        """Write one file."""
+
 
 class LocalPlace:
     """A directory on this machine."""
@@ -49,7 +52,11 @@ class LocalPlace:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir()
         for name, content in files.items():
-            (self._folder / name).write_bytes(content)
+            self.put(name, content)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write one file."""
+        (self._folder / name).write_bytes(content)
 
 
 class S3Place:
@@ -70,7 +77,11 @@ class S3Place:
         for name in self.files():
             self._storage.delete(self._prefix + name)
         for name, content in files.items():
-            self._storage.put(self._prefix + name, content)
+            self.put(name, content)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write one file."""
+        self._storage.put(self._prefix + name, content)
 
 
 class Result(NamedTuple):

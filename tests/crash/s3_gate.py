@@ -9,8 +9,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 #: What happens at a request: its sender is killed before it is carried out; it is refused with a 500, or carried out
-#: and answered with a 500; or this one and all later ones are refused.
-GateKind = Literal["killed", "refused", "lost", "down"]
+#: and answered with a 500; or this one and all later ones are refused; or something
+#: else is done just before it.
+GateKind = Literal["killed", "refused", "lost", "down", "late"]
 
 _CHANGES = frozenset({"PUT", "POST", "DELETE"})
 _BUSY = b"<Error><Code>InternalError</Code><Message>We encountered an internal error. Try again.</Message></Error>"
@@ -41,14 +42,18 @@ class Gate:
     def fate_of(self, method: str, path: str) -> GateKind | None:
         """Count a request, and say what happens to it; None lets it pass."""
         with self._lock:
-            if not self._at or (method in _CHANGES) == self._reads:
-                return "down" if self._kind == "down" and self._at and len(self.seen) >= self._at else None
-            self.seen.append(f"{method} {path}")
-            number = len(self.seen)
-            is_struck = number == self._at or (self._kind == "down" and number > self._at)
-            if is_struck and self._kind == "killed":
-                self._kill()
-            return self._kind if is_struck else None
+            fate = self._counted(method, path)
+            act = self._kill
+        if fate in ("killed", "late"):
+            act()
+        return None if fate == "late" else fate
+
+    def _counted(self, method: str, path: str) -> GateKind | None:
+        if not self._at or (method in _CHANGES) == self._reads:
+            return "down" if self._kind == "down" and self._at and len(self.seen) >= self._at else None
+        self.seen.append(f"{method} {path}")
+        number = len(self.seen)
+        return self._kind if number == self._at or (self._kind == "down" and number > self._at) else None
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes]:
         """Have the server answer."""

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.results.output_directory import OutputDirectory
 from tests.crash.conftest import Rewriting, Scene
 from tests.crash.lander import Fate, FateKind
 from tests.crash.places import result_in, staged_in
@@ -175,3 +176,15 @@ def test_of_two_mapped_tasks_that_land_in_one_directory_at_once_one_lands_whole_
         assert {*found} == {*result.files, "manifest.json"}, seen
         faults.add(runs[1 - winner].told["fault"].partition(":")[0])
     assert faults <= {"OvertakenError", "KimiInputError"}
+
+
+@pytest.mark.parametrize("scene", ["s3"], indirect=True)
+def test_a_manifest_that_another_landing_replaces_while_it_is_read_is_read_whole(scene: Scene) -> None:
+    place = scene.place("read")
+    place.restore({"manifest.json": b"old"})
+    assert scene.gate is not None
+    directory = OutputDirectory(place.output)
+    scene.gate.set("late", 2, lambda: place.put("manifest.json", b"another"), reads=True)
+    found = directory.manifest_bytes()
+    scene.gate.open()
+    assert found == b"another"
