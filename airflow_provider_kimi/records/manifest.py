@@ -78,7 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             stored = msgspec.json.decode(content, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
-        if not isinstance(stored.get("batch_ids"), list):
+        if not isinstance(stored.get("batch_ids"), list) or not stored["batch_ids"]:
             return None
         fields: dict[str, Any] = {"batch_ids": list(map(str, stored.pop("batch_ids")))}
         for field in msgspec.structs.fields(cls):

@@ -199,7 +199,7 @@ def _odd_choice(choice: Mapping[str, Any]) -> _Choice:
     message = _mapping(choice.get("message"))
     content, calls = message.get("content"), message.get("tool_calls")
     if isinstance(content, list):  # several parts, as in a request
-        content = "".join(part["text"] for part in content if isinstance(_mapping(part).get("text"), str)) or None
+        content = "".join(map(_text_of_part, content)) or None
     said = _Message(
         sound(content) if isinstance(content, str) else None,
         text_of(message.get("reasoning_content")),
@@ -211,6 +211,13 @@ def _odd_choice(choice: Mapping[str, Any]) -> _Choice:
 def _word(value: object) -> str | None:
     """A word of the platform; the type of what is not a text, so that it counts as an unknown word."""
     return text_of(value) or (type(value).__name__ if value else None)
+
+
+def _text_of_part(part: object) -> str:
+    """The text of a part of an answer; empty for one of another type, such as thoughts."""
+    fields = _mapping(part)
+    text = fields.get("text")
+    return text if isinstance(text, str) and fields.get("type") in (None, "text", "output_text") else ""
 
 
 def _raw(value: object) -> msgspec.Raw:

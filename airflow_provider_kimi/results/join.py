@@ -51,7 +51,8 @@ def join(requests: Requests, names: array[int], asks: array[int], *, is_named: b
     """Join requests to the rows of the input.
 
     Rows with a key are joined by it, whatever their order. Others are joined by what they ask, those in their place
-    first, so that a row that is inserted or deleted moves no answer to another text.
+    first, so that a row that is inserted or deleted moves no answer to another text. Where neither is known, none is
+    joined.
 
     :param names: A number for the name of each row.
     :param asks: What each row asks.
@@ -66,22 +67,9 @@ def join(requests: Requests, names: array[int], asks: array[int], *, is_named: b
         _join_by_content(requests, rows, found)
     else:
         found.changes = bytearray([_NOT_COMPARED]) * len(requests.names)
-        if _is_each_place_once(requests.places, len(names)):
-            _take_places(requests, rows, found, _NOT_COMPARED)
         return found
     found.added = [place for place, is_taken in enumerate(rows.taken) if not is_taken]
     return found
-
-
-def _is_each_place_once(places: array[int], rows: int) -> bool:
-    """Whether requests name every place of a table, each once, so that the table may be the one that was asked."""
-    if len(places) != rows:
-        return False
-    named = bytearray(rows)
-    for place in places:
-        if 0 <= place < rows:
-            named[place] = 1
-    return all(named)
 
 
 class _Rows:
@@ -127,14 +115,14 @@ def _join_by_content(requests: Requests, rows: _Rows, found: Join) -> None:
         for at in left:
             if (place := finder.find(requests.asks[at])) != NOWHERE:
                 _put(at, place, _SAME, rows, found)
-    _take_places(requests, rows, found, _CHANGED)
+    _take_places(requests, rows, found)
 
 
-def _take_places(requests: Requests, rows: _Rows, found: Join, change: int) -> None:
+def _take_places(requests: Requests, rows: _Rows, found: Join) -> None:
     """Join what is left to the row in its place, if that is of no other request."""
     for at, place in enumerate(requests.places):
         if found.places[at] == NOWHERE and rows.is_free(place):
-            _put(at, place, change, rows, found)
+            _put(at, place, _CHANGED, rows, found)
 
 
 def _put(at: int, place: int, change: int, rows: _Rows, found: Join) -> None:

@@ -27,6 +27,11 @@ _KEYS = (
     *("label", "category", "class", "classification", "answer", "sentiment"),
     *("标签", "类别", "分类", "答案", "情感"),
 )
+#: Keys whose value is not the label, though it may be one of the words.
+_OTHER_KEYS = {"not", "excluded", "error"}
+
+#: What may stand before a fenced label: nothing, or words that end in a colon.
+_BEFORE_FENCE = re.compile(r"\s*|.*[:：]\s*", re.DOTALL)
 _KEY_AND_VALUE = re.compile(r"[\s*_]*(?P<key>[^\W_]+)[\s*_]*[:：][\s*_]*(?P<value>[^\n]+)")
 
 
@@ -155,15 +160,22 @@ def _layers(text: str) -> Iterator[str]:
 
 def _parts(text: str) -> Iterator[str]:
     """Texts of an answer that may be its label: in JSON that is the whole answer, in a fence, behind a key."""
+    if (fence := FENCE.search(text)) and not _BEFORE_FENCE.fullmatch(text, 0, fence.start()):
+        return
     yield from (block.strip() for block in FENCE.findall(text))
     for found in whole(text):
-        values: Collection[Any] = [found]
-        if isinstance(found, dict):
-            named = [value for key, value in found.items() if key.strip().casefold() in _KEYS]
-            values = found.values() if len(found) == 1 else named
+        values = _said_in(found) if isinstance(found, dict) else [found]
         yield from (written for value in values if (written := _of_json(value)) is not None)
     if (line := _KEY_AND_VALUE.fullmatch(text.strip())) and line["key"].casefold() in _KEYS:
         yield line["value"]
+
+
+def _said_in(found: Mapping[str, Any]) -> Collection[Any]:
+    """The values of a JSON object that may be the label: of its only key, or of keys that say so."""
+    by_key = {key.strip().casefold(): value for key, value in found.items()}
+    if len(by_key) == 1 and not by_key.keys() & _OTHER_KEYS:
+        return by_key.values()
+    return [value for key, value in by_key.items() if key in _KEYS]
 
 
 def _of_json(value: object) -> str | None:

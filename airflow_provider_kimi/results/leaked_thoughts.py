@@ -24,6 +24,7 @@ _HALF = re.compile(
     rf"|(?:(?<=[.!?。！？…])|(?<=\w)(?<![{_DENSE}])|(?<=[{_DENSE}])(?={_CLOSE}\s*(?:\n|$))){_CLOSE})\s*",
     re.DOTALL | re.IGNORECASE,
 )
+_LEADING_CLOSE = re.compile(rf"\s*{_CLOSE}\s*", re.IGNORECASE)
 _ANY_OPEN = re.compile(_OPEN, re.IGNORECASE)
 _ANY_TAG = re.compile(rf"{_OPEN}|{_CLOSE}|<\s*think\s*/>", re.IGNORECASE)
 
@@ -53,6 +54,8 @@ def part(text: str, *, may_be_half: bool) -> Parted | None:
         thoughts.append((block["thoughts"] or "").strip())
         end = block.end()
     rest = text[end:]
+    if may_be_half and not thoughts and (closing := _LEADING_CLOSE.match(rest)):
+        return Parted("", rest[closing.end() :])
     if may_be_half and (half := _UNCLOSED.match(rest) or (None if thoughts else _half(rest))):
         return Parted("\n\n".join([*filter(None, thoughts), half["thoughts"].strip()]), rest[half.end() :])
     return Parted("\n\n".join(filter(None, thoughts)), rest) if thoughts else None

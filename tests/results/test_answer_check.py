@@ -33,6 +33,7 @@ def judged(content: str | None, check: AnswerCheck, status: RowStatus = "succeed
         ("I could mention </think> here.\n</think>\npositive", "positive", "I could mention </think> here."),
         ("想一想。</think>正面", "正面", "想一想。"),
         ("想一想</think>\n正面", "正面", "想一想"),
+        ("</think>正面", "正面", ""),
     ],
 )
 def test_thoughts_that_leaked_are_removed_from_the_answer(content: str, answer: str, thoughts: str) -> None:

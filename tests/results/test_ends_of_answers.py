@@ -115,3 +115,9 @@ def test_a_line_is_judged_alike_in_one_go_and_leniently(
         assert read_row(output_line("a", response={**response, "body": json.dumps(body)}, error=error)) == read_row(
             usual
         )
+
+
+def test_thoughts_that_come_as_a_part_of_the_content_are_not_the_answer() -> None:
+    parts = [{"type": "thinking", "text": "hmm"}, {"type": "text", "text": "A"}, {"text": "B"}]
+    row = read_row(output_line("a", body=answer_body(parts)))
+    assert (row.status, row.content) == ("succeeded", "AB")

@@ -230,3 +230,22 @@ def test_labels_that_are_not_clear_are_refused(given: Any, fault: str) -> None:
 def test_a_mapping_of_keywords_is_still_a_json_schema(given: dict[str, Any]) -> None:
     assert schema(given).json_schema == given
     assert schema(given).read('"a"') == "a"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"not": "positive"}',
+        '{"error": "positive"}',
+        'It is not:\n\nNo. It is not\n```json\n{"label": "positive"}\n```',
+        "I would not say\n```\npositive\n```",
+    ],
+)
+def test_a_label_that_the_answer_does_not_give_is_not_taken(text: str) -> None:
+    with pytest.raises(SchemaMismatch):
+        schema(["positive", "negative"]).read(text)
+
+
+@pytest.mark.parametrize("text", ['Here it is:\n```json\n{"label": "positive"}\n```', '{"intent": "positive"}'])
+def test_a_label_that_is_introduced_is_taken(text: str) -> None:
+    assert schema(["positive", "negative"]).read(text) == "positive"
