@@ -85,7 +85,8 @@ $(LOWEST_READY): pyproject.toml
 	@$(LOWEST_BIN)/uv pip install --quiet --system-certs --python $(LOWEST_BIN)/python --resolution lowest-direct \
 		--editable ".[parquet,simulator]" "universal-pathlib==0.2.6"
 	@$(LOWEST_BIN)/uv pip install --quiet --system-certs --python $(LOWEST_BIN)/python \
-		blockbuster hypothesis "moto[s3,server]" pytest pytest-asyncio pytest-randomly pytest-timeout
+		blockbuster duckdb hypothesis "moto[s3,server]" numpy pandas polars pytest pytest-asyncio pytest-randomly \
+		pytest-timeout
 	@touch $@
 
 LOWEST_CHAINS := collect collect_columns odd_lines results_operator results_refusals usable_answers
