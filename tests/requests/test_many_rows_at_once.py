@@ -18,7 +18,10 @@ from tests.support.samples import ROW_TEXT
 
 PROMPTS = ["Q {a}", "{a}", "{a}{b}", "x {a} {b} {a} y", "{{}} {a}", "{a:>5}", "no column"]
 VALUES = st.one_of(ROW_TEXT, st.sampled_from(["", " ", "\u2003", "\ud800", "x" * 70]), st.integers(), st.none())
-ROWS = st.lists(st.dictionaries(st.sampled_from("abk"), VALUES, min_size=2), min_size=1, max_size=5)
+PLAIN = st.text(min_size=1).map(lambda text: f"x{text}").filter(lambda text: text.isprintable())
+PLAIN_ROW = st.fixed_dictionaries({"a": PLAIN, "b": PLAIN, "k": st.from_regex(r"[a-z][0-9]{1,3}", fullmatch=True)})
+ODD_ROW = st.dictionaries(st.sampled_from("abk"), VALUES, min_size=2)
+ROWS = st.lists(PLAIN_ROW, min_size=1, max_size=5) | st.lists(PLAIN_ROW | ODD_ROW, min_size=1, max_size=5)
 
 
 def plain_prompts(prompt: str, system_prompt: str | None, key_column: Any) -> tuple[Recipe, PlainPrompts | None]:
