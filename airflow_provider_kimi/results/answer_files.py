@@ -14,9 +14,6 @@ from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.results.answer_lines import batch_error, read_row
 from airflow_provider_kimi.results.line_index import LineIndex
 
-#: Bytes that are read first to look up a line; most lines are shorter.
-LOOK_UP_BYTES = 1 << 12
-
 
 class AnswerFiles:
     """Finds the line of each answer in output and error files; the lines stay on disk.
@@ -40,7 +37,8 @@ class AnswerFiles:
         self._batches: list[int] = []
         self._looked_at: Row | None = None
         self._files: list[BinaryIO] = []
-        self._begins = array("Q", [0])
+        self._first_lines: list[int] = []
+        self._begins = array("Q")
         self._index = LineIndex(lines, self._is_at)
         broken = array("Q")
         for kind, paths in (("output", outputs), ("error", errors)):
@@ -48,39 +46,42 @@ class AnswerFiles:
                 if path is not None:
                     self._batches.append(batch)
                     self.lines[kind] += self._add(path, broken)
-        for place in broken:
-            self._add_broken(place)
+        for number in broken:
+            self._add_broken(number)
 
     def _add(self, path: Path, broken: "array[int]") -> int:
-        """Index a file, whose places follow those of the file before it, and return its number of lines."""
-        begin = self._begins[-1]
+        """Index a file, whose lines are numbered on from those of the file before it; return how many are not blank."""
+        begins, index = self._begins, self._index
         self._files.append(path.open("rb", buffering=0))
-        self._begins.append(begin + path.stat().st_size)
+        self._first_lines.append(len(begins))
         lines = 0
         for offset, line in lines_at(path, MAX_LINE_BYTES):
+            number = len(begins)
+            begins.append(offset)
             if not line or line.isspace():
                 continue
             lines += 1
             custom_id = id_of(line if offset else line.removeprefix(BOM_UTF8))
             if custom_id is None:
-                broken.append(begin + offset)
-            elif self._index.add(custom_id, begin + offset):
+                broken.append(number)
+            elif index.add(custom_id, number):
                 self.found += 1
             else:
-                self._add_duplicate(custom_id, begin + offset, line)
+                self._add_duplicate(custom_id, number, line)
+        begins.append(path.stat().st_size)
         return lines
 
-    def _add_duplicate(self, custom_id: str, place: int, line: bytes) -> None:
+    def _add_duplicate(self, custom_id: str, number: int, line: bytes) -> None:
         self.duplicates += 1
         kept = self._looked_at
         if kept and kept.status != "succeeded" and read_row(line).status == "succeeded":
-            self._index.move(custom_id, place)
+            self._index.move(custom_id, number)
 
-    def _add_broken(self, place: int) -> None:
+    def _add_broken(self, number: int) -> None:
         """Index a line that cannot be read, if it names a request that no other line answers."""
-        line = self._line_at(place)
+        line = self._line(number, self._file_of(number))
         custom_id = name_of_unreadable(line)
-        if custom_id is not None and self._index.add(custom_id, place):
+        if custom_id is not None and self._index.add(custom_id, number):
             self.found += 1
             return
         error = batch_error(line)
@@ -105,28 +106,26 @@ class AnswerFiles:
 
     def left_ids(self) -> Iterator[str]:
         """The ids that were not taken, in file order."""
-        for place in self._index.left():
-            yield read_row(self._line_at(place)).custom_id
+        for number in self._index.left():
+            yield read_row(self._line(number, self._file_of(number))).custom_id
 
-    def _is_at(self, place: int, custom_id: str) -> bool:
+    def _is_at(self, number: int, custom_id: str) -> bool:
         """Whether a line is that of an id; its row, and its batch, are kept for the caller."""
-        self._looked_at = row = read_row(self._line_at(place))
-        self.taken_from = self._batches[self._file_of(place)]
+        file = self._file_of(number)
+        self._looked_at = row = read_row(self._line(number, file))
+        self.taken_from = self._batches[file]
         return row.custom_id == custom_id
 
-    def _file_of(self, place: int) -> int:
-        return bisect_right(self._begins, place, hi=len(self._files)) - 1
+    def _file_of(self, number: int) -> int:
+        return bisect_right(self._first_lines, number) - 1
 
-    def _line_at(self, place: int) -> bytes:
-        number = self._file_of(place)
-        file, at = self._files[number].fileno(), place - self._begins[number]
-        line = os.pread(file, LOOK_UP_BYTES, at)
-        while (end := line.find(b"\n")) < 0 and len(line) < MAX_LINE_BYTES:
-            if not (more := os.pread(file, min(len(line), MAX_LINE_BYTES - len(line)), at + len(line))):
-                break
+    def _line(self, number: int, file: int) -> bytes:
+        begin, descriptor = self._begins[number], self._files[file].fileno()
+        size = min(self._begins[number + 1] - begin, MAX_LINE_BYTES)
+        line = os.pread(descriptor, size, begin)
+        while len(line) < size and (more := os.pread(descriptor, size - len(line), begin + len(line))):
             line += more
-        line = line if end < 0 else line[:end]
-        return line if at else line.removeprefix(BOM_UTF8)
+        return line if begin else line.removeprefix(BOM_UTF8)
 
     def __enter__(self) -> Self:
         return self

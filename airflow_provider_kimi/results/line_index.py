@@ -12,7 +12,7 @@ _TAG_SHIFT = 64 - _TAG_BITS
 
 
 class LineIndex:
-    """Remembers where the line of each id begins, in 12 to 24 bytes of memory.
+    """Remembers which line is that of each id, in 12 to 24 bytes of memory.
 
     Of an id it keeps only bits of the hash, so a line that may be the right one is read to be sure.
 

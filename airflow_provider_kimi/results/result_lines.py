@@ -10,6 +10,7 @@ from airflow_provider_kimi.records.rows import BATCH_FIELDS, Row
 from airflow_provider_kimi.results.columns import as_json
 
 _encode = msgspec.json.encode
+_NAMED = b'{"custom_id":'
 
 
 class ResultLines:
@@ -20,10 +21,9 @@ class ResultLines:
     """
 
     def __init__(self, fields: Sequence[str]) -> None:
-        own = fields[1 : -len(BATCH_FIELDS)]
-        self._own = attrgetter(*own)
-        self._fields = fields[1:]
-        self._rest = msgspec.defstruct("Rest", [(name, Any) for name in self._fields])
+        self._fields = fields
+        self._own = attrgetter(*fields[: -len(BATCH_FIELDS)])
+        self._line = msgspec.defstruct("Line", [(name, Any) for name in fields], gc=False)
 
     def encode(self, row: Row, columns: bytes, of_batch: Sequence[Any]) -> bytes:
         """Encode one row, with its newline.
@@ -33,8 +33,11 @@ class ResultLines:
         """
         values = (*self._own(row), *of_batch)
         try:
-            rest = _encode(self._rest(*values))
+            line = _encode(self._line(*values))
         except (UnicodeEncodeError, OverflowError):  # half a character, or a number of more than 64 bits
-            rest = as_json(dict(zip(self._fields, values, strict=True)))
-        between = columns[1:-1] + b"," if len(columns) > len(b"{}") else b""
-        return b"".join((b'{"custom_id":', _encode(row.custom_id), b",", between, rest[1:], b"\n"))
+            rest = as_json(dict(zip(self._fields[1:], values[1:], strict=True)))
+            line = b"".join((_NAMED, _encode(row.custom_id), b",", rest[1:]))
+        if len(columns) <= len(b"{}"):
+            return line + b"\n"
+        first = len(_NAMED) + len(_encode(row.custom_id))
+        return b"".join((line[:first], b",", columns[1:-1], line[first:], b"\n"))

@@ -73,3 +73,14 @@ def test_a_results_line_holds_columns_of_any_name_and_value(columns: dict[str, A
 def test_a_results_line_is_written_although_a_column_is_odd(value: object, found: object) -> None:
     line = written(columns={"odd": value})
     assert (line["odd"], line["content"], list(line)[:2]) == (found, "很好", ["custom_id", "odd"])
+
+
+def test_the_columns_of_a_row_keep_their_place_beside_an_answer_with_half_a_character() -> None:
+    row = Row(custom_id="ä", status="succeeded", content="\ud83d", parsed={"n": 2**70})
+    line = written(row, {"id": "k"})
+    assert (line["custom_id"], line["id"], line["content"], list(line)[:3]) == (
+        "ä",
+        "k",
+        "?",
+        ["custom_id", "id", "status"],
+    )
