@@ -28,6 +28,11 @@ def read_attempt(context: Context) -> Attempt:
     )
 
 
+def is_last_try(context: Context) -> bool:
+    """Whether the task fails for good if this try fails; true where there is no task instance."""
+    return context.get("ti") is None or read_attempt(context).is_last
+
+
 def read_try_number(context: Context) -> int | None:
     """Read the number of the attempt; None if there is no task instance."""
     number = getattr(context.get("ti"), "try_number", None)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from msgspec.structs import replace
-
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import read_batch_ids
-from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import (
@@ -23,31 +18,21 @@ from airflow_provider_kimi.compat import (
     Context,
     PokeReturnValue,
     XComArg,
-    first_poke,
 )
-from airflow_provider_kimi.context import read_attempt, read_try_number
+from airflow_provider_kimi.context import is_last_try
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
-from airflow_provider_kimi.kills.cancels import acancel_given_up
-from airflow_provider_kimi.kills.thread import Kill
+from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
 from airflow_provider_kimi.lineage import lineage_of_batches
-from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
-from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout, Watch
+from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
 from airflow_provider_kimi.results.shortfall import Shortfall, shortfall
-from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, KimiBatchTrigger
-from airflow_provider_kimi.waiting.cancel import leave_running
 from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
-from airflow_provider_kimi.waiting.progress import progress_at_end
-from airflow_provider_kimi.waiting.wait import FirstPoll, poll_once, wait_here
 
 #: The longest window is 7 days; a wait that no expiry ends, because none is known, ends after these and the grace.
 LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
-
-#: How long before an `execution_timeout` the wait ends by itself.
-EVENT_MARGIN_SECONDS = 30.0
 
 #: What to do where nothing runs now.
 LAND_IT = (
@@ -145,11 +130,18 @@ class KimiBatchSensor(BaseSensorOperator):
         self.cancel_on_kill = cancel_on_kill
         self.on_final_failure = on_final_failure
         self.on_stall = on_stall
-        self._own_pause = own_pause
-        self._stall_seconds = check_seconds("stall_timeout", stall_timeout)
-        self._allowed_seconds = allowed
+        self._terms = WaitTerms(
+            deferrable=deferrable,
+            pause_seconds=own_pause,
+            allowed_seconds=allowed,
+            on_timeout=on_timeout,
+            stall_seconds=check_seconds("stall_timeout", stall_timeout),
+            on_stall=on_stall,
+            on_final_failure=on_final_failure,
+            cancel_on_kill=cancel_on_kill,
+        )
         self._is_killed = False
-        self._kill: Kill | None = None
+        self._wait: TaskWait | None = None
         self._pause_seconds = LONGEST_PAUSE_SECONDS
 
     @cached_property
@@ -157,91 +149,31 @@ class KimiBatchSensor(BaseSensorOperator):
         """One hook, and so one HTTP client, for all polls of a task that waits in its worker."""
         return KimiHook(self.kimi_conn_id)
 
-    @property
-    def _calls(self) -> Calls:
-        return Calls(self.hook, self.log)
-
     def execute(self, context: Context) -> Any:
         """Wait; in the triggerer unless there is nothing left to wait for."""
         if self.mode == "reschedule" and not self.deferrable:
             return super().execute(context)
-        with self._killable(context):
-            self._note_wait(context)
-            return self._go_on(context, self._poll(context))
+        with self._begun(context) as wait:
+            return self._conclude(context, wait, wait.until_ended())
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""
-        with self._killable(context):
-            self._note_wait(context)
-            return self._poke(context)
+        with self._begun(context) as wait:
+            first = wait.poke()
+            self._pause_seconds = first.pause_seconds
+            return False if first.event is None else PokeReturnValue(True, self._conclude(context, wait, first.event))
 
-    def _poke(self, context: Context) -> bool | PokeReturnValue:
-        first = self._poll(context, is_only_one=True)
-        if first.event is not None and _is_refusal(first.event):
-            first = self._checked(context, first.event)
-        self._pause_seconds = first.pause_seconds
-        if first.event is not None:
-            return PokeReturnValue(True, self._conclude(context, first.event))
-        self._push_ids(context)
-        return False
-
-    def _poll(self, context: Context, *, is_only_one: bool = False) -> FirstPoll:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Resume when the trigger has fired."""
         with airflow_errors(self):
-            return poll_once(self.hook, self._watch(context), self.log, is_only_one=is_only_one)
-
-    def _go_on(self, context: Context, first: FirstPoll) -> Any:
-        """Conclude if the first poll has ended the wait; else wait on."""
-        if first.event is not None:
-            return self._conclude(context, first.event)
-        self.log.info("Waiting until %s at the latest.", as_clock(first.ends_at))
-        watch = first.watch
-        self._push_ids(context)
-        if not self.deferrable:
-            return self._after_wait(context, wait_here(self.hook, watch, self.log))
-        self.defer(trigger=KimiBatchTrigger.of(watch), method_name="execute_complete")
-
-    def _after_wait(self, context: Context, event: BatchEvent) -> Any:
-        if not _is_refusal(event):
-            return self._conclude(context, event)
-        return self._go_on(context, self._checked(context, event))
-
-    def _checked(self, context: Context, event: BatchEvent) -> FirstPoll:
-        """Poll once more before batches that could not be read fail the task; without a fault the wait goes on.
-
-        Of a verdict that stands, only batches count that can be read now.
-        """
-        again = self._poll(context)
-        if not again.is_in_doubt:
-            self.log.warning("The batches can be read again, so the wait goes on. It was to end: %s", event.message)
-            return again
-        batches = {batch_id: BatchEnd.of(batch) for batch_id, batch in again.read.items()}
-        return again._replace(event=replace(event, batches=batches))
-
-    def _push_ids(self, context: Context) -> None:
-        """Show the ids while the task waits, so that tasks behind it have them if it is marked success."""
-        if self.do_xcom_push and (ti := context.get("ti")) is not None:
-            ti.xcom_push(RETURNED_KEY, self._ids())
+            read = BatchEvent.from_dict(event)
+        with self._begun(context) as wait:
+            return self._conclude(context, wait, wait.resumed(read))
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         """Say when to poke again in ``mode="reschedule"``; Airflow asks so in all its versions since 2.11."""
         asked = super()._get_next_poke_interval(*args, **kwargs) if self.exponential_backoff else 0.0
         return max(float(asked), self._pause_seconds)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Resume when the trigger has fired.
-
-        An event of an earlier try, or of other batches, decides nothing: the task then waits as if it had just started.
-        """
-        with airflow_errors(self):
-            read = BatchEvent.from_dict(event)
-            own = self._ids()
-        is_late = read.try_number is not None and read.try_number != (read_try_number(context) or read.try_number)
-        is_of_others = not read.batches.keys() <= set(own) or (read.outcome == "ended" and not read.has_ended(own))
-        if is_late or is_of_others:
-            self.log.warning("The event that resumed this task is of another try or of other batches. Waiting again.")
-            return self.execute(context)
-        with self._killable(context):
-            return self._after_wait(context, read)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Report the batches to OpenLineage; the same in every mode."""
@@ -250,86 +182,40 @@ class KimiBatchSensor(BaseSensorOperator):
     def on_kill(self) -> None:
         """Cancel what runs, if the task is given up while it is in a worker."""
         self._is_killed = True
-        if self.cancel_on_kill and self._kill is not None:
-            self._kill.begin()
+        if self._wait is not None:
+            self._wait.kill()
 
-    def _killable(self, context: Context) -> Kill:
-        """Be ready for a kill, also for one that has come already."""
-        self._kill = Kill(lambda _: self._cancel_if_given_up(context), self.log)
+    def _begun(self, context: Context) -> TaskWait:
+        """Begin the wait, ready for a kill, also for one that has come already."""
+        with airflow_errors(self):
+            batch_ids = read_batch_ids(self.batch_id)
+        is_rescheduled = self.mode == "reschedule"
+        wait = self._wait = TaskWait(self, context, self.hook, batch_ids, self._terms, is_rescheduled=is_rescheduled)
         if self._is_killed:
-            self.on_kill()
-        return self._kill
+            wait.kill()
+        return wait
 
-    def _cancel_if_given_up(self, context: Context) -> None:
-        verdict = judge_wait(context["ti"], self._ids(), read_try_number(context))
-        if verdict.cancels:
-            _ = self.hook.settings  # looked up here, where it may block
-        asyncio.run(acancel_given_up(self.hook, verdict, {}, self.log))
-
-    def _note_wait(self, context: Context) -> None:
-        """Note the try and its batches, so that a kill knows whether a later try or another task waits for them."""
-        with airflow_errors(self):
-            batch_ids = self._ids()
-        if (try_number := read_try_number(context)) is not None:
-            context["ti"].xcom_push(WAITING_TRY_KEY, try_number)
-            context["ti"].xcom_push(WAITING_FOR_KEY, batch_ids)
-
-    def _watch(self, context: Context) -> Watch:
-        """Say what is waited for, and until when. Airflow bounds only what a worker does; the wait keeps to it too."""
-        started = first_poke(context) if self.mode == "reschedule" else None
-        ends = [(started or time.time()) + self._allowed_seconds]
-        if self.execution_timeout and self.mode != "reschedule":
-            seconds = self.execution_timeout.total_seconds()
-            ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
-        with airflow_errors(self):
-            batch_ids = tuple(self._ids())
-        return Watch(
-            batch_ids,
-            pause_seconds=self._own_pause,
-            deadline=min(ends),
-            on_timeout=self.on_timeout,
-            stall_seconds=self._stall_seconds,
-            on_stall=self.on_stall,
-            kimi_conn_id=self.kimi_conn_id,
-            cancel_on_kill=self.cancel_on_kill,
-            try_number=read_try_number(context),
-        )
-
-    def _ids(self) -> list[str]:
-        return read_batch_ids(self.batch_id)
-
-    def _conclude(self, context: Context, event: BatchEvent) -> list[str]:
-        if event.batches and (ti := context.get("ti")) is not None:
-            ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values()).to_dict())
-        is_last = context.get("ti") is None or read_attempt(context).is_last
+    def _conclude(self, context: Context, wait: TaskWait, event: BatchEvent) -> list[str]:
+        wait.show_end(event)
         try:
             with airflow_errors(self):
-                self._judge(event, is_last=is_last)
+                wait.check(event)
+                self._judge(event)
         except (KimiError, AirflowSensorTimeout) as error:
-            may_pass = isinstance(error, KimiError) and error.retryable and not is_last
+            may_pass = isinstance(error, KimiError) and error.retryable and not is_last_try(context)
             if not may_pass and (self.soft_fail or getattr(self, "never_fail", False)):
                 self.log.warning("%s", error)  # Airflow does not log why a task was skipped
                 raise AirflowSkipException(str(error)) from None
             raise
-        return self._ids()
+        return list(wait.batch_ids)
 
-    def _judge(self, event: BatchEvent, *, is_last: bool) -> None:
-        if event.outcome == "failed":
-            cancel, is_final = self.on_final_failure == "cancel", is_last or not event.retryable
-            left = leave_running(self._calls, event, self._ids(), cancel=cancel, is_final=is_final)
-            raise KimiBatchError(f"{event.message} {left}".strip(), retryable=event.retryable)
-        if event.outcome == "timed_out" and not event.has_ended(self._ids()):
-            raise AirflowSensorTimeout(event.message)
+    def _judge(self, event: BatchEvent) -> None:
         is_late = event.outcome == "timed_out"
-        found = Shortfall("The wait timed out.", event.message) if is_late else shortfall(self._calls, event)
+        calls = Calls(self.hook, self.log)
+        found = Shortfall("The wait timed out.", event.message) if is_late else shortfall(calls, event)
         if found is None:
             return
         if self.on_incomplete == "continue":
             self.log.warning("Going on, as on_incomplete='continue' asks. %s %s", *found)
             return
         raise (AirflowSensorTimeout if is_late else KimiBatchError)(f"{found.cause} {LAND_IT} {found.details}")
-
-
-def _is_refusal(event: BatchEvent) -> bool:
-    """Whether a wait ended because batches could not be read."""
-    return event.outcome == "failed" and event.retryable

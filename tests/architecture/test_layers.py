@@ -27,7 +27,7 @@ LAYERS = (
         "submission",
     ),
     *("waiting", "results", "account", "airflow_errors", "context"),
-    *("lineage", "outlets", "retry_policy", "triggers", "sensors", "operators", "get_provider_info"),
+    *("lineage", "outlets", "retry_policy", "triggers", "jobs", "sensors", "operators", "get_provider_info"),
 )
 
 #: An import inside a function that goes up on purpose.

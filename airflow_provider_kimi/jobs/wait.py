@@ -1,0 +1,218 @@
+"""The wait of a task: it polls, defers, is resumed and is killed in the same way, whatever the task does besides."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from msgspec.structs import replace
+
+from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.api.standing import as_clock
+from airflow_provider_kimi.calls.cancel import OnFinalFailure
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.compat import AirflowSensorTimeout, Context, first_poke
+from airflow_provider_kimi.context import is_last_try, read_try_number
+from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
+from airflow_provider_kimi.kills.cancels import acancel_given_up
+from airflow_provider_kimi.kills.thread import Kill
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
+from airflow_provider_kimi.records.watch import OnStall, OnTimeout, Watch
+from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, KimiBatchTrigger
+from airflow_provider_kimi.waiting.cancel import leave_running
+from airflow_provider_kimi.waiting.progress import progress_at_end
+from airflow_provider_kimi.waiting.wait import FirstPoll, poll_once, wait_here
+
+#: How long before an `execution_timeout` the wait ends by itself.
+EVENT_MARGIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class WaitTerms:
+    """How a task waits, as its parameters say.
+
+    :param pause_seconds: Between two polls; None for a pace that fits the batches' age.
+    :param allowed_seconds: How long the wait may take.
+    """
+
+    deferrable: bool
+    pause_seconds: float | None
+    allowed_seconds: float
+    on_timeout: OnTimeout
+    stall_seconds: float
+    on_stall: OnStall
+    on_final_failure: OnFinalFailure
+    cancel_on_kill: bool
+
+
+class TaskWait:
+    """One wait of one try of a task. It is entered while the task deals with its batches.
+
+    :param task: The operator.
+    :param batch_ids: What it waits for.
+    :param is_rescheduled: Whether Airflow starts the task anew for each poll. Its time counts from the first of them,
+        and no `execution_timeout` bounds it.
+    """
+
+    def __init__(
+        self,
+        task: Any,
+        context: Context,
+        hook: KimiHook,
+        batch_ids: Sequence[str],
+        terms: WaitTerms,
+        *,
+        is_rescheduled: bool = False,
+    ) -> None:
+        self._task = task
+        self._context = context
+        self._hook = hook
+        self._terms = terms
+        self._is_rescheduled = is_rescheduled
+        self._kill = Kill(lambda _: self._cancel_if_given_up(), task.log)
+        self.batch_ids = batch_ids
+
+    def __enter__(self) -> Self:
+        self._kill.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kill.__exit__()
+
+    def until_ended(self, **resume: Any) -> BatchEvent:
+        """Wait; in the triggerer, unless there is nothing left to wait for.
+
+        :param resume: What the resumed task is to be given beside the event.
+        :raises TaskDeferred: The task waits in the triggerer.
+        """
+        self._note()
+        return self._go_on(self._poll(), resume)
+
+    def resumed(self, event: BatchEvent, **resume: Any) -> BatchEvent:
+        """Go on when the trigger has fired.
+
+        An event of an earlier try, or of other batches, decides nothing: the task then waits as if it had just started.
+        """
+        own, try_number = self.batch_ids, read_try_number(self._context)
+        is_late = event.try_number is not None and event.try_number != (try_number or event.try_number)
+        is_of_others = not event.batches.keys() <= set(own) or (event.outcome == "ended" and not event.has_ended(own))
+        if is_late or is_of_others:
+            self._task.log.warning(
+                "The event that resumed this task is of another try or of other batches. Waiting again."
+            )
+            return self.until_ended(**resume)
+        return self._after_wait(event, resume)
+
+    def poke(self) -> FirstPoll:
+        """Poll once, as a sensor does that Airflow calls again."""
+        self._note()
+        first = self._poll(is_only_one=True)
+        if first.event is not None and _is_refusal(first.event):
+            first = self._checked(first.event)
+        if first.event is None:
+            self._push_ids()
+        return first
+
+    def kill(self) -> None:
+        """Cancel what runs, if the task is given up."""
+        if self._terms.cancel_on_kill:
+            self._kill.begin()
+
+    def show_end(self, event: BatchEvent) -> None:
+        """Push how far the batches are at the end of the wait."""
+        if event.batches and (ti := self._context.get("ti")) is not None:
+            ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values()).to_dict())
+
+    def check(self, event: BatchEvent) -> None:
+        """Fail a task whose batches have not ended, or could not be read.
+
+        :raises KimiBatchError: They could not be read.
+        :raises AirflowSensorTimeout: They have not ended in time.
+        """
+        if event.outcome == "failed":
+            cancel = self._terms.on_final_failure == "cancel"
+            is_final = is_last_try(self._context) or not event.retryable
+            calls = Calls(self._hook, self._task.log)
+            left = leave_running(calls, event, self.batch_ids, cancel=cancel, is_final=is_final)
+            raise KimiBatchError(f"{event.message} {left}".strip(), retryable=event.retryable)
+        if event.outcome == "timed_out" and not event.has_ended(self.batch_ids):
+            raise AirflowSensorTimeout(event.message)
+
+    def _note(self) -> None:
+        """Note the try and its batches, so that a kill knows whether a later try or another task waits for them."""
+        if (try_number := read_try_number(self._context)) is not None:
+            self._context["ti"].xcom_push(WAITING_TRY_KEY, try_number)
+            self._context["ti"].xcom_push(WAITING_FOR_KEY, list(self.batch_ids))
+
+    def _poll(self, *, is_only_one: bool = False) -> FirstPoll:
+        with airflow_errors(self._task):
+            return poll_once(self._hook, self._watch(), self._task.log, is_only_one=is_only_one)
+
+    def _go_on(self, first: FirstPoll, resume: Mapping[str, Any]) -> BatchEvent:
+        """Return the event if the first poll has ended the wait; else wait on."""
+        if first.event is not None:
+            return first.event
+        self._task.log.info("Waiting until %s at the latest.", as_clock(first.ends_at))
+        self._push_ids()
+        if not self._terms.deferrable:
+            return self._after_wait(wait_here(self._hook, first.watch, self._task.log), resume)
+        trigger = KimiBatchTrigger.of(first.watch)
+        self._task.defer(trigger=trigger, method_name="execute_complete", kwargs=dict(resume))
+        raise AssertionError("Airflow goes on behind a deferral")
+
+    def _after_wait(self, event: BatchEvent, resume: Mapping[str, Any]) -> BatchEvent:
+        return self._go_on(self._checked(event), resume) if _is_refusal(event) else event
+
+    def _checked(self, event: BatchEvent) -> FirstPoll:
+        """Poll once more before batches that could not be read fail the task; without a fault the wait goes on.
+
+        Of a verdict that stands, only batches count that can be read now.
+        """
+        again = self._poll()
+        if not again.is_in_doubt:
+            self._task.log.warning(
+                "The batches can be read again, so the wait goes on. It was to end: %s", event.message
+            )
+            return again
+        batches = {batch_id: BatchEnd.of(batch) for batch_id, batch in again.read.items()}
+        return again._replace(event=replace(event, batches=batches))
+
+    def _push_ids(self) -> None:
+        """Show the ids while the task waits, so that tasks behind it have them if it is marked success."""
+        if self._task.do_xcom_push and (ti := self._context.get("ti")) is not None:
+            ti.xcom_push(RETURNED_KEY, list(self.batch_ids))
+
+    def _cancel_if_given_up(self) -> None:
+        verdict = judge_wait(self._context["ti"], list(self.batch_ids), read_try_number(self._context))
+        if verdict.cancels:
+            _ = self._hook.settings  # looked up here, where it may block
+        asyncio.run(acancel_given_up(self._hook, verdict, {}, self._task.log))
+
+    def _watch(self) -> Watch:
+        """Say what is waited for, and until when. Airflow bounds only what a worker does; the wait keeps to it too."""
+        started = first_poke(self._context) if self._is_rescheduled else None
+        ends = [(started or time.time()) + self._terms.allowed_seconds]
+        if self._task.execution_timeout and not self._is_rescheduled:
+            seconds = self._task.execution_timeout.total_seconds()
+            ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
+        return Watch(
+            tuple(self.batch_ids),
+            pause_seconds=self._terms.pause_seconds,
+            deadline=min(ends),
+            on_timeout=self._terms.on_timeout,
+            stall_seconds=self._terms.stall_seconds,
+            on_stall=self._terms.on_stall,
+            kimi_conn_id=self._hook.kimi_conn_id,
+            cancel_on_kill=self._terms.cancel_on_kill,
+            try_number=read_try_number(self._context),
+        )
+
+
+def _is_refusal(event: BatchEvent) -> bool:
+    """Whether a wait ended because batches could not be read."""
+    return event.outcome == "failed" and event.retryable
