@@ -24,6 +24,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param status: `completed` if every row has a usable answer, `failed` if none has, else `partial`. How the batches
         ended is in none of these words: a batch may complete without one usable answer.
     :param counts: `total`, and the rows of each status; they add up.
+    :param answers: How many answers have text: `whole` ones, and those that were `cut` off. No schema and no check
+        changes these numbers.
     :param landed_by: The task instance that landed it, as `dag_id`, `run_id`, `task_id` and `map_index`.
     :param former_files: Names of files of the result that this one replaces, while they are not removed yet.
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
@@ -49,6 +51,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     prompt_fingerprint: str | None = None
     created_at: str | None = None
     completed_at: str | None = None
+    answers: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     input_changes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
