@@ -1,7 +1,6 @@
 """The manifest: the summary of a result, as plain JSON for XCom and for `manifest.json`."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Literal, Self
 
 import msgspec
@@ -16,6 +15,10 @@ _IN_EVENTS = (
 
 #: The files that it names, the most wanted first.
 FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file")
+
+
+#: The fields by which a file is known as a manifest, whatever somebody has edited in the others.
+_OF_OWNERSHIP = ("batch_ids", *FILE_FIELDS)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,18 +78,27 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def of_json(cls, content: bytes) -> Self | None:
         """Read one back, whatever somebody has edited: a field that does not fit has its default.
 
-        Only what does not name batches is another program's file: None.
+        What lacks a field that is always written, or names no batches, or no files where it should, is a file of
+        another program: None.
         """
         try:
             stored = msgspec.json.decode(content, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
-        if not isinstance(stored.get("batch_ids"), list) or not stored["batch_ids"]:
+        known = msgspec.structs.fields(cls)
+        if any(field.name not in stored for field in known if field.default is not msgspec.UNSET):
             return None
-        fields: dict[str, Any] = {"batch_ids": list(map(str, stored.pop("batch_ids")))}
-        for field in msgspec.structs.fields(cls):
-            with suppress(KeyError, msgspec.ValidationError):
+        fields: dict[str, Any] = {}
+        for field in known:
+            try:
                 fields[field.name] = msgspec.convert(stored[field.name], field.type)
+            except KeyError:
+                continue
+            except msgspec.ValidationError:
+                if field.name in _OF_OWNERSHIP:
+                    return None
+        if not fields["batch_ids"]:
+            return None
         return cls(**fields)
 
     @property

@@ -275,6 +275,26 @@ def test_a_file_of_another_program_is_left_as_it_is(
     assert files_of(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"batch_ids": ["etl_7"]},
+        {"batch_ids": ["etl_7"], "schema_version": 1, "status": "completed", "output_file": "/data/output.jsonl"},
+    ],
+)
+def test_a_manifest_of_another_program_that_lists_batches_is_refused_by_name(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, content: dict[str, Any]
+) -> None:
+    ids = submit_prompts(hook, 2).batch_ids
+    sim.advance(60)
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    (tmp_path / "output.jsonl").write_text("theirs")
+    before = files_of(tmp_path)
+    with pytest.raises(KimiInputError, match=r"holds the file manifest.json, which no result of this provider"):
+        land(hook, tmp_path, ids)
+    assert files_of(tmp_path) == before
+
+
 def test_a_directory_in_the_home_directory_is_found(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
