@@ -13,7 +13,7 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.calls.stop import Stop
 from airflow_provider_kimi.compat import BaseOperator, Context, first_poke
 from airflow_provider_kimi.context import read_attempt, wants_fresh
-from airflow_provider_kimi.fields import check_choice, check_columns, check_flag, check_whole_number
+from airflow_provider_kimi.fields import check_choice, check_flag, check_whole_number
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.thread import Kill
@@ -21,11 +21,11 @@ from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.rendering import given, never_rendered
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
-from airflow_provider_kimi.requests.media import MediaTransport, media_columns
+from airflow_provider_kimi.requests.media import MediaTransport, check_media, media_columns
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Order, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
-from airflow_provider_kimi.requests.text_forms import read_reading
+from airflow_provider_kimi.requests.text_forms import check_reads_files, read_reading
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.ending import Ending
@@ -62,7 +62,8 @@ class KimiCreateBatchOperator(BaseOperator):
         files may be compressed (``.gz``, ``.zst``). A list, up to 1 MB, holds prompts, chats (lists of messages), rows
         or ready requests. A URI is templated; what rows hold never is.
     :param csv_options: The form of CSV files, as ``{"delimiter": ";"}``. None for a comma, and for a tab in ``.tsv``
-        files. A byte order mark and quotes are read in any case. The results read their ``input`` in the same way.
+        files. A byte order mark and quotes are read in any case. Refused, as ``encoding`` is, beside an input that has
+        no such files. The results read their ``input`` in the same way.
     :param encoding: Of text files, as Python names it, such as ``gb18030``. The results read their ``input`` with it
         too.
     :param model: Model of every request. None takes that of the connection (``kimi-k2.6`` if it names none), or for
@@ -207,9 +208,8 @@ class KimiCreateBatchOperator(BaseOperator):
         self.kimi_conn_id = kimi_conn_id
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        read_reading(csv_options, encoding)
-        check_columns("image_column", image_column)
-        check_columns("video_column", video_column)
+        check_reads_files(as_uri(input), csv_options, read_reading(csv_options, encoding))
+        check_media(media, image_column, video_column)
         if max_rows_per_batch is not None:
             check_whole_number("max_rows_per_batch", max_rows_per_batch)
         check_whole_number("max_batches_searched", max_batches_searched)

@@ -1,7 +1,6 @@
 """The manifest: the summary of a result, as plain JSON for XCom and for `manifest.json`."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Literal, Self
 
 import msgspec
@@ -18,12 +17,18 @@ _IN_EVENTS = (
 FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file")
 
 
+#: The fields by which a file is known as a manifest, whatever somebody has edited in the others.
+_OF_OWNERSHIP = ("batch_ids", *FILE_FIELDS)
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One landed result. Files are URIs, None where there is none; times are ISO 8601 in UTC.
 
     :param status: `completed` if every row has a usable answer, `failed` if none has, else `partial`. How the batches
         ended is in none of these words: a batch may complete without one usable answer.
     :param counts: `total`, and the rows of each status; they add up.
+    :param answers: How many answers have text: `whole` ones, and those that were `cut` off. No schema and no check
+        changes these numbers.
     :param landed_by: The task instance that landed it, as `dag_id`, `run_id`, `task_id` and `map_index`.
     :param former_files: Names of files of the result that this one replaces, while they are not removed yet.
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
@@ -49,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     prompt_fingerprint: str | None = None
     created_at: str | None = None
     completed_at: str | None = None
+    answers: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     input_changes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
@@ -72,18 +78,27 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def of_json(cls, content: bytes) -> Self | None:
         """Read one back, whatever somebody has edited: a field that does not fit has its default.
 
-        Only what does not name batches is another program's file: None.
+        What lacks a field that is always written, or names no batches, or no files where it should, is a file of
+        another program: None.
         """
         try:
             stored = msgspec.json.decode(content, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
-        if not isinstance(stored.get("batch_ids"), list) or not stored["batch_ids"]:
+        known = msgspec.structs.fields(cls)
+        if any(field.name not in stored for field in known if field.default is not msgspec.UNSET):
             return None
-        fields: dict[str, Any] = {"batch_ids": list(map(str, stored.pop("batch_ids")))}
-        for field in msgspec.structs.fields(cls):
-            with suppress(KeyError, msgspec.ValidationError):
+        fields: dict[str, Any] = {}
+        for field in known:
+            try:
                 fields[field.name] = msgspec.convert(stored[field.name], field.type)
+            except KeyError:
+                continue
+            except msgspec.ValidationError:
+                if field.name in _OF_OWNERSHIP:
+                    return None
+        if not fields["batch_ids"]:
+            return None
         return cls(**fields)
 
     @property

@@ -1,6 +1,6 @@
 """What `input` may be, read as a stream: files, a Python list, or a function that makes rows."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import Parameter, signature
@@ -16,6 +16,7 @@ from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.requests.frames import is_frame, rows_of_frame
 from airflow_provider_kimi.requests.sources import find_files
 from airflow_provider_kimi.requests.tables import InputRow, read_ready, read_table
+from airflow_provider_kimi.requests.text_forms import kind_of, unused_option
 from airflow_provider_kimi.requests.values import is_row, plain, row_of
 
 #: Rows that are looked at together, and about how many bytes of them.
@@ -50,11 +51,13 @@ class Input:
     :param source: A URI, a list, or a function that returns or yields rows.
     :param ready: Whether a URI means files of request lines, which are sent byte for byte, rather than tables.
     :param reading: How the text of files is read.
+    :param is_told: Whether the task was told that, so that it must have an effect; not if the create has noted it.
     """
 
-    def __init__(self, source: object, *, ready: bool = False, reading: Reading = PLAIN) -> None:
+    def __init__(self, source: object, *, ready: bool = False, reading: Reading = PLAIN, is_told: bool = True) -> None:
         self.ready = ready
         self._reading = reading
+        self._is_told = is_told
         self._source = source
         self._files: list[tuple[int, str, str]] = []
 
@@ -62,14 +65,18 @@ class Input:
         """Name it in a message, without its content."""
         if isinstance(self._source, str):
             return f"Input {self._source[:200]!r}"
-        kind = "function" if callable(self._source) else type(self._source).__name__
-        return f"The {kind} given as input"
+        return f"The {kind_of(self._source)} given as input"
 
     def __iter__(self) -> Iterator[InputRow]:
         """Read the rows, or refuse the input."""
         source: Any = self._source
         if isinstance(source, str):
             return self._read_files(source)
+        if self._is_told and (name := unused_option(self._reading, are_files=False)):
+            raise KimiInputError(
+                f"{name} says how files are written, and input is a {kind_of(source)}. Nothing was sent. Leave it out, "
+                "or give the URI of files."
+            )
         if callable(source):
             return _rows(_elements(_called(source, {}), "a function that returned a"))
         elements = _elements(source, "a")
@@ -92,7 +99,9 @@ class Input:
     def _read_files(self, uri: str) -> Iterator[InputRow]:
         self._files.clear()
         number = 0
-        for file in find_files(uri, self._reading):
+        files = find_files(uri, self._reading)
+        self._check_forms(uri, {file.kind for file in files})
+        for file in files:
             if self.ready and file.kind != "jsonl":
                 raise KimiInputError(
                     f"Input {file.uri[:200]!r} is a table. Nothing was sent. Pass prompt='... {{column}} ...', "
@@ -102,6 +111,14 @@ class Input:
             for row in read_ready(file) if self.ready else read_table(file):
                 number += 1
                 yield row
+
+    def _check_forms(self, uri: str, kinds: Collection[str]) -> None:
+        """Refuse to be told the form of files that the input does not hold."""
+        if self._is_told and (name := unused_option(self._reading, are_files=True, kinds=kinds)):
+            held = "no .csv or .tsv file" if name == "csv_options" else ".parquet files only"
+            raise KimiInputError(
+                f"{name} is given, and input {uri[:200]!r} holds {held}. Nothing was sent. Leave it out."
+            )
 
 
 def bound(source: Any, context: Mapping[str, Any]) -> Any:

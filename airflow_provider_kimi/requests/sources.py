@@ -38,6 +38,17 @@ _ANY_DEPTH = "**"
 _HIDDEN = (".", "_")
 
 
+class MisreadError(KimiInputError):
+    """A file has another encoding, or other cells, than it was read with. Nothing was sent.
+
+    :param found: What was found, without what to do about it, which depends on who may say how files are read.
+    """
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found}. Nothing was sent. {remedy}")
+        self.found = found
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One file of an input.
@@ -63,12 +74,16 @@ class SourceFile:
         """Return the error for a file that cannot be read as a whole."""
         return _unreadable(self.uri, problem, remedy)
 
+    def misread(self, problem: str, remedy: str) -> KimiInputError:
+        """Return the error for a file that has another form than it was read with."""
+        return MisreadError(f"Input {self.uri[:200]!r} {problem}", remedy)
+
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
         """Open it for reading, text as UTF-8; an error while it is read is an error of the input too."""
         with _reading(self.uri), open_binary(self.path, "rb") as source, self._unpacked(source) as content:
             encoding = None if self.kind == "parquet" else self.reading.encoding
-            yield content if encoding is None else as_utf8(content, encoding, self.unreadable)
+            yield content if encoding is None else as_utf8(content, encoding, self.misread)
 
     @contextmanager
     def _unpacked(self, source: BinaryIO) -> Iterator[BinaryIO]:

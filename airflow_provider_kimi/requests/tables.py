@@ -139,11 +139,11 @@ def _check_form(file: SourceFile, first: str) -> None:
         raise _of_encoding(file, wide)
     used, line = file.delimiter, first.rstrip("\r\n")
     if (named := named_delimiter(line)) not in (None, used):
-        raise file.unreadable(
+        raise file.misread(
             f"says in its first line that {named!r} separates", f"Pass csv_options={{'delimiter': {named!r}}}."
         )
     if file.reading.delimiter is None and not named and (likely := likely_delimiter(line, used)):
-        raise file.unreadable(
+        raise file.misread(
             f"has no {used!r} in its header, which looks as if {likely!r} separates",
             f"Pass csv_options={{'delimiter': {likely!r}}}; if there is a single column, {used!r}.",
         )
@@ -154,11 +154,11 @@ def _not_utf8(file: SourceFile, error: UnicodeDecodeError, line: int) -> KimiInp
     wide = None if line else wide_encoding(error.object[:4])
     if likely := wide or likely_encoding(line_around(error.object, error.start)):
         return _of_encoding(file, likely, f"{problem}; it ")
-    return file.unreadable(problem, "Pass the encoding that it has, such as encoding='cp1252', or save it as UTF-8.")
+    return file.misread(problem, "Pass the encoding that it has, such as encoding='cp1252', or save it as UTF-8.")
 
 
 def _of_encoding(file: SourceFile, likely: str, problem: str = "") -> KimiInputError:
-    return file.unreadable(
+    return file.misread(
         f"{problem}looks like {likely.upper()}", f"Pass encoding={likely!r}, or save the file as UTF-8."
     )
 

@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_provider_kimi.files.csv_options import CsvOptions
@@ -42,6 +42,39 @@ def read_reading(csv_options: Mapping[str, Any] | None, encoding: str) -> Readin
         ) from None
     delimiter = options.delimiter if csv_options and "delimiter" in csv_options else None
     return Reading(delimiter, None if name == "utf-8" else name)
+
+
+def check_reads_files(source: object, csv_options: Mapping[str, Any] | None, reading: Reading) -> None:
+    """Refuse to be told the form of files where the input is rows.
+
+    :param source: The input as it is given; a reference to another task's output may still be files.
+    :raises ValueError: A parameter would have no effect.
+    """
+    if isinstance(source, str) or hasattr(source, "iter_references"):
+        return
+    if name := "csv_options" if csv_options else unused_option(reading, are_files=False):
+        raise ValueError(
+            f"{name} says how files are written, and input is a {kind_of(source)}; leave {name} out, or give the URI "
+            "of files"
+        )
+
+
+def unused_option(reading: Reading, *, are_files: bool, kinds: Collection[str] = ()) -> str | None:
+    """The parameter that has no effect on an input; None if each that was given has one.
+
+    :param are_files: Whether the input is files.
+    :param kinds: The kinds of its files.
+    """
+    if reading.delimiter is not None and not (are_files and {"csv", "tsv"} & {*kinds}):
+        return "csv_options"
+    if reading.encoding is not None and not (are_files and {*kinds} != {"parquet"}):
+        return "encoding"
+    return None
+
+
+def kind_of(source: object) -> str:
+    """What an input that is not files is called in a message."""
+    return "function" if callable(source) else type(source).__name__
 
 
 def wide_encoding(begin: bytes) -> str | None:

@@ -17,6 +17,7 @@ from airflow_provider_kimi.files.locations import location_of
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.requests.inputs import Input
+from airflow_provider_kimi.requests.sources import MisreadError
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.formats import Formed, check_format, convert
@@ -51,6 +52,11 @@ from airflow_provider_kimi.results.table import opened_table
 from airflow_provider_kimi.results.tally import Tally
 
 RESULTS_NAME = "results.jsonl"
+
+#: What a message says in place of "Nothing was sent.", now that it is paid.
+_AFTER_PAYMENT = (
+    "The batches have ended and are billed as far as they ran; their results stay on the platform. Nothing was landed."
+)
 
 
 def collect(calls: Calls, landing: Landing) -> Collected:
@@ -213,11 +219,16 @@ def _formed(results: Path, landing: Landing, keys: Sequence[str], log: Log) -> F
 def _values(source: Any, reading: Reading) -> Iterator[Any]:
     """The elements of the input; a fault in it is raised as what it is now: one that comes after the payment."""
     try:
-        for item in Input(source, reading=reading):
+        for item in Input(source, reading=reading, is_told=False):
             yield item.value
+    except MisreadError as error:
+        cells = f" with {reading.delimiter!r} between cells" if reading.delimiter else ""
+        raise KimiInputError(
+            f"{error.found}. {_AFTER_PAYMENT} The results read their input as its create did, as "
+            f"{reading.encoding or 'utf-8'}{cells}. Give the file in that form, or a function that yields its rows."
+        ) from None
     except KimiInputError as error:
-        now = "The batches have ended and are billed as far as they ran; their results stay on the platform."
-        raise KimiInputError(str(error).replace("Nothing was sent.", f"{now} Nothing was landed.")) from None
+        raise KimiInputError(str(error).replace("Nothing was sent.", _AFTER_PAYMENT)) from None
 
 
 def _finished_files(workshop: Path, files: Sequence[BatchFiles], results: Path) -> dict[str, Sequence[Path]]:

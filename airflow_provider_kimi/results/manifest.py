@@ -59,6 +59,7 @@ def build_manifest(
         prompt_fingerprint=tags[0].prompt_fingerprint,
         created_at=_iso(min((batch.created_at for batch in batches if batch.created_at), default=None)),
         completed_at=_iso(max((batch.ended_at for batch in batches if batch.ended_at), default=None)),
+        answers=dict(tally.answers),
         input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
         landed_by=UNSET if landed_by is None else identity_of(landed_by),
     )

@@ -81,11 +81,17 @@ def holds_all(manifest: Manifest, batches: Sequence[Batch]) -> bool:
 def poorer(new: Manifest, earlier: Manifest) -> str:
     """Say what an earlier result of the same rows has that a new one lacks; empty if the new one is as good.
 
-    Rows with an answer count, whatever a schema says of them, because it may have changed.
+    Rows with an answer count, whatever a schema or a check says of them, because these may have changed. Where the
+    manifest of an older version does not say how many answers have text, nothing is concluded from that.
     """
     lacks = _answered(earlier) - _answered(new)
     if lacks > 0:
         return f"{lacks:,} answers fewer than the result that is there"
+    if new.answers and earlier.answers:
+        if (lacks := sum(earlier.answers.values()) - sum(new.answers.values())) > 0:
+            return f"{lacks:,} answers with text fewer than the result that is there"
+        if (lacks := earlier.answers.get("whole", 0) - new.answers.get("whole", 0)) > 0:
+            return f"{lacks:,} whole answers fewer than the result that is there"
     if (gone := _total(earlier) - _total(new)) > 0:
         return f"{gone:,} rows fewer than the result that is there"
     if new.input_changes and earlier.input_changes and (more := _unjoined(new) - _unjoined(earlier)) > 0:

@@ -22,14 +22,35 @@ _FIELDS = tuple(name for name in RESULT_FIELDS if name not in BATCH_FIELDS)
 
 
 def read_check(given: Any) -> RowCheck | None:
-    """Read the function; refuse what cannot be called with a row."""
-    if given is None:
-        return None
-    if not callable(given) or inspect.iscoroutinefunction(given):
-        kind = "an async function" if callable(given) else f"a {type(given).__name__}"
-        raise ValueError(f"check is {kind}; it must be a function that takes a row and returns None or a reason")
-    check: RowCheck = given
+    """Read the function.
+
+    :raises ValueError: It cannot be called with one row, or what it returns is never None or a reason.
+    """
+    if given is not None and (why := _why_not(given)):
+        raise ValueError(f"check {why}; it must be a function that takes a row and returns None or a reason")
+    check: RowCheck | None = given
     return check
+
+
+def _why_not(given: Any) -> str | None:
+    """Why something cannot be a check; None if it can be one."""
+    if not callable(given):
+        return f"is a {type(given).__name__}"
+    if isinstance(given, type):
+        return f"is the class {given.__name__}"
+    for called in (given, type(given).__call__):
+        if inspect.iscoroutinefunction(called):
+            return "is an async function"
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+            return "is a generator function"
+    try:
+        inspect.signature(given).bind({})
+    except TypeError as error:
+        name = getattr(given, "__name__", type(given).__name__)
+        return f"is {name!r}, which cannot be called with a row alone ({error})"
+    except ValueError:  # a builtin may not say
+        return None
+    return None
 
 
 def refusal(check: RowCheck, row: Row, columns: Mapping[str, Any] | None) -> str | None:

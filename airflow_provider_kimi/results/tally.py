@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -18,8 +19,11 @@ MAX_REASON_CHARS = 200
 _Reason = tuple[str, str]
 _NUMBER = re.compile(r"\d+")
 
+#: Codes of rows whose answer is whole, and was refused.
+_REFUSALS = ("schema_mismatch", "check")
+
 #: Codes of rows that did not succeed but were answered, and so are billed.
-_BILLED_ERRORS = ("length", "empty_answer", "finish_reason", "schema_mismatch", "check")
+_BILLED_ERRORS = ("length", "empty_answer", "finish_reason", *_REFUSALS)
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Tally:
     """Counts rows one by one.
 
     :param leaked: Answers that held the model's thoughts.
+    :param refused: Answers with text that no schema or check took: those that are `whole`, and those that were `cut`.
     :param uncounted: Answers without token counts, whose cost is not known.
     :param input_changes: Rows of each way in which the input differs from what was asked; None if it is not known.
     :param unclaimed: Lines of result files that belong to no row: unreadable, or with an id that was not asked for.
@@ -37,6 +42,7 @@ class Tally:
     first_messages: dict[_Reason, str] = field(default_factory=dict)
     usage: dict[str | None, Usage] = field(default_factory=dict)
     input_changes: Counter[str] | None = None
+    refused: Counter[str] = field(default_factory=Counter)
     leaked: int = 0
     uncounted: int = 0
     unclaimed: int = 0
@@ -52,6 +58,8 @@ class Tally:
         :param model: The model that was asked, which decides the price; None for the one that answered.
         """
         self.counts[row.status] += 1
+        if row.status != "succeeded" and (kind := _text_of(row)):
+            self.refused[kind] += 1
         self.leaked += row.leaked
         if row.input_change is not None and self.input_changes is not None:
             self.input_changes[row.input_change] += 1
@@ -83,6 +91,11 @@ class Tally:
     def model(self) -> str | None:
         """The first model; None if none is known."""
         return next(filter(None, self.usage), None)
+
+    @property
+    def answers(self) -> Mapping[str, int]:
+        """The answers with text that are `whole`, and those that are `cut` off."""
+        return {"whole": self.counts["succeeded"] + self.refused["whole"], "cut": self.refused["cut"]}
 
     @property
     def total_usage(self) -> Usage:
@@ -138,3 +151,10 @@ class Tally:
         alike = "" if self.reasons[reason] == times else f", {self.reasons[reason]:,} of them"
         often = "once" if times == 1 else f"{times:,} times"
         return f"; most common error, {often}: {code}{alike}: {self.first_messages[reason]}"
+
+
+def _text_of(row: Row) -> str | None:
+    """What there is of the text of an answer that is not used, before thoughts were removed; None if it has none."""
+    if row.error_code in _REFUSALS or (row.leaked and row.error_code == "empty_answer"):
+        return "whole"
+    return "cut" if row.leaked or (row.content and not row.content.isspace()) else None

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_kimi.exceptions import KimiInputError, KimiResultError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
+from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.failure_limits import too_many_failed
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
@@ -87,6 +88,43 @@ def test_a_download_with_fewer_answers_keeps_the_result_that_is_there(
         land(hook, tmp_path / "out", ids)
     assert caught.value.retryable
     assert files_of(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("choice", "lack"),
+    [
+        ({"message": {"content": ""}, "finish_reason": "stop"}, "5 answers with text fewer"),
+        ({"message": {"content": " "}, "finish_reason": "length"}, "5 answers with text fewer"),
+        ({"message": {"content": "posi"}, "finish_reason": "length"}, "5 whole answers fewer"),
+    ],
+    ids=["empty", "cut to nothing", "cut"],
+)
+def test_answers_that_have_become_empty_or_cut_keep_the_result_that_is_there(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, choice: dict[str, Any], lack: str
+) -> None:
+    ids = submit_prompts(hook, 5).batch_ids
+    sim.advance(60)
+    land(hook, tmp_path / "out", ids)
+    before = files_of(tmp_path / "out")
+    lines = [json.loads(line) for line in before["output.jsonl"].splitlines()]
+    for line in lines:
+        line["response"]["body"]["choices"] = [choice]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    sim.replace_content(str(hook.get_batch(ids[0]).output_file_id), content)
+    with pytest.raises(KimiResultError, match=f"has {lack} than the result that is there"):
+        land(hook, tmp_path / "out", ids)
+    assert files_of(tmp_path / "out") == before
+
+
+def test_a_check_that_refuses_more_rows_replaces_the_earlier_result(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    ids = submit_prompts(hook, 5).batch_ids
+    sim.advance(60)
+    land(hook, tmp_path, ids)
+    landed = land(hook, tmp_path, ids, check=AnswerCheck(check=lambda row: "no"))
+    assert landed.statuses == {"invalid": 5}
+    assert landed.manifest["answers"] == {"whole": 5, "cut": 0}
 
 
 def test_a_first_landing_with_fewer_answers_than_counted_is_to_be_cleared_not_to_be_paid_again(
@@ -233,6 +271,26 @@ def test_a_file_of_another_program_is_left_as_it_is(
     (tmp_path / name).write_text(json.dumps({"metadata": {"dbt_version": "1.9"}}))
     before = files_of(tmp_path)
     with pytest.raises(KimiInputError, match=f"holds the file {name}, which no result of this provider lists"):
+        land(hook, tmp_path, ids)
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"batch_ids": ["etl_7"]},
+        {"batch_ids": ["etl_7"], "schema_version": 1, "status": "completed", "output_file": "/data/output.jsonl"},
+    ],
+)
+def test_a_manifest_of_another_program_that_lists_batches_is_refused_by_name(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, content: dict[str, Any]
+) -> None:
+    ids = submit_prompts(hook, 2).batch_ids
+    sim.advance(60)
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    (tmp_path / "output.jsonl").write_text("theirs")
+    before = files_of(tmp_path)
+    with pytest.raises(KimiInputError, match=r"holds the file manifest.json, which no result of this provider"):
         land(hook, tmp_path, ids)
     assert files_of(tmp_path) == before
 

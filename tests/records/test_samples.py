@@ -48,12 +48,19 @@ def skipped_row(stored: dict[str, Any]) -> SkippedRow:
     return msgspec.convert(stored, SkippedRow)
 
 
+#: What every version has written into every manifest.
+ALWAYS_IN_MANIFESTS = {
+    *("schema_version", "batch_ids", "status", "model", "counts", "usage", "cost", "rounds"),
+    *("output_file", "error_file", "results_file", "dead_letter_file"),
+    *("input_fingerprint", "prompt_fingerprint", "created_at", "completed_at"),
+}
+
 #: Sample -> what reads it, and the fields without which it is not such a record.
 READERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
     "tags": (tags, set()),
     "recipe_note": (recipe_note, set()),
     "job_note": (JobNote.of, {"job", "batches"}),
-    "manifest": (manifest, {"batch_ids"}),
+    "manifest": (manifest, ALWAYS_IN_MANIFESTS),
     "skipped_row": (skipped_row, {"custom_id"}),
     "dead_letter": (reason, {"error"}),
     "trigger_arguments": (Watch.from_dict, {"batch_ids"}),
@@ -143,6 +150,20 @@ def test_a_job_note_that_this_version_cannot_read_is_none(stored: object) -> Non
 @pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b'{"batch_ids": "a"}', b"\xff"])
 def test_the_manifest_of_another_program_is_none(content: bytes) -> None:
     assert Manifest.of_json(content) is None
+
+
+@pytest.mark.parametrize("lacking", sorted(ALWAYS_IN_MANIFESTS))
+def test_a_manifest_without_a_field_that_is_always_written_is_of_another_program(lacking: str) -> None:
+    (stored,) = samples_of("manifest")
+    assert manifest({name: value for name, value in stored.items() if name != lacking}) is None
+
+
+@pytest.mark.parametrize(
+    "edit", [{"batch_ids": [1, 2]}, {"batch_ids": {}}, {"batch_ids": []}, {"output_file": ["a"]}, {"results_file": 1}]
+)
+def test_a_manifest_whose_batches_or_files_are_none_is_of_another_program(edit: dict[str, Any]) -> None:
+    (stored,) = samples_of("manifest")
+    assert manifest({**stored, **edit}) is None
 
 
 def test_the_arguments_of_a_trigger_keep_their_meaning() -> None:

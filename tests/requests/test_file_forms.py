@@ -104,7 +104,9 @@ def test_the_encoding_says_nothing_about_parquet_files(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "in.parquet")
-    assert [item.value for item in Input(str(tmp_path / "in.parquet"), reading=Reading(";", "gbk"))] == ROWS
+    assert [
+        item.value for item in Input(str(tmp_path / "in.parquet"), reading=Reading(";", "gbk"), is_told=False)
+    ] == ROWS
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|", "^", " "])

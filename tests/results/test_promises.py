@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_kimi.api.models import RequestCounts
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.results.promises import holds_all, lacking_files, still_to_come
+from airflow_provider_kimi.results.promises import holds_all, lacking_files, poorer, still_to_come
 from tests.support.samples import make_batch
 
 
@@ -75,3 +75,33 @@ def test_rows_of_a_batch_that_failed_do_not_stand_in_for_rows_that_another_lacks
     completed = make_batch("completed", request_counts=RequestCounts(10, 10, 0), output_file_id="o")
     assert not holds_all(manifest(failed=10, succeeded=5, missing=5), [failed, completed])
     assert holds_all(manifest(failed=10, succeeded=10), [failed, completed])
+
+
+def with_answers(whole: int, cut: int, **rows: int) -> Manifest:
+    counts = {"total": 5, "succeeded": 5, **rows}
+    return Manifest(batch_ids=["batch_1"], counts=counts, answers={"whole": whole, "cut": cut})
+
+
+@pytest.mark.parametrize(
+    ("new", "lacks"),
+    [
+        (with_answers(2, 0, succeeded=2, invalid=3), "2 answers with text fewer than"),
+        (with_answers(3, 0, succeeded=3, truncated=2), "1 answers with text fewer than"),
+        (with_answers(3, 2, succeeded=3, truncated=2), "1 whole answers fewer than"),
+        (with_answers(0, 5, succeeded=0, truncated=5), "4 whole answers fewer than"),
+    ],
+)
+def test_a_result_whose_answers_have_become_empty_or_cut_is_poorer(new: Manifest, lacks: str) -> None:
+    assert lacks in poorer(new, with_answers(4, 0, succeeded=4, failed=1))
+
+
+@pytest.mark.parametrize(
+    "new",
+    [with_answers(4, 0, succeeded=0, invalid=5), with_answers(5, 0), with_answers(4, 1, succeeded=4, truncated=1)],
+)
+def test_a_result_that_refuses_more_answers_or_has_more_of_them_is_not_poorer(new: Manifest) -> None:
+    assert poorer(new, with_answers(4, 0, succeeded=4, invalid=1)) == ""
+
+
+def test_nothing_is_concluded_from_a_manifest_that_does_not_count_answers_with_text() -> None:
+    assert poorer(with_answers(0, 0, succeeded=0, invalid=5), manifest(succeeded=5)) == ""

@@ -1,10 +1,12 @@
 """A check of the user's own: what it refuses is invalid with its reason, whatever else it does."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.row_check import read_check
@@ -80,3 +82,78 @@ async def waits(row: object) -> None:
 def test_a_check_that_is_not_a_function_is_refused(given: object) -> None:
     with pytest.raises(ValueError, match="check is an? .*; it must be a function that takes a row"):
         read_check(given)
+
+
+class Refuses:
+    """A check that holds something."""
+
+    def __call__(self, row: object) -> None:
+        """Accept the row."""
+
+    def method(self, row: object, limit: int = 3, *others: object, **more: object) -> None:
+        """Accept the row."""
+
+    async def waits(self, row: object) -> None:
+        """A check that nothing could await."""
+
+
+class Waits:
+    """A check that nothing could await."""
+
+    async def __call__(self, row: object) -> None:
+        """Accept the row, later."""
+
+
+def of_two(row: object, limit: int) -> None:
+    """A check of two parameters."""
+
+
+def named_only(row: object, *, limit: int) -> None:
+    """A check with a parameter that it does not get."""
+
+
+def yields(row: object) -> Iterator[None]:
+    """A check that returns something else in any case."""
+    yield None
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (lambda: None, "is '<lambda>', which cannot be called with a row alone"),
+        (of_two, "is 'of_two', which cannot be called with a row alone"),
+        (named_only, "is 'named_only', which cannot be called with a row alone"),
+        (Refuses.method, "is 'method', which cannot be called with a row alone"),
+        (partial(of_two, {}, 3), "is 'partial', which cannot be called with a row alone"),
+        (Refuses, "is the class Refuses"),
+        (dict, "is the class dict"),
+        (yields, "is a generator function"),
+        (Waits(), "is an async function"),
+        (Refuses().waits, "is an async function"),
+    ],
+)
+def test_a_check_that_cannot_be_called_with_one_row_is_refused(given: object, why: str) -> None:
+    with pytest.raises(ValueError, match=f"check {why}.*; it must be a function that takes a row"):
+        read_check(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda row: None,
+        lambda *rows: None,
+        Refuses(),
+        Refuses().method,
+        partial(of_two, limit=3),
+        print,
+        {"a": None}.get,
+        str.strip,
+    ],
+)
+def test_a_check_that_can_be_called_with_one_row_is_accepted(given: object) -> None:
+    assert read_check(given) is given
+
+
+def test_a_check_that_cannot_be_called_with_one_row_is_refused_while_the_dag_is_parsed() -> None:
+    with pytest.raises(ValueError, match="cannot be called with a row alone"):
+        KimiBatchResultsOperator(task_id="results", batch_id="b", output="/tmp", check=of_two)  # type: ignore[arg-type]

@@ -192,8 +192,31 @@ def test_the_manifest_has_exactly_these_fields() -> None:
         "prompt_fingerprint": "sha256:p",
         "created_at": "2025-09-04T15:33:20+00:00",
         "completed_at": "2025-09-04T16:34:21+00:00",
+        "answers": {"whole": 2, "cut": 0},
     }
     assert len(json.dumps(manifest)) < 8192
+
+
+@pytest.mark.parametrize(
+    ("row", "answers"),
+    [
+        (Row(custom_id="a", status="succeeded", content="x"), (1, 0)),
+        (Row(custom_id="a", status="invalid", content="x", error_code="schema_mismatch"), (1, 0)),
+        (Row(custom_id="a", status="invalid", content="x", error_code="check"), (1, 0)),
+        (Row(custom_id="a", status="invalid", content="", error_code="empty_answer", leaked=True), (1, 0)),
+        (Row(custom_id="a", status="truncated", content="x", error_code="length"), (0, 1)),
+        (Row(custom_id="a", status="truncated", content="", error_code="length", leaked=True), (0, 1)),
+        (Row(custom_id="a", status="filtered", content="x", error_code="content_filter"), (0, 1)),
+        (Row(custom_id="a", status="truncated", content=" ", error_code="length"), (0, 0)),
+        (Row(custom_id="a", status="invalid", content="", error_code="empty_answer"), (0, 0)),
+        (Row(custom_id="a", status="invalid", error_code="not_sent"), (0, 0)),
+        (Row(custom_id="a", status="failed", error_code="server_error"), (0, 0)),
+    ],
+)
+def test_an_answer_with_text_counts_as_whole_or_cut_whatever_became_of_it(row: Row, answers: tuple[int, int]) -> None:
+    tally = Tally()
+    tally.add(row)
+    assert tuple(tally.answers.values()) == answers
 
 
 @pytest.mark.parametrize(
