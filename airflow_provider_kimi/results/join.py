@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_kimi.records.rows import InputChange
@@ -86,23 +86,35 @@ class _Rows:
 
 
 def _join_by_name(requests: Requests, rows: _Rows, found: Join, *, can_compare: bool) -> None:
+    """Join requests to rows of their names, those that ask the same first: a name may be that of several rows."""
+    if can_compare:
+        wanted, held = _pairs(requests.names, requests.asks), _pairs(rows.names, rows.asks)
+        for at, place in _places(range(len(wanted)), wanted, held, rows):
+            _put(at, place, _SAME, rows, found)
+    left = [at for at, place in enumerate(found.places) if place == NOWHERE]
+    for at, place in _places(left, requests.names, rows.names, rows):
+        is_known = can_compare and rows.asks[place] != UNKNOWN
+        _put(at, place, _CHANGED if is_known else _NOT_COMPARED, rows, found)
+
+
+def _pairs(names: array[int], asks: array[int]) -> array[int]:
+    """A number for each name and what it asks."""
+    return array("q", map(hash, zip(names, asks, strict=True)))
+
+
+def _places(left: Sequence[int], wanted: array[int], held: array[int], rows: _Rows) -> Iterator[tuple[int, int]]:
+    """The requests, of those that are left, for which there is a free row of the same number, and its place."""
     finder: _Finder | None = None
     expected = 0
-    for at, name in enumerate(requests.names):
-        if rows.is_free(expected) and rows.names[expected] == name:
+    for at in left:
+        if rows.is_free(expected) and held[expected] == wanted[at]:
             place = expected
         else:
-            finder = finder or _Finder(rows.names, rows.taken)
-            place = finder.find(name)
-        if place == NOWHERE:
-            continue
-        expected = place + 1
-        rows.take(place)
-        found.places[at] = place
-        if not can_compare or rows.asks[place] == UNKNOWN:
-            found.changes[at] = _NOT_COMPARED
-        else:
-            found.changes[at] = _SAME if rows.asks[place] == requests.asks[at] else _CHANGED
+            finder = finder or _Finder(held, rows.taken)
+            place = finder.find(wanted[at])
+        if place != NOWHERE:
+            yield at, place
+            expected = place + 1
 
 
 def _join_by_content(requests: Requests, rows: _Rows, found: Join) -> None:

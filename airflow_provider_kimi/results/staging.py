@@ -1,7 +1,7 @@
 """Names of files on their way into an output directory, where they stand beside the old ones at first."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -15,7 +15,12 @@ OUTPUT_NAME = "output.jsonl"
 ERROR_NAME = "error.jsonl"
 DEAD_LETTER_NAME = "dead_letter.jsonl"
 
-_STAGED = re.compile(r"\.kimi-(?P<landing>[0-9a-f]{16})\.(?P<name>[a-z_]+\.[a-z]+)(\.link)?")
+#: What every version of this package calls the files of a result, beside the manifest.
+_OF_RESULT = re.compile(r"(output|error|results|dead_letter)\.[a-z]+")
+
+_STAGED = re.compile(
+    rf"\.kimi-(?P<landing>[0-9a-f]{{16}})\.(?P<name>{_OF_RESULT.pattern}|{re.escape(MANIFEST_NAME)})(\.link)?"
+)
 
 
 def staged_name(landing: str, name: str) -> str:
@@ -40,11 +45,23 @@ def name_of(uri: str) -> str:
 
 
 def names_of(manifest: Manifest | None) -> set[str]:
-    """The names of the files that are the result's own: those that it lists, and those that they are to replace."""
+    """The names of the files that are the result's own: those that it lists, and those that they are to replace.
+
+    A name that no result has is not, whatever somebody has written into the manifest.
+    """
     if manifest is None:
         return set()
     listed = {name_of(uri) for uri in manifest.files.values()}
-    return {*listed, *map(usual_name, listed), *(manifest.former_files or ())}
+    return {*_of_result({*listed, *map(usual_name, listed)}), *former_names(manifest)}
+
+
+def former_names(manifest: Manifest) -> set[str]:
+    """The names of the files that a result is to replace, and that are not removed yet."""
+    return _of_result(manifest.former_files or ())
+
+
+def _of_result(names: Iterable[str]) -> set[str]:
+    return {name for name in names if _OF_RESULT.fullmatch(usual_name(name))}
 
 
 def placed(manifest: Manifest) -> Manifest:

@@ -10,7 +10,15 @@ from msgspec.structs import replace
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.results.output_directory import OutputDirectory
-from airflow_provider_kimi.results.staging import MANIFEST_NAME, name_of, names_of, placed, staged_files, staged_name
+from airflow_provider_kimi.results.staging import (
+    MANIFEST_NAME,
+    former_names,
+    name_of,
+    names_of,
+    placed,
+    staged_files,
+    staged_name,
+)
 
 #: How often files are put again that a landing has overwritten before it saw the manifest of this one.
 _PUTS = 3
@@ -93,7 +101,7 @@ class Switch:
                 self._versions[name] = self.directory.put(source, name)
                 yield None
             self._check()
-            self.directory.remove(manifest.former_files or ())  # before the last manifest, which does not name them
+            self.directory.remove(former_names(manifest))  # before the last manifest, which does not name them
             yield None
             self._check()
             self._write(last)

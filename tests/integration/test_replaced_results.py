@@ -304,3 +304,26 @@ def test_a_directory_in_the_home_directory_is_found(
     manifest = results(ids, Path("~/labels"))
     assert manifest["results_file"] == f"file://{tmp_path}/labels/results.jsonl"
     assert (tmp_path / "labels" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    "named", ["../mine.csv", "mine.csv", "out/../../mine.csv", "manifest.json", "", ".", "..", "sub"]
+)
+def test_a_landing_deletes_no_file_that_no_result_has_whatever_its_manifest_says(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, named: str
+) -> None:
+    ids = submit_prompts(hook, 5).batch_ids
+    sim.advance(60)
+    out = tmp_path / "out"
+    land(hook, out, ids)
+    for mine in (tmp_path / "mine.csv", out / "mine.csv", out / "sub" / "mine.csv"):
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text("mine")
+    staged = out / ".kimi-0123456789abcdef.results.jsonl"
+    staged.write_bytes((out / "results.jsonl").read_bytes())
+    manifest = json.loads((out / "manifest.json").read_text())
+    edited = {"former_files": [named], "results_file": f"file://{staged}", "error_file": f"file://{out}/{named}"}
+    (out / "manifest.json").write_text(json.dumps(manifest | edited))
+    assert land(hook, out, ids).statuses == {"succeeded": 5}
+    assert [path.read_text() for path in sorted(tmp_path.rglob("mine.csv"))] == ["mine"] * 3
+    assert not staged.exists()

@@ -70,6 +70,16 @@ def test_a_row_is_joined_once_although_two_jobs_asked_about_its_key() -> None:
     assert found(result) == [(NOWHERE, "removed"), (0, None), (NOWHERE, "removed")]
 
 
+def test_of_several_rows_of_one_key_the_one_that_asks_the_same_is_joined() -> None:
+    result = joined([7, 8], [5, 7, 8], keys=([1, 2], [1, 1, 2]))
+    assert (found(result), result.added) == ([(1, None), (2, None)], [0])
+
+
+def test_two_jobs_that_asked_about_one_key_each_find_their_row_in_any_order() -> None:
+    assert found(joined([7, 8], [8, 7], keys=([1, 1], [1, 1]))) == [(1, None), (0, None)]
+    assert found(joined([7, 8, 9], [9, 5, 7], keys=([1, 1, 1], [1, 1, 1]))) == [(2, None), (1, "changed"), (0, None)]
+
+
 def test_rows_that_were_added_and_removed_are_told_by_their_keys() -> None:
     result = joined([7, 8], [8, 6], keys=([1, 2], [2, 3]))
     assert (found(result), result.added) == ([(NOWHERE, "removed"), (0, None)], [1])
