@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
-from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context, XComArg
-from airflow_provider_kimi.context import read_attempt
-from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.fields import check_choice, check_flag
-from airflow_provider_kimi.files.csv_options import CsvOptions
-from airflow_provider_kimi.files.locations import as_uri
+from airflow_provider_kimi.compat import Context, XComArg
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.lineage import lineage_of_result
+from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.operators.upstream import read_landed_ids
-from airflow_provider_kimi.outlets import report_to_outlets
-from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.rendering import given, known, never_rendered
-from airflow_provider_kimi.requests.inputs import bound
+from airflow_provider_kimi.rendering import never_rendered
 from airflow_provider_kimi.requests.keys import KeyColumns
-from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
-from airflow_provider_kimi.results.collect import collect
-from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.failure_limits import (
-    Limit,
-    OnTooManyFailed,
-    breaches,
-    read_limits,
-    too_many_failed,
-)
-from airflow_provider_kimi.results.formats import Form, OutputFormat
-from airflow_provider_kimi.results.landing import Collected, Landing
-from airflow_provider_kimi.results.parsed_shape import spread_fields
+from airflow_provider_kimi.results.answer_check import Reasoning
+from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
+from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.passed_columns import Selection
-from airflow_provider_kimi.results.row_check import RowCheck, read_check
-from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.results.row_check import RowCheck
 
 
-class KimiBatchResultsOperator(BaseOperator):
+class KimiBatchResultsOperator(LandingOperator):
     """Land the output and error files of batches that have ended, and join every row to its request.
 
     Works however a batch ended: rows that were done before it expired or was cancelled are landed too. The directory
@@ -138,92 +118,36 @@ class KimiBatchResultsOperator(BaseOperator):
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        check_choice("on_too_many_failed", on_too_many_failed, get_args(OnTooManyFailed))
-        schema = read_schema(output_schema)
-        read_check(check)
-        check_choice("output_format", output_format, get_args(OutputFormat))
-        check_choice("reasoning", reasoning, get_args(Reasoning))
-        check_flag("parsed_columns", parsed_columns)
-        check_flag("delete_remote_files", delete_remote_files)
-        if input is None and (select is not None or exclude is not None):
+        super().__init__(
+            output=output,
+            max_failed_rows=max_failed_rows,
+            max_failed_ratio=max_failed_ratio,
+            on_too_many_failed=on_too_many_failed,
+            select=select,
+            exclude=exclude,
+            output_format=output_format,
+            parsed_columns=parsed_columns,
+            check=check,
+            reasoning=reasoning,
+            delete_remote_files=delete_remote_files,
+            price_list=price_list,
+            **kwargs,
+        )
+        if input is None and self.selection != Selection():
             raise ValueError("select and exclude choose columns of the input; give input too")
         if csv_options is not None and output_format != "csv":
             raise ValueError(f"csv_options is given and output_format is {output_format!r}; it must be 'csv'")
-        if parsed_columns:
-            spread_fields(schema.shape if schema else None)
-        read_limits(known(max_failed_rows), known(max_failed_ratio))
-        read_price_list(known(price_list), "cn")
         self.batch_id = batch_id
-        self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.key_column = key_column
-        self.max_failed_rows = max_failed_rows
-        self.max_failed_ratio = max_failed_ratio
-        self.on_too_many_failed = on_too_many_failed
-        self.selection = Selection.of(select, exclude)
-        self.output_format = output_format
-        self.csv_options = CsvOptions.of(csv_options)
         self.output_schema = output_schema
-        self.parsed_columns = parsed_columns
-        self.check = never_rendered(check)
-        self.reasoning = reasoning
-        self.delete_remote_files = delete_remote_files
-        self.price_list = price_list
         self.kimi_conn_id = kimi_conn_id
-        self._manifest: Manifest | None = None
+        self.check_form(csv_options)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land, reconcile, judge."""
-        ti = context["ti"]
         with airflow_errors(self):
             read_limits(self.max_failed_rows, self.max_failed_ratio)  # refuses what a template rendered
-            schema = read_schema(self.output_schema)
-            parsed = schema.shape if schema else None
-            landing = Landing(
-                batch_ids=read_landed_ids(self.batch_id, self, ti, self.log),
-                output=as_uri(self.output_directory),
-                input=bound(as_uri(given(self.input)), context),
-                key_column=self.key_column,
-                price_list=self.price_list,
-                selection=self.selection,
-                check=AnswerCheck(schema, self.reasoning, given(self.check)),
-                form=Form(
-                    self.output_format, self.csv_options, parsed, spread_fields(parsed) if self.parsed_columns else None
-                ),
-                may_replace=not self.delete_remote_files,
-                task=read_attempt(context).task,
-            )
+            batch_ids = read_landed_ids(self.batch_id, self, context["ti"], self.log)
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
-            collected = collect(calls, landing)
-            self._manifest = collected.manifest
-            report_to_outlets(self.outlets, context, collected.manifest)
-            ti.xcom_push("output_file", collected.manifest.output_file)
-            ti.xcom_push("error_file", collected.manifest.error_file)
-            batches = collected.batches
-            ti.xcom_push("output_file_ids", [batch.output_file_id for batch in batches if batch.output_file_id])
-            ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
-            self._judge(collected)
-            if self.delete_remote_files:
-                delete_landed(calls, collected)
-        return collected.manifest.to_dict()
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Report what was landed to OpenLineage, also if too many rows have no usable answer."""
-        if self._manifest is None:
-            return None
-        return lineage_of_result(self._manifest, self.kimi_conn_id, as_uri(given(self.input)))
-
-    get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
-
-    def _judge(self, collected: Collected) -> None:
-        limits = read_limits(self.max_failed_rows, self.max_failed_ratio)
-        if not (found := breaches(limits, collected.tally)):
-            return
-        to_come = collected.to_come
-        message = too_many_failed(found, collected.tally, collected.manifest.batch_ids, to_come)
-        if self.on_too_many_failed == "fail":
-            raise KimiBatchError(message, retryable=bool(to_come))
-        if self.on_too_many_failed == "skip":
-            raise AirflowSkipException(message)
-        self.log.warning("%s", message)
+            return self.accept(calls, self.land(calls, context, batch_ids))

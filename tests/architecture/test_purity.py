@@ -12,6 +12,8 @@ IMPURE = {
     *("hooks/clients.py", "hooks/deadline.py", "hooks/kimi.py", "hooks/shared_clients.py"),
     *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *(
+        "operators/asking.py",
+        "operators/landing.py",
         "operators/orphans.py",
         "operators/results.py",
         "operators/upstream.py",

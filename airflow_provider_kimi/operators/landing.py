@@ -1,0 +1,153 @@
+"""What operators that land results are told, and how they land, publish and judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from airflow_provider_kimi.account.delete import delete_landed
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context
+from airflow_provider_kimi.context import read_attempt
+from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.fields import check_choice, check_flag
+from airflow_provider_kimi.files.csv_options import CsvOptions
+from airflow_provider_kimi.files.locations import as_uri
+from airflow_provider_kimi.lineage import lineage_of_result
+from airflow_provider_kimi.outlets import report_to_outlets
+from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.rendering import given, known, never_rendered
+from airflow_provider_kimi.requests.inputs import bound
+from airflow_provider_kimi.requests.keys import KeyColumns
+from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.cost import read_price_list
+from airflow_provider_kimi.results.failure_limits import (
+    Limit,
+    OnTooManyFailed,
+    breaches,
+    read_limits,
+    too_many_failed,
+)
+from airflow_provider_kimi.results.formats import Form, OutputFormat
+from airflow_provider_kimi.results.landing import Collected, Landing
+from airflow_provider_kimi.results.parsed_shape import spread_fields
+from airflow_provider_kimi.results.passed_columns import Selection
+from airflow_provider_kimi.results.row_check import RowCheck, read_check
+from airflow_provider_kimi.results.schema import read_schema
+
+
+class LandingOperator(BaseOperator):
+    """An operator that lands results; see `KimiBatchResultsOperator` for its parameters."""
+
+    input: Any
+    key_column: KeyColumns | None
+    output_schema: Any
+    kimi_conn_id: str
+
+    def __init__(
+        self,
+        *,
+        output: str,
+        max_failed_rows: Limit | Mapping[str, Limit] = None,
+        max_failed_ratio: Limit | Mapping[str, Limit] = None,
+        on_too_many_failed: OnTooManyFailed = "fail",
+        select: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        output_format: OutputFormat = "jsonl",
+        parsed_columns: bool = False,
+        check: RowCheck | None = None,
+        reasoning: Reasoning = "drop",
+        delete_remote_files: bool = False,
+        price_list: Mapping[str, Any] | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_choice("on_too_many_failed", on_too_many_failed, get_args(OnTooManyFailed))
+        read_check(check)
+        check_choice("output_format", output_format, get_args(OutputFormat))
+        check_choice("reasoning", reasoning, get_args(Reasoning))
+        check_flag("parsed_columns", parsed_columns)
+        check_flag("delete_remote_files", delete_remote_files)
+        read_limits(known(max_failed_rows), known(max_failed_ratio))
+        read_price_list(known(price_list), "cn")
+        self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
+        self.max_failed_rows = max_failed_rows
+        self.max_failed_ratio = max_failed_ratio
+        self.on_too_many_failed = on_too_many_failed
+        self.selection = Selection.of(select, exclude)
+        self.output_format = output_format
+        self.csv_form = CsvOptions()
+        self.parsed_columns = parsed_columns
+        self.check = never_rendered(check)
+        self.reasoning = reasoning
+        self.delete_remote_files = delete_remote_files
+        self.price_list = price_list
+        self._manifest: Manifest | None = None
+
+    def check_form(self, csv_options: Mapping[str, Any] | None) -> None:
+        """Read how a CSV file is written, and refuse a form that the schema does not allow."""
+        self.csv_form = CsvOptions.of(csv_options)
+        schema = read_schema(self.output_schema)
+        if self.parsed_columns:
+            spread_fields(schema.shape if schema else None)
+
+    def land(self, calls: Calls, context: Context, batch_ids: Sequence[str]) -> Collected:
+        """Land, and tell Airflow what was landed."""
+        collected = collect(calls, self.landing(context, batch_ids))
+        manifest = self._manifest = collected.manifest
+        ti, batches = context["ti"], collected.batches
+        report_to_outlets(self.outlets, context, manifest)
+        ti.xcom_push("output_file", manifest.output_file)
+        ti.xcom_push("error_file", manifest.error_file)
+        ti.xcom_push("output_file_ids", [batch.output_file_id for batch in batches if batch.output_file_id])
+        ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
+        return collected
+
+    def accept(self, calls: Calls, collected: Collected) -> dict[str, Any]:
+        """Fail or skip if too many rows have no usable answer; else delete what is to be deleted.
+
+        :return: The manifest.
+        """
+        self._judge(collected)
+        if self.delete_remote_files:
+            delete_landed(calls, collected)
+        return collected.manifest.to_dict()
+
+    def landing(self, context: Context, batch_ids: Sequence[str]) -> Landing:
+        """What to land, and where."""
+        schema = read_schema(self.output_schema)
+        parsed = schema.shape if schema else None
+        spread = spread_fields(parsed) if self.parsed_columns else None
+        return Landing(
+            batch_ids=batch_ids,
+            output=as_uri(self.output_directory),
+            input=bound(as_uri(given(self.input)), context),
+            key_column=self.key_column,
+            price_list=self.price_list,
+            selection=self.selection,
+            check=AnswerCheck(schema, self.reasoning, given(self.check)),
+            form=Form(self.output_format, self.csv_form, parsed, spread),
+            may_replace=not self.delete_remote_files,
+            task=read_attempt(context).task,
+        )
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Report what was landed to OpenLineage, also if too many rows have no usable answer."""
+        if self._manifest is None:
+            return None
+        return lineage_of_result(self._manifest, self.kimi_conn_id, as_uri(given(self.input)))
+
+    get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
+
+    def _judge(self, collected: Collected) -> None:
+        limits = read_limits(self.max_failed_rows, self.max_failed_ratio)
+        if not (found := breaches(limits, collected.tally)):
+            return
+        to_come = collected.to_come
+        message = too_many_failed(found, collected.tally, collected.manifest.batch_ids, to_come)
+        if self.on_too_many_failed == "fail":
+            raise KimiBatchError(message, retryable=bool(to_come))
+        if self.on_too_many_failed == "skip":
+            raise AirflowSkipException(message)
+        self.log.warning("%s", message)
