@@ -102,7 +102,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             with_digests=not landing.may_replace,
         )
         try:
-            manifest = _last(steps)
+            manifest = _last(switch, steps, calls.log)
         except OvertakenError:
             now = directory.earlier
             if now is None or not is_same_landing(now, manifest):
@@ -143,13 +143,20 @@ def _finished(switch: Switch, log: Log) -> Manifest | None:
     log.info(
         "An earlier landing in %s was ended before all files had their names. It is finished.", switch.directory.uri
     )
-    return _last(switch.settled(earlier))
+    return _last(switch, switch.settled(earlier), log)
 
 
-def _last(steps: Iterator[Manifest | None]) -> Manifest:
+def _last(switch: Switch, steps: Iterator[Manifest | None], log: Log) -> Manifest:
     """Take all steps, and return what the last one yields."""
     *_, last = steps
     assert last is not None
+    if names := ", ".join(switch.unremoved):
+        log.warning(
+            "Files that the result no longer needs could not be removed in %s: %s. The new result is whole; a later "
+            "landing removes them.",
+            *(switch.directory.uri, names),
+        )
+        switch.unremoved.clear()
     return last
 
 

@@ -1,7 +1,7 @@
 """Names of files on their way into an output directory, where they stand beside the old ones at first."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -47,12 +47,15 @@ def names_of(manifest: Manifest | None) -> set[str]:
     return {*listed, *map(usual_name, listed), *(manifest.former_files or ())}
 
 
-def placed(manifest: Manifest) -> Manifest:
-    """The manifest once every file has its usual name."""
+def placed(manifest: Manifest, unremoved: Sequence[str] = ()) -> Manifest:
+    """The manifest once every file has its usual name.
+
+    :param unremoved: Names of former files that are still there, which the manifest goes on to name as its own.
+    """
     fields: Mapping[str, str] = {
         field: uri.removesuffix(name_of(uri)) + usual_name(name_of(uri)) for field, uri in manifest.files.items()
     }
-    return replace(manifest, former_files=UNSET, **fields)
+    return replace(manifest, former_files=[*unremoved] or UNSET, **fields)
 
 
 def staged_files(manifest: Manifest) -> dict[str, str]:

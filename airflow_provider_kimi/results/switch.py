@@ -34,12 +34,15 @@ class Switch:
     :param landing: Names the landing, in 16 hexadecimal digits.
     :param seen: The manifest that was there when the landing began; empty if there was none.
     :param sleep: Waits some seconds.
+    :param unremoved: Names of files that could not be removed after the switch. The result is whole without that, and a
+        later landing removes them.
     """
 
     directory: OutputDirectory
     landing: str
     seen: bytes
     sleep: Callable[[float], None]
+    unremoved: list[str] = field(default_factory=list)
     _versions: dict[str, str] = field(default_factory=dict)
 
     def steps(
@@ -86,24 +89,36 @@ class Switch:
         :param left: Names of files that killed landings have staged.
         :raises OvertakenError: Another landing has switched.
         """
-        staged, last = staged_files(manifest), placed(manifest)
+        staged = staged_files(manifest)
         try:
             for source, name in staged.items():
                 self._check()
                 self._versions[name] = self.directory.put(source, name)
                 yield None
             self._check()
-            self.directory.remove(manifest.former_files or ())  # before the last manifest, which does not name them
+            kept = self._clear(manifest.former_files or ())  # before the last manifest, which names only what is left
+            last = placed(manifest, kept)
             yield None
             self._check()
             self._write(last)
             yield None
             self._put_again(staged)
         except OvertakenError:
-            self.directory.remove(staged)
+            self._clear(staged)
             raise
-        self.directory.remove([*staged, *left])
+        self._clear([*staged, *left])
         yield last
+
+    def _clear(self, names: Iterable[str]) -> list[str]:
+        """Remove files, and return the names of those that could not be: the storage may answer with any error."""
+        kept = []
+        for name in names:
+            try:
+                self.directory.remove([name])
+            except Exception:
+                kept.append(name)
+        self.unremoved += kept
+        return kept
 
     def _put_again(self, staged: Mapping[str, str]) -> None:
         """Put files again that another landing has overwritten, which stops once it looks at the manifest."""

@@ -13,6 +13,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.failure_limits import too_many_failed
+from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.support.landing import land
@@ -304,3 +305,22 @@ def test_a_directory_in_the_home_directory_is_found(
     manifest = results(ids, Path("~/labels"))
     assert manifest["results_file"] == f"file://{tmp_path}/labels/results.jsonl"
     assert (tmp_path / "labels" / "manifest.json").exists()
+
+
+def test_a_former_file_that_cannot_be_removed_is_named_in_the_log_and_the_result_is_landed(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    first, second = two_results(sim, hook)
+    land(hook, tmp_path, first, form=Form("csv"))
+    (tmp_path / "results.csv").unlink()
+    (tmp_path / "results.csv").mkdir()
+    landed = land(hook, tmp_path, second)
+    assert len(landed.rows()) == 4
+    assert (
+        f"Files that the result no longer needs could not be removed in {tmp_path}: results.csv."
+        in landed.log.warnings[-1]
+    )
+    (tmp_path / "results.csv").rmdir()
+    (tmp_path / "results.csv").write_text("custom_id\n")
+    land(hook, tmp_path, second)
+    assert files_of(tmp_path).keys() == {"manifest.json", "output.jsonl", "results.jsonl"}
