@@ -1,6 +1,5 @@
 """Land the output and error files, reconcile them with the requests, and write the result, the manifest last."""
 
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -74,9 +73,9 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     prices = read_price_list(landing.price_list, calls.hook.settings.billing_region)
     _check_apart(landing)
     directory = OutputDirectory(landing.output)
-    switch = Switch(directory, secrets.token_hex(8), directory.manifest_bytes(), calls.sleep)
+    switch = Switch(directory, landing.new_name(), directory.manifest_bytes(), calls.sleep)
     directory.check_free(landing.file_names)
-    earlier = _finished(switch, calls.log)
+    earlier = _finished(switch, landing.begin_of_names, calls.log)
     if earlier is not None and (warning := _replaced(landing, earlier)):
         calls.log.warning("%s", warning)
     batches = read_ended_batches(calls, landing.batch_ids)
@@ -132,8 +131,14 @@ def _check_apart(landing: Landing) -> None:
         )
 
 
-def _finished(switch: Switch, log: Log) -> Manifest | None:
-    """The result that the directory holds; what an attempt that was killed has begun to put into place is finished."""
+def _finished(switch: Switch, own: str, log: Log) -> Manifest | None:
+    """The result that the directory holds; what an attempt that was killed has begun to put into place is finished.
+
+    What it has left beside the result is removed, whether or not another one comes into its place.
+
+    :param own: How the names of the task's landings begin.
+    """
+    switch.clear_left(own)
     earlier = Manifest.of_json(switch.seen)
     if earlier is None or not (staged := staged_files(earlier)):
         return earlier

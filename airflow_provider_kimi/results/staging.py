@@ -23,6 +23,12 @@ def staged_name(landing: str, name: str) -> str:
     return f".kimi-{landing}.{name}"
 
 
+def is_left_by(name: str, begin: str) -> bool:
+    """Whether a landing whose name begins so has staged a file; False for an empty one."""
+    found = _STAGED.fullmatch(name)
+    return bool(begin) and found is not None and found["landing"].startswith(begin)
+
+
 def usual_name(name: str) -> str:
     """The name that a file of a result has in the end."""
     found = _STAGED.fullmatch(name)

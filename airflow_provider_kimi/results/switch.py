@@ -10,7 +10,15 @@ from msgspec.structs import replace
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.results.output_directory import OutputDirectory
-from airflow_provider_kimi.results.staging import MANIFEST_NAME, name_of, names_of, placed, staged_files, staged_name
+from airflow_provider_kimi.results.staging import (
+    MANIFEST_NAME,
+    is_left_by,
+    name_of,
+    names_of,
+    placed,
+    staged_files,
+    staged_name,
+)
 
 #: How often files are put again that a landing has overwritten before it saw the manifest of this one.
 _PUTS = 3
@@ -66,6 +74,7 @@ class Switch:
             for name, sources in files.items():
                 uris[name] = self.directory.stage(self.landing, name, sources, with_digest=with_digests)
                 yield None
+            self._check_staged(map(name_of, uris.values()))
             self._check()
         except BaseException:
             self._forget(files)
@@ -83,6 +92,22 @@ class Switch:
             self.sleep(_RACE_SECONDS)  # another landing may have looked at the manifest before this one wrote it
         yield from self.settled(manifest, left)
 
+    def clear_left(self, begin: str) -> None:
+        """Remove what earlier landings have staged whose names begin so, and that no manifest names.
+
+        They are of the same task, and have ended. One that is not remembered here is removed by the next switch.
+        """
+        named = staged_files(found) if (found := Manifest.of_json(self.seen)) else ()
+        self._clear(name for name in self.directory.staged_names() if is_left_by(name, begin) and name not in named)
+
+    def _check_staged(self, names: Iterable[str]) -> None:
+        if gone := [name for name in names if not self.directory.has(name)]:
+            raise OvertakenError(
+                f"Files that this task has written into {self.directory.uri} are gone ({gone[0]}), as another attempt "
+                "of it has begun meanwhile. Nothing was landed; the results stay on the platform. Clear this task to "
+                "land again: nothing is paid again."
+            )
+
     def settled(self, manifest: Manifest, left: Iterable[str] = ()) -> Iterator[Manifest | None]:
         """Give the files of a manifest their usual names, step by step; the last step yields the manifest of these.
 
@@ -96,8 +121,8 @@ class Switch:
                 self._versions[name] = self.directory.put(source, name)
                 yield None
             self._check()
-            kept = self._clear(manifest.former_files or ())  # before the last manifest, which names only what is left
-            last = placed(manifest, kept)
+            self.unremoved += (kept := self._clear(manifest.former_files or ()))
+            last = placed(manifest, kept)  # names only those that are left
             yield None
             self._check()
             self._write(last)
@@ -106,7 +131,7 @@ class Switch:
         except OvertakenError:
             self._clear(staged)
             raise
-        self._clear([*staged, *left])
+        self.unremoved += self._clear([*staged, *left])
         yield last
 
     def _clear(self, names: Iterable[str]) -> list[str]:
@@ -117,7 +142,6 @@ class Switch:
                 self.directory.remove([name])
             except Exception:
                 kept.append(name)
-        self.unremoved += kept
         return kept
 
     def _put_again(self, staged: Mapping[str, str]) -> None:
