@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from datetime import timedelta
+from typing import Any, Self, get_args
 
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import AirflowSensorTimeout, Context, first_poke
 from airflow_provider_kimi.context import is_last_try, read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
 from airflow_provider_kimi.kills.cancels import acancel_given_up
@@ -25,8 +27,12 @@ from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.watch import OnStall, OnTimeout, Watch
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, KimiBatchTrigger
 from airflow_provider_kimi.waiting.cancel import leave_running
+from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.waiting.progress import progress_at_end
 from airflow_provider_kimi.waiting.wait import FirstPoll, poll_once, wait_here
+
+#: The longest window is 7 days; a wait that no expiry ends, because none is known, ends after these and the grace.
+LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
 
 #: How long before an `execution_timeout` the wait ends by itself.
 EVENT_MARGIN_SECONDS = 30.0
@@ -34,7 +40,7 @@ EVENT_MARGIN_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class WaitTerms:
-    """How a task waits, as its parameters say.
+    """How a task waits.
 
     :param pause_seconds: Between two polls; None for a pace that fits the batches' age.
     :param allowed_seconds: How long the wait may take.
@@ -49,12 +55,46 @@ class WaitTerms:
     on_final_failure: OnFinalFailure
     cancel_on_kill: bool
 
+    @classmethod
+    def of(
+        cls,
+        *,
+        deferrable: bool,
+        poke_interval: timedelta | float | None,
+        timeout: timedelta | float | None,
+        on_timeout: OnTimeout,
+        stall_timeout: timedelta | float,
+        on_stall: OnStall,
+        on_final_failure: OnFinalFailure,
+        cancel_on_kill: bool,
+    ) -> Self:
+        """Read the parameters of an operator or a sensor.
+
+        :raises ValueError: One is wrong.
+        """
+        check_choice("on_timeout", on_timeout, get_args(OnTimeout))
+        check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
+        check_choice("on_stall", on_stall, get_args(OnStall))
+        check_flag("cancel_on_kill", cancel_on_kill)
+        check_flag("deferrable", deferrable)
+        return cls(
+            deferrable=deferrable,
+            pause_seconds=None if poke_interval is None else check_seconds("poke_interval", poke_interval),
+            allowed_seconds=LONGEST_WAIT_SECONDS if timeout is None else check_seconds("timeout", timeout),
+            on_timeout=on_timeout,
+            stall_seconds=check_seconds("stall_timeout", stall_timeout),
+            on_stall=on_stall,
+            on_final_failure=on_final_failure,
+            cancel_on_kill=cancel_on_kill,
+        )
+
 
 class TaskWait:
     """One wait of one try of a task. It is entered while the task deals with its batches.
 
     :param task: The operator.
     :param batch_ids: What it waits for.
+    :param shown_as: XCom key under which the ids are shown while it waits.
     :param is_rescheduled: Whether Airflow starts the task anew for each poll. Its time counts from the first of them,
         and no `execution_timeout` bounds it.
     """
@@ -67,12 +107,14 @@ class TaskWait:
         batch_ids: Sequence[str],
         terms: WaitTerms,
         *,
+        shown_as: str = RETURNED_KEY,
         is_rescheduled: bool = False,
     ) -> None:
         self._task = task
         self._context = context
         self._hook = hook
         self._terms = terms
+        self._shown_as = shown_as
         self._is_rescheduled = is_rescheduled
         self._kill = Kill(lambda _: self._cancel_if_given_up(), task.log)
         self.batch_ids = batch_ids
@@ -183,9 +225,9 @@ class TaskWait:
         return again._replace(event=replace(event, batches=batches))
 
     def _push_ids(self) -> None:
-        """Show the ids while the task waits, so that tasks behind it have them if it is marked success."""
+        """Show the ids while the task waits, so that they are known if it is marked success."""
         if self._task.do_xcom_push and (ti := self._context.get("ti")) is not None:
-            ti.xcom_push(RETURNED_KEY, list(self.batch_ids))
+            ti.xcom_push(self._shown_as, list(self.batch_ids))
 
     def _cancel_if_given_up(self) -> None:
         verdict = judge_wait(self._context["ti"], list(self.batch_ids), read_try_number(self._context))

@@ -30,7 +30,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param answers: How many answers have text: `whole` ones, and those that were `cut` off. No schema and no check
         changes these numbers.
     :param landed_by: The task instance that landed it, as `dag_id`, `run_id`, `task_id` and `map_index`.
-    :param former_files: Names of files of the result that this one replaces, while they are not removed yet.
+    :param former_files: Names of files of the result that this one replaces, while they are not removed.
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
         formula; not there without that guard.

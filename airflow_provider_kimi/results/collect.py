@@ -1,6 +1,5 @@
 """Land the output and error files, reconcile them with the requests, and write the result, the manifest last."""
 
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -74,9 +73,9 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     prices = read_price_list(landing.price_list, calls.hook.settings.billing_region)
     _check_apart(landing)
     directory = OutputDirectory(landing.output)
-    switch = Switch(directory, secrets.token_hex(8), directory.manifest_bytes(), calls.sleep)
+    switch = Switch(directory, landing.new_name(), directory.manifest_bytes(), calls.sleep)
     directory.check_free(landing.file_names)
-    earlier = _finished(switch, calls.log)
+    earlier = _finished(switch, landing.begin_of_names, calls.log)
     if earlier is not None and (warning := _replaced(landing, earlier)):
         calls.log.warning("%s", warning)
     batches = read_ended_batches(calls, landing.batch_ids)
@@ -102,7 +101,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             with_digests=not landing.may_replace,
         )
         try:
-            manifest = _last(steps)
+            manifest = _last(switch, steps, calls.log)
         except OvertakenError:
             now = directory.earlier
             if now is None or not is_same_landing(now, manifest):
@@ -132,8 +131,14 @@ def _check_apart(landing: Landing) -> None:
         )
 
 
-def _finished(switch: Switch, log: Log) -> Manifest | None:
-    """The result that the directory holds; what an attempt that was killed has begun to put into place is finished."""
+def _finished(switch: Switch, own: str, log: Log) -> Manifest | None:
+    """The result that the directory holds; what an attempt that was killed has begun to put into place is finished.
+
+    What it has left beside the result is removed, whether or not another one comes into its place.
+
+    :param own: How the names of the task's landings begin.
+    """
+    switch.clear_left(own)
     earlier = Manifest.of_json(switch.seen)
     if earlier is None or not (staged := staged_files(earlier)):
         return earlier
@@ -143,13 +148,20 @@ def _finished(switch: Switch, log: Log) -> Manifest | None:
     log.info(
         "An earlier landing in %s was ended before all files had their names. It is finished.", switch.directory.uri
     )
-    return _last(switch.settled(earlier))
+    return _last(switch, switch.settled(earlier), log)
 
 
-def _last(steps: Iterator[Manifest | None]) -> Manifest:
+def _last(switch: Switch, steps: Iterator[Manifest | None], log: Log) -> Manifest:
     """Take all steps, and return what the last one yields."""
     *_, last = steps
     assert last is not None
+    if names := ", ".join(switch.unremoved):
+        log.warning(
+            "Files that the result no longer needs could not be removed in %s: %s. The new result is whole; a later "
+            "landing removes them.",
+            *(switch.directory.uri, names),
+        )
+        switch.unremoved.clear()
     return last
 
 

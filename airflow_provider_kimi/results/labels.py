@@ -30,6 +30,14 @@ _KEYS = (
 #: Keys whose value is not the label, though it may be one of the words.
 _OTHER_KEYS = {"not", "excluded", "error"}
 
+#: Forms of Arabic letters by their places in a word.
+_OF_PLACES = ("initial", "medial", "final", "isolated")
+
+#: What Unicode calls other forms of a character, such as wide ones; and of those that it calls compatible, the
+#: categories that mean the same: letters, Roman numerals and blanks, not a digit before a dot.
+_FORMS = frozenset(f"<{kind}" for kind in ("wide", "narrow", "noBreak", "font", "vertical", *_OF_PLACES))
+_COMPATIBLE = frozenset(("Lu", "Ll", "Lt", "Lm", "Lo", "Nl", "Zs"))
+
 #: What may stand before a fenced label: nothing, or words that end in a colon.
 _BEFORE_FENCE = re.compile(r"\s*|.*[:：]\s*", re.DOTALL)
 _KEY_AND_VALUE = re.compile(r"[\s*_]*(?P<key>[^\W_]+)[\s*_]*[:：][\s*_]*(?P<value>[^\n]+)")
@@ -139,7 +147,21 @@ def _text(label: Label) -> str:
 
 def _folded(text: str) -> str:
     """A text without what makes no difference: case, the width of letters, the number of blanks."""
-    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+    return " ".join(_in_plain_letters(_in_plain_letters(text).casefold()).split())
+
+
+def _in_plain_letters(text: str) -> str:
+    """A text whose letters and digits have their usual forms; a superscript is not its digit, nor a circled one."""
+    if text.isascii():
+        return text
+    plain = (unicodedata.normalize("NFKC", one) if _is_form(one) else one for one in text)
+    return unicodedata.normalize("NFC", "".join(plain))
+
+
+def _is_form(character: str) -> bool:
+    """Whether a character is another form of what it stands for, and means the same."""
+    kind = unicodedata.decomposition(character).partition(">")[0]
+    return kind in _FORMS or (kind == "<compat" and unicodedata.category(character)[:2] in _COMPATIBLE)
 
 
 def _layers(text: str) -> Iterator[str]:

@@ -1,12 +1,13 @@
 """What a task lands, and what it has landed, as values."""
 
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.records.tags import TaskIdentity
+from airflow_provider_kimi.records.tags import TaskIdentity, digest_of
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
@@ -16,6 +17,10 @@ from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection
 from airflow_provider_kimi.results.promises import shortages, still_to_come
 from airflow_provider_kimi.results.staging import DEAD_LETTER_NAME, ERROR_NAME, MANIFEST_NAME, OUTPUT_NAME
 from airflow_provider_kimi.results.tally import Tally
+
+#: Bytes of the name of a landing, and how many of its digits are those of its task instance.
+_NAME_BYTES = 8
+_TASK_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,18 @@ class Landing:
     form: Form = Form()
     may_replace: bool = True
     task: TaskIdentity | None = None
+
+    @property
+    def begin_of_names(self) -> str:
+        """How the names of all landings of its task instance begin; empty if that is not known."""
+        if self.task is None:
+            return ""
+        return digest_of(*map(str, astuple(self.task))).removeprefix("sha256:")[:_TASK_DIGITS]
+
+    def new_name(self) -> str:
+        """Name one landing, in 16 hexadecimal digits."""
+        begin = self.begin_of_names
+        return begin + secrets.token_hex(_NAME_BYTES)[len(begin) :]
 
     @property
     def file_names(self) -> Sequence[str]:

@@ -148,6 +148,14 @@ class OutputDirectory:
                 _link_over(Path(source.path), Path(target.path))
         return self.version(name)
 
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        try:
+            self._fresh(name).stat()
+        except FileNotFoundError:
+            return False
+        return True
+
     def version(self, name: str) -> str:
         """What tells a file from one that has replaced it; empty if it is gone."""
         path = self._fresh(name)

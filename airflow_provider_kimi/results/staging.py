@@ -1,7 +1,7 @@
 """Names of files on their way into an output directory, where they stand beside the old ones at first."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -26,6 +26,12 @@ _STAGED = re.compile(
 def staged_name(landing: str, name: str) -> str:
     """Name a file that a landing has not put into its place yet; patterns of inputs ignore it."""
     return f".kimi-{landing}.{name}"
+
+
+def is_left_by(name: str, begin: str) -> bool:
+    """Whether a landing whose name begins so has staged a file; False for an empty one."""
+    found = _STAGED.fullmatch(name)
+    return bool(begin) and found is not None and found["landing"].startswith(begin)
 
 
 def usual_name(name: str) -> str:
@@ -64,12 +70,15 @@ def _of_result(names: Iterable[str]) -> set[str]:
     return {name for name in names if _OF_RESULT.fullmatch(usual_name(name))}
 
 
-def placed(manifest: Manifest) -> Manifest:
-    """The manifest once every file has its usual name."""
+def placed(manifest: Manifest, unremoved: Sequence[str] = ()) -> Manifest:
+    """The manifest once every file has its usual name.
+
+    :param unremoved: Names of former files that are still there, which the manifest goes on to name as its own.
+    """
     fields: Mapping[str, str] = {
         field: uri.removesuffix(name_of(uri)) + usual_name(name_of(uri)) for field, uri in manifest.files.items()
     }
-    return replace(manifest, former_files=UNSET, **fields)
+    return replace(manifest, former_files=[*unremoved] or UNSET, **fields)
 
 
 def staged_files(manifest: Manifest) -> dict[str, str]:

@@ -13,6 +13,7 @@ from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.staging import (
     MANIFEST_NAME,
     former_names,
+    is_left_by,
     name_of,
     names_of,
     placed,
@@ -42,12 +43,15 @@ class Switch:
     :param landing: Names the landing, in 16 hexadecimal digits.
     :param seen: The manifest that was there when the landing began; empty if there was none.
     :param sleep: Waits some seconds.
+    :param unremoved: Names of files that could not be removed after the switch. The result is whole without that, and a
+        later landing removes them.
     """
 
     directory: OutputDirectory
     landing: str
     seen: bytes
     sleep: Callable[[float], None]
+    unremoved: list[str] = field(default_factory=list)
     _versions: dict[str, str] = field(default_factory=dict)
 
     def steps(
@@ -71,6 +75,7 @@ class Switch:
             for name, sources in files.items():
                 uris[name] = self.directory.stage(self.landing, name, sources, with_digest=with_digests)
                 yield None
+            self._check_staged(map(name_of, uris.values()))
             self._check()
         except BaseException:
             self._forget(files)
@@ -88,30 +93,57 @@ class Switch:
             self.sleep(_RACE_SECONDS)  # another landing may have looked at the manifest before this one wrote it
         yield from self.settled(manifest, left)
 
+    def clear_left(self, begin: str) -> None:
+        """Remove what earlier landings have staged whose names begin so, and that no manifest names.
+
+        They are of the same task, and have ended. One that is not remembered here is removed by the next switch.
+        """
+        named = staged_files(found) if (found := Manifest.of_json(self.seen)) else ()
+        self._clear(name for name in self.directory.staged_names() if is_left_by(name, begin) and name not in named)
+
+    def _check_staged(self, names: Iterable[str]) -> None:
+        if gone := [name for name in names if not self.directory.has(name)]:
+            raise OvertakenError(
+                f"Files that this task has written into {self.directory.uri} are gone ({gone[0]}), as another attempt "
+                "of it has begun meanwhile. Nothing was landed; the results stay on the platform. Clear this task to "
+                "land again: nothing is paid again."
+            )
+
     def settled(self, manifest: Manifest, left: Iterable[str] = ()) -> Iterator[Manifest | None]:
         """Give the files of a manifest their usual names, step by step; the last step yields the manifest of these.
 
         :param left: Names of files that killed landings have staged.
         :raises OvertakenError: Another landing has switched.
         """
-        staged, last = staged_files(manifest), placed(manifest)
+        staged = staged_files(manifest)
         try:
             for source, name in staged.items():
                 self._check()
                 self._versions[name] = self.directory.put(source, name)
                 yield None
             self._check()
-            self.directory.remove(former_names(manifest))  # before the last manifest, which does not name them
+            self.unremoved += (kept := self._clear(former_names(manifest)))
+            last = placed(manifest, kept)  # names only those that are left
             yield None
             self._check()
             self._write(last)
             yield None
             self._put_again(staged)
         except OvertakenError:
-            self.directory.remove(staged)
+            self._clear(staged)
             raise
-        self.directory.remove([*staged, *left])
+        self.unremoved += self._clear([*staged, *left])
         yield last
+
+    def _clear(self, names: Iterable[str]) -> list[str]:
+        """Remove files, and return the names of those that could not be: the storage may answer with any error."""
+        kept = []
+        for name in names:
+            try:
+                self.directory.remove([name])
+            except Exception:
+                kept.append(name)
+        return kept
 
     def _put_again(self, staged: Mapping[str, str]) -> None:
         """Put files again that another landing has overwritten, which stops once it looks at the manifest."""

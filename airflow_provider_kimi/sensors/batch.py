@@ -21,18 +21,15 @@ from airflow_provider_kimi.compat import (
 )
 from airflow_provider_kimi.context import is_last_try
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
-from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
+from airflow_provider_kimi.fields import check_choice
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
 from airflow_provider_kimi.results.shortfall import Shortfall, shortfall
-from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS
+from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
-
-#: The longest window is 7 days; a wait that no expiry ends, because none is known, ends after these and the grace.
-LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
 
 #: What to do where nothing runs now.
 LAND_IT = (
@@ -108,20 +105,23 @@ class KimiBatchSensor(BaseSensorOperator):
         on_incomplete: OnIncomplete = "fail",
         **kwargs: Any,
     ) -> None:
-        allowed = LONGEST_WAIT_SECONDS if timeout is None else check_seconds("timeout", timeout)
-        own_pause = None if poke_interval is None else check_seconds("poke_interval", poke_interval)
+        terms = WaitTerms.of(
+            deferrable=deferrable,
+            poke_interval=poke_interval,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            stall_timeout=stall_timeout,
+            on_stall=on_stall,
+            on_final_failure=on_final_failure,
+            cancel_on_kill=cancel_on_kill,
+        )
         # Airflow's own limit, which holds in a worker only, comes last: ours ends the wait in order.
         super().__init__(
-            poke_interval=LONGEST_PAUSE_SECONDS if own_pause is None else own_pause,
-            timeout=allowed + CANCEL_GRACE_SECONDS,
+            poke_interval=LONGEST_PAUSE_SECONDS if terms.pause_seconds is None else terms.pause_seconds,
+            timeout=terms.allowed_seconds + CANCEL_GRACE_SECONDS,
             **kwargs,
         )
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
-        check_choice("on_timeout", on_timeout, get_args(OnTimeout))
-        check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
-        check_choice("on_stall", on_stall, get_args(OnStall))
-        check_flag("cancel_on_kill", cancel_on_kill)
-        check_flag("deferrable", deferrable)
         self.batch_id = batch_id
         self.kimi_conn_id = kimi_conn_id
         self.deferrable = deferrable
@@ -130,16 +130,7 @@ class KimiBatchSensor(BaseSensorOperator):
         self.cancel_on_kill = cancel_on_kill
         self.on_final_failure = on_final_failure
         self.on_stall = on_stall
-        self._terms = WaitTerms(
-            deferrable=deferrable,
-            pause_seconds=own_pause,
-            allowed_seconds=allowed,
-            on_timeout=on_timeout,
-            stall_seconds=check_seconds("stall_timeout", stall_timeout),
-            on_stall=on_stall,
-            on_final_failure=on_final_failure,
-            cancel_on_kill=cancel_on_kill,
-        )
+        self._terms = terms
         self._is_killed = False
         self._wait: TaskWait | None = None
         self._pause_seconds = LONGEST_PAUSE_SECONDS

@@ -135,7 +135,7 @@ def test_a_storage_that_answers_500_at_any_request_leaves_the_old_result_or_the_
 ) -> None:
     gate = rewriting.scene.gate
     assert gate is not None
-    faults = 0
+    faults = removals = 0
     for at in count(1):
         rewriting.begin()
         gate.set(kind, at, reads=reads)
@@ -147,6 +147,9 @@ def test_a_storage_that_answers_500_at_any_request_leaves_the_old_result_or_the_
         except KimiInputError as error:
             pytest.fail(f"{kind} at {gate.seen[at - 1 : at]}: {error}; a retry may help")
         seen = f"{kind} at {gate.seen[at - 1 : at]}: {fault!r}"
+        if kind != "down" and any("?delete" in request for request in gate.seen[at - 1 : at]):
+            removals += 1
+            assert fault is None, f"{seen}; what cannot be removed fails no landing"
         is_over = len(gate.seen) < at
         gate.open()
         faults += fault is not None
@@ -154,6 +157,7 @@ def test_a_storage_that_answers_500_at_any_request_leaves_the_old_result_or_the_
         if is_over:
             break
     assert faults > 5
+    assert removals or reads or kind == "down"
     rewriting.assert_both_were_seen()
 
 

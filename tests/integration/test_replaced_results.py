@@ -11,13 +11,20 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_kimi.exceptions import KimiInputError, KimiResultError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
+from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.failure_limits import too_many_failed
+from airflow_provider_kimi.results.formats import Form
+from airflow_provider_kimi.results.landing import Landing
+from airflow_provider_kimi.results.output_directory import OutputDirectory
+from airflow_provider_kimi.results.staging import staged_name
+from airflow_provider_kimi.results.switch import OvertakenError
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.support.landing import land
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, TASK, order, submit, submit_prompts, write_jsonl
+from tests.support.switching import publish, switch_steps
 from tests.support.tasks import TaskInstanceRecord, run_task
 
 #: What may come in place of an output file, with status 200.
@@ -327,3 +334,67 @@ def test_a_landing_deletes_no_file_that_no_result_has_whatever_its_manifest_says
     assert land(hook, out, ids).statuses == {"succeeded": 5}
     assert [path.read_text() for path in sorted(tmp_path.rglob("mine.csv"))] == ["mine"] * 3
     assert not staged.exists()
+
+
+def test_a_former_file_that_cannot_be_removed_is_named_in_the_log_and_the_result_is_landed(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    first, second = two_results(sim, hook)
+    land(hook, tmp_path, first, form=Form("csv"))
+    (tmp_path / "results.csv").unlink()
+    (tmp_path / "results.csv").mkdir()
+    landed = land(hook, tmp_path, second)
+    assert len(landed.rows()) == 4
+    assert (
+        f"Files that the result no longer needs could not be removed in {tmp_path}: results.csv."
+        in landed.log.warnings[-1]
+    )
+    (tmp_path / "results.csv").rmdir()
+    (tmp_path / "results.csv").write_text("custom_id\n")
+    land(hook, tmp_path, second)
+    assert files_of(tmp_path).keys() == {"manifest.json", "output.jsonl", "results.jsonl"}
+
+
+def killed_while_staging(ids: list[str], folder: Path, task: TaskIdentity) -> str:
+    """Leave behind what a landing of a task instance leaves that is killed before the switch."""
+    left = staged_name(Landing(ids, str(folder), task=task).new_name(), "output.jsonl")
+    (folder / left).write_bytes(b"half\n")
+    return left
+
+
+@pytest.mark.parametrize("end", ["kept", "refused"])
+def test_files_that_a_killed_attempt_of_the_task_has_staged_are_removed_also_if_the_earlier_result_is_kept(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, end: str
+) -> None:
+    out = tmp_path / "out"
+    ids = submit_prompts(hook, 5).batch_ids
+    sim.advance(60)
+    land(hook, out, ids, task=TASK)
+    before = files_of(out)
+    own = killed_while_staging(ids, out, TASK)
+    theirs = killed_while_staging(ids, out, replace(TASK, task_id="other"))
+    assert own != theirs
+    if end == "kept":
+        sim.inject("download_file", status=404, skip=1, times=None)
+        assert land(hook, out, ids, task=TASK).collected.is_kept
+    else:
+        spoil_output(sim, cut_after_bytes=before["output.jsonl"].index(b"\n") + 1, cut_silently=True)
+        with pytest.raises(KimiResultError):
+            land(hook, out, ids, task=TASK)
+    assert files_of(out) == {**before, theirs: b"half\n"}
+
+
+def test_a_landing_whose_staged_files_are_gone_does_not_switch(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    """Another attempt of the task has removed them, so a manifest that names them would name nothing."""
+    publish(tmp_path / "out", output_jsonl=b"old\n")
+    before = files_of(tmp_path / "out")
+    (tmp_path / "new").write_bytes(b"new\n")
+    steps = switch_steps(OutputDirectory(str(tmp_path / "out")), {"output.jsonl": [tmp_path / "new"]})
+    next(steps)
+    for path in (tmp_path / "out").glob(".kimi-*"):
+        path.unlink()
+    with pytest.raises(OvertakenError, match=r"are gone.*Nothing was landed"):
+        list(steps)
+    assert files_of(tmp_path / "out") == before

@@ -249,3 +249,44 @@ def test_a_label_that_the_answer_does_not_give_is_not_taken(text: str) -> None:
 @pytest.mark.parametrize("text", ['Here it is:\n```json\n{"label": "positive"}\n```', '{"intent": "positive"}'])
 def test_a_label_that_is_introduced_is_taken(text: str) -> None:
     assert schema(["positive", "negative"]).read(text) == "positive"
+
+
+@pytest.mark.parametrize("text", ["1²", "²", "①", "½", "1½", "₁", "⑫", "㉑", "⒈", "1②", "¹²"])
+def test_a_superscript_or_a_digit_in_a_circle_is_not_the_digit(text: str) -> None:
+    assert "none of the" in refused([1, 2, 12, 21], text)
+    assert "none of the" in refused(["1", "12", "1/2"], text)
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        *(("12", "１２"), ("カナ", "ｶﾅ"), ("ガ", "ｶﾞ"), ("fi", "ﬁ"), ("é", "e\u0301"), ("a b", "a\u00a0b")),
+        *(("m²", "M²"), ("①", "①"), ("II", "Ⅱ"), ("strasse", "STRAßE"), ("a b", "ａ\u3000ｂ")),
+    ],
+)
+def test_a_label_is_taken_in_letters_of_any_width_and_composition(label: str, text: str) -> None:
+    assert schema([label, "other"]).read(text) == label
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "positive negative",
+            "positive, negative",
+            "positive / negative",
+            "**positive** negative",
+            "positive (negative)",
+        ),
+        *(
+            '"positive" "negative"',
+            "label: positive negative",
+            "label: positive, label: negative",
+            "positive: negative",
+        ),
+        *('{"label": "positive"} {"label": "negative"}', '["positive", "negative"]', '{"label": "positive negative"}'),
+        *('positive {"label": "negative"}', '{"label": "positive"} negative', "positive ```negative```"),
+    ],
+)
+def test_an_answer_on_one_line_that_holds_two_labels_is_none(text: str) -> None:
+    refused(["positive", "negative"], text)

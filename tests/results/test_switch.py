@@ -1,7 +1,7 @@
 """Whoever dies, fails or comes at the same time, the manifest of a result names files that belong together."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import combinations, count
 from pathlib import Path
@@ -25,7 +25,12 @@ def out(tmp_path: Path) -> Path:
 
 
 def begun(
-    out: Path, workshop: Path, label: str, names: Sequence[str], directory: OutputDirectory | None = None
+    out: Path,
+    workshop: Path,
+    label: str,
+    names: Sequence[str],
+    directory: OutputDirectory | None = None,
+    switch: Switch | None = None,
 ) -> Steps:
     """Begin to land a result whose files and batch all bear a label."""
     folder = workshop / f"{label}-{next(_numbers)}"
@@ -34,7 +39,7 @@ def begun(
     for name in names:
         (folder / name).write_text(f"{label}\n")
         files[name] = [folder / name]
-    return switch_steps(directory or OutputDirectory(str(out)), files, [label])
+    return switch_steps(directory or OutputDirectory(str(out)), files, [label], switch)
 
 
 _numbers = count()
@@ -202,3 +207,48 @@ def test_a_file_that_another_landing_overwrites_is_put_again(out: Path, tmp_path
     list(steps)
     assert whole(out) == "new"
     assert_tidy(out, NEW)
+
+
+def test_a_former_file_that_cannot_be_removed_leaves_the_new_result_whole_and_is_removed_later(
+    out: Path, tmp_path: Path
+) -> None:
+    list(begun(out, tmp_path, "old", OLD))
+    (out / "results.csv").unlink()
+    (out / "results.csv").mkdir()  # which cannot be removed as a file
+    switch = Switch(OutputDirectory(str(out)), "f" * 16, (out / "manifest.json").read_bytes(), lambda seconds: None)
+    *_, last = begun(out, tmp_path, "new", NEW, switch=switch)
+    assert whole(out) == "new"
+    assert last is not None
+    assert switch.unremoved == last.former_files == ["results.csv"]
+    assert not (out / "error.jsonl").exists(), "one that can be removed is"
+    (out / "results.csv").rmdir()
+    (out / "results.csv").write_text("old\n")
+    list(begun(out, tmp_path, "next", NEW))
+    assert whole(out) == "next"
+    assert_tidy(out, NEW)
+
+
+class Keeping(OutputDirectory):
+    """A storage that refuses to delete."""
+
+    def remove(self, names: Iterable[str]) -> None:
+        if list(names):
+            raise PermissionError("Access Denied")
+
+
+def test_a_storage_that_refuses_to_delete_gets_new_results_all_the_same(out: Path, tmp_path: Path) -> None:
+    list(begun(out, tmp_path, "old", OLD))
+    for label in ("new", "newer"):
+        list(begun(out, tmp_path, label, NEW, Keeping(str(out))))
+        assert whole(out) == label
+    list(begun(out, tmp_path, "next", NEW))
+    assert_tidy(out, NEW)
+
+
+def test_a_landing_that_was_overtaken_says_so_although_its_files_cannot_be_removed(out: Path, tmp_path: Path) -> None:
+    list(begun(out, tmp_path, "old", OLD))
+    steps = begun(out, tmp_path, "new", NEW, Keeping(str(out)))
+    next(steps)
+    list(begun(out, tmp_path, "other", NEW))
+    with pytest.raises(OvertakenError):
+        list(steps)

@@ -12,10 +12,13 @@ from airflow_provider_kimi.results.switch import Switch
 
 
 def switch_steps(
-    directory: OutputDirectory, files: Mapping[str, Sequence[Path]], batch_ids: Sequence[str] = ("batch_1",)
+    directory: OutputDirectory,
+    files: Mapping[str, Sequence[Path]],
+    batch_ids: Sequence[str] = ("batch_1",),
+    switch: Switch | None = None,
 ) -> Iterator[Manifest | None]:
     """Begin to land files as the result of some batches."""
-    switch = Switch(directory, token_hex(8), directory.manifest_bytes(), lambda seconds: None)
+    switch = switch or Switch(directory, token_hex(8), directory.manifest_bytes(), lambda seconds: None)
     manifest = Manifest(batch_ids=list(batch_ids))
     return switch.steps(files, lambda uris: with_files(manifest, uris))
 
