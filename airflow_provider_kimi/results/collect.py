@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from msgspec import UNSET
+
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.fetch import may_come_late
 from airflow_provider_kimi.calls.patience import Calls, Log
@@ -21,6 +23,7 @@ from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, 
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.formats import Formed, check_format, convert
 from airflow_provider_kimi.results.input_types import arrow_types
+from airflow_provider_kimi.results.kept_columns import check_columns_kept
 from airflow_provider_kimi.results.landing import Collected, Landing
 from airflow_provider_kimi.results.manifest import (
     ask_the_rest,
@@ -94,7 +97,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
         formed = _formed(workshop / RESULTS_NAME, landing, keys, calls.log)
         manifest = build_manifest(batches, tally, prices=prices, guarded_cells=formed.guarded, landed_by=landing.task)
         if earlier is not None:
-            check_not_poorer(landing.output, manifest, earlier)
+            _check_no_worse(landing, manifest, earlier, workshop / RESULTS_NAME)
         steps = switch.steps(
             _finished_files(workshop, files, formed.path),
             lambda uris: with_files(manifest, uris),
@@ -114,6 +117,13 @@ def collect(calls: Calls, landing: Landing) -> Collected:
 def _replaced(landing: Landing, earlier: Manifest) -> str:
     task = None if landing.task is None else identity_of(landing.task)
     return check_replaced(landing.output, landing.batch_ids, task, earlier, may_replace=landing.may_replace)
+
+
+def _check_no_worse(landing: Landing, new: Manifest, earlier: Manifest, results: Path) -> None:
+    check_not_poorer(landing.output, new, earlier)
+    is_same = set(earlier.batch_ids) <= set(new.batch_ids)
+    if is_same and landing.input is not None and earlier.input_changes is UNSET:
+        check_columns_kept(landing.output, earlier, results)
 
 
 def _check_apart(landing: Landing) -> None:

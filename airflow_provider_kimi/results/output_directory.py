@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import copyfile
@@ -85,12 +85,14 @@ class OutputDirectory:
         there = {path.name: path for path in self._inside(wanted) if path.name in wanted}
         found = self.manifest_bytes()  # after the look at the directory: it holds one that was written meanwhile
         manifest = Manifest.of_json(found)
-        is_own = manifest is not None or (not found and _is_empty(there.get(MANIFEST_NAME)))
+        with self._writing():
+            is_own = manifest is not None or (not found and _is_empty(there.get(MANIFEST_NAME)))
         own = {*names_of(manifest), *([MANIFEST_NAME] if is_own else [])}
         for name, path in sorted(there.items()):
-            if name in own and not path.is_dir():
+            is_directory = _is_known(path.is_dir)
+            if name in own and not is_directory:
                 continue
-            kind = "the directory" if path.is_dir() else "the file"
+            kind = "the directory" if is_directory else "the file"
             raise KimiInputError(
                 f"Output {self.uri!r} holds {kind} {name}, which no result of this provider lists. It is left as it "
                 "is. Nothing was landed; the results stay on the platform. Choose another directory, or move "
@@ -103,7 +105,7 @@ class OutputDirectory:
             self._fresh("")
             return list(self._path.iterdir())
         except PermissionError:
-            return [path for path in map(self._fresh, wanted) if _exists(path)]
+            return [path for path in map(self._fresh, wanted) if _is_known(path.exists)]
         except (FileNotFoundError, NotADirectoryError):  # object storage has no empty directories
             return []
 
@@ -143,7 +145,7 @@ class OutputDirectory:
         source, target = self._path / staged, self._path / name
         with self._writing():
             if not self._is_local:
-                target.fs.copy(source.path, target.path)
+                target.fs.cp_file(source.path, target.path)  # not copy, for which [ and ? are a pattern
             else:
                 _link_over(Path(source.path), Path(target.path))
         return self.version(name)
@@ -171,7 +173,9 @@ class OutputDirectory:
         """Delete files; one that is gone is not an error."""
         with self._writing():
             for name in names:  # a file whose upload has failed may be there, whatever was listed before
-                self._fresh(name).unlink(missing_ok=True)
+                path = self._fresh(name)
+                with suppress(FileNotFoundError):
+                    path.fs.rm_file(path.path)  # not rm, for which [ and ? in a name are a pattern
 
     def make_durable(self, uris: Iterable[str]) -> None:
         """Flush published files to disk, so that they survive a power cut; object storage promises that by itself.
@@ -224,10 +228,10 @@ class _RowOfBatch(msgspec.Struct):
     batch_id: str | None
 
 
-def _exists(path: Any) -> bool:
-    """Whether a file exists, as far as that may be known."""
+def _is_known(look: Callable[[], bool]) -> bool:
+    """Whether something is so, as far as that may be known."""
     with suppress(PermissionError):
-        return bool(path.exists())
+        return look()
     return False
 
 

@@ -28,6 +28,10 @@ _PUTS = 3
 _RACE_SECONDS = 2.0
 
 
+#: Pauses between looks at a manifest that is not there, or is one of before: a storage may show what is no longer so.
+_LOOK_PAUSES = (0.5, 1.0, 2.0)
+
+
 class OvertakenError(KimiBatchError):
     """Another task has landed in the directory meanwhile. Its result stands, and nothing of this one."""
 
@@ -53,6 +57,7 @@ class Switch:
     sleep: Callable[[float], None]
     unremoved: list[str] = field(default_factory=list)
     _versions: dict[str, str] = field(default_factory=dict)
+    _former: set[bytes] = field(default_factory=set)
 
     def steps(
         self,
@@ -156,12 +161,26 @@ class Switch:
                 self._versions[staged[source]] = self.directory.put(source, staged[source])
 
     def _check(self) -> None:
-        if self.directory.manifest_bytes() != self.seen:
-            raise OvertakenError(
-                f"Another task has landed in {self.directory.uri} at the same time. Its result stands whole, and "
-                "nothing of this task is there; the results of this task stay on the platform. Give each result its "
-                "own directory, then clear this task: nothing is paid again."
+        """Stop where another one has switched. Only a manifest that is neither known nor empty says so."""
+        for pause in (*_LOOK_PAUSES, None):
+            found = self.directory.manifest_bytes()
+            if found == self.seen:
+                return
+            if (found and found not in self._former) or pause is None:
+                break
+            self.sleep(pause)
+        if not found or found in self._former:
+            raise KimiBatchError(
+                f"The manifest in {self.directory.uri} cannot be read as it was written: it was removed or put back, "
+                "or the storage does not show it. No file that it may name was removed, and the results of this task "
+                "stay on the platform. Clear this task: nothing is paid again.",
+                retryable=True,
             )
+        raise OvertakenError(
+            f"Another task has landed in {self.directory.uri} at the same time. Its result stands whole, and "
+            "nothing of this task is there; the results of this task stay on the platform. Give each result its "
+            "own directory, then clear this task: nothing is paid again."
+        )
 
     def _write(self, manifest: Manifest) -> None:
         content = manifest.to_json()
@@ -170,6 +189,7 @@ class Switch:
         except OSError:  # of object storage it is not known whether it was carried out
             if self.directory.manifest_bytes() != content:
                 raise
+        self._former.add(self.seen)
         self.seen = content
 
     def _forget(self, names: Iterable[str]) -> None:

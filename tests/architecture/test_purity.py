@@ -57,7 +57,7 @@ IMPURE = {
         "results/switch.py",
         "results/table.py",
     ),
-    *("results/csv_file.py", "results/input_types.py"),
+    *("results/csv_file.py", "results/input_types.py", "results/kept_columns.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
     *("account/delete.py", "account/ended_batches.py"),
     "jobs/wait.py",

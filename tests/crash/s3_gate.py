@@ -4,6 +4,7 @@ import http.client
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ GateKind = Literal["killed", "refused", "lost", "down", "late"]
 
 _CHANGES = frozenset({"PUT", "POST", "DELETE"})
 _BUSY = b"<Error><Code>InternalError</Code><Message>We encountered an internal error. Try again.</Message></Error>"
+_FORBIDDEN = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 
 class Gate:
@@ -23,10 +25,14 @@ class Gate:
     :param server: URL of the S3 server.
     """
 
+    #: Whether the bucket may be listed; where it may not, a file that is not there is forbidden.
+    may_list: bool
+
     def __init__(self, server: str) -> None:
         self._address = urlsplit(server).netloc
         self._lock = threading.Lock()
         self.url = ""
+        self.may_list = True
         self.open()
 
     def open(self) -> None:
@@ -57,6 +63,13 @@ class Gate:
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes]:
         """Have the server answer."""
+        if self.may_list:
+            return self._answered(method, path, headers, body)
+        found: tuple[int, Any, bytes] = (403, {}, _FORBIDDEN)
+        answer = found if "list-type" in path else self._answered(method, path, headers, body)
+        return found if answer[0] == HTTPStatus.NOT_FOUND else answer
+
+    def _answered(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes]:
         connection = http.client.HTTPConnection(self._address, timeout=60)
         try:
             connection.request(method, path, body or None, headers)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
@@ -14,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStor
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator, KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import KimiSimulator
+from tests.crash.s3_gate import gate_before
 from tests.support.requests import request, submit_prompts
 from tests.support.s3 import Storage
 from tests.support.tasks import Attempt, run_task
@@ -224,6 +226,36 @@ def test_a_result_on_s3_that_is_replaced_leaves_no_file_behind(
     assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
     for name in ("output.jsonl", "results.jsonl"):
         assert s3.get(f"out/{name}") == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("key", ["out?9", "out[1]", "out*", "a b/out%20c", "out#1"])
+def test_the_name_of_an_output_on_s3_is_no_pattern(sim: KimiSimulator, s3: Storage, key: str) -> None:
+    batch_ids = create(input=["one", "two"]).value
+    sim.advance(60)
+    mine = ["out1/output.jsonl", "out1/results.csv", "out9/results.csv"]
+    for name in mine:
+        s3.put(name, b"mine")
+    for output_format, results in (("csv", "results.csv"), ("jsonl", "results.jsonl"), ("jsonl", "results.jsonl")):
+        land(batch_ids, s3.uri(key), output_format=output_format)
+        landed = [f"{key}/{name}" for name in ("manifest.json", "output.jsonl", results)]
+        assert sorted(s3.keys()) == sorted([*landed, *mine])
+    assert {s3.get(name) for name in mine} == {b"mine"}
+
+
+def test_a_result_on_s3_is_landed_again_by_a_key_that_may_not_list_the_bucket(
+    sim: KimiSimulator, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For such a key, S3 answers 403 where there is no file."""
+    batch_ids = create(input=["one", "two"]).value
+    sim.advance(60)
+    with gate_before(s3_endpoint) as gate:
+        storage = Storage(gate.url, uuid4().hex)
+        monkeypatch.setenv(f"AIRFLOW_CONN_{storage.conn_id.upper()}", json.dumps(storage.connection))
+        gate.may_list = False
+        for output_format in ("csv", "csv", "jsonl"):
+            land(batch_ids, storage.uri("out"), output_format=output_format)
+        gate.may_list = True
+        assert storage.keys() == [f"out/{name}" for name in ("manifest.json", "output.jsonl", "results.jsonl")]
 
 
 def test_a_result_on_s3_has_the_columns_of_a_table_on_s3(sim: KimiSimulator, s3: Storage) -> None:

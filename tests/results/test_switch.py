@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.staging import is_staged, name_of, staged_files
@@ -152,6 +153,53 @@ def test_a_fault_at_any_change_leaves_the_old_result_or_the_new_one_whole(
         if directory.changes < at:
             break
     assert shown == {"old", "new"}
+
+
+class Showing(OutputDirectory):
+    """A storage that shows something else than its manifest at some of the looks at it."""
+
+    def __init__(self, out: Path, shown: bytes, at: range) -> None:
+        super().__init__(str(out))
+        self._shown = shown
+        self._at = at
+        self.looks = 0
+
+    def manifest_bytes(self) -> bytes:
+        self.looks += 1
+        return self._shown if self.looks in self._at else super().manifest_bytes()
+
+
+@pytest.mark.parametrize("looks", [1, 3, 1000], ids=["once", "a while", "for good"])
+@pytest.mark.parametrize("shown", ["nothing", "the former one"])
+def test_a_storage_that_does_not_show_the_manifest_at_a_look_breaks_no_result(
+    out: Path, tmp_path: Path, shown: str, looks: int
+) -> None:
+    """Such as an S3 that refuses one request, or a storage that shows a file as it was a moment ago."""
+    list(begun(out, tmp_path, "old", OLD))
+    before = b"" if shown == "nothing" else (out / "manifest.json").read_bytes()
+    for at in count(2):  # the first look is before the landing
+        place = tmp_path / f"look-{at}"
+        copytree(out, place)
+        directory = Showing(place, before, range(at, at + looks))
+        faults = fault_of(begun(place, tmp_path, "new", NEW, directory))
+        assert faults == (["retryable"] if looks == 1000 and directory.looks >= at else [])
+        assert whole(place) in ("old", "new")
+        list(begun(place, tmp_path, "next", NEW))
+        assert_tidy(place, NEW)
+        if directory.looks < at:
+            break
+    assert at > 5
+
+
+def fault_of(steps: Steps) -> list[str]:
+    """Take all steps; what they end with, if not with a result."""
+    try:
+        list(steps)
+    except OvertakenError:
+        return ["overtaken"]
+    except KimiBatchError as error:
+        return ["retryable" if error.retryable else "final"]
+    return []
 
 
 def run(steps: Steps) -> bool:
