@@ -149,6 +149,7 @@ class AskingOperator(BaseOperator):
             self.on_kill()
         with self._kill, airflow_errors(self):
             submission = self._submit(calls, context, attempt)
+        self._kill = None  # what follows is none of its business
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
         return submission

@@ -104,12 +104,8 @@ class LandingOperator(BaseOperator):
         ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
         return collected
 
-    def accept(self, calls: Calls, collected: Collected) -> dict[str, Any]:
-        """Fail or skip if too many rows have no usable answer; else delete what is to be deleted.
-
-        :return: The manifest.
-        """
-        self._judge(collected)
+    def accepted(self, calls: Calls, collected: Collected) -> dict[str, Any]:
+        """Delete what is to be deleted once a result is accepted, and return the manifest."""
         if self.delete_remote_files:
             delete_landed(calls, collected)
         return collected.manifest.to_dict()
@@ -140,7 +136,8 @@ class LandingOperator(BaseOperator):
 
     get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
 
-    def _judge(self, collected: Collected) -> None:
+    def judge(self, collected: Collected) -> None:
+        """Fail or skip if too many rows have no usable answer."""
         limits = read_limits(self.max_failed_rows, self.max_failed_ratio)
         if not (found := breaches(limits, collected.tally)):
             return

@@ -150,4 +150,6 @@ class KimiBatchResultsOperator(LandingOperator):
             read_limits(self.max_failed_rows, self.max_failed_ratio)  # refuses what a template rendered
             batch_ids = read_landed_ids(self.batch_id, self, context["ti"], self.log)
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
-            return self.accept(calls, self.land(calls, context, batch_ids))
+            collected = self.land(calls, context, batch_ids)
+            self.judge(collected)
+            return self.accepted(calls, collected)

@@ -65,7 +65,12 @@ def test_an_operator_has_the_parameters_of_the_contract(operator: Any, parameter
 
 #: Every class that a DAG can import, by the module that gives it; the two last of operators are only parts of others.
 EXPORTED = {
-    "operators/batch.py": {"KimiBatchResultsOperator", "KimiCancelBatchOperator", "KimiCreateBatchOperator"},
+    "operators/batch.py": {
+        "KimiBatchOperator",
+        "KimiBatchResultsOperator",
+        "KimiCancelBatchOperator",
+        "KimiCreateBatchOperator",
+    },
     "operators/cancel.py": {"KimiCancelBatchOperator"},
     "operators/create.py": {"KimiCreateBatchOperator"},
     "operators/files.py": {"KimiDeleteFilesOperator"},
@@ -73,6 +78,7 @@ EXPORTED = {
     "operators/results.py": {"KimiBatchResultsOperator"},
     "operators/upstream.py": set(),
     "operators/asking.py": {"AskingOperator"},
+    "operators/job.py": {"KimiBatchOperator"},
     "operators/landing.py": {"LandingOperator"},
     "sensors/batch.py": {"KimiBatchSensor"},
     "triggers/batch.py": {"KimiBatchTrigger"},

@@ -13,6 +13,7 @@ IMPURE = {
     *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *(
         "operators/asking.py",
+        "operators/job.py",
         "operators/landing.py",
         "operators/orphans.py",
         "operators/results.py",

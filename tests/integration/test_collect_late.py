@@ -146,7 +146,7 @@ def test_rows_whose_answers_are_still_to_come_fail_a_task_that_is_tried_again(co
         landed = land(sim, hook, tmp_path, ids)
         operator = KimiBatchResultsOperator(task_id="results", batch_id=ids, output=str(tmp_path))
         with pytest.raises(KimiBatchError, match="no row has a usable answer.*names no output file yet") as caught:
-            operator._judge(landed.collected)
+            operator.judge(landed.collected)
     assert caught.value.retryable
 
 

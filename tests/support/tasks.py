@@ -1,12 +1,16 @@
 """Runs one operator the way a worker does, without a scheduler: render, execute, and resume on a new instance."""
 
 import copy
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from airflow.providers.common.compat.module_loading import import_string
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
+
+from tests.support.triggers import fired
 
 
 @dataclass
@@ -49,11 +53,35 @@ def run_task(operator: BaseOperator, ti: TaskInstanceRecord | None = None, **tem
     return attempt
 
 
-def resume_task(operator: BaseOperator, event: Mapping[str, Any], try_number: int = 1) -> Attempt:
-    """Resume a fresh copy of a deferred operator with an event, as a worker that has no state of the first half."""
+def resume_task(
+    operator: BaseOperator,
+    event: Mapping[str, Any],
+    try_number: int = 1,
+    *,
+    ti: TaskInstanceRecord | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+) -> Attempt:
+    """Resume a fresh copy of a deferred operator with an event, as a worker that has no state of the first half.
+
+    :param kwargs: What the deferral said to give back beside the event.
+    """
     task = copy.copy(operator)
-    attempt = Attempt(TaskInstanceRecord(task_id=operator.task_id, try_number=try_number))
+    attempt = Attempt(ti or TaskInstanceRecord(task_id=operator.task_id, try_number=try_number))
     context: Any = {"ti": attempt.ti}
     task.render_template_fields(context)
-    attempt.value = task.execute_complete(context, event)  # type: ignore[attr-defined]
+    try:
+        attempt.value = task.execute_complete(context, event, **(kwargs or {}))  # type: ignore[attr-defined]
+    except TaskDeferred as deferred:
+        attempt.deferred = deferred
+    return attempt
+
+
+def run_to_end(operator: BaseOperator, ti: TaskInstanceRecord | None = None, **template_variables: object) -> Attempt:
+    """Run a task as Airflow does that waits in the triggerer, as often as it does, through its stored arguments."""
+    attempt = run_task(operator, ti, **template_variables)
+    while (deferred := attempt.deferred) is not None:
+        path, arguments = deferred.trigger.serialize()
+        event = fired([import_string(path)(**json.loads(json.dumps(arguments)))])[0]
+        kwargs = json.loads(json.dumps(deferred.kwargs or {}))
+        attempt = resume_task(operator, event.to_dict(), ti=attempt.ti, kwargs=kwargs)
     return attempt

@@ -1,0 +1,237 @@
+"""The operator that does the whole job: rows in, labelled rows out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import cache, cached_property
+from typing import Any, get_args
+
+from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
+from airflow_provider_kimi.calls.cancel import OnFinalFailure
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.compat import Context
+from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.fields import check_choice
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
+from airflow_provider_kimi.operators.asking import AskingOperator
+from airflow_provider_kimi.operators.landing import LandingOperator
+from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
+from airflow_provider_kimi.requests.keys import KeyColumns
+from airflow_provider_kimi.requests.media import MediaTransport
+from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Reuse
+from airflow_provider_kimi.requests.parameters import ParameterCheck, RuleOverrides
+from airflow_provider_kimi.requests.recipe import Thinking
+from airflow_provider_kimi.requests.ways import RowFunction
+from airflow_provider_kimi.results.answer_check import Reasoning
+from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
+from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.row_check import RowCheck
+from airflow_provider_kimi.results.shortfall import shortfall
+from airflow_provider_kimi.sensors.batch import OnIncomplete
+
+#: XCom key under which the batches of the task are shown while it waits.
+BATCH_IDS_KEY = "batch_ids"
+
+
+class KimiBatchOperator(LandingOperator, AskingOperator):
+    """Label rows: check them, create their batches, wait without a worker slot, land the answers.
+
+    It is a :class:`KimiCreateBatchOperator`, a :class:`~airflow_provider_kimi.sensors.batch.KimiBatchSensor` and a
+    :class:`KimiBatchResultsOperator` in one task, and promises what these do. A parameter that one of them has means
+    the same here, and is explained there. A retry or a clear goes on where the task stood: it attaches to the batches
+    that exist, and lands again what has ended.
+
+    Pushes ``batch_ids`` while it waits, ``progress``, and what its three parts push.
+
+    :param input: The rows. The columns of a table stand beside its answers in the result. Templated.
+    :param output: URI of the directory for the result. Templated.
+    :param csv_options: How CSV files of the input are read.
+    :param encoding: Of text files of the input.
+    :param model: Model of every request; None for that of the connection. Templated.
+    :param prompt: The user message as a text over columns.
+    :param system_prompt: System message of every request.
+    :param messages: Instead of ``prompt``: messages, or a function from a row to messages.
+    :param body: Instead of ``prompt``: the request body, or a function from a row to a body.
+    :param image_column: Column or columns that hold images.
+    :param video_column: Column or columns that hold videos.
+    :param media: ``base64`` puts images and videos into the requests, ``upload`` stores them on the platform.
+    :param key_column: Column or columns that name the rows; None numbers them. Templated.
+    :param request_params: Further keys of every request body. Templated.
+    :param output_schema: What every answer has to be; None for any text.
+    :param thinking: ``enabled`` or ``disabled``; None leaves it to the model.
+    :param on_invalid_row: What becomes of a row that cannot be sent: ``fail`` sends nothing, ``skip`` leaves it out.
+    :param max_rows_per_batch: Rows of one batch; None for as many as fit.
+    :param parameter_check: What becomes of a parameter that the model does not take.
+    :param parameter_rules: Rules that replace the published ones.
+    :param completion_window: How long the platform may take, ``12h`` to ``7d``. Templated.
+    :param metadata: Pairs of text to tag the batches with. Templated.
+    :param reuse: ``auto`` attaches to what an earlier attempt has submitted, ``never`` pays again.
+    :param on_changed_input: What to do if an earlier attempt submitted another input.
+    :param on_ended: What to ask of a batch that ended before it was done, in a retry or after a clear.
+    :param on_final_failure: What becomes of batches that run when the task fails for good: ``keep`` or ``cancel``.
+    :param cancel_on_kill: Cancel what runs if the task or its run is marked failed.
+    :param max_batches_searched: How many of the account's batches are searched for earlier work.
+    :param deferrable: Wait in the triggerer. False waits in the worker.
+    :param poke_interval: Seconds or timedelta between two polls; None for a pace that fits the batches' age.
+    :param timeout: Seconds or timedelta after which the wait ends; None for as long as the platform may take.
+    :param on_timeout: What becomes of batches that have not ended by then: ``keep`` or ``cancel``.
+    :param stall_timeout: Seconds or timedelta after which a batch that has not moved is stalled.
+    :param on_stall: What becomes of a stalled batch: ``keep``, ``cancel`` or ``fail``.
+    :param on_incomplete: What becomes of the task if a batch is ``failed``, ``expired`` or ``cancelled``: ``fail`` or
+        ``continue``. What was answered is landed before, in any case.
+    :param max_failed_rows: How many rows may have no usable answer; None accepts any number but all. Templated.
+    :param max_failed_ratio: The same as a share of all rows. Templated.
+    :param on_too_many_failed: What becomes of the task if there are more: ``fail``, ``skip`` or ``warn``.
+    :param select: The columns of the input that the result has; None for all.
+    :param exclude: Those that it leaves out; None for none.
+    :param output_format: Format of the results file: ``jsonl``, ``csv`` or ``parquet``.
+    :param output_csv_options: Form of a CSV results file: the ``csv_options`` of the results operator.
+    :param parsed_columns: Whether the fields of ``parsed`` become columns of their own.
+    :param check: Your own check of each row that fits ``output_schema``.
+    :param reasoning: What becomes of the model's thoughts: ``drop``, ``column`` or ``keep``.
+    :param delete_remote_files: Delete the files of the batches on the platform once the result is accepted.
+    :param price_list: Prices for the manifest's ``cost``; None for the published ones. Templated.
+    :param kimi_conn_id: Airflow connection. Templated.
+    :return: The manifest.
+    :raises KimiBatchError: Batches did not complete, or not in time; what was answered is landed.
+    :raises AirflowFailException: The input, a parameter, the key or the account is refused, a retry would pay twice, or
+        too many rows have no usable answer.
+    """
+
+    template_fields: Sequence[str] = (
+        *AskingOperator.template_fields,
+        "output_directory",
+        "max_failed_rows",
+        "max_failed_ratio",
+        "price_list",
+    )
+    ui_color = "#e0ecd8"
+
+    _wait: TaskWait | None = None
+
+    def __init__(
+        self,
+        *,
+        input: Any,
+        output: str,
+        csv_options: Mapping[str, Any] | None = None,
+        encoding: str = "utf-8",
+        model: str | None = None,
+        prompt: str | None = None,
+        system_prompt: str | None = None,
+        messages: Sequence[Mapping[str, Any]] | RowFunction | None = None,
+        body: Mapping[str, Any] | RowFunction | None = None,
+        image_column: str | Sequence[str] | None = None,
+        video_column: str | Sequence[str] | None = None,
+        media: MediaTransport = "base64",
+        key_column: KeyColumns | None = None,
+        request_params: Mapping[str, Any] | None = None,
+        output_schema: Any = None,
+        thinking: Thinking | None = None,
+        on_invalid_row: OnInvalidRow = "fail",
+        max_rows_per_batch: int | None = None,
+        parameter_check: ParameterCheck = "fail",
+        parameter_rules: RuleOverrides | None = None,
+        completion_window: str = "24h",
+        metadata: Mapping[str, str] | None = None,
+        reuse: Reuse = "auto",
+        on_changed_input: OnChangedInput = "fail",
+        on_ended: OnEnded = "rest",
+        on_final_failure: OnFinalFailure = "keep",
+        cancel_on_kill: bool = True,
+        max_batches_searched: int = MAX_BATCHES_SEARCHED,
+        deferrable: bool = True,
+        poke_interval: timedelta | float | None = None,
+        timeout: timedelta | float | None = None,
+        on_timeout: OnTimeout = "keep",
+        stall_timeout: timedelta | float = DEFAULT_STALL_SECONDS,
+        on_stall: OnStall = "keep",
+        on_incomplete: OnIncomplete = "fail",
+        max_failed_rows: Limit | Mapping[str, Limit] = None,
+        max_failed_ratio: Limit | Mapping[str, Limit] = None,
+        on_too_many_failed: OnTooManyFailed = "fail",
+        select: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        output_format: OutputFormat = "jsonl",
+        output_csv_options: Mapping[str, Any] | None = None,
+        parsed_columns: bool = False,
+        check: RowCheck | None = None,
+        reasoning: Reasoning = "drop",
+        delete_remote_files: bool = False,
+        price_list: Mapping[str, Any] | str | None = None,
+        kimi_conn_id: str = KimiHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        given = locals()
+        of_parts = {*_keywords(AskingOperator.__init__), *_keywords(LandingOperator.__init__)}
+        super().__init__(**{name: given[name] for name in of_parts}, **kwargs)
+        check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
+        if output_csv_options is not None and output_format != "csv":
+            raise ValueError(f"output_csv_options is given and output_format is {output_format!r}; it must be 'csv'")
+        self.check_form(output_csv_options)
+        self.deferrable = deferrable
+        self.on_incomplete = on_incomplete
+        self._terms = WaitTerms.of(**{name: given[name] for name in _keywords(WaitTerms.of)})
+
+    @cached_property
+    def hook(self) -> KimiHook:
+        """One hook, and so one HTTP client, for all that follows the create."""
+        return KimiHook(self.kimi_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Submit, wait, land."""
+        with airflow_errors(self):
+            read_limits(self.max_failed_rows, self.max_failed_ratio)  # refused before anything is paid
+        return self._go_on(context, self.submit(context).batch_ids)
+
+    def execute_complete(self, context: Context, event: dict[str, Any], batch_ids: list[str]) -> dict[str, Any]:
+        """Resume when the trigger has fired."""
+        with airflow_errors(self):
+            read = BatchEvent.from_dict(event)
+        return self._go_on(context, batch_ids, read)
+
+    def on_kill(self) -> None:
+        """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
+        super().on_kill()
+        if self._wait is not None:
+            self._wait.kill()
+
+    def _go_on(self, context: Context, batch_ids: list[str], event: BatchEvent | None = None) -> dict[str, Any]:
+        """Wait for batches, then land.
+
+        :param event: The end of the wait, if the task has waited for them already.
+        """
+        wait = self._wait = TaskWait(self, context, self.hook, batch_ids, self._terms, shown_as=BATCH_IDS_KEY)
+        if self._is_killed:
+            wait.kill()
+        with wait:
+            resume = {"batch_ids": batch_ids}
+            ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
+            wait.show_end(ended)
+            with airflow_errors(self):
+                wait.check(ended)
+                return self._land(context, batch_ids, ended)
+
+    def _land(self, context: Context, batch_ids: list[str], ended: BatchEvent) -> dict[str, Any]:
+        calls = Calls(self.hook, self.log)
+        collected = self.land(calls, context, batch_ids)
+        self.judge(collected)
+        if (found := shortfall(calls, ended)) is not None:
+            now = f"What was answered is landed in {collected.manifest.results_file}."
+            if self.on_incomplete == "fail":
+                clear = "Clear this task to ask only for the rows without an answer."
+                raise KimiBatchError(f"{found.cause} {now} {clear} {found.details}")
+            self.log.warning("Going on, as on_incomplete='continue' asks. %s %s %s", found.cause, now, found.details)
+        return self.accepted(calls, collected)
+
+
+@cache
+def _keywords(function: Callable[..., Any]) -> Sequence[str]:
+    """The names of the parameters that a function takes by keyword only."""
+    found = inspect.signature(function).parameters
+    return [name for name, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY]
