@@ -14,9 +14,12 @@ from airflow.providers.common.compat.sdk import (
     BaseOperator,
     BaseSensorOperator,
     Context,
+    DecoratedOperator,
     PokeReturnValue,
+    TaskDecorator,
     XComArg,
     literal,
+    task_decorator_factory,
 )
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -34,6 +37,7 @@ except ImportError:  # Airflow below 3.3
 # What is passed on from Airflow, beside the functions below.
 __all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout", "AirflowSkipException"]
 __all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseSensorOperator", "BaseTrigger"]
+__all__ += ["DecoratedOperator", "TaskDecorator", "task_decorator_factory"]
 __all__ += ["Context", "PokeReturnValue", "RetryDecision", "RetryPolicy", "TriggerEvent", "XComArg", "literal"]
 
 

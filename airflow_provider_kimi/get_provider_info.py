@@ -55,6 +55,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _listed("hooks.kimi"),
         "operators": _listed("operators.batch", "operators.files", "operators.orphans"),
         "sensors": _listed("sensors.batch"),
+        "task-decorators": [{"name": "kimi_batch", "class-name": f"{package}.decorators.kimi_batch.kimi_batch_task"}],
         "triggers": _listed("triggers.batch", "triggers.ended_batches"),
         "integrations": [
             {"integration-name": "Kimi", "external-doc-url": "https://platform.kimi.com/docs", "tags": ["service"]}

@@ -27,7 +27,17 @@ LAYERS = (
         "submission",
     ),
     *("waiting", "results", "account", "airflow_errors", "context"),
-    *("lineage", "outlets", "retry_policy", "triggers", "jobs", "sensors", "operators", "get_provider_info"),
+    *(
+        "lineage",
+        "outlets",
+        "retry_policy",
+        "triggers",
+        "jobs",
+        "sensors",
+        "operators",
+        "decorators",
+        "get_provider_info",
+    ),
 )
 
 #: An import inside a function that goes up on purpose.
@@ -37,6 +47,7 @@ OPERATOR_MODULES = (
     "operators.batch",
     "operators.files",
     "operators.orphans",
+    "decorators.kimi_batch",
     "sensors.batch",
     "triggers.batch",
     "triggers.ended_batches",

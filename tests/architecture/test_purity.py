@@ -19,6 +19,7 @@ IMPURE = {
         "operators/results.py",
         "operators/upstream.py",
         "sensors/batch.py",
+        "decorators/kimi_batch.py",
         "triggers/batch.py",
         "triggers/ended_batches.py",
     ),

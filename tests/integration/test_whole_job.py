@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_kimi.operators.batch import (
     KimiBatchOperator,
@@ -100,3 +101,18 @@ def test_a_retry_of_the_one_task_attaches_to_its_batches(connect: Connect, tmp_p
         again = run_to_end(job(tmp_path))
         assert sorted(sim.batches) == sorted(again.value["batch_ids"])
     assert again.value["status"] == "completed"
+
+
+def rows_of(day: str, source: str = "app", **context: Any) -> Any:
+    yield from ({"id": f"{day}-{n}", "text": "很好", "source": f"{source} {context['ti'].task_id}"} for n in range(3))
+
+
+def test_the_decorator_labels_what_a_function_yields(connect: Connect, tmp_path: Path) -> None:
+    with DAG("reviews", schedule=None), KimiSimulator(speed=10) as sim:
+        connect(sim)
+        label: Any = task.kimi_batch(output=str(tmp_path), poke_interval=0.2, **ASKED)(rows_of)
+        attempt = run_to_end(label("2026-11-30", source="web").operator)
+    assert attempt.value["counts"]["succeeded"] == 3
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [(row["custom_id"], row["source"]) for row in rows] == [(f"2026-11-30-{n}", "web rows_of") for n in range(3)]
+    assert attempt.value["input_changes"] == dict.fromkeys(("changed", "removed", "added", "not_compared"), 0)

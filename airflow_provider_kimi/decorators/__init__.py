@@ -1,0 +1,1 @@
+"""Decorators that DAG authors reach as `@task.<name>`."""
