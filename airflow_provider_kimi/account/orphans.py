@@ -87,14 +87,14 @@ def may_be_orphan(batch: Batch, since: float, dag_ids: Collection[str] | None) -
 def find_doubles(batches: Iterable[Batch]) -> dict[str, str]:
     """Name the batches whose work another one does too, or has done, each with the one that counts.
 
-    These are the live and completed batches of one shard but the one that every attempt would attach to. An attempt
+    These are the live and completed batches of one round of a shard but the one that every attempt would attach to. An attempt
     that paid afresh on purpose (`reuse="never"`) is work of its own.
     """
-    works: dict[tuple[str, str | None], list[Batch]] = {}
+    works: dict[tuple[str | None, ...], list[Batch]] = {}
     for batch in sorted(batches, key=by_age):
         tags = Tags.of(batch)
         if tags.work is not None and not is_lost(batch):
-            works.setdefault((tags.work, tags.attempt), []).append(batch)
+            works.setdefault((tags.job_key, tags.label, tags.attempt), []).append(batch)
     chosen = [(choose(racing).id, racing) for racing in works.values()]
     return {batch.id: counts for counts, racing in chosen for batch in racing if batch.id != counts}
 

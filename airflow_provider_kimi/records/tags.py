@@ -37,6 +37,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     :param job_key: Name of the job; the same for every attempt.
     :param input_fingerprint: Of this batch's own input file.
     :param shard: Its label among the batches of the job, as in `2/3`.
+    :param round: How often the rows of the shard were asked with this batch; None for the first time.
     :param skipped_file: File of the rows that were left out; None if there are none.
     :param attempt: Mark of an attempt that pays for fresh work; None for one that attaches to earlier batches.
     :param create: Mark of the one call that made the batch; None if there was no room for it.
@@ -56,6 +57,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     input_fingerprint: str | None = msgspec.field(default=None, name="kimi_input_fingerprint")
     shard: str | None = msgspec.field(default=None, name="kimi_shard")
     provider_version: str | None = msgspec.field(default=None, name="kimi_provider_version")
+    round: str | None = msgspec.field(default=None, name="kimi_round")
     skipped_file: str | None = msgspec.field(default=None, name="kimi_skipped_file")
     attempt: str | None = msgspec.field(default=None, name="kimi_attempt")
     create: str | None = msgspec.field(default=None, name="kimi_create")
@@ -100,6 +102,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     def work(self) -> str | None:
         """Names the work of the batch, the job and the shard; None if it does not say."""
         return f"{self.job_key} {self.shard}" if self.job_key and self.shard else None
+
+    @property
+    def label(self) -> str | None:
+        """Names the batch within its job: its shard and, from the second on, its round; None if it does not say."""
+        return f"{self.shard} round {self.round}" if self.shard and self.round else self.shard
 
     @property
     def shard_number(self) -> int | None:

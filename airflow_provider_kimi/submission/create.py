@@ -49,7 +49,7 @@ def submit_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made)
     made.batches[job.label(shard)] = batch
     made.own.add(batch.id)
     job.calls.stop.note(batch.id)
-    job.calls.log.info("Created batch %s (%s) from file %s: %s requests.", batch.id, tags.shard, file.id, content.rows)
+    job.calls.log.info("Created batch %s (%s) from file %s: %s requests.", batch.id, tags.label, file.id, content.rows)
 
 
 def _create_from_kept(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch | None:
@@ -120,7 +120,7 @@ def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
                 raise _unknown(job, file, error) from None
             if found is None:
                 job.calls.log.warning("No such batch has turned up. Another create is sent.")
-                made.unsure.add(str(tags.shard))
+                made.unsure.add(str(tags.label))
                 continue
             batch = found
         made.open_marks.discard(str(Tags.of(batch).create))

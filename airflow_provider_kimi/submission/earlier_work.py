@@ -15,11 +15,13 @@ _LOST_STATUSES = frozenset({"failed", "expired", "cancelled", "cancelling"})
 class EarlierWork:
     """What earlier attempts left on the platform.
 
-    :param batches: The batch of each shard that need not be submitted again, by its `kimi_shard`.
+    Batches are listed by their label: their `kimi_shard`, with the round where it is not the first.
+
+    :param batches: Those that need not be submitted again.
     :param duplicates: Batches of this very task instance that race with one of these and can still be cancelled: the
         same rows, paid twice.
     :param others_duplicates: The same of other task instances, which may be waiting for them.
-    :param ended: Batches of this job that ended before they were done, by their `kimi_shard`, the oldest first.
+    :param ended: Batches of this job that ended before they were done, the oldest first.
     :param other: Live or completed work of this very task instance that is not wanted now.
     """
 
@@ -45,7 +47,7 @@ def earlier_work(
     counts.
 
     :param job: Key of the job that is wanted now.
-    :param labels: The `kimi_shard` of each of its batches.
+    :param labels: Those of its batches.
     :param fresh: Mark of this attempt where it pays for fresh work: only what it made itself is then its own.
     """
     oldest_first = sorted(found, key=by_age)
@@ -73,13 +75,13 @@ def _is_cancellable(batch: Batch) -> bool:
 
 
 def _is_wanted(tags: Tags, job: str, labels: Collection[str], fresh: str | None) -> bool:
-    return tags.job_key == job and tags.shard in labels and fresh in (None, tags.attempt)
+    return tags.job_key == job and tags.label in labels and fresh in (None, tags.attempt)
 
 
 def _by_label(batches: Iterable[Batch]) -> dict[str, list[Batch]]:
     found: dict[str, list[Batch]] = {}
     for batch in batches:
-        found.setdefault(str(Tags.of(batch).shard), []).append(batch)
+        found.setdefault(str(Tags.of(batch).label), []).append(batch)
     return found
 
 

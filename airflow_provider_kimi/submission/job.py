@@ -53,10 +53,25 @@ class _Unclear:
 
 
 @dataclass(frozen=True)
+class Round:
+    """A round after the first, in which some rows of a job are asked again.
+
+    :param number: From 2.
+    :param job_key: Of the first round.
+    :param shard_count: How many shards the job has; the round may ask of few of them.
+    """
+
+    number: int
+    job_key: str
+    shard_count: int
+
+
+@dataclass(frozen=True)
 class Job:
     """One job on its way to the platform.
 
     :param memory: A place to note ids for later attempts; None where Airflow has none.
+    :param round: Which round this is; None for the first.
     """
 
     calls: Calls
@@ -64,11 +79,12 @@ class Job:
     attempt: Attempt
     prepared: Prepared
     memory: Memory | None
+    round: Round | None = None
 
     @cached_property
     def key(self) -> str:
-        """Name of the work; the same for every attempt."""
-        return job_key(self.attempt.task, self.prepared.fingerprint)
+        """Name of the work; the same for every attempt and round."""
+        return self.round.job_key if self.round else job_key(self.attempt.task, self.prepared.fingerprint)
 
     @property
     def fresh(self) -> str | None:
@@ -77,12 +93,17 @@ class Job:
 
     @property
     def labels(self) -> list[str]:
-        """The `kimi_shard` of each shard, in order."""
+        """The label of the batch of each shard, in order."""
         return [self.label(shard) for shard in self.prepared.shards]
 
     def label(self, shard: Shard) -> str:
+        """Return the label of the batch of a shard."""
+        of_shard = self._shard(shard)
+        return f"{of_shard} round {self.round.number}" if self.round else of_shard
+
+    def _shard(self, shard: Shard) -> str:
         """Return the `kimi_shard` of a shard."""
-        return f"{shard.number}/{len(self.prepared.shards)}"
+        return f"{shard.number}/{self.round.shard_count if self.round else len(self.prepared.shards)}"
 
     def file_name(self, shard: Shard) -> str:
         """Name an input file so that a later attempt knows it again: by the job, and by what is in it."""
@@ -102,7 +123,8 @@ class Job:
             self.attempt.task,
             job_key=self.key,
             input_fingerprint=shard.fingerprint,
-            shard=self.label(shard),
+            shard=self._shard(shard),
+            round=str(self.round.number) if self.round else None,
             skipped_file=skipped_file,
             attempt=self.fresh,
             prompt_fingerprint=_prompt_fingerprint(recipe),
@@ -110,11 +132,11 @@ class Job:
             model=self.prepared.model,
             params=digest_of(parameters.decode()),
         )
-        return tags if note_file else tags.with_note(self.prepared.notes[shard.number - 1])
+        return tags if note_file or self.round else tags.with_note(self.prepared.notes[shard.number - 1])
 
     def needs_note_file(self, skipped_file: str | None) -> bool:
         """Whether the notes of the rows have to be a file, because the metadata has no room for them."""
-        note = self.prepared.notes[0].note
+        note = self.prepared.notes[0].note if self.prepared.notes else None
         if note is None or not (note.has_digests or self.order.recipe.way.texts):
             return False
         tags = (replace(self.tags(shard, skipped_file), create="1.1.") for shard in self.prepared.shards)

@@ -74,7 +74,7 @@ def find_doubles(ours: Mapping[str, Batch], listed: Iterable[Batch]) -> list[Dou
 
 
 def _work_of(tags: Tags) -> tuple[str | None, ...]:
-    return tags.job_key, tags.shard, tags.attempt
+    return tags.job_key, tags.label, tags.attempt
 
 
 def in_words(double: Double) -> str:
