@@ -77,7 +77,7 @@ class _TokenCounts(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Body(msgspec.Struct, frozen=True, gc=False):
-    choices: list[_Choice]
+    choices: Annotated[list[_Choice], msgspec.Meta(max_length=1)]  # one of several is chosen leniently
     model: str | None = None
     usage: _TokenCounts | None = None
     error: None = None
@@ -127,7 +127,7 @@ def _read_odd(line: bytes) -> Row:
     choices = body.get("choices")
     if error is not None or not _is_success(status_code) or not choices:
         return _refused(custom_id, error, status_code, body)
-    choice = _mapping(choices[0] if isinstance(choices, list) else None)
+    choice = _first(choices)
     return _answered(
         custom_id, _odd_choice(choice), _odd_counts(_mapping(body.get("usage"))), text_of(body.get("model"))
     )
@@ -193,6 +193,13 @@ def _verdict(content: str | None, finish_reason: str | None) -> _Verdict:
     if not content or content.isspace():
         return "invalid", "empty_answer", "the answer has no content"
     return "succeeded", None, None
+
+
+def _first(choices: object) -> Mapping[str, Any]:
+    """The choice with the lowest index, or else the only one; without an index, a choice has that of its place."""
+    found = list(map(_mapping, choices)) if isinstance(choices, list) else []
+    indexes = [place if (index := _count(choice.get("index"))) is None else index for place, choice in enumerate(found)]
+    return found[indexes.index(min(indexes))] if found else {}
 
 
 def _odd_choice(choice: Mapping[str, Any]) -> _Choice:

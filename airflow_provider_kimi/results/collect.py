@@ -50,7 +50,7 @@ from airflow_provider_kimi.results.staging import (
     staged_files,
 )
 from airflow_provider_kimi.results.switch import OvertakenError, Switch
-from airflow_provider_kimi.results.table import opened_table
+from airflow_provider_kimi.results.table import Table, opened_table
 from airflow_provider_kimi.results.tally import Tally
 
 RESULTS_NAME = "results.jsonl"
@@ -209,9 +209,18 @@ def _write_rows(
             whole, values = [shard[0] for shard in shards], _values(landing.input, reading_of(notes.values()))
             rows = opened_table(whole, values, notes, landing.key_column, workshop / "input", landing.selection)
             table = opened.enter_context(rows)
+            _report_nulls(table, calls.log)
         lines = ResultLines(landing.fields)
         tally = write_rows(shards, table, landing.check, lines, results, dead_letters, calls.log)
         return tally, table.keys if table else ()
+
+
+def _report_nulls(table: Table, log: Log) -> None:
+    if table.not_finite:
+        log.warning(
+            "Numbers of the input that are infinite, or not a number, are null in the results: %s.",
+            ", ".join(f"{count:,} in {name!r}" for name, count in table.not_finite.items()),
+        )
 
 
 def _check_kept(earlier: Manifest, landing: Landing) -> None:

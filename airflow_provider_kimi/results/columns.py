@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -17,6 +18,15 @@ _parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def encoded(row: Mapping[str, Any]) -> bytes:
     """The columns of a row as JSON, without those that hold bytes, which are most likely images."""
     return as_json({key: value for key, value in row.items() if not holds_bytes(value)})
+
+
+def not_finite(value: object) -> int:
+    """How many numbers JSON cannot hold a value holds at any depth: infinite ones, and what is not a number."""
+    if isinstance(value, float):
+        return not isfinite(value)
+    if isinstance(value, Mapping):
+        return sum(map(not_finite, value.values()))
+    return sum(map(not_finite, value)) if isinstance(value, list | tuple) else 0
 
 
 def as_json(value: Any) -> bytes:

@@ -41,6 +41,7 @@ class Table:
         self._rows = rows
         self._joined = joined
         self._is_named = is_named
+        self.not_finite = rows.not_finite
         self.keys = (key_column,) if isinstance(key_column, str) else tuple(key_column or ())
         self._next = 0
 

@@ -14,7 +14,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.results.answer_check import AnswerCheck
-from airflow_provider_kimi.results.formats import Form
+from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.parsed_shape import shape_of_schema
 from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
@@ -194,3 +194,35 @@ def test_a_value_that_does_not_fit_its_declared_type_is_null_and_the_log_says_so
 def test_a_form_that_means_nothing_is_refused_while_the_dag_is_parsed(parameters: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         KimiBatchResultsOperator(task_id="results", batch_id="b", output="/tmp", **{"input": "x", **parameters})
+
+
+@pytest.mark.parametrize("output_format", ["jsonl", "parquet"])
+def test_numbers_that_are_not_finite_are_null_and_the_log_counts_them_by_column(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, output_format: OutputFormat
+) -> None:
+    infinite, no_number = float("inf"), float("nan")
+    table = pa.table(
+        {
+            "id": ["a", "b", "c", "d"],
+            "text": ["good", "bad", "null", "fine"],
+            "score": [infinite, -infinite, 1.5, None],
+            "scores": [[1.0, no_number], None, [], [infinite]],
+        }
+    )
+    parquet.write_table(table, tmp_path / "in.parquet")
+    source = str(tmp_path / "in.parquet")
+    landed = land(hook, tmp_path / "out", ended(sim, hook, source), form=Form(output_format), input=source)
+    assert (
+        "Numbers of the input that are infinite, or not a number, are null in the results: 2 in 'score', 2 in 'scores'."
+        in landed.log.warnings
+    )
+    if output_format == "parquet":
+        rows = parquet.read_table(tmp_path / "out" / "results.parquet").to_pylist()
+        assert [row["score"] for row in rows] == [None, None, 1.5, None]
+
+
+def test_values_that_are_missing_are_not_counted_as_lost(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"id": "a", "text": "null", "score": None}, {"id": "b", "text": "good", "score": 1.5}]
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+    landed = land(hook, tmp_path / "out", ended(sim, hook, source), input=source)
+    assert not [said for said in landed.log.warnings if "not a number" in said]

@@ -341,3 +341,23 @@ def test_the_status_of_a_row_in_no_file_follows_the_status_of_its_batch(batch_st
 def test_the_type_of_an_error_replaces_an_empty_code(code: object) -> None:
     line = json.dumps({"custom_id": "a", "error": {"code": code, "type": "server_error"}}).encode()
     assert read_row(line).error_code == "server_error"
+
+
+@pytest.mark.parametrize(
+    ("indexes", "content"),
+    [([1, 0], "second"), ([0, 1], "first"), ([1], "first"), ([2, 1, 3], "second"), ([None, 1], "first")],
+)
+@pytest.mark.parametrize("is_odd", [False, True])
+def test_of_several_choices_the_one_with_the_lowest_index_is_the_answer(
+    indexes: list[int | None], content: str, is_odd: bool
+) -> None:
+    """Wherever it stands; without an index, a choice has that of its place."""
+    texts = ["first", "second", "third"]
+    choices: list[dict[str, Any]] = [
+        {"message": {"content": text}, "finish_reason": "stop", **({} if index is None else {"index": index})}
+        for index, text in zip(indexes, texts, strict=False)
+    ]
+    body = {"choices": choices, "model": 7 if is_odd else "kimi-k2.6"}
+    line = json.dumps({"custom_id": "a", "response": {"status_code": 200, "body": body}})
+    row = read_row(line.encode())
+    assert (row.status, row.content) == ("succeeded", content)

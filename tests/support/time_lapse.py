@@ -130,3 +130,11 @@ class TimeLapse:
     def batch(self, batch_id: str) -> Batch:
         status = "completed" if batch_id in self.ended else "in_progress"
         return make_batch(status, batch_id, created_at=int(NOW), expires_at=int(NOW + 24 * HOUR))
+
+
+def names(count: int, prefix: str = "batch") -> list[str]:
+    return [f"{prefix}_{number}" for number in range(count)]
+
+
+def longest_gap(times: list[float]) -> float:
+    return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
