@@ -14,7 +14,7 @@ from airflow_provider_kimi.calls.fetch import (
     may_come_late,
 )
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiResultError
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.skipped_rows import read_skipped
@@ -145,19 +145,13 @@ class FilesFetcher:
         """Download every file.
 
         :raises KimiApiError: One is no longer on the platform.
-        :raises KimiResultError: One could not be downloaded whole.
+        :raises KimiResultError: One could not be downloaded whole, or the requests of an earlier result.
         """
         return [self._files_of(batch, self.folder / str(number)) for number, batch in enumerate(batches)]
 
     def _files_of(self, batch: Batch, folder: Path) -> BatchFiles:
         folder.mkdir()
-        requests = self._optional(
-            batch.input_file_id,
-            folder / "requests",
-            batch.counts.total,
-            f"The input file of batch {batch.id} cannot be read. Its rows come in the order of the answers, without "
-            "columns of the input; rows without an answer are counted, but not named",
-        )
+        requests = self._requests_of(batch, folder / "requests")
         if not may_come_late(self.calls, batch):
             self._pauses = LATER_PAUSES_SECONDS
         output = self._fetched(batch.output_file_id, folder / "output", batch.counts.completed, is_paid=True)
@@ -175,6 +169,26 @@ class FilesFetcher:
             and all(file.is_whole for file in (requests, *answers)),
             is_short=not all(file.is_whole for file in answers),
         )
+
+    def _requests_of(self, batch: Batch, path: Path) -> Fetched | None:
+        """Download the requests; None for a part of them, beside which paid answers would seem to be of no row.
+
+        :raises KimiResultError: All files are needed, and it did not come whole.
+        """
+        without_it = (
+            f"The input file of batch {batch.id} cannot be read. Its rows come in the order of the answers, without "
+            "columns of the input; rows without an answer are counted, but not named"
+        )
+        requests = self._optional(batch.input_file_id, path, batch.counts.total, without_it)
+        if requests is None or requests.is_whole:
+            return requests
+        if self.needs_all:
+            raise KimiResultError(
+                f"The input file of batch {batch.id} did not come whole. The result that was landed before is kept, "
+                "and nothing was landed. Clear this task to try again: nothing is paid again."
+            )
+        self.calls.log.warning("%s: it did not come whole. Clear this task to try again.", without_it)
+        return None
 
     def _skipped_of(self, batch: Batch) -> Path | None:
         """Download the file of skipped rows once for all batches of a job, which share it."""

@@ -26,6 +26,12 @@ def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _finite(text: str) -> float:
+    if abs(value := float(text)) == float("inf"):
+        raise ValueError("a number is too large")
+    return value
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs) and any(value[name] != said for name, said in pairs):
@@ -33,7 +39,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refused, object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_refused, object_pairs_hook=_object)
 
 
 def only_sound(check: Check, text: str) -> Any:

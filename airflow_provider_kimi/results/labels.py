@@ -22,13 +22,18 @@ _CLOSING = _QUOTES + ")]}）］｝】〕〗》〉」』"
 _PUNCTUATION = ".,;:!。．，、；：！…"
 _MAX_AROUND = 40
 
-#: Keys that say that their value is the label, and a line of such a key and a value.
-_KEYS = (
-    *("label", "category", "class", "classification", "answer", "sentiment"),
-    *("标签", "类别", "分类", "答案", "情感"),
+#: Keys that say that their value is the label, in the words that models make them of.
+_KEY = re.compile(
+    r"(?:(?:final|predicted|overall|correct|sentiment) )*"
+    r"(?:label|category|class|classification|answer|sentiment|result|prediction)"
+    r"|(?:最终|预测|正确|情感|分类)*(?:标签|类别|分类|答案|情感|倾向|极性|结果)"
 )
+
 #: Keys whose value is not the label, though it may be one of the words.
-_OTHER_KEYS = {"not", "excluded", "error"}
+_OTHER_KEYS = {
+    *("not", "excluded", "error", "wrong", "incorrect", "rejected", "opposite", "unlikely"),
+    *("不是", "非", "并非", "不属于", "排除", "错误"),
+}
 
 #: Forms of Arabic letters by their places in a word.
 _OF_PLACES = ("initial", "medial", "final", "isolated")
@@ -40,7 +45,11 @@ _COMPATIBLE = frozenset(("Lu", "Ll", "Lt", "Lm", "Lo", "Nl", "Zs"))
 
 #: What may stand before a fenced label: nothing, or words that end in a colon.
 _BEFORE_FENCE = re.compile(r"\s*|.*[:：]\s*", re.DOTALL)
-_KEY_AND_VALUE = re.compile(r"[\s*_]*(?P<key>[^\W_]+)[\s*_]*[:：][\s*_]*(?P<value>[^\n]+)")
+#: The whole answer: a key and a value on a line of their own, or a value between tags.
+_KEY_AND_VALUE = re.compile(
+    r"(?P<key>[^\n:：]{1,60})[:：](?P<value>[^\n]+)|<(?P<tag>[^<>/]{1,60})>(?P<inner>[^<>]*)</(?P=tag)>"
+)
+_AROUND_KEY = f"{_QUOTES}【】 _"
 
 
 def labels_of(given: Any) -> Sequence[Any] | None:
@@ -188,8 +197,14 @@ def _parts(text: str) -> Iterator[str]:
     for found in whole(text):
         values = _said_in(found) if isinstance(found, dict) else [found]
         yield from (written for value in values if (written := _of_json(value)) is not None)
-    if (line := _KEY_AND_VALUE.fullmatch(text.strip())) and line["key"].casefold() in _KEYS:
-        yield line["value"]
+    if (line := _KEY_AND_VALUE.fullmatch(text.strip())) and _says_so(line["key"] or line["tag"]):
+        yield line["value"] or line["inner"]
+
+
+def _says_so(key: str) -> bool:
+    """Whether a key says that its value is the label."""
+    words = key.strip(_AROUND_KEY).replace("_", " ").replace("-", " ")
+    return _KEY.fullmatch(" ".join(words.casefold().split())) is not None
 
 
 def _said_in(found: Mapping[str, Any]) -> Collection[Any]:
@@ -197,7 +212,7 @@ def _said_in(found: Mapping[str, Any]) -> Collection[Any]:
     by_key = {key.strip().casefold(): value for key, value in found.items()}
     if len(by_key) == 1 and not by_key.keys() & _OTHER_KEYS:
         return by_key.values()
-    return [value for key, value in by_key.items() if key in _KEYS]
+    return [value for key, value in by_key.items() if _says_so(key)]
 
 
 def _of_json(value: object) -> str | None:

@@ -40,8 +40,16 @@ def _is_sibling(task: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 def check_not_poorer(uri: str, new: Manifest, earlier: Manifest) -> None:
-    """Refuse to replace a result of the same batches by a poorer one."""
-    if not set(earlier.batch_ids) <= set(new.batch_ids) or not (lack := poorer(new, earlier)):
+    """Refuse to replace a result of the same batches by a poorer one, or by one that may be."""
+    if not set(earlier.batch_ids) <= set(new.batch_ids):
+        return
+    if earlier.schema_version > new.schema_version or "total" not in earlier.counts:
+        raise KimiInputError(
+            f"The manifest in {uri} does not say what its result has in a way that this version of the provider can "
+            f"read (schema_version {earlier.schema_version}). The result is kept, and nothing was landed. Land with "
+            "the version that wrote it, or into another output."
+        )
+    if not (lack := poorer(new, earlier)):
         return
     if "columns" in lack:
         raise KimiInputError(

@@ -1,4 +1,4 @@
-"""Results that an earlier version has landed are not made worse by this one."""
+"""Results that another version has landed are not made worse by this one."""
 
 import json
 from pathlib import Path
@@ -60,3 +60,22 @@ def test_a_result_of_an_earlier_version_is_landed_again_with_its_columns_by_key(
     again = land(hook, tmp_path / "out", ids, input=lambda: TABLE, key_column="id")
     assert [row["text"] for row in again.rows()] == [row["text"] for row in TABLE]
     assert len(land(hook, tmp_path / "out", ids).rows()) == 5, "no columns are wanted any more"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [{"schema_version": 2}, {"schema_version": 2, "counts": {"rows": {"ok": 5}}}, {"counts": {}}, {"counts": None}],
+    ids=str,
+)
+def test_a_result_of_a_later_version_is_kept(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, later: dict[str, Any]
+) -> None:
+    ids = submit(hook, order(["one", "two"]), ATTEMPT, LogRecord()).batch_ids
+    sim.advance(60)
+    land(hook, tmp_path, ids)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | later))
+    before = files_of(tmp_path)
+    with pytest.raises(KimiInputError, match="in a way that this version of the provider can read"):
+        land(hook, tmp_path, ids)
+    assert files_of(tmp_path) == before

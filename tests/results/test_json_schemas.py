@@ -134,3 +134,10 @@ def test_a_mismatch_names_the_place_and_the_kind_and_nothing_of_the_answer(given
     said = refused(given, value)
     assert said.startswith(reason)
     assert "SECRET" not in said
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "Infinity", "NaN"])
+def test_a_number_that_no_reader_could_hold_is_no_answer(number: str) -> None:
+    with pytest.raises(SchemaMismatch, match="holds no JSON"):
+        schema(of(score={"type": "number"})).read(f'{{"score": {number}}}')
+    assert schema(of(score={"type": "number"})).read('{"score": 1e308}') == {"score": 1e308}

@@ -290,3 +290,47 @@ def test_a_label_is_taken_in_letters_of_any_width_and_composition(label: str, te
 )
 def test_an_answer_on_one_line_that_holds_two_labels_is_none(text: str) -> None:
     refused(["positive", "negative"], text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Final answer: 正面", "final answer: **正面**", "Predicted category: 正面", "Result: 正面"),
+        *("情感倾向：正面", "分类结果：正面", "结果：正面", "情感类别：正面。", "最终答案：【正面】"),
+        *('"label": "正面"', "“情感”：“正面”", "【标签】：正面", "**情感极性**：正面", "情感分类：`正面`"),
+        *("<answer>正面</answer>", "<label> 正面 </label>", "<情感>正面。</情感>"),
+        *(
+            '{"情感倾向": "正面", "置信度": 0.9}',
+            '{"sentiment_label": "正面", "reason": "负面"}',
+            '{"分类结果": "正面", "a": 1}',
+        ),
+    ],
+)
+def test_a_label_behind_any_word_for_it_is_taken(text: str) -> None:
+    assert schema(["正面", "负面"]).read(text) == "正面"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "Wrong answer: 正面",
+            "Not the label: 正面",
+            "错误答案：正面",
+            "非标签：正面",
+            "The label is not: 正面",
+            "例如：正面",
+        ),
+        *(
+            'It is not "label": "正面"',
+            "<not>正面</not>",
+            "<label>正面</answer>",
+            "<label>负面</label><label>正面</label>",
+        ),
+        *('{"不是": "正面"}', '{"wrong": "正面"}', '{"排除": "正面"}', '{"opposite": "正面"}'),
+        *("Label: 正面\nLabel: 负面", '{"label": "负面", "最终标签": "正面"}', "Label: answer: 正面"),
+        *('{"label": "正面"', "The label is: 正面", "答案是：正面"),
+    ],
+)
+def test_a_label_behind_a_word_for_something_else_is_not_taken(text: str) -> None:
+    refused(["正面", "负面"], text)

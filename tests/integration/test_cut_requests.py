@@ -1,0 +1,64 @@
+"""The file of the requests comes cut: every paid answer is landed, and no row that was asked is said not to be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_kimi.calls.fetch import FILE_PAUSES_SECONDS
+from airflow_provider_kimi.exceptions import KimiResultError
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.simulator import KimiSimulator
+from tests.support.landing import land
+from tests.support.logs import LogRecord
+from tests.support.requests import ATTEMPT, order, submit
+
+TABLE = [{"id": f"k{number}", "text": f"text {number}"} for number in range(5)]
+
+KEYS = pytest.mark.parametrize("key_column", [None, "id"], ids=["no key", "key"])
+
+#: Bytes of the file that come: none, part of a line, one line and a half, or two lines.
+CUTS = pytest.mark.parametrize("lines", [0, 0.1, 1.5, 2])
+
+
+def created(sim: KimiSimulator, hook: KimiHook, key_column: str | None) -> list[str]:
+    wanted = order(lambda: TABLE, prompt="Classify {text}", key_column=key_column)
+    batch_ids = submit(hook, wanted, ATTEMPT, LogRecord()).batch_ids
+    sim.advance(60)
+    return batch_ids
+
+
+def cut(sim: KimiSimulator, hook: KimiHook, batch_ids: list[str], lines: float) -> None:
+    """Cut the file of the requests, which is downloaded first, in every attempt."""
+    content = sim.file_content(str(hook.get_batch(batch_ids[0]).input_file_id))
+    size = int(len(content) / len(TABLE) * lines)  # all lines are of one length
+    times = len(FILE_PAUSES_SECONDS) + 1
+    sim.inject("download_file", cut_after_bytes=size, cut_silently=True, times=times)
+
+
+@CUTS
+@KEYS
+@pytest.mark.parametrize("given", [{}, {"input": lambda: TABLE}], ids=["no input", "input"])
+def test_every_paid_answer_is_landed_although_its_request_is_not_known(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, key_column: str | None, lines: float, given: dict[str, Any]
+) -> None:
+    batch_ids = created(sim, hook, key_column)
+    cut(sim, hook, batch_ids, lines)
+    result = land(hook, tmp_path / "out", batch_ids, **given)
+    assert (result.statuses, result.manifest["counts"]["total"]) == ({"succeeded": 5}, 5)
+    assert "it did not come whole. Clear this task to try again." in " ".join(result.log.warnings)
+    again = land(hook, tmp_path / "out", batch_ids, **given)
+    assert [row.get("text") for row in again.rows()] == [row["text"] if given else None for row in TABLE]
+
+
+@CUTS
+@KEYS
+def test_a_result_keeps_its_columns_although_the_requests_come_cut_the_next_time(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, key_column: str | None, lines: float
+) -> None:
+    batch_ids = created(sim, hook, key_column)
+    before = land(hook, tmp_path / "out", batch_ids, input=lambda: TABLE).rows()
+    cut(sim, hook, batch_ids, lines)
+    with pytest.raises(KimiResultError, match="did not come whole. The result that was landed before is kept"):
+        land(hook, tmp_path / "out", batch_ids, input=lambda: TABLE)
+    assert land(hook, tmp_path / "out", batch_ids, input=lambda: TABLE).rows() == before
