@@ -87,8 +87,8 @@ def may_be_orphan(batch: Batch, since: float, dag_ids: Collection[str] | None) -
 def find_doubles(batches: Iterable[Batch]) -> dict[str, str]:
     """Name the batches whose work another one does too, or has done, each with the one that counts.
 
-    These are the live and completed batches of one round of a shard but the one that every attempt would attach to. An attempt
-    that paid afresh on purpose (`reuse="never"`) is work of its own.
+    These are the live and completed batches of one round of a shard but the one that every attempt would attach to. An
+    attempt that paid afresh on purpose (`reuse="never"`) is work of its own.
     """
     works: dict[tuple[str | None, ...], list[Batch]] = {}
     for batch in sorted(batches, key=by_age):

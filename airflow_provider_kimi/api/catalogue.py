@@ -40,12 +40,13 @@ class Thinking(msgspec.Struct):
     type: Literal["enabled", "disabled"]
 
 
-_Count = Annotated[int, msgspec.Meta(ge=1)]
+#: How many of something.
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 #: Keys of a request body that are known -> what each may hold, for a machine and for a message (chat reference).
 PARAMETER_TYPES: dict[str, tuple[Any, str]] = {
-    "max_completion_tokens": (_Count, "a whole number above 0"),
-    "max_tokens": (_Count, "a whole number above 0"),
+    "max_completion_tokens": (Count, "a whole number above 0"),
+    "max_tokens": (Count, "a whole number above 0"),
     "thinking": (Thinking, "{'type': 'enabled'} or {'type': 'disabled'}"),
     "reasoning_effort": (str, "a text"),
     "response_format": (dict[str, Any], "a mapping with a type"),
@@ -55,7 +56,7 @@ PARAMETER_TYPES: dict[str, tuple[Any, str]] = {
     "stream": (bool, "true or false"),
     "temperature": (float, "a number"),
     "top_p": (float, "a number"),
-    "n": (_Count, "a whole number above 0"),
+    "n": (Count, "a whole number above 0"),
     "presence_penalty": (float, "a number"),
     "frequency_penalty": (float, "a number"),
     "prompt_cache_key": (str, "a text"),

@@ -94,8 +94,8 @@ class _Backend(_Bounded):
         raise fault or self._overdue(f"{host} has no address")
 
 
-#: Bytes that are sent at a time, so that the limit is looked at meanwhile.
-_WRITTEN_AT_ONCE = 1 << 14
+#: Bytes that are sent at a time, so that the limit is looked at meanwhile: what the SDK reads of a file at once.
+_WRITTEN_AT_ONCE = 1 << 16
 
 
 class _Stream(_Bounded):

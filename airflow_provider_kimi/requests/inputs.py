@@ -4,24 +4,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from functools import partial
 from inspect import Parameter, signature
-from itertools import islice
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from airflow_provider_kimi.compat import keyword_arguments
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.records.reading import PLAIN, Reading
+from airflow_provider_kimi.requests.chunks import Chunk, chunks_of, chunks_of_file
 from airflow_provider_kimi.requests.frames import is_frame, rows_of_frame
 from airflow_provider_kimi.requests.sources import find_files
-from airflow_provider_kimi.requests.tables import InputRow, read_ready, read_table
+from airflow_provider_kimi.requests.tables import InputRow
 from airflow_provider_kimi.requests.text_forms import kind_of, unused_option
 from airflow_provider_kimi.requests.values import is_row, plain, row_of
-
-#: Rows that are looked at together, and about how many bytes of them.
-_CHUNK_ROWS = 256
-_CHUNK_BYTES = 1 << 19
 
 #: A list travels through Airflow's database and its UI; what is larger belongs in a file.
 MAX_INLINE_BYTES = 1_000_000
@@ -71,7 +67,7 @@ class Input:
         """Read the rows, or refuse the input."""
         source: Any = self._source
         if isinstance(source, str):
-            return self._read_files(source)
+            return chain.from_iterable(chunk.rows() for chunk in self._read_files(source))
         if self._is_told and (name := unused_option(self._reading, are_files=False)):
             raise KimiInputError(
                 f"{name} says how files are written, and input is a {kind_of(source)}. Nothing was sent. Leave it out, "
@@ -82,12 +78,9 @@ class Input:
         elements = _elements(source, "a")
         return _rows(_small(elements, source) if isinstance(source, Sequence) or is_frame(source) else elements)
 
-    def chunks(self) -> Iterator[Sequence[InputRow]]:
-        """Read the rows some at a time: as many as take little memory, as far as the last one shows."""
-        rows, most = iter(self), 1
-        while chunk := tuple(islice(rows, most)):
-            yield chunk
-            most = min(max(_CHUNK_BYTES // _size(chunk[-1].value), 1), _CHUNK_ROWS)
+    def chunks(self) -> Iterator[Chunk]:
+        """Read the rows some at a time, as many as take little memory."""
+        return self._read_files(self._source) if isinstance(self._source, str) else chunks_of(iter(self))
 
     def place(self, number: int) -> str:
         """Name the row of a number, from 1, for a message: by its place in its file, or in the list."""
@@ -96,7 +89,7 @@ class Input:
                 return f"{unit} {number - first + 1}" + (f" of {uri}" if len(self._files) > 1 else "")
         return f"element {number}"
 
-    def _read_files(self, uri: str) -> Iterator[InputRow]:
+    def _read_files(self, uri: str) -> Iterator[Chunk]:
         self._files.clear()
         number = 0
         files = find_files(uri, self._reading)
@@ -108,9 +101,9 @@ class Input:
                     "messages or body, to say what to ask about its rows."
                 )
             self._files.append((number + 1, "line" if file.kind == "jsonl" else "row", file.uri))
-            for row in read_ready(file) if self.ready else read_table(file):
-                number += 1
-                yield row
+            for chunk in chunks_of_file(file, ready=self.ready):
+                number += len(chunk)
+                yield chunk
 
     def _check_forms(self, uri: str, kinds: Collection[str]) -> None:
         """Refuse to be told the form of files that the input does not hold."""
@@ -127,15 +120,6 @@ def bound(source: Any, context: Mapping[str, Any]) -> Any:
     An input of another kind is returned as it is.
     """
     return partial(_called, source, context) if callable(source) else source
-
-
-def _size(row: object) -> int:
-    """About how many bytes a row takes; many for one whose size cannot be told."""
-    if isinstance(row, bytes | str):
-        return len(row) + 1
-    with suppress(TypeError, *UNREADABLE):
-        return len(msgspec.json.encode(row, enc_hook=plain))
-    return _CHUNK_BYTES
 
 
 def _called(function: Callable[..., Any], context: Mapping[str, Any]) -> Any:

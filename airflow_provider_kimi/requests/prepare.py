@@ -4,7 +4,7 @@ Nothing is sent. Afterwards all that a batch is made of lies on this machine's d
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,7 @@ from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.line_ids import id_of
 from airflow_provider_kimi.records.recipe_note import RowsNote
 from airflow_provider_kimi.records.tags import digest_of
+from airflow_provider_kimi.requests.chunks import Chunk
 from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.keys import custom_id_of
 from airflow_provider_kimi.requests.line_template import encode
@@ -119,25 +120,24 @@ class _RequestMaker:
         self._usual = UsualRequests(self.check)
         self._plain = None if order.media_columns else PlainPrompts.of(self._way, order.recipe.key_column)
 
-    def made_at_once(self, rows: Sequence[InputRow], number: int) -> Requests | None:
+    def made_at_once(self, chunk: Chunk, number: int) -> Requests | None:
         """Return the requests of rows that are plain; None if each has to be looked at.
 
         :param number: The place of the first one among all rows of the input, from 1.
         """
-        if any(row.problem for row in rows):
+        if not chunk.may_be_whole:
             return None
-        values = [row.value for row in rows]
         if self._is_ready:
-            custom_ids = self._usual.passed(values)
-            return None if custom_ids is None else Requests(custom_ids, values)
-        requests = self._plain.requests(values, number) if self._plain else None
+            custom_ids = self._usual.passed(chunk.values)
+            return None if custom_ids is None else Requests(custom_ids, list(chunk.values))
+        requests = self._plain.requests(chunk.values, number) if self._plain else None
         if requests is None or max(map(len, requests.lines), default=0) >= MAX_FILE_BYTES:
             return None
         self.check.names(self._order.recipe.model)
         return requests
 
     def made_one_by_one(
-        self, rows: Sequence[InputRow], number: int, left_out: SkippedRows, notes: RowNotes
+        self, rows: Iterable[InputRow], number: int, left_out: SkippedRows, notes: RowNotes
     ) -> Requests:
         """Return the requests of rows, without those that are left out."""
         requests = Requests([], [])
@@ -189,12 +189,12 @@ def _read(source: Input, maker: _RequestMaker, left_out: SkippedRows, notes: Row
     seen = SeenIds()
     with Spool(folder / "requests.jsonl") as spool:
         number = 1
-        for rows in source.chunks():
-            requests = maker.made_at_once(rows, number) or maker.made_one_by_one(rows, number, left_out, notes)
+        for chunk in source.chunks():
+            requests = maker.made_at_once(chunk, number) or maker.made_one_by_one(chunk.rows(), number, left_out, notes)
             if requests.lines:
                 seen.extend(requests.custom_ids)
                 spool.extend(requests.lines)
-            number += len(rows)
+            number += len(chunk)
     repeated = _repeated(spool, suspects, left_out, source) if (suspects := seen.repeated()) else ()
     notes.drop(repeated)
     return spool.without(repeated, folder / "unique.jsonl") if repeated else spool

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 #: Ids that are compared at once.
-_AT_ONCE = 1 << 15
+_AT_ONCE = 1 << 16
 
 
 class SeenIds:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -44,13 +44,17 @@ class InputRow(NamedTuple):
     problem: str | None = None
 
 
-def read_ready(file: SourceFile) -> Iterator[InputRow]:
-    """The lines of a Kimi-ready file, byte for byte."""
+def blocks_of(file: SourceFile) -> Iterator[bytes]:
+    """The lines of a file, many at once."""
     with file.opened() as source:
-        for block in without_last_blanks(_of_utf8(file, read_blocks(source, MAX_FILE_BYTES))):
-            sound = is_sound(block) and len(block) <= MAX_FILE_BYTES
-            for line in lines_of(block):
-                yield InputRow(line, None if sound else _too_long(line) or unreadable_text(line))
+        yield from without_last_blanks(_of_utf8(file, read_blocks(source, MAX_FILE_BYTES)))
+
+
+def ready_rows(block: bytes) -> Iterator[InputRow]:
+    """The lines of a block of requests, byte for byte."""
+    sound = is_sound(block) and len(block) <= MAX_FILE_BYTES
+    for line in lines_of(block):
+        yield InputRow(line, None if sound else _too_long(line) or unreadable_text(line))
 
 
 def read_table(file: SourceFile) -> Iterator[InputRow]:
@@ -84,9 +88,13 @@ def _too_long(line: bytes) -> str | None:
 
 
 def _read_jsonl(file: SourceFile) -> Iterator[InputRow]:
-    with file.opened() as source:
-        for block in without_last_blanks(_of_utf8(file, read_blocks(source, MAX_FILE_BYTES))):
-            yield from map(_row_of, lines_of(block))
+    for block in blocks_of(file):
+        yield from rows_of_lines(lines_of(block))
+
+
+def rows_of_lines(lines: Iterable[bytes]) -> Iterator[InputRow]:
+    """Read each line of a JSONL table."""
+    return map(_row_of, lines)
 
 
 def _read_json(file: SourceFile) -> Iterator[InputRow]:

@@ -6,26 +6,37 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from airflow_provider_kimi.api.catalogue import PARAMETER_TYPES
+from airflow_provider_kimi.api.catalogue import PARAMETER_TYPES, Count
+from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.requests.parameters import Verdict
 from airflow_provider_kimi.requests.problems import RowProblem
-from airflow_provider_kimi.requests.validation import RequestCheck, Role
+from airflow_provider_kimi.requests.validation import RequestCheck, Role, is_sound
 
 _PARAMETERS = tuple(PARAMETER_TYPES)
-_QUOTE = ord('"')
+
+#: Parameters of one kind, which are read. The values of the others stay bytes.
+_OF_ONE_KIND = {name: kind for name, (kind, _) in PARAMETER_TYPES.items() if kind in (Count, str, bool)}
+
+#: A longer line is looked at alone, where its texts need no memory.
+_LONGEST = 1 << 22
 
 
 class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     role: Role
-    content: msgspec.Raw
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+def _field(name: str) -> tuple[str, Any, Any]:
+    kind = _OF_ONE_KIND.get(name)
+    return name, (msgspec.Raw if kind is None else kind | None) | msgspec.UnsetType, msgspec.UNSET
 
 
 _Body = msgspec.defstruct(
     "_Body",
     [
-        ("model", msgspec.Raw),
+        ("model", str),
         ("messages", Annotated[list[_Message], msgspec.Meta(min_length=1)]),
-        *((name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in _PARAMETERS),
+        *map(_field, _PARAMETERS),
     ],
     forbid_unknown_fields=True,
     gc=False,
@@ -53,21 +64,21 @@ class UsualRequests:
         self._check = check
         self._shared: tuple[Any, ...] = ()
         self._verdict: Verdict | None = None
+        self._holds_bytes = False
 
     def passed(self, lines: Sequence[bytes]) -> list[str] | None:
-        """Return the ids of lines that may be sent as they are; None if each has to be looked at.
-
-        :param lines: UTF-8 without half characters.
-        """
+        """Return the ids of lines that may be sent as they are; None if each has to be looked at."""
+        if max(map(len, lines)) > _LONGEST:
+            return None
         try:
             requests = list(map(_read, lines))
-        except (ValueError, RecursionError, msgspec.MsgspecError):
+        except UNREADABLE:
             return None
-        bodies: list[Any] = [request.body for request in requests]
-        verdict = self._judged(_parameters_of(bodies[0]))
-        if verdict is None or any(_parameters_of(body) != self._shared for body in bodies):
+        parameters = [_parameters_of(request.body) for request in requests]
+        verdict = self._judged(parameters[0])
+        if verdict is None or parameters.count(self._shared) != len(lines):
             return None
-        if not all(_is_text(message.content) for body in bodies for message in body.messages):
+        if self._holds_bytes and not is_sound(b"\n".join(lines)):
             return None
         self._check.count(verdict, len(lines))
         return [request.custom_id for request in requests]
@@ -77,19 +88,15 @@ class UsualRequests:
         if parameters == self._shared:
             return self._verdict
         model, *values = parameters
-        given = {name: raw for name, raw in zip(_PARAMETERS, values, strict=True) if raw is not msgspec.UNSET}
+        given = {name: value for name, value in zip(_PARAMETERS, values, strict=True) if value is not msgspec.UNSET}
+        raw = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in given.items()}
         try:
-            verdict = self._check.verdict(bytes(model), given)
-            self._check.names(msgspec.json.decode(model, type=str))
-        except (RowProblem, ValueError, msgspec.MsgspecError):
+            verdict = self._check.verdict(msgspec.json.encode(model), raw)
+            self._check.names(model)
+        except (RowProblem, *UNREADABLE):
             return None
         if verdict.problems or verdict.dropped:
             return None
         self._shared, self._verdict = parameters, verdict
+        self._holds_bytes = not given.keys() <= _OF_ONE_KIND.keys()
         return verdict
-
-
-def _is_text(content: msgspec.Raw) -> bool:
-    """Whether a content is a text that is not empty."""
-    view = memoryview(content)
-    return view[0] == _QUOTE and view.nbytes > len('""')

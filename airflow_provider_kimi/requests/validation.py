@@ -25,8 +25,8 @@ _MAX_REMEMBERED_BYTES = 4 << 20
 #: Bytes that are decoded at once.
 _DECODED_BYTES = 1 << 15
 
-#: Escapes of one block that are searched one by one.
-_FEW_ESCAPES = 1000
+#: What may be half a character: an escaped surrogate.
+_HALF_CHARACTER = re.compile(rb"\\u[dD]")
 
 _NOT_A_NUMBER = re.compile(rb":\s*-?(?:NaN|Infinity)\b")
 
@@ -269,12 +269,12 @@ def unreadable_text(line: bytes) -> str | None:
         likely = likely_encoding(line)
         hint = f"; it looks like {likely.upper()}: pass encoding={likely!r}" if likely else "; save the file as UTF-8"
         return f"is not UTF-8 at byte {error.start}{hint}"
-    return _decoding_problem(line) if _may_hold_half_characters(line) else None
+    return _decoding_problem(line) if _HALF_CHARACTER.search(line) else None
 
 
 def is_sound(block: bytes) -> bool:
     """Whether many lines are UTF-8 without half characters, which decoding only some keys of them would not find."""
-    return (block.isascii() or _is_utf8(block)) and not _may_hold_half_characters(block)
+    return (block.isascii() or _is_utf8(block)) and not _HALF_CHARACTER.search(block)
 
 
 def _is_utf8(block: bytes) -> bool:
@@ -288,15 +288,3 @@ def _is_utf8(block: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _may_hold_half_characters(text: bytes) -> bool:
-    """Search for an escaped surrogate: from backslash to backslash while they are few, which is the fastest way."""
-    at = -1
-    for _ in range(_FEW_ESCAPES):
-        at = text.find(b"\\", at + 1)
-        if at < 0:
-            return False
-        if text[at + 1 : at + 3] in (b"ud", b"uD"):
-            return True
-    return text.find(b"\\ud", at) >= 0 or text.find(b"\\uD", at) >= 0

@@ -28,7 +28,13 @@ IMPURE = {
     *("kills/airflow.py", "kills/cancels.py", "kills/thread.py"),
     *("files/lines.py", "files/locations.py"),
     # the chapters
-    *("requests/inputs.py", "requests/media_files.py", "requests/order.py", "requests/prepare.py"),
+    *(
+        "requests/chunks.py",
+        "requests/inputs.py",
+        "requests/media_files.py",
+        "requests/order.py",
+        "requests/prepare.py",
+    ),
     *(
         "requests/row_notes.py",
         "requests/recoding.py",

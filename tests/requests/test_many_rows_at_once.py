@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from airflow_provider_kimi.requests.keys import custom_id_of
 from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.requests.plain_prompts import PlainPrompts
+from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.requests.usual_requests import UsualRequests
-from airflow_provider_kimi.requests.validation import RequestCheck, is_sound
+from airflow_provider_kimi.requests.validation import RequestCheck, unreadable_text
 from tests.support.samples import ROW_TEXT
 
 PROMPTS = ["Q {a}", "{a}", "{a}{b}", "x {a} {b} {a} y", "{{}} {a}", "{a:>5}", "no column"]
@@ -102,40 +103,119 @@ def test_one_row_that_is_not_plain_has_each_row_looked_at(row: Any) -> None:
 
 
 CONTENTS = st.one_of(ROW_TEXT, st.just(""), st.just([{"type": "text", "text": "x"}]), st.none())
-BODIES = st.fixed_dictionaries(
-    {
-        "messages": st.lists(
-            st.fixed_dictionaries({"role": st.sampled_from(["user", "system", "x"]), "content": CONTENTS})
-        )
-    },
-    optional={
-        "model": st.sampled_from(["kimi-k2.6", "kimi-k2.5", ""]),
-        "max_completion_tokens": st.sampled_from([64, 5000, -1]),
-        "temperature": st.sampled_from([1, 0]),
-        "top_k": st.just(3),
-    },
+PLAIN_CONTENTS = PLAIN.map(lambda text: [{"role": "user", "content": text}])
+ODD_CONTENTS = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "system", "x"]), "content": CONTENTS}), max_size=2
 )
-LINES = st.lists(
-    st.fixed_dictionaries(
-        {
-            "custom_id": st.sampled_from(["a", "", "很"]),
-            "method": st.sampled_from(["POST"] * 5 + ["GET"]),
-            "body": BODIES,
-        },
-        optional={"url": st.just("/v1/chat/completions"), "row": st.just({})},
-    ).map(lambda line: json.dumps(line, ensure_ascii=False).encode("utf-8", "replace")),
-    min_size=1,
-    max_size=3,
+VALUES_OF: dict[str, list[Any]] = {
+    "model": ["kimi-k2.6", "kimi-k2.5", "", "\ud800", 7],
+    "max_completion_tokens": [64, 64.0, 5000, -1, None, True, "\udc00"],
+    "stream": [True, 1, False, None],
+    "prompt_cache_key": ["a", "", "\ud800", 1],
+    "temperature": [1, 1.0, True, 0, "\ud800"],
+    "thinking": [{"type": "disabled"}, {"type": "enabled"}, {"type": "\ud800"}, {}],
+    "stop": [["a"], "a", ["\udfff"], None],
+    "top_k": [3],
+    "row": [{}],
+}
+PLAIN_BODY = [("model", "kimi-k2.6"), ("max_completion_tokens", 64), ("temperature", 1)]
+ODD_PAIR = st.sampled_from(sorted(VALUES_OF)).flatmap(
+    lambda key: st.tuples(st.just(key), st.sampled_from(VALUES_OF[key]))
 )
 
 
-@given(lines=LINES, mode=st.sampled_from(["fail", "drop", "off"]))
+def text_of(pairs: list[tuple[str, Any]], *, ascii_only: bool) -> str:
+    """An object that may hold a key twice."""
+    shown = (f"{json.dumps(key)}:{json.dumps(value, ensure_ascii=ascii_only)}" for key, value in pairs)
+    return f"{{{','.join(shown)}}}"
+
+
+def request_line(body: list[tuple[str, Any]], ascii_only: bool = True, **others: Any) -> bytes:
+    names = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions"} | others
+    head = text_of([*names.items()], ascii_only=ascii_only)
+    line = f'{head[:-1]},"body":{text_of(body, ascii_only=ascii_only)}}}'
+    return line.encode("utf-8", "surrogatepass")
+
+
+@st.composite
+def request_lines(draw: st.DrawFn) -> list[bytes]:
+    """Lines with the same parameters, and one thing that is odd in one of them."""
+    shared = PLAIN_BODY[: draw(st.integers(1, 3))]
+    ascii_only = draw(st.booleans())
+    bodies = [[*shared, ("messages", draw(PLAIN_CONTENTS))] for _ in range(draw(st.integers(1, 3)))]
+    body, others, end = bodies[draw(st.integers(0, len(bodies) - 1))], {}, b""
+    match draw(st.sampled_from(["nothing", "pair", "pair", "messages", "name", "end"])):
+        case "pair":
+            body.insert(draw(st.integers(0, len(body))), draw(ODD_PAIR))
+        case "messages":
+            body[-1] = ("messages", draw(ODD_CONTENTS))
+        case "name":
+            others = {
+                draw(st.sampled_from(["custom_id", "method", "url", "row"])): draw(st.sampled_from(["", "\ud800"]))
+            }
+        case "end":
+            end = draw(st.sampled_from([b"\r", b" ", b"{}"]))
+    return [request_line(one, ascii_only, **(others if one is body else {})) + end for one in bodies]
+
+
+def passed_alone(check: RequestCheck, line: bytes) -> tuple[str, bytes]:
+    if problem := unreadable_text(line):
+        raise RowProblem(problem)
+    return check.passed(line)
+
+
+@given(lines=request_lines(), mode=st.sampled_from(["fail", "drop", "off"]))
 def test_lines_that_are_passed_at_once_are_those_that_are_passed_one_by_one(lines: list[bytes], mode: Any) -> None:
     check, alone = (RequestCheck(None, ParameterRules(mode)) for _ in range(2))
-    custom_ids = UsualRequests(check).passed(lines) if all(map(is_sound, lines)) else None
+    custom_ids = UsualRequests(check).passed(lines)
     if custom_ids is not None:
-        assert list(zip(custom_ids, lines, strict=True)) == [alone.passed(line) for line in lines]
+        assert list(zip(custom_ids, lines, strict=True)) == [passed_alone(alone, line) for line in lines]
         assert (check.warnings, check.model) == (alone.warnings, alone.model)
+
+
+USUAL = [*PLAIN_BODY, ("messages", [{"role": "user", "content": "x"}])]
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(("model", "kimi-k2.7-code"), id="another model"),
+        pytest.param(("max_completion_tokens", 65), id="another number"),
+        pytest.param(("max_completion_tokens", 64.0), id="the same number, written otherwise"),
+        pytest.param(("temperature", True), id="what Python takes for the same"),
+        pytest.param(("top_k", 3), id="a parameter that is not known"),
+        pytest.param(("messages", [{"role": "user", "content": ""}]), id="an empty text"),
+        pytest.param(("messages", [{"role": "x", "content": "x"}]), id="a role that is not known"),
+        pytest.param(("messages", []), id="no message"),
+    ],
+)
+def test_one_line_with_something_else_has_each_line_looked_at(pair: tuple[str, Any]) -> None:
+    usual = UsualRequests(RequestCheck(None, ParameterRules("off")))
+    assert usual.passed([request_line(USUAL)] * 2) == ["a", "a"]
+    assert usual.passed([request_line(USUAL), request_line([*USUAL, pair])]) is None
+
+
+def test_lines_that_lose_a_parameter_are_looked_at_one_by_one() -> None:
+    line = request_line([*USUAL, ("temperature", 0)])
+    assert RequestCheck(None, ParameterRules("drop")).passed(line)[1] != line
+    assert UsualRequests(RequestCheck(None, ParameterRules("drop"))).passed([line]) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "first"),
+    [("model", "\ud800"), ("max_completion_tokens", "\ud800"), ("stop", "\ud800"), ("stop", ["\ud800"])],
+)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_half_a_character_in_a_value_that_a_later_one_replaces_is_found(key: str, first: Any, ascii_only: bool) -> None:
+    line = request_line([(key, first), *USUAL, ("stop", "a")], ascii_only)
+    assert unreadable_text(line) is not None
+    assert UsualRequests(RequestCheck(None, ParameterRules("off"))).passed([line]) is None
+
+
+def test_a_line_of_many_megabytes_is_looked_at_alone() -> None:
+    """Its text would be held a second time."""
+    line = request_line([("model", "kimi-k2.6"), ("messages", [{"role": "user", "content": "x" * 5_000_000}])])
+    assert UsualRequests(RequestCheck(None, ParameterRules("off"))).passed([line]) is None
 
 
 def test_usual_lines_are_passed_at_once() -> None:

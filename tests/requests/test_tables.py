@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.requests.sources import find_files
-from airflow_provider_kimi.requests.tables import InputRow, read_ready, read_table
+from airflow_provider_kimi.requests.tables import InputRow, read_table
 
 JSONL = '{"id": "r1", "text": "评价\u2028"}\n{"id": "r2", "text": null}\n'.encode()
 CSV = 'id,text\nr1,"评价, ""sic""\u2028"\n\nr2,\n'.encode()
@@ -81,8 +82,8 @@ def test_an_empty_table_has_no_rows(name: str, tmp_path: Path) -> None:
 
 
 def test_a_compressed_file_of_requests_is_read_byte_for_byte(tmp_path: Path) -> None:
-    (file,) = find_files(written(tmp_path, "in.jsonl.gz", gzip.compress(b'{"a":  1}\r\n\n\xff')))
-    assert [item.value for item in read_ready(file)] == [b'{"a":  1}\r', b"", b"\xff"]
+    uri = written(tmp_path, "in.jsonl.gz", gzip.compress(b'{"a":  1}\r\n\n\xff'))
+    assert [item.value for item in Input(uri, ready=True)] == [b'{"a":  1}\r', b"", b"\xff"]
 
 
 def test_a_table_is_read_no_further_than_asked(tmp_path: Path) -> None:
