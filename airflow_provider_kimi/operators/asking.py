@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any, get_args
 
@@ -29,6 +30,7 @@ from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.ending import Ending
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.job import Memory
 from airflow_provider_kimi.submission.submit import Submission, submit
 
 #: The parameters of a few values, and these.
@@ -60,6 +62,9 @@ class AskingOperator(BaseOperator):
         "metadata",
         "kimi_conn_id",
     )
+
+    #: Whether rows without a usable answer are asked again in further rounds of the same task.
+    has_rounds = False
 
     _is_killed = False
     _stop: Stop | None = None
@@ -140,27 +145,42 @@ class AskingOperator(BaseOperator):
 
     def submit(self, context: Context) -> Submission:
         """Check, upload, create; attach to what an earlier attempt has created."""
+        with self.creating(context) as calls:
+            submission = submit(calls, self.order(calls, context), self.attempt(context), self.memory(context))
         ti = context["ti"]
-        stop = self._stop = Stop()
-        calls = Calls(KimiHook(self.kimi_conn_id), self.log, stop=stop)
-        attempt = read_attempt(context)
-        self._kill = Kill(Ending(calls, ti, attempt), self.log)
-        if self._is_killed:
-            self.on_kill()
-        with self._kill, airflow_errors(self):
-            submission = self._submit(calls, context, attempt)
-        self._kill = None  # what follows is none of its business
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
         return submission
 
-    def _submit(self, calls: Calls, context: Context, attempt: Attempt) -> Submission:
-        order = self._order(calls.hook.settings.model, context)
-        if wants_fresh(context):
-            order = replace(order, reuse="never")
+    @contextmanager
+    def creating(self, context: Context) -> Iterator[Calls]:
+        """Be ready for a kill while batches are created: what this makes is then dealt with."""
+        stop = self._stop = Stop()
+        calls = Calls(KimiHook(self.kimi_conn_id), self.log, stop=stop)
+        self._kill = Kill(Ending(calls, context["ti"], read_attempt(context)), self.log)
+        if self._is_killed:
+            self.on_kill()
+        try:
+            with self._kill, airflow_errors(self):
+                yield calls
+        finally:
+            self._kill = None  # what follows is none of its business
+
+    def attempt(self, context: Context) -> Attempt:
+        """Which attempt of which task instance this is."""
+        attempt = read_attempt(context)
         if first_poke(context) is not None:  # a retry policy has put this try off after it had begun
-            attempt = replace(attempt, number=attempt.number + 1)
-        return submit(calls, order, attempt, memory=context.get("task_state_store"))
+            return replace(attempt, number=attempt.number + 1)
+        return attempt
+
+    def memory(self, context: Context) -> Memory | None:
+        """Where ids are noted for later attempts; None where Airflow has no such place."""
+        return context.get("task_state_store")
+
+    def order(self, calls: Calls, context: Context) -> Order:
+        """What is to be done."""
+        order = self._order(calls.hook.settings.model, context)
+        return replace(order, reuse="never") if wants_fresh(context) else order
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache, cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
@@ -14,8 +16,9 @@ from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.fields import check_choice
+from airflow_provider_kimi.fields import check_choice, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.jobs.rounds import ask_round
 from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
@@ -26,10 +29,13 @@ from airflow_provider_kimi.requests.media import MediaTransport
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Thinking
+from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
+from airflow_provider_kimi.results.landing import Collected
+from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.row_check import RowCheck
 from airflow_provider_kimi.results.shortfall import shortfall
 from airflow_provider_kimi.sensors.batch import OnIncomplete
@@ -96,6 +102,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param reasoning: What becomes of the model's thoughts: ``drop``, ``column`` or ``keep``.
     :param delete_remote_files: Delete the files of the batches on the platform once the result is accepted.
     :param price_list: Prices for the manifest's ``cost``; None for the published ones. Templated.
+    :param max_rounds: How often a row is asked at most. A row that failed, expired or is missing is asked again as it
+        was; one that was cut may answer twice as long; one whose answer was refused is told why; one that the content
+        filter stopped is asked once more. A row with a usable answer is never asked again.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
     :raises KimiBatchError: Batches did not complete, or not in time; what was answered is landed.
@@ -164,6 +173,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
+        max_rounds: int = 1,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -173,7 +183,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
         if output_csv_options is not None and output_format != "csv":
             raise ValueError(f"output_csv_options is given and output_format is {output_format!r}; it must be 'csv'")
+        check_whole_number("max_rounds", max_rounds)
         self.check_form(output_csv_options)
+        self.max_rounds = max_rounds
+        self.has_rounds = max_rounds > 1
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
         self._terms = WaitTerms.of(**{name: given[name] for name in _keywords(WaitTerms.of)})
@@ -184,7 +197,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         return KimiHook(self.kimi_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Submit, wait, land."""
+        """Submit, wait, land, and ask again what has no usable answer."""
         with airflow_errors(self):
             read_limits(self.max_failed_rows, self.max_failed_ratio)  # refused before anything is paid
         return self._go_on(context, self.submit(context).batch_ids)
@@ -201,33 +214,57 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if self._wait is not None:
             self._wait.kill()
 
-    def _go_on(self, context: Context, batch_ids: list[str], event: BatchEvent | None = None) -> dict[str, Any]:
-        """Wait for batches, then land.
+    def _go_on(self, context: Context, batch_ids: Sequence[str], event: BatchEvent | None = None) -> dict[str, Any]:
+        """Wait and land, round by round.
 
+        :param batch_ids: Those of all rounds so far.
         :param event: The end of the wait, if the task has waited for them already.
         """
+        while True:
+            ended = self._ended(context, batch_ids, event)
+            with TemporaryDirectory(prefix="kimi-round-") as folder:
+                calls, next_round = Calls(self.hook, self.log), NextRound(Path(folder))
+                with airflow_errors(self):
+                    collected = self.land(calls, context, batch_ids, next_round)
+                    requests = next_round.close()
+                if collected.manifest.rounds >= self.max_rounds or not requests:
+                    return self._concluded(calls, context, collected, ended)
+                batch_ids, event = self._asked(context, collected, requests, Path(folder)), None
+
+    def _ended(self, context: Context, batch_ids: Sequence[str], event: BatchEvent | None) -> BatchEvent:
+        """Wait for the end of batches, in the triggerer unless they have ended or the task waits in the worker."""
         wait = self._wait = TaskWait(self, context, self.hook, batch_ids, self._terms, shown_as=BATCH_IDS_KEY)
         if self._is_killed:
             wait.kill()
         with wait:
-            resume = {"batch_ids": batch_ids}
+            resume = {"batch_ids": list(batch_ids)}
             ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
             wait.show_end(ended)
             with airflow_errors(self):
                 wait.check(ended)
-                return self._land(context, batch_ids, ended)
+        self._wait = None
+        return ended
 
-    def _land(self, context: Context, batch_ids: list[str], ended: BatchEvent) -> dict[str, Any]:
-        calls = Calls(self.hook, self.log)
-        collected = self.land(calls, context, batch_ids)
-        self.judge(collected)
-        if (found := shortfall(calls, ended)) is not None:
-            now = f"What was answered is landed in {collected.manifest.results_file}."
-            if self.on_incomplete == "fail":
-                clear = "Clear this task to ask only for the rows without an answer."
-                raise KimiBatchError(f"{found.cause} {now} {clear} {found.details}")
-            self.log.warning("Going on, as on_incomplete='continue' asks. %s %s %s", found.cause, now, found.details)
-        return self.accepted(calls, collected)
+    def _asked(
+        self, context: Context, collected: Collected, requests: Mapping[int, Slice], folder: Path
+    ) -> Sequence[str]:
+        with self.creating(context) as calls:
+            attempt, order = self.attempt(context), self.order(calls, context)
+            return [batch.id for batch in ask_round(calls, order, attempt, collected.batches, requests, folder)]
+
+    def _concluded(self, calls: Calls, context: Context, collected: Collected, ended: BatchEvent) -> dict[str, Any]:
+        with airflow_errors(self):
+            self.publish(context, collected)
+            self.judge(collected)
+            if (found := shortfall(calls, ended)) is not None:
+                now = f"What was answered is landed in {collected.manifest.results_file}."
+                if self.on_incomplete == "fail":
+                    clear = "Clear this task to ask only for the rows without an answer."
+                    raise KimiBatchError(f"{found.cause} {now} {clear} {found.details}")
+                self.log.warning(
+                    "Going on, as on_incomplete='continue' asks. %s %s %s", found.cause, now, found.details
+                )
+            return self.accepted(calls, collected)
 
 
 @cache

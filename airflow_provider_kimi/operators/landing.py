@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
@@ -31,6 +32,7 @@ from airflow_provider_kimi.results.failure_limits import (
 )
 from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.landing import Collected, Landing
+from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.parsed_shape import spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.row_check import RowCheck, read_check
@@ -92,17 +94,25 @@ class LandingOperator(BaseOperator):
         if self.parsed_columns:
             spread_fields(schema.shape if schema else None)
 
-    def land(self, calls: Calls, context: Context, batch_ids: Sequence[str]) -> Collected:
-        """Land, and tell Airflow what was landed."""
-        collected = collect(calls, self.landing(context, batch_ids))
-        manifest = self._manifest = collected.manifest
-        ti, batches = context["ti"], collected.batches
+    def land(
+        self, calls: Calls, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None
+    ) -> Collected:
+        """Land.
+
+        :param next_round: Takes the requests of rows that are worth another round; None for none.
+        """
+        collected = collect(calls, replace(self.landing(context, batch_ids), next_round=next_round))
+        self._manifest = collected.manifest
+        return collected
+
+    def publish(self, context: Context, collected: Collected) -> None:
+        """Tell Airflow what was landed."""
+        manifest, ti, batches = collected.manifest, context["ti"], collected.batches
         report_to_outlets(self.outlets, context, manifest)
         ti.xcom_push("output_file", manifest.output_file)
         ti.xcom_push("error_file", manifest.error_file)
         ti.xcom_push("output_file_ids", [batch.output_file_id for batch in batches if batch.output_file_id])
         ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
-        return collected
 
     def accepted(self, calls: Calls, collected: Collected) -> dict[str, Any]:
         """Delete what is to be deleted once a result is accepted, and return the manifest."""

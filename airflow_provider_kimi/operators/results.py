@@ -151,5 +151,6 @@ class KimiBatchResultsOperator(LandingOperator):
             batch_ids = read_landed_ids(self.batch_id, self, context["ti"], self.log)
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             collected = self.land(calls, context, batch_ids)
+            self.publish(context, collected)
             self.judge(collected)
             return self.accepted(calls, collected)

@@ -32,6 +32,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param landed_by: The task instance that landed it, as `dag_id`, `run_id`, `task_id` and `map_index`.
     :param former_files: Names of files of the result that this one replaces, while they are not removed.
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
+    :param by_round: Of each round, its `requests` and how many usable answers are of it (`succeeded`, which add up to
+        those of `counts`); not there if there was one round.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
         formula; not there without that guard.
     :param cost: `currency`, `amount` and `price_list_date`; None where no price is known. Where a part of it is not
@@ -56,6 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: str | None = None
     answers: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     input_changes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    by_round: list[dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     former_files: list[str] | msgspec.UnsetType = msgspec.UNSET

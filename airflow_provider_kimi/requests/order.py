@@ -37,6 +37,8 @@ class Order:
     :param recipe: How rows become requests.
     :param model: Model that ready requests must name; None accepts theirs.
     :param reading: How the text of input files is read.
+    :param has_rounds: Whether rows without a usable answer are asked again in further rounds of the same task. A batch
+        that ended before it was done is then the round of its shard, whatever `on_ended` says.
     :param media_columns: The kind of each column that holds images or videos.
     """
 
@@ -55,6 +57,7 @@ class Order:
     media: MediaTransport = "base64"
     on_invalid_row: OnInvalidRow = "fail"
     max_rows_per_batch: int | None = None
+    has_rounds: bool = False
 
     def check(self) -> None:
         """Refuse what can be refused before the input is read."""

@@ -12,14 +12,18 @@ from airflow_provider_kimi.files.line_ids import id_of, name_of_unreadable
 from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, lines_at
 from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.results.answer_lines import batch_error, read_row
+from airflow_provider_kimi.results.cost import Usage
 from airflow_provider_kimi.results.line_index import LineIndex
+from airflow_provider_kimi.results.tally import is_billed, is_counted
 
 
 class AnswerFiles:
     """Finds the line of each answer in output and error files; the lines stay on disk.
 
-    If an id has several lines, its first line with a usable answer counts; if it has none, an output line counts before
-    an error line, and a line that can be read before one that cannot.
+    If an id has several lines, its first line with a usable answer counts; if it has none, one with text, then any
+    answer, then an output line before an error line, and a line that can be read before one that cannot.
+
+    `passed_over` has the tokens of answers that do not count, because another batch has answered the row too.
 
     :param outputs: Local output files, None for one that does not exist; those that count first come first.
     :param errors: The error files of the same batches.
@@ -31,6 +35,8 @@ class AnswerFiles:
         self.duplicates = 0
         self.unreadable = 0
         self.found = 0
+        self.passed_over = Usage()
+        self.uncounted = 0
         self.taken = 0
         self.batch_error: Row | None = None
         self.taken_from = 0
@@ -72,10 +78,17 @@ class AnswerFiles:
         return lines
 
     def _add_duplicate(self, custom_id: str, number: int, line: bytes) -> None:
+        """Keep the line that counts of two of one id; the other one is paid too, if it is of another batch."""
         self.duplicates += 1
-        kept = self._looked_at
-        if kept and kept.status != "succeeded" and read_row(line).status == "succeeded":
+        kept, other = self._looked_at, read_row(line)
+        if kept is None:
+            return
+        if _worth(other) > _worth(kept):
             self._index.move(custom_id, number)
+            kept, other = other, kept
+        if self.taken_from != self._batches[self._file_of(number)]:
+            self.passed_over.add(other)
+            self.uncounted += is_billed(other) and not is_counted(other)
 
     def _add_broken(self, number: int) -> None:
         """Index a line that cannot be read, if it names a request that no other line answers."""
@@ -133,3 +146,10 @@ class AnswerFiles:
     def __exit__(self, *_: object) -> None:
         for file in self._files:
             file.close()
+
+
+def _worth(row: Row) -> int:
+    """Which of two lines of one row says more: a whole answer, one with text, any, or none."""
+    if row.status == "succeeded":
+        return 3
+    return 2 if row.content and not row.content.isspace() else row.status in ("invalid", "truncated", "filtered")

@@ -38,7 +38,7 @@ from airflow_provider_kimi.results.overlap import overlap
 from airflow_provider_kimi.results.passed_columns import kept, result_names
 from airflow_provider_kimi.results.promises import holds_all
 from airflow_provider_kimi.results.recipe_notes import read_notes, reading_of
-from airflow_provider_kimi.results.reconcile import write_rows
+from airflow_provider_kimi.results.reconcile import Sinks, write_rows
 from airflow_provider_kimi.results.replacing import check_not_poorer, check_replaced, is_same_landing
 from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.shards import by_shard
@@ -211,7 +211,8 @@ def _write_rows(
             table = opened.enter_context(rows)
             _report_nulls(table, calls.log)
         lines = ResultLines(landing.fields)
-        tally = write_rows(shards, table, landing.check, lines, results, dead_letters, calls.log)
+        sinks = Sinks(results, dead_letters, landing.next_round)
+        tally = write_rows(shards, table, landing.check, lines, sinks, calls.log)
         return tally, table.keys if table else ()
 
 

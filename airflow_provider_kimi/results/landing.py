@@ -12,6 +12,7 @@ from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.formats import Form
+from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection
 from airflow_provider_kimi.results.promises import shortages, still_to_come
@@ -34,6 +35,7 @@ class Landing:
     :param may_replace: Whether the result of other batches may be replaced, if the directory holds one.
     :param price_list: Prices to use in place of the published ones; None for those.
     :param task: The task instance that lands; None if it is not known.
+    :param next_round: Takes the requests of rows that are worth another round; None for none.
     """
 
     batch_ids: Sequence[str]
@@ -46,6 +48,7 @@ class Landing:
     form: Form = Form()
     may_replace: bool = True
     task: TaskIdentity | None = None
+    next_round: NextRound | None = None
 
     @property
     def begin_of_names(self) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import msgspec
@@ -20,6 +21,7 @@ from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.columns import renamed
+from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
 from airflow_provider_kimi.results.table import Beside, Table
@@ -36,13 +38,37 @@ _NO_BATCH: _OfBatch = (None, None, None)
 _NOTHING_BESIDE = Beside()
 
 
+@dataclass(frozen=True)
+class Sinks:
+    """Where rows go.
+
+    :param next_round: Takes the requests of another round; None for none.
+    """
+
+    results: BinaryIO
+    dead_letters: BinaryIO
+    next_round: NextRound | None = None
+
+    def begin(self, shard: Sequence[BatchFiles]) -> None:
+        """Go on with the rows of another shard."""
+        if self.next_round is not None:
+            self.next_round.begin(shard)
+
+    def write(self, row: Row, line: bytes, letter: bytes | None = None) -> None:
+        """Write a row, and its dead letter if it has no usable answer."""
+        self.results.write(line)
+        if letter is not None:
+            self.dead_letters.write(letter)
+            if self.next_round is not None:
+                self.next_round.add(row, letter)
+
+
 def write_rows(
     shards: Sequence[Sequence[BatchFiles]],
     table: Table | None,
     check: AnswerCheck,
     lines: ResultLines,
-    results: BinaryIO,
-    dead_letters: BinaryIO,
+    sinks: Sinks,
     log: Log,
 ) -> Tally:
     """Write a result for every row, in input order, and each request without a usable answer.
@@ -56,20 +82,21 @@ def write_rows(
     for shard in shards:
         whole, model = shard[0], _asked_model(shard[0])
         of_batches = [_shared(files.batch, number) for number, files in enumerate(shard, 1)][::-1]
+        sinks.begin(shard)
         with _answers_of(shard) as answers:
             for row, columns, letter in _reconciled(shard, answers, table, check):
-                tally.add(row, model)
-                results.write(lines.encode(row, columns, of_batches[answers.taken_from]))
-                if letter is not None:
-                    dead_letters.write(letter)
+                of_batch = of_batches[answers.taken_from]
+                tally.add(row, model, of_batch[1])
+                sinks.write(row, lines.encode(row, columns, of_batch), letter)
             if whole.requests is None:
                 tally.add_unnamed(whole.batch.counts.total - answers.taken, shard[-1].batch.status)
             tally.unclaimed += answers.unreadable + answers.left
+            tally.add_passed_over(answers.passed_over, answers.uncounted, model)
             _report([files.batch for files in shard], answers, log)
     for custom_id, columns in table.added() if table else ():
         row = added_row(custom_id)
         tally.add(row)
-        results.write(lines.encode(row, renamed(columns), _NO_BATCH))
+        sinks.write(row, lines.encode(row, renamed(columns), _NO_BATCH))
     return tally
 
 

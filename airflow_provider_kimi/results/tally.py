@@ -30,6 +30,7 @@ _BILLED_ERRORS = ("length", "empty_answer", "finish_reason", *_REFUSALS)
 class Tally:
     """Counts rows one by one.
 
+    :param succeeded: Rows with a usable answer, by the round that it is of.
     :param leaked: Answers that held the model's thoughts.
     :param refused: Answers with text that no schema or check took: those that are `whole`, and those that were `cut`.
     :param uncounted: Answers without token counts, whose cost is not known.
@@ -43,6 +44,7 @@ class Tally:
     usage: dict[str | None, Usage] = field(default_factory=dict)
     input_changes: Counter[str] | None = None
     refused: Counter[str] = field(default_factory=Counter)
+    succeeded: Counter[int | None] = field(default_factory=Counter)
     leaked: int = 0
     uncounted: int = 0
     unclaimed: int = 0
@@ -52,12 +54,15 @@ class Tally:
         """Take the counts of an earlier result; the reasons why rows failed are not among them."""
         return cls(Counter({status: manifest.counts.get(status, 0) for status in ROW_STATUSES}))
 
-    def add(self, row: Row, model: str | None = None) -> None:
+    def add(self, row: Row, model: str | None = None, round: int | None = None) -> None:
         """Count one row and its tokens; a row that was cut or refused after an answer is billed too.
 
         :param model: The model that was asked, which decides the price; None for the one that answered.
+        :param round: The round that the answer is of; None for a row that was not asked.
         """
         self.counts[row.status] += 1
+        if row.status == "succeeded":
+            self.succeeded[round] += 1
         if row.status != "succeeded" and (kind := _text_of(row)):
             self.refused[kind] += 1
         self.leaked += row.leaked
@@ -65,12 +70,19 @@ class Tally:
             self.input_changes[row.input_change] += 1
         if row.error_code:
             self._add_reason(row.error_code, row.error_message or "")
-        is_billed = row.status == "succeeded" or row.error_code in _BILLED_ERRORS
-        self.uncounted += is_billed and (row.prompt_tokens is None or row.completion_tokens is None)
-        named = model or row.model
-        if named not in self.usage:
-            self.usage[named] = Usage()
-        self.usage[named].add(row)
+        self.uncounted += is_billed(row) and not is_counted(row)
+        self._usage_of(model or row.model).add(row)
+
+    def add_passed_over(self, tokens: Usage, uncounted: int, model: str | None) -> None:
+        """Count the tokens of answers that others have taken the place of."""
+        self.uncounted += uncounted
+        if tokens.total_tokens:
+            self._usage_of(model or self.model).add(tokens)
+
+    def _usage_of(self, model: str | None) -> Usage:
+        if model not in self.usage:
+            self.usage[model] = Usage()
+        return self.usage[model]
 
     def _add_reason(self, code: str, message: str) -> None:
         reason = (code[:MAX_REASON_CHARS], _NUMBER.sub("#", message[: 2 * MAX_REASON_CHARS])[:MAX_REASON_CHARS])
@@ -158,3 +170,13 @@ def _text_of(row: Row) -> str | None:
     if row.error_code in _REFUSALS or (row.leaked and row.error_code == "empty_answer"):
         return "whole"
     return "cut" if row.leaked or (row.content and not row.content.isspace()) else None
+
+
+def is_billed(row: Row) -> bool:
+    """Whether the platform bills a row: it was answered, whatever the answer is worth."""
+    return row.status == "succeeded" or row.error_code in _BILLED_ERRORS
+
+
+def is_counted(row: Row) -> bool:
+    """Whether the tokens of a row are known."""
+    return row.prompt_tokens is not None and row.completion_tokens is not None

@@ -1,6 +1,7 @@
 """Attach to what earlier attempts submitted, and prove that what was not found does not exist."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import Batch
@@ -11,8 +12,10 @@ from airflow_provider_kimi.records.job_note import NOTE_KEY, JobNote
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import (
     EarlierWork,
+    by_age,
     changed_input,
     earlier_work,
+    is_lost,
     live,
     may_have_answers,
     named,
@@ -29,15 +32,17 @@ LIST_LAG_SECONDS = 12.0
 class Attached(NamedTuple):
     """What a search for earlier work has come to.
 
-    :param batches: The batches that need not be submitted again, by their `kimi_shard`.
+    :param batches: The batches that need not be submitted again, by their label.
     :param ended: Batches of the same shards that ended before they were done, with rows that were answered: those that
         one of `batches` has asked for the rest of, and those of shards that are still to be submitted.
     :param is_settled: Whether they were agreed upon with those that submitted the same at that time.
+    :param later: Batches of further rounds, by the label of their shard, the oldest first.
     :param unsure: Shards that an earlier attempt has uploaded. The list shows no batch of them, but may be wrong.
     """
 
     batches: dict[str, Batch]
     ended: dict[str, tuple[Batch, ...]]
+    later: Mapping[str, tuple[Batch, ...]] = MappingProxyType({})
     is_settled: bool = False
     unsure: frozenset[str] = frozenset()
 
@@ -48,7 +53,7 @@ def attach(job: Job) -> Attached:
     :raises KimiBatchError: It cannot be told whether there are any.
     :raises KimiInputError: The task submitted another input before, and is to stop then.
     """
-    noted = _recalled(job)
+    noted = None if job.order.has_rounds else _recalled(job)
     if noted is not None and noted.batches.keys() == set(job.labels):
         _log_attached(job, noted.batches.values())
         return noted
@@ -64,7 +69,23 @@ def attach(job: Job) -> Attached:
     _log_attached(job, earlier.batches.values())
     cancel_duplicates(job, earlier)
     _pass_over(job, earlier)
-    return Attached(dict(earlier.batches), _answered(job, earlier), unsure=frozenset(unsure.keys() & missing))
+    batches, ended = dict(earlier.batches), _answered(job, earlier)
+    if job.order.has_rounds:
+        for label in missing & ended.keys():
+            ended[label], batches[label] = ended[label][:-1], ended[label][-1]
+    later = _later_rounds(job, search.batches)
+    return Attached(batches, ended, later, unsure=frozenset(unsure.keys() & missing - batches.keys()))
+
+
+def _later_rounds(job: Job, found: Iterable[Batch]) -> dict[str, tuple[Batch, ...]]:
+    """The batches of further rounds that live or have answers, by the label of their shard, the oldest first."""
+    rounds: dict[str, dict[str, Batch]] = {}
+    for batch in sorted(found, key=by_age):
+        tags = Tags.of(batch)
+        is_of_job = tags.job_key == job.key and job.fresh in (None, tags.attempt)
+        if is_of_job and tags.round and not (is_lost(batch) and not may_have_answers(batch)):
+            rounds.setdefault(str(tags.shard), {}).setdefault(tags.round, batch)
+    return {shard: tuple(of_shard.values()) for shard, of_shard in rounds.items()}
 
 
 def _answered(job: Job, earlier: EarlierWork) -> dict[str, tuple[Batch, ...]]:
@@ -130,6 +151,8 @@ def _sorted(job: Job, batches: Iterable[Batch]) -> EarlierWork:
 
 def _pass_over(job: Job, earlier: EarlierWork) -> None:
     """Decide about work of this task instance that is not wanted now."""
+    if job.round:
+        return  # it is of the rounds before
     if job.fresh:
         if running := live(earlier.other):
             job.calls.log.warning(
@@ -180,7 +203,7 @@ def _recalled(job: Job) -> Attached | None:
     if batches.keys() != note.batches.keys():
         return None
     ended = {label: tuple(_known(job, batch_id) for batch_id in ids) for label, ids in note.ended.items()}
-    return Attached(dict(batches), ended, note.is_settled)
+    return Attached(dict(batches), ended, is_settled=note.is_settled)
 
 
 def _note(job: Job) -> JobNote | None:

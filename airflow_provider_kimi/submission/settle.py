@@ -1,6 +1,6 @@
 """Settle: agree with attempts at the same time, and withdraw what the list cannot prove to be the only batch."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from airflow_provider_kimi.api.models import Batch
@@ -28,11 +28,12 @@ PROOF_PAUSES_SECONDS = (35.0, 60.0)
 class Made:
     """What an attempt has come to so far; a kill or a timeout finds here what exists.
 
-    :param batches: The batches of this job, found or made, by their `kimi_shard`.
+    :param batches: The batches of this job, found or made, by their label.
     :param own: Ids of those that this attempt has made.
     :param unsure: Shards of which an earlier create may have been carried out unseen.
     :param open_marks: Marks of creates whose fate is not known.
     :param ended: Batches of the same shards that ended before, and hold the answers that these were not asked for.
+    :param later: Batches of further rounds of the same shards.
     """
 
     batches: dict[str, Batch]
@@ -40,6 +41,15 @@ class Made:
     own: set[str] = field(default_factory=set)
     open_marks: set[str] = field(default_factory=set)
     ended: dict[str, tuple[Batch, ...]] = field(default_factory=dict)
+    later: Mapping[str, tuple[Batch, ...]] = field(default_factory=dict)
+
+    def in_order(self, labels: Iterable[str]) -> list[Batch]:
+        """Its batches in the order of the input, those of each shard in the order of their rounds."""
+        return [
+            batch
+            for label in labels
+            for batch in (*self.ended.get(label, ()), self.batches[label], *self.later.get(label, ()))
+        ]
 
 
 def settle(job: Job, made: Made) -> None:

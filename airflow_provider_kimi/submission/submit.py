@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from msgspec.structs import replace
+
 from airflow_provider_kimi.api.limits import MAX_FILES
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, RUNS_ON
@@ -52,13 +54,14 @@ def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None =
         prepared = prepare(order, workshop, calls.log)
         job = Job(calls, order, attempt, prepared, memory)
         tags = job.tags(prepared.shards[0], "" if prepared.skipped else None)
+        tags = replace(tags, round="2") if order.has_rounds else tags
         tags.to_metadata(order.metadata)  # refused before anything is sent
         parameters = dict(order.recipe.request_params)
         calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
         made = make_batches(job, workshop)
-    in_order = [batch for label in job.labels for batch in (*made.ended.get(label, ()), made.batches[label])]
+    in_order = made.in_order(job.labels)
     return Submission(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
@@ -72,7 +75,7 @@ def make_batches(job: Job, workshop: Path) -> Made:
     :param workshop: A folder on this machine for what is written on the way.
     """
     found = attach(job)
-    made = Made(found.batches, set(found.unsure), ended=found.ended)
+    made = Made(found.batches, set(found.unsure), ended=found.ended, later=found.later)
     if len(made.batches) < len(job.labels):
         _submit_missing(job, made, workshop)
     elif not found.is_settled and any(map(is_untouched, made.batches.values())):

@@ -59,6 +59,7 @@ IMPURE = {
     *(
         "results/input_rows.py",
         "results/landing.py",
+        "results/next_round.py",
         "results/overlap.py",
         "results/recipe_notes.py",
         "results/sent_rows.py",

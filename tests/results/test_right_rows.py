@@ -23,7 +23,7 @@ from airflow_provider_kimi.requests.row_notes import write_notes
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.recipe_notes import NotesOfJob, notes_of_file
-from airflow_provider_kimi.results.reconcile import write_rows
+from airflow_provider_kimi.results.reconcile import Sinks, write_rows
 from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.table import opened_table
 from airflow_provider_kimi.results.tally import Tally
@@ -109,9 +109,8 @@ def landed(prepared: Prepared, now: Table, folder: Path, random: Random) -> tupl
         new_file(folder / "results") as results,
         new_file(folder / "letters") as letters,
     ):
-        tally = write_rows(
-            [[batch] for batch in batches], table, check, ResultLines(check.fields), results, letters, LogRecord()
-        )
+        sinks = Sinks(results, letters)
+        tally = write_rows([[batch] for batch in batches], table, check, ResultLines(check.fields), sinks, LogRecord())
     return [json.loads(line) for line in (folder / "results").read_bytes().split(b"\n")[:-1]], tally
 
 

@@ -1,0 +1,63 @@
+"""A further round: rows without a usable answer are asked again, each round once whatever dies."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.requests.order import Order
+from airflow_provider_kimi.requests.prepare import Prepared, Shard
+from airflow_provider_kimi.requests.spool import Slice
+from airflow_provider_kimi.results.shards import batches_by_shard
+from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.job import Job, Round
+from airflow_provider_kimi.submission.submit import make_batches
+
+
+def ask_round(
+    calls: Calls,
+    order: Order,
+    attempt: Attempt,
+    batches: Sequence[Batch],
+    requests: Mapping[int, Slice],
+    workshop: Path,
+) -> list[Batch]:
+    """Create the batches of a further round, or attach to them if an earlier attempt has; return those of all rounds.
+
+    The round is one of the same job: whoever searches for it finds it by the job, the shard and the number of the
+    round, so that it is created once even if the attempts would ask for different rows.
+
+    :param batches: Those of the rounds before, in the order of the input.
+    :param requests: What to ask of each shard, by its number.
+    :param workshop: A folder on this machine for what is written on the way.
+    :raises KimiError: The platform refused, or did not answer.
+    """
+    shards = batches_by_shard(batches)
+    tags = Tags.of(batches[0])
+    number = max(map(len, shards)) + 1
+    job = Job(
+        calls,
+        order,
+        attempt,
+        Prepared(
+            [Shard(shard, content, content.fingerprint()) for shard, content in requests.items()],
+            model=tags.model or order.recipe.model,
+            fingerprint="",
+            media={},
+            skipped=None,
+            notes=(),
+        ),
+        memory=None,
+        round=Round(number, str(tags.job_key), tags.shard_count or len(shards)),
+    )
+    rows = sum(content.rows for content in requests.values())
+    calls.log.info("%s rows without a usable answer are asked again, in round %s.", f"{rows:,}", number)
+    made = make_batches(job, workshop)
+    asked = {Tags.of(batch).shard: batch for batch in made.batches.values()}
+    return [
+        batch
+        for of_shard in shards
+        for batch in (*of_shard, asked.get(Tags.of(of_shard[0]).shard))
+        if batch is not None
+    ]
