@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeGuard
 
 import msgspec
@@ -93,6 +94,7 @@ class Asking:
         self._recipe = _recipe(note or RecipeNote())
         self._columns = digested_columns(self._recipe, note.media_columns) if note and self.has_digests else None
         self._is_as_given = not self._recipe.way.texts
+        self._is_rewritten = self._is_as_given  # a line that somebody else wrote may be written in another way
         self._may_be_table = note is not None and note.is_ready and key_column is not None
 
     def name(self, row: object, number: int) -> str:
@@ -114,11 +116,15 @@ class Asking:
             return of_digest(digest_of_row(row, self._columns))
         return self.of_line(self._line(row))
 
+    def learn(self, lines: Iterable[bytes]) -> None:
+        """Learn from some requests whether the platform gives them back as other bytes, before any is compared."""
+        self._is_rewritten = self._is_rewritten or any(map(_is_rewritten, lines))
+
     def of_line(self, line: bytes) -> int:
         """What a request asks; `NOTHING` if its line cannot be read."""
         try:
             messages: Any = _read(line).body.messages
-            if self._is_as_given:  # a line that somebody else wrote may be written in another way
+            if self._is_rewritten:
                 messages = _encode(msgspec.json.decode(messages), order="deterministic")
         except (ValueError, RecursionError, msgspec.MsgspecError):
             return NOTHING
@@ -143,6 +149,14 @@ class Asking:
         """Whether an element is a request, or a row that an earlier job did not send."""
         is_unsent_row = isinstance(row, Mapping) and is_unsent(row)
         return self._is_as_given and (is_ready_request(row) or is_unsent_row)
+
+
+def _is_rewritten(line: bytes) -> bool:
+    """Whether a request is not written as this package writes it."""
+    with suppress(ValueError, RecursionError, msgspec.MsgspecError):
+        messages = _read(line).body.messages
+        return _encode(msgspec.json.decode(messages)) != bytes(messages)
+    return False
 
 
 def of_digest(digest: bytes) -> int:

@@ -7,6 +7,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ from airflow_provider_kimi.results.join import NOWHERE, Join, Requests, join
 from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, PassedColumns, Selection
 from airflow_provider_kimi.results.recipe_notes import NotesOfJob
 from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
+
+#: Rows of a batch that show whether the platform gives requests back as they were sent.
+_SAMPLE_ROWS = 100
 
 _BY_PLACE = re.compile(r"row-([0-9]{8,})")
 
@@ -109,6 +113,7 @@ def _requests(
     """The requests of all shards, and whether it is known what each of them asked."""
     found = Requests(array("q"), array("q"), array("q"))
     are_known = True
+    asking.learn(line for files in shards for line in _first_lines(files))
     for files in shards:
         tags = Tags.of(files.batch)
         digests = notes[tags.job_key].digests.get(tags.shard_number or 1, b"") if asking.has_digests else b""
@@ -125,6 +130,12 @@ def _requests(
                 found.asks.append(asking.of_line(item.line or b""))
         are_known &= not asking.has_digests or len(digests) == sent * DIGEST_BYTES
     return found, are_known
+
+
+def _first_lines(files: BatchFiles) -> Iterator[bytes]:
+    for item in islice(sent_rows(files), _SAMPLE_ROWS):
+        if isinstance(item, SentRow) and item.line:
+            yield item.line
 
 
 def _is_whole(shards: Sequence[BatchFiles]) -> bool:

@@ -327,3 +327,24 @@ def test_a_check_of_the_users_own_is_told_that_a_row_has_lost_its_columns(
     result = landed_with(of_price)
     assert result.statuses == {"succeeded": 23, "invalid": 2}
     assert "has no columns of the input, which changed" in result.rows()[0]["error_message"]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"ensure_ascii": False}, {"separators": (",", ":")}, {"separators": (", ", ":")}],
+    ids=["blanks and escapes", "blanks", "escapes", "blanks behind commas"],
+)
+@KEYS
+def test_requests_that_the_platform_gives_back_as_other_bytes_are_the_same_requests(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, key_column: str | None, form: dict[str, Any]
+) -> None:
+    texts = ["good", "很好", 'a "quoted": text', "a/b", "tab\t\u2028\u0001", "\\u0041"]
+    rows = [{"id": f"k{number}", "text": text} for number, text in enumerate(texts)]
+    recipe = {"messages": [{"role": "system", "content": "Classify: é"}, {"role": "user", "content": "{text}"}]}
+    batch_ids = submit(hook, order(lambda: rows, key_column=key_column, **recipe), ATTEMPT, LogRecord()).batch_ids
+    sim.advance(60)
+    file_id = str(hook.get_batch(batch_ids[0]).input_file_id)
+    lines = map(json.loads, sim.file_content(file_id).splitlines())
+    sim.replace_content(file_id, "".join(f"{json.dumps(line, **form)}\n" for line in lines).encode())
+    result = land(hook, tmp_path, batch_ids, input=lambda: rows)
+    assert ([row["text"] for row in result.rows()], changes(result)) == (texts, {})
