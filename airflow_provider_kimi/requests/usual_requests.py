@@ -14,8 +14,9 @@ from airflow_provider_kimi.requests.validation import RequestCheck, Role, is_sou
 
 _PARAMETERS = tuple(PARAMETER_TYPES)
 
-#: Parameters of one kind, which are read. The values of the others stay bytes.
-_OF_ONE_KIND = {name: kind for name, (kind, _) in PARAMETER_TYPES.items() if kind in (Count, str, bool)}
+#: Parameters that are read: equal values of these types are the same JSON. The values of the others stay bytes.
+_READ_TYPES = {name: kind for name, (kind, _) in PARAMETER_TYPES.items() if kind in (Count, str, bool, str | list[str])}
+_READ_TYPES["thinking"] = dict[str, str]
 
 #: A longer line is looked at alone, where its texts need no memory.
 _LONGEST = 1 << 22
@@ -27,7 +28,7 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 def _field(name: str) -> tuple[str, Any, Any]:
-    kind = _OF_ONE_KIND.get(name)
+    kind = _READ_TYPES.get(name)
     return name, (msgspec.Raw if kind is None else kind | None) | msgspec.UnsetType, msgspec.UNSET
 
 
@@ -98,5 +99,5 @@ class UsualRequests:
         if verdict.problems or verdict.dropped:
             return None
         self._shared, self._verdict = parameters, verdict
-        self._holds_bytes = not given.keys() <= _OF_ONE_KIND.keys()
+        self._holds_bytes = not given.keys() <= _READ_TYPES.keys()
         return verdict

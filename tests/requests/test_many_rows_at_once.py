@@ -113,12 +113,18 @@ VALUES_OF: dict[str, list[Any]] = {
     "stream": [True, 1, False, None],
     "prompt_cache_key": ["a", "", "\ud800", 1],
     "temperature": [1, 1.0, True, 0, "\ud800"],
-    "thinking": [{"type": "disabled"}, {"type": "enabled"}, {"type": "\ud800"}, {}],
-    "stop": [["a"], "a", ["\udfff"], None],
+    "thinking": [{"type": "disabled"}, {"type": "enabled"}, {"type": "\ud800"}, {"type": 1}, {}],
+    "stop": [["a"], "a", ["\udfff"], [1], None],
+    "tools": [[], ["\udfff"], None],
     "top_k": [3],
     "row": [{}],
 }
-PLAIN_BODY = [("model", "kimi-k2.6"), ("max_completion_tokens", 64), ("temperature", 1)]
+PLAIN_BODY = [
+    ("model", "kimi-k2.6"),
+    ("max_completion_tokens", 64),
+    ("thinking", {"type": "disabled"}),
+    ("temperature", 1),
+]
 ODD_PAIR = st.sampled_from(sorted(VALUES_OF)).flatmap(
     lambda key: st.tuples(st.just(key), st.sampled_from(VALUES_OF[key]))
 )
@@ -140,7 +146,7 @@ def request_line(body: list[tuple[str, Any]], ascii_only: bool = True, **others:
 @st.composite
 def request_lines(draw: st.DrawFn) -> list[bytes]:
     """Lines with the same parameters, and one thing that is odd in one of them."""
-    shared = PLAIN_BODY[: draw(st.integers(1, 3))]
+    shared = PLAIN_BODY[: draw(st.integers(1, 4))]
     ascii_only = draw(st.booleans())
     bodies = [[*shared, ("messages", draw(PLAIN_CONTENTS))] for _ in range(draw(st.integers(1, 3)))]
     body, others, end = bodies[draw(st.integers(0, len(bodies) - 1))], {}, b""
@@ -183,6 +189,7 @@ USUAL = [*PLAIN_BODY, ("messages", [{"role": "user", "content": "x"}])]
         pytest.param(("max_completion_tokens", 65), id="another number"),
         pytest.param(("max_completion_tokens", 64.0), id="the same number, written otherwise"),
         pytest.param(("temperature", True), id="what Python takes for the same"),
+        pytest.param(("thinking", {"type": "enabled"}), id="another kind of thinking"),
         pytest.param(("top_k", 3), id="a parameter that is not known"),
         pytest.param(("messages", [{"role": "user", "content": ""}]), id="an empty text"),
         pytest.param(("messages", [{"role": "x", "content": "x"}]), id="a role that is not known"),
@@ -195,6 +202,11 @@ def test_one_line_with_something_else_has_each_line_looked_at(pair: tuple[str, A
     assert usual.passed([request_line(USUAL), request_line([*USUAL, pair])]) is None
 
 
+def test_values_that_python_takes_for_the_same_are_looked_at_one_by_one() -> None:
+    lines = [request_line([*USUAL, ("thinking", {"budget": budget})]) for budget in (1, True)]
+    assert UsualRequests(RequestCheck(None, ParameterRules("off"))).passed(lines) is None
+
+
 def test_lines_that_lose_a_parameter_are_looked_at_one_by_one() -> None:
     line = request_line([*USUAL, ("temperature", 0)])
     assert RequestCheck(None, ParameterRules("drop")).passed(line)[1] != line
@@ -202,14 +214,26 @@ def test_lines_that_lose_a_parameter_are_looked_at_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "first"),
-    [("model", "\ud800"), ("max_completion_tokens", "\ud800"), ("stop", "\ud800"), ("stop", ["\ud800"])],
+    ("key", "first", "last"),
+    [
+        ("model", "\ud800", "kimi-k2.6"),
+        ("max_completion_tokens", "\ud800", 64),
+        ("thinking", {"type": "\ud800"}, {"type": "disabled"}),
+        ("stop", ["\ud800"], "a"),
+        ("tools", "\ud800", []),
+        ("temperature", "\ud800", 1),
+    ],
 )
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_half_a_character_in_a_value_that_a_later_one_replaces_is_found(key: str, first: Any, ascii_only: bool) -> None:
-    line = request_line([(key, first), *USUAL, ("stop", "a")], ascii_only)
-    assert unreadable_text(line) is not None
-    assert UsualRequests(RequestCheck(None, ParameterRules("off"))).passed([line]) is None
+def test_half_a_character_in_a_value_that_a_later_one_replaces_is_found(
+    key: str, first: Any, last: Any, ascii_only: bool
+) -> None:
+    usual = [("model", "kimi-k2.6"), ("messages", [{"role": "user", "content": "x"}]), (key, last)]
+    odd = request_line([(key, first), *usual], ascii_only)
+    assert unreadable_text(odd) is not None
+    check = RequestCheck(None, ParameterRules("off"))
+    assert UsualRequests(check).passed([request_line(usual)]) == ["a"]
+    assert UsualRequests(check).passed([odd]) is None
 
 
 def test_a_line_of_many_megabytes_is_looked_at_alone() -> None:
