@@ -117,9 +117,7 @@ def _reconciled(
     """Every row of one shard in input order."""
     whole, status = shard[0], shard[-1].batch.status
     if whole.requests is None:
-        yield from (
-            (check.judge(row), b"", None) for custom_id in answers.left_ids() if (row := answers.take(custom_id))
-        )
+        yield from _without_request(answers, table, check)
         return
     reason = answers.batch_error if status == "failed" else None
     for item in sent_rows(whole):
@@ -136,6 +134,14 @@ def _reconciled(
             row = _judged(check, row, columns)
         letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None
         yield row, renamed(columns), letter
+
+
+def _without_request(answers: AnswerFiles, table: Table | None, check: AnswerCheck) -> Iterator[_Reconciled]:
+    """Rows whose requests are not known, in the order of their answers."""
+    change: InputChange | None = None if table is None else "not_compared"
+    for custom_id in answers.left_ids():
+        if row := answers.take(custom_id):
+            yield check.judge(replace(row, input_change=change)), b"", None
 
 
 def _judged(check: AnswerCheck, row: Row, columns: bytes) -> Row:

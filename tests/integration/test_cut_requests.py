@@ -1,12 +1,13 @@
 """The file of the requests comes cut: every paid answer is landed, and no row that was asked is said not to be."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_kimi.calls.fetch import FILE_PAUSES_SECONDS
-from airflow_provider_kimi.exceptions import KimiResultError
+from airflow_provider_kimi.exceptions import KimiInputError, KimiResultError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.landing import land
@@ -62,3 +63,23 @@ def test_a_result_keeps_its_columns_although_the_requests_come_cut_the_next_time
     with pytest.raises(KimiResultError, match="did not come whole. The result that was landed before is kept"):
         land(hook, tmp_path / "out", batch_ids, input=lambda: TABLE)
     assert land(hook, tmp_path / "out", batch_ids, input=lambda: TABLE).rows() == before
+
+
+@KEYS
+def test_rows_whose_requests_are_gone_lose_no_columns_when_other_batches_are_landed_beside_them(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, key_column: str | None
+) -> None:
+    first = created(sim, hook, key_column)
+    before = land(hook, tmp_path / "out", first, input=lambda: TABLE).rows()
+    hook.delete_file(str(hook.get_batch(first[0]).input_file_id))
+    others = [{"id": f"x{number}", "text": f"other {number}"} for number in range(5)]
+    wanted = order(lambda: others, prompt="Classify {text}", key_column=key_column)
+    attempt = replace(ATTEMPT, task=replace(ATTEMPT.task, task_id="second"))
+    both = [*first, *submit(hook, wanted, attempt, LogRecord()).batch_ids]
+    sim.advance(60)
+    with pytest.raises(KimiInputError, match="5 more rows whose columns of the input are not known"):
+        land(hook, tmp_path / "out", both, input=lambda: [*TABLE, *others])
+    assert land(hook, tmp_path / "out", first, input=lambda: TABLE).rows() == before
+    result = land(hook, tmp_path / "other", both, input=lambda: [*TABLE, *others])
+    assert [row["input_change"] for row in result.rows()] == ["not_compared"] * 5 + [None] * 5
+    assert result.manifest["input_changes"]["not_compared"] == 5
