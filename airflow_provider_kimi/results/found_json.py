@@ -14,12 +14,21 @@ _BRACKET_OR_TEXT = re.compile(r'[{}\[\]]|"(?:[^"\\]|\\.)*"', re.DOTALL)
 _TAG = re.compile(r"<[^<>]{0,60}>")
 _WORD = re.compile(r"[^\W_]")
 
+#: As many digits as every float keeps.
+_FLOAT_DIGITS = 15
+
 #: How many places in a text are tried as the beginning of JSON.
 MAX_OPENINGS = 20
 
 
 class SchemaMismatch(ValueError):
     """An answer is not what the schema wants; the text says where and why, without repeating the answer."""
+
+
+class LongNumber(float):
+    """A number that may have more digits than a float; it keeps its text."""
+
+    text: str
 
 
 #: Returns the value of JSON that fits, or raises a SchemaMismatch.
@@ -33,6 +42,9 @@ def _refused(constant: str) -> None:
 def _finite(text: str) -> float:
     if abs(value := float(text)) == float("inf"):
         raise ValueError("a number is too large")
+    if len(text) > _FLOAT_DIGITS:
+        value = LongNumber(value)
+        value.text = text
     return value
 
 

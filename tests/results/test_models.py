@@ -79,6 +79,41 @@ def test_a_decimal_keeps_all_digits_of_its_text() -> None:
     assert schema(Priced).read('{"price": 9.90}') == {"price": "9.9"}
 
 
+LONG = "0.1234567890123456789012345"
+
+
+class Measured(BaseModel):
+    price: Decimal
+    rates: list[Decimal | None] = []
+    about: float = 0
+    other: Any = None
+
+
+@pytest.mark.parametrize("model", [Measured, type("Strictly", (Measured,), {"model_config": {"strict": True}})])
+def test_a_decimal_keeps_all_digits_of_a_number(model: Any) -> None:
+    assert schema(model).read(f'{{"price": {LONG}, "rates": [1.5, -{LONG}e3, null]}}') == {
+        "price": LONG,
+        "rates": ["1.5", "-123.4567890123456789012345", None],
+        "about": 0,
+        "other": None,
+    }
+
+
+def test_a_number_of_many_digits_that_is_no_decimal_stays_a_number() -> None:
+    read = schema(Measured).read(f'{{"price": 1, "about": {LONG}, "other": [{LONG}]}}')
+    assert read == {"price": "1", "rates": [], "about": float(LONG), "other": [float(LONG)]}
+    assert type(read["other"][0]) is type(read["about"]) is float
+
+
+def test_a_number_of_many_digits_is_no_text() -> None:
+    class Said(BaseModel):
+        text: str
+
+    assert refused(Said, float(LONG)).startswith("the answer fails")
+    with pytest.raises(SchemaMismatch, match='"text" fails the rule string_type'):
+        schema(Said).read(f'{{"text": {LONG}}}')
+
+
 def test_half_a_character_in_a_text_does_not_make_an_answer_unfit() -> None:
     class Note(BaseModel):
         text: str
