@@ -30,7 +30,6 @@ from airflow_provider_kimi.submission.job import Job, Memory
 from airflow_provider_kimi.submission.rest import rest_of
 from airflow_provider_kimi.submission.settle import Made, is_ours_alone, settle
 
-
 #: Looks at a job whose work is not all there, before anything is uploaded for it; raises to refuse it.
 Approve = Callable[[Job], None]
 
