@@ -49,6 +49,6 @@ def _of_prompts(found: Survey, counted: int) -> str:
     if counted == found.rows:
         return "Prompt tokens: the platform has counted every request."
     return (
-        f"Prompt tokens: the platform has counted {counted:,} requests, chosen at random. Low and high hold the sum of "
-        f"all with 95 % confidence, and are at least {LEAST_MARGIN:.0%} from what is expected."
+        f"Prompt tokens: the platform has counted {counted:,} requests, drawn at random, long ones more often. Low and "
+        f"high hold the sum of all with 95 % confidence, and are at least {LEAST_MARGIN:.0%} from what is expected."
     )

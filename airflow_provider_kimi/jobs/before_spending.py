@@ -99,7 +99,7 @@ class Spending:
         return report
 
     def _estimate(self, calls: Calls, contents: Sequence[Slice], model: str, found: Survey) -> Estimate:
-        counted = _counted(calls, contents, model)
+        counted = _counted(calls, contents, found, model)
         price = self.prices.models.get(model)
         prompt = prompt_tokens(counted, found.rows, found.weight, found.uncounted_bytes)
         completion = completion_tokens(found.asked, self.answer.tokens)
@@ -139,10 +139,10 @@ def _contents(prepared: Prepared) -> list[Slice]:
     return [shard.content for shard in prepared.shards]
 
 
-def _counted(calls: Calls, contents: Sequence[Slice], model: str) -> list[Counted]:
+def _counted(calls: Calls, contents: Sequence[Slice], found: Survey, model: str) -> list[Counted]:
     """Let the platform count a sample; an empty one if it cannot be asked."""
     try:
-        return count_sample(calls, contents, model)
+        return count_sample(calls, contents, found, model)
     except (KimiApiError, KimiNoAnswerError) as error:
         if isinstance(error, KimiApiError) and error.kind == "key":
             raise

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from statistics import mean, stdev
 from typing import NamedTuple
 
 from airflow_provider_kimi.api.catalogue import THINKING_FLOOR_TOKENS, Price
@@ -73,11 +74,12 @@ def sample_size(rows: int, requests_per_minute: float | None) -> int:
 
 
 def prompt_tokens(counted: Sequence[Counted], rows: int, weight: int, uncounted_bytes: int = 0) -> Range:
-    """Estimate the tokens of all prompts: those of a random sample for each byte, times the bytes of all.
+    """Estimate the tokens of all prompts: the mean tokens for each byte of a sample, times the bytes of all.
 
-    Low and high are an interval of 95 % confidence (Cochran, Sampling Techniques, chapter 6).
+    Low and high are an interval of 95 % confidence.
 
-    :param counted: The sample; empty if nothing could be counted: then bytes are taken for it.
+    :param counted: A sample in which long prompts are as much likelier as they are longer; every request if it has as
+        many as there are; empty if nothing could be counted: then bytes are taken for it.
     :param rows: All requests.
     :param weight: The bytes of all their prompts.
     :param uncounted_bytes: Bytes of requests that the platform does not count beforehand. They are in the high end.
@@ -87,23 +89,20 @@ def prompt_tokens(counted: Sequence[Counted], rows: int, weight: int, uncounted_
         bounds = (MOST_BYTES_PER_TOKEN, BYTES_PER_TOKEN, LEAST_BYTES_PER_TOKEN)
         low, expected, high = (math.ceil(weight / bytes_per_token) for bytes_per_token in bounds)
         return Range(low, expected, math.ceil(high + beside))
-    seen, weighed = sum(each.tokens for each in counted), sum(each.weight for each in counted)
     if len(counted) == rows:
+        seen = sum(each.tokens for each in counted)
         return Range(seen, seen, math.ceil(seen + beside))
-    ratio = seen / weighed
-    expected = max(seen, round(ratio * weight))
-    residuals = [each.tokens - ratio * each.weight for each in counted]
-    margin = max(_standard_error(residuals, rows) * weight / weighed, LEAST_MARGIN * expected)
-    return Range(max(seen, math.floor(expected - margin)), expected, math.ceil(expected + margin + beside))
+    ratios = [each.tokens / each.weight for each in counted]
+    expected = round(weight * mean(ratios))
+    margin = max(weight * _error_of_mean(ratios), LEAST_MARGIN * expected)
+    return Range(max(0, math.floor(expected - margin)), expected, math.ceil(expected + margin + beside))
 
 
-def _standard_error(residuals: Sequence[float], rows: int) -> float:
-    """What the sum of a sample may be off by, with 95 % confidence."""
-    size = len(residuals)
-    free = size - 1
+def _error_of_mean(sample: Sequence[float]) -> float:
+    """What the mean of a sample may be off by, with 95 % confidence."""
+    free = len(sample) - 1
     quantile = 1.96 + 2.37 / free + 2.82 / free**2  # of Student's t
-    variance = sum(residual**2 for residual in residuals) / free
-    return quantile * math.sqrt(variance * size * (1 - size / rows))
+    return quantile * stdev(sample) / math.sqrt(len(sample))
 
 
 def completion_tokens(asked: Mapping[Asked, int], answer_tokens: int) -> Range:

@@ -1,7 +1,10 @@
 """The requests of a job before it is submitted: what is in all of them, and what the platform counts in a few."""
 
 import random
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -39,39 +42,48 @@ _read = msgspec.json.Decoder(_Request).decode
 def survey(contents: Sequence[Slice]) -> Survey:
     """Look at every request."""
     found = Survey()
-    for content in contents:
-        for line in content.lines():
-            body = _read(line).body
-            found.rows += 1
-            found.weight += _weight(body.messages)
-            found.uncounted_bytes += len(bytes(body.tools)) + len(bytes(body.response_format))
-            found.asked[Asked(_cap(body), thinks({"thinking": body.thinking}))] += 1
-            found.has_uploads |= _UPLOADED_LATER.encode() in line
+    weight = 0
+    for line in _lines(contents):
+        body = _read(line).body
+        weight += _weight(body.messages)
+        found.ends.append(weight)
+        found.uncounted_bytes += len(bytes(body.tools)) + len(bytes(body.response_format))
+        found.asked[Asked(_cap(body), thinks({"thinking": body.thinking}))] += 1
+        found.has_uploads |= _UPLOADED_LATER.encode() in line
     return found
 
 
-def count_sample(calls: Calls, contents: Sequence[Slice], model: str) -> list[Counted]:
+def count_sample(calls: Calls, contents: Sequence[Slice], found: Survey, model: str) -> list[Counted]:
     """Let the platform count the prompt tokens of a random sample, which is the same for the same requests.
+
+    A prompt that is twice as long is twice as likely to be drawn, and may be drawn again: it is counted once.
 
     :raises KimiError: The platform refused, or did not answer.
     """
     rate = calls.hook.requests_per_minute
-    rows = sum(content.rows for content in contents)
-    seed = "".join(content.fingerprint() for content in contents)
-    places = set(random.Random(seed).sample(range(rows), sample_size(rows, rate)))
+    drawn = _drawn(found, sample_size(found.rows, rate), "".join(content.fingerprint() for content in contents))
     counted: list[Counted] = []
-    for messages in _at(places, contents):
+    for place, line in enumerate(_lines(contents)):
+        if not drawn[place]:
+            continue
         if counted and rate:
             calls.sleep(60 / rate)
         calls.stop.check()
-        counted.append(Counted(_weight(messages), _tokens(calls, messages, model)))
+        messages = _read(line).body.messages
+        counted += [Counted(_weight(messages), _tokens(calls, messages, model))] * drawn[place]
     return counted
 
 
-def _at(places: set[int], contents: Sequence[Slice]) -> Iterator[Any]:
-    """The messages of the requests at some places, one at a time."""
-    lines = (line for content in contents for line in content.lines())
-    return (_read(line).body.messages for place, line in enumerate(lines) if place in places)
+def _drawn(found: Survey, size: int, seed: str) -> Counter[int]:
+    """How often each place is drawn."""
+    if size == found.rows:
+        return Counter(range(size))
+    chance = random.Random(seed)
+    return Counter(bisect_right(found.ends, chance.randrange(found.weight)) for _ in range(size))
+
+
+def _lines(contents: Sequence[Slice]) -> Iterator[bytes]:
+    return chain.from_iterable(content.lines() for content in contents)
 
 
 def _tokens(calls: Calls, messages: Any, model: str) -> int:
