@@ -31,7 +31,7 @@ from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.ending import Ending
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Memory
-from airflow_provider_kimi.submission.submit import Submission, submit
+from airflow_provider_kimi.submission.submit import Approve, Submission, submit
 
 #: The parameters of a few values, and these.
 _CHOICES: Mapping[str, Sequence[object]] = {
@@ -143,10 +143,14 @@ class AskingOperator(BaseOperator):
         ParameterRules(parameter_check, parameter_rules)
         read_schema(output_schema)
 
-    def submit(self, context: Context) -> Submission:
-        """Check, upload, create; attach to what an earlier attempt has created."""
+    def submit(self, context: Context, approve: Approve | None = None) -> Submission:
+        """Check, upload, create; attach to what an earlier attempt has created.
+
+        :param approve: What may refuse to submit what is not there; None refuses nothing.
+        """
         with self.creating(context) as calls:
-            submission = submit(calls, self.order(calls, context), self.attempt(context), self.memory(context))
+            order, attempt = self.order(calls, context), self.attempt(context)
+            submission = submit(calls, order, attempt, self.memory(context), approve)
         ti = context["ti"]
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)

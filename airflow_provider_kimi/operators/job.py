@@ -18,12 +18,16 @@ from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_choice, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.rounds import ask_round
+from airflow_provider_kimi.jobs.answer_sizes import answer_size
+from airflow_provider_kimi.jobs.before_spending import Spending
+from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
+from airflow_provider_kimi.jobs.rounds import ask_round, model_of
 from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
+from airflow_provider_kimi.rendering import known
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.media import MediaTransport
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Reuse
@@ -32,6 +36,7 @@ from airflow_provider_kimi.requests.recipe import Thinking
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
+from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.landing import Collected
@@ -39,6 +44,7 @@ from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.row_check import RowCheck
 from airflow_provider_kimi.results.shortfall import shortfall
 from airflow_provider_kimi.sensors.batch import OnIncomplete
+from airflow_provider_kimi.submission.submit import checked_job
 
 #: XCom key under which the batches of the task are shown while it waits.
 BATCH_IDS_KEY = "batch_ids"
@@ -105,8 +111,15 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param max_rounds: How often a row is asked at most. A row that failed, expired or is missing is asked again as it
         was; one that was cut may answer twice as long; one whose answer was refused is told why; one that the content
         filter stopped is asked once more. A row with a usable answer is never asked again.
+    :param max_cost: Most that the task may cost, in the currency of the prices: CNY in region ``cn``, USD in ``intl``,
+        or that of ``price_list``. If every answer as long as its cap would cost more, nothing is uploaded; the same is
+        checked again before each further round, which is then not asked. Needs a price. Work that an earlier attempt
+        has submitted is paid, and never refused. None for no limit. Templated.
+    :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
-    :return: The manifest.
+    :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
+        ``assumptions``, and ``low``, ``expected`` and ``high`` of ``prompt_tokens``, ``completion_tokens`` and
+        ``cost``; None for what is not known.
     :raises KimiBatchError: Batches did not complete, or not in time; what was answered is landed.
     :raises AirflowFailException: The input, a parameter, the key or the account is refused, a retry would pay twice, or
         too many rows have no usable answer.
@@ -118,6 +131,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         "max_failed_rows",
         "max_failed_ratio",
         "price_list",
+        "max_cost",
+        "is_dry_run",
     )
     ui_color = "#e0ecd8"
 
@@ -174,6 +189,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
         max_rounds: int = 1,
+        max_cost: float | str | None = None,
+        dry_run: bool | str = False,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -187,6 +204,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self.check_form(output_csv_options)
         self.max_rounds = max_rounds
         self.has_rounds = max_rounds > 1
+        read_max_cost(known(max_cost))
+        read_dry_run(known(dry_run))
+        self.max_cost = max_cost
+        self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
         self._terms = WaitTerms.of(**{name: given[name] for name in _keywords(WaitTerms.of)})
@@ -197,16 +218,27 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         return KimiHook(self.kimi_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Submit, wait, land, and ask again what has no usable answer."""
+        """Submit, wait, land, and ask again what has no usable answer; or only estimate what that would cost."""
         with airflow_errors(self):
             read_limits(self.max_failed_rows, self.max_failed_ratio)  # refused before anything is paid
-        return self._go_on(context, self.submit(context).batch_ids)
+            spending, is_dry = self._spending(), read_dry_run(self.is_dry_run)
+        if is_dry:
+            with self.creating(context) as calls:
+                order, attempt = self.order(calls, context), self.attempt(context)
+                with checked_job(calls, order, attempt) as (job, _):
+                    return spending.report(job)
+        return self._go_on(context, self.submit(context, spending.approve).batch_ids)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], batch_ids: list[str]) -> dict[str, Any]:
-        """Resume when the trigger has fired."""
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], batch_ids: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Resume when the trigger has fired.
+
+        :param batch_ids: Those that it has waited for; `dag.test()` gives back the event alone, which names them too.
+        """
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
-        return self._go_on(context, batch_ids, read)
+        return self._go_on(context, batch_ids or list(read.batches), read)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
@@ -227,7 +259,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 with airflow_errors(self):
                     collected = self.land(calls, context, batch_ids, next_round)
                     requests = next_round.close()
-                if collected.manifest.rounds >= self.max_rounds or not requests:
+                is_last = collected.manifest.rounds >= self.max_rounds or not requests
+                if is_last or not self._may_ask(calls, collected, requests):
                     return self._concluded(calls, context, collected, ended)
                 batch_ids, event = self._asked(context, collected, requests, Path(folder)), None
 
@@ -244,6 +277,16 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 wait.check(ended)
         self._wait = None
         return ended
+
+    def _spending(self) -> Spending:
+        prices = read_price_list(self.price_list, self.hook.settings.billing_region)
+        return Spending(prices, answer_size(self.output_schema), read_max_cost(self.max_cost))
+
+    def _may_ask(self, calls: Calls, collected: Collected, requests: Mapping[int, Slice]) -> bool:
+        """Whether another round stays within `max_cost`."""
+        with airflow_errors(self):
+            model = model_of(collected.batches) or self.model or self.hook.settings.model
+            return self._spending().approve_round(calls, collected.manifest.cost, requests, model)
 
     def _asked(
         self, context: Context, collected: Collected, requests: Mapping[int, Slice], folder: Path
