@@ -35,7 +35,7 @@ def ask_round(
     """
     shards = batches_by_shard(batches)
     tags = Tags.of(batches[0])
-    number = max(map(len, shards)) + 1
+    before = {Tags.of(of_shard[0]).shard_number or 1: of_shard for of_shard in shards}
     job = Job(
         calls,
         order,
@@ -49,10 +49,10 @@ def ask_round(
             notes=(),
         ),
         memory=None,
-        round=Round(number, str(tags.job_key), tags.shard_count or len(shards)),
+        round=Round(str(tags.job_key), tags.shard_count or len(shards), before),
     )
     rows = sum(content.rows for content in requests.values())
-    calls.log.info("%s rows without a usable answer are asked again, in round %s.", f"{rows:,}", number)
+    calls.log.info("%s rows without a usable answer are asked again.", f"{rows:,}")
     made = make_batches(job, workshop)
     asked = {Tags.of(batch).shard: batch for batch in made.batches.values()}
     return [

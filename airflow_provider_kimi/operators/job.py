@@ -223,11 +223,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         while True:
             ended = self._ended(context, batch_ids, event)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
-                calls, next_round = Calls(self.hook, self.log), NextRound(Path(folder))
+                calls, next_round = Calls(self.hook, self.log, self._sleep), NextRound(Path(folder), self.max_rounds)
                 with airflow_errors(self):
                     collected = self.land(calls, context, batch_ids, next_round)
                     requests = next_round.close()
-                if collected.manifest.rounds >= self.max_rounds or not requests:
+                if not requests:
                     return self._concluded(calls, context, collected, ended)
                 batch_ids, event = self._asked(context, collected, requests, Path(folder)), None
 

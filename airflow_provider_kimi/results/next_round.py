@@ -17,10 +17,12 @@ class NextRound:
     """Writes the requests of a further round, those of each shard into a file of its own.
 
     :param folder: On this machine.
+    :param max_rounds: How often a row is asked at most.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_rounds: int) -> None:
         self._folder = folder
+        self._max_rounds = max_rounds
         self._spools: dict[int, Spool] = {}
         self._shard: Sequence[BatchFiles] = ()
 
@@ -33,7 +35,10 @@ class NextRound:
 
         :param letter: The row's dead letter.
         """
-        if self._is_to_wait(row) or (request := asked_again(row, request_of(letter), len(self._shard))) is None:
+        rounds = len(self._shard)
+        if rounds >= self._max_rounds or self._is_to_wait(row):
+            return
+        if (request := asked_again(row, request_of(letter), rounds)) is None:
             return
         number = Tags.of(self._shard[0].batch).shard_number or 1
         if number not in self._spools:
