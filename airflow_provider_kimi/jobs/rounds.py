@@ -61,3 +61,17 @@ def ask_round(
         for batch in (*of_shard, asked.get(Tags.of(of_shard[0]).shard))
         if batch is not None
     ]
+
+
+def remedy_of(batches: Sequence[Batch], max_rounds: int) -> str:
+    """Say what to do about batches that did not complete."""
+    used = max_rounds > 1 and any(
+        len(of_shard) >= max_rounds and of_shard[-1].status in ("expired", "cancelled")
+        for of_shard in batches_by_shard(batches)
+    )
+    if used:
+        return (
+            f"max_rounds={max_rounds} is used up: raise it, then clear this task, to ask only for the rows without an "
+            "answer."
+        )
+    return "Clear this task to ask only for the rows without an answer."

@@ -18,7 +18,7 @@ from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_choice, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.rounds import ask_round
+from airflow_provider_kimi.jobs.rounds import ask_round, remedy_of
 from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
@@ -200,13 +200,16 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         """Submit, wait, land, and ask again what has no usable answer."""
         with airflow_errors(self):
             read_limits(self.max_failed_rows, self.max_failed_ratio)  # refused before anything is paid
-        return self._go_on(context, self.submit(context).batch_ids)
+        submission = self.submit(context)
+        return self._go_on(context, submission.batch_ids, submission.cancelled)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], batch_ids: list[str]) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], batch_ids: list[str], cancelled: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Resume when the trigger has fired."""
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
-        return self._go_on(context, batch_ids, read)
+        return self._go_on(context, batch_ids, cancelled, read)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
@@ -214,16 +217,26 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if self._wait is not None:
             self._wait.kill()
 
-    def _go_on(self, context: Context, batch_ids: Sequence[str], event: BatchEvent | None = None) -> dict[str, Any]:
+    def _go_on(
+        self,
+        context: Context,
+        batch_ids: Sequence[str],
+        cancelled: Sequence[str],
+        event: BatchEvent | None = None,
+    ) -> dict[str, Any]:
         """Wait and land, round by round.
 
         :param batch_ids: Those of all rounds so far.
+        :param cancelled: Those of them that had been cancelled when this try began; a later cancel ends the rounds.
         :param event: The end of the wait, if the task has waited for them already.
         """
         while True:
-            ended = self._ended(context, batch_ids, event)
+            ended = self._ended(context, batch_ids, cancelled, event)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
-                calls, next_round = Calls(self.hook, self.log, self._sleep), NextRound(Path(folder), self.max_rounds)
+                calls, next_round = (
+                    Calls(self.hook, self.log, self._sleep),
+                    NextRound(Path(folder), self.max_rounds, cancelled),
+                )
                 with airflow_errors(self):
                     collected = self.land(calls, context, batch_ids, next_round)
                     requests = next_round.close()
@@ -231,13 +244,15 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                     return self._concluded(calls, context, collected, ended)
                 batch_ids, event = self._asked(context, collected, requests, Path(folder)), None
 
-    def _ended(self, context: Context, batch_ids: Sequence[str], event: BatchEvent | None) -> BatchEvent:
+    def _ended(
+        self, context: Context, batch_ids: Sequence[str], cancelled: Sequence[str], event: BatchEvent | None
+    ) -> BatchEvent:
         """Wait for the end of batches, in the triggerer unless they have ended or the task waits in the worker."""
         wait = self._wait = TaskWait(self, context, self.hook, batch_ids, self._terms, shown_as=BATCH_IDS_KEY)
         if self._is_killed:
             wait.kill()
         with wait:
-            resume = {"batch_ids": list(batch_ids)}
+            resume = {"batch_ids": list(batch_ids), "cancelled": list(cancelled)}
             ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
             wait.show_end(ended)
             with airflow_errors(self):
@@ -255,15 +270,15 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     def _concluded(self, calls: Calls, context: Context, collected: Collected, ended: BatchEvent) -> dict[str, Any]:
         with airflow_errors(self):
             self.publish(context, collected)
-            self.judge(collected)
             if (found := shortfall(calls, ended)) is not None:
                 now = f"What was answered is landed in {collected.manifest.results_file}."
                 if self.on_incomplete == "fail":
-                    clear = "Clear this task to ask only for the rows without an answer."
-                    raise KimiBatchError(f"{found.cause} {now} {clear} {found.details}")
+                    remedy = remedy_of(collected.batches, self.max_rounds)
+                    raise KimiBatchError(f"{found.cause} {now} {remedy} {found.details}")
                 self.log.warning(
                     "Going on, as on_incomplete='continue' asks. %s %s %s", found.cause, now, found.details
                 )
+            self.judge(collected)
             return self.accepted(calls, collected)
 
 

@@ -1,7 +1,7 @@
 """Submit: upload what was prepared and create its batches, each of them once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,11 +32,15 @@ from airflow_provider_kimi.submission.settle import Made, is_ours_alone, settle
 
 @dataclass(frozen=True)
 class Submission:
-    """What was submitted: a batch for each shard, in order, behind those that have answered part of it before."""
+    """What was submitted: a batch for each shard, in order, behind those that have answered part of it before.
+
+    :param cancelled: Those that had been cancelled by then.
+    """
 
     batch_ids: list[str]
     input_file_ids: list[str]
     request_count: int
+    cancelled: list[str] = field(default_factory=list)
 
 
 def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None = None) -> Submission:
@@ -66,6 +70,7 @@ def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None =
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
         prepared.request_count,
+        [batch.id for batch in in_order if batch.status in ("cancelling", "cancelled")],
     )
 
 
