@@ -54,7 +54,7 @@ class Spending:
             estimate = self._estimate(calls, _contents(prepared), prepared.model, found)
             check_cost(estimate, self.max_cost, self.prices)
             calls.log.info(
-                "This job costs no more than max_cost=%s: %s.",
+                "The estimate of this job is within max_cost=%s: %s.",
                 self.prices.amount(self.max_cost),
                 described(estimate, self.prices),
             )
