@@ -48,7 +48,9 @@ class _KimiBatchDecoratedOperator(DecoratedOperator, KimiBatchOperator):
         self._bind()
         return KimiBatchOperator.execute(self, context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], batch_ids: list[str]) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], batch_ids: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Resume when the trigger has fired."""
         self._bind()
         return super().execute_complete(context, event, batch_ids)

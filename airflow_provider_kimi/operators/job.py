@@ -230,11 +230,16 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                     return spending.report(job)
         return self._go_on(context, self.submit(context, spending.approve).batch_ids)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], batch_ids: list[str]) -> dict[str, Any]:
-        """Resume when the trigger has fired."""
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], batch_ids: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Resume when the trigger has fired.
+
+        :param batch_ids: Those that it has waited for; `dag.test()` gives back the event alone, which names them too.
+        """
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
-        return self._go_on(context, batch_ids, read)
+        return self._go_on(context, batch_ids or list(read.batches), read)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""

@@ -35,6 +35,10 @@ _OTHER_KEYS = {
     *("不是", "非", "并非", "不属于", "排除", "错误"),
 }
 
+#: A negation in a key, whose words are parted by blanks: then its value is not what the answer is.
+_NEGATION = re.compile(r"\b(?:not?|never|non\w*|\w+n['’]t)\b|^(?:并|是)?[不非无没未]", re.IGNORECASE)
+_BETWEEN_WORDS = re.compile(r"[\W_]*(?=[A-Z][a-z])|[^\w'’]+|_+")
+
 #: Forms of Arabic letters by their places in a word.
 _OF_PLACES = ("initial", "medial", "final", "isolated")
 
@@ -210,9 +214,14 @@ def _says_so(key: str) -> bool:
 def _said_in(found: Mapping[str, Any]) -> Collection[Any]:
     """The values of a JSON object that may be the label: of its only key, or of keys that say so."""
     by_key = {key.strip().casefold(): value for key, value in found.items()}
-    if len(by_key) == 1 and not by_key.keys() & _OTHER_KEYS:
+    if len(by_key) == 1 and not by_key.keys() & _OTHER_KEYS and not any(map(_denies, found)):
         return by_key.values()
     return [value for key, value in by_key.items() if _says_so(key)]
+
+
+def _denies(key: str) -> bool:
+    """Whether a key says what something is not."""
+    return _NEGATION.search(_BETWEEN_WORDS.sub(" ", key).strip()) is not None
 
 
 def _of_json(value: object) -> str | None:

@@ -53,9 +53,9 @@ def check_not_poorer(uri: str, new: Manifest, earlier: Manifest) -> None:
         return
     if "columns" in lack:
         raise KimiInputError(
-            f"The result would have {lack} in {uri}, because the input has changed since, or what the create noted "
-            "of it cannot be read. The earlier result is kept, and nothing was landed. Pass the input as it was, or "
-            "another output."
+            f"The result would have {lack} in {uri}, because the input has changed since, or the requests or what the "
+            "create noted of them cannot be read. The earlier result is kept, and nothing was landed. Pass the input "
+            "as it was, or another output."
         )
     raise KimiResultError(
         f"What the platform gives now has {lack} in {uri}. The earlier result is kept, and nothing was landed. Nothing "

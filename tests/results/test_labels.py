@@ -246,6 +246,35 @@ def test_a_label_that_the_answer_does_not_give_is_not_taken(text: str) -> None:
         schema(["positive", "negative"]).read(text)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "not_spam",
+            "NOT SPAM",
+            "is_not_spam",
+            "isNotSpam",
+            "non-spam",
+            "nonspam",
+            "no_spam",
+            "spam_not",
+            "isn't spam",
+        ),
+        *("不是垃圾", "非垃圾", "无害", "并非垃圾", "是不是", "没有问题", "_not_spam_", "never_spam"),
+    ],
+)
+def test_the_only_key_is_not_believed_if_it_is_a_negation(key: str) -> None:
+    assert "none of the 2 labels" in refused([True, False], json.dumps({key: True}))
+    refused(["spam", "ham"], json.dumps({key: "spam"}))
+
+
+@pytest.mark.parametrize(
+    "key", ["spam", "is_spam", "notable", "nose", "North", "isSpam", "垃圾", "是否垃圾", "annotation"]
+)
+def test_the_only_key_is_believed_whatever_else_it_says(key: str) -> None:
+    assert schema([True, False]).read(json.dumps({key: True})) is True
+
+
 @pytest.mark.parametrize("text", ['Here it is:\n```json\n{"label": "positive"}\n```', '{"intent": "positive"}'])
 def test_a_label_that_is_introduced_is_taken(text: str) -> None:
     assert schema(["positive", "negative"]).read(text) == "positive"
