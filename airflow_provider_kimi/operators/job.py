@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
@@ -296,8 +297,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         return ended
 
     def _spending(self) -> Spending:
-        prices = read_price_list(self.price_list, self.hook.settings.billing_region)
-        return Spending(prices, answer_size(self.output_schema), read_max_cost(self.max_cost))
+        region = self.hook.settings.billing_region
+        prices, currency = read_price_list(self.price_list, region), PRICE_LISTS[region].currency
+        return Spending(prices, answer_size(self.output_schema), currency, read_max_cost(self.max_cost))
 
     def _may_ask(self, calls: Calls, collected: Collected, requests: Mapping[int, Slice]) -> bool:
         """Whether another round stays within `max_cost`."""
