@@ -1,23 +1,20 @@
 """What `input` may be, read as a stream: files, a Python list, or a function that makes rows."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from inspect import Parameter, signature
 from itertools import chain
 from typing import Any
 
-import msgspec
-
 from airflow_provider_kimi.compat import keyword_arguments
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.reading import PLAIN, Reading
-from airflow_provider_kimi.requests.chunks import Chunk, chunks_of, chunks_of_file
+from airflow_provider_kimi.requests.chunks import Chunk, chunks_of, chunks_of_file, size_of
 from airflow_provider_kimi.requests.frames import is_frame, rows_of_frame
 from airflow_provider_kimi.requests.sources import find_files
 from airflow_provider_kimi.requests.tables import InputRow
 from airflow_provider_kimi.requests.text_forms import kind_of, unused_option
-from airflow_provider_kimi.requests.values import is_row, plain, row_of
+from airflow_provider_kimi.requests.values import is_row, row_of
 
 #: A list travels through Airflow's database and its UI; what is larger belongs in a file.
 MAX_INLINE_BYTES = 1_000_000
@@ -179,10 +176,7 @@ def _small(elements: Iterable[Any], source: Any) -> Iterator[Any]:
     """Refuse a list that is too large to travel as an argument of a task."""
     size = 0
     for element in elements:
-        with suppress(
-            TypeError, ValueError, RecursionError, msgspec.MsgspecError
-        ):  # refused later, as this row's problem
-            size += len(element) if isinstance(element, str) else len(msgspec.json.encode(element, enc_hook=plain))
+        size += size_of(element) or 0  # one whose size is not known is refused later, as the problem of its row
         if size > MAX_INLINE_BYTES:
             raise KimiInputError(
                 f"input is a {type(source).__name__} of {len(source):,} elements and over {MAX_INLINE_BYTES:,} bytes. "
