@@ -44,13 +44,15 @@ class Input:
     :param source: A URI, a list, or a function that returns or yields rows.
     :param ready: Whether a URI means files of request lines, which are sent byte for byte, rather than tables.
     :param reading: How the text of files is read.
-    :param is_told: Whether the task was told that, so that it must have an effect; not if the create has noted it.
+    :param must_apply: Whether a reading without an effect on the source is refused; not one that a create has noted.
     """
 
-    def __init__(self, source: object, *, ready: bool = False, reading: Reading = PLAIN, is_told: bool = True) -> None:
+    def __init__(
+        self, source: object, *, ready: bool = False, reading: Reading = PLAIN, must_apply: bool = True
+    ) -> None:
         self.ready = ready
         self._reading = reading
-        self._is_told = is_told
+        self._must_apply = must_apply
         self._source = source
         self._files: list[tuple[int, str, str]] = []
 
@@ -65,7 +67,7 @@ class Input:
         source: Any = self._source
         if isinstance(source, str):
             return chain.from_iterable(chunk.rows() for chunk in self._read_files(source))
-        if self._is_told and (name := unused_option(self._reading, are_files=False)):
+        if self._must_apply and (name := unused_option(self._reading, are_files=False)):
             raise KimiInputError(
                 f"{name} says how files are written, and input is a {kind_of(source)}. Nothing was sent. Leave it out, "
                 "or give the URI of files."
@@ -103,8 +105,8 @@ class Input:
                 yield chunk
 
     def _check_forms(self, uri: str, kinds: Collection[str]) -> None:
-        """Refuse to be told the form of files that the input does not hold."""
-        if self._is_told and (name := unused_option(self._reading, are_files=True, kinds=kinds)):
+        """Refuse the form of files that the input does not hold."""
+        if self._must_apply and (name := unused_option(self._reading, are_files=True, kinds=kinds)):
             held = "no .csv or .tsv file" if name == "csv_options" else ".parquet files only"
             raise KimiInputError(
                 f"{name} is given, and input {uri[:200]!r} holds {held}. Nothing was sent. Leave it out."
