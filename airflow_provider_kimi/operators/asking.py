@@ -1,4 +1,4 @@
-"""What operators that create batches are told, and how they submit."""
+"""What operators that create batches have in common: parameters, and how they submit."""
 
 from __future__ import annotations
 

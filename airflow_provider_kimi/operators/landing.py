@@ -1,4 +1,4 @@
-"""What operators that land results are told, and how they land, publish and judge."""
+"""What operators that land results have in common: parameters, and how they land, publish and judge."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class LandingOperator(BaseOperator):
         return collected
 
     def publish(self, context: Context, collected: Collected) -> None:
-        """Tell Airflow what was landed."""
+        """Report to Airflow what was landed."""
         manifest, ti, batches = collected.manifest, context["ti"], collected.batches
         report_to_outlets(self.outlets, context, manifest)
         ti.xcom_push("output_file", manifest.output_file)

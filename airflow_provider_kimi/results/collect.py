@@ -251,7 +251,7 @@ def _formed(results: Path, landing: Landing, keys: Sequence[str], log: Log) -> F
 def _values(source: Any, reading: Reading) -> Iterator[Any]:
     """The elements of the input; a fault in it is raised as what it is now: one that comes after the payment."""
     try:
-        for item in Input(source, reading=reading, is_told=False):
+        for item in Input(source, reading=reading, must_apply=False):
             yield item.value
     except MisreadError as error:
         cells = f" with {reading.delimiter!r} between cells" if reading.delimiter else ""

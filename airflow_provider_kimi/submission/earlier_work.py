@@ -154,7 +154,7 @@ def _differs(field: str, tags: Iterable[Tags], new: Tags) -> bool:
 
 
 def changed_input(other: Iterable[Batch], task: TaskIdentity, changes: str) -> KimiInputError:
-    """Refuse to pay for a second input of one task instance without being told to."""
+    """Refuse to pay for a second input of one task instance that was not asked for."""
     return KimiInputError(
         f"An earlier attempt of task {task.task_id} in run {task.run_id} submitted other requests than this would. "
         f"Changed: {changes}. Nothing was sent now. Give the earlier input to attach to its batches; or set "

@@ -48,6 +48,7 @@ def refused(wanted: Any, text: str) -> str:
         *("positive,", "(positive)", "__positive__", "**positive**;", "[positive]", "«positive»", "<positive>"),
         *("ＰＯＳＩＴＩＶＥ", "（ｐositive）", "“Positive”…", "***_positive_***:", '("positive").', "{positive}"),
         *("Label: positive", "**Answer:** Positive.", "类别：positive", "Sentiment: (positive)"),
+        *('{"predictedLabel": "positive", "score": 1}', "FinalAnswer: positive", "‘label’: positive"),
         '{"label": "positive", "confidence": 0.9}',
         '{"confidence": 0.9, "Category": "Positive.", "because": "negative words are absent"}',
         '```json\n{"label": "positive", "score": 1}\n```',
@@ -107,8 +108,9 @@ def test_a_label_beside_any_word_is_not_guessed(label: str, words: str, is_befor
     refused(["positive", "negative"], f"{words} {dressed}" if is_before else f"{dressed} {words}")
 
 
-def test_two_keys_that_name_different_labels_are_no_answer() -> None:
-    assert "several" in refused(["positive", "negative"], '{"label": "positive", "answer": "negative"}')
+@pytest.mark.parametrize("other", ["answer", "Label", " label", "finalLabel"])
+def test_two_keys_that_name_different_labels_are_no_answer(other: str) -> None:
+    assert "several" in refused(["positive", "negative"], json.dumps({"label": "positive", other: "negative"}))
 
 
 def test_labels_that_are_alike_stay_apart() -> None:
