@@ -104,7 +104,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param price_list: Prices for the manifest's ``cost``; None for the published ones. Templated.
     :param max_rounds: How often a row is asked at most. A row that failed, expired or is missing is asked again as it
         was; one that was cut may answer twice as long; one whose answer was refused is told why; one that the content
-        filter stopped is asked once more. A row with a usable answer is never asked again.
+        filter stopped in the first round is asked once more. A row with a usable answer is never asked again.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
     :raises KimiBatchError: Batches did not complete, or not in time; what was answered is landed.
