@@ -41,11 +41,15 @@ from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.landing import Collected
+from airflow_provider_kimi.results.manifest import billed
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.row_check import RowCheck
 from airflow_provider_kimi.results.shortfall import shortfall
 from airflow_provider_kimi.sensors.batch import OnIncomplete
 from airflow_provider_kimi.submission.submit import checked_job
+
+#: XCom key under which the manifest is shown after each round, also of a task that fails.
+MANIFEST_KEY = "manifest"
 
 #: XCom key under which the batches of the task are shown while it waits.
 BATCH_IDS_KEY = "batch_ids"
@@ -59,7 +63,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     the same here, and is explained there. A retry or a clear goes on where the task stood: it attaches to the batches
     that exist, and lands again what has ended.
 
-    Pushes ``batch_ids`` while it waits, ``progress``, and what its three parts push.
+    Pushes ``batch_ids`` while it waits, ``progress``, the ``manifest`` after each round, so that what is spent is known
+    of a task that fails too, and what its three parts push.
 
     :param input: The rows. The columns of a table stand beside its answers in the result. Templated.
     :param output: URI of the directory for the result. Templated.
@@ -111,7 +116,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param price_list: Prices for the manifest's ``cost``; None for the published ones. Templated.
     :param max_rounds: How often a row is asked at most. A row that failed, expired or is missing is asked again as it
         was; one that was cut may answer twice as long; one whose answer was refused is told why; one that the content
-        filter stopped is asked once more. A row with a usable answer is never asked again.
+        filter stopped in the first round is asked once more. A row with a usable answer is never asked again.
     :param max_cost: Most that the task may cost, in the currency of the prices: CNY in region ``cn``, USD in ``intl``,
         or that of ``price_list``. If every answer as long as its cap would cost more, nothing is uploaded; the same is
         checked again before each further round, which is then not asked. Needs a price. Work that an earlier attempt
@@ -276,6 +281,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 with airflow_errors(self):
                     collected = self.land(calls, context, batch_ids, next_round)
                     requests = next_round.close()
+                context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
                 if not requests or not self._may_ask(calls, collected, requests):
                     return self._concluded(calls, context, collected, ended)
                 batch_ids, event = self._asked(context, collected, requests, Path(folder)), None
@@ -318,7 +324,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         with airflow_errors(self):
             self.publish(context, collected)
             if (found := shortfall(calls, ended)) is not None:
-                now = f"What was answered is landed in {collected.manifest.results_file}."
+                manifest = collected.manifest
+                now = f"What was answered is landed in {manifest.results_file}, for {billed(manifest)}."
                 if self.on_incomplete == "fail":
                     remedy = remedy_of(collected.batches, self.max_rounds)
                     raise KimiBatchError(f"{found.cause} {now} {remedy} {found.details}")
