@@ -44,7 +44,7 @@ check: $(READY) ## ruff, mypy strict, architecture tests
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/architecture
 
-CHAPTERS := api files records calls kills requests submission waiting results account
+CHAPTERS := api files records calls kills requests submission waiting results account jobs
 
 test-unit: $(READY) ## one module at a time, in seconds
 	$(BIN)/pytest -q $(CHAPTERS:%=tests/%) tests/test_*.py
