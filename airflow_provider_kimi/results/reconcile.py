@@ -119,17 +119,34 @@ def _shared(batch: Batch, number: int) -> _OfBatch:
 def _reconciled(
     shard: Sequence[BatchFiles], answers: AnswerFiles, table: Table | None, check: AnswerCheck
 ) -> Iterator[_Reconciled]:
-    """Every row of one shard in input order; then answers to what its requests do not name, which are paid too."""
-    whole, status = shard[0], shard[-1].batch.status
-    if whole.requests is None:
-        yield from _without_request(answers, table, check)
-        return
+    """Every row of one shard in input order; then answers to what its requests do not name, which are paid too.
+
+    Such an answer stands for a request whose name cannot be read, if there is one.
+    """
+    nameless: list[_Reconciled] = []
+    for is_named, row in _asked(shard, answers, table, check):
+        if is_named:
+            yield row
+        else:
+            nameless.append(row)
+    if shard[0].requests is not None:
+        answers.not_asked = answers.left
+    yield from _without_request(answers, table, check)
+    answers.taken_from = 0
+    yield from nameless[answers.not_asked - answers.left :]
+
+
+def _asked(
+    shard: Sequence[BatchFiles], answers: AnswerFiles, table: Table | None, check: AnswerCheck
+) -> Iterator[tuple[bool, _Reconciled]]:
+    """The row of every request that is known, and whether its name is; rows that were left out are among them."""
+    status = shard[-1].batch.status
     reason = answers.batch_error if status == "failed" else None
-    for item in sent_rows(whole):
+    for item in sent_rows(shard[0]):
         columns, change = table.next(was_sent=isinstance(item, SentRow)) if table else _NOTHING_BESIDE
         if isinstance(item, SkippedRow):
             answers.taken_from = 0
-            yield _left_out(item, columns, change)
+            yield True, _left_out(item, columns, change)
             continue
         found = answers.take(item.custom_id)
         row = found or absent_row(item.custom_id, status, reason)
@@ -138,9 +155,7 @@ def _reconciled(
         if found:
             row = _judged(check, row, columns)
         letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None
-        yield row, renamed(columns), letter
-    answers.not_asked = answers.left
-    yield from _without_request(answers, table, check)
+        yield item.is_named, (row, renamed(columns), letter)
 
 
 def _without_request(answers: AnswerFiles, table: Table | None, check: AnswerCheck) -> Iterator[_Reconciled]:

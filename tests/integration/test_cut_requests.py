@@ -9,6 +9,7 @@ import pytest
 from airflow_provider_kimi.calls.fetch import FILE_PAUSES_SECONDS
 from airflow_provider_kimi.exceptions import KimiInputError, KimiResultError
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.landing import land
@@ -113,3 +114,14 @@ def test_answers_to_requests_that_lack_are_landed_where_the_platform_does_not_co
         with pytest.raises(KimiInputError, match="3 more rows whose columns"):
             land(hook, tmp_path / "out", batch_ids, input=lambda: TABLE)
         assert again.rows() == before
+
+
+def test_a_check_is_told_that_a_row_whose_request_is_gone_has_no_columns(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    batch_ids = created(sim, hook, "id")
+    hook.delete_file(str(hook.get_batch(batch_ids[0]).input_file_id))
+    check = AnswerCheck(check=lambda row: "short" if len(row["text"]) < 3 else None)
+    result = land(hook, tmp_path / "out", batch_ids, input=lambda: TABLE, check=check)
+    assert result.statuses == {"invalid": 5}
+    assert "may have no columns of the input, with which it could not be compared" in result.rows()[0]["error_message"]
