@@ -28,8 +28,8 @@ $(READY): $(DEMO_READY)
 
 setup: $(READY) ## make .venv with everything
 
-demo: $(DEMO_READY) ## label 60 reviews through a real Airflow; KEEP=1 leaves it up, LIVE=1 uses MOONSHOT_API_KEY
-	@KEEP=$(KEEP) LIVE=$(LIVE) $(BIN)/python -m tests.demo
+demo: $(DEMO_READY) ## run an example on a real Airflow; EXAMPLE=form takes another, KEEP=1 leaves it up, LIVE=1 uses MOONSHOT_API_KEY
+	@EXAMPLE=$(EXAMPLE) KEEP=$(KEEP) LIVE=$(LIVE) $(BIN)/python -m tests.demo
 
 sim: $(DEMO_READY) ## run the Kimi simulator on port 8765
 	$(BIN)/python -m airflow_provider_kimi.simulator --port 8765

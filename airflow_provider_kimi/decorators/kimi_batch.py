@@ -48,12 +48,10 @@ class _KimiBatchDecoratedOperator(DecoratedOperator, KimiBatchOperator):
         self._bind()
         return KimiBatchOperator.execute(self, context)
 
-    def execute_complete(
-        self, context: Context, event: dict[str, Any], batch_ids: Sequence[str] = ()
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Resume when the trigger has fired."""
         self._bind()
-        return super().execute_complete(context, event, batch_ids)
+        return super().execute_complete(context, event, *args, **kwargs)
 
     def _bind(self) -> None:
         """Give the function the arguments that it was called with in the DAG."""

@@ -34,11 +34,13 @@ class Spending:
 
     :param prices: Of the account's region, or the user's own.
     :param answer: How long an answer is expected to be.
+    :param currency: That of the account's balance.
     :param max_cost: Most that the task may cost, in the currency of the prices; None for no limit.
     """
 
     prices: PriceList
     answer: AnswerSize
+    currency: str
     max_cost: float | None = None
 
     def approve(self, job: Job) -> None:
@@ -52,7 +54,7 @@ class Spending:
             estimate = self._estimate(calls, _contents(prepared), prepared.model, found)
             check_cost(estimate, self.max_cost, self.prices)
             calls.log.info(
-                "This job costs no more than max_cost=%s: %s.",
+                "The estimate of this job is within max_cost=%s: %s.",
                 self.prices.amount(self.max_cost),
                 described(estimate, self.prices),
             )
@@ -95,7 +97,7 @@ class Spending:
             "balance": _balance(calls),
             "assumptions": list(estimate.assumptions),
         }
-        calls.log.info("%s", table(report))
+        calls.log.info("%s", table(report, self.currency))
         return report
 
     def _estimate(self, calls: Calls, contents: Sequence[Slice], model: str, found: Survey) -> Estimate:
@@ -120,8 +122,8 @@ class Spending:
 
     def _check_balance(self, calls: Calls, model: str, found: Survey) -> None:
         """Warn of a balance that the platform will find too low, since it then fails whole batches."""
-        price, balance = self.prices.models.get(model), _balance(calls)
-        if price is None or balance is None:
+        price = self.prices.models.get(model)
+        if price is None or self.prices.currency != self.currency or (balance := _balance(calls)) is None:
             return
         reserved = worst_case(completion_tokens(found.asked, self.answer.tokens), price)
         if reserved > balance:

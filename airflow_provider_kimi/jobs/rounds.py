@@ -35,7 +35,7 @@ def ask_round(
     """
     shards = batches_by_shard(batches)
     tags = Tags.of(batches[0])
-    number = max(map(len, shards)) + 1
+    before = {Tags.of(of_shard[0]).shard_number or 1: of_shard for of_shard in shards}
     job = Job(
         calls,
         order,
@@ -49,10 +49,10 @@ def ask_round(
             notes=(),
         ),
         memory=None,
-        round=Round(number, str(tags.job_key), tags.shard_count or len(shards)),
+        round=Round(str(tags.job_key), tags.shard_count or len(shards), before),
     )
     rows = sum(content.rows for content in requests.values())
-    calls.log.info("%s rows without a usable answer are asked again, in round %s.", f"{rows:,}", number)
+    calls.log.info("%s rows without a usable answer are asked again.", f"{rows:,}")
     made = make_batches(job, workshop)
     asked = {Tags.of(batch).shard: batch for batch in made.batches.values()}
     return [
@@ -66,3 +66,17 @@ def ask_round(
 def model_of(batches: Sequence[Batch]) -> str | None:
     """The model of every request of a job; None if its batches do not say."""
     return Tags.of(batches[0]).model
+
+
+def remedy_of(batches: Sequence[Batch], max_rounds: int) -> str:
+    """Say what to do about batches that did not complete."""
+    used = max_rounds > 1 and any(
+        len(of_shard) >= max_rounds and of_shard[-1].status in ("expired", "cancelled")
+        for of_shard in batches_by_shard(batches)
+    )
+    if used:
+        return (
+            f"max_rounds={max_rounds} is used up: raise it, then clear this task, to ask only for the rows without an "
+            "answer."
+        )
+    return "Clear this task to ask only for the rows without an answer."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any, get_args
@@ -65,6 +66,9 @@ class AskingOperator(BaseOperator):
 
     #: Whether rows without a usable answer are asked again in further rounds of the same task.
     has_rounds = False
+
+    #: How a worker pauses.
+    _sleep: Callable[[float], None] = staticmethod(time.sleep)
 
     _is_killed = False
     _stop: Stop | None = None
@@ -160,7 +164,7 @@ class AskingOperator(BaseOperator):
     def creating(self, context: Context) -> Iterator[Calls]:
         """Be ready for a kill while batches are created: what this makes is then dealt with."""
         stop = self._stop = Stop()
-        calls = Calls(KimiHook(self.kimi_conn_id), self.log, stop=stop)
+        calls = Calls(KimiHook(self.kimi_conn_id), self.log, self._sleep, stop)
         self._kill = Kill(Ending(calls, context["ti"], read_attempt(context)), self.log)
         if self._is_killed:
             self.on_kill()

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
@@ -21,7 +22,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
-from airflow_provider_kimi.jobs.rounds import ask_round, model_of
+from airflow_provider_kimi.jobs.rounds import ask_round, model_of, remedy_of
 from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
@@ -227,18 +228,24 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 order, attempt = self.order(calls, context), self.attempt(context)
                 with checked_job(calls, order, attempt) as (job, _):
                     return spending.report(job)
-        return self._go_on(context, self.submit(context, spending.approve).batch_ids)
+        submission = self.submit(context, spending.approve)
+        return self._go_on(context, submission.batch_ids, submission.cancelled)
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any], batch_ids: Sequence[str] = ()
+        self,
+        context: Context,
+        event: dict[str, Any],
+        batch_ids: Sequence[str] = (),
+        cancelled: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Resume when the trigger has fired.
 
         :param batch_ids: Those that it has waited for; `dag.test()` gives back the event alone, which names them too.
+        :param cancelled: Those of them that had been cancelled when the try began.
         """
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
-        return self._go_on(context, batch_ids or list(read.batches), read)
+        return self._go_on(context, batch_ids or list(read.batches), cancelled, read)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
@@ -246,31 +253,42 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if self._wait is not None:
             self._wait.kill()
 
-    def _go_on(self, context: Context, batch_ids: Sequence[str], event: BatchEvent | None = None) -> dict[str, Any]:
+    def _go_on(
+        self,
+        context: Context,
+        batch_ids: Sequence[str],
+        cancelled: Sequence[str],
+        event: BatchEvent | None = None,
+    ) -> dict[str, Any]:
         """Wait and land, round by round.
 
         :param batch_ids: Those of all rounds so far.
+        :param cancelled: Those of them that had been cancelled when this try began; a later cancel ends the rounds.
         :param event: The end of the wait, if the task has waited for them already.
         """
         while True:
-            ended = self._ended(context, batch_ids, event)
+            ended = self._ended(context, batch_ids, cancelled, event)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
-                calls, next_round = Calls(self.hook, self.log), NextRound(Path(folder))
+                calls, next_round = (
+                    Calls(self.hook, self.log, self._sleep),
+                    NextRound(Path(folder), self.max_rounds, cancelled),
+                )
                 with airflow_errors(self):
                     collected = self.land(calls, context, batch_ids, next_round)
                     requests = next_round.close()
-                is_last = collected.manifest.rounds >= self.max_rounds or not requests
-                if is_last or not self._may_ask(calls, collected, requests):
+                if not requests or not self._may_ask(calls, collected, requests):
                     return self._concluded(calls, context, collected, ended)
                 batch_ids, event = self._asked(context, collected, requests, Path(folder)), None
 
-    def _ended(self, context: Context, batch_ids: Sequence[str], event: BatchEvent | None) -> BatchEvent:
+    def _ended(
+        self, context: Context, batch_ids: Sequence[str], cancelled: Sequence[str], event: BatchEvent | None
+    ) -> BatchEvent:
         """Wait for the end of batches, in the triggerer unless they have ended or the task waits in the worker."""
         wait = self._wait = TaskWait(self, context, self.hook, batch_ids, self._terms, shown_as=BATCH_IDS_KEY)
         if self._is_killed:
             wait.kill()
         with wait:
-            resume = {"batch_ids": list(batch_ids)}
+            resume = {"batch_ids": list(batch_ids), "cancelled": list(cancelled)}
             ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
             wait.show_end(ended)
             with airflow_errors(self):
@@ -279,8 +297,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         return ended
 
     def _spending(self) -> Spending:
-        prices = read_price_list(self.price_list, self.hook.settings.billing_region)
-        return Spending(prices, answer_size(self.output_schema), read_max_cost(self.max_cost))
+        region = self.hook.settings.billing_region
+        prices, currency = read_price_list(self.price_list, region), PRICE_LISTS[region].currency
+        return Spending(prices, answer_size(self.output_schema), currency, read_max_cost(self.max_cost))
 
     def _may_ask(self, calls: Calls, collected: Collected, requests: Mapping[int, Slice]) -> bool:
         """Whether another round stays within `max_cost`."""
@@ -298,15 +317,15 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     def _concluded(self, calls: Calls, context: Context, collected: Collected, ended: BatchEvent) -> dict[str, Any]:
         with airflow_errors(self):
             self.publish(context, collected)
-            self.judge(collected)
             if (found := shortfall(calls, ended)) is not None:
                 now = f"What was answered is landed in {collected.manifest.results_file}."
                 if self.on_incomplete == "fail":
-                    clear = "Clear this task to ask only for the rows without an answer."
-                    raise KimiBatchError(f"{found.cause} {now} {clear} {found.details}")
+                    remedy = remedy_of(collected.batches, self.max_rounds)
+                    raise KimiBatchError(f"{found.cause} {now} {remedy} {found.details}")
                 self.log.warning(
                     "Going on, as on_incomplete='continue' asks. %s %s %s", found.cause, now, found.details
                 )
+            self.judge(collected)
             return self.accepted(calls, collected)
 
 

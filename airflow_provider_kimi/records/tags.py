@@ -114,6 +114,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         return self._shard(1)
 
     @property
+    def round_number(self) -> int:
+        """How often the rows of the shard were asked with this batch; 1 if it does not say."""
+        return int(self.round) if self.round and self.round.isdecimal() else 1
+
+    @property
     def shard_count(self) -> int | None:
         """How many shards the job has; None if it is not known."""
         return self._shard(2)

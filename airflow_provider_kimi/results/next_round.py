@@ -1,6 +1,6 @@
 """The requests of a further round, as landing finds the rows that are worth it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
@@ -12,15 +12,23 @@ from airflow_provider_kimi.results.asking_again import asked_again
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.promises import lacking_files
 
+#: Statuses of rows for which there may be no line.
+_WITHOUT_LINE = ("missing", "expired", "cancelled")
+
 
 class NextRound:
     """Writes the requests of a further round, those of each shard into a file of its own.
 
     :param folder: On this machine.
+    :param max_rounds: How often a row is asked at most.
+    :param cancelled: Batches that were cancelled before this try of the task. One that was cancelled since is to stay
+        the last of its shard for now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_rounds: int, cancelled: Collection[str] = ()) -> None:
+        self._cancelled = cancelled
         self._folder = folder
+        self._max_rounds = max_rounds
         self._spools: dict[int, Spool] = {}
         self._shard: Sequence[BatchFiles] = ()
 
@@ -28,28 +36,45 @@ class NextRound:
         """Go on with the rows of another shard."""
         self._shard = shard
 
-    def add(self, row: Row, letter: bytes) -> None:
+    def add(self, row: Row, letter: bytes, number: int) -> None:
         """Write the request of a row, if it is asked again and there is room; the next round may ask what is left.
 
         :param letter: The row's dead letter.
+        :param number: Which batch of the shard the row's line is of, from 1.
         """
-        if self._is_to_wait(row) or (request := asked_again(row, request_of(letter), len(self._shard))) is None:
+        rounds = len(self._shard)
+        if rounds >= self._max_rounds or self._is_left_alone() or self._may_be_answered(row, number):
             return
-        number = Tags.of(self._shard[0].batch).shard_number or 1
-        if number not in self._spools:
-            self._spools[number] = Spool(self._folder / f"again-{number}.jsonl")
-        spool = self._spools[number]
+        if (request := asked_again(row, request_of(letter), rounds)) is None:
+            return
+        shard = Tags.of(self._shard[0].batch).shard_number or 1
+        if shard not in self._spools:
+            self._spools[shard] = Spool(self._folder / f"again-{shard}.jsonl")
+        spool = self._spools[shard]
         if (spool.ends[-1] if spool.ends else 0) + len(request) < MAX_FILE_BYTES:
             spool.write(request)
 
-    def _is_to_wait(self, row: Row) -> bool:
-        """Whether the shard failed as a whole, or the row's answer may be there and paid although its line is not."""
+    def _is_left_alone(self) -> bool:
+        """Whether the last batch of the shard failed as a whole, or was cancelled while the task waited for it."""
         last = self._shard[-1].batch
-        owed = any(files.is_short or lacking_files(files.batch) for files in self._shard) or last.request_counts is None
-        return (last.status == "failed" and not last.counts.completed) or (row.status == "missing" and owed)
+        if last.status == "cancelled":
+            return last.id not in self._cancelled
+        return last.status == "failed" and not last.counts.completed
+
+    def _may_be_answered(self, row: Row, number: int) -> bool:
+        """Whether a batch that asked for the row may hold its answer, which is paid, in a line that is not there."""
+        has_line = row.status not in _WITHOUT_LINE and self._shard[-1].batch.status != "failed"
+        return any(map(_may_hold_more, self._shard[number if has_line else 0 :]))
 
     def close(self) -> Mapping[int, Slice]:
         """End the files, and return the requests of each shard."""
         for spool in self._spools.values():
             spool.__exit__()
         return {number: spool.slice_of(range(len(spool.ends))) for number, spool in sorted(self._spools.items())}
+
+
+def _may_hold_more(files: BatchFiles) -> bool:
+    """Whether a batch may have more answers than its files have lines."""
+    batch = files.batch
+    is_uncounted = batch.status == "completed" and batch.request_counts is None
+    return is_uncounted or files.is_short or bool(lacking_files(batch))

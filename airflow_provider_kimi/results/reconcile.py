@@ -54,13 +54,16 @@ class Sinks:
         if self.next_round is not None:
             self.next_round.begin(shard)
 
-    def write(self, row: Row, line: bytes, letter: bytes | None = None) -> None:
-        """Write a row, and its dead letter if it has no usable answer."""
+    def write(self, row: Row, line: bytes, letter: bytes | None = None, number: int | None = None) -> None:
+        """Write a row, and its dead letter if it has no usable answer.
+
+        :param number: Which batch of its shard the row is of, from 1.
+        """
         self.results.write(line)
         if letter is not None:
             self.dead_letters.write(letter)
             if self.next_round is not None:
-                self.next_round.add(row, letter)
+                self.next_round.add(row, letter, number or 1)
 
 
 def write_rows(
@@ -88,7 +91,7 @@ def write_rows(
             for row, columns, letter in _reconciled(shard, answers, table, check):
                 of_batch = of_batches[answers.taken_from]
                 tally.add(row, model, of_batch[1])
-                sinks.write(row, lines.encode(row, columns, of_batch), letter)
+                sinks.write(row, lines.encode(row, columns, of_batch), letter, of_batch[1])
             if whole.requests is None:
                 tally.add_unnamed(whole.batch.counts.total - answers.taken, shard[-1].batch.status)
             tally.unclaimed += answers.unreadable + answers.not_asked

@@ -17,7 +17,8 @@ def check_replaced(
     :param landed_by: The task instance that lands the new one; None if it is not known.
     :param may_replace: Whether the result of other batches may be replaced.
     """
-    if set(earlier.batch_ids) <= set(batch_ids):
+    is_shared = bool(set(earlier.batch_ids) & set(batch_ids))
+    if set(earlier.batch_ids) <= set(batch_ids) or (is_shared and landed_by and landed_by == earlier.landed_by):
         return ""
     held, ids = f"{uri} holds the result of other batches", ", ".join(earlier.batch_ids)
     remedy = (
@@ -25,7 +26,7 @@ def check_replaced(
         "result, and each mapped task, its own directory, such as one with {{ run_id }} and {{ ti.map_index }} in its "
         f"name, then clear this task: nothing is paid again. Batches of that result: {ids}."
     )
-    if set(earlier.batch_ids) & set(batch_ids):
+    if is_shared:
         raise KimiInputError(f"{uri} holds the result of these batches and of others. {remedy}")
     if landed_by and earlier.landed_by and _is_sibling(landed_by, earlier.landed_by):
         raise KimiInputError(f"{held} of this run, which another task has landed. {remedy}")
@@ -40,8 +41,11 @@ def _is_sibling(task: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 def check_not_poorer(uri: str, new: Manifest, earlier: Manifest) -> None:
-    """Refuse to replace a result of the same batches by a poorer one, or by one that may be."""
-    if not set(earlier.batch_ids) <= set(new.batch_ids):
+    """Refuse to replace a result of the same batches by a poorer one, or by one that may be.
+
+    A batch that failed as a whole may have been replaced by another one since.
+    """
+    if not set(earlier.batch_ids) & set(new.batch_ids):
         return
     if earlier.schema_version > new.schema_version or "total" not in earlier.counts:
         raise KimiInputError(

@@ -1,6 +1,6 @@
 """Attach to what earlier attempts submitted, and prove that what was not found does not exist."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -70,22 +70,39 @@ def attach(job: Job) -> Attached:
     cancel_duplicates(job, earlier)
     _pass_over(job, earlier)
     batches, ended = dict(earlier.batches), _answered(job, earlier)
-    if job.order.has_rounds:
-        for label in missing & ended.keys():
+    later = _later_rounds(job, search.batches, batches, ended)
+    asks_in_rounds = job.order.has_rounds and job.order.on_ended == "rest"
+    for label in missing & ended.keys():
+        if asks_in_rounds or label in later:
             ended[label], batches[label] = ended[label][:-1], ended[label][-1]
-    later = _later_rounds(job, search.batches)
     return Attached(batches, ended, later, unsure=frozenset(unsure.keys() & missing - batches.keys()))
 
 
-def _later_rounds(job: Job, found: Iterable[Batch]) -> dict[str, tuple[Batch, ...]]:
-    """The batches of further rounds that live or have answers, by the label of their shard, the oldest first."""
+def _later_rounds(
+    job: Job, found: Iterable[Batch], batches: Mapping[str, Batch], ended: Mapping[str, tuple[Batch, ...]]
+) -> dict[str, tuple[Batch, ...]]:
+    """The batches of further rounds that live or have answers, by the label of their shard, the oldest first.
+
+    Of fresh work that was paid for on purpose, only the rounds count that came after it.
+
+    :param batches: Those of the first round, by the label of their shard.
+    :param ended: Those of it that ended before they were done.
+    """
     rounds: dict[str, dict[str, Batch]] = {}
     for batch in sorted(found, key=by_age):
         tags = Tags.of(batch)
-        is_of_job = tags.job_key == job.key and job.fresh in (None, tags.attempt)
-        if is_of_job and tags.round and not (is_lost(batch) and not may_have_answers(batch)):
-            rounds.setdefault(str(tags.shard), {}).setdefault(tags.round, batch)
+        shard = str(tags.shard)
+        first = [*ended.get(shard, ()), *filter(None, [batches.get(shard)])]
+        is_of_job = tags.job_key == job.key and tags.round and (not is_lost(batch) or may_have_answers(batch))
+        if is_of_job and first and _goes_on_with(batch, first):
+            rounds.setdefault(shard, {}).setdefault(str(tags.round), batch)
     return {shard: tuple(of_shard.values()) for shard, of_shard in rounds.items()}
+
+
+def _goes_on_with(batch: Batch, first: Sequence[Batch]) -> bool:
+    """Whether a batch of a further round goes on with these batches of the first one."""
+    is_older = bool(batch.created_at) and (batch.created_at or 0) < (first[0].created_at or 0)
+    return not is_older and Tags.of(batch).attempt in (None, Tags.of(first[-1]).attempt)
 
 
 def _answered(job: Job, earlier: EarlierWork) -> dict[str, tuple[Batch, ...]]:
@@ -110,12 +127,13 @@ def _read_again(job: Job, batches: Iterable[Batch]) -> Iterable[Batch]:
 def _uploaded_before(job: Job, earlier: EarlierWork) -> dict[str, list[str]]:
     """Input files of shards without a batch that an earlier attempt has uploaded, by their `kimi_shard`.
 
-    Where there is none, no earlier attempt came as far as a create, unless the list of files is not whole.
+    A further round counts whatever it asks for, since attempts may differ in that. Where there is no file, no earlier
+    attempt came as far as a create, unless the list of files is not whole.
     """
     if job.attempt.number == 1 or job.fresh is not None or len(earlier.batches) == len(job.labels):
         return {}
     missing = {job.label(shard): shard for shard in job.prepared.shards if job.label(shard) not in earlier.batches}
-    uploaded = {label: job.uploads.ids(job.file_name(shard)) for label, shard in missing.items()}
+    uploaded = {label: job.uploads.ids_beginning(job.begin_of_name(shard)) for label, shard in missing.items()}
     return {label: ids for label, ids in uploaded.items() if ids or not job.uploads.is_whole}
 
 

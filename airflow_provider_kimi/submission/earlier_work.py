@@ -58,7 +58,11 @@ def earlier_work(
     spare = [batch for label, made in racing.items() for batch in made if batch is not chosen[label]]
     own, others = _parted(filter(_is_cancellable, spare), lambda batch: Tags.of(batch).is_of(task))
     ended = {label: tuple(batches) for label, batches in _by_label(lost).items()}
-    other = [batch for batch in unwanted if Tags.of(batch).is_of(task) and not is_lost(batch)]
+    other = [
+        batch
+        for batch in unwanted
+        if (tags := Tags.of(batch)).is_of(task) and not is_lost(batch) and (fresh or tags.job_key != job)
+    ]
     return EarlierWork(chosen, tuple(own), tuple(others), ended, tuple(other))
 
 
@@ -130,6 +134,7 @@ def what_changed(old: Collection[Batch], new: Tags, shards: int, requests: int) 
 
     :param new: The tags of the new work's first batch.
     """
+    old = [batch for batch in old if not Tags.of(batch).round]
     tags = list(map(Tags.of, old))
     total = sum(batch.counts.total for batch in old)
     known = {"prompt_fingerprint": "the prompt", "model": "the model", "params": "request parameters"}

@@ -1,7 +1,7 @@
 """A job: one checked input on its way to the platform, and all that its steps share."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -56,14 +56,24 @@ class _Unclear:
 class Round:
     """A round after the first, in which some rows of a job are asked again.
 
-    :param number: From 2.
     :param job_key: Of the first round.
     :param shard_count: How many shards the job has; the round may ask of few of them.
+    :param before: The batches of the rounds before, by the number of their shard.
     """
 
-    number: int
     job_key: str
     shard_count: int
+    before: Mapping[int, Sequence[Batch]]
+
+    def number(self, shard: int) -> int:
+        """How often the rows of a shard are asked with this round."""
+        before = self.before[shard]
+        return 1 + max(len(before), *(Tags.of(batch).round_number for batch in before))
+
+    def may_hold(self, batch: Batch) -> bool:
+        """Whether a batch is no older than what this round goes on with."""
+        before = self.before.get(Tags.of(batch).shard_number or 0)
+        return before is None or (batch.created_at or math.inf) >= (before[-1].created_at or 0)
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ class Job:
     def label(self, shard: Shard) -> str:
         """Return the label of the batch of a shard."""
         of_shard = self._shard(shard)
-        return f"{of_shard} round {self.round.number}" if self.round else of_shard
+        return f"{of_shard} round {self.round.number(shard.number)}" if self.round else of_shard
 
     def _shard(self, shard: Shard) -> str:
         """Return the `kimi_shard` of a shard."""
@@ -107,7 +117,12 @@ class Job:
 
     def file_name(self, shard: Shard) -> str:
         """Name an input file so that a later attempt knows it again: by the job, and by what is in it."""
-        return f"{self.key}-{shard.number}-{shard.fingerprint[-12:]}.jsonl"
+        return f"{self.begin_of_name(shard)}{shard.fingerprint[-12:]}.jsonl"
+
+    def begin_of_name(self, shard: Shard) -> str:
+        """How the input file of a shard is named, whatever it holds, and those of its further rounds."""
+        of_round = f"round{self.round.number(shard.number)}-" if self.round else ""
+        return f"{self.key}-{shard.number}-{of_round}"
 
     def tags(self, shard: Shard, skipped_file: str | None = None, note_file: str | None = None) -> Tags:
         """Return the tags of a shard's batch.
@@ -124,7 +139,7 @@ class Job:
             job_key=self.key,
             input_fingerprint=shard.fingerprint,
             shard=self._shard(shard),
-            round=str(self.round.number) if self.round else None,
+            round=str(self.round.number(shard.number)) if self.round else None,
             skipped_file=skipped_file,
             attempt=self.fresh,
             prompt_fingerprint=_prompt_fingerprint(recipe),
@@ -145,7 +160,8 @@ class Job:
     def concerns(self, batch: Batch) -> bool:
         """Whether a batch is of this job, or of this task instance."""
         tags = Tags.of(batch)
-        return tags.job_key == self.key or tags.is_of(self.attempt.task)
+        is_ours = tags.job_key == self.key or tags.is_of(self.attempt.task)
+        return is_ours and (self.round is None or not tags.round or self.round.may_hold(batch))
 
     def find(
         self, matches: Callable[[Batch], bool], *, file_ids: Collection[str] = (), is_proof: bool = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,11 +36,15 @@ Approve = Callable[[Job], None]
 
 @dataclass(frozen=True)
 class Submission:
-    """What was submitted: a batch for each shard, in order, behind those that have answered part of it before."""
+    """What was submitted: a batch for each shard, in order, behind those that have answered part of it before.
+
+    :param cancelled: Those that had been cancelled by then.
+    """
 
     batch_ids: list[str]
     input_file_ids: list[str]
     request_count: int
+    cancelled: list[str] = field(default_factory=list)
 
 
 def submit(
@@ -62,6 +66,7 @@ def submit(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
         job.prepared.request_count,
+        [batch.id for batch in in_order if batch.status in ("cancelling", "cancelled")],
     )
 
 

@@ -21,9 +21,9 @@ class Uploads:
         for file in sorted(files, key=lambda file: file.created_at or 0, reverse=True):
             self._by_name.setdefault(file.given_name, []).append(file)
 
-    def ids(self, name: str) -> list[str]:
-        """Ids of the files of a name, the newest first."""
-        return [file.id for file in self._by_name.get(name, ())]
+    def ids_beginning(self, name: str) -> list[str]:
+        """Ids of the files whose names begin so."""
+        return [file.id for given, files in self._by_name.items() if given.startswith(name) for file in files]
 
     def newest(self, name: str, size: int) -> str | None:
         """Id of the newest file of a name and size; None if there is none."""

@@ -1,57 +1,15 @@
 """Rounds: rows without a usable answer are asked again, each once a round, and no row that is paid is asked again."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_kimi.operators.batch import KimiBatchOperator
-from airflow_provider_kimi.simulator import Answer, KimiSimulator, Timing
+from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from airflow_provider_kimi.simulator.answers import RowError
 from tests.conftest import Connect
+from tests.support.rounds import BROKEN, QUICK, YES, Model, asked_in, job, letters, results
 from tests.support.tasks import run_to_end
-
-QUICK = Timing(validating_seconds=1, working_seconds=5, finalizing_seconds=1)
-
-#: What the model answers to a row: its id, how often it was asked, and the body of the request.
-Say = Callable[[str, int, Mapping[str, Any]], Answer | RowError | None]
-
-
-class Model:
-    """Answers by the row and by how often it was asked; notes every request."""
-
-    def __init__(self, say: Say) -> None:
-        self.asked: Counter[str] = Counter()
-        self.bodies: dict[str, list[Mapping[str, Any]]] = {}
-        self._say = say
-
-    def __call__(self, request: Mapping[str, Any]) -> Answer | RowError | None:
-        custom_id, body = request["custom_id"], request["body"]
-        if body not in self.bodies.setdefault(custom_id, []):
-            self.bodies[custom_id].append(body)
-        self.asked[custom_id] += 1
-        return self._say(custom_id, self.asked[custom_id], body)
-
-
-def job(folder: Path, rows: int = 20, **parameters: Any) -> KimiBatchOperator:
-    table = folder / "reviews.jsonl"
-    table.write_text("".join(json.dumps({"id": f"r{n}", "text": f"review {n}"}) + "\n" for n in range(rows)))
-    return KimiBatchOperator(
-        **{
-            **{"task_id": "job", "input": str(table), "output": f"{folder}/out", "key_column": "id"},
-            **{"prompt": "Positive or negative? {text}", "max_rounds": 3, "poke_interval": 0.1, **parameters},
-        }
-    )
-
-
-def lines_of(sim: KimiSimulator, batch_id: str) -> list[dict[str, Any]]:
-    content = sim.file_content(str(sim.batches[batch_id].input_file_id))
-    return [json.loads(line) for line in content.splitlines()]
-
-
-def results(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "out" / "results.jsonl").read_bytes().splitlines()]
 
 
 def test_rows_that_fail_are_asked_again_until_the_last_round(connect: Connect, tmp_path: Path) -> None:
@@ -60,13 +18,13 @@ def test_rows_that_fail_are_asked_again_until_the_last_round(connect: Connect, t
     def say(custom_id: str, times: int, body: Mapping[str, Any]) -> Answer | RowError:
         number = int(custom_id[1:])
         fails = number % 100 == 99 or (number % 100 in (7, 8, 9) and times == 1)
-        return RowError("server_error", "try again", 500) if fails else Answer("positive")
+        return BROKEN if fails else YES
 
     model = Model(say)
     with KimiSimulator(speed=20, timing=QUICK, responder=model) as sim:
         connect(sim)
-        manifest = run_to_end(job(tmp_path, rows=400)).value
-        again = [[line["custom_id"] for line in lines_of(sim, batch_id)] for batch_id in manifest["batch_ids"]]
+        manifest = run_to_end(job(tmp_path, rows=400, sim=sim)).value
+        again = asked_in(sim)
     always = [f"r{n}" for n in range(400) if n % 100 == 99]
     assert len(manifest["batch_ids"]) == manifest["rounds"] == 3
     assert [len(rows) for rows in again] == [400, 16, 4]
@@ -78,8 +36,7 @@ def test_rows_that_fail_are_asked_again_until_the_last_round(connect: Connect, t
     ]
     assert manifest["counts"] | {"succeeded": 396, "failed": 4} == manifest["counts"]
     rows = results(tmp_path)
-    assert [row["custom_id"] for row in rows] == [f"r{n}" for n in range(400)]
-    assert Counter(row["round"] for row in rows if row["status"] == "succeeded") == {1: 384, 2: 12}
-    letters = (tmp_path / "out" / "dead_letter.jsonl").read_bytes().splitlines()
-    assert [json.loads(line)["custom_id"] for line in letters] == always
-    assert max(model.asked[row["custom_id"]] for row in rows if row["round"] == 1) == 1
+    assert list(rows) == [f"r{n}" for n in range(400)]
+    assert Counter(row["round"] for row in rows.values() if row["status"] == "succeeded") == {1: 384, 2: 12}
+    assert letters(tmp_path) == always
+    assert max(model.asked[key] for key, row in rows.items() if row["round"] == 1) == 1
