@@ -187,22 +187,10 @@ class AskingOperator(BaseOperator):
 
     def order(self, calls: Calls, context: Context) -> Order:
         """What is to be done."""
-        order = self._order(calls.hook.settings.model, context)
-        return replace(order, reuse="never") if wants_fresh(context) else order
-
-    def on_kill(self) -> None:
-        """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
-        self._is_killed = True
-        if self._stop is not None:
-            self._stop.set("Airflow has killed it")
-        if self.cancel_on_kill and self._kill is not None:
-            self._kill.begin()
-
-    def _order(self, default_model: str, context: Context) -> Order:
         schema = read_schema(self.output_schema)
         recipe: Recipe = self._filled(
             Recipe,
-            model=self.model or default_model,
+            model=self.model or calls.hook.settings.model,
             messages=given(self.messages),
             body=given(self.body),
             request_params=self.request_params or {},
@@ -216,8 +204,17 @@ class AskingOperator(BaseOperator):
             reading=read_reading(self.csv_options, self.encoding),
             metadata=self.metadata or {},
             media_columns=media_columns(self.image_column, self.video_column),
+            reuse="never" if wants_fresh(context) else self.reuse,
         )
         return order
+
+    def on_kill(self) -> None:
+        """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
+        self._is_killed = True
+        if self._stop is not None:
+            self._stop.set("Airflow has killed it")
+        if self.cancel_on_kill and self._kill is not None:
+            self._kill.begin()
 
     def _filled(self, kind: type[Any], **others: Any) -> Any:
         """Make a value whose other fields are parameters of the same names."""

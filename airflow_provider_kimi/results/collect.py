@@ -189,7 +189,8 @@ def _reported(calls: Calls, landing: Landing, collected: Collected) -> Collected
     log("Landed in %s: %s. %s.", landing.output, tally.summary(), billed(manifest))
     # A completed batch has a line for every row in the end, whatever its counts say meanwhile.
     is_growing = tally.counts["missing"] > 0 and any(may_come_late(calls, batch) for batch in collected.batches)
-    notes = (collected.to_come, ask_the_rest(manifest), changed_input(manifest))
+    rest = "" if landing.next_round else ask_the_rest(manifest)  # a task with rounds asks the rest itself
+    notes = (collected.to_come, rest, changed_input(manifest))
     if said := " ".join(filter(None, notes)):
         calls.log.warning("%s", said)
     return replace(collected, is_growing=is_growing)

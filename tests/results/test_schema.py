@@ -49,68 +49,6 @@ def schema(given: Any) -> AnswerSchema:
     return read
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *(
-            "positive",
-            " positive\n",
-            "Positive",
-            "POSITIVE.",
-            '"positive"',
-            "**positive**",
-            "`positive`",
-            "“positive”",
-        ),
-        *(
-            "```\npositive\n```",
-            "```text\nPositive\n```",
-            '{"label": "positive"}',
-            '```json\n{"a": "positive"}\n```',
-        ),
-        *("positive。", "'positive'!"),
-    ],
-)
-def test_a_label_is_recognized_in_case_and_punctuation_of_any_kind(text: str) -> None:
-    assert schema(LABELS).read(text) == "positive"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "maybe", "positive or negative", "posit", "I think positive", '{"a": "positive", "b": 1}', "[]", "null", ".5"],
-)
-def test_an_answer_that_is_none_of_the_labels_is_refused(text: str) -> None:
-    with pytest.raises(SchemaMismatch, match=r"^the answer is none of the 3 labels \(it has \d+ characters?\)$"):
-        schema(LABELS).read(text)
-
-
-def test_an_answer_with_several_labels_is_refused() -> None:
-    with pytest.raises(SchemaMismatch, match="several labels"):
-        schema(LABELS).read("```\npositive\n```\n```\nnegative\n```")
-
-
-def test_labels_that_differ_only_in_case_are_matched_exactly() -> None:
-    both = schema(["US", "us"])
-    assert (both.read("US"), both.read(" us ")) == ("US", "us")
-    with pytest.raises(SchemaMismatch):
-        both.read("Us")
-
-
-@given(
-    label=st.sampled_from(LABELS),
-    around=st.text(alphabet=" \n\"'`*_“「【(", max_size=4),
-    after=st.text(alphabet=" \n\"'`*_.,。，!：)】", max_size=8),
-)
-def test_a_label_is_returned_as_it_was_listed(label: str, around: str, after: str) -> None:
-    assert schema(tuple(LABELS)).read(around + label + after) == label
-
-
-@pytest.mark.parametrize("given", [[], [""], [" "], [0.5], ["a", None], ()], ids=repr)
-def test_a_list_that_does_not_hold_labels_is_refused(given: Any) -> None:
-    with pytest.raises(ValueError, match="it must be a list of labels"):
-        read_schema(given)
-
-
 def test_labels_have_no_response_format() -> None:
     assert schema(LABELS).response_format is None
 
