@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cache, cached_property
 from pathlib import Path
@@ -227,7 +227,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 order, attempt = self.order(calls, context), self.attempt(context)
                 with checked_job(calls, order, attempt) as (job, _):
                     return spending.report(job)
-        return self._go_on(context, self.submit(context, spending.approve).batch_ids)
+        submission = self.submit(context, spending.approve)
+        return self._go_on(context, submission.batch_ids, cancelled=submission.cancelled)
 
     def execute_complete(
         self, context: Context, event: dict[str, Any], batch_ids: Sequence[str] = ()
@@ -246,16 +247,23 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if self._wait is not None:
             self._wait.kill()
 
-    def _go_on(self, context: Context, batch_ids: Sequence[str], event: BatchEvent | None = None) -> dict[str, Any]:
+    def _go_on(
+        self,
+        context: Context,
+        batch_ids: Sequence[str],
+        event: BatchEvent | None = None,
+        cancelled: Collection[str] = (),
+    ) -> dict[str, Any]:
         """Wait and land, round by round.
 
         :param batch_ids: Those of all rounds so far.
         :param event: The end of the wait, if the task has waited for them already.
+        :param cancelled: Batches that a cancel had ended before this attempt.
         """
         while True:
             ended = self._ended(context, batch_ids, event)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
-                calls, next_round = Calls(self.hook, self.log), NextRound(Path(folder))
+                calls, next_round = Calls(self.hook, self.log), NextRound(Path(folder), cancelled)
                 with airflow_errors(self):
                     collected = self.land(calls, context, batch_ids, next_round)
                     requests = next_round.close()

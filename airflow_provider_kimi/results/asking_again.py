@@ -21,12 +21,12 @@ def asked_again(row: Row, request: bytes, rounds: int) -> bytes | None:
     """The request by which a row without a usable answer is asked again; None if it is not.
 
     A row that was cut may answer twice as long, and one whose answer was refused is told why. A row that the content
-    filter stopped is asked once more. What a cancel has stopped, or was never sent, is not asked again.
+    filter stopped is asked once more. What was never sent is not asked again.
 
     :param request: As it was sent in the first round.
     :param rounds: How often its shard was asked.
     """
-    if row.status in ("failed", "expired", "missing"):
+    if row.status in ("failed", "expired", "cancelled", "missing"):
         return request
     if row.status == "filtered":
         return request if rounds == 1 else None

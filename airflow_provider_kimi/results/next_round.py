@@ -1,6 +1,6 @@
 """The requests of a further round, as landing finds the rows that are worth it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
@@ -16,11 +16,16 @@ from airflow_provider_kimi.results.promises import lacking_files
 class NextRound:
     """Writes the requests of a further round, those of each shard into a file of its own.
 
+    A shard whose last batch was cancelled has none: whoever cancels wants no further one. A later attempt asks for it,
+    since somebody has cleared the task, or lets it retry.
+
     :param folder: On this machine.
+    :param cancelled: Batches that a cancel had ended before this attempt.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cancelled: Collection[str] = ()) -> None:
         self._folder = folder
+        self._cancelled = cancelled
         self._spools: dict[int, Spool] = {}
         self._shard: Sequence[BatchFiles] = ()
 
@@ -43,8 +48,10 @@ class NextRound:
             spool.write(request)
 
     def _is_to_wait(self, row: Row) -> bool:
-        """Whether the shard failed as a whole, or the row's answer may be there and paid although its line is not."""
+        """Whether the shard was stopped or failed as a whole, or the row may be paid although its line is not there."""
         last = self._shard[-1].batch
+        if last.status == "cancelled" and last.id not in self._cancelled:
+            return True
         owed = any(files.is_short or lacking_files(files.batch) for files in self._shard) or last.request_counts is None
         return (last.status == "failed" and not last.counts.completed) or (row.status == "missing" and owed)
 

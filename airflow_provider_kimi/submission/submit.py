@@ -36,11 +36,15 @@ Approve = Callable[[Job], None]
 
 @dataclass(frozen=True)
 class Submission:
-    """What was submitted: a batch for each shard, in order, behind those that have answered part of it before."""
+    """What was submitted: a batch for each shard, in order, behind those that have answered part of it before.
+
+    :param cancelled: Those of the batches that a cancel had ended before.
+    """
 
     batch_ids: list[str]
     input_file_ids: list[str]
     request_count: int
+    cancelled: frozenset[str] = frozenset()
 
 
 def submit(
@@ -62,6 +66,7 @@ def submit(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
         job.prepared.request_count,
+        frozenset(batch.id for batch in in_order if batch.status == "cancelled"),
     )
 
 
