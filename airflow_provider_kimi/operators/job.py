@@ -37,6 +37,7 @@ from airflow_provider_kimi.requests.recipe import Thinking
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
+from airflow_provider_kimi.results.collect import check_place
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
@@ -233,6 +234,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 order, attempt = self.order(calls, context), self.attempt(context)
                 with checked_job(calls, order, attempt) as (job, _):
                     return spending.report(job)
+        with airflow_errors(self):
+            check_place(self._landing(context, ()))
         submission = self.submit(context, spending.approve)
         return self._go_on(context, submission.batch_ids, submission.cancelled)
 
@@ -270,6 +273,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         :param batch_ids: Those of all rounds so far.
         :param cancelled: Those of them that had been cancelled when this try began; a later cancel ends the rounds.
         :param event: The end of the wait, if the task has waited for them already.
+        :param cancelled: Batches that a cancel had ended before this attempt.
         """
         while True:
             ended = self._ended(context, batch_ids, cancelled, event)

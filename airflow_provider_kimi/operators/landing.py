@@ -140,7 +140,7 @@ class LandingOperator(BaseOperator):
             raise AirflowSkipException(message)
         self.log.warning("%s", message)
 
-    def _landing(self, context: Context, batch_ids: Sequence[str], next_round: NextRound | None) -> Landing:
+    def _landing(self, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None) -> Landing:
         schema = read_schema(self.output_schema)
         parsed = schema.shape if schema else None
         spread = spread_fields(parsed) if self.parsed_columns else None
