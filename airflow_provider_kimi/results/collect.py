@@ -85,9 +85,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     directory = OutputDirectory(landing.output)
     switch = Switch(directory, landing.new_name(), directory.manifest_bytes(), calls.sleep)
     directory.check_free(landing.file_names)
-    earlier = _finished(switch, landing.begin_of_names, calls.log)
-    if earlier is not None and (warning := _replaced(landing, earlier)):
-        calls.log.warning("%s", warning)
+    earlier = _earlier(switch, landing, calls.log)
     batches = read_ended_batches(calls, landing.batch_ids)
     same = earlier if earlier and sorted(earlier.batch_ids) == sorted(landing.batch_ids) else None
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
@@ -121,15 +119,21 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     return _reported(calls, landing, Collected(manifest, tally, batches, directory, files=files))
 
 
-def _replaced(landing: Landing, earlier: Manifest) -> str:
+def _earlier(switch: Switch, landing: Landing, log: Log) -> Manifest | None:
+    """The result of these batches that the directory holds; warn of one of other batches that is replaced."""
+    earlier = _finished(switch, landing.begin_of_names, log)
+    if earlier is None:
+        return None
     task = None if landing.task is None else identity_of(landing.task)
-    return check_replaced(landing.output, landing.batch_ids, task, earlier, may_replace=landing.may_replace)
+    warning = check_replaced(landing.output, landing.batch_ids, task, earlier, may_replace=landing.may_replace)
+    if warning:
+        log.warning("%s", warning)
+    return None if warning else earlier
 
 
 def _check_no_worse(landing: Landing, new: Manifest, earlier: Manifest, results: Path) -> None:
     check_not_poorer(landing.output, new, earlier)
-    is_same = set(earlier.batch_ids) <= set(new.batch_ids)
-    if is_same and landing.input is not None and earlier.input_changes is UNSET:
+    if landing.input is not None and earlier.input_changes is UNSET:
         check_columns_kept(landing.output, earlier, results)
 
 

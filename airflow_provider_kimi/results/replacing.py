@@ -10,7 +10,7 @@ from airflow_provider_kimi.results.promises import poorer
 def check_replaced(
     uri: str, batch_ids: Sequence[str], landed_by: Mapping[str, str] | None, earlier: Manifest, *, may_replace: bool
 ) -> str:
-    """Refuse to replace a result that is not to be replaced; return what to warn of, empty for nothing.
+    """Refuse to replace a result that is not to be replaced; warn of one of other batches; empty for any other.
 
     :param uri: Of the directory that holds the earlier result.
     :param batch_ids: Of the new result.
@@ -45,8 +45,6 @@ def check_not_poorer(uri: str, new: Manifest, earlier: Manifest) -> None:
 
     A batch that failed as a whole may have been replaced by another one since.
     """
-    if not set(earlier.batch_ids) & set(new.batch_ids):
-        return
     if earlier.schema_version > new.schema_version or "total" not in earlier.counts:
         raise KimiInputError(
             f"The manifest in {uri} does not say what its result has in a way that this version of the provider can "
