@@ -36,6 +36,7 @@ from airflow_provider_kimi.requests.recipe import Thinking
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
+from airflow_provider_kimi.results.collect import check_place
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
@@ -227,6 +228,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 order, attempt = self.order(calls, context), self.attempt(context)
                 with checked_job(calls, order, attempt) as (job, _):
                     return spending.report(job)
+        with airflow_errors(self):
+            check_place(self.landing(context, ()))
         submission = self.submit(context, spending.approve)
         return self._go_on(context, submission.batch_ids, cancelled=submission.cancelled)
 

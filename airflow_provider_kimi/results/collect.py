@@ -33,7 +33,7 @@ from airflow_provider_kimi.results.manifest import (
     identity_of,
     with_files,
 )
-from airflow_provider_kimi.results.output_directory import OutputDirectory
+from airflow_provider_kimi.results.output_directory import NOT_LANDED, OutputDirectory
 from airflow_provider_kimi.results.overlap import overlap
 from airflow_provider_kimi.results.passed_columns import kept, result_names
 from airflow_provider_kimi.results.promises import holds_all
@@ -59,6 +59,13 @@ RESULTS_NAME = "results.jsonl"
 _AFTER_PAYMENT = (
     "The batches have ended and are billed as far as they ran; their results stay on the platform. Nothing was landed."
 )
+
+
+def check_place(landing: Landing) -> None:
+    """Refuse an output in which a result could not be landed, before anything is sent for it."""
+    now = "Nothing was sent."
+    _check_apart(landing, now)
+    OutputDirectory(landing.output).check_free(landing.file_names, now)
 
 
 def collect(calls: Calls, landing: Landing) -> Collected:
@@ -126,7 +133,7 @@ def _check_no_worse(landing: Landing, new: Manifest, earlier: Manifest, results:
         check_columns_kept(landing.output, earlier, results)
 
 
-def _check_apart(landing: Landing) -> None:
+def _check_apart(landing: Landing, now: str = NOT_LANDED) -> None:
     """Refuse an output in which the input lies, or which the input would read as rows the next time."""
     if not isinstance(landing.input, str):
         return
@@ -136,8 +143,8 @@ def _check_apart(landing: Landing) -> None:
         return  # the reading or the writing of it says why
     if found:
         raise KimiInputError(
-            f"Output {landing.output!r} {found} ({landing.input[:200]!r}). Nothing was landed; the results stay on the "
-            "platform. Choose a directory of its own for results, then clear this task: nothing is paid again."
+            f"Output {landing.output!r} {found} ({landing.input[:200]!r}). {now} Choose a directory of its own for "
+            "results, then clear this task: nothing is paid again."
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, task
 
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.operators.batch import (
     KimiBatchOperator,
     KimiBatchResultsOperator,
@@ -116,3 +117,23 @@ def test_the_decorator_labels_what_a_function_yields(connect: Connect, tmp_path:
     rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [(row["custom_id"], row["source"]) for row in rows] == [(f"2026-11-30-{n}", "web rows_of") for n in range(3)]
     assert attempt.value["input_changes"] == dict.fromkeys(("changed", "removed", "added", "not_compared"), 0)
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"), [("", "holds the input"), ("/taken", "holds the file results.jsonl, which no result")]
+)
+def test_the_one_task_refuses_an_output_before_it_pays(
+    connect: Connect, tmp_path: Path, output: str, problem: str
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "results.jsonl").write_text("of somebody else")
+    table = tmp_path / "reviews.jsonl"
+    table.write_text('{"id": "a", "text": "good"}\n')
+    with KimiSimulator() as sim:
+        connect(sim)
+        task = KimiBatchOperator(
+            task_id="label", input=str(table), output=f"{tmp_path}{output}", prompt="{text}", key_column="id"
+        )
+        with pytest.raises(KimiInputError, match=rf"{problem}.*\. Nothing was sent\. Choose"):
+            run_task(task)
+        assert not sim.batches
