@@ -21,7 +21,8 @@ MAX_INLINE_BYTES = 1_000_000
 
 #: What to do with a value that has no rows, by the name of its type.
 _REMEDIES = {
-    "NoneType": "Give a list of rows, or a function that returns its rows or yields them.",
+    "NoneType": "Give a list of rows, or a function that returns its rows or yields them. A task that yields has no "
+    "output: decorate its function with @task.kimi_batch instead.",
     "str": "Give a URI itself as input, without a function, and one prompt as a list.",
     "dict": "Give one row as a list, [row], and several rows as a list of them.",
     "Series": "Give its .tolist() for a prompt each, or its .to_frame() for rows with a column.",
