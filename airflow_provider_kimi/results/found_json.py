@@ -10,9 +10,9 @@ FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")
 _BRACKET_OR_TEXT = re.compile(r'[{}\[\]]|"(?:[^"\\]|\\.)*"', re.DOTALL)
 
-#: What may stand beside JSON on its line: tags, and what is no word.
-_TAG = re.compile(r"<[^<>]{0,60}>")
-_WORD = re.compile(r"[^\W_]")
+#: What may stand beside JSON on its line: tags, the marks of a fence, and what is no word.
+_TAG = re.compile(r"<[^<>]{0,60}>|```\w*")
+_WORD = re.compile(r"[^\W\d_]")
 
 #: As many digits as every float keeps.
 _FLOAT_DIGITS = 15

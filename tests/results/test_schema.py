@@ -66,6 +66,8 @@ def test_labels_have_no_response_format() -> None:
         pytest.param("结果：{}\n请核对。", id="behind a Chinese introduction"),
         pytest.param("<answer>{}</answer>", id="between tags"),
         pytest.param("**_{}_**.", id="in bold letters"),
+        pytest.param("```json {}```", id="fenced on one line"),
+        pytest.param("1. {}", id="numbered"),
         pytest.param("{}{}", id="twice"),
         pytest.param("{not json} [1] {}", id="behind other brackets"),
         pytest.param('{"a" {"label": "negative"} "]"} {}', id="behind a broken one that holds another"),
