@@ -273,7 +273,6 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         :param batch_ids: Those of all rounds so far.
         :param cancelled: Those of them that had been cancelled when this try began; a later cancel ends the rounds.
         :param event: The end of the wait, if the task has waited for them already.
-        :param cancelled: Batches that a cancel had ended before this attempt.
         """
         while True:
             ended = self._ended(context, batch_ids, cancelled, event)
