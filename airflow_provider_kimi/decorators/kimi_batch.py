@@ -14,8 +14,8 @@ from airflow_provider_kimi.rendering import never_rendered
 class _KimiBatchDecoratedOperator(DecoratedOperator, KimiBatchOperator):
     """A `KimiBatchOperator` whose input is what a function returns or yields.
 
-    The function is called in the worker: once before the rows are sent, and once when they are landed, for their
-    columns. What it returns passes through no XCom and no rendered field.
+    The function is called in the worker: once before the rows are sent, and once for each landing, for their columns.
+    What it returns passes through no XCom and no rendered field.
 
     :param python_callable: The function.
     :param op_args: Its arguments. Templated.

@@ -39,7 +39,7 @@ from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.collect import check_place
 from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
+from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.landing import Collected
 from airflow_provider_kimi.results.manifest import billed
@@ -227,8 +227,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit, wait, land, and ask again what has no usable answer; or only estimate what that would cost."""
         with airflow_errors(self):
-            read_limits(self.max_failed_rows, self.max_failed_ratio)  # refused before anything is paid
-            spending, is_dry = self._spending(), read_dry_run(self.is_dry_run)
+            is_dry = read_dry_run(self.is_dry_run)
+            self.check_before_paying(context, lands=not is_dry)
+            spending = self._spending()
         if is_dry:
             with self.creating(context) as calls:
                 order, attempt = self.order(calls, context), self.attempt(context)

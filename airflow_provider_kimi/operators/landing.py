@@ -9,7 +9,7 @@ from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context
 from airflow_provider_kimi.context import read_attempt
-from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.fields import check_choice, check_flag
 from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.locations import as_uri
@@ -20,7 +20,7 @@ from airflow_provider_kimi.rendering import given, known, never_rendered
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
-from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.collect import checked_output, collect
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import (
     Limit,
@@ -36,6 +36,9 @@ from airflow_provider_kimi.results.parsed_shape import spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.row_check import RowCheck, read_check
 from airflow_provider_kimi.results.schema import read_schema
+
+#: What the errors of a landing say, which is not so before the rows are sent.
+_NOTHING_LANDED = "Nothing was landed; the results stay on the platform."
 
 
 class LandingOperator(BaseOperator):
@@ -92,6 +95,20 @@ class LandingOperator(BaseOperator):
         schema = read_schema(self.output_schema)
         if self.parsed_columns:
             spread_fields(schema.shape if schema else None)
+
+    def check_before_paying(self, context: Context, *, lands: bool) -> None:
+        """Refuse what a landing would refuse once the rows are paid: limits, prices, the output.
+
+        :param lands: Whether this run lands anything; the output is left alone if not.
+        :raises KimiInputError: One of them is wrong.
+        """
+        try:
+            read_limits(self.max_failed_rows, self.max_failed_ratio)
+            read_price_list(self.price_list, "cn")
+            if lands:
+                checked_output(self._landing(context, (), None))
+        except KimiInputError as error:
+            raise KimiInputError(str(error).replace(_NOTHING_LANDED, "Nothing was sent.")) from None
 
     def land(
         self, calls: Calls, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None

@@ -16,6 +16,8 @@ ROW_STATUSES: tuple[RowStatus, ...] = get_args(RowStatus)
 #: Status of a row that is in no file, by the status of its batch.
 _STATUS_OF_ABSENT: dict[str, RowStatus] = {"expired": "expired", "cancelled": "cancelled", "failed": "failed"}
 
+#: Codes of rows whose answer is whole, and was refused by what it says.
+REFUSALS = ("schema_mismatch", "check")
 
 #: The fields that all rows of a batch share.
 BATCH_FIELDS = ("batch_id", "round", "prompt_fingerprint")

@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 _Row = Mapping[str, Any]
 
 
-class Requests(NamedTuple):
+class RequestLines(NamedTuple):
     """The ids and the lines of some rows."""
 
     custom_ids: list[str]
@@ -54,7 +54,7 @@ class PlainPrompts:
                 merged[-1] += _encode(text.fill({})) + piece
         return cls(merged, texts, key_column) if texts else None
 
-    def requests(self, rows: Sequence[object], first: int) -> Requests | None:
+    def requests(self, rows: Sequence[object], first: int) -> RequestLines | None:
         """Make the requests of rows; None if one of them is not plain, so that each has to be looked at.
 
         :param first: The place of the first one in the input, from 1.
@@ -68,7 +68,7 @@ class PlainPrompts:
             parts = [repeat(self._pieces[0])]
             for hole, piece in zip(holes, self._pieces[1:], strict=True):
                 parts += [hole, repeat(piece)]  # type: ignore[list-item]
-            return Requests(custom_ids, list(map(b"".join, zip(*parts, strict=False))))
+            return RequestLines(custom_ids, list(map(b"".join, zip(*parts, strict=False))))
         except (LookupError, TypeError, AttributeError, *UNREADABLE):  # some row holds another kind of value
             return None
 

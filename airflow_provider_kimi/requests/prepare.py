@@ -22,7 +22,7 @@ from airflow_provider_kimi.requests.line_template import encode
 from airflow_provider_kimi.requests.media import MediaKind
 from airflow_provider_kimi.requests.media_files import MediaShelf
 from airflow_provider_kimi.requests.order import Order
-from airflow_provider_kimi.requests.plain_prompts import PlainPrompts, Requests
+from airflow_provider_kimi.requests.plain_prompts import PlainPrompts, RequestLines
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
 from airflow_provider_kimi.requests.row_notes import RowNotes
@@ -120,7 +120,7 @@ class _RequestMaker:
         self._usual = UsualRequests(self.check)
         self._plain = None if order.media_columns else PlainPrompts.of(self._way, order.recipe.key_column)
 
-    def made_at_once(self, chunk: Chunk, number: int) -> Requests | None:
+    def made_at_once(self, chunk: Chunk, number: int) -> RequestLines | None:
         """Return the requests of rows that are plain; None if each has to be looked at.
 
         :param number: The place of the first one among all rows of the input, from 1.
@@ -129,7 +129,7 @@ class _RequestMaker:
             return None
         if self._is_ready:
             custom_ids = self._usual.passed(chunk.values)
-            return None if custom_ids is None else Requests(custom_ids, list(chunk.values))
+            return None if custom_ids is None else RequestLines(custom_ids, list(chunk.values))
         requests = self._plain.requests(chunk.values, number) if self._plain else None
         if requests is None or max(map(len, requests.lines), default=0) >= MAX_FILE_BYTES:
             return None
@@ -138,9 +138,9 @@ class _RequestMaker:
 
     def made_one_by_one(
         self, rows: Iterable[InputRow], number: int, left_out: SkippedRows, notes: RowNotes
-    ) -> Requests:
+    ) -> RequestLines:
         """Return the requests of rows, without those that are left out."""
-        requests = Requests([], [])
+        requests = RequestLines([], [])
         for at, (row, problem) in enumerate(rows, number):
             try:
                 if problem is not None:

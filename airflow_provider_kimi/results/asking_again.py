@@ -6,13 +6,10 @@ from typing import Any
 import msgspec
 
 from airflow_provider_kimi.api.catalogue import DEFAULT_OUTPUT_CAP, OUTPUT_CAP_KEYS
-from airflow_provider_kimi.records.rows import Row
+from airflow_provider_kimi.records.rows import REFUSALS, Row
 
 #: The highest cap on an answer that is asked for.
 HIGHEST_OUTPUT_CAP = 131_072
-
-#: Codes of answers that were refused by what they say.
-_REFUSED = ("schema_mismatch", "check")
 
 _CORRECTION = "\n\nAn earlier answer to this could not be used: {reason}. Answer again, so that it can be used."
 
@@ -34,7 +31,7 @@ def asked_again(row: Row, request: bytes, rounds: int) -> bytes | None:
         return _changed(request, lambda body: _with_higher_cap(body, rounds))
     if row.status != "invalid" or row.error_code == "not_sent":
         return None
-    if row.error_code not in _REFUSED:
+    if row.error_code not in REFUSALS:
         return request
     return _changed(request, lambda body: _with_reason(body, row.error_message or ""))
 

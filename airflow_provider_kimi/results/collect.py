@@ -79,10 +79,8 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     :raises KimiBatchError: A batch has not ended yet.
     :raises KimiResultError: A file could not be downloaded whole, or the result would be poorer than the earlier one.
     """
-    check_format(landing.form.output_format)
     prices = read_price_list(landing.price_list, calls.hook.settings.billing_region)
-    _check_apart(landing)
-    directory = OutputDirectory(landing.output)
+    directory = checked_output(landing)
     switch = Switch(directory, landing.new_name(), directory.manifest_bytes(), calls.sleep)
     directory.check_free(landing.file_names)
     earlier = _earlier(switch, landing, calls.log)
@@ -117,6 +115,16 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             calls.log.warning("Another attempt of this task has landed the same in %s meanwhile.", landing.output)
             return _kept(now, batches, directory)
     return _reported(calls, landing, Collected(manifest, tally, batches, directory, files=files))
+
+
+def checked_output(landing: Landing) -> OutputDirectory:
+    """Return the output directory; refuse one that cannot be landed in, and a format that cannot be written here.
+
+    :raises KimiInputError: It is so, and a retry cannot help.
+    """
+    check_format(landing.form.output_format)
+    _check_apart(landing)
+    return OutputDirectory(landing.output)
 
 
 def _earlier(switch: Switch, landing: Landing, log: Log) -> Manifest | None:

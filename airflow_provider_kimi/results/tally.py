@@ -8,7 +8,7 @@ from typing import Self
 
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.records.manifest import Manifest, ManifestStatus
-from airflow_provider_kimi.records.rows import ROW_STATUSES, Row, absent_status
+from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, Row, absent_status
 from airflow_provider_kimi.results.cost import Usage
 
 #: How many reasons for rows without an answer are counted apart, and how many of their characters are compared.
@@ -19,11 +19,8 @@ MAX_REASON_CHARS = 200
 _Reason = tuple[str, str]
 _NUMBER = re.compile(r"\d+")
 
-#: Codes of rows whose answer is whole, and was refused.
-_REFUSALS = ("schema_mismatch", "check")
-
 #: Codes of rows that did not succeed but were answered, and so are billed.
-_BILLED_ERRORS = ("length", "empty_answer", "finish_reason", *_REFUSALS)
+_BILLED_ERRORS = ("length", "empty_answer", "finish_reason", *REFUSALS)
 
 
 @dataclass
@@ -167,7 +164,7 @@ class Tally:
 
 def _text_of(row: Row) -> str | None:
     """What there is of the text of an answer that is not used, before thoughts were removed; None if it has none."""
-    if row.error_code in _REFUSALS or (row.leaked and row.error_code == "empty_answer"):
+    if row.error_code in REFUSALS or (row.leaked and row.error_code == "empty_answer"):
         return "whole"
     return "cut" if row.leaked or (row.content and not row.content.isspace()) else None
 

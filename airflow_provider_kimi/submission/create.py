@@ -12,7 +12,7 @@ from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiE
 from airflow_provider_kimi.records.tags import CREATE_KEY, Tags
 from airflow_provider_kimi.requests.prepare import Shard
 from airflow_provider_kimi.requests.spool import Slice
-from airflow_provider_kimi.submission.earlier_work import is_lost
+from airflow_provider_kimi.submission.earlier_work import choose, is_lost
 from airflow_provider_kimi.submission.identity import create_mark
 from airflow_provider_kimi.submission.job import Job
 from airflow_provider_kimi.submission.settle import Made
@@ -164,7 +164,7 @@ def _search_for(job: Job, file: InputFile, lost: list[Mapping[str, str]], error:
             continue
         failed = error if search.gap else None
         if search.batches:
-            return min(search.batches, key=lambda batch: (batch.created_at or 0, batch.id))
+            return choose(search.batches)
     if failed is not None:
         raise _unknown(job, file, error)
     return None

@@ -56,8 +56,10 @@ def earlier_work(
     lost, usable = _parted(wanted, is_lost)
     racing = {label: _newest_work(made) for label, made in _by_label(usable).items()}
     chosen = {label: choose(made) for label, made in racing.items()}
-    spare = [batch for label, made in racing.items() for batch in made if batch is not chosen[label]]
-    own, others = _parted(filter(_is_cancellable, spare), lambda batch: Tags.of(batch).is_of(task))
+    spare = [
+        batch for label, made in racing.items() for batch in made if batch is not chosen[label] and batch.is_cancellable
+    ]
+    own, others = _parted(spare, lambda batch: Tags.of(batch).is_of(task))
     ended = {label: tuple(batches) for label, batches in _by_label(lost).items()}
     other = [
         batch
@@ -73,10 +75,6 @@ def _parted(batches: Iterable[Batch], belongs: Callable[[Batch], bool]) -> tuple
     for batch in batches:
         parts[not belongs(batch)].append(batch)
     return parts
-
-
-def _is_cancellable(batch: Batch) -> bool:
-    return batch.is_cancellable
 
 
 def _is_of_job(tags: Tags, job: str, labels: Collection[str], fresh: str | None) -> bool:
