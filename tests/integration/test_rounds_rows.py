@@ -47,7 +47,7 @@ def test_a_row_that_was_cut_may_answer_twice_as_long_in_each_round(
     found, asked = run(connect, tmp_path, model, request_params=cap)
     assert asked[1:] == [["r1"], ["r1"]]
     first, second, third = model.bodies["r1"]
-    key = next(iter(cap), None) if cap else "max_completion_tokens"
+    key = next(iter(cap or ["max_completion_tokens"]))
     assert (first.get(key), second[key], third[key]) == ((2000, 4000, 8000) if cap else (None, 65_536, 131_072))
     assert second["messages"] == first["messages"]
     assert found["counts"]["succeeded"] == 10
@@ -144,7 +144,7 @@ def test_a_shard_that_needs_no_further_round_is_not_asked_and_comes_in_its_place
 
 def test_usage_and_cost_count_every_paid_answer_once(connect: Connect, tmp_path: Path) -> None:
     """Also those of answers that a later one has taken the place of."""
-    says = {
+    says: dict[str, list[Answer | RowError]] = {
         "r1": [CUT, CUT, YES],
         "r2": [Answer("perhaps"), YES],
         "r3": [BROKEN, YES],
