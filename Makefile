@@ -28,8 +28,8 @@ $(READY): $(DEMO_READY)
 
 setup: $(READY) ## make .venv with everything
 
-demo: $(DEMO_READY) ## label 60 reviews through a real Airflow; KEEP=1 leaves it up, LIVE=1 uses MOONSHOT_API_KEY
-	@KEEP=$(KEEP) LIVE=$(LIVE) $(BIN)/python -m tests.demo
+demo: $(DEMO_READY) ## run an example on a real Airflow; EXAMPLE=form takes another, KEEP=1 leaves it up, LIVE=1 uses MOONSHOT_API_KEY
+	@EXAMPLE=$(EXAMPLE) KEEP=$(KEEP) LIVE=$(LIVE) $(BIN)/python -m tests.demo
 
 sim: $(DEMO_READY) ## run the Kimi simulator on port 8765
 	$(BIN)/python -m airflow_provider_kimi.simulator --port 8765
@@ -44,7 +44,7 @@ check: $(READY) ## ruff, mypy strict, architecture tests
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/architecture
 
-CHAPTERS := api files records calls kills requests submission waiting results account
+CHAPTERS := api files records calls kills requests submission waiting results account jobs
 
 test-unit: $(READY) ## one module at a time, in seconds
 	$(BIN)/pytest -q $(CHAPTERS:%=tests/%) tests/test_*.py

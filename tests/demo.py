@@ -1,23 +1,26 @@
-"""`make demo`: the example DAG on a real Airflow, against the simulator or (LIVE=1) the real platform."""
+"""`make demo`: an example DAG on a real Airflow, against the simulator or (LIVE=1) the real platform."""
 
+import csv
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from tests.support.real_airflow import PASSWORD, STOP_SECONDS, USER, RealAirflow, held_interrupts, ignored_interrupts
 
 EXAMPLES = Path(__file__).parent.parent / "example_dags"
-DAG_ID = "example_kimi_batch"
+DAG_ID = f"example_kimi_{os.environ.get('EXAMPLE') or 'batch'}"
+REVIEWS = EXAMPLES / "data" / "reviews.csv"
 RUN_ID = "demo"
 SHOWN_ROWS = 5
 
@@ -34,17 +37,28 @@ def main() -> int:
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="kimi-demo-"))
+    succeeded = False
     try:
         with _live_platform(key) if live else _simulated_platform() as connection:
-            _run(folder, connection, keep)
+            succeeded = _run(folder, connection, keep)
     except KeyboardInterrupt:
         print("\nInterrupted.")
         return 130
     finally:
         with ignored_interrupts():
-            kept = (folder / "result" / RUN_ID / "manifest.json").exists()
+            kept = any((folder / "result").rglob("manifest.json"))
             shutil.rmtree(folder / "airflow" if kept else folder, ignore_errors=True)
-    return 0 if kept else 1
+    return 0 if succeeded else 1
+
+
+def _reviews_table(path: Path) -> Mapping[str, Any]:
+    """Write the reviews into a database, and return the connection to it."""
+    with closing(sqlite3.connect(path)) as database, REVIEWS.open(encoding="utf-8") as reviews:
+        database.execute("CREATE TABLE reviews (id TEXT, text TEXT, day TEXT, label TEXT)")
+        rows = [(row["review_id"], row["text"], "2026-01-01", None) for row in csv.DictReader(reviews)]
+        database.executemany("INSERT INTO reviews VALUES (?, ?, ?, ?)", rows)
+        database.commit()
+    return {"conn_type": "sqlite", "host": str(path)}
 
 
 @contextmanager
@@ -79,12 +93,13 @@ def _live_platform(key: str) -> nullcontext[Mapping[str, Any]]:
     return nullcontext({"conn_type": "kimi", "password": key, "extra": {"region": region}})
 
 
-def _run(folder: Path, connection: Mapping[str, Any], keep: bool) -> None:
+def _run(folder: Path, connection: Mapping[str, Any], keep: bool) -> bool:
     home = folder / "airflow"
     home.mkdir()
     started = time.monotonic()
     print("Starting Airflow (scheduler, dag processor, triggerer, API server): about half a minute ...", flush=True)
-    with RealAirflow(home, EXAMPLES, {"kimi_default": connection}) as airflow:
+    connections = {"kimi_default": connection, "reviews_db": _reviews_table(home / "reviews.sqlite")}
+    with RealAirflow(home, EXAMPLES, connections) as airflow:
         print(f"Airflow is up after {time.monotonic() - started:.0f} s.", flush=True)
         if "host" in connection:  # a real key stays in the environment
             airflow.call("POST", "/api/v2/connections", {"connection_id": "kimi_default", **connection})
@@ -94,13 +109,15 @@ def _run(folder: Path, connection: Mapping[str, Any], keep: bool) -> None:
         airflow.run_dag(DAG_ID, RUN_ID, {"output": str(folder / "result")})
         state = _watch(airflow, connection)
         if state == "success":
-            _report(airflow.xcom(DAG_ID, RUN_ID, "results"))
+            for manifest in sorted((folder / "result").rglob("manifest.json")):
+                _report(json.loads(manifest.read_text()))
             print(f"{time.monotonic() - started:.0f} s in all.", flush=True)
         else:
             print(f"The run ended as {state}. The task logs:\n{airflow.task_logs()[-6000:]}")
         if keep:
             print(f"Airflow stays up at {airflow.url} (login: {USER} / {PASSWORD}) until Ctrl-C.", flush=True)
             signal.pause()
+    return state == "success"
 
 
 def _watch(airflow: RealAirflow, connection: Mapping[str, Any]) -> str:
@@ -109,7 +126,7 @@ def _watch(airflow: RealAirflow, connection: Mapping[str, Any]) -> str:
     shown = ""
     while True:
         states = airflow.task_states(DAG_ID, RUN_ID)
-        line = "  ".join(f"{task}: {states.get(task, '-')}" for task in ("create", "wait", "results", "count_labels"))
+        line = "  ".join(f"{task}: {state or '-'}" for task, state in states.items())
         if states.get("wait") == "deferred":
             line += f"  ({_batch_progress(airflow, connection)})"
         if line != shown:
@@ -148,7 +165,7 @@ def _report(manifest: Mapping[str, Any]) -> None:
     with Path(manifest["results_file"].removeprefix("file://")).open(encoding="utf-8") as rows:
         for _, line in zip(range(SHOWN_ROWS), rows, strict=False):
             row = json.loads(line)
-            print(f"  {row['custom_id']}  {row['content']:<9} {row['text']}")
+            print(f"  {row['custom_id']}  {row['content']:<9} {row.get('text', '')}")
     print("Files")
     for name in ("output_file", "error_file", "results_file", "dead_letter_file"):
         print(f"  {name:<17}{manifest[name]}")

@@ -33,6 +33,9 @@ THINKING_FLOOR_TOKENS = 4096
 #: The two names of the cap on reasoning plus answer.
 OUTPUT_CAP_KEYS = ("max_completion_tokens", "max_tokens")
 
+#: That cap where a request names none (chat reference, K2 models).
+DEFAULT_OUTPUT_CAP = 32_768
+
 
 class Thinking(msgspec.Struct):
     """What `thinking` has to hold."""
@@ -151,6 +154,10 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     currency: _Text
     date: _Text
     models: Annotated[dict[str, Price], msgspec.Meta(min_length=1)]
+
+    def amount(self, money: Decimal | float) -> str:
+        """Write an amount with its currency; a small one keeps its first digits."""
+        return f"{money:,.2f} {self.currency}" if money >= 1 else f"{money:.2g} {self.currency}"
 
 
 def _price(cached: str | None, uncached: str, output: str) -> Price:

@@ -42,7 +42,7 @@ def ask_round(
         attempt,
         Prepared(
             [Shard(shard, content, content.fingerprint()) for shard, content in requests.items()],
-            model=tags.model or order.recipe.model,
+            model=model_of(batches) or order.recipe.model,
             fingerprint="",
             media={},
             skipped=None,
@@ -61,6 +61,11 @@ def ask_round(
         for batch in (*of_shard, asked.get(Tags.of(of_shard[0]).shard))
         if batch is not None
     ]
+
+
+def model_of(batches: Sequence[Batch]) -> str | None:
+    """The model of every request of a job; None if its batches do not say."""
+    return Tags.of(batches[0]).model
 
 
 def remedy_of(batches: Sequence[Batch], max_rounds: int) -> str:

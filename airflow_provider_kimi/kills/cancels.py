@@ -137,7 +137,8 @@ def _log_what_to_do(log: Log, ended: Sequence[Batch], left: Sequence[str]) -> No
     if paid:
         log.info(
             "%s. Once the batches have ended, a clear of the waiting task and those behind it lands them; a clear of "
-            "the task that created the batches also asks for the rows without an answer. They are in %s.",
+            "the task that created the batches (the same one, if it is a KimiBatchOperator) also asks for the rows "
+            "without an answer. They are in %s.",
             COMPLETED_IS_BILLED,
             ", ".join(paid),
         )

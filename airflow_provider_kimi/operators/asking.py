@@ -1,4 +1,4 @@
-"""What operators that create batches are told, and how they submit."""
+"""What operators that create batches have in common: parameters, and how they submit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.ending import Ending
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Memory
-from airflow_provider_kimi.submission.submit import Submission, submit
+from airflow_provider_kimi.submission.submit import Approve, Submission, submit
 
 #: The parameters of a few values, and these.
 _CHOICES: Mapping[str, Sequence[object]] = {
@@ -148,10 +148,14 @@ class AskingOperator(BaseOperator):
         ParameterRules(parameter_check, parameter_rules)
         read_schema(output_schema)
 
-    def submit(self, context: Context) -> Submission:
-        """Check, upload, create; attach to what an earlier attempt has created."""
+    def submit(self, context: Context, approve: Approve | None = None) -> Submission:
+        """Check, upload, create; attach to what an earlier attempt has created.
+
+        :param approve: What may refuse to submit what is not there; None refuses nothing.
+        """
         with self.creating(context) as calls:
-            submission = submit(calls, self.order(calls, context), self.attempt(context), self.memory(context))
+            order, attempt = self.order(calls, context), self.attempt(context)
+            submission = submit(calls, order, attempt, self.memory(context), approve)
         ti = context["ti"]
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
@@ -184,22 +188,10 @@ class AskingOperator(BaseOperator):
 
     def order(self, calls: Calls, context: Context) -> Order:
         """What is to be done."""
-        order = self._order(calls.hook.settings.model, context)
-        return replace(order, reuse="never") if wants_fresh(context) else order
-
-    def on_kill(self) -> None:
-        """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
-        self._is_killed = True
-        if self._stop is not None:
-            self._stop.set("Airflow has killed it")
-        if self.cancel_on_kill and self._kill is not None:
-            self._kill.begin()
-
-    def _order(self, default_model: str, context: Context) -> Order:
         schema = read_schema(self.output_schema)
         recipe: Recipe = self._filled(
             Recipe,
-            model=self.model or default_model,
+            model=self.model or calls.hook.settings.model,
             messages=given(self.messages),
             body=given(self.body),
             request_params=self.request_params or {},
@@ -213,8 +205,17 @@ class AskingOperator(BaseOperator):
             reading=read_reading(self.csv_options, self.encoding),
             metadata=self.metadata or {},
             media_columns=media_columns(self.image_column, self.video_column),
+            reuse="never" if wants_fresh(context) else self.reuse,
         )
         return order
+
+    def on_kill(self) -> None:
+        """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
+        self._is_killed = True
+        if self._stop is not None:
+            self._stop.set("Airflow has killed it")
+        if self.cancel_on_kill and self._kill is not None:
+            self._kill.begin()
 
     def _filled(self, kind: type[Any], **others: Any) -> Any:
         """Make a value whose other fields are parameters of the same names."""

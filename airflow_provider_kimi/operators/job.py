@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
@@ -18,12 +19,16 @@ from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_choice, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.rounds import ask_round, remedy_of
+from airflow_provider_kimi.jobs.answer_sizes import answer_size
+from airflow_provider_kimi.jobs.before_spending import Spending
+from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
+from airflow_provider_kimi.jobs.rounds import ask_round, model_of, remedy_of
 from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
+from airflow_provider_kimi.rendering import known
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.media import MediaTransport
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Reuse
@@ -32,13 +37,20 @@ from airflow_provider_kimi.requests.recipe import Thinking
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
+from airflow_provider_kimi.results.collect import check_place
+from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.landing import Collected
+from airflow_provider_kimi.results.manifest import billed
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.row_check import RowCheck
 from airflow_provider_kimi.results.shortfall import shortfall
 from airflow_provider_kimi.sensors.batch import OnIncomplete
+from airflow_provider_kimi.submission.submit import checked_job
+
+#: XCom key under which the manifest is shown after each round, also of a task that fails.
+MANIFEST_KEY = "manifest"
 
 #: XCom key under which the batches of the task are shown while it waits.
 BATCH_IDS_KEY = "batch_ids"
@@ -52,7 +64,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     the same here, and is explained there. A retry or a clear goes on where the task stood: it attaches to the batches
     that exist, and lands again what has ended.
 
-    Pushes ``batch_ids`` while it waits, ``progress``, and what its three parts push.
+    Pushes ``batch_ids`` while it waits, ``progress``, the ``manifest`` after each round, so that what is spent is known
+    of a task that fails too, and what its three parts push.
 
     :param input: The rows. The columns of a table stand beside its answers in the result. Templated.
     :param output: URI of the directory for the result. Templated.
@@ -105,8 +118,15 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param max_rounds: How often a row is asked at most. A row that failed, expired or is missing is asked again as it
         was; one that was cut may answer twice as long; one whose answer was refused is told why; one that the content
         filter stopped in the first round is asked once more. A row with a usable answer is never asked again.
+    :param max_cost: Most that the task may cost, in the currency of the prices: CNY in region ``cn``, USD in ``intl``,
+        or that of ``price_list``. If every answer as long as its cap would cost more, nothing is uploaded; the same is
+        checked again before each further round, which is then not asked. Needs a price. Work that an earlier attempt
+        has submitted is paid, and never refused. None for no limit. Templated.
+    :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
-    :return: The manifest.
+    :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
+        ``assumptions``, and ``low``, ``expected`` and ``high`` of ``prompt_tokens``, ``completion_tokens`` and
+        ``cost``; None for what is not known.
     :raises KimiBatchError: Batches did not complete, or not in time; what was answered is landed.
     :raises AirflowFailException: The input, a parameter, the key or the account is refused, a retry would pay twice, or
         too many rows have no usable answer.
@@ -118,6 +138,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         "max_failed_rows",
         "max_failed_ratio",
         "price_list",
+        "max_cost",
+        "is_dry_run",
     )
     ui_color = "#e0ecd8"
 
@@ -174,6 +196,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
         max_rounds: int = 1,
+        max_cost: float | str | None = None,
+        dry_run: bool | str = False,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -187,6 +211,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self.check_form(output_csv_options)
         self.max_rounds = max_rounds
         self.has_rounds = max_rounds > 1
+        read_max_cost(known(max_cost))
+        read_dry_run(known(dry_run))
+        self.max_cost = max_cost
+        self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
         self._terms = WaitTerms.of(**{name: given[name] for name in _keywords(WaitTerms.of)})
@@ -197,19 +225,35 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         return self._hook_of(self.kimi_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Submit, wait, land, and ask again what has no usable answer."""
+        """Submit, wait, land, and ask again what has no usable answer; or only estimate what that would cost."""
         with airflow_errors(self):
             read_limits(self.max_failed_rows, self.max_failed_ratio)  # refused before anything is paid
-        submission = self.submit(context)
+            spending, is_dry = self._spending(), read_dry_run(self.is_dry_run)
+        if is_dry:
+            with self.creating(context) as calls:
+                order, attempt = self.order(calls, context), self.attempt(context)
+                with checked_job(calls, order, attempt) as (job, _):
+                    return spending.report(job)
+        with airflow_errors(self):
+            check_place(self._landing(context, ()))
+        submission = self.submit(context, spending.approve)
         return self._go_on(context, submission.batch_ids, submission.cancelled)
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any], batch_ids: list[str], cancelled: Sequence[str] = ()
+        self,
+        context: Context,
+        event: dict[str, Any],
+        batch_ids: Sequence[str] = (),
+        cancelled: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Resume when the trigger has fired."""
+        """Resume when the trigger has fired.
+
+        :param batch_ids: Those that it has waited for; `dag.test()` gives back the event alone, which names them too.
+        :param cancelled: Those of them that had been cancelled when the try began.
+        """
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
-        return self._go_on(context, batch_ids, cancelled, read)
+        return self._go_on(context, batch_ids or list(read.batches), cancelled, read)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
@@ -229,6 +273,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         :param batch_ids: Those of all rounds so far.
         :param cancelled: Those of them that had been cancelled when this try began; a later cancel ends the rounds.
         :param event: The end of the wait, if the task has waited for them already.
+        :param cancelled: Batches that a cancel had ended before this attempt.
         """
         while True:
             ended = self._ended(context, batch_ids, cancelled, event)
@@ -240,7 +285,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 with airflow_errors(self):
                     collected = self.land(calls, context, batch_ids, next_round)
                     requests = next_round.close()
-                if not requests:
+                context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
+                if not requests or not self._may_ask(calls, collected, requests):
                     return self._concluded(calls, context, collected, ended)
                 batch_ids, event = self._asked(context, collected, requests, Path(folder)), None
 
@@ -260,6 +306,17 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self._wait = None
         return ended
 
+    def _spending(self) -> Spending:
+        region = self.hook.settings.billing_region
+        prices, currency = read_price_list(self.price_list, region), PRICE_LISTS[region].currency
+        return Spending(prices, answer_size(self.output_schema), currency, read_max_cost(self.max_cost))
+
+    def _may_ask(self, calls: Calls, collected: Collected, requests: Mapping[int, Slice]) -> bool:
+        """Whether another round stays within `max_cost`."""
+        with airflow_errors(self):
+            model = model_of(collected.batches) or self.model or self.hook.settings.model
+            return self._spending().approve_round(calls, collected.manifest.cost, requests, model)
+
     def _asked(
         self, context: Context, collected: Collected, requests: Mapping[int, Slice], folder: Path
     ) -> Sequence[str]:
@@ -271,7 +328,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         with airflow_errors(self):
             self.publish(context, collected)
             if (found := shortfall(calls, ended)) is not None:
-                now = f"What was answered is landed in {collected.manifest.results_file}."
+                manifest = collected.manifest
+                now = f"What was answered is landed in {manifest.results_file}, for {billed(manifest)}."
                 if self.on_incomplete == "fail":
                     remedy = remedy_of(collected.batches, self.max_rounds)
                     raise KimiBatchError(f"{found.cause} {now} {remedy} {found.details}")

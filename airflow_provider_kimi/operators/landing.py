@@ -1,9 +1,8 @@
-"""What operators that land results are told, and how they land, publish and judge."""
+"""What operators that land results have in common: parameters, and how they land, publish and judge."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
@@ -101,12 +100,12 @@ class LandingOperator(BaseOperator):
 
         :param next_round: Takes the requests of rows that are worth another round; None for none.
         """
-        collected = collect(calls, replace(self.landing(context, batch_ids), next_round=next_round))
+        collected = collect(calls, self._landing(context, batch_ids, next_round))
         self._manifest = collected.manifest
         return collected
 
     def publish(self, context: Context, collected: Collected) -> None:
-        """Tell Airflow what was landed."""
+        """Report to Airflow what was landed."""
         manifest, ti, batches = collected.manifest, context["ti"], collected.batches
         report_to_outlets(self.outlets, context, manifest)
         ti.xcom_push("output_file", manifest.output_file)
@@ -119,24 +118,6 @@ class LandingOperator(BaseOperator):
         if self.delete_remote_files:
             delete_landed(calls, collected)
         return collected.manifest.to_dict()
-
-    def landing(self, context: Context, batch_ids: Sequence[str]) -> Landing:
-        """What to land, and where."""
-        schema = read_schema(self.output_schema)
-        parsed = schema.shape if schema else None
-        spread = spread_fields(parsed) if self.parsed_columns else None
-        return Landing(
-            batch_ids=batch_ids,
-            output=as_uri(self.output_directory),
-            input=bound(as_uri(given(self.input)), context),
-            key_column=self.key_column,
-            price_list=self.price_list,
-            selection=self.selection,
-            check=AnswerCheck(schema, self.reasoning, given(self.check)),
-            form=Form(self.output_format, self.csv_form, parsed, spread),
-            may_replace=not self.delete_remote_files,
-            task=read_attempt(context).task,
-        )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Report what was landed to OpenLineage, also if too many rows have no usable answer."""
@@ -158,3 +139,21 @@ class LandingOperator(BaseOperator):
         if self.on_too_many_failed == "skip":
             raise AirflowSkipException(message)
         self.log.warning("%s", message)
+
+    def _landing(self, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None) -> Landing:
+        schema = read_schema(self.output_schema)
+        parsed = schema.shape if schema else None
+        spread = spread_fields(parsed) if self.parsed_columns else None
+        return Landing(
+            batch_ids=batch_ids,
+            output=as_uri(self.output_directory),
+            input=bound(as_uri(given(self.input)), context),
+            key_column=self.key_column,
+            price_list=self.price_list,
+            selection=self.selection,
+            check=AnswerCheck(schema, self.reasoning, given(self.check)),
+            form=Form(self.output_format, self.csv_form, parsed, spread),
+            may_replace=not self.delete_remote_files,
+            task=read_attempt(context).task,
+            next_round=next_round,
+        )

@@ -39,7 +39,7 @@ class KimiBatchResultsOperator(LandingOperator):
     :param input: The input that the batch was made from, to have its columns in the results; None for none. It is
         compared with what was asked: a row that has changed, is gone or is new says so. A URI is templated; rows never
         are.
-    :param key_column: The column or columns that name the rows. What the create was told travels with the batch, so
+    :param key_column: The column or columns that name the rows. What the create noted travels with the batch, so
         this is needed only where the platform hides the metadata of batches. None for that. Templated.
     :param max_failed_rows: How many rows may have no usable answer, or a dict of such limits by status, such as
         ``{"missing": 0, "filtered": 100}``. None accepts any number but all. Templated.

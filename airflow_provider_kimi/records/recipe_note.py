@@ -1,4 +1,4 @@
-"""The recipe note: what a job was told about its rows. It travels with the batch, so that results need only its id.
+"""The recipe note: what a job notes about its rows. It travels with the batch, so that results need only its id.
 
 A short note is in the metadata; a longer one is in a file beside the input, which also has the digests of the rows
 where the requests themselves do not show what they were made from.

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.records.dead_letters import is_unsent, table_row_of
 from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.records.recipe_note import REQUESTS_VERSION, RecipeNote
@@ -44,7 +45,7 @@ def digest_of_row(row: object, columns: Sequence[str] | None) -> bytes:
     values = {name: row.get(name) for name in columns} if columns is not None and isinstance(row, Mapping) else row
     try:
         content = _encode(values, enc_hook=plain, order="deterministic")
-    except (ValueError, RecursionError, msgspec.MsgspecError):
+    except UNREADABLE:
         content = json.dumps(values, default=str, skipkeys=True, sort_keys=True).encode()
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
 
@@ -126,7 +127,7 @@ class Asking:
             messages: Any = _read(line).body.messages
             if self._is_rewritten:
                 messages = _encode(msgspec.json.decode(messages), order="deterministic")
-        except (ValueError, RecursionError, msgspec.MsgspecError):
+        except UNREADABLE:
             return NOTHING
         return hash(bytes(messages)) or 1
 
@@ -153,7 +154,7 @@ class Asking:
 
 def _is_rewritten(line: bytes) -> bool:
     """Whether a request is not written as this package writes it."""
-    with suppress(ValueError, RecursionError, msgspec.MsgspecError):
+    with suppress(*UNREADABLE):
         messages = _read(line).body.messages
         return _encode(msgspec.json.decode(messages)) != bytes(messages)
     return False

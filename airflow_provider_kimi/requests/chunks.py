@@ -44,7 +44,8 @@ def chunks_of(rows: Iterator[InputRow]) -> Iterator[Chunk]:
     most = 1
     while some := tuple(islice(rows, most)):
         yield Chunk([row.value for row in some], partial(iter, some), not any(row.problem for row in some))
-        most = min(max(_CHUNK_BYTES // _size(some[-1].value), 1), _CHUNK_ROWS)
+        size = size_of(some[-1].value)
+        most = 1 if size is None else min(max(_CHUNK_BYTES // (size + 1), 1), _CHUNK_ROWS)
 
 
 def chunks_of_file(file: SourceFile, *, ready: bool) -> Iterator[Chunk]:
@@ -74,10 +75,10 @@ def _chunks_of_lines(lines: Sequence[bytes]) -> Iterator[Chunk]:
         yield Chunk(some, partial(map, InputRow, some))
 
 
-def _size(row: object) -> int:
-    """About how many bytes a row takes; many for one whose size cannot be told."""
+def size_of(row: object) -> int | None:
+    """About how many bytes a row takes; None if that is not known."""
     if isinstance(row, bytes | str):
-        return len(row) + 1
+        return len(row)
     with suppress(TypeError, *UNREADABLE):
         return len(msgspec.json.encode(row, enc_hook=plain))
-    return _CHUNK_BYTES
+    return None

@@ -1,30 +1,28 @@
 """What `input` may be, read as a stream: files, a Python list, or a function that makes rows."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from inspect import Parameter, signature
 from itertools import chain
 from typing import Any
 
-import msgspec
-
 from airflow_provider_kimi.compat import keyword_arguments
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.reading import PLAIN, Reading
-from airflow_provider_kimi.requests.chunks import Chunk, chunks_of, chunks_of_file
+from airflow_provider_kimi.requests.chunks import Chunk, chunks_of, chunks_of_file, size_of
 from airflow_provider_kimi.requests.frames import is_frame, rows_of_frame
 from airflow_provider_kimi.requests.sources import find_files
 from airflow_provider_kimi.requests.tables import InputRow
 from airflow_provider_kimi.requests.text_forms import kind_of, unused_option
-from airflow_provider_kimi.requests.values import is_row, plain, row_of
+from airflow_provider_kimi.requests.values import is_row, row_of
 
 #: A list travels through Airflow's database and its UI; what is larger belongs in a file.
 MAX_INLINE_BYTES = 1_000_000
 
 #: What to do with a value that has no rows, by the name of its type.
 _REMEDIES = {
-    "NoneType": "Give a list of rows, or a function that returns its rows or yields them.",
+    "NoneType": "Give a list of rows, or a function that returns its rows or yields them. A task that yields has no "
+    "output: decorate its function with @task.kimi_batch instead.",
     "str": "Give a URI itself as input, without a function, and one prompt as a list.",
     "dict": "Give one row as a list, [row], and several rows as a list of them.",
     "Series": "Give its .tolist() for a prompt each, or its .to_frame() for rows with a column.",
@@ -47,13 +45,15 @@ class Input:
     :param source: A URI, a list, or a function that returns or yields rows.
     :param ready: Whether a URI means files of request lines, which are sent byte for byte, rather than tables.
     :param reading: How the text of files is read.
-    :param is_told: Whether the task was told that, so that it must have an effect; not if the create has noted it.
+    :param must_apply: Whether a reading without an effect on the source is refused; not one that a create has noted.
     """
 
-    def __init__(self, source: object, *, ready: bool = False, reading: Reading = PLAIN, is_told: bool = True) -> None:
+    def __init__(
+        self, source: object, *, ready: bool = False, reading: Reading = PLAIN, must_apply: bool = True
+    ) -> None:
         self.ready = ready
         self._reading = reading
-        self._is_told = is_told
+        self._must_apply = must_apply
         self._source = source
         self._files: list[tuple[int, str, str]] = []
 
@@ -68,7 +68,7 @@ class Input:
         source: Any = self._source
         if isinstance(source, str):
             return chain.from_iterable(chunk.rows() for chunk in self._read_files(source))
-        if self._is_told and (name := unused_option(self._reading, are_files=False)):
+        if self._must_apply and (name := unused_option(self._reading, are_files=False)):
             raise KimiInputError(
                 f"{name} says how files are written, and input is a {kind_of(source)}. Nothing was sent. Leave it out, "
                 "or give the URI of files."
@@ -106,8 +106,8 @@ class Input:
                 yield chunk
 
     def _check_forms(self, uri: str, kinds: Collection[str]) -> None:
-        """Refuse to be told the form of files that the input does not hold."""
-        if self._is_told and (name := unused_option(self._reading, are_files=True, kinds=kinds)):
+        """Refuse the form of files that the input does not hold."""
+        if self._must_apply and (name := unused_option(self._reading, are_files=True, kinds=kinds)):
             held = "no .csv or .tsv file" if name == "csv_options" else ".parquet files only"
             raise KimiInputError(
                 f"{name} is given, and input {uri[:200]!r} holds {held}. Nothing was sent. Leave it out."
@@ -179,10 +179,7 @@ def _small(elements: Iterable[Any], source: Any) -> Iterator[Any]:
     """Refuse a list that is too large to travel as an argument of a task."""
     size = 0
     for element in elements:
-        with suppress(
-            TypeError, ValueError, RecursionError, msgspec.MsgspecError
-        ):  # refused later, as this row's problem
-            size += len(element) if isinstance(element, str) else len(msgspec.json.encode(element, enc_hook=plain))
+        size += size_of(element) or 0  # one whose size is not known is refused later, as the problem of its row
         if size > MAX_INLINE_BYTES:
             raise KimiInputError(
                 f"input is a {type(source).__name__} of {len(source):,} elements and over {MAX_INLINE_BYTES:,} bytes. "

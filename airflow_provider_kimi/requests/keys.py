@@ -74,6 +74,8 @@ def _key(row: object, column: str) -> str:
         raise RowProblem(
             f"has a {type(key).__name__} as its key in column {column!r}; a key is text, a number, a date or a UUID"
         )
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)  # pandas makes floats of whole numbers that have a gap among them
     text = key.isoformat() if isinstance(key, date | time) else str(key)
     try:
         text.encode()

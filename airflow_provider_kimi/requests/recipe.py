@@ -77,9 +77,11 @@ class Recipe:
             raise KimiInputError(f"{problem}. Nothing was sent. Keep one of them.")
         columns = [column for text in self.way.texts for column in text.columns]
         if self.way.texts and not columns and not list(media_columns):
+            doubled = [f"{found} is literal text. " for text in self.way.texts for found in text.doubled.values()]
             raise KimiInputError(
                 f"{self.way.name} names no column, so that every row would be paid for to ask the same. Nothing was "
-                "sent. Write a column into it, as in {text}; for questions that have no table, give them as a list."
+                f"sent. {''.join(doubled[:1])}Write a column into it, as in {{text}}; for questions without a table, "
+                "give them as a list."
             )
         if self._verdict.problems:
             where = " or ".join(name for name in ("body", "request_params") if getattr(self, name)) or "thinking"

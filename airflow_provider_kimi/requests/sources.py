@@ -29,7 +29,8 @@ _KINDS: dict[str, Kind] = {
 _PACKINGS: dict[str, Packing] = {".gz": "gzip", ".zst": "zstd"}
 _ENDINGS = ".jsonl, .ndjson, .json, .csv, .tsv (each of them also with .gz or .zst), .parquet"
 
-_WILDCARDS = frozenset("*?[")
+#: What makes a pattern of a path.
+WILDCARDS = frozenset("*?[")
 
 #: The part of a pattern that stands for directories of any depth, and for none.
 _ANY_DEPTH = "**"
@@ -122,7 +123,7 @@ def find_files(uri: str, reading: Reading = PLAIN) -> list[SourceFile]:
     with _reading(uri):
         path = object_storage_path(located(uri))
         path.fs.invalidate_cache()  # the process may remember what an earlier task found
-        if _WILDCARDS & set(str(path)) and not path.exists():
+        if WILDCARDS & set(str(path)) and not path.exists():
             base, parts = _split(path)
             return _chosen(uri, base, _files_of(uri, _matching(base, parts)), reading)
         if path.is_dir():
@@ -136,7 +137,7 @@ def _split(path: Any) -> tuple[Any, list[str]]:
     """Split a pattern into the directory above its first wildcard, and the names below."""
     parts = [path.name, "*"] if path.name == _ANY_DEPTH else [path.name]
     base = path.parent
-    while _WILDCARDS & set(str(base)) and not base.exists():
+    while WILDCARDS & set(str(base)) and not base.exists():
         parts.insert(0, base.name)
         base = base.parent
     return base, parts

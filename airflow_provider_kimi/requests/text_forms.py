@@ -1,4 +1,4 @@
-"""The forms that text files come in: how a task says which, and which one a file looks like that is not as told."""
+"""The forms of text files: which one a task names, and which one a file of another form looks like."""
 
 import codecs
 import re
@@ -21,7 +21,7 @@ _HIGH_BYTES = re.compile(rb"[\x80-\xff]")
 
 _DELIMITERS = (";", "\t", ",", "|")
 
-#: A first line by which Excel is told the delimiter.
+#: A first line that names the delimiter for Excel.
 _DELIMITER_LINE = re.compile(r"sep=(.)", re.DOTALL)
 
 
@@ -45,7 +45,7 @@ def read_reading(csv_options: Mapping[str, Any] | None, encoding: str) -> Readin
 
 
 def check_reads_files(source: object, csv_options: Mapping[str, Any] | None, reading: Reading) -> None:
-    """Refuse to be told the form of files where the input is rows.
+    """Refuse the form of files where the input is rows.
 
     :param source: The input as it is given; a reference to another task's output may still be files.
     :raises ValueError: A parameter would have no effect.

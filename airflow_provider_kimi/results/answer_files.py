@@ -23,6 +23,7 @@ class AnswerFiles:
     If an id has several lines, its first line with a usable answer counts; if it has none, one with text, then any
     answer, then an output line before an error line, and a line that can be read before one that cannot.
 
+    `not_asked` are ids that were left when all known requests had taken theirs.
     `passed_over` has the tokens of answers that do not count, because another batch has answered the row too.
 
     :param outputs: Local output files, None for one that does not exist; those that count first come first.
@@ -38,6 +39,7 @@ class AnswerFiles:
         self.passed_over = Usage()
         self.uncounted = 0
         self.taken = 0
+        self.not_asked = 0
         self.batch_error: Row | None = None
         self.taken_from = 0
         self._batches: list[int] = []
@@ -117,10 +119,10 @@ class AnswerFiles:
         """How many ids were not taken."""
         return self.found - self.taken
 
-    def left_ids(self) -> Iterator[str]:
-        """The ids that were not taken, in file order."""
-        for number in self._index.left():
-            yield read_row(self._line(number, self._file_of(number))).custom_id
+    def left_rows(self) -> Iterator[Row]:
+        """The rows whose ids were not taken, in file order."""
+        for number in self._index.left() if self.left else ():
+            yield read_row(self._line(number, self._file_of(number)))
 
     def _is_at(self, number: int, custom_id: str) -> bool:
         """Whether a line is that of an id; its row, and its batch, are kept for the caller."""

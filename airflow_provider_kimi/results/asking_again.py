@@ -5,11 +5,10 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_kimi.api.catalogue import OUTPUT_CAP_KEYS
+from airflow_provider_kimi.api.catalogue import DEFAULT_OUTPUT_CAP, OUTPUT_CAP_KEYS
 from airflow_provider_kimi.records.rows import Row
 
-#: The cap on an answer where the request names none, and the highest that is asked for.
-DEFAULT_OUTPUT_CAP = 32_768
+#: The highest cap on an answer that is asked for.
 HIGHEST_OUTPUT_CAP = 131_072
 
 #: Codes of answers that were refused by what they say.

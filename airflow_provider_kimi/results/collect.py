@@ -33,7 +33,7 @@ from airflow_provider_kimi.results.manifest import (
     identity_of,
     with_files,
 )
-from airflow_provider_kimi.results.output_directory import OutputDirectory
+from airflow_provider_kimi.results.output_directory import NOT_LANDED, OutputDirectory
 from airflow_provider_kimi.results.overlap import overlap
 from airflow_provider_kimi.results.passed_columns import kept, result_names
 from airflow_provider_kimi.results.promises import holds_all
@@ -61,6 +61,13 @@ _AFTER_PAYMENT = (
 )
 
 
+def check_place(landing: Landing) -> None:
+    """Refuse an output in which a result could not be landed, before anything is sent for it."""
+    now = "Nothing was sent."
+    _check_apart(landing, now)
+    OutputDirectory(landing.output).check_free(landing.file_names, now)
+
+
 def collect(calls: Calls, landing: Landing) -> Collected:
     """Land the result of batches that have ended, in whatever status.
 
@@ -78,9 +85,7 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     directory = OutputDirectory(landing.output)
     switch = Switch(directory, landing.new_name(), directory.manifest_bytes(), calls.sleep)
     directory.check_free(landing.file_names)
-    earlier = _finished(switch, landing.begin_of_names, calls.log)
-    if earlier is not None and (warning := _replaced(landing, earlier)):
-        calls.log.warning("%s", warning)
+    earlier = _earlier(switch, landing, calls.log)
     batches = read_ended_batches(calls, landing.batch_ids)
     same = earlier if earlier and sorted(earlier.batch_ids) == sorted(landing.batch_ids) else None
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
@@ -114,19 +119,25 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     return _reported(calls, landing, Collected(manifest, tally, batches, directory, files=files))
 
 
-def _replaced(landing: Landing, earlier: Manifest) -> str:
+def _earlier(switch: Switch, landing: Landing, log: Log) -> Manifest | None:
+    """The result of these batches that the directory holds; warn of one of other batches that is replaced."""
+    earlier = _finished(switch, landing.begin_of_names, log)
+    if earlier is None:
+        return None
     task = None if landing.task is None else identity_of(landing.task)
-    return check_replaced(landing.output, landing.batch_ids, task, earlier, may_replace=landing.may_replace)
+    warning = check_replaced(landing.output, landing.batch_ids, task, earlier, may_replace=landing.may_replace)
+    if warning:
+        log.warning("%s", warning)
+    return None if warning else earlier
 
 
 def _check_no_worse(landing: Landing, new: Manifest, earlier: Manifest, results: Path) -> None:
     check_not_poorer(landing.output, new, earlier)
-    is_same = set(earlier.batch_ids) <= set(new.batch_ids)
-    if is_same and landing.input is not None and earlier.input_changes is UNSET:
+    if landing.input is not None and earlier.input_changes is UNSET:
         check_columns_kept(landing.output, earlier, results)
 
 
-def _check_apart(landing: Landing) -> None:
+def _check_apart(landing: Landing, now: str = NOT_LANDED) -> None:
     """Refuse an output in which the input lies, or which the input would read as rows the next time."""
     if not isinstance(landing.input, str):
         return
@@ -136,8 +147,8 @@ def _check_apart(landing: Landing) -> None:
         return  # the reading or the writing of it says why
     if found:
         raise KimiInputError(
-            f"Output {landing.output!r} {found} ({landing.input[:200]!r}). Nothing was landed; the results stay on the "
-            "platform. Choose a directory of its own for results, then clear this task: nothing is paid again."
+            f"Output {landing.output!r} {found} ({landing.input[:200]!r}). {now} Choose a directory of its own for "
+            "results, then clear this task: nothing is paid again."
         )
 
 
@@ -189,7 +200,8 @@ def _reported(calls: Calls, landing: Landing, collected: Collected) -> Collected
     log("Landed in %s: %s. %s.", landing.output, tally.summary(), billed(manifest))
     # A completed batch has a line for every row in the end, whatever its counts say meanwhile.
     is_growing = tally.counts["missing"] > 0 and any(may_come_late(calls, batch) for batch in collected.batches)
-    notes = (collected.to_come, ask_the_rest(manifest), changed_input(manifest))
+    rest = "" if landing.next_round else ask_the_rest(manifest)  # a task with rounds asks the rest itself
+    notes = (collected.to_come, rest, changed_input(manifest))
     if said := " ".join(filter(None, notes)):
         calls.log.warning("%s", said)
     return replace(collected, is_growing=is_growing)
@@ -251,7 +263,7 @@ def _formed(results: Path, landing: Landing, keys: Sequence[str], log: Log) -> F
 def _values(source: Any, reading: Reading) -> Iterator[Any]:
     """The elements of the input; a fault in it is raised as what it is now: one that comes after the payment."""
     try:
-        for item in Input(source, reading=reading, is_told=False):
+        for item in Input(source, reading=reading, must_apply=False):
             yield item.value
     except MisreadError as error:
         cells = f" with {reading.delimiter!r} between cells" if reading.delimiter else ""

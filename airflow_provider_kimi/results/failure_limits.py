@@ -100,8 +100,8 @@ def too_many_failed(breaches: Sequence[str], tally: Tally, batch_ids: Sequence[s
     :param to_come: What is still to come, and when; empty if nothing is.
     """
     remedy = to_come or (
-        "To ask only these rows again, pass dead_letter.jsonl to KimiCreateBatchOperator as input; correct rows that "
-        "were never sent first."
+        "To ask only these rows again, pass dead_letter.jsonl to another KimiBatchOperator as input, without prompt "
+        "and key_column; correct rows that were never sent first."
     )
     return (
         f"Too many rows failed: {'; '.join(breaches)}. {tally.summary()}. Every row is landed, and billed as far as it "

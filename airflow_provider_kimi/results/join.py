@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 
 from airflow_provider_kimi.records.rows import InputChange
 from airflow_provider_kimi.requests.asked import UNKNOWN
@@ -78,23 +80,38 @@ class _Rows:
         self.asks = asks
         self.taken = bytearray(len(names))
 
-    def take(self, place: int) -> None:
-        self.taken[place] = 1
-
     def is_free(self, place: int) -> bool:
         return 0 <= place < len(self.taken) and not self.taken[place]
 
 
 def _join_by_name(requests: Requests, rows: _Rows, found: Join, *, can_compare: bool) -> None:
     """Join requests to rows of their names, those that ask the same first: a name may be that of several rows."""
+    left: Sequence[int] = range(len(requests.names))
     if can_compare:
-        wanted, held = _pairs(requests.names, requests.asks), _pairs(rows.names, rows.asks)
-        for at, place in _places(range(len(wanted)), wanted, held, rows):
-            _put(at, place, _SAME, rows, found)
-    left = [at for at, place in enumerate(found.places) if place == NOWHERE]
+        left = _join_same(left, requests.names, rows.names, requests, rows, found)
+        if _repeat(requests.names[at] for at in left) or _repeat(compress(rows.names, map(not_, rows.taken))):
+            wanted, held = _pairs(requests.names, requests.asks), _pairs(rows.names, rows.asks)
+            left = _join_same(left, wanted, held, requests, rows, found)
     for at, place in _places(left, requests.names, rows.names, rows):
         is_known = can_compare and rows.asks[place] != UNKNOWN
         _put(at, place, _CHANGED if is_known else _NOT_COMPARED, rows, found)
+
+
+def _join_same(
+    left: Sequence[int], wanted: array[int], held: array[int], requests: Requests, rows: _Rows, found: Join
+) -> list[int]:
+    """Join requests to those rows of the same number that ask the same, and return the others."""
+    asked, asks = requests.asks, rows.asks
+    for at, place in _places(left, wanted, held, rows):
+        if asks[place] == asked[at]:
+            _put(at, place, _SAME, rows, found)
+    return [at for at in left if found.places[at] == NOWHERE]
+
+
+def _repeat(numbers: Iterable[int]) -> bool:
+    """Whether a number comes twice."""
+    listed = list(numbers)
+    return len(set(listed)) < len(listed)
 
 
 def _pairs(names: array[int], asks: array[int]) -> array[int]:
@@ -105,9 +122,9 @@ def _pairs(names: array[int], asks: array[int]) -> array[int]:
 def _places(left: Sequence[int], wanted: array[int], held: array[int], rows: _Rows) -> Iterator[tuple[int, int]]:
     """The requests, of those that are left, for which there is a free row of the same number, and its place."""
     finder: _Finder | None = None
-    expected = 0
+    expected, size, taken = 0, len(held), rows.taken
     for at in left:
-        if rows.is_free(expected) and held[expected] == wanted[at]:
+        if expected < size and not taken[expected] and held[expected] == wanted[at]:
             place = expected
         else:
             finder = finder or _Finder(held, rows.taken)
@@ -138,7 +155,7 @@ def _take_places(requests: Requests, rows: _Rows, found: Join) -> None:
 
 
 def _put(at: int, place: int, change: int, rows: _Rows, found: Join) -> None:
-    rows.take(place)
+    rows.taken[place] = 1
     found.places[at] = place
     found.changes[at] = change
 

@@ -30,10 +30,11 @@ _KEY = re.compile(
 )
 
 #: Keys whose value is not the label, though it may be one of the words.
-_OTHER_KEYS = {
-    *("not", "excluded", "error", "wrong", "incorrect", "rejected", "opposite", "unlikely"),
-    *("不是", "非", "并非", "不属于", "排除", "错误"),
-}
+_OTHER_KEYS = {"excluded", "error", "wrong", "incorrect", "rejected", "opposite", "unlikely", "排除", "错误"}
+
+#: A negation in a key, whose words are parted by blanks: then its value is not what the answer is.
+_NEGATION = re.compile(r"\b(?:not?|never|non\w*|\w+n['’]t)\b|^(?:并|是)?[不非无没未]")
+_BETWEEN_WORDS = re.compile(r"[\s_-]*(?=[A-Z][a-z])|[\s_-]+")
 
 #: Forms of Arabic letters by their places in a word.
 _OF_PLACES = ("initial", "medial", "final", "isolated")
@@ -203,16 +204,25 @@ def _parts(text: str) -> Iterator[str]:
 
 def _says_so(key: str) -> bool:
     """Whether a key says that its value is the label."""
-    words = key.strip(_AROUND_KEY).replace("_", " ").replace("-", " ")
-    return _KEY.fullmatch(" ".join(words.casefold().split())) is not None
+    return _KEY.fullmatch(_words(key)) is not None
+
+
+def _denies(key: str) -> bool:
+    """Whether a key says what something is not."""
+    words = _words(key)
+    return words in _OTHER_KEYS or _NEGATION.search(words) is not None
+
+
+def _words(key: str) -> str:
+    """The words of a key, parted by blanks."""
+    return " ".join(_BETWEEN_WORDS.sub(" ", key.strip(_AROUND_KEY)).casefold().split())
 
 
 def _said_in(found: Mapping[str, Any]) -> Collection[Any]:
     """The values of a JSON object that may be the label: of its only key, or of keys that say so."""
-    by_key = {key.strip().casefold(): value for key, value in found.items()}
-    if len(by_key) == 1 and not by_key.keys() & _OTHER_KEYS:
-        return by_key.values()
-    return [value for key, value in by_key.items() if _says_so(key)]
+    if len(found) == 1 and not any(map(_denies, found)):
+        return found.values()
+    return [value for key, value in found.items() if _says_so(key)]
 
 
 def _of_json(value: object) -> str | None:

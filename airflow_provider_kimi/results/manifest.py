@@ -113,8 +113,8 @@ def ask_the_rest(manifest: Manifest) -> str:
     counts = " and ".join(f"{rows:,} {status}" for status, rows in undone.items())
     return (
         f"{counts} rows were not done when their batch ended; those that were done are landed and billed. To ask only "
-        "the rest, clear the task that created the batches and those behind it, or give the dead letters to a "
-        "KimiCreateBatchOperator as input, without prompt and key_column; not both. They are in "
+        "the rest, clear the task that created the batches and those behind it, or give the dead letters to another "
+        "KimiBatchOperator as input, without prompt and key_column; not both. They are in "
         f"{manifest.dead_letter_file}."
     )
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from typing import Any
 
 from airflow_provider_kimi.files.line_ids import sound
-from airflow_provider_kimi.results.found_json import Check, SchemaMismatch
+from airflow_provider_kimi.results.found_json import Check, LongNumber, SchemaMismatch
 
 #: What is wrong with a value, by Pydantic's name of the error.
 _FAULTS = {
@@ -48,9 +49,12 @@ def model_check(model: Any, schema: Mapping[str, Any]) -> Check:
 
     named = set(_named(schema)) | set(model.model_fields)
 
+    def dumped(value: Any) -> Any:
+        return model.model_validate_json(_json(value)).model_dump(mode="json")
+
     def check(value: Any) -> Any:
         try:
-            return model.model_validate_json(_json(value)).model_dump(mode="json")
+            checked = dumped(value)
         except ValidationError as error:
             first = error.errors(include_input=False, include_context=False, include_url=False)[0]
             raise SchemaMismatch(_fault(first["type"], first["loc"], named)) from None
@@ -58,8 +62,30 @@ def model_check(model: Any, schema: Mapping[str, Any]) -> Check:
             raise
         except Exception as error:  # of a validator of the user
             raise SchemaMismatch(f"{model.__name__} raises {type(error).__name__} for the answer") from None
+        if (texts := _texts(value)) != value:  # a Decimal takes all digits of a text, and not of a number
+            with suppress(Exception):
+                checked = _exact(checked, dumped(texts))
+        return checked
 
     return check
+
+
+def _texts(value: Any) -> Any:
+    """JSON with numbers of many digits as texts."""
+    if isinstance(value, dict):
+        return {name: _texts(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return list(map(_texts, value))
+    return value.text if isinstance(value, LongNumber) else value
+
+
+def _exact(checked: Any, of_texts: Any) -> Any:
+    """JSON of a model with its decimals, which are texts, as they are when they come as texts; all else as it is."""
+    if isinstance(checked, dict) and isinstance(of_texts, dict):
+        return {name: _exact(part, of_texts.get(name)) for name, part in checked.items()}
+    if isinstance(checked, list) and isinstance(of_texts, list) and len(checked) == len(of_texts):
+        return list(map(_exact, checked, of_texts))
+    return of_texts if isinstance(checked, str) and isinstance(of_texts, str) else checked
 
 
 def place(path: Iterable[int | str], named: Set[str]) -> str:

@@ -19,6 +19,9 @@ _WITHOUT_LINE = ("missing", "expired", "cancelled")
 class NextRound:
     """Writes the requests of a further round, those of each shard into a file of its own.
 
+    A shard whose last batch was cancelled has none: whoever cancels wants no further one. A later attempt asks for it,
+    since somebody has cleared the task, or lets it retry.
+
     :param folder: On this machine.
     :param max_rounds: How often a row is asked at most.
     :param cancelled: Batches that were cancelled before this try of the task. One that was cancelled since is to stay

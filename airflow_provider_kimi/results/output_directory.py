@@ -20,6 +20,8 @@ from airflow_provider_kimi.results.staging import MANIFEST_NAME, is_staged, name
 #: Bytes of each write to object storage. S3 holds two parts of an upload in memory, of 50 MB each by default.
 _BLOCK_BYTES = 8 << 20
 
+NOT_LANDED = "Nothing was landed; the results stay on the platform."
+
 
 class OutputDirectory:
     """The directory that a result is landed in.
@@ -77,10 +79,11 @@ class OutputDirectory:
             path.fs.invalidate_cache()
         return path
 
-    def check_free(self, wanted: Collection[str]) -> None:
+    def check_free(self, wanted: Collection[str], now: str = NOT_LANDED) -> None:
         """Refuse a directory in which files would be overwritten that are not of a result of ours.
 
         :param wanted: The names that the files of the result may have, and its manifest.
+        :param now: What is true at this time.
         """
         there = {path.name: path for path in self._inside(wanted) if path.name in wanted}
         found = self.manifest_bytes()  # after the look at the directory: it holds one that was written meanwhile
@@ -95,8 +98,7 @@ class OutputDirectory:
             kind = "the directory" if is_directory else "the file"
             raise KimiInputError(
                 f"Output {self.uri!r} holds {kind} {name}, which no result of this provider lists. It is left as it "
-                "is. Nothing was landed; the results stay on the platform. Choose another directory, or move "
-                f"{name} away. Then clear this task: nothing is paid again."
+                f"is. {now} Choose another directory, or move {name} away. Then clear this task: nothing is paid again."
             )
 
     def _inside(self, wanted: Iterable[str] = ()) -> list[Any]:

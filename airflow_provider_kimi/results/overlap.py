@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from airflow_provider_kimi.files.locations import Location
-
-_WILDCARDS = frozenset("*?[")
+from airflow_provider_kimi.requests.sources import WILDCARDS
 
 
 def overlap(source: Location, output: Location, names: Iterable[str]) -> str:
@@ -20,7 +19,7 @@ def overlap(source: Location, output: Location, names: Iterable[str]) -> str:
     wanted, found = source.parts, output.parts
     if wanted[:-1] == found:
         return "holds the input"
-    if not any(_WILDCARDS & set(part) for part in wanted):
+    if not any(WILDCARDS & set(part) for part in wanted):
         is_inside = found[: len(wanted)] == wanted
         return "lies inside the input, so that the next run would read results as rows" if is_inside else ""
     paths = [*((*found, name) for name in names), *(found[:end] for end in range(1, len(found) + 1))]

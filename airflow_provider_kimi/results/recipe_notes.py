@@ -1,4 +1,4 @@
-"""What the jobs of a result were told about their rows, as it travels with their batches."""
+"""What the jobs of a result noted about their rows, as it travels with their batches."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _read(calls: Calls, of_batches: Sequence[Tags], path: Path) -> NotesOfJob:
     except KimiApiError as error:
         if error.retryable:
             raise
-        calls.log.warning("What the create was told about its rows cannot be read: %s", error)
+        calls.log.warning("What the create noted about its rows cannot be read: %s", error)
         return NotesOfJob()
     return notes_of_file(path)
 

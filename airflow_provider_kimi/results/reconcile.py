@@ -82,6 +82,7 @@ def write_rows(
     :param lines: Encodes the results.
     """
     tally = Tally(input_changes=None if table is None else Counter())
+    are_known = True
     for shard in shards:
         whole, model = shard[0], _asked_model(shard[0])
         of_batches = [_shared(files.batch, number) for number, files in enumerate(shard, 1)][::-1]
@@ -93,10 +94,11 @@ def write_rows(
                 sinks.write(row, lines.encode(row, columns, of_batch), letter, of_batch[1])
             if whole.requests is None:
                 tally.add_unnamed(whole.batch.counts.total - answers.taken, shard[-1].batch.status)
-            tally.unclaimed += answers.unreadable + answers.left
+            tally.unclaimed += answers.unreadable + answers.not_asked
+            are_known &= not answers.not_asked
             tally.add_passed_over(answers.passed_over, answers.uncounted, model)
             _report([files.batch for files in shard], answers, log)
-    for custom_id, columns in table.added() if table else ():
+    for custom_id, columns in table.added() if table and are_known else ():
         row = added_row(custom_id)
         tally.add(row)
         sinks.write(row, lines.encode(row, renamed(columns), _NO_BATCH))
@@ -117,19 +119,34 @@ def _shared(batch: Batch, number: int) -> _OfBatch:
 def _reconciled(
     shard: Sequence[BatchFiles], answers: AnswerFiles, table: Table | None, check: AnswerCheck
 ) -> Iterator[_Reconciled]:
-    """Every row of one shard in input order."""
-    whole, status = shard[0], shard[-1].batch.status
-    if whole.requests is None:
-        yield from (
-            (check.judge(row), b"", None) for custom_id in answers.left_ids() if (row := answers.take(custom_id))
-        )
-        return
+    """Every row of one shard in input order; then answers to what its requests do not name, which are paid too.
+
+    Such an answer stands for a request whose name cannot be read, if there is one.
+    """
+    nameless: list[_Reconciled] = []
+    for is_named, row in _asked(shard, answers, table, check):
+        if is_named:
+            yield row
+        else:
+            nameless.append(row)
+    if shard[0].requests is not None:
+        answers.not_asked = answers.left
+    yield from _without_request(answers, table, check)
+    answers.taken_from = 0
+    yield from nameless[answers.not_asked - answers.left :]
+
+
+def _asked(
+    shard: Sequence[BatchFiles], answers: AnswerFiles, table: Table | None, check: AnswerCheck
+) -> Iterator[tuple[bool, _Reconciled]]:
+    """The row of every request that is known, and whether its name is; rows that were left out are among them."""
+    status = shard[-1].batch.status
     reason = answers.batch_error if status == "failed" else None
-    for item in sent_rows(whole):
+    for item in sent_rows(shard[0]):
         columns, change = table.next(was_sent=isinstance(item, SentRow)) if table else _NOTHING_BESIDE
         if isinstance(item, SkippedRow):
             answers.taken_from = 0
-            yield _left_out(item, columns, change)
+            yield True, _left_out(item, columns, change)
             continue
         found = answers.take(item.custom_id)
         row = found or absent_row(item.custom_id, status, reason)
@@ -138,7 +155,15 @@ def _reconciled(
         if found:
             row = _judged(check, row, columns)
         letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None
-        yield row, renamed(columns), letter
+        yield item.is_named, (row, renamed(columns), letter)
+
+
+def _without_request(answers: AnswerFiles, table: Table | None, check: AnswerCheck) -> Iterator[_Reconciled]:
+    """Rows whose requests are not known, in the order of their answers."""
+    change: InputChange | None = None if table is None else "not_compared"
+    for left in answers.left_rows():
+        if (not answers.not_asked or left.status != "failed") and (row := answers.take(left.custom_id)):
+            yield check.judge(replace(row, input_change=change)), b"", None
 
 
 def _judged(check: AnswerCheck, row: Row, columns: bytes) -> Row:
@@ -164,6 +189,13 @@ def _report(batches: Sequence[Batch], answers: AnswerFiles, log: Log) -> None:
             "has a line.",
             ids,
             ", ".join(f"{count} {kind}" for kind, count in set_aside.items() if count),
+        )
+    if paid := answers.not_asked - answers.left:
+        log.warning(
+            "Result files of batch %s hold %s answers to requests that its input file does not name. They are landed "
+            "behind the others, without columns of the input, and no row of the input is called added, because it may "
+            "have been asked. Clear this task to try again: nothing is paid again.",
+            *(ids, paid),
         )
     counted = {
         "output": sum(batch.counts.completed for batch in batches),

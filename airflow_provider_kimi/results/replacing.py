@@ -10,7 +10,7 @@ from airflow_provider_kimi.results.promises import poorer
 def check_replaced(
     uri: str, batch_ids: Sequence[str], landed_by: Mapping[str, str] | None, earlier: Manifest, *, may_replace: bool
 ) -> str:
-    """Refuse to replace a result that is not to be replaced; return what to warn of, empty for nothing.
+    """Refuse to replace a result that is not to be replaced; warn of one of other batches; empty for any other.
 
     :param uri: Of the directory that holds the earlier result.
     :param batch_ids: Of the new result.
@@ -45,8 +45,6 @@ def check_not_poorer(uri: str, new: Manifest, earlier: Manifest) -> None:
 
     A batch that failed as a whole may have been replaced by another one since.
     """
-    if not set(earlier.batch_ids) & set(new.batch_ids):
-        return
     if earlier.schema_version > new.schema_version or "total" not in earlier.counts:
         raise KimiInputError(
             f"The manifest in {uri} does not say what its result has in a way that this version of the provider can "
@@ -57,9 +55,9 @@ def check_not_poorer(uri: str, new: Manifest, earlier: Manifest) -> None:
         return
     if "columns" in lack:
         raise KimiInputError(
-            f"The result would have {lack} in {uri}, because the input has changed since, or what the create noted "
-            "of it cannot be read. The earlier result is kept, and nothing was landed. Pass the input as it was, or "
-            "another output."
+            f"The result would have {lack} in {uri}, because the input has changed since, or the requests or what the "
+            "create noted of them cannot be read. The earlier result is kept, and nothing was landed. Pass the input "
+            "as it was, or another output."
         )
     raise KimiResultError(
         f"What the platform gives now has {lack} in {uri}. The earlier result is kept, and nothing was landed. Nothing "

@@ -8,8 +8,17 @@ import msgspec
 
 from airflow_provider_kimi.records.rows import BATCH_FIELDS, Row
 from airflow_provider_kimi.results.columns import as_json
+from airflow_provider_kimi.results.found_json import LongNumber
 
-_encode = msgspec.json.encode
+
+def _long_number(value: Any) -> msgspec.Raw:
+    """Write a number with the digits that it came with."""
+    if isinstance(value, LongNumber):
+        return msgspec.Raw(value.text.encode())
+    raise TypeError(f"a {type(value).__name__} is not JSON")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_long_number).encode
 _NAMED = b'{"custom_id":'
 
 

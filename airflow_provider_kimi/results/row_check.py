@@ -15,8 +15,13 @@ RowCheck = Callable[[Mapping[str, Any]], object]
 
 MAX_REASON_CHARS = 200
 
-#: Changes of the input by which a row has lost its columns, which a check may ask for.
-_WITHOUT_COLUMNS = ("changed", "removed")
+#: What a fault in a check may come from, by how the input has changed: a row without the columns that it asks for.
+_GONE = "; the row has no columns of the input, which changed"
+_WITHOUT_COLUMNS = {
+    "changed": _GONE,
+    "removed": _GONE,
+    "not_compared": "; the row may have no columns of the input, with which it could not be compared",
+}
 
 _FIELDS = tuple(name for name in RESULT_FIELDS if name not in BATCH_FIELDS)
 
@@ -63,7 +68,7 @@ def refusal(check: RowCheck, row: Row, columns: Mapping[str, Any] | None) -> str
     except Exception as error:
         frames = [line for _, line in walk_tb(error.__traceback__)][1:]
         where = f" in line {frames[0]}" if frames else ""
-        gone = "; the row has no columns of the input, which changed" if row.input_change in _WITHOUT_COLUMNS else ""
+        gone = _WITHOUT_COLUMNS.get(row.input_change or "", "")
         return f"the check raises {type(error).__name__}{where}{gone}"
     if said is None or (isinstance(said, str) and said.strip()):
         return said and sound(said[:MAX_REASON_CHARS])

@@ -11,10 +11,11 @@ from airflow_provider_kimi.results.batch_files import BatchFiles
 
 
 class SentRow(NamedTuple):
-    """A request of a batch: its id and its line, which is None if it cannot be read."""
+    """A request of a batch: its id and its line, which is None if it cannot be read, perhaps not even the id."""
 
     custom_id: str
     line: bytes | None
+    is_named: bool = True
 
 
 def sent_rows(files: BatchFiles) -> Iterator[SentRow | SkippedRow]:
@@ -40,4 +41,7 @@ def _sent_row(line: bytes, offset: int) -> SentRow | None:
     request = line if offset else line.removeprefix(BOM_UTF8)
     if (custom_id := id_of(request)) is not None:
         return SentRow(custom_id, request)
-    return SentRow(name_of_unreadable(request) or f"request-at-byte-{offset}", None) if line.strip() else None
+    if not line.strip():
+        return None
+    name = name_of_unreadable(request)
+    return SentRow(name or f"request-at-byte-{offset}", None, is_named=name is not None)

@@ -87,7 +87,7 @@ def opened_table(
 
     :param shards: The first batch of each shard, which was asked for all of its rows.
     :param values: The elements of the input.
-    :param notes: What each job was told about its rows, by its key.
+    :param notes: What each job noted about its rows, by its key.
     :param key_column: What names the rows if no note says so.
     :param path: Where the rows are kept on this machine.
     :param selection: The columns that are wanted.

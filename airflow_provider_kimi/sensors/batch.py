@@ -126,10 +126,6 @@ class KimiBatchSensor(BaseSensorOperator):
         self.kimi_conn_id = kimi_conn_id
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
-        self.on_timeout = on_timeout
-        self.cancel_on_kill = cancel_on_kill
-        self.on_final_failure = on_final_failure
-        self.on_stall = on_stall
         self._terms = terms
         self._is_killed = False
         self._wait: TaskWait | None = None

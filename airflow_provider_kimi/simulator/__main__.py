@@ -7,6 +7,7 @@ import re
 import signal
 import textwrap
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -73,7 +74,7 @@ def _simulator(options: argparse.Namespace) -> KimiSimulator:
         speed=options.speed,
         timing=Timing(options.validating, options.working, options.finalizing, options.cancelling),
         behaviour=Behaviour(**dict(options.set)),
-        responder=_spoil(label_answer, options.fail_rows, options.drop_rows),
+        responder=_spoil(label_answer, options.fail_rows, options.drop_rows, options.spoil_times),
         balance=options.balance,
         other_keys=options.other_key,
     )
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     answers = parser.add_argument_group("answers and money")
     add(answers, "fail-rows", 0, "ROWS", "first rows that end in the error file")
     add(answers, "drop-rows", 0, "ROWS", "rows behind them that come back in no file")
+    add(answers, "spoil-times", 0, "TIMES", "how often each of these rows is asked in vain; 0 for always")
     add(answers, "balance", 1000.0, "YUAN", "money on the account; with 0 every batch fails")
     often = parser.add_argument_group("faults and open points, each as often as needed; their values are listed below")
     for name, kind, metavar, text in (
@@ -198,9 +200,10 @@ def _read_value(kind: Any, text: str) -> object:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
-def _spoil(respond: Responder, failing: int, missing: int) -> Responder:
-    """Let the first rows fail, and the next ones come back in no file."""
+def _spoil(respond: Responder, failing: int, missing: int, times: int) -> Responder:
+    """Let the first rows fail, and the next ones come back in no file, so many times; 0 for always."""
     spoilt: dict[str, Answer | RowError | None] = {}
+    asked: Counter[str] = Counter()
 
     def responder(request: Mapping[str, Any]) -> Answer | RowError | None:
         custom_id = request["custom_id"]
@@ -210,7 +213,9 @@ def _spoil(respond: Responder, failing: int, missing: int) -> Responder:
             spoilt.setdefault(custom_id, RowError("content_filter", "the request was rejected as high risk"))
         elif len(spoilt) < failing + missing:
             spoilt.setdefault(custom_id, None)
-        return spoilt[custom_id] if custom_id in spoilt else respond(request)
+        asked[custom_id] += custom_id in spoilt
+        is_spoilt = custom_id in spoilt and (not times or asked[custom_id] <= times)
+        return spoilt[custom_id] if is_spoilt else respond(request)
 
     return responder
 

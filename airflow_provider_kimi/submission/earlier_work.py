@@ -51,7 +51,8 @@ def earlier_work(
     :param fresh: Mark of this attempt where it pays for fresh work: only what it made itself is then its own.
     """
     oldest_first = sorted(found, key=by_age)
-    wanted, unwanted = _parted(oldest_first, lambda batch: _is_wanted(Tags.of(batch), job, labels, fresh))
+    own_rounds, unwanted = _parted(oldest_first, lambda batch: _is_of_job(Tags.of(batch), job, labels, fresh))
+    wanted = [batch for batch in own_rounds if Tags.of(batch).label in labels]
     lost, usable = _parted(wanted, is_lost)
     racing = {label: _newest_work(made) for label, made in _by_label(usable).items()}
     chosen = {label: choose(made) for label, made in racing.items()}
@@ -78,8 +79,9 @@ def _is_cancellable(batch: Batch) -> bool:
     return batch.is_cancellable
 
 
-def _is_wanted(tags: Tags, job: str, labels: Collection[str], fresh: str | None) -> bool:
-    return tags.job_key == job and tags.label in labels and fresh in (None, tags.attempt)
+def _is_of_job(tags: Tags, job: str, labels: Collection[str], fresh: str | None) -> bool:
+    """Whether a batch is wanted, or is of a further round of this job."""
+    return tags.job_key == job and fresh in (None, tags.attempt) and (tags.label in labels or tags.round is not None)
 
 
 def _by_label(batches: Iterable[Batch]) -> dict[str, list[Batch]]:
@@ -154,7 +156,7 @@ def _differs(field: str, tags: Iterable[Tags], new: Tags) -> bool:
 
 
 def changed_input(other: Iterable[Batch], task: TaskIdentity, changes: str) -> KimiInputError:
-    """Refuse to pay for a second input of one task instance without being told to."""
+    """Refuse to pay for a second input of one task instance that was not asked for."""
     return KimiInputError(
         f"An earlier attempt of task {task.task_id} in run {task.run_id} submitted other requests than this would. "
         f"Changed: {changes}. Nothing was sent now. Give the earlier input to attach to its batches; or set "

@@ -1,6 +1,5 @@
 """What a job is likely to cost, roughly: the platform counts tokens only when it runs."""
 
-from decimal import Decimal
 from typing import Any
 
 from airflow_provider_kimi.api.catalogue import OUTPUT_CAP_KEYS, PRICE_LISTS
@@ -25,14 +24,9 @@ def estimate(prepared: Prepared, parameters: dict[str, Any], region: str) -> str
     price = prices.models.get(prepared.model)
     if price is None:
         return f"{said}. The batch price of {prepared.model} is not known here"
-    said += f", about {_money(tokens * price.input)} {prices.currency}"
+    said += f", about {prices.amount(tokens * price.input / 1_000_000)}"
     cap = next((parameters[key] for key in OUTPUT_CAP_KEYS if isinstance(parameters.get(key), int)), None)
     if cap is None:
         return f"{said}. Answers are billed on top"
-    answers = _money(requests * cap * price.output)
-    return f"{said}. Answers are billed on top: at most {answers} {prices.currency} at {cap:,} tokens each"
-
-
-def _money(millionths: Decimal) -> str:
-    amount = millionths / 1_000_000
-    return f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}"
+    answers = prices.amount(requests * cap * price.output / 1_000_000)
+    return f"{said}. Answers are billed on top: at most {answers} at {cap:,} tokens each"

@@ -1,6 +1,7 @@
 """Submit: upload what was prepared and create its batches, each of them once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,9 @@ from airflow_provider_kimi.submission.job import Job, Memory
 from airflow_provider_kimi.submission.rest import rest_of
 from airflow_provider_kimi.submission.settle import Made, is_ours_alone, settle
 
+#: Looks at a job whose work is not all there, before anything is uploaded for it; raises to refuse it.
+Approve = Callable[[Job], None]
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -43,14 +47,38 @@ class Submission:
     cancelled: list[str] = field(default_factory=list)
 
 
-def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None = None) -> Submission:
+def submit(
+    calls: Calls, order: Order, attempt: Attempt, memory: Memory | None = None, approve: Approve | None = None
+) -> Submission:
     """Check, look for the same work of an earlier attempt, and only what is not there upload and create.
 
     Nothing is sent before the whole input is known to be sendable.
 
     :param memory: Where ids are noted for later attempts; None where there is no such place.
+    :param approve: What may refuse the job; it is not asked where all of its work is there. None refuses nothing.
     :raises KimiInputError: The input or a parameter is wrong.
     :raises KimiError: The platform refused, or did not answer.
+    """
+    with checked_job(calls, order, attempt, memory) as (job, workshop):
+        made = make_batches(job, workshop, approve)
+    in_order = made.in_order(job.labels)
+    return Submission(
+        [batch.id for batch in in_order],
+        [batch.input_file_id for batch in in_order if batch.input_file_id],
+        job.prepared.request_count,
+        [batch.id for batch in in_order if batch.status in ("cancelling", "cancelled")],
+    )
+
+
+@contextmanager
+def checked_job(
+    calls: Calls, order: Order, attempt: Attempt, memory: Memory | None = None
+) -> Iterator[tuple[Job, Path]]:
+    """Check the whole input, and keep its requests on this machine's disk meanwhile.
+
+    Yields the job, and a folder on this machine for what is written on the way.
+
+    :raises KimiInputError: The input or a parameter is wrong. Nothing was sent.
     """
     order.check()
     with TemporaryDirectory(prefix="kimi-submit-") as folder:
@@ -64,25 +92,19 @@ def submit(calls: Calls, order: Order, attempt: Attempt, memory: Memory | None =
         calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
-        made = make_batches(job, workshop)
-    in_order = made.in_order(job.labels)
-    return Submission(
-        [batch.id for batch in in_order],
-        [batch.input_file_id for batch in in_order if batch.input_file_id],
-        prepared.request_count,
-        [batch.id for batch in in_order if batch.status in ("cancelling", "cancelled")],
-    )
+        yield job, workshop
 
 
-def make_batches(job: Job, workshop: Path) -> Made:
+def make_batches(job: Job, workshop: Path, approve: Approve | None = None) -> Made:
     """Attach to what exists, submit what does not, and agree with whoever submits the same at this time.
 
     :param workshop: A folder on this machine for what is written on the way.
+    :param approve: What may refuse to submit; None refuses nothing.
     """
     found = attach(job)
     made = Made(found.batches, set(found.unsure), ended=found.ended, later=found.later)
     if len(made.batches) < len(job.labels):
-        _submit_missing(job, made, workshop)
+        _submit_missing(job, made, workshop, approve)
     elif not found.is_settled and any(map(is_untouched, made.batches.values())):
         settle(job, made)  # whoever made it may be about to cancel it
     remember(job, made.batches, made.ended, is_settled=True)
@@ -118,9 +140,11 @@ def _check_room(job: Job) -> None:
         )
 
 
-def _submit_missing(job: Job, made: Made, workshop: Path) -> None:
+def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | None) -> None:
     """Upload and create what was not found; if that fails for good, do with what exists what was asked for."""
     try:
+        if approve is not None:
+            approve(job)
         _preflight(job)
         _submit_shards(job, made, workshop)
         settle(job, made)

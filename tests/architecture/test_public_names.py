@@ -15,6 +15,7 @@ from airflow_provider_kimi.api import catalogue, limits, models
 from airflow_provider_kimi.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import (
+    KimiBatchOperator,
     KimiBatchResultsOperator,
     KimiCancelBatchOperator,
     KimiCreateBatchOperator,
@@ -31,7 +32,10 @@ from tests.architecture.modules import MODULES
 ROOT = Path(__file__).parents[2]
 REQUIRED = inspect.Parameter.empty
 
-OPERATORS = [KimiCreateBatchOperator, KimiBatchSensor, KimiBatchResultsOperator, KimiCancelBatchOperator]
+OPERATORS = [
+    *(KimiBatchOperator, KimiCreateBatchOperator, KimiBatchSensor),
+    *(KimiBatchResultsOperator, KimiCancelBatchOperator),
+]
 PUBLIC = [*OPERATORS, KimiDeleteFilesOperator, KimiBatchTrigger, KimiHook, KimiSimulator, Behaviour]
 
 
@@ -43,6 +47,14 @@ PUBLIC = [*OPERATORS, KimiDeleteFilesOperator, KimiBatchTrigger, KimiHook, KimiS
             {
                 **{"input": REQUIRED, "model": None, "prompt": None, "system_prompt": None, "key_column": None},
                 **{"request_params": None, "completion_window": "24h", "metadata": None, "reuse": "auto"},
+            },
+        ),
+        (
+            KimiBatchOperator,
+            {
+                **{"input": REQUIRED, "output": REQUIRED, "prompt": None, "deferrable": True, "poke_interval": None},
+                **{"max_failed_ratio": None, "output_schema": None, "check": None, "output_format": "jsonl"},
+                **{"select": None, "exclude": None, "delete_remote_files": False, "max_rounds": 1},
             },
         ),
         (KimiBatchSensor, {"batch_id": REQUIRED, "deferrable": True, "on_incomplete": "fail"}),

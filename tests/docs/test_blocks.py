@@ -148,14 +148,14 @@ class TestTheFirstDag:
         shown = [block.page for block in DAGS if block.code == FIRST_DAG.code]
         assert shown == ["README.md", "getting-started.md"]
 
-    def test_the_first_dag_has_at_most_25_lines(self) -> None:
-        assert len(FIRST_DAG.code.splitlines()) <= 25
+    def test_the_first_dag_has_at_most_15_lines_of_code(self) -> None:
+        assert len(list(filter(str.strip, FIRST_DAG.code.splitlines()))) <= 15
 
     def test_the_first_dag_succeeds_against_the_simulator_of_the_documents(self, both_runs: tuple[Runs, Runs]) -> None:
         first, _ = both_runs
         assert first.states == {"label_reviews": "success"}
-        statuses = Counter(row["status"] for row in first.rows(f"labels/{TODAY}"))
-        assert statuses == {"succeeded": 57, "missing": 3}
+        found = Counter((row["status"], row["round"]) for row in first.rows(f"labels/{TODAY}"))
+        assert found == {("succeeded", 1): 57, ("succeeded", 2): 3}
 
 
 class TestEveryDag:
@@ -203,7 +203,7 @@ def test_mypy_accepts_every_block(tmp_path: Path) -> None:
         (tmp_path / f"{block.name}.py").write_text(block.code, encoding="utf-8")
     settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", *settings, "--allow-untyped-calls", str(tmp_path)],
+        [sys.executable, "-m", "mypy", *settings, "--allow-untyped-calls", "--allow-untyped-defs", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -56,9 +56,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("first")
     data = folder / "data"
     block = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[0]
+    block = block.replace("catchup=False):", "catchup=False) as first:")
     run = f"""
 if __name__ == "__main__":
-    run = create.dag.test(logical_date=pendulum.parse("{DAY}"))
+    run = first.test(logical_date=pendulum.parse("{DAY}"))
     assert run.state == "success", run.state
 """
     (folder / "dags").mkdir()

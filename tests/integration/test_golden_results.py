@@ -128,7 +128,9 @@ def test_a_file_with_any_line_ends_has_all_its_rows(platform: Platform, output: 
         pytest.param([plain("a"), plain("a", "negative")], "1 repeated", id="the same id twice"),
         pytest.param([plain("a", ""), plain("a")], "1 repeated", id="an empty answer in front"),
         pytest.param([output_line("a", error="it broke"), plain("a")], "1 repeated", id="an error in front"),
-        pytest.param([plain("a"), plain("foreign")], "1 foreign", id="a foreign id"),
+        pytest.param(
+            [plain("a"), output_line("foreign", error="it broke")], "1 foreign", id="an error of a foreign id"
+        ),
         pytest.param([plain("a"), b"<html>504</html>"], "1 unreadable", id="no JSON"),
         pytest.param([plain("a"), b"[1,2]"], "1 unreadable", id="a list"),
         pytest.param([plain("a"), b'{"custom_id":7}'], "1 unreadable", id="an id that is no text"),
@@ -146,6 +148,17 @@ def test_lines_that_belong_to_no_row_are_set_aside_with_a_warning(
         ("missing", None),
     ]
     assert any(f"hold {message} lines that are set aside" in line for line in landed.log.warnings)
+
+
+def test_an_answer_to_an_unknown_request_is_landed_behind_the_others_because_it_is_paid(platform: Platform) -> None:
+    landed = platform.land(["a", "z"], plain("foreign") + b"\n" + plain("a"), b"")
+    assert [(row["custom_id"], row["status"]) for row in landed.rows()] == [
+        ("a", "succeeded"),
+        ("z", "missing"),
+        ("foreign", "succeeded"),
+    ]
+    assert "hold 1 answers to requests that its input file does not name" in " ".join(landed.log.warnings)
+    assert not landed.collected.is_whole
 
 
 def test_an_answer_counts_before_an_error_of_the_same_id(platform: Platform) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
@@ -178,6 +179,34 @@ def test_a_changed_picture_is_noticed(
     result = landed(sim, hook, tmp_path, edit, rows, key_column=key_column, **recipe)
     assert [row["input_change"] for row in result.rows()] == [None, "changed"]
     assert [row.get("picture") for row in result.rows()] == [str(tmp_path / "0.png"), None]
+
+
+@pytest.mark.parametrize("key_column", ["id", ["shop", "id"]], ids=["one column", "two columns"])
+@pytest.mark.parametrize("form", ["list", "frame", "parquet", "jsonl"])
+def test_whole_keys_that_have_become_floats_name_the_same_rows(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path, form: str, key_column: str | list[str]
+) -> None:
+    rows: list[dict[str, Any]] = [{"shop": "a", "id": number, "text": f"text {number}"} for number in range(1, 6)]
+    wanted = order(lambda: rows, prompt="About {text}", key_column=key_column)
+    batch_ids = submit(hook, wanted, ATTEMPT, LogRecord()).batch_ids
+    sim.advance(60)
+    now = pandas.DataFrame([{**row, "id": float(row["id"])} for row in rows])
+    path = tmp_path / f"table.{form}"
+    given: Any = str(path)
+    if form == "parquet":
+        now.to_parquet(path)
+    elif form == "jsonl":
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in now.to_dict("records")))
+    else:
+        given = (lambda: now.to_dict("records")) if form == "list" else lambda: now
+    result = land(hook, tmp_path / "out", batch_ids, input=given)
+    assert ([row["text"] for row in result.rows()], changes(result)) == ([row["text"] for row in rows], {})
+
+
+def test_a_whole_number_and_the_float_of_it_are_one_key(hook: KimiHook) -> None:
+    rows = [{"id": 1, "text": "a"}, {"id": 1.0, "text": "b"}]
+    with pytest.raises(KimiInputError, match="repeats the custom_id of element 1"):
+        submit(hook, order(lambda: rows, prompt="{text}", key_column="id"), ATTEMPT, LogRecord())
 
 
 def test_results_of_rows_that_were_left_out_keep_their_columns(

@@ -58,7 +58,7 @@ def test_a_line_of_which_only_the_name_can_be_read_is_found_among_the_others(lin
         row = answers.take("b")
         assert row is not None
         assert row.content == "behind"
-        assert (list(answers.left_ids()), answers.unreadable, answers.duplicates) == (["0"], 0, 0)
+        assert ([row.custom_id for row in answers.left_rows()], answers.unreadable, answers.duplicates) == (["0"], 0, 0)
 
 
 @pytest.mark.parametrize("line", NESTED)
@@ -75,7 +75,7 @@ def test_a_line_that_is_nested_too_deeply_is_not_taken_for_the_end_of_a_file_tha
 def test_a_line_that_is_nested_too_deeply_among_answers_costs_no_other(line: bytes, tmp_path: Path) -> None:
     (tmp_path / "output").write_bytes(line + b"\n" + output_line("b"))
     with answer_files(tmp_path / "output") as answers:
-        assert (list(answers.left_ids()), answers.unreadable) == (["b"], 1)
+        assert ([row.custom_id for row in answers.left_rows()], answers.unreadable) == (["b"], 1)
         row = answers.take("b")
         assert row is not None
         assert row.status == "succeeded"
@@ -85,7 +85,7 @@ def test_a_line_that_is_nested_too_deeply_after_its_name_is_a_failed_row(tmp_pat
     (tmp_path / "output").write_bytes(NESTED_BEHIND_A_NAME + b"\n" + output_line("b"))
     with answer_files(tmp_path / "output") as answers:
         assert answers.take("a") == UNREADABLE_ROW
-        assert (list(answers.left_ids()), answers.unreadable) == (["b"], 0)
+        assert ([row.custom_id for row in answers.left_rows()], answers.unreadable) == (["b"], 0)
 
 
 @pytest.mark.parametrize("line", NESTED)

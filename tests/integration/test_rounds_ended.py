@@ -158,6 +158,19 @@ def test_a_batch_that_expires_before_a_row_is_done_is_not_submitted_again_behind
         assert tries(task, sim, 2).value["batch_ids"] == first["batch_ids"] == list(sim.batches)
 
 
+def test_a_task_that_asks_expired_rows_again_itself_advises_no_other_task_to_do_so(
+    connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Who gave the dead letters of the first round to another task would pay for them twice."""
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(failing())) as sim:
+        connect(sim)
+        assert tries(job(tmp_path, sim=sim), sim, at={1: expire(sim)}).value["counts"]["succeeded"] == 10
+        assert asked_in(sim) == [ALL, ALL[5:]]
+    logged = "".join(capfd.readouterr())
+    assert "5 succeeded, 5 expired" in logged
+    assert "To ask only the rest" not in logged
+
+
 def test_a_task_whose_rounds_are_lowered_asks_no_row_again_that_a_round_has_answered(
     connect: Connect, tmp_path: Path
 ) -> None:

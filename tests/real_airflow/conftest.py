@@ -76,6 +76,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 "extra": {"timeout": 2},
             },
         }
+        connections["reviews_db"] = {"conn_type": "sqlite", "host": str(folder / "reviews.sqlite")}
         slow = {f"kimi_{n}": spares.enter_context(KimiSimulator(timing=SLOW)) for n in range(SPARES)}
         for conn_id, spare in slow.items():
             fields = {"conn_type": "kimi", "host": spare.base_url, "password": spare.api_key}

@@ -105,7 +105,7 @@ def test_the_encoding_says_nothing_about_parquet_files(tmp_path: Path) -> None:
 
     parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "in.parquet")
     assert [
-        item.value for item in Input(str(tmp_path / "in.parquet"), reading=Reading(";", "gbk"), is_told=False)
+        item.value for item in Input(str(tmp_path / "in.parquet"), reading=Reading(";", "gbk"), must_apply=False)
     ] == ROWS
 
 

@@ -242,6 +242,7 @@ def test_media_columns_are_refused_beside_ready_requests() -> None:
 def test_a_text_without_a_column_is_refused_because_every_row_would_ask_the_same(ways: dict[str, Any]) -> None:
     message = refusal(Recipe("kimi-k2.6", **ways))
     assert message.startswith(f"{next(iter(ways))} names no column, so that every row would be paid for")
+    assert ("{{a}} is literal text. Write a column" in message) is ("messages" in ways)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ def judged(content: str | None, check: AnswerCheck, status: RowStatus = "succeed
         ("想一想。</think>正面", "正面", "想一想。"),
         ("想一想</think>\n正面", "正面", "想一想"),
         ("</think>正面", "正面", ""),
+        ("<think>a <think>b</think> c</think>X", "X", "a <think>b</think> c"),
+        ("<think><THINK><think/>b</THINK>\n</think>\n<think>d</think>X", "X", "<THINK><think/>b</THINK>\n\nd"),
+        ("<think>a tag <think> opens them</think>X", "X", "a tag <think> opens them"),
+        ("<think>a <think> b</think><think>c</think>X", "X", "a <think> b\n\nc"),
+        ("◁think▷hm◁/think▷positive", "positive", "hm"),
+        ("◁think▷a <think>b</think> c\n◁/think▷\npositive", "positive", "a <think>b</think> c"),
+        ("hm\n◁/think▷\npositive", "positive", "hm"),
     ],
 )
 def test_thoughts_that_leaked_are_removed_from_the_answer(content: str, answer: str, thoughts: str) -> None:
@@ -41,7 +48,9 @@ def test_thoughts_that_leaked_are_removed_from_the_answer(content: str, answer: 
     assert (row.status, row.content, row.reasoning, row.leaked) == ("succeeded", answer, thoughts, True)
 
 
-@pytest.mark.parametrize("content", ["<think>hm</think>", "<think>hm</think> \n", "<think>hm", "hm</think>"])
+@pytest.mark.parametrize(
+    "content", ["<think>hm</think>", "<think>hm</think> \n", "<think>hm", "hm</think>", "◁think▷hm"]
+)
 def test_thoughts_alone_are_an_empty_answer(content: str) -> None:
     row = judged(content, AnswerCheck())
     assert (row.status, row.error_code, row.content, row.completion_tokens) == ("invalid", "empty_answer", "", 5)
@@ -83,6 +92,8 @@ def test_thoughts_that_came_apart_from_the_answer_are_not_replaced() -> None:
         "So:\n```xml\n</think>\n```",
         "So: <THINK>hm</THINK>",
         "positive <think>or not?</think>",
+        "The tags are ◁think▷ and ◁/think▷.",
+        "positive ◁think▷or not?◁/think▷",
     ],
 )
 def test_an_answer_that_mentions_a_tag_keeps_its_text(content: str) -> None:
@@ -94,6 +105,11 @@ def test_an_answer_that_mentions_a_tag_keeps_its_text(content: str) -> None:
 def test_a_mention_behind_thoughts_stays_in_the_answer(mention: str) -> None:
     row = judged(f"<think>hm</think>\n{mention}", AnswerCheck())
     assert (row.content, row.reasoning) == (mention, "hm")
+
+
+def test_very_many_blocks_are_parted_in_time() -> None:
+    row = judged("<think>a<think>b</think>" * 20_000 + "X", AnswerCheck())
+    assert (row.content, row.leaked) == ("X", True)
 
 
 def test_a_last_block_that_is_not_closed_is_all_thoughts() -> None:

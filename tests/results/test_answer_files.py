@@ -49,7 +49,7 @@ def test_answers_in_any_order_are_found_by_their_id(
         tmp_path_factory.getbasetemp() / "shuffled", *(answer(one, f"to {one}") for one in shuffled), ending=ending
     )
     with answer_files(path) as answers:
-        assert list(answers.left_ids()) == shuffled
+        assert [row.custom_id for row in answers.left_rows()] == shuffled
         assert [content_of(answers, one) for one in ids] == [f"to {one}" for one in ids]
         assert (answers.left, answers.duplicates, answers.unreadable) == (0, 0, 0)
 
@@ -66,7 +66,7 @@ def test_an_answer_with_unicode_line_ends_is_one_line(output: Path) -> None:
 def test_answers_come_from_the_output_file_and_from_the_error_file(output: Path, tmp_path: Path) -> None:
     errors = written(tmp_path / "error", error("b"))
     with answer_files(written(output, answer("a", "yes")), errors) as answers:
-        assert list(answers.left_ids()) == ["a", "b"]
+        assert [row.custom_id for row in answers.left_rows()] == ["a", "b"]
         assert answers.take("b") == Row(custom_id="b", status="failed", error_code="c", error_message="m")
         assert content_of(answers, "a") == "yes"
 
@@ -109,7 +109,7 @@ def test_a_row_can_be_taken_only_once(output: Path) -> None:
     with answer_files(written(output, answer("a", "yes"))) as answers:
         assert content_of(answers, "a") == "yes"
         assert answers.take("a") is None
-        assert list(answers.left_ids()) == []
+        assert [row.custom_id for row in answers.left_rows()] == []
 
 
 def test_an_id_that_was_not_asked_for_is_left_over(output: Path) -> None:
@@ -117,7 +117,7 @@ def test_an_id_that_was_not_asked_for_is_left_over(output: Path) -> None:
     with answer_files(written(output, answer("foreign", "x"), answer("a", "yes"))) as answers:
         assert answers.take("b") is None
         assert content_of(answers, "a") == "yes"
-        assert list(answers.left_ids()) == ["foreign"]
+        assert [row.custom_id for row in answers.left_rows()] == ["foreign"]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_the_answer_files_are_closed_at_the_end(output: Path) -> None:
 def test_an_id_that_is_not_utf8_is_left_over(output: Path) -> None:
     with answer_files(written(output, b'{"custom_id": "\xff"}', answer("a", "yes"))) as answers:
         assert content_of(answers, "a") == "yes"
-        assert (list(answers.left_ids()), answers.unreadable) == (["\ufffd"], 0)
+        assert ([row.custom_id for row in answers.left_rows()], answers.unreadable) == (["\ufffd"], 0)
 
 
 def test_only_rows_that_exist_count_as_taken(output: Path) -> None:

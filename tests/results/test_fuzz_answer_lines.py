@@ -106,13 +106,13 @@ def test_broken_lines_do_not_affect_other_rows(
         set_aside = answers.left + answers.duplicates + answers.unreadable + bool(answers.batch_error)
         assert set_aside <= len(lines), "nothing is counted that is not there"
         assert answers.lines["output"] == sum(bool(line.strip()) for line in mixed)
-        list(answers.left_ids())
+        list(answers.left_rows())
 
 
 @given(content=st.binary())
 def test_a_result_file_of_any_bytes_can_be_read(content: bytes, folder: Any) -> None:
     (folder / "any").write_bytes(content)
     with answer_files(folder / "any", folder / "any") as answers:
-        for name in answers.left_ids():
-            assert answers.take(name) is not None
+        for row in answers.left_rows():
+            assert answers.take(row.custom_id) is not None
     assert is_whole(content) in (True, False)

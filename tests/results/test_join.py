@@ -133,6 +133,23 @@ def test_a_row_with_a_key_holds_the_answer_to_its_own_text_or_says_that_it_chang
     assert_every_row_once(result, len(now[0]))
 
 
+PAIRS = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), max_size=10)
+
+
+@given(sent=PAIRS, now=PAIRS)
+def test_of_rows_and_requests_of_one_key_as_many_as_can_be_are_joined_to_what_asks_the_same(
+    sent: list[tuple[int, int]], now: list[tuple[int, int]]
+) -> None:
+    (keys, asked), (keys_now, asked_now) = (
+        ([key for key, _ in pairs], [ask for _, ask in pairs]) for pairs in (sent, now)
+    )
+    result = joined(asked, asked_now, keys=(keys, keys_now))
+    assert sum(change is None for _, change in found(result)) == (Counter(sent) & Counter(now)).total()
+    joined_rows = sum(place != NOWHERE for place, _ in found(result))
+    assert joined_rows == (Counter(keys) & Counter(keys_now)).total()
+    assert_every_row_once(result, len(now))
+
+
 def assert_every_row_once(result: Join, rows: int) -> None:
     places = [place for place, _ in found(result) if place != NOWHERE]
     assert sorted([*places, *result.added]) == list(range(rows))

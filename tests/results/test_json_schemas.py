@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.records.rows import Row
+from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.found_json import SchemaMismatch
+from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.schema import AnswerSchema, read_schema
 
 
@@ -141,3 +144,16 @@ def test_a_number_that_no_reader_could_hold_is_no_answer(number: str) -> None:
     with pytest.raises(SchemaMismatch, match="holds no JSON"):
         schema(of(score={"type": "number"})).read(f'{{"score": {number}}}')
     assert schema(of(score={"type": "number"})).read('{"score": 1e308}') == {"score": 1e308}
+
+
+@pytest.mark.parametrize(
+    "number", ["0.1234567890123456789012345", "-1234567890.12345678901", "1.00000000000000000001e-7"]
+)
+def test_a_number_keeps_all_digits_in_the_results_and_is_a_number_before(number: str) -> None:
+    wanted = {"type": "object", "properties": {"rate": {"type": "number", "maximum": 1}}}
+    checked = AnswerCheck(read_schema(wanted), check=lambda row: None if row["parsed"]["rate"] * 2.0 < 1 else "high")
+    row = checked.judge(Row(custom_id="a", status="succeeded", content=f'{{"rate": {number}}}'))
+    assert row.status == "succeeded", row.error_message
+    assert row.parsed == {"rate": float(number)}
+    line = ResultLines(checked.fields).encode(row, b"", (None, None, None))
+    assert f'"parsed":{{"rate":{number}}}'.encode() in line

@@ -1,6 +1,7 @@
 """Answers that have to be one of several labels: a label is taken in any dress, and never guessed."""
 
 import json
+import re
 from enum import Enum, IntEnum, StrEnum
 from typing import Any, Literal
 
@@ -48,10 +49,22 @@ def refused(wanted: Any, text: str) -> str:
         *("positive,", "(positive)", "__positive__", "**positive**;", "[positive]", "«positive»", "<positive>"),
         *("ＰＯＳＩＴＩＶＥ", "（ｐositive）", "“Positive”…", "***_positive_***:", '("positive").', "{positive}"),
         *("Label: positive", "**Answer:** Positive.", "类别：positive", "Sentiment: (positive)"),
+        *('{"predictedLabel": "positive", "score": 1}', "FinalAnswer: positive", "‘label’: positive"),
         '{"label": "positive", "confidence": 0.9}',
         '{"confidence": 0.9, "Category": "Positive.", "because": "negative words are absent"}',
         '```json\n{"label": "positive", "score": 1}\n```',
         *('"{positive}"', "\ufeffpositive\u200b"),
+        *(
+            "positive",
+            " positive\n",
+            "POSITIVE.",
+            '"positive"',
+            "**positive**",
+            "`positive`",
+            "“positive”",
+            "positive。",
+        ),
+        *("```\npositive\n```", "```text\nPositive\n```", '```json\n{"a": "positive"}\n```', "'positive'!"),
     ],
 )
 def test_a_label_is_taken_in_any_dress(text: str) -> None:
@@ -85,10 +98,12 @@ def test_a_chinese_label_is_taken_in_any_dress(text: str) -> None:
         '{"a": "positive", "b": "negative"}',
         "[1]",
         ".positive",
+        *("", "maybe", "positive or negative", "posit", "[]", "null", ".5"),
     ],
 )
 def test_a_label_among_other_words_is_not_guessed(text: str) -> None:
-    assert refused(["positive", "negative"], text).startswith("the answer is none of the 2 labels (it has ")
+    reason = r"the answer is none of the 2 labels \(it has \d+ characters?\)"
+    assert re.fullmatch(reason, refused(["positive", "negative"], text))
 
 
 WORDS = st.lists(st.sampled_from(["not", "I", "say", "is", "é", "不", "7", "maybe"]), min_size=1, max_size=3).map(
@@ -107,8 +122,22 @@ def test_a_label_beside_any_word_is_not_guessed(label: str, words: str, is_befor
     refused(["positive", "negative"], f"{words} {dressed}" if is_before else f"{dressed} {words}")
 
 
-def test_two_keys_that_name_different_labels_are_no_answer() -> None:
-    assert "several" in refused(["positive", "negative"], '{"label": "positive", "answer": "negative"}')
+@given(
+    label=st.sampled_from(["positive", "negative", "not sure"]),
+    around=st.text(alphabet=" \n\"'`*_“「【(", max_size=4),
+    after=st.text(alphabet=" \n\"'`*_.,。，!：)】", max_size=8),
+)
+def test_a_label_is_returned_as_it_was_listed(label: str, around: str, after: str) -> None:
+    assert schema(("positive", "negative", "not sure")).read(around + label + after) == label
+
+
+@pytest.mark.parametrize("other", ["answer", "Label", " label", "finalLabel"])
+def test_two_keys_that_name_different_labels_are_no_answer(other: str) -> None:
+    assert "several" in refused(["positive", "negative"], json.dumps({"label": "positive", other: "negative"}))
+
+
+def test_two_fences_with_different_labels_are_no_answer() -> None:
+    assert "several" in refused(["positive", "negative"], "```\npositive\n```\n```\nnegative\n```")
 
 
 def test_labels_that_are_alike_stay_apart() -> None:
@@ -216,6 +245,7 @@ def test_a_synonym_may_mean_a_truth() -> None:
         (Literal["a", None], "it must be a list of labels"),
         (Enum("Odd", {"A": 0.5}), "it must be a list of labels"),
         (Enum, "it must be a list of labels"),
+        *((wrong, "it must be a list of labels") for wrong in ([], [""], [" "], [0.5], ["a", None], ())),
     ],
     ids=str,
 )
@@ -244,6 +274,35 @@ def test_a_mapping_of_keywords_is_still_a_json_schema(given: dict[str, Any]) -> 
 def test_a_label_that_the_answer_does_not_give_is_not_taken(text: str) -> None:
     with pytest.raises(SchemaMismatch):
         schema(["positive", "negative"]).read(text)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "not_spam",
+            "NOT SPAM",
+            "is_not_spam",
+            "isNotSpam",
+            "non-spam",
+            "nonspam",
+            "no_spam",
+            "spam_not",
+            "isn't spam",
+        ),
+        *("不是垃圾", "非垃圾", "无害", "并非垃圾", "是不是", "没有问题", "_not_spam_", "never_spam"),
+    ],
+)
+def test_the_only_key_is_not_believed_if_it_is_a_negation(key: str) -> None:
+    assert "none of the 2 labels" in refused([True, False], json.dumps({key: True}))
+    refused(["spam", "ham"], json.dumps({key: "spam"}))
+
+
+@pytest.mark.parametrize(
+    "key", ["spam", "is_spam", "notable", "nose", "North", "isSpam", "垃圾", "是否垃圾", "annotation"]
+)
+def test_the_only_key_is_believed_whatever_else_it_says(key: str) -> None:
+    assert schema([True, False]).read(json.dumps({key: True})) is True
 
 
 @pytest.mark.parametrize("text", ['Here it is:\n```json\n{"label": "positive"}\n```', '{"intent": "positive"}'])

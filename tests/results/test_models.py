@@ -57,7 +57,7 @@ def refused(given: Any, value: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["{}", "Here:\n```json\n{}\n```", "Sure! {} Anything else?"])
+@pytest.mark.parametrize("text", ["{}", "Here:\n```json\n{}\n```", "Sure:\n{}\nAnything else?"])
 def test_a_strict_model_takes_the_json_forms_of_its_types(text: str) -> None:
     parsed = schema(Strict).read(text.replace("{}", json.dumps(VALUE)))
     assert parsed == {**VALUE, "raw": ""}
@@ -77,6 +77,41 @@ def test_a_decimal_keeps_all_digits_of_its_text() -> None:
     digits = "0.1234567890123456789012345"
     assert schema(Priced).read(f'{{"price": "{digits}"}}') == {"price": digits}
     assert schema(Priced).read('{"price": 9.90}') == {"price": "9.9"}
+
+
+LONG = "0.1234567890123456789012345"
+
+
+class Measured(BaseModel):
+    price: Decimal
+    rates: list[Decimal | None] = []
+    about: float = 0
+    other: Any = None
+
+
+@pytest.mark.parametrize("model", [Measured, type("Strictly", (Measured,), {"model_config": {"strict": True}})])
+def test_a_decimal_keeps_all_digits_of_a_number(model: Any) -> None:
+    assert schema(model).read(f'{{"price": {LONG}, "rates": [1.5, -{LONG}e3, null]}}') == {
+        "price": LONG,
+        "rates": ["1.5", "-123.4567890123456789012345", None],
+        "about": 0,
+        "other": None,
+    }
+
+
+def test_a_number_of_many_digits_that_is_no_decimal_stays_a_number() -> None:
+    read = schema(Measured).read(f'{{"price": 1, "about": {LONG}, "other": [{LONG}]}}')
+    assert read == {"price": "1", "rates": [], "about": float(LONG), "other": [float(LONG)]}
+    assert type(read["other"][0]) is type(read["about"]) is float
+
+
+def test_a_number_of_many_digits_is_no_text() -> None:
+    class Said(BaseModel):
+        text: str
+
+    assert refused(Said, float(LONG)).startswith("the answer fails")
+    with pytest.raises(SchemaMismatch, match='"text" fails the rule string_type'):
+        schema(Said).read(f'{{"text": {LONG}}}')
 
 
 def test_half_a_character_in_a_text_does_not_make_an_answer_unfit() -> None:

@@ -62,7 +62,7 @@ def test_an_odd_value_beside_an_answer_does_not_affect_other_rows(value: bytes, 
         row = answers.take("b")
         assert row is not None
         assert row.status == "succeeded"
-        assert (list(answers.left_ids()), answers.unreadable, answers.duplicates) == (["0"], 0, 0)
+        assert ([row.custom_id for row in answers.left_rows()], answers.unreadable, answers.duplicates) == (["0"], 0, 0)
 
 
 @pytest.mark.parametrize("value", [b"1e999", b"NaN", b"-Infinity"])

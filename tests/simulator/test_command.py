@@ -167,6 +167,11 @@ class TestItsOptions:
         assert '"row-1"' in errors
         assert '"row-5"' in client.files.content(batch.output_file_id).text
 
+    def test_spoilt_rows_are_answered_after_so_many_times(self, run: Run) -> None:
+        _, client = run("--speed", "500", "--fail-rows", "2", "--drop-rows", "3", "--spoil-times", "1")
+        counts = [ended_batch(client, *lines(10)).request_counts.completed for _ in range(2)]
+        assert counts == [5, 10]
+
     def test_set_changes_switches_of_every_kind(self, run: Run) -> None:
         switches = ("success_status_code=", "shuffle_output=false", "final_newline=false", "error_shape=text")
         others = ("max_list_limit=1", "batch_models=kimi-k8,kimi-k9", "cancel_again_status=200", "list_lag_seconds=0.5")

@@ -1,0 +1,168 @@
+"""Before a task spends: what its job may cost, whether it may cost that much, and whether the balance is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_kimi.api.catalogue import PriceList
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.jobs.answer_sizes import AnswerSize
+from airflow_provider_kimi.jobs.assumptions import assumptions
+from airflow_provider_kimi.jobs.cost_limit import check_cost, described, round_refused
+from airflow_provider_kimi.jobs.estimate import (
+    Counted,
+    Estimate,
+    completion_tokens,
+    cost,
+    prompt_tokens,
+    worst_case,
+)
+from airflow_provider_kimi.jobs.report import table
+from airflow_provider_kimi.jobs.sampling import count_sample, survey
+from airflow_provider_kimi.jobs.survey import Survey
+from airflow_provider_kimi.requests.prepare import Prepared
+from airflow_provider_kimi.requests.spool import Slice
+from airflow_provider_kimi.submission.job import Job
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a task may spend.
+
+    :param prices: Of the account's region, or the user's own.
+    :param answer: How long an answer is expected to be.
+    :param currency: That of the account's balance.
+    :param max_cost: Most that the task may cost, in the currency of the prices; None for no limit.
+    """
+
+    prices: PriceList
+    answer: AnswerSize
+    currency: str
+    max_cost: float | None = None
+
+    def approve(self, job: Job) -> None:
+        """Look at a job before anything is uploaded for it.
+
+        :raises KimiInputError: It may cost more than it may.
+        """
+        calls, prepared = job.calls, job.prepared
+        found = survey(_contents(prepared))
+        if self.max_cost is not None:
+            estimate = self._estimate(calls, _contents(prepared), prepared.model, found)
+            check_cost(estimate, self.max_cost, self.prices)
+            calls.log.info(
+                "The estimate of this job is within max_cost=%s: %s.",
+                self.prices.amount(self.max_cost),
+                described(estimate, self.prices),
+            )
+        self._check_balance(calls, prepared.model, found)
+
+    def approve_round(
+        self, calls: Calls, spent: Mapping[str, Any] | None, requests: Mapping[int, Slice], model: str
+    ) -> bool:
+        """Whether a further round may be asked.
+
+        :param spent: The `cost` of the manifest.
+        :param requests: What it would ask, by the number of the shard.
+        """
+        if self.max_cost is None:
+            return True
+        contents = list(requests.values())
+        estimate = self._estimate(calls, contents, model, survey(contents))
+        refusal = round_refused(spent, estimate, self.max_cost, self.prices)
+        if refusal is not None:
+            calls.log.warning("%s", refusal)
+        return refusal is None
+
+    def report(self, job: Job) -> dict[str, Any]:
+        """Estimate a job without an upload, and log it as a table."""
+        calls, prepared = job.calls, job.prepared
+        contents = _contents(prepared)
+        estimate = self._estimate(calls, contents, prepared.model, survey(contents))
+        skipped = bool(prepared.skipped)
+        used = len(contents) + len(prepared.media) + skipped + job.needs_note_file("" if skipped else None)
+        report = {
+            "dry_run": True,
+            "model": prepared.model[:100],
+            "rows": estimate.rows,
+            "shards": len(contents),
+            "files_used": used,
+            "files_kept": _files_kept(calls),
+            "prompt_tokens": estimate.prompt.rounded(),
+            "completion_tokens": estimate.completion.rounded(),
+            "cost": self._cost(estimate),
+            "balance": _balance(calls),
+            "assumptions": list(estimate.assumptions),
+        }
+        calls.log.info("%s", table(report, self.currency))
+        return report
+
+    def _estimate(self, calls: Calls, contents: Sequence[Slice], model: str, found: Survey) -> Estimate:
+        counted = _counted(calls, contents, found, model)
+        price = self.prices.models.get(model)
+        prompt = prompt_tokens(counted, found.rows, found.weight, found.uncounted_bytes)
+        completion = completion_tokens(found.asked, self.answer.tokens)
+        return Estimate(
+            model,
+            found.rows,
+            prompt,
+            completion,
+            cost(prompt, completion, price) if price else None,
+            assumptions(found, len(counted), self.answer, self.prices, model),
+        )
+
+    def _cost(self, estimate: Estimate) -> dict[str, Any] | None:
+        if estimate.cost is None:
+            return None
+        dated = {"currency": self.prices.currency, "price_list_date": self.prices.date}
+        return {**dated, **estimate.cost.rounded(8)}
+
+    def _check_balance(self, calls: Calls, model: str, found: Survey) -> None:
+        """Warn of a balance that the platform will find too low, since it then fails whole batches."""
+        price = self.prices.models.get(model)
+        if price is None or self.prices.currency != self.currency or (balance := _balance(calls)) is None:
+            return
+        reserved = worst_case(completion_tokens(found.asked, self.answer.tokens), price)
+        if reserved > balance:
+            calls.log.warning(
+                "The balance is %s. Before batches start, the platform reserves about %s for these %s rows: every "
+                "answer as long as its cap. It fails a batch that it cannot reserve for, which costs nothing. Set a "
+                "lower max_completion_tokens, make smaller batches with max_rows_per_batch, or top up.",
+                self.prices.amount(balance),
+                self.prices.amount(reserved),
+                f"{found.rows:,}",
+            )
+
+
+def _contents(prepared: Prepared) -> list[Slice]:
+    return [shard.content for shard in prepared.shards]
+
+
+def _counted(calls: Calls, contents: Sequence[Slice], found: Survey, model: str) -> list[Counted]:
+    """Let the platform count a sample; an empty one if it cannot be asked."""
+    try:
+        return count_sample(calls, contents, found, model)
+    except (KimiApiError, KimiNoAnswerError) as error:
+        if isinstance(error, KimiApiError) and error.kind == "key":
+            raise
+        calls.log.warning("Tokens are estimated by bytes, because the platform could not be asked: %s", error)
+        return []
+
+
+def _files_kept(calls: Calls) -> int | None:
+    try:
+        return len(calls.hook.list_files())
+    except KimiError as error:
+        calls.log.info("How many files the account keeps could not be asked: %s", error)
+        return None
+
+
+def _balance(calls: Calls) -> float | None:
+    try:
+        return calls.hook.get_balance().available_balance
+    except KimiError as error:
+        calls.log.info("The balance could not be read, so it is not compared with what may be reserved: %s", error)
+        return None

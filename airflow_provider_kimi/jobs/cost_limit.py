@@ -1,0 +1,90 @@
+"""The most that a job may cost, and what is refused because of it."""
+
+import reprlib
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from airflow_provider_kimi.api.catalogue import PriceList
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.fields import said
+from airflow_provider_kimi.jobs.estimate import Estimate
+
+_CHEAPER = (
+    "Set max_completion_tokens in request_params to what an answer needs, or give fewer rows, or set a higher max_cost."
+)
+
+
+def read_max_cost(given: object) -> float | None:
+    """Read the most that a job may cost: a number, or its text as a template renders it; None sets no limit.
+
+    :raises KimiInputError: It is something else.
+    """
+    most: Any = said(given)
+    if most is None:
+        return None
+    if isinstance(most, int | float) and not isinstance(most, bool) and isfinite(most) and most > 0:
+        return float(most)
+    raise KimiInputError(
+        f"max_cost is {reprlib.repr(given)}; it must be an amount of money above zero, such as 5 or 0.5, in the "
+        "currency of the prices, or None for no limit. Nothing was sent."
+    )
+
+
+def read_dry_run(given: object) -> bool:
+    """Read whether only an estimate is wanted: True or False, or its text as a template renders it; None is False.
+
+    :raises KimiInputError: It is something else.
+    """
+    wanted = said(given.strip().capitalize()) if isinstance(given, str) else given
+    if wanted is None or isinstance(wanted, bool):
+        return bool(wanted)
+    raise KimiInputError(f"dry_run is {reprlib.repr(given)}; it must be True or False. Nothing was sent.")
+
+
+def check_cost(estimate: Estimate, most: float, prices: PriceList) -> None:
+    """Refuse a job that may cost more than it may.
+
+    :raises KimiInputError: It may, or what it costs is not known.
+    """
+    if estimate.cost is None:
+        raise KimiInputError(
+            f"max_cost is {prices.amount(most)}, and the price of model {estimate.model:.80} is not known, so what "
+            "this job may cost cannot be told. Nothing was uploaded or submitted by this attempt. Pass its prices as "
+            "price_list, or leave max_cost out."
+        )
+    if estimate.cost.high > most:
+        raise KimiInputError(
+            f"This job may cost more than max_cost={prices.amount(most)}: {described(estimate, prices)}. Nothing was "
+            f"uploaded or submitted by this attempt. {_CHEAPER}"
+        )
+
+
+def round_refused(spent: Mapping[str, Any] | None, estimate: Estimate, most: float, prices: PriceList) -> str | None:
+    """Say why a further round is not asked, because it may pass the limit; None if it may not.
+
+    :param spent: The `cost` of the manifest.
+    """
+    amount: float | None = (spent or {}).get("amount")
+    if amount is None or estimate.cost is None:
+        known = "what the rounds before have cost" if estimate.cost else f"the price of model {estimate.model:.80}"
+        why = f"{known} is not known"
+    elif amount + estimate.cost.high > most:
+        why = f"{prices.amount(amount)} are spent, and another round may cost more: {described(estimate, prices)}"
+    else:
+        return None
+    return (
+        f"{estimate.rows:,} rows without a usable answer are not asked again, because of "
+        f"max_cost={prices.amount(most)}: {why}. They end as they are. To ask them after all, set a higher max_cost "
+        "and clear this task."
+    )
+
+
+def described(estimate: Estimate, prices: PriceList) -> str:
+    """What a job is likely to take, in a phrase."""
+    tokens, answers, cost = estimate.prompt, estimate.completion, estimate.cost
+    money = f"up to {prices.amount(cost.high)}, likely {prices.amount(cost.expected)}, " if cost else ""
+    return (
+        f"{money}for {estimate.rows:,} rows with {tokens.low:,} to {tokens.high:,} prompt tokens and at most "
+        f"{answers.high:,} completion tokens"
+    )

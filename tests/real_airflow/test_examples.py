@@ -1,0 +1,110 @@
+"""Every example runs on a real Airflow, and does what its text says."""
+
+import json
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real_airflow.conftest import World
+from tests.support.real_airflow import wait_for
+from tests.support.reviews import read_rows
+
+pytestmark = pytest.mark.real_airflow
+
+RUN = "examples"
+TEXTS = ("Love it.", "Very disappointed.")
+
+#: What the form of the UI sends: every field, as its type says.
+FORM: dict[str, Any] = {
+    "labels": ["good", "bad"],
+    "model": "kimi-k2.6",
+    "max_cost": 5,
+    "dry_run": False,
+    "kimi_force_fresh": False,
+}
+
+
+def conf(world: World, example: str) -> dict[str, Any]:
+    return {"output": str(world.folder / "examples" / example)}
+
+
+@pytest.fixture(scope="module")
+def finished(world: World) -> None:
+    """Run all examples side by side, to their end."""
+    with closing(sqlite3.connect(world.folder / "reviews.sqlite")) as database:
+        database.execute("CREATE TABLE reviews (id INTEGER, text TEXT, day TEXT, label TEXT)")
+        rows = [(n, TEXTS[n % 2], "2026-01-01" if n < 6 else "2026-01-02", None) for n in range(8)]
+        database.executemany("INSERT INTO reviews VALUES (?, ?, ?, ?)", rows)
+        database.commit()
+    confs = {name: conf(world, name) for name in ("form", "pydantic", "sql", "partitions", "maintenance", "images")}
+    confs["form"] |= FORM | {"input": str(world.folder / "dags" / "data" / "reviews.csv")}
+    runs = dict.fromkeys(confs, RUN) | {"form_dry": RUN + "_dry"}
+    confs["form_dry"] = confs["form"] | {"dry_run": True}
+    dags = {name: f"example_kimi_{name.removesuffix('_dry')}" for name in confs}
+    for name, dag_id in dags.items():
+        world.airflow.run_dag(dag_id, runs[name], confs[name])
+
+    def ended() -> bool:
+        states = {world.airflow.run_state(dag_id, runs[name]) for name, dag_id in dags.items()}
+        return states <= {"success", "failed"}
+
+    try:
+        wait_for(ended, "the examples did not end", seconds=1200)
+    finally:
+        states = {name: world.airflow.run_state(dag_id, runs[name]) for name, dag_id in dags.items()}
+        print(states, world.airflow.task_logs()[-8000:])
+    assert set(states.values()) == {"success"}
+
+
+@pytest.mark.usefixtures("finished")
+class TestExamples:
+    def test_the_form_takes_labels_that_a_person_has_chosen(self, world: World) -> None:
+        rows = read_rows(world.folder / "examples" / "form" / RUN / "results.jsonl")
+        assert Counter(row["status"] for row in rows) == {"succeeded": 60}
+        assert {row["content"] for row in rows} <= {"good", "bad"}
+
+    def test_the_form_estimates_only_if_a_person_asks_for_that(self, world: World) -> None:
+        report = world.airflow.xcom("example_kimi_form", RUN + "_dry", "label")
+        assert (report["dry_run"], report["rows"]) == (True, 60)
+        assert not (world.folder / "examples" / "form" / (RUN + "_dry")).exists()
+
+    def test_answers_that_fit_a_model_are_columns(self, world: World) -> None:
+        from pyarrow import parquet
+
+        found = parquet.read_table(world.folder / "examples" / "pydantic" / RUN / "results.parquet").to_pylist()
+        assert {row["status"] for row in found} == {"succeeded"}
+        assert all(1 <= row["stars"] <= 5 and isinstance(row["topics"], list) for row in found)
+
+    def test_labels_are_written_back_into_the_table_of_the_query(self, world: World) -> None:
+        with closing(sqlite3.connect(world.folder / "reviews.sqlite")) as database:
+            labels = database.execute("SELECT label FROM reviews ORDER BY id").fetchall()
+        assert [label for (label,) in labels] == ["positive", "negative"] * 3 + [None] * 2
+
+    def test_each_partition_is_a_job_of_its_own(self, world: World) -> None:
+        folders = sorted((world.folder / "examples" / "partitions").iterdir())
+        manifests = [json.loads((folder / "manifest.json").read_text()) for folder in folders]
+        assert [folder.name for folder in folders] == [f"day=2026-01-0{n}" for n in (1, 2, 3)]
+        assert [manifest["counts"]["succeeded"] for manifest in manifests] == [10] * 3
+        assert len({manifest["batch_ids"][0] for manifest in manifests}) == 3
+
+    def test_images_are_labelled(self, world: World) -> None:
+        rows = read_rows(world.folder / "examples" / "images" / RUN / "results.jsonl")
+        assert [(row["custom_id"], row["status"]) for row in rows] == [
+            (name, "succeeded") for name in ("blue.png", "green.png", "red.png")
+        ]
+
+    def test_no_row_is_in_a_rendered_field_or_an_xcom_of_the_one_task(self, world: World) -> None:
+        ti = world.airflow.task_instance("example_kimi_sql", RUN, "label")
+        assert len(json.dumps(ti["rendered_fields"])) < 4096
+        assert TEXTS[0] not in json.dumps(ti["rendered_fields"])
+        assert TEXTS[0] not in json.dumps(world.airflow.xcom("example_kimi_sql", RUN, "label"))
+
+
+def test_every_example_is_tried_by_a_test() -> None:
+    examples = {path.stem for path in Path("example_dags").glob("example_*.py")}
+    tested = "".join(path.read_text() for path in Path("tests/real_airflow").glob("test_*.py"))
+    assert {name for name in examples if name.removeprefix("example_kimi_") not in tested} == set()
