@@ -67,8 +67,9 @@ class AskingOperator(BaseOperator):
     #: Whether rows without a usable answer are asked again in further rounds of the same task.
     has_rounds = False
 
-    #: How a worker pauses.
+    #: How a worker pauses, and what it calls the platform with.
     _sleep: Callable[[float], None] = staticmethod(time.sleep)
+    _hook_of: Callable[[str], KimiHook] = KimiHook
 
     _is_killed = False
     _stop: Stop | None = None
@@ -164,7 +165,7 @@ class AskingOperator(BaseOperator):
     def creating(self, context: Context) -> Iterator[Calls]:
         """Be ready for a kill while batches are created: what this makes is then dealt with."""
         stop = self._stop = Stop()
-        calls = Calls(KimiHook(self.kimi_conn_id), self.log, self._sleep, stop)
+        calls = Calls(self._hook_of(self.kimi_conn_id), self.log, self._sleep, stop)
         self._kill = Kill(Ending(calls, context["ti"], read_attempt(context)), self.log)
         if self._is_killed:
             self.on_kill()

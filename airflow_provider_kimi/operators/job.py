@@ -222,7 +222,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     @cached_property
     def hook(self) -> KimiHook:
         """One hook, and so one HTTP client, for all that follows the create."""
-        return KimiHook(self.kimi_conn_id)
+        return self._hook_of(self.kimi_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit, wait, land, and ask again what has no usable answer; or only estimate what that would cost."""

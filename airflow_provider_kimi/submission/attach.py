@@ -70,29 +70,33 @@ def attach(job: Job) -> Attached:
     cancel_duplicates(job, earlier)
     _pass_over(job, earlier)
     batches, ended = dict(earlier.batches), _answered(job, earlier)
-    later = _later_rounds(job, search.batches, batches, ended)
+    later = _later_rounds(job, search.batches, earlier, ended)
     asks_in_rounds = job.order.has_rounds and job.order.on_ended == "rest"
-    for label in missing & ended.keys():
-        if asks_in_rounds or label in later:
-            ended[label], batches[label] = ended[label][:-1], ended[label][-1]
+    for label in missing & earlier.ended.keys():
+        if label in later:  # they have asked again what it left, which may be every row
+            of_shard = ended.get(label) or earlier.ended[label][-1:]
+        else:
+            of_shard = ended.get(label, ()) if asks_in_rounds else ()
+        if of_shard:
+            ended[label], batches[label] = of_shard[:-1], of_shard[-1]
     return Attached(batches, ended, later, unsure=frozenset(unsure.keys() & missing - batches.keys()))
 
 
 def _later_rounds(
-    job: Job, found: Iterable[Batch], batches: Mapping[str, Batch], ended: Mapping[str, tuple[Batch, ...]]
+    job: Job, found: Iterable[Batch], earlier: EarlierWork, ended: Mapping[str, tuple[Batch, ...]]
 ) -> dict[str, tuple[Batch, ...]]:
     """The batches of further rounds that live or have answers, by the label of their shard, the oldest first.
 
     Of fresh work that was paid for on purpose, only the rounds count that came after it.
 
-    :param batches: Those of the first round, by the label of their shard.
-    :param ended: Those of it that ended before they were done.
+    :param ended: Batches of the first round that ended with answers, before they were done.
     """
     rounds: dict[str, dict[str, Batch]] = {}
     for batch in sorted(found, key=by_age):
         tags = Tags.of(batch)
         shard = str(tags.shard)
-        first = [*ended.get(shard, ()), *filter(None, [batches.get(shard)])]
+        chosen = earlier.batches.get(shard)
+        first = [*ended.get(shard, ()), chosen] if chosen else earlier.ended.get(shard, ())
         is_of_job = tags.job_key == job.key and tags.round and (not is_lost(batch) or may_have_answers(batch))
         if is_of_job and first and _goes_on_with(batch, first):
             rounds.setdefault(shard, {}).setdefault(str(tags.round), batch)

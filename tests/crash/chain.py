@@ -1,4 +1,4 @@
-"""The chain in a process that kills itself at a given point.
+"""The chain, or the one task, in a process that kills itself at a given point.
 
 Started once as a module; each line of its input is a command, for which it forks, so that a run costs no import. The
 points are counted where the chain touches the world: before and after every call of the API, and at every write,
@@ -12,12 +12,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.operators.batch import KimiBatchOperator
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.requests.order import Order
@@ -29,6 +31,7 @@ from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.waiting.alone import Alone, InWorker
 from airflow_provider_kimi.waiting.wait import until_finished
 from tests.support.logs import LogRecord
+from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
 
 T = TypeVar("T")
 
@@ -117,14 +120,46 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     return ids
 
 
+def run_one_task(folder: Path, number: int, fate: Fate) -> list[str]:
+    """Do the same in one task, whose rows are asked in up to three rounds."""
+
+    class Job(KimiBatchOperator):
+        _sleep = staticmethod(pause)
+        _hook_of = staticmethod(lambda _: MortalHook(fate))
+
+    task = Job(task_id="job", input=ROWS, output=f"{folder}/out", max_rows_per_batch=ROWS_PER_BATCH, max_rounds=3)
+    ti = TaskInstanceRecord(task_id="job", try_number=number)
+    attempt = run_task(task, ti)
+    while (deferred := attempt.deferred) is not None:
+        _, arguments = deferred.trigger.serialize()
+        fate.pass_by("deferred")
+        event = _ended(arguments["batch_ids"], number)
+        attempt = resume_task(task, event.to_dict(), number, ti=ti, kwargs=deferred.kwargs)
+    ids: list[str] = attempt.value["batch_ids"]
+    return ids
+
+
+def _ended(batch_ids: Iterable[str], number: int) -> BatchEvent:
+    """Wait until batches have ended, as the triggerer does for a task that may die meanwhile."""
+    hook = KimiHook()
+    while True:
+        batches = {batch_id: hook.get_batch(batch_id) for batch_id in batch_ids}
+        if all(batch.is_terminal for batch in batches.values()):
+            break
+        pause(1)
+    return BatchEvent("ended", {each: BatchEnd.of(batch) for each, batch in batches.items()}, try_number=number)
+
+
 def _obey(command: dict[str, Any]) -> None:
     """In a forked child: run the chain, and tell how far it came."""
     os.environ["AIRFLOW_CONN_KIMI_DEFAULT"] = json.dumps(command["connection"])
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Airflow logs there
     folder = Path(command["folder"])
     tempfile.tempdir = str(folder)  # what a killed process leaves is removed with the folder
     fate = Fate(command["die_at"])
     sys.addaudithook(fate.audit)
-    ids = run_chain(folder, command["number"], fate)
+    run = run_one_task if command.get("rounds") else run_chain
+    ids = run(folder, command["number"], fate)
     fate.die_at = None
     (folder / "told.json").write_text(json.dumps({"ids": ids, "points": fate.points}))
 

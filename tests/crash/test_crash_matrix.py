@@ -2,16 +2,17 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
 from tests.crash.chain import ROWS, ROWS_PER_BATCH, SPEED
 
 SHARDS = -(-len(ROWS) // ROWS_PER_BATCH)
@@ -34,10 +35,15 @@ class Chain:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
-    def run(self, platform: KimiSimulator, folder: Path, number: int, die_at: int | None) -> int:
-        """Run one attempt, and return its exit status."""
+    def run(
+        self, platform: KimiSimulator, folder: Path, number: int, die_at: int | None, *, rounds: bool = False
+    ) -> int:
+        """Run one attempt, and return its exit status.
+
+        :param rounds: Whether the one task runs, with rounds.
+        """
         fields = {"conn_type": "kimi", "host": platform.base_url, "password": platform.api_key}
-        command = {"connection": fields, "folder": str(folder), "number": number, "die_at": die_at}
+        command = {"connection": fields, "folder": str(folder), "number": number, "die_at": die_at, "rounds": rounds}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
@@ -87,3 +93,71 @@ def check(platform: KimiSimulator, folder: Path, die_at: int) -> None:
     rows = [json.loads(line) for line in (out / "results.jsonl").read_bytes().splitlines()]
     assert [row["custom_id"] for row in rows] == [f"row-{number:08}" for number in range(1, len(ROWS) + 1)], seen
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "output.jsonl", "results.jsonl"], seen
+
+
+#: Rows that fail in the first round; the last one fails in the second, too.
+FAIL_ONCE, FAIL_TWICE = ("row-00000002", "row-00000003"), "row-00000003"
+
+
+def failing(asked: list[str]) -> Any:
+    """A model with which three rounds are asked of the second shard, and two of the first; it notes usable answers."""
+    times: dict[str, int] = {}
+
+    def respond(request: Mapping[str, Any]) -> Answer | RowError:
+        row = request["custom_id"]
+        times[row] = times.get(row, 0) + 1
+        if times[row] <= (row in FAIL_ONCE) + (row == FAIL_TWICE):
+            return RowError("server_error", "try again", 500)
+        asked.append(row)
+        return Answer("positive")
+
+    return respond
+
+
+def asked_by_label(platform: KimiSimulator) -> list[tuple[str, list[str]]]:
+    """What each batch that was not cancelled has asked for."""
+    found = []
+    for batch_id, batch in platform.batches.items():
+        if not platform.status(batch_id).startswith("cancel"):
+            tags = batch.metadata or {}
+            lines = platform.file_content(batch.input_file_id).splitlines()
+            label = f"{tags['kimi_shard']} {tags.get('kimi_round', 1)}"
+            found.append((label, [json.loads(line)["custom_id"] for line in lines]))
+    return sorted(found)
+
+
+def result_of(folder: Path, ids: list[str]) -> dict[str, list[str]]:
+    """The lines of the result, without what differs between two runs."""
+    found = {}
+    for path in (folder / "out").iterdir():
+        text = re.sub(r'"created":\d+', "", path.read_text(encoding="utf-8"))
+        for place, batch_id in enumerate(ids):
+            text = text.replace(batch_id, f"<{place}>")
+        found[path.name] = sorted(text.splitlines())
+    del found["manifest.json"]
+    return found
+
+
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+def test_a_death_of_the_one_task_at_any_point_of_any_round_costs_nothing_and_loses_no_row(
+    chain: Chain, tmp_path: Path, step: int
+) -> None:
+    clean: tuple[Any, Any] | None = None
+    for die_at in range(0, 1000, step):  # not at all the first time
+        folder = tmp_path / str(die_at)
+        folder.mkdir()
+        usable: list[str] = []
+        with KimiSimulator(speed=SPEED, responder=failing(usable)) as platform:
+            status = chain.run(platform, folder, 1, die_at or None, rounds=True)
+            if status == -signal.SIGKILL:
+                seen = f"after a death at point {die_at}"
+                assert chain.run(platform, folder, 2, None, rounds=True) == 0, f"the retry failed {seen}"
+            found = asked_by_label(platform), result_of(folder, told(folder)["ids"])
+            clean = clean or found
+            seen = f"died at point {die_at} of {told(folder)['points']}"
+            assert found == clean, seen
+            assert sorted(usable) == [f"row-{number:08}" for number in range(1, len(ROWS) + 1)], seen
+        if status == 0 and die_at:
+            break
+    assert die_at > 120, "hardly any point was passed"
+    assert [label for label, _ in found[0]] == ["1/2 1", "1/2 2", "2/2 1", "2/2 2", "2/2 3"]

@@ -146,6 +146,18 @@ def test_a_batch_that_expires_in_the_last_round_says_that_no_round_is_left(conne
         assert asked_in(sim)[2:] == [["r3", "r4"]]
 
 
+def test_a_batch_that_expires_before_a_row_is_done_is_not_submitted_again_behind_its_second_round(
+    connect: Connect, tmp_path: Path
+) -> None:
+    model = Model(failing(always=[1]))
+    with KimiSimulator(speed=0, timing=QUICK, responder=model) as sim:
+        connect(sim)
+        task = job(tmp_path, sim=sim)
+        first = tries(task, sim, at={1: expire(sim, 0.5)}).value
+        assert asked_in(sim) == [ALL, ALL, ["r1"]]
+        assert tries(task, sim, 2).value["batch_ids"] == first["batch_ids"] == list(sim.batches)
+
+
 def test_a_task_that_asks_expired_rows_again_itself_advises_no_other_task_to_do_so(
     connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
