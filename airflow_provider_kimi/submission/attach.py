@@ -71,15 +71,26 @@ def attach(job: Job) -> Attached:
     _pass_over(job, earlier)
     batches, ended = dict(earlier.batches), _answered(job, earlier)
     later = _later_rounds(job, search.batches, earlier, ended)
-    asks_in_rounds = job.order.has_rounds and job.order.on_ended == "rest"
-    for label in missing & earlier.ended.keys():
-        if label in later:  # they have asked again what it left, which may be every row
-            of_shard = ended.get(label) or earlier.ended[label][-1:]
-        else:
-            of_shard = ended.get(label, ()) if asks_in_rounds else ()
-        if of_shard:
+    for label in missing:
+        if of_shard := _asked_again_in_rounds(job, label, earlier, ended, later):
             ended[label], batches[label] = of_shard[:-1], of_shard[-1]
     return Attached(batches, ended, later, unsure=frozenset(unsure.keys() & missing - batches.keys()))
+
+
+def _asked_again_in_rounds(
+    job: Job,
+    label: str,
+    earlier: EarlierWork,
+    ended: Mapping[str, tuple[Batch, ...]],
+    later: Mapping[str, tuple[Batch, ...]],
+) -> tuple[Batch, ...]:
+    """Batches of a shard that ended before they were done, and are not to be submitted again: further rounds ask the
+    rest. Where such rounds exist, they may have asked for every row again.
+    """
+    if label in later:
+        return ended.get(label) or earlier.ended.get(label, ())[-1:]
+    asks_in_rounds = job.order.has_rounds and job.order.on_ended == "rest"
+    return ended.get(label, ()) if asks_in_rounds else ()
 
 
 def _later_rounds(

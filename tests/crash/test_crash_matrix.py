@@ -96,7 +96,7 @@ def check(platform: KimiSimulator, folder: Path, die_at: int) -> None:
 
 
 #: Rows that fail in the first round; the last one fails in the second, too.
-FAIL_ONCE, FAIL_TWICE = ("row-00000002", "row-00000003"), "row-00000003"
+FAIL_ONCE, FAIL_TWICE = ("row-00000001", "row-00000003"), "row-00000003"
 
 
 def failing(asked: list[str]) -> Any:
