@@ -59,6 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     block = block.replace("catchup=False):", "catchup=False) as first:")
     run = f"""
 if __name__ == "__main__":
+    import pendulum
+
     run = first.test(logical_date=pendulum.parse("{DAY}"))
     assert run.state == "success", run.state
 """
