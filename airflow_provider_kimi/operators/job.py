@@ -278,13 +278,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         while True:
             ended = self._ended(context, batch_ids, cancelled, event)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
-                calls, next_round = (
-                    Calls(self.hook, self.log, self._sleep),
-                    NextRound(Path(folder), self.max_rounds, cancelled),
-                )
-                with airflow_errors(self):
+                calls = Calls(self.hook, self.log, self._sleep)
+                next_round = NextRound(Path(folder), self.max_rounds, cancelled)
+                with airflow_errors(self), next_round:
                     collected = self.land(calls, context, batch_ids, next_round)
-                    requests = next_round.close()
+                requests = next_round.requests
                 context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
                 if not requests or not self._may_ask(calls, collected, requests):
                     return self._concluded(calls, context, collected, ended)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
 from airflow_provider_kimi.records.dead_letters import request_of
@@ -17,7 +18,7 @@ _WITHOUT_LINE = ("missing", "expired", "cancelled")
 
 
 class NextRound:
-    """Writes the requests of a further round, those of each shard into a file of its own.
+    """Writes the requests of a further round, those of each shard into a file of its own, while it is entered.
 
     :param folder: On this machine.
     :param max_rounds: How often a row is asked at most.
@@ -66,10 +67,17 @@ class NextRound:
         has_line = row.status not in _WITHOUT_LINE and self._shard[-1].batch.status != "failed"
         return any(map(_may_hold_more, self._shard[number if has_line else 0 :]))
 
-    def close(self) -> Mapping[int, Slice]:
-        """End the files, and return the requests of each shard."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the files."""
         for spool in self._spools.values():
             spool.__exit__()
+
+    @property
+    def requests(self) -> Mapping[int, Slice]:
+        """The requests of each shard, once the files are at their end."""
         return {number: spool.slice_of(range(len(spool.ends))) for number, spool in sorted(self._spools.items())}
 
 
