@@ -63,6 +63,11 @@ def ask_round(
     ]
 
 
+def can_be_found(batches: Sequence[Batch]) -> bool:
+    """Whether the batches say which job they are of, by which a further round of it is found again."""
+    return all(Tags.of(batch).job_key for batch in batches)
+
+
 def model_of(batches: Sequence[Batch]) -> str | None:
     """The model of every request of a job; None if its batches do not say."""
     return Tags.of(batches[0]).model

@@ -22,7 +22,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
-from airflow_provider_kimi.jobs.rounds import ask_round, model_of, remedy_of
+from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of, remedy_of
 from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
@@ -310,7 +310,14 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         return Spending(prices, answer_size(self.output_schema), currency, read_max_cost(self.max_cost))
 
     def _may_ask(self, calls: Calls, collected: Collected, requests: Mapping[int, Slice]) -> bool:
-        """Whether another round stays within `max_cost`."""
+        """Whether another round can be found again by a later try, and stays within `max_cost`."""
+        if not can_be_found(collected.batches):
+            self.log.warning(
+                "Rows without a usable answer are not asked again, because the platform does not show the metadata of "
+                "batch %s. Without it, a retry would not find the round, and pay for it once more.",
+                collected.batches[0].id,
+            )
+            return False
         with airflow_errors(self):
             model = model_of(collected.batches) or self.model or self.hook.settings.model
             return self._spending().approve_round(calls, collected.manifest.cost, requests, model)

@@ -12,6 +12,21 @@ from tests.support.rounds import BROKEN, QUICK, YES, Model, asked_in, job, lette
 from tests.support.tasks import run_to_end
 
 
+def test_no_round_is_asked_that_a_retry_could_not_find(connect: Connect, tmp_path: Path) -> None:
+    """The platform no longer shows the metadata of a batch, not even by its id."""
+
+    def say(custom_id: str, times: int, body: Mapping[str, Any]) -> Answer | RowError:
+        for batch in sim.batches.values():
+            batch.metadata = None
+        return BROKEN if custom_id == "r1" else YES
+
+    with KimiSimulator(speed=50, timing=QUICK, responder=Model(say)) as sim:
+        connect(sim)
+        manifest = run_to_end(job(tmp_path, sim=sim)).value
+        assert len(sim.batches) == 1
+    assert (manifest["counts"]["succeeded"], manifest["counts"]["failed"]) == (9, 1)
+
+
 def test_rows_that_fail_are_asked_again_until_the_last_round(connect: Connect, tmp_path: Path) -> None:
     """3 of 100 rows fail once, 1 of 100 always."""
 
