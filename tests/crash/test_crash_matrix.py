@@ -138,7 +138,7 @@ def result_of(folder: Path, ids: list[str]) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("step", [9, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("step", [9, pytest.param(4, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_a_death_of_the_one_task_at_any_point_of_any_round_costs_nothing_and_loses_no_row(
     chain: Chain, tmp_path: Path, step: int
 ) -> None:
