@@ -127,7 +127,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
         ``assumptions``, and ``low``, ``expected`` and ``high`` of ``prompt_tokens``, ``completion_tokens`` and
         ``cost``; None for what is not known.
-    :raises KimiBatchError: Batches did not complete, or not in time; what was answered is landed.
+    :raises KimiBatchError: Batches did not complete; what was answered is landed. Or they could not be read.
+    :raises AirflowSensorTimeout: Batches have not ended in time. Nothing is landed; a clear waits on.
     :raises AirflowFailException: The input, a parameter, the key or the account is refused, a retry would pay twice, or
         too many rows have no usable answer.
     """

@@ -57,6 +57,6 @@ def _with_reason(body: Mapping[str, Any], reason: str) -> Mapping[str, Any]:
     if place is None:
         return body
     said, text = messages[place].get("content"), _CORRECTION.format(reason=reason)
-    content = [*said, {"type": "text", "text": text}] if isinstance(said, list) else f"{said}{text}"
+    content = [*said, {"type": "text", "text": text}] if isinstance(said, list) else f"{said or ''}{text}"
     messages[place] = {**messages[place], "content": content}
     return {**body, "messages": messages}
