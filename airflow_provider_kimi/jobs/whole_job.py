@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -10,14 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.models import TERMINAL_STATUSES
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of, remedy_of
-from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, ToCome, WaitTerms
+from airflow_provider_kimi.jobs.taken_back import take_back
+from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, to_come_of, with_turn
+from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, WaitTerms
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.requests.order import Order
@@ -27,7 +29,8 @@ from airflow_provider_kimi.results.manifest import billed
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.shortfall import shortfall
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.in_flight import InFlight, create_pending
+from airflow_provider_kimi.submission.in_flight import InFlight
+from airflow_provider_kimi.submission.later import create_pending
 
 #: XCom key under which the manifest is shown after each round, also of a task that fails.
 MANIFEST_KEY = "manifest"
@@ -115,10 +118,7 @@ class WholeJob:
         :param pending: What is still to be created of this round; None if that is nothing.
         """
         while True:
-            while pending is not None:
-                ended = self._ended(batch_ids, cancelled, event, pending)
-                (batch_ids, pending), event = self._created(batch_ids, ended, pending), None
-            ended = self._ended(batch_ids, cancelled, event)
+            batch_ids, ended = self._all_ended(batch_ids, cancelled, event, pending)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
                 next_round = NextRound(Path(folder), self.max_rounds, cancelled)
                 with airflow_errors(self.task), next_round:
@@ -129,18 +129,37 @@ class WholeJob:
                     return self._concluded(collected, ended)
                 (batch_ids, pending), event = self._asked(collected, requests, Path(folder)), None
 
+    def _all_ended(
+        self,
+        batch_ids: Sequence[str],
+        cancelled: Sequence[str],
+        event: BatchEvent | None,
+        pending: Pending | None,
+    ) -> tuple[Sequence[str], BatchEvent]:
+        """Create what is still to be created as there is room for it, and wait for the end of all batches."""
+        while True:
+            if pending is not None and event is None:
+                pending = with_turn(pending, self.terms.pause_seconds, time.time(), self.calls.jitter())
+            ended = self._ended(batch_ids, cancelled, event, pending)
+            batch_ids, pending, is_any = take_back(self.calls, ended, batch_ids, pending)
+            if pending is None:
+                return batch_ids, ended
+            if not is_any:
+                batch_ids, pending = self._created(batch_ids, ended, pending)
+            event = None
+
     def _ended(
         self,
         batch_ids: Sequence[str],
         cancelled: Sequence[str],
         event: BatchEvent | None,
-        pending: Pending | None = None,
+        pending: Pending | None,
     ) -> BatchEvent:
         """Wait in the triggerer, unless the task waits in the worker: for the end of all batches, or for room.
 
         :param pending: For what there has to be room; None if that is nothing.
         """
-        to_come = ToCome(len(pending.shards), self.in_flight.most) if pending else ToCome()
+        to_come = to_come_of(pending, self.in_flight.most) if pending else NOTHING_TO_COME
         wait = self.wait = TaskWait(
             self.task, self.context, self.hook, batch_ids, self.terms, shown_as=BATCH_IDS_KEY, to_come=to_come
         )
@@ -162,10 +181,9 @@ class WholeJob:
         """Create what there is room for now."""
         unread = BatchEnd("unknown")
         statuses = {batch_id: ended.batches.get(batch_id, unread).status for batch_id in batch_ids}
-        running = sum(status not in TERMINAL_STATUSES for status in statuses.values())
         with self.task.creating(self.context) as calls:
-            attempt, room = self.task.attempt(self.context), self.in_flight.room(running)
-            return create_pending(calls, self._order(calls), attempt, pending, statuses, room)
+            attempt = self.task.attempt(self.context)
+            return create_pending(calls, self._order(calls), attempt, pending, statuses, self.in_flight)
 
     def _may_ask(self, collected: Collected, requests: Mapping[int, Slice]) -> bool:
         """Whether another round can be found again by a later try, and stays within `max_cost`."""
