@@ -23,12 +23,17 @@ _SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 
 @dataclass(frozen=True)
 class TaskIdentity:
-    """One task instance; `map_index` is -1 for an unmapped task."""
+    """One task instance.
+
+    :param map_index: -1 for an unmapped task.
+    :param iteration: Of the loop that it is in, from 0 (Airflow 3.4); None outside of loops.
+    """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int = -1
+    iteration: int | None = None
 
 
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = msgspec.field(default=None, name="airflow_run_id")
     task_id: str | None = msgspec.field(default=None, name="airflow_task_id")
     map_index: str | None = msgspec.field(default=None, name="airflow_map_index")
+    iteration: str | None = msgspec.field(default=None, name="kimi_iteration")
     job_key: str | None = msgspec.field(default=None, name="kimi_job_key")
     input_fingerprint: str | None = msgspec.field(default=None, name="kimi_input_fingerprint")
     shard: str | None = msgspec.field(default=None, name="kimi_shard")
@@ -96,7 +102,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def task(self) -> tuple[str | None, ...]:
         """Names the task instance that made the batch, as far as it says."""
-        return self.dag_id, self.run_id, self.task_id, self.map_index
+        return self.dag_id, self.run_id, self.task_id, self.map_index, self.iteration
 
     @property
     def work(self) -> str | None:
@@ -172,12 +178,13 @@ _NOTES = tuple(
 _RECIPE = {_KEYS["recipe"], _KEYS["recipe_rest"]}
 
 
-def _instance(task: TaskIdentity) -> dict[str, str]:
+def _instance(task: TaskIdentity) -> dict[str, str | None]:
     return {
         "dag_id": shortened(task.dag_id),
         "run_id": shortened(task.run_id),
         "task_id": shortened(task.task_id),
         "map_index": str(task.map_index),
+        "iteration": None if task.iteration is None else str(task.iteration),
     }
 
 
