@@ -5,12 +5,14 @@ from pathlib import Path
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared, Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.in_flight import InFlight, parted
 from airflow_provider_kimi.submission.job import Job, Round
 from airflow_provider_kimi.submission.submit import make_batches
 
@@ -22,8 +24,11 @@ def ask_round(
     batches: Sequence[Batch],
     requests: Mapping[int, Slice],
     workshop: Path,
-) -> list[Batch]:
-    """Create the batches of a further round, or attach to them if an earlier attempt has; return those of all rounds.
+    in_flight: InFlight,
+) -> tuple[list[Batch], Pending | None]:
+    """Create the batches of a further round, or attach to them if an earlier attempt has.
+
+    Return those of all rounds, and what is still to be created.
 
     The round is one of the same job: whoever searches for it finds it by the job, the shard and the number of the
     round, so that it is created once even if the attempts would ask for different rows.
@@ -31,6 +36,7 @@ def ask_round(
     :param batches: Those of the rounds before, in the order of the input.
     :param requests: What to ask of each shard, by its number.
     :param workshop: A folder on this machine for what is written on the way.
+    :param in_flight: How many batches may run.
     :raises KimiError: The platform refused, or did not answer.
     """
     shards = batches_by_shard(batches)
@@ -53,14 +59,12 @@ def ask_round(
     )
     rows = sum(content.rows for content in requests.values())
     calls.log.info("%s rows without a usable answer are asked again.", f"{rows:,}")
-    made = make_batches(job, workshop)
-    asked = {Tags.of(batch).shard: batch for batch in made.batches.values()}
-    return [
-        batch
-        for of_shard in shards
-        for batch in (*of_shard, asked.get(Tags.of(of_shard[0]).shard))
-        if batch is not None
+    made = make_batches(job, workshop, in_flight=in_flight)
+    asked = {shard.number: made.first(job.label(shard)) for shard in job.prepared.shards}
+    in_order = [
+        batch for number, of_shard in before.items() for batch in (*of_shard, asked.get(number)) if batch is not None
     ]
+    return parted(in_order, since=max((batch.created_at or 0) for batch in batches))
 
 
 def can_be_found(batches: Sequence[Batch]) -> bool:

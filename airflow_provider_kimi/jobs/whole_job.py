@@ -10,14 +10,16 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.api.models import TERMINAL_STATUSES
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of, remedy_of
-from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, WaitTerms
-from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, ToCome, WaitTerms
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
+from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.results.landing import Collected
@@ -25,6 +27,7 @@ from airflow_provider_kimi.results.manifest import billed
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.shortfall import shortfall
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.in_flight import InFlight, create_pending
 
 #: XCom key under which the manifest is shown after each round, also of a task that fails.
 MANIFEST_KEY = "manifest"
@@ -71,6 +74,7 @@ class WholeJob:
     :param calls: With which it reads and lands.
     :param max_rounds: How often a row is asked at most.
     :param on_incomplete: What becomes of the task if a batch does not complete.
+    :param in_flight: How many batches may run at a time.
     :param wait: The wait that goes on now, for a kill.
     """
 
@@ -81,6 +85,7 @@ class WholeJob:
     max_rounds: int
     on_incomplete: OnIncomplete
     spending: Spending
+    in_flight: InFlight = InFlight()
     is_killed: bool = False
     wait: TaskWait | None = field(default=None, init=False)
 
@@ -96,15 +101,23 @@ class WholeJob:
             self.wait.kill()
 
     def go_on(
-        self, batch_ids: Sequence[str], cancelled: Sequence[str], event: BatchEvent | None = None
+        self,
+        batch_ids: Sequence[str],
+        cancelled: Sequence[str],
+        event: BatchEvent | None = None,
+        pending: Pending | None = None,
     ) -> dict[str, Any]:
         """Wait and land, round by round; return the manifest.
 
         :param batch_ids: Those of all rounds so far.
         :param cancelled: Those of them that had been cancelled when this try began; a later cancel ends the rounds.
         :param event: The end of the wait, if the task has waited for them already.
+        :param pending: What is still to be created of this round; None if that is nothing.
         """
         while True:
+            while pending is not None:
+                ended = self._ended(batch_ids, cancelled, event, pending)
+                (batch_ids, pending), event = self._created(batch_ids, ended, pending), None
             ended = self._ended(batch_ids, cancelled, event)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
                 next_round = NextRound(Path(folder), self.max_rounds, cancelled)
@@ -114,21 +127,45 @@ class WholeJob:
                 self.context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
                 if not requests or not self._may_ask(collected, requests):
                     return self._concluded(collected, ended)
-                batch_ids, event = self._asked(collected, requests, Path(folder)), None
+                (batch_ids, pending), event = self._asked(collected, requests, Path(folder)), None
 
-    def _ended(self, batch_ids: Sequence[str], cancelled: Sequence[str], event: BatchEvent | None) -> BatchEvent:
-        """Wait for the end of batches, in the triggerer unless they have ended or the task waits in the worker."""
-        wait = self.wait = TaskWait(self.task, self.context, self.hook, batch_ids, self.terms, shown_as=BATCH_IDS_KEY)
+    def _ended(
+        self,
+        batch_ids: Sequence[str],
+        cancelled: Sequence[str],
+        event: BatchEvent | None,
+        pending: Pending | None = None,
+    ) -> BatchEvent:
+        """Wait in the triggerer, unless the task waits in the worker: for the end of all batches, or for room.
+
+        :param pending: For what there has to be room; None if that is nothing.
+        """
+        to_come = ToCome(len(pending.shards), self.in_flight.most) if pending else ToCome()
+        wait = self.wait = TaskWait(
+            self.task, self.context, self.hook, batch_ids, self.terms, shown_as=BATCH_IDS_KEY, to_come=to_come
+        )
         if self.is_killed:
             wait.kill()
         with wait:
-            resume = {"batch_ids": list(batch_ids), "cancelled": list(cancelled)}
+            resume: dict[str, Any] = {"batch_ids": list(batch_ids), "cancelled": list(cancelled)}
+            resume |= {"pending": pending.to_dict()} if pending else {}
             ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
             wait.show_end(ended)
             with airflow_errors(self.task):
                 wait.check(ended)
         self.wait = None
         return ended
+
+    def _created(
+        self, batch_ids: Sequence[str], ended: BatchEvent, pending: Pending
+    ) -> tuple[list[str], Pending | None]:
+        """Create what there is room for now."""
+        unread = BatchEnd("unknown")
+        statuses = {batch_id: ended.batches.get(batch_id, unread).status for batch_id in batch_ids}
+        running = sum(status not in TERMINAL_STATUSES for status in statuses.values())
+        with self.task.creating(self.context) as calls:
+            attempt, room = self.task.attempt(self.context), self.in_flight.room(running)
+            return create_pending(calls, self._order(calls), attempt, pending, statuses, room)
 
     def _may_ask(self, collected: Collected, requests: Mapping[int, Slice]) -> bool:
         """Whether another round can be found again by a later try, and stays within `max_cost`."""
@@ -143,11 +180,15 @@ class WholeJob:
             model = model_of(collected.batches) or self._order(self.calls).recipe.model
             return self.spending.approve_round(self.calls, collected.manifest.cost, requests, model)
 
-    def _asked(self, collected: Collected, requests: Mapping[int, Slice], folder: Path) -> Sequence[str]:
+    def _asked(
+        self, collected: Collected, requests: Mapping[int, Slice], folder: Path
+    ) -> tuple[Sequence[str], Pending | None]:
         with self.task.creating(self.context) as calls:
             attempt = self.task.attempt(self.context)
-            made = ask_round(calls, self._order(calls), attempt, collected.batches, requests, folder)
-            return [batch.id for batch in made]
+            made, pending = ask_round(
+                calls, self._order(calls), attempt, collected.batches, requests, folder, self.in_flight
+            )
+            return [batch.id for batch in made], pending
 
     def _order(self, calls: Calls) -> Order:
         return self.task.order(calls, self.context)

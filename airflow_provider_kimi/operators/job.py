@@ -24,6 +24,7 @@ from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
 from airflow_provider_kimi.rendering import known
 from airflow_provider_kimi.requests.keys import KeyColumns
@@ -38,6 +39,7 @@ from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.row_check import RowCheck
+from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.submit import checked_job
 
 
@@ -107,6 +109,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         or that of ``price_list``. If every answer as long as its cap would cost more, nothing is uploaded; the same is
         checked again before each further round, which is then not asked. Needs a price. Work that an earlier attempt
         has submitted is paid, and never refused. None for no limit. Templated.
+    :param max_in_flight: Most batches of the task that run at a time; the others are created as those end, in order.
+        All are uploaded at once, so that a later change of the input changes nothing. None for all at once.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
@@ -183,6 +187,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         price_list: Mapping[str, Any] | str | None = None,
         max_rounds: int = 1,
         max_cost: float | str | None = None,
+        max_in_flight: int | None = None,
         dry_run: bool | str = False,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
@@ -194,12 +199,15 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if output_csv_options is not None and output_format != "csv":
             raise ValueError(f"output_csv_options is given and output_format is {output_format!r}; it must be 'csv'")
         check_whole_number("max_rounds", max_rounds)
+        if max_in_flight is not None:
+            check_whole_number("max_in_flight", max_in_flight)
         self.check_form(output_csv_options)
         self.max_rounds = max_rounds
         self.has_rounds = max_rounds > 1
         read_max_cost(known(max_cost))
         read_dry_run(known(dry_run))
         self.max_cost = max_cost
+        self.max_in_flight = max_in_flight
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
@@ -223,8 +231,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                     return spending.report(job)
         with airflow_errors(self):
             check_place(self._landing(context, ()))
-        submission = self.submit(context, spending.approve)
-        return self._job(context).go_on(submission.batch_ids, submission.cancelled)
+        submission = self.submit(context, spending.approve, InFlight(self.max_in_flight))
+        return self._job(context).go_on(submission.batch_ids, submission.cancelled, pending=submission.pending)
 
     def execute_complete(
         self,
@@ -232,16 +240,21 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         event: dict[str, Any],
         batch_ids: Sequence[str] = (),
         cancelled: Sequence[str] = (),
+        pending: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Resume when the trigger has fired.
 
         :param batch_ids: Those that it has waited for; `dag.test()` gives back the event alone, which names them too.
         :param cancelled: Those of them that had been cancelled when the try began.
+        :param pending: What is still to be created.
         """
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
+            if read.to_come and pending is None:  # in dag.test()
+                return self.execute(context)
+            to_create = Pending.from_dict(pending)
             job = self._job(context)
-        return job.go_on(batch_ids or list(read.batches), cancelled, read)
+        return job.go_on(batch_ids or list(read.batches), cancelled, read, to_create)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
@@ -253,7 +266,15 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         """Begin the job, ready for a kill, also for one that has come already."""
         calls = Calls(self.hook, self.log, self._sleep)
         self._course = WholeJob(
-            self, context, calls, self._terms, self.max_rounds, self.on_incomplete, self._spending(), self._is_killed
+            self,
+            context,
+            calls,
+            self._terms,
+            self.max_rounds,
+            self.on_incomplete,
+            self._spending(),
+            InFlight(self.max_in_flight),
+            self._is_killed,
         )
         return self._course
 

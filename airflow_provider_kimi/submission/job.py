@@ -106,6 +106,11 @@ class Job:
         """The label of the batch of each shard, in order."""
         return [self.label(shard) for shard in self.prepared.shards]
 
+    @property
+    def batch_count(self) -> int:
+        """How many batches it makes."""
+        return len(self.prepared.shards)
+
     def label(self, shard: Shard) -> str:
         """Return the label of the batch of a shard."""
         of_shard = self._shard(shard)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.cancel import cancel_batch
@@ -24,6 +25,18 @@ RETRY_SETTLE_SECONDS = 25.0
 PROOF_PAUSES_SECONDS = (35.0, 60.0)
 
 
+class Uploaded(NamedTuple):
+    """A shard whose input file is on the platform, and whose batch is still to be created.
+
+    :param tags: Those of the batch.
+    """
+
+    file_id: str
+    rows: int
+    tags: Tags
+    is_unsure: bool
+
+
 @dataclass
 class Made:
     """What an attempt has come to so far; a kill or a timeout finds here what exists.
@@ -34,6 +47,7 @@ class Made:
     :param open_marks: Marks of creates whose fate is not known.
     :param ended: Batches of the same shards that ended before, and hold the answers that these were not asked for.
     :param later: Batches of further rounds of the same shards.
+    :param pending: Shards that are uploaded, and whose batch is still to be created, by their label.
     """
 
     batches: dict[str, Batch]
@@ -42,14 +56,25 @@ class Made:
     open_marks: set[str] = field(default_factory=set)
     ended: dict[str, tuple[Batch, ...]] = field(default_factory=dict)
     later: Mapping[str, tuple[Batch, ...]] = field(default_factory=dict)
+    pending: dict[str, Uploaded] = field(default_factory=dict)
 
-    def in_order(self, labels: Iterable[str]) -> list[Batch]:
-        """Its batches in the order of the input, those of each shard in the order of their rounds."""
+    def in_order(self, labels: Iterable[str]) -> list[Batch | Uploaded]:
+        """All batches in the order of the input, those of each shard in the order of their rounds."""
         return [
             batch
             for label in labels
-            for batch in (*self.ended.get(label, ()), self.batches[label], *self.later.get(label, ()))
+            for batch in (*self.ended.get(label, ()), self.first(label), *self.later.get(label, ()))
+            if batch is not None
         ]
+
+    def first(self, label: str) -> Batch | Uploaded | None:
+        """The batch of a shard, or what is there of it."""
+        return self.batches.get(label) or self.pending.get(label)
+
+    def all(self) -> list[Batch]:
+        """The batches, in no order."""
+        others = (*self.ended.values(), *self.later.values())
+        return [*self.batches.values(), *(batch for of_shard in others for batch in of_shard)]
 
 
 def settle(job: Job, made: Made) -> None:
@@ -60,7 +85,7 @@ def settle(job: Job, made: Made) -> None:
     :raises KimiBatchError: An earlier batch may exist, and the list does not show even the one that was made now. It
         is cancelled, because two of them would be paid.
     """
-    doubtful = {made.batches[label].id for label in made.unsure} & made.own
+    doubtful = {made.batches[label].id for label in made.unsure & made.batches.keys()} & made.own
     for pause in (RETRY_SETTLE_SECONDS, *PROOF_PAUSES_SECONDS) if doubtful else (_first_pause(job),):
         job.calls.sleep(pause)
         try:

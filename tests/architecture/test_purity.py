@@ -44,7 +44,8 @@ IMPURE = {
         "requests/tables.py",
     ),
     *("submission/attach.py", "submission/create.py", "submission/ending.py", "submission/estimate.py"),
-    *("submission/job.py", "submission/rest.py", "submission/settle.py", "submission/submit.py"),
+    *("submission/failing.py", "submission/in_flight.py", "submission/job.py"),
+    *("submission/rest.py", "submission/settle.py", "submission/submit.py"),
     *(
         "waiting/alone.py",
         "waiting/cancel.py",
