@@ -88,15 +88,29 @@ def find_doubles(batches: Iterable[Batch]) -> dict[str, str]:
     """Name the batches whose work another one does too, or has done, each with the one that counts.
 
     These are the live and completed batches of one round of a shard but the one that every attempt would attach to. An
-    attempt that paid afresh on purpose (`reuse="never"`) is work of its own.
+    attempt that paid afresh on purpose (`reuse="never"`) is work of its own. Of a shard and a part of it, the shard
+    counts.
     """
-    works: dict[tuple[str | None, ...], list[Batch]] = {}
+    works: dict[tuple[object, ...], list[Batch]] = {}
     for batch in sorted(batches, key=by_age):
         tags = Tags.of(batch)
         if tags.work is not None and not is_lost(batch):
             works.setdefault((tags.job_key, tags.label, tags.attempt), []).append(batch)
-    chosen = [(choose(racing).id, racing) for racing in works.values()]
-    return {batch.id: counts for counts, racing in chosen for batch in racing if batch.id != counts}
+    chosen = [(choose(racing), racing) for racing in works.values()]
+    larger = {counts.id: _larger(counts, [other for other, _ in chosen]).id for counts, _ in chosen}
+    return {
+        batch.id: larger[counts.id] for counts, racing in chosen for batch in racing if batch.id != larger[counts.id]
+    }
+
+
+def _larger(batch: Batch, others: Iterable[Batch]) -> Batch:
+    """The largest batch of the same work that has the rows of this one; itself if there is none."""
+    tags = Tags.of(batch)
+    if tags.part is None:
+        return batch
+    having = [(other, of_other) for other in others if tags.is_in(of_other := Tags.of(other))]
+    mine = [(name.place, other) for other, of_other in having if of_other.attempt == tags.attempt and (name := of_other.shard_name)]
+    return min(mine, key=lambda placed: placed[0])[1]
 
 
 def find_orphans(batches: Sequence[Batch], run_states: Mapping[Owner, str | None]) -> list[Orphan]:

@@ -310,7 +310,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         prices, currency = read_price_list(self.price_list, region), PRICE_LISTS[region].currency
         return Spending(prices, answer_size(self.output_schema), currency, read_max_cost(self.max_cost))
 
-    def _may_ask(self, calls: Calls, collected: Collected, requests: Mapping[int, Slice]) -> bool:
+    def _may_ask(self, calls: Calls, collected: Collected, requests: Mapping[ShardName, Slice]) -> bool:
         """Whether another round can be found again by a later try, and stays within `max_cost`."""
         if not can_be_found(collected.batches):
             self.log.warning(
@@ -324,7 +324,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             return self._spending().approve_round(calls, collected.manifest.cost, requests, model)
 
     def _asked(
-        self, context: Context, collected: Collected, requests: Mapping[int, Slice], folder: Path
+        self, context: Context, collected: Collected, requests: Mapping[ShardName, Slice], folder: Path
     ) -> Sequence[str]:
         with self.creating(context) as calls:
             attempt, order = self.attempt(context), self.order(calls, context)

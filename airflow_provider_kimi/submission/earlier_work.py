@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
@@ -54,10 +55,14 @@ def earlier_work(
     own_rounds, unwanted = _parted(oldest_first, lambda batch: _is_of_job(Tags.of(batch), job, labels, fresh))
     wanted = [batch for batch in own_rounds if Tags.of(batch).label in labels]
     lost, usable = _parted(wanted, is_lost)
-    racing = {label: _newest_work(made) for label, made in _by_label(usable).items()}
+    racing = {label: newest_work(made) for label, made in _by_label(usable).items()}
     chosen = {label: choose(made) for label, made in racing.items()}
+    racing_parts = [batch for batch in unwanted if not is_lost(batch) and _is_in_one(batch, chosen.values())]
+    ids = {batch.id for batch in chosen.values()}
     spare = [
-        batch for label, made in racing.items() for batch in made if batch is not chosen[label] and batch.is_cancellable
+        batch
+        for batch in chain(*racing.values(), racing_parts)
+        if batch.id not in ids and batch.is_cancellable
     ]
     own, others = _parted(spare, lambda batch: Tags.of(batch).is_of(task))
     ended = {label: tuple(batches) for label, batches in _by_label(lost).items()}
@@ -67,6 +72,13 @@ def earlier_work(
         if (tags := Tags.of(batch)).is_of(task) and not is_lost(batch) and (fresh or tags.job_key != job)
     ]
     return EarlierWork(chosen, tuple(own), tuple(others), ended, tuple(other))
+
+
+def _is_in_one(batch: Batch, chosen: Iterable[Batch]) -> bool:
+    """Whether a batch has rows of a larger one of the same work."""
+    tags = Tags.of(batch)
+    others = map(Tags.of, chosen if tags.part else ())
+    return any(tags.attempt == other.attempt and tags.is_in(other) for other in others)
 
 
 def _parted(batches: Iterable[Batch], belongs: Callable[[Batch], bool]) -> tuple[list[Batch], list[Batch]]:
@@ -89,8 +101,8 @@ def _by_label(batches: Iterable[Batch]) -> dict[str, list[Batch]]:
     return found
 
 
-def _newest_work(racing: Iterable[Batch]) -> list[Batch]:
-    """Of the batches of one shard, those that were paid for on purpose last, the oldest first."""
+def newest_work(racing: Iterable[Batch]) -> list[Batch]:
+    """Of the batches of one shard, or of parts of it, those that were paid for on purpose last, the oldest first."""
     by_mark: dict[str | None, list[Batch]] = {}
     for batch in racing:
         by_mark.setdefault(Tags.of(batch).attempt, []).append(batch)

@@ -19,8 +19,9 @@ from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER, with_file_ids
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.parameters import check_model, check_offered
-from airflow_provider_kimi.requests.prepare import Shard, prepare
+from airflow_provider_kimi.requests.prepare import prepare
 from airflow_provider_kimi.requests.row_notes import write_notes
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.submission.attach import attach, remember
 from airflow_provider_kimi.submission.create import submit_shard
 from airflow_provider_kimi.submission.earlier_work import is_untouched, live, named
@@ -61,7 +62,7 @@ def submit(
     """
     with checked_job(calls, order, attempt, memory) as (job, workshop):
         made = make_batches(job, workshop, approve)
-    in_order = made.in_order(job.labels)
+    in_order = made.in_order()
     return Submission(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
@@ -102,7 +103,8 @@ def make_batches(job: Job, workshop: Path, approve: Approve | None = None) -> Ma
     :param approve: What may refuse to submit; None refuses nothing.
     """
     found = attach(job)
-    made = Made(found.batches, set(found.unsure), ended=found.ended, later=found.later)
+    job = found.job
+    made = Made(job, found.batches, set(found.unsure), ended=found.ended, later=found.later)
     if len(made.batches) < len(job.labels):
         _submit_missing(job, made, workshop, approve)
     elif not found.is_settled and any(map(is_untouched, made.batches.values())):
@@ -161,7 +163,7 @@ def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
     skipped_file = _skipped_file(job, made.batches)
     file_ids = _uploaded_media(job)
     note_file = _note_file(job, made.batches, skipped_file, workshop)
-    for whole in job.prepared.shards:
+    for whole in job.shards:
         if job.label(whole) in made.batches:
             continue
         shard = _still_to_ask(job, whole, made, workshop)
@@ -170,7 +172,7 @@ def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
         content = shard.content
         if file_ids:
             content = content.rewritten(
-                workshop / f"shard-{shard.number}.jsonl", partial(with_file_ids, file_ids=file_ids)
+                workshop / f"shard-{job.name(shard).short}.jsonl", partial(with_file_ids, file_ids=file_ids)
             )
         submit_shard(job, shard, content, job.tags(shard, skipped_file, note_file), made)
         if file_ids:
@@ -195,7 +197,7 @@ def _with_batches(error: KimiError, made: Made, job: Job) -> KimiError:
     """Add to an error which batches of the job exist by now, and do with them what was asked for a final failure."""
     if not made.batches:
         return error
-    exist = f"{error} {len(made.batches)} of the {len(job.prepared.shards)} batches of this task exist"
+    exist = f"{error} {len(made.batches)} of the {len(made.job.shards)} batches of this task exist"
     is_final = not error.retryable or job.attempt.is_last or job.fresh is not None
     is_killed = job.calls.stop.is_set  # whoever kills a task decides about its batches
     if is_final and not is_killed and live(made.batches.values()) and job.order.on_final_failure == "cancel":
