@@ -109,7 +109,11 @@ def _larger(batch: Batch, others: Iterable[Batch]) -> Batch:
     if tags.part is None:
         return batch
     having = [(other, of_other) for other in others if tags.is_in(of_other := Tags.of(other))]
-    mine = [(name.place, other) for other, of_other in having if of_other.attempt == tags.attempt and (name := of_other.shard_name)]
+    mine = [
+        (name.place, other)
+        for other, of_other in having
+        if of_other.attempt == tags.attempt and (name := of_other.shard_name)
+    ]
     return min(mine, key=lambda placed: placed[0])[1]
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from msgspec.structs import replace
 
@@ -33,6 +33,9 @@ from airflow_provider_kimi.waiting.wait import FirstPoll, poll_once, wait_here
 
 #: The longest window is 7 days; a wait that no expiry ends, because none is known, ends after these and the grace.
 LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
+
+#: What becomes of a task if a batch ended otherwise than completed.
+OnIncomplete = Literal["fail", "continue"]
 
 #: How long before an `execution_timeout` the wait ends by itself.
 EVENT_MARGIN_SECONDS = 30.0

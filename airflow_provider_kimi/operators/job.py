@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache, cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
@@ -16,14 +14,13 @@ from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import Context
-from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_choice, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
-from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of, remedy_of
-from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
+from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
+from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
@@ -34,26 +31,14 @@ from airflow_provider_kimi.requests.media import MediaTransport
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Thinking
-from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.collect import check_place
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed
 from airflow_provider_kimi.results.formats import OutputFormat
-from airflow_provider_kimi.results.landing import Collected
-from airflow_provider_kimi.results.manifest import billed
-from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.row_check import RowCheck
-from airflow_provider_kimi.results.shortfall import shortfall
-from airflow_provider_kimi.sensors.batch import OnIncomplete
 from airflow_provider_kimi.submission.submit import checked_job
-
-#: XCom key under which the manifest is shown after each round, also of a task that fails.
-MANIFEST_KEY = "manifest"
-
-#: XCom key under which the batches of the task are shown while it waits.
-BATCH_IDS_KEY = "batch_ids"
 
 
 class KimiBatchOperator(LandingOperator, AskingOperator):
@@ -144,7 +129,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     )
     ui_color = "#e0ecd8"
 
-    _wait: TaskWait | None = None
+    _course: WholeJob | None = None
 
     def __init__(
         self,
@@ -239,7 +224,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         with airflow_errors(self):
             check_place(self._landing(context, ()))
         submission = self.submit(context, spending.approve)
-        return self._go_on(context, submission.batch_ids, submission.cancelled)
+        return self._job(context).go_on(submission.batch_ids, submission.cancelled)
 
     def execute_complete(
         self,
@@ -255,95 +240,27 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         """
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
-        return self._go_on(context, batch_ids or list(read.batches), cancelled, read)
+            job = self._job(context)
+        return job.go_on(batch_ids or list(read.batches), cancelled, read)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
         super().on_kill()
-        if self._wait is not None:
-            self._wait.kill()
+        if self._course is not None:
+            self._course.kill()
 
-    def _go_on(
-        self,
-        context: Context,
-        batch_ids: Sequence[str],
-        cancelled: Sequence[str],
-        event: BatchEvent | None = None,
-    ) -> dict[str, Any]:
-        """Wait and land, round by round.
-
-        :param batch_ids: Those of all rounds so far.
-        :param cancelled: Those of them that had been cancelled when this try began; a later cancel ends the rounds.
-        :param event: The end of the wait, if the task has waited for them already.
-        """
-        while True:
-            ended = self._ended(context, batch_ids, cancelled, event)
-            with TemporaryDirectory(prefix="kimi-round-") as folder:
-                calls = Calls(self.hook, self.log, self._sleep)
-                next_round = NextRound(Path(folder), self.max_rounds, cancelled)
-                with airflow_errors(self), next_round:
-                    collected = self.land(calls, context, batch_ids, next_round)
-                requests = next_round.requests
-                context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
-                if not requests or not self._may_ask(calls, collected, requests):
-                    return self._concluded(calls, context, collected, ended)
-                batch_ids, event = self._asked(context, collected, requests, Path(folder)), None
-
-    def _ended(
-        self, context: Context, batch_ids: Sequence[str], cancelled: Sequence[str], event: BatchEvent | None
-    ) -> BatchEvent:
-        """Wait for the end of batches, in the triggerer unless they have ended or the task waits in the worker."""
-        wait = self._wait = TaskWait(self, context, self.hook, batch_ids, self._terms, shown_as=BATCH_IDS_KEY)
-        if self._is_killed:
-            wait.kill()
-        with wait:
-            resume = {"batch_ids": list(batch_ids), "cancelled": list(cancelled)}
-            ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
-            wait.show_end(ended)
-            with airflow_errors(self):
-                wait.check(ended)
-        self._wait = None
-        return ended
+    def _job(self, context: Context) -> WholeJob:
+        """Begin the job, ready for a kill, also for one that has come already."""
+        calls = Calls(self.hook, self.log, self._sleep)
+        self._course = WholeJob(
+            self, context, calls, self._terms, self.max_rounds, self.on_incomplete, self._spending(), self._is_killed
+        )
+        return self._course
 
     def _spending(self) -> Spending:
         region = self.hook.settings.billing_region
         prices, currency = read_price_list(self.price_list, region), PRICE_LISTS[region].currency
         return Spending(prices, answer_size(self.output_schema), currency, read_max_cost(self.max_cost))
-
-    def _may_ask(self, calls: Calls, collected: Collected, requests: Mapping[ShardName, Slice]) -> bool:
-        """Whether another round can be found again by a later try, and stays within `max_cost`."""
-        if not can_be_found(collected.batches):
-            self.log.warning(
-                "Rows without a usable answer are not asked again, because the platform does not show the metadata of "
-                "batch %s. Without it, a retry would not find the round, and pay for it once more.",
-                collected.batches[0].id,
-            )
-            return False
-        with airflow_errors(self):
-            model = model_of(collected.batches) or self.model or self.hook.settings.model
-            return self._spending().approve_round(calls, collected.manifest.cost, requests, model)
-
-    def _asked(
-        self, context: Context, collected: Collected, requests: Mapping[ShardName, Slice], folder: Path
-    ) -> Sequence[str]:
-        with self.creating(context) as calls:
-            attempt, order = self.attempt(context), self.order(calls, context)
-            return [batch.id for batch in ask_round(calls, order, attempt, collected.batches, requests, folder)]
-
-    def _concluded(self, calls: Calls, context: Context, collected: Collected, ended: BatchEvent) -> dict[str, Any]:
-        with airflow_errors(self):
-            self.publish(context, collected)
-            if (found := shortfall(calls, ended)) is not None:
-                manifest = collected.manifest
-                now = f"What was answered is landed in {manifest.results_file}, for {billed(manifest)}."
-                if self.on_incomplete == "fail":
-                    remedy = remedy_of(collected.batches, self.max_rounds)
-                    raise KimiBatchError(f"{found.cause} {now} {remedy} {found.details}")
-                self.log.warning(
-                    "Going on, as on_incomplete='continue' asks. %s %s %s", found.cause, now, found.details
-                )
-            self.judge(collected)
-            return self.accepted(calls, collected)
 
 
 @cache

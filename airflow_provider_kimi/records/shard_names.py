@@ -33,12 +33,12 @@ class ShardName(NamedTuple):
     """Names a shard, or a part of one: `3/20`, or `3/20 rows 1-500 of 1000`.
 
     :param number: Of the shard, from 1.
-    :param count: How many shards the job has.
+    :param shards: How many shards the job has.
     :param part: Which of its rows; None for all of them.
     """
 
     number: int
-    count: int
+    shards: int
     part: Part | None = None
 
     @classmethod
@@ -47,13 +47,13 @@ class ShardName(NamedTuple):
         found = _NAME.fullmatch(text)
         if found is None:
             return None
-        number, count, first, stop, total = (int(group or 0) for group in found.groups())
+        number, shards, first, stop, total = (int(group or 0) for group in found.groups())
         if not total:
-            return cls(number, count)
-        return cls(number, count, Part(first - 1, stop, total)) if first <= stop <= total else None
+            return cls(number, shards)
+        return cls(number, shards, Part(first - 1, stop, total)) if first <= stop <= total else None
 
     def __str__(self) -> str:
-        whole = f"{self.number}/{self.count}"
+        whole = f"{self.number}/{self.shards}"
         part = self.part
         return whole if part is None else f"{whole} rows {part.start + 1}-{part.stop} of {part.total}"
 

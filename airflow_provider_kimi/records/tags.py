@@ -21,12 +21,17 @@ from airflow_provider_kimi.records.shard_names import Part, ShardName
 
 @dataclass(frozen=True)
 class TaskIdentity:
-    """One task instance; `map_index` is -1 for an unmapped task."""
+    """One task instance.
+
+    :param map_index: -1 for an unmapped task.
+    :param iteration: Of the loop that it is in, from 0 (Airflow 3.4); None outside of loops.
+    """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int = -1
+    iteration: int | None = None
 
 
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +56,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = msgspec.field(default=None, name="airflow_run_id")
     task_id: str | None = msgspec.field(default=None, name="airflow_task_id")
     map_index: str | None = msgspec.field(default=None, name="airflow_map_index")
+    iteration: str | None = msgspec.field(default=None, name="kimi_iteration")
     job_key: str | None = msgspec.field(default=None, name="kimi_job_key")
     input_fingerprint: str | None = msgspec.field(default=None, name="kimi_input_fingerprint")
     shard: str | None = msgspec.field(default=None, name="kimi_shard")
@@ -94,7 +100,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def task(self) -> tuple[str | None, ...]:
         """Names the task instance that made the batch, as far as it says."""
-        return self.dag_id, self.run_id, self.task_id, self.map_index
+        return self.dag_id, self.run_id, self.task_id, self.map_index, self.iteration
 
     @property
     def work(self) -> str | None:
@@ -124,7 +130,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shard_count(self) -> int | None:
         """How many shards the job has; None if it is not known."""
-        return name.count if (name := self.shard_name) else None
+        return name.shards if (name := self.shard_name) else None
 
     def is_in(self, other: "Tags") -> bool:
         """Whether all rows that this batch was made for are of another one, of the same job and round."""
@@ -183,12 +189,13 @@ _NOTES = tuple(
 _RECIPE = {_KEYS["recipe"], _KEYS["recipe_rest"]}
 
 
-def _instance(task: TaskIdentity) -> dict[str, str]:
+def _instance(task: TaskIdentity) -> dict[str, str | None]:
     return {
         "dag_id": shortened(task.dag_id),
         "run_id": shortened(task.run_id),
         "task_id": shortened(task.task_id),
         "map_index": str(task.map_index),
+        "iteration": None if task.iteration is None else str(task.iteration),
     }
 
 

@@ -228,7 +228,8 @@ def _judge(order: Order, source: Input, spool: Spool, left_out: SkippedRows) -> 
 
 
 def _cut(order: Order, source: Input, spool: Spool) -> list[range]:
-    cuts = cut(spool.ends, max_bytes=MAX_FILE_BYTES, max_rows=order.max_rows_per_batch)
+    most, pilot = order.max_rows_per_batch, order.pilot_rows
+    cuts = cut(spool.ends, max_bytes=MAX_FILE_BYTES, max_rows=most, pilot_rows=pilot)
     if len(cuts) > MAX_BATCHES:
         raise KimiInputError(
             f"{source} makes {len(spool.ends):,} requests of {spool.ends[-1]:,} bytes, which are {len(cuts):,} "

@@ -100,7 +100,7 @@ def with_files(manifest: Manifest, uris: Mapping[str, str]) -> Manifest:
 
 def identity_of(task: TaskIdentity) -> dict[str, str]:
     """Write a task instance as manifests hold it."""
-    return {name: shortened(str(value), _MAX_ID_CHARS) for name, value in asdict(task).items()}
+    return {name: shortened(str(value), _MAX_ID_CHARS) for name, value in asdict(task).items() if value is not None}
 
 
 def billed(manifest: Manifest) -> str:

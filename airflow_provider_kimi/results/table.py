@@ -145,7 +145,7 @@ def _is_whole(shards: Sequence[BatchFiles]) -> bool:
     for files in shards:
         tags = Tags.of(files.batch)
         if (name := tags.shard_name) is not None:
-            names[tags.job_key, name.count].append(name)
+            names[tags.job_key, name.shards].append(name)
     all_there = all(count == count_whole(found) for (_, count), found in names.items())
     return all_there and all(files.requests is not None for files in shards)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
@@ -55,16 +54,8 @@ def earlier_work(
     own_rounds, unwanted = _parted(oldest_first, lambda batch: _is_of_job(Tags.of(batch), job, labels, fresh))
     wanted = [batch for batch in own_rounds if Tags.of(batch).label in labels]
     lost, usable = _parted(wanted, is_lost)
-    racing = {label: newest_work(made) for label, made in _by_label(usable).items()}
-    chosen = {label: choose(made) for label, made in racing.items()}
-    racing_parts = [batch for batch in unwanted if not is_lost(batch) and _is_in_one(batch, chosen.values())]
-    ids = {batch.id for batch in chosen.values()}
-    spare = [
-        batch
-        for batch in chain(*racing.values(), racing_parts)
-        if batch.id not in ids and batch.is_cancellable
-    ]
-    own, others = _parted(spare, lambda batch: Tags.of(batch).is_of(task))
+    chosen = {label: choose(newest_work(made)) for label, made in _by_label(usable).items()}
+    own, others = _parted(_spare(oldest_first, chosen.values()), lambda batch: Tags.of(batch).is_of(task))
     ended = {label: tuple(batches) for label, batches in _by_label(lost).items()}
     other = [
         batch
@@ -74,11 +65,14 @@ def earlier_work(
     return EarlierWork(chosen, tuple(own), tuple(others), ended, tuple(other))
 
 
-def _is_in_one(batch: Batch, chosen: Iterable[Batch]) -> bool:
-    """Whether a batch has rows of a larger one of the same work."""
-    tags = Tags.of(batch)
-    others = map(Tags.of, chosen if tags.part else ())
-    return any(tags.attempt == other.attempt and tags.is_in(other) for other in others)
+def _spare(found: Iterable[Batch], chosen: Collection[Batch]) -> list[Batch]:
+    """Those that race with a batch that is chosen: they have the same rows, or some of them."""
+    ids, tags = {batch.id for batch in chosen}, [*map(Tags.of, chosen)]
+    return [batch for batch in found if batch.is_cancellable and batch.id not in ids and _races(Tags.of(batch), tags)]
+
+
+def _races(tags: Tags, chosen: Iterable[Tags]) -> bool:
+    return any(tags.attempt == other.attempt and tags.is_in(other) for other in chosen)
 
 
 def _parted(batches: Iterable[Batch], belongs: Callable[[Batch], bool]) -> tuple[list[Batch], list[Batch]]:

@@ -85,10 +85,14 @@ def settle(job: Job, made: Made) -> None:
         withdrawn = [batch for batch in made.batches.values() if batch.id in doubtful]
         made.batches = {label: batch for label, batch in made.batches.items() if batch.id not in doubtful}
         raise _withdrawn(job, withdrawn)
-    known = {batch.id: batch for batch in made.batches.values()} | listed
+    _agree(made, {batch.id: batch for batch in made.batches.values()} | listed)
+
+
+def _agree(made: Made, known: Mapping[str, Batch]) -> None:
+    """Choose the batches that count, and cancel what this task instance has made beside them."""
     for job in (made.job.cut_as(known.values()), made.job):
         earlier = earlier_work(known.values(), job.attempt.task, job.key, job.labels, job.fresh)
-        batches = made.batches | earlier.batches
+        batches = {**made.batches, **earlier.batches}
         if set(job.labels) <= batches.keys():
             break  # else a batch of this attempt has failed, and another one has begun to make its halves
     cancel_duplicates(job, earlier, made.own)

@@ -38,6 +38,7 @@ IMPURE = {
     *(
         "requests/row_notes.py",
         "requests/recoding.py",
+        "requests/shards.py",
         "requests/skipped_rows.py",
         "requests/sources.py",
         "requests/spool.py",
@@ -69,7 +70,7 @@ IMPURE = {
     *("results/csv_file.py", "results/input_types.py", "results/kept_columns.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
     *("account/delete.py", "account/ended_batches.py"),
-    *("jobs/before_spending.py", "jobs/rounds.py", "jobs/sampling.py", "jobs/wait.py"),
+    *("jobs/before_spending.py", "jobs/rounds.py", "jobs/sampling.py", "jobs/wait.py", "jobs/whole_job.py"),
 }
 
 #: Libraries that touch the world.
