@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
@@ -84,16 +85,21 @@ class ShardName(NamedTuple):
             return self.part is None
         return self.part.start <= other.part.start and other.part.stop <= self.part.stop
 
+    def consists_of(self, names: Iterable["ShardName"]) -> bool:
+        """Whether all of its rows are of these names, each of which it holds."""
+        at, stop = (self.part.start, self.part.stop) if self.part else (0, 0)
+        for name in sorted(names, key=lambda name: name.place):
+            if name.part is None:
+                return True
+            if name.part.start > at:
+                return False
+            at, stop = max(at, name.part.stop), stop or name.part.total
+        return 0 < stop <= at
+
 
 def count_whole(names: Iterable[ShardName]) -> int:
     """How many shards of a job are there with all of their rows."""
-    reached: dict[int, int] = {}
-    whole: set[int] = set()
-    for name in sorted(names, key=lambda name: name.place):
-        start, stop, total = name.part or (0, 0, 0)
-        at = reached.get(name.number, 0)
-        if start <= at:
-            reached[name.number] = max(at, stop)
-        if reached.get(name.number) == total or name.part is None:
-            whole.add(name.number)
-    return len(whole)
+    by_number: dict[int, list[ShardName]] = defaultdict(list)
+    for name in names:
+        by_number[name.number].append(name)
+    return sum(found[0]._replace(part=None).consists_of(found) for found in by_number.values())

@@ -132,12 +132,12 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         """How many shards the job has; None if it is not known."""
         return name.shards if (name := self.shard_name) else None
 
-    def is_in(self, other: "Tags") -> bool:
-        """Whether all rows that this batch was made for are of another one, of the same job and round."""
+    def meets(self, other: "Tags") -> bool:
+        """Whether two batches were made for the same rows of a job, in one round, or one for some of the other's."""
         if (self.job_key, self.round) != (other.job_key, other.round):
             return False
-        mine, whole = self.shard_name, other.shard_name
-        return whole.holds(mine) if mine and whole else self.shard == other.shard
+        mine, theirs = self.shard_name, other.shard_name
+        return mine.holds(theirs) or theirs.holds(mine) if mine and theirs else self.shard == other.shard
 
     @property
     def round_number(self) -> int:

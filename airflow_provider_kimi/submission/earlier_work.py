@@ -72,7 +72,7 @@ def _spare(found: Iterable[Batch], chosen: Collection[Batch]) -> list[Batch]:
 
 
 def _races(tags: Tags, chosen: Iterable[Tags]) -> bool:
-    return any(tags.attempt == other.attempt and tags.is_in(other) for other in chosen)
+    return any(tags.attempt == other.attempt and tags.meets(other) for other in chosen)
 
 
 def _parted(batches: Iterable[Batch], belongs: Callable[[Batch], bool]) -> tuple[list[Batch], list[Batch]]:
@@ -100,7 +100,7 @@ def newest_work(racing: Iterable[Batch]) -> list[Batch]:
     by_mark: dict[str | None, list[Batch]] = {}
     for batch in racing:
         by_mark.setdefault(Tags.of(batch).attempt, []).append(batch)
-    return max(by_mark.values(), key=lambda made: by_age(made[0]))
+    return max(by_mark.values(), key=lambda made: by_age(made[0]), default=[])
 
 
 def choose(racing: Iterable[Batch]) -> Batch:

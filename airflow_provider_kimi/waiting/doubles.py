@@ -73,7 +73,7 @@ def find_doubles(ours: Mapping[str, Batch], listed: Iterable[Batch]) -> list[Dou
             continue
         tags = Tags.of(batch)
         for original, made_by in reversed(originals.get(_work_of(tags), ())):
-            if tags.is_in(made_by) or made_by.is_in(tags):
+            if tags.meets(made_by):
                 is_own = tags.task == made_by.task and tags.map_index == UNMAPPED
                 doubles.append(Double(batch, original, is_own))
                 break

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from airflow_provider_kimi.simulator.answers import RowError
@@ -19,13 +18,8 @@ from tests.support.rounds import (
     YES,
     Model,
     asked_in,
-    expire,
-    failing,
     job,
-    lines_of,
     manifest,
-    newest,
-    results,
     tries,
 )
 

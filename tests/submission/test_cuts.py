@@ -38,12 +38,29 @@ def is_cut(*found: Batch, name: ShardName = WHOLE, fresh: str | None = None) -> 
 @pytest.mark.parametrize("whole", [LIVES, DONE, ANSWERED, LOST, ABSENT], ids=lambda stands: f"whole {stands}")
 @pytest.mark.parametrize("of", [FIRST, SECOND, QUARTER], ids=str)
 def test_a_shard_is_cut_where_a_part_of_it_is_there_and_the_whole_is_not(whole: str, part: str, of: ShardName) -> None:
-    """What lives or is done counts before what ended with answers; of two alike, the whole counts."""
+    """What lives or is done counts before what ended with answers; of two alike, the whole counts before one part."""
     found = [made(name, stands) for name, stands in ((WHOLE, whole), (of, part)) if stands]
     rank = {LIVES: 2, DONE: 2, ANSWERED: 1, LOST: 0, ABSENT: 0}
     expected = None if not rank[whole] and not rank[part] else rank[part] > rank[whole]
     assert is_cut(*found) is expected
     assert is_cut(*reversed(found)) is expected, "in whatever order they are listed"
+
+
+@pytest.mark.parametrize("stands", [(LIVES, LIVES), (DONE, LIVES), (DONE, DONE)], ids=str)
+@pytest.mark.parametrize(
+    ("first", "second", "whole", "parts_count"),
+    [(1, 2, 3, True), (2, 1, 3, True), (1, 3, 2, False), (2, 3, 1, False), (1, 2, 2, False)],
+)
+def test_what_held_all_rows_first_counts(
+    first: int, second: int, whole: int, parts_count: bool, stands: tuple[str, str]
+) -> None:
+    """So an attempt that creates later sees that it is late, and nobody cancels what the earlier one waits for."""
+    of_parts, of_whole = stands
+    halves = made(FIRST, of_parts, first), made(SECOND, of_parts, second)
+    assert is_cut(*halves, made(WHOLE, of_whole, whole)) is parts_count
+    assert is_cut(halves[0], made(WHOLE, of_whole, whole)) is False, "rows are lacking"
+    quarters = [made(ShardName(1, 2, part), of_parts, first) for part in (FIRST.part or Part(0, 1, 1)).halves]
+    assert is_cut(*quarters, halves[1], made(WHOLE, of_whole, whole)) is parts_count
 
 
 def test_a_part_is_cut_by_the_same_rule() -> None:
