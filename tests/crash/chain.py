@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.waiting.alone import Alone, InWorker
 from airflow_provider_kimi.waiting.wait import until_finished
+from tests.support.halves import halved_by
 from tests.support.logs import LogRecord
 from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
 
@@ -120,7 +122,7 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     return ids
 
 
-def run_one_task(folder: Path, number: int, fate: Fate) -> list[str]:
+def run_one_task(folder: Path, number: int, fate: Fate, *, halves: bool = False) -> list[str]:
     """Do the same in one task, whose rows are asked in up to three rounds."""
 
     class Job(KimiBatchOperator):
@@ -128,6 +130,8 @@ def run_one_task(folder: Path, number: int, fate: Fate) -> list[str]:
         _hook_of = staticmethod(lambda _: MortalHook(fate))
 
     task = Job(task_id="job", input=ROWS, output=f"{folder}/out", max_rows_per_batch=ROWS_PER_BATCH, max_rounds=3)
+    if halves and number == 1:  # as if the platform had no room for the second shard
+        halved_by(task, "2/2")
     ti = TaskInstanceRecord(task_id="job", try_number=number)
     attempt = run_task(task, ti)
     while (deferred := attempt.deferred) is not None:
@@ -158,7 +162,7 @@ def _obey(command: dict[str, Any]) -> None:
     tempfile.tempdir = str(folder)  # what a killed process leaves is removed with the folder
     fate = Fate(command["die_at"])
     sys.addaudithook(fate.audit)
-    run = run_one_task if command.get("rounds") else run_chain
+    run = partial(run_one_task, halves=command["halves"]) if command.get("rounds") else run_chain
     ids = run(folder, command["number"], fate)
     fate.die_at = None
     (folder / "told.json").write_text(json.dumps({"ids": ids, "points": fate.points}))

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from airflow_provider_kimi.simulator.answers import RowError
 from tests.conftest import Connect
-from tests.support.halves import halved
+from tests.support.halves import halved_by
 from tests.support.rounds import (
     BROKEN,
     QUICK,
@@ -98,7 +98,7 @@ def test_the_result_is_that_of_a_job_that_was_not_halved(
             connect(sim)
             wanted = {"input": table(folder, rows, without_text), "max_rows_per_batch": 6, **parameters}
             task = job(folder, sim=sim, **wanted)
-            first = halved(task, *cut)
+            first = halved_by(task, *cut)
             assert len(first) == (5 if cut else 2)
             value = tries(task, sim, 2).value
             assert value["batch_ids"] != first or task.max_rounds == 1
