@@ -20,6 +20,7 @@ from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of,
 from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, ToCome, WaitTerms
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.pending import Pending
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.results.landing import Collected
@@ -167,7 +168,7 @@ class WholeJob:
             attempt, room = self.task.attempt(self.context), self.in_flight.room(running)
             return create_pending(calls, self._order(calls), attempt, pending, statuses, room)
 
-    def _may_ask(self, collected: Collected, requests: Mapping[int, Slice]) -> bool:
+    def _may_ask(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> bool:
         """Whether another round can be found again by a later try, and stays within `max_cost`."""
         if not can_be_found(collected.batches):
             self.task.log.warning(
@@ -181,7 +182,7 @@ class WholeJob:
             return self.spending.approve_round(self.calls, collected.manifest.cost, requests, model)
 
     def _asked(
-        self, collected: Collected, requests: Mapping[int, Slice], folder: Path
+        self, collected: Collected, requests: Mapping[ShardName, Slice], folder: Path
     ) -> tuple[Sequence[str], Pending | None]:
         with self.task.creating(self.context) as calls:
             attempt = self.task.attempt(self.context)

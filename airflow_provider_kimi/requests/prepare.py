@@ -27,9 +27,10 @@ from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
 from airflow_provider_kimi.requests.row_notes import RowNotes
 from airflow_provider_kimi.requests.seen_ids import SeenIds
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.skipped_rows import SkippedRows
 from airflow_provider_kimi.requests.splitting import cut
-from airflow_provider_kimi.requests.spool import Slice, Spool
+from airflow_provider_kimi.requests.spool import Spool
 from airflow_provider_kimi.requests.tables import InputRow
 from airflow_provider_kimi.requests.usual_requests import UsualRequests
 from airflow_provider_kimi.requests.validation import RequestCheck
@@ -38,18 +39,6 @@ from airflow_provider_kimi.requests.ways import AsGiven
 #: Batches that one task may make: their ids have to fit into a manifest of 8 KB, and 100 full files are all of the
 #: 10 GB that an account may keep.
 MAX_BATCHES = 100
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One checked batch input file, before media are uploaded.
-
-    :param number: Its place among the shards, from 1.
-    """
-
-    number: int
-    content: Slice
-    fingerprint: str
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Patience
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.records.tags import CREATE_KEY, Tags
-from airflow_provider_kimi.requests.prepare import Shard
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.earlier_work import choose, is_lost
 from airflow_provider_kimi.submission.identity import create_mark

@@ -113,7 +113,7 @@ def create_pending(
         batch_id: Batch(id=batch_id, status=status, metadata=dict(pending.tags))
         for batch_id, status in statuses.items()
     }
-    made = Made(dict(known), unsure)
+    made = Made(job, dict(known), unsure)
     with failing_with(job, made):
         for number, shard in enumerate(pending.shards, 1):
             if number > room:

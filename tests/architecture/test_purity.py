@@ -38,6 +38,7 @@ IMPURE = {
     *(
         "requests/row_notes.py",
         "requests/recoding.py",
+        "requests/shards.py",
         "requests/skipped_rows.py",
         "requests/sources.py",
         "requests/spool.py",

@@ -112,3 +112,35 @@ def test_a_death_of_the_one_task_at_any_point_of_any_round_costs_nothing_and_los
             break
     assert die_at > 120, "hardly any point was passed"
     assert [label for label, _ in found[0]] == ["1/2 1", "1/2 2", "2/2 1", "2/2 2", "2/2 3"]
+
+
+@pytest.mark.parametrize("step", [11, pytest.param(3, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+def test_a_death_at_any_point_of_a_try_that_halves_a_shard_costs_nothing_and_loses_no_row(
+    chain: Chain, tmp_path: Path, step: int
+) -> None:
+    """Its retry knows nothing of the halves but what is on the platform."""
+    clean: Any = None
+    labels = set()
+    for die_at in range(0, 1000, step):  # not at all the first time
+        folder = tmp_path / str(die_at)
+        folder.mkdir()
+        usable: list[str] = []
+        with KimiSimulator(speed=SPEED, responder=failing(usable)) as platform:
+            status = chain.run(platform, folder, 1, die_at or None, job={"halves": "2/2"})
+            if status == -signal.SIGKILL:
+                seen = f"after a death at point {die_at}"
+                assert chain.run(platform, folder, 2, None, job={}) == 0, f"the retry failed {seen}"
+            seen = f"died at point {die_at} of {told(folder)['points']}"
+            assert sorted(usable) == [f"row-{number:08}" for number in range(1, len(ROWS) + 1)], seen
+            labels.add(tuple(label for label, _ in asked_by_label(platform)))
+        rows = [json.loads(line) for line in (folder / "out" / "results.jsonl").read_bytes().splitlines()]
+        found = [{key: value for key, value in row.items() if key != "batch_id"} for row in rows]
+        clean = clean or found
+        assert found == clean, seen
+        if status == 0 and die_at:
+            break
+    assert die_at > 120, "hardly any point was passed"
+    whole = ("1/2 1", "1/2 2", "2/2 1", "2/2 2", "2/2 3")
+    second = "2/2 rows 2-2 of 2"
+    halved = (*whole[:2], "2/2 rows 1-1 of 2 1", f"{second} 1", f"{second} 2", f"{second} 3")
+    assert labels == {whole, halved}
