@@ -25,7 +25,7 @@ def pilot_limits(limits: Iterable[FailureLimit], *, has_rounds: bool) -> list[Fa
     own = list(limits)
     shares = [limit.most for limit in own if limit.is_share and limit.status is None]
     if has_rounds:
-        return [FailureLimit("the limit of a pilot", None, max(PILOT_RATIO, *shares), is_share=True)]
+        return [FailureLimit("the limit of a pilot", None, max([PILOT_RATIO, *shares]), is_share=True)]
     if any(limit.status is None for limit in own):
         return own
     return [*own, FailureLimit("the limit of a pilot", None, PILOT_RATIO, is_share=True)]

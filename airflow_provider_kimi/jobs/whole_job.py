@@ -16,6 +16,7 @@ from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.before_spending import Spending
+from airflow_provider_kimi.jobs.pilot import PILOT_NAME, faults_of_pilot, pilot_failed
 from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of, remedy_of
 from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, ToCome, WaitTerms
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
@@ -23,6 +24,7 @@ from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.spool import Slice
+from airflow_provider_kimi.results.failure_limits import FailureLimit
 from airflow_provider_kimi.results.landing import Collected
 from airflow_provider_kimi.results.manifest import billed
 from airflow_provider_kimi.results.next_round import NextRound
@@ -54,7 +56,13 @@ class JobTask(Protocol):
         """Which attempt of which task instance this is."""
 
     def land(
-        self, calls: Calls, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None
+        self,
+        calls: Calls,
+        context: Context,
+        batch_ids: Sequence[str],
+        next_round: NextRound | None = None,
+        *,
+        within: str = "",
     ) -> Collected:
         """Land."""
 
@@ -76,6 +84,7 @@ class WholeJob:
     :param max_rounds: How often a row is asked at most.
     :param on_incomplete: What becomes of the task if a batch does not complete.
     :param in_flight: How many batches may run at a time.
+    :param pilot_limits: On the unusable rows of a first batch that decides about the others; None if none does.
     :param wait: The wait that goes on now, for a kill.
     """
 
@@ -87,6 +96,7 @@ class WholeJob:
     on_incomplete: OnIncomplete
     spending: Spending
     in_flight: InFlight = InFlight()
+    pilot_limits: Sequence[FailureLimit] | None = None
     is_killed: bool = False
     wait: TaskWait | None = field(default=None, init=False)
 
@@ -118,6 +128,8 @@ class WholeJob:
         while True:
             while pending is not None:
                 ended = self._ended(batch_ids, cancelled, event, pending)
+                if self._is_pilot(pending):
+                    self._check_pilot(batch_ids, pending)
                 (batch_ids, pending), event = self._created(batch_ids, ended, pending), None
             ended = self._ended(batch_ids, cancelled, event)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
@@ -141,7 +153,9 @@ class WholeJob:
 
         :param pending: For what there has to be room; None if that is nothing.
         """
-        to_come = ToCome(len(pending.shards), self.in_flight.most) if pending else ToCome()
+        to_come = ToCome()
+        if pending:
+            to_come = ToCome(len(pending.shards), 1 if self._is_pilot(pending) else self.in_flight.most)
         wait = self.wait = TaskWait(
             self.task, self.context, self.hook, batch_ids, self.terms, shown_as=BATCH_IDS_KEY, to_come=to_come
         )
@@ -156,6 +170,30 @@ class WholeJob:
                 wait.check(ended)
         self.wait = None
         return ended
+
+    def _is_pilot(self, pending: Pending) -> bool:
+        """Whether the batch that exists is the one that decides about the others."""
+        return self.pilot_limits is not None and pending.is_all_but_first
+
+    def _check_pilot(self, batch_ids: Sequence[str], pending: Pending) -> None:
+        """Land the pilot beside the result that is to come, and go on only if it passes.
+
+        :raises KimiBatchError: It does not.
+        """
+        with airflow_errors(self.task):
+            collected = self.task.land(self.calls, self.context, batch_ids, within=PILOT_NAME)
+            manifest, tally = collected.manifest, collected.tally
+            self.context["ti"].xcom_push(MANIFEST_KEY, manifest.to_dict())
+            rows, spending = tally.asked + pending.rows, self.spending
+            limits = self.pilot_limits or ()
+            faults = faults_of_pilot(
+                tally, manifest.cost, rows, limits, max_cost=spending.max_cost, prices=spending.prices
+            )
+            if faults:
+                raise pilot_failed(faults, tally, manifest, rows)
+        self.task.log.info(
+            "The pilot passed. %s. The other %s rows are sent now.", tally.summary(), f"{pending.rows:,}"
+        )
 
     def _created(
         self, batch_ids: Sequence[str], ended: BatchEvent, pending: Pending

@@ -78,6 +78,16 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
         common = replace(tags, **dict.fromkeys(_OWN_TAGS))
         return cls(tuple(shards), common.to_metadata({}), note.note if note else None, since)
 
+    @property
+    def is_all_but_first(self) -> bool:
+        """Whether nothing exists but the first batch of the job."""
+        return len(self.shards) + 1 == Tags(shard=self.shards[0].shard).shard_count
+
+    @property
+    def rows(self) -> int:
+        """How many requests are still to be sent."""
+        return sum(shard.rows for shard in self.shards)
+
     def tags_of(self, shard: PendingShard) -> Tags:
         """The tags of the batch of a shard."""
         own = {"shard": shard.shard, "round": shard.round, "input_fingerprint": shard.fingerprint}

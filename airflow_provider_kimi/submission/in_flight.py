@@ -25,15 +25,20 @@ class InFlight:
     """How many batches may run at a time.
 
     :param most: Of the task; None for no limit.
+    :param is_pilot: Whether the first batch is to have ended before there is another.
     """
 
     most: int | None = None
+    is_pilot: bool = False
 
-    def room(self, running: int) -> float:
+    def room(self, running: int, made: int = 0) -> float:
         """How many more may be created.
 
         :param running: How many batches of the task run.
+        :param made: How many batches of the round exist.
         """
+        if self.is_pilot and made < 2:  # behind a pilot that has passed there are others
+            return 1 - made
         return math.inf if self.most is None else max(0, self.most - running)
 
 

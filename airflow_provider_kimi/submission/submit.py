@@ -167,7 +167,7 @@ def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | Non
 
 
 def _submit_shards(job: Job, made: Made, workshop: Path, in_flight: InFlight | None) -> None:
-    room = math.inf if in_flight is None else in_flight.room(len(live(made.all())))
+    room = math.inf if in_flight is None else in_flight.room(len(live(made.all())), len(made.batches))
     skipped_file = _skipped_file(job, made.batches)
     file_ids = _uploaded_media(job)
     note_file = _note_file(job, made.batches, skipped_file, workshop)

@@ -27,6 +27,7 @@ def tally(**counts: int) -> Tally:
         pytest.param(0.01, False, 2, False, id="the limit of the task"),
         pytest.param(0.5, False, 50, True, id="a high limit of the task"),
         pytest.param(0.01, True, 20, True, id="rounds may put a fifth right"),
+        pytest.param(None, True, 21, False, id="also where the task sets none"),
         pytest.param(0.01, True, 21, False, id="and no more"),
         pytest.param(0.5, True, 50, True, id="a high limit of a task with rounds"),
     ],

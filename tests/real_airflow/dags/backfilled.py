@@ -29,4 +29,4 @@ with DAG(
         """Yield the reviews of a day."""
         yield from ({"id": f"{ds}_{number}", "text": f"review {number} of {ds}"} for number in range(5))
 
-    label()  # type: ignore[call-arg]
+    label()  # type: ignore[call-arg, misc]
