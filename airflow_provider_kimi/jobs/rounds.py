@@ -63,7 +63,9 @@ def ask_round(
     calls.log.info("%s rows without a usable answer are asked again.", f"{rows:,}")
     made = make_batches(job, workshop, in_flight=in_flight)
     asked = {job.name(shard): made.first(job.label(shard)) for shard in job.shards}
-    in_order = [batch for name, of_shard in before.items() for batch in (*of_shard, asked.get(name)) if batch]
+    in_order = [
+        batch for name, of_shard in before.items() for batch in (*of_shard, asked.get(name)) if batch is not None
+    ]
     return parted(in_order, since=max((batch.created_at or 0) for batch in batches))
 
 

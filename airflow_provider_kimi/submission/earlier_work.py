@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 
 #: Ends after which the work has to be done again. Any other status, known or not, is work that lives or is done.
@@ -66,13 +67,23 @@ def earlier_work(
 
 
 def _spare(found: Iterable[Batch], chosen: Collection[Batch]) -> list[Batch]:
-    """Those that race with a batch that is chosen: they have the same rows, or some of them."""
-    ids, tags = {batch.id for batch in chosen}, [*map(Tags.of, chosen)]
-    return [batch for batch in found if batch.is_cancellable and batch.id not in ids and _races(Tags.of(batch), tags)]
+    """Those that race with batches that are chosen: they have the same rows, or some of them, or came after them."""
+    ids = {batch.id for batch in chosen}
+    return [batch for batch in found if batch.is_cancellable and batch.id not in ids and _races(batch, chosen)]
 
 
-def _races(tags: Tags, chosen: Iterable[Tags]) -> bool:
-    return any(tags.attempt == other.attempt and tags.meets(other) for other in chosen)
+def _races(batch: Batch, chosen: Iterable[Batch]) -> bool:
+    tags = Tags.of(batch)
+    name, parts = tags.shard_name, list[ShardName]()
+    for other in chosen:
+        others = Tags.of(other)
+        if tags.attempt != others.attempt or not tags.meets(others):
+            continue
+        if name is None or others.shard_name is None or others.shard_name.holds(name):
+            return True
+        if (other.created_at or 0) < (batch.created_at or 0):
+            parts.append(others.shard_name)
+    return name is not None and name.consists_of(parts)
 
 
 def _parted(batches: Iterable[Batch], belongs: Callable[[Batch], bool]) -> tuple[list[Batch], list[Batch]]:

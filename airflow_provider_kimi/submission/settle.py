@@ -121,7 +121,7 @@ def _agree(made: Made, known: Mapping[str, Batch]) -> None:
         if set(job.labels) <= batches.keys() | made.pending.keys():
             break  # else a batch of this attempt has failed, and another one has begun to make its halves
     cancel_duplicates(job, earlier, made.own)
-    gone = set(made.job.labels).difference(job.labels)
+    gone = set(made.job.labels) - set(job.labels)
     made.job, made.batches = job, {label: batch for label, batch in batches.items() if label not in gone}
 
 

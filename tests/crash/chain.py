@@ -132,8 +132,11 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     return ids
 
 
-def run_one_task(folder: Path, number: int, fate: Fate, *, halves: bool = False, **parameters: Any) -> list[str]:
-    """Do the same in one task, whose rows are asked in up to three rounds."""
+def run_one_task(folder: Path, number: int, fate: Fate, *, halves: str | None = None, **parameters: Any) -> list[str]:
+    """Do the same in one task, whose rows are asked in up to three rounds.
+
+    :param halves: A shard that the first try halves; None for none.
+    """
 
     class Job(KimiBatchOperator):
         _sleep = staticmethod(pause)
@@ -141,8 +144,8 @@ def run_one_task(folder: Path, number: int, fate: Fate, *, halves: bool = False,
 
     own = {"input": ROWS, "output": f"{folder}/out", "max_rows_per_batch": ROWS_PER_BATCH}
     task = Job(task_id="job", max_rounds=3, **{**own, **parameters})
-    if halves and number == 1:  # as if the platform had no room for the second shard
-        halved_by(task, "2/2")
+    if halves and number == 1:  # as if the platform had no room for it
+        halved_by(task, halves)
     ti = TaskInstanceRecord(task_id="job", try_number=number)
     attempt = run_task(task, ti)
     while (deferred := attempt.deferred) is not None:

@@ -126,7 +126,7 @@ def test_a_death_at_any_point_of_a_try_that_halves_a_shard_costs_nothing_and_los
         folder.mkdir()
         usable: list[str] = []
         with KimiSimulator(speed=SPEED, responder=failing(usable)) as platform:
-            status = chain.run(platform, folder, 1, die_at or None, job={"halves": True})
+            status = chain.run(platform, folder, 1, die_at or None, job={"halves": "2/2"})
             if status == -signal.SIGKILL:
                 seen = f"after a death at point {die_at}"
                 assert chain.run(platform, folder, 2, None, job={}) == 0, f"the retry failed {seen}"

@@ -3,15 +3,22 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.account.remote_files import files_of_landed
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from airflow_provider_kimi.simulator.answers import RowError
 from tests.conftest import Connect
-from tests.support.halves import halved_by
+from tests.support.halves import halved, halved_by
+from tests.support.landing import land
+from tests.support.logs import LogRecord
+from tests.support.requests import ATTEMPT, order, submit
 from tests.support.rounds import (
     BROKEN,
     QUICK,
@@ -81,7 +88,7 @@ AROUND_THE_CUTS = (0, 1, 5, 6, 9, 10, 13, 14, 17, 18)
         pytest.param({"max_rounds": 1}, 11, (), id="no rounds"),
         pytest.param(FUNCTION, 11, (), id="function"),
         pytest.param({**FUNCTION, "key_column": None}, 11, (), id="function, rows without a key"),
-        pytest.param({**FUNCTION, "metadata": {f"k{n}": "v" * 400 for n in range(5)}}, 11, (), id="notes in a file"),
+        pytest.param({**FUNCTION, "metadata": {f"k{n}": "v" for n in range(7)}}, 11, (), id="notes in a file"),
         pytest.param(SKIPS, 21, AROUND_THE_CUTS, id="skipped rows"),
         pytest.param({**SKIPS, "key_column": None}, 21, AROUND_THE_CUTS, id="skipped rows without a key"),
         pytest.param({**SKIPS, **FUNCTION}, 21, AROUND_THE_CUTS, id="function, skipped rows"),
@@ -99,6 +106,8 @@ def test_the_result_is_that_of_a_job_that_was_not_halved(
             wanted = {"input": table(folder, rows, without_text), "max_rows_per_batch": 6, **parameters}
             task = job(folder, sim=sim, **wanted)
             first = halved_by(task, *cut)
+            has_file = any(file.given_name.endswith("-note.jsonl") for file in KimiHook().list_files())
+            assert has_file is ("metadata" in parameters)
             assert len(first) == (5 if cut else 2)
             value = tries(task, sim, 2).value
             assert value["batch_ids"] != first or task.max_rounds == 1
@@ -109,3 +118,53 @@ def test_the_result_is_that_of_a_job_that_was_not_halved(
     for name, content in whole.items():
         assert in_parts[name] == content, name
     assert in_parts.keys() == whole.keys()
+
+
+def test_one_part_is_landed_alone_with_its_own_rows(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    """Rows that were left out between two parts are of one of them, and no row of the other is taken for added."""
+    source = table(tmp_path, 21, AROUND_THE_CUTS)
+    wanted = order(source, prompt="{text}", key_column="id", on_invalid_row="skip")
+    ids = halved(hook, wanted, ATTEMPT, "1/1", "1/1 rows 7-11 of 11")
+    sim.advance(60)
+    found = [land(hook, tmp_path / str(at), [part], input=source) for at, part in enumerate(ids)]
+    alone = [row for landed in found for row in landed.rows()]
+    assert [row["id"] for row in alone] == [f"r{n}" for n in range(21)]
+    assert [row["custom_id"] for row in alone if row["status"] == "invalid"] == [f"r{n}" for n in AROUND_THE_CUTS]
+    assert {landed.manifest["input_changes"]["added"] for landed in found} == {0}
+    fingerprints = {landed.manifest["input_fingerprint"] for landed in found}
+    whole = land(hook, tmp_path / "all", ids, input=source)
+    assert fingerprints == {whole.manifest["input_fingerprint"]}
+    assert whole.rows() == alone
+
+
+def test_a_row_that_came_to_the_input_is_known_as_added_once_all_parts_are_there(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    wanted = order(table(tmp_path, 5), prompt="{text}", key_column="id")
+    ids = halved(hook, wanted, ATTEMPT, "1/1")
+    sim.advance(60)
+    landed = land(hook, tmp_path / "all", ids, input=table(tmp_path, 6))
+    assert landed.manifest["input_changes"] == {"changed": 0, "removed": 0, "added": 1, "not_compared": 0}
+
+
+def test_a_shard_and_its_parts_in_one_result_are_one_row_for_each_request(
+    sim: KimiSimulator, hook: KimiHook, tmp_path: Path
+) -> None:
+    """As where somebody gives all ids of a job by hand."""
+    wanted = order([f"review {n}" for n in range(7)])
+    parts = halved(hook, wanted, ATTEMPT, "1/1")
+    (whole,) = submit(hook, replace(wanted, reuse="never"), ATTEMPT, LogRecord()).batch_ids
+    sim.advance(60)
+    landed = land(hook, tmp_path, [*parts, whole])
+    assert [row["custom_id"] for row in landed.rows()] == [f"row-{n:08}" for n in range(1, 8)]
+    assert landed.manifest["counts"]["total"] == 7
+
+
+def test_what_a_job_shares_is_deleted_only_with_its_last_part(sim: KimiSimulator, hook: KimiHook) -> None:
+    wanted = order(["a", "", "c", "d"], on_invalid_row="skip", max_rows_per_batch=2)
+    ids = halved(hook, wanted, ATTEMPT, "2/2")
+    batches = [hook.get_batch(batch_id) for batch_id in ids]
+    skipped = Tags.of(batches[0]).skipped_file
+    assert skipped not in files_of_landed(batches[:1] + batches[2:])
+    assert skipped not in files_of_landed(batches[:2])
+    assert skipped in files_of_landed(batches)

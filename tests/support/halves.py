@@ -4,12 +4,12 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchOperator
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.in_flight import parted
 from airflow_provider_kimi.submission.job import Memory
 from airflow_provider_kimi.submission.submit import checked_job, make_batches
 from tests.support.logs import LogRecord
@@ -29,7 +29,8 @@ def submit_halved(
             smaller = job.halved(label)
             assert smaller is not None
             job = smaller
-        return [batch.id for batch in make_batches(job, workshop).in_order() if isinstance(batch, Batch)]
+        batches, _ = parted(make_batches(job, workshop).in_order())
+        return [batch.id for batch in batches]
 
 
 def halved(
