@@ -1,7 +1,7 @@
 """Answers to dead letters are merged into the result that they are from: each row once, nothing paid is lost."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from airflow_provider_kimi.simulator.answers import RowError
+from airflow_provider_kimi.simulator.lifecycle import BatchRecord
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect
 from tests.support.landing import Landed, land
@@ -33,12 +34,16 @@ class Platform:
         self.sim = sim
         self.hook = hook
         self.folder = folder
+        self.on_created: Callable[[BatchRecord], None] = lambda batch: None
 
     def ask(self, source: Any, **wanted: Any) -> list[str]:
         """Ask rows or dead letters, each time in a task of its own, and bring the batches to their end."""
         attempt = Attempt(replace(TASK, task_id=f"create_{len(self.sim.batches)}"))
         ids = submit(self.hook, order(source, reuse="never", **wanted), attempt, LogRecord(), self.sim.advance)
+        for batch_id in ids.batch_ids:
+            self.on_created(self.sim.batches[batch_id])
         self.sim.advance(100_000)
+        self.sim.file_ids("batch")  # the model answers when somebody looks
         return ids.batch_ids
 
     def first(self, rows: int = 10, name: str = "a", **changes: Any) -> Landed:
