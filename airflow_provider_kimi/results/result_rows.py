@@ -83,10 +83,16 @@ class _JsonRows:
 
     def _names(self) -> tuple[list[str], list[str]]:
         """The columns of all rows, which may have different ones of the input."""
-        kinds = {tuple(cells): None for cells in self}
-        split = [_split(names) for names in kinds]
-        of_input = dict.fromkeys(name for names, _ in split for name in names)
-        return [*of_input], [*dict.fromkeys(name for _, names in split for name in names)]
+        of_input: dict[str, None] = {}
+        own: dict[str, None] = {}
+        last: Sequence[str] = ()
+        for cells in self:
+            if last != (names := [*cells]):
+                before, behind = _split(names)
+                of_input |= dict.fromkeys(before)
+                own |= dict.fromkeys(behind)
+                last = names
+        return [*of_input], [*own]
 
     def __iter__(self) -> Iterator[Cells]:
         for _, line in lines_at(self._path):
@@ -138,6 +144,7 @@ class _CsvRows:
         self._path = path
         self._options = options
         self._cells = csv_file.Cells(options)
+        self._guarded = 0
         delimiter = re.escape(options.delimiter)
         self._find = re.compile(f'(?:^|{delimiter})("[^"]*(?:""[^"]*)*"|[^{delimiter}"]*)').findall
         self._names = [str(self.value(cell)) for cell in next(self._records(), [])]
