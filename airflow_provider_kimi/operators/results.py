@@ -119,7 +119,7 @@ class KimiBatchResultsOperator(LandingOperator):
         output_schema: Any = None,
         parsed_columns: bool = False,
         check: RowCheck | None = None,
-        merge_with: Mapping[str, Any] | str | None = None,
+        merge_with: Mapping[str, Any] | str | XComArg | None = None,
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
