@@ -46,7 +46,7 @@ def with_turn(pending: Pending, own_pause: float | None, now: float, jitter: flo
     :param jitter: 0 to 1.
     """
     if not pending.has_turns:
-        return replace(pending, turn_at=None, idle_since=None)
+        return pending.without_turns()
     mean = TURN_SECONDS if own_pause is None else own_pause
     mean = max(mean, min(mean * 2.0 ** min(pending.shards[0].refusals, 30), LONGEST_TURN_SECONDS))
     return replace(pending, turn_at=now + mean * (0.5 + jitter), idle_since=pending.idle_since or now)

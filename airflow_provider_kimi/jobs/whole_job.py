@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -16,14 +16,17 @@ from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.before_spending import Spending
+from airflow_provider_kimi.jobs.pilot import PILOT_NAME, faults_of_pilot, pilot_failed
 from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of, remedy_of
 from airflow_provider_kimi.jobs.taken_back import take_back
 from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, to_come_of, with_turn
 from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, WaitTerms
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.pending import Pending
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.spool import Slice
+from airflow_provider_kimi.results.failure_limits import FailureLimit
 from airflow_provider_kimi.results.landing import Collected
 from airflow_provider_kimi.results.manifest import billed
 from airflow_provider_kimi.results.next_round import NextRound
@@ -56,7 +59,13 @@ class JobTask(Protocol):
         """Which attempt of which task instance this is."""
 
     def land(
-        self, calls: Calls, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None
+        self,
+        calls: Calls,
+        context: Context,
+        batch_ids: Sequence[str],
+        next_round: NextRound | None = None,
+        *,
+        within: str = "",
     ) -> Collected:
         """Land."""
 
@@ -78,6 +87,7 @@ class WholeJob:
     :param max_rounds: How often a row is asked at most.
     :param on_incomplete: What becomes of the task if a batch does not complete.
     :param in_flight: How many batches may run at a time.
+    :param pilot_limits: On the unusable rows of a first batch that decides about the others; None if none does.
     :param wait: The wait that goes on now, for a kill.
     """
 
@@ -89,6 +99,7 @@ class WholeJob:
     on_incomplete: OnIncomplete
     spending: Spending
     in_flight: InFlight = InFlight()
+    pilot_limits: Sequence[FailureLimit] | None = None
     is_killed: bool = False
     wait: TaskWait | None = field(default=None, init=False)
 
@@ -148,6 +159,24 @@ class WholeJob:
                 batch_ids, pending = self._created(batch_ids, ended, pending)
             event = None
 
+    def _created(
+        self, batch_ids: Sequence[str], ended: BatchEvent, pending: Pending
+    ) -> tuple[list[str], Pending | None]:
+        """Create what there is room for now, behind a pilot only if that has passed."""
+        in_flight = self.in_flight
+        if self._is_pilot(batch_ids, pending) and not pending.has_turns:  # else it has passed before
+            self._check_pilot(batch_ids, pending)
+        elif self.pilot_limits is not None and not batch_ids:
+            in_flight = replace(in_flight, is_pilot=True)
+        unread = BatchEnd("unknown")
+        statuses = {batch_id: ended.batches.get(batch_id, unread).status for batch_id in batch_ids}
+        with self.task.creating(self.context) as calls:
+            attempt = self.task.attempt(self.context)
+            ids, left = create_pending(calls, self._order(calls), attempt, pending, statuses, in_flight)
+        if left is not None and self._is_pilot(ids, left) and len(ids) > len(batch_ids):
+            left = left.without_turns()
+        return ids, left
+
     def _ended(
         self,
         batch_ids: Sequence[str],
@@ -159,7 +188,10 @@ class WholeJob:
 
         :param pending: For what there has to be room; None if that is nothing.
         """
-        to_come = to_come_of(pending, self.in_flight.most) if pending else NOTHING_TO_COME
+        to_come = NOTHING_TO_COME
+        if pending:
+            is_pilot = self._is_pilot(batch_ids, pending)
+            to_come = to_come_of(pending, 1 if is_pilot else self.in_flight.most)
         wait = self.wait = TaskWait(
             self.task, self.context, self.hook, batch_ids, self.terms, shown_as=BATCH_IDS_KEY, to_come=to_come
         )
@@ -175,17 +207,31 @@ class WholeJob:
         self.wait = None
         return ended
 
-    def _created(
-        self, batch_ids: Sequence[str], ended: BatchEvent, pending: Pending
-    ) -> tuple[list[str], Pending | None]:
-        """Create what there is room for now."""
-        unread = BatchEnd("unknown")
-        statuses = {batch_id: ended.batches.get(batch_id, unread).status for batch_id in batch_ids}
-        with self.task.creating(self.context) as calls:
-            attempt = self.task.attempt(self.context)
-            return create_pending(calls, self._order(calls), attempt, pending, statuses, self.in_flight)
+    def _is_pilot(self, batch_ids: Sequence[str], pending: Pending) -> bool:
+        """Whether the batch that exists is the one that decides about the others."""
+        return self.pilot_limits is not None and len(batch_ids) == 1 and pending.is_all_but_first
 
-    def _may_ask(self, collected: Collected, requests: Mapping[int, Slice]) -> bool:
+    def _check_pilot(self, batch_ids: Sequence[str], pending: Pending) -> None:
+        """Land the pilot beside the result that is to come, and go on only if it passes.
+
+        :raises KimiBatchError: It does not.
+        """
+        with airflow_errors(self.task):
+            collected = self.task.land(self.calls, self.context, batch_ids, within=PILOT_NAME)
+            manifest, tally = collected.manifest, collected.tally
+            self.context["ti"].xcom_push(MANIFEST_KEY, manifest.to_dict())
+            rows, spending = tally.asked + pending.rows, self.spending
+            limits = self.pilot_limits or ()
+            faults = faults_of_pilot(
+                tally, manifest.cost, rows, limits, max_cost=spending.max_cost, prices=spending.prices
+            )
+            if faults:
+                raise pilot_failed(faults, tally, manifest, rows)
+        self.task.log.info(
+            "The pilot passed. %s. The other %s rows are sent now.", tally.summary(), f"{pending.rows:,}"
+        )
+
+    def _may_ask(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> bool:
         """Whether another round can be found again by a later try, and stays within `max_cost`."""
         if not can_be_found(collected.batches):
             self.task.log.warning(
@@ -199,7 +245,7 @@ class WholeJob:
             return self.spending.approve_round(self.calls, collected.manifest.cost, requests, model)
 
     def _asked(
-        self, collected: Collected, requests: Mapping[int, Slice], folder: Path
+        self, collected: Collected, requests: Mapping[ShardName, Slice], folder: Path
     ) -> tuple[Sequence[str], Pending | None]:
         with self.task.creating(self.context) as calls:
             attempt = self.task.attempt(self.context)

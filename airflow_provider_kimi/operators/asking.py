@@ -68,6 +68,9 @@ class AskingOperator(BaseOperator):
     #: Whether rows without a usable answer are asked again in further rounds of the same task.
     has_rounds = False
 
+    #: Rows of a first batch of its own; None for none.
+    pilot_rows: int | None = None
+
     #: How a worker pauses, and what it calls the platform with.
     _sleep: Callable[[float], None] = staticmethod(time.sleep)
     _hook_of: Callable[[str], KimiHook] = KimiHook

@@ -19,6 +19,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
+from airflow_provider_kimi.jobs.pilot import pilot_limits
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
@@ -36,7 +37,7 @@ from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.collect import check_place
 from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed
+from airflow_provider_kimi.results.failure_limits import FailureLimit, Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.row_check import RowCheck
 from airflow_provider_kimi.submission.in_flight import InFlight
@@ -111,6 +112,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         has submitted is paid, and never refused. None for no limit. Templated.
     :param max_in_flight: Most batches of the task that run at a time; the others are created as those end, in order.
         All are uploaded at once, so that a later change of the input changes nothing. None for all at once.
+    :param pilot_rows: How many of the first rows are asked in a batch of their own before the others. Its result is
+        landed in the directory ``pilot`` of the output. If more of them have no usable answer than
+        ``max_failed_rows`` and ``max_failed_ratio`` allow (a fifth where they are not set or rounds follow), or
+        if all rows would cost more than ``max_cost`` at its price, the task fails and nothing else is asked. Its rows
+        are not asked again in any case. None for no pilot.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
@@ -188,6 +194,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         max_rounds: int = 1,
         max_cost: float | str | None = None,
         max_in_flight: int | None = None,
+        pilot_rows: int | None = None,
         dry_run: bool | str = False,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
@@ -201,6 +208,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         check_whole_number("max_rounds", max_rounds)
         if max_in_flight is not None:
             check_whole_number("max_in_flight", max_in_flight)
+        if pilot_rows is not None:
+            check_whole_number("pilot_rows", pilot_rows)
         self.check_form(output_csv_options)
         self.max_rounds = max_rounds
         self.has_rounds = max_rounds > 1
@@ -208,6 +217,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         read_dry_run(known(dry_run))
         self.max_cost = max_cost
         self.max_in_flight = max_in_flight
+        self.pilot_rows = pilot_rows
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
@@ -231,7 +241,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                     return spending.report(job)
         with airflow_errors(self):
             check_place(self._landing(context, ()))
-        submission = self.submit(context, spending.approve, InFlight(self.max_in_flight))
+        in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
+        submission = self.submit(context, spending.approve, in_flight)
         return self._job(context).go_on(submission.batch_ids, submission.cancelled, pending=submission.pending)
 
     def execute_complete(
@@ -274,9 +285,15 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             self.on_incomplete,
             self._spending(),
             InFlight(self.max_in_flight),
+            self._pilot_limits(),
             self._is_killed,
         )
         return self._course
+
+    def _pilot_limits(self) -> list[FailureLimit] | None:
+        if self.pilot_rows is None:
+            return None
+        return pilot_limits(read_limits(self.max_failed_rows, self.max_failed_ratio), has_rounds=self.has_rounds)
 
     def _spending(self) -> Spending:
         region = self.hook.settings.billing_region

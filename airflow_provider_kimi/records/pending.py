@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags
 
 #: Version of the shape; one of a later version is refused.
@@ -94,6 +95,22 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
         note = tags.rows_note
         common = replace(tags, **dict.fromkeys(_OWN_TAGS))
         return cls(tuple(shards), common.to_metadata({}), note.note if note else None, since)
+
+    @property
+    def is_all_but_first(self) -> bool:
+        """Whether every shard behind the first one is still to be created."""
+        names = [name for shard in self.shards if (name := ShardName.of(shard.shard))]
+        behind = {name.number for name in names} - {1}
+        return self.since is None and len(behind) + 1 == names[0].shards
+
+    @property
+    def rows(self) -> int:
+        """How many requests are still to be sent."""
+        return sum(shard.rows for shard in self.shards)
+
+    def without_turns(self) -> Self:
+        """The same, waiting for batches of the task itself."""
+        return replace(self, has_turns=False, turn_at=None, idle_since=None)
 
     def tags_of(self, shard: PendingShard) -> Tags:
         """The tags of the batch of a shard."""

@@ -1,11 +1,11 @@
 """The manifest of a landed result, from its batches and its tally."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import get_args
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from airflow_provider_kimi.api.catalogue import PriceList
@@ -45,7 +45,7 @@ def build_manifest(
     shards = batches_by_shard(batches)
     tags = [Tags.of(of_shard[0]) for of_shard in shards]
     changes = tally.input_changes
-    inputs = [tag.input_fingerprint for tag in tags]
+    inputs = list(_inputs(tags))
     return Manifest(
         batch_ids=[batch.id for batch in batches],
         status=tally.status,
@@ -58,7 +58,7 @@ def build_manifest(
         input_fingerprint=inputs[0] if len(inputs) == 1 else digest_of(*inputs),
         prompt_fingerprint=tags[0].prompt_fingerprint,
         created_at=_iso(min((batch.created_at for batch in batches if batch.created_at), default=None)),
-        by_round=_by_round(shards, tally),
+        by_round=rounds if len(rounds := rounds_of(batches, tally)) > 1 else UNSET,
         completed_at=_iso(max((batch.ended_at for batch in batches if batch.ended_at), default=None)),
         answers=dict(tally.answers),
         input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
@@ -66,11 +66,19 @@ def build_manifest(
     )
 
 
-def _by_round(shards: Sequence[Sequence[Batch]], tally: Tally) -> list[dict[str, int]] | UnsetType:
+def _inputs(tags: Sequence[Tags]) -> Iterator[str | None]:
+    """The fingerprint of each shard; the parts of a shard bear that of the shard."""
+    seen: set[tuple[str | None, int | None]] = set()
+    for tag in tags:
+        if tag.part is None or (tag.job_key, tag.shard_number) not in seen:
+            yield tag.input_fingerprint
+        seen.add((tag.job_key, tag.shard_number))
+
+
+def rounds_of(batches: Sequence[Batch], tally: Tally) -> list[dict[str, int]]:
     """How many requests each round had, and how many of the usable answers are of it."""
+    shards = batches_by_shard(batches)
     rounds = max(map(len, shards), default=1)
-    if rounds == 1:
-        return UNSET
     return [
         {
             "requests": sum(of_shard[number - 1].counts.total for of_shard in shards if len(of_shard) >= number),
@@ -91,7 +99,7 @@ def with_files(manifest: Manifest, uris: Mapping[str, str]) -> Manifest:
 
 def identity_of(task: TaskIdentity) -> dict[str, str]:
     """Write a task instance as manifests hold it."""
-    return {name: shortened(str(value), _MAX_ID_CHARS) for name, value in asdict(task).items()}
+    return {name: shortened(str(value), _MAX_ID_CHARS) for name, value in asdict(task).items() if value is not None}
 
 
 def billed(manifest: Manifest) -> str:

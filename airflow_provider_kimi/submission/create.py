@@ -10,7 +10,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Patience
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.records.tags import CREATE_KEY, Tags
-from airflow_provider_kimi.requests.prepare import Shard
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.earlier_work import choose, is_lost
 from airflow_provider_kimi.submission.identity import create_mark
@@ -43,7 +43,7 @@ def upload_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made)
     :raises KimiError: It was refused.
     """
     file = _kept_input(job, shard, content) or _upload(job, shard, content)
-    uploaded = Uploaded(file.id, content.rows, tags, is_new=file.is_new, is_unsure=tags.label in made.unsure)
+    uploaded = Uploaded(file.id, content.rows, tags, is_new=file.is_new, is_unsure=made.is_unsure(job.label(shard)))
     made.pending[job.label(shard)] = uploaded
     return uploaded
 

@@ -29,7 +29,7 @@ def _with_batches(error: KimiError, made: Made, job: Job) -> KimiError:
     """Add to an error which batches of the job exist by now, and do with them what was asked for a final failure."""
     if not made.batches:
         return error
-    exist = f"{error} {len(made.batches)} of the {job.batch_count} batches of this task exist"
+    exist = f"{error} {len(made.batches)} of the {made.job.batch_count} batches of this task exist"
     is_final = not error.retryable or job.attempt.is_last or job.fresh is not None
     is_killed = job.calls.stop.is_set  # whoever kills a task decides about its batches
     if is_final and not is_killed and live(made.batches.values()) and job.order.on_final_failure == "cancel":

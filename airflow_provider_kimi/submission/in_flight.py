@@ -32,20 +32,25 @@ class InFlight:
     """How many batches may run at a time.
 
     :param most: Of the task; None for no limit.
+    :param is_pilot: Whether the first batch is to have ended before there is another.
     """
 
     most: int | None = None
+    is_pilot: bool = False
 
-    def room(self, calls: Calls, running: int, just_ended: int = 0) -> Room:
+    def room(self, calls: Calls, running: int, made: int = 0, just_ended: int = 0) -> Room:
         """How many more batches may be created.
 
         Room that the task's own batches have just left is not simply its own, where others may wait for it: they all
         look for it after pauses of random length, and so does the task then.
 
         :param running: How many batches of the task run.
+        :param made: How many batches of the round exist.
         :param just_ended: How many have ended, which is why it looks for room now.
         """
         own = math.inf if self.most is None else max(0, self.most - running)
+        if self.is_pilot and made < 2:  # behind a pilot that has passed there are others
+            own = 1 - made
         most = calls.hook.settings.max_in_flight
         if most is None or not own:
             return Room(own)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 from msgspec.structs import replace as with_fields
 
@@ -42,6 +43,10 @@ class PendingJob(Job):
     def labels(self) -> list[str]:
         """The label of each batch that is to be created, in order."""
         return [shard.label for shard in self.pending.shards]
+
+    def cut_as(self, found: Iterable[Batch]) -> Self:
+        """The job as it is: its lines are not here, and it was cut when they were uploaded."""
+        return self
 
     @property
     def batch_count(self) -> int:
@@ -103,11 +108,11 @@ def create_pending(
         batch_id: Batch(id=batch_id, status=status, metadata=dict(pending.tags))
         for batch_id, status in statuses.items()
     }
-    made = Made(dict(known), unsure, waits=True)
+    made = Made(job, dict(known), unsure, waits=True)
     running = sum(status not in TERMINAL_STATUSES for status in statuses.values())
     just_ended = 0 if pending.has_turns or in_flight.most is None else in_flight.most - running
     with failing_with(job, made):
-        room = in_flight.room(calls, running, just_ended)
+        room = in_flight.room(calls, running, just_ended=just_ended)
         _create_some(job, made, room)
         if made.own:
             settle(job, made)

@@ -18,8 +18,9 @@ from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER, with_file_ids
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.parameters import check_model, check_offered
-from airflow_provider_kimi.requests.prepare import Shard, prepare
+from airflow_provider_kimi.requests.prepare import prepare
 from airflow_provider_kimi.requests.row_notes import write_notes
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.submission.attach import attach, remember
 from airflow_provider_kimi.submission.create import submit_shard, upload_shard
 from airflow_provider_kimi.submission.earlier_work import is_untouched, live
@@ -71,7 +72,7 @@ def submit(
     """
     with checked_job(calls, order, attempt, memory) as (job, workshop):
         made = make_batches(job, workshop, approve, in_flight)
-    in_order, pending = pending_of(made.in_order(job.labels), made)
+    in_order, pending = pending_of(made.in_order(), made)
     return Submission(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
@@ -114,7 +115,10 @@ def make_batches(job: Job, workshop: Path, approve: Approve | None = None, in_fl
     :param in_flight: How many batches may run; what finds no room is only uploaded. None creates all of them.
     """
     found = attach(job)
-    made = Made(found.batches, set(found.unsure), ended=found.ended, later=found.later, waits=in_flight is not None)
+    job = found.job
+    made = Made(
+        job, found.batches, set(found.unsure), ended=found.ended, later=found.later, waits=in_flight is not None
+    )
     if len(made.batches) < len(job.labels):
         _submit_missing(job, made, workshop, approve, in_flight)
     elif not found.is_settled and any(map(is_untouched, made.batches.values())):
@@ -165,12 +169,12 @@ def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | Non
 
 
 def _submit_shards(job: Job, made: Made, workshop: Path, in_flight: InFlight | None) -> None:
-    room = Room() if in_flight is None else in_flight.room(job.calls, len(live(made.all())))
+    room = Room() if in_flight is None else in_flight.room(job.calls, len(live(made.all())), len(made.batches))
     made.has_turns = room.has_turns
     skipped_file = _skipped_file(job, made.batches)
     file_ids = _uploaded_media(job)
     note_file = _note_file(job, made.batches, skipped_file, workshop)
-    for whole in job.prepared.shards:
+    for whole in job.shards:
         if job.label(whole) in made.batches:
             continue
         shard = _still_to_ask(job, whole, made, workshop)
@@ -179,7 +183,7 @@ def _submit_shards(job: Job, made: Made, workshop: Path, in_flight: InFlight | N
         content = shard.content
         if file_ids:
             content = content.rewritten(
-                workshop / f"shard-{shard.number}.jsonl", partial(with_file_ids, file_ids=file_ids)
+                workshop / f"shard-{job.name(shard).short}.jsonl", partial(with_file_ids, file_ids=file_ids)
             )
         tags = job.tags(shard, skipped_file, note_file)
         if len(made.own) < room.batches and made.refusal is None:
