@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_kimi.account.remote_files import files_of_landed
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -126,6 +127,28 @@ def test_the_result_is_that_of_a_job_that_was_not_halved(
     for name, content in whole.items():
         assert in_parts[name] == content, name
     assert in_parts.keys() == whole.keys()
+
+
+def test_parts_that_wait_for_room_are_created_in_their_turn(connect: Connect, tmp_path: Path) -> None:
+    """They are uploaded by the retry of a try that was refused, and created one after the other."""
+    found = []
+    for cut in ((), CUT):
+        folder = tmp_path / ("halved" if cut else "whole")
+        folder.mkdir()
+        with KimiSimulator(speed=0, timing=QUICK, responder=Model(say)) as sim:
+            connect(sim)
+            task = job(folder, sim=sim, input=table(folder), max_rows_per_batch=6, max_in_flight=1, **FUNCTION)
+            sim.inject("create_batch", skip=1, status=400)
+            with pytest.raises(AirflowException):
+                halved_by(task, *cut)
+            ids = tries(task, sim, 2).value["batch_ids"]
+            names = [str(Tags.of(KimiHook().get_batch(each)).shard_name) for each in ids]
+            if cut:
+                parts = ["1/2 rows 1-2 of 6", "1/2 rows 3-3 of 6", "1/2 rows 4-6 of 6"]
+                assert list(dict.fromkeys(names)) == [*parts, "2/2"], "the second shard was not halved yet"
+        found.append(content_of(folder))
+    whole, in_parts = found
+    assert in_parts == whole
 
 
 def test_one_part_is_landed_alone_with_its_own_rows(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
