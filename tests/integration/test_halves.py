@@ -27,6 +27,7 @@ from tests.support.rounds import (
     YES,
     Model,
     asked_in,
+    expire,
     job,
     manifest,
     tries,
@@ -149,6 +150,27 @@ def test_parts_that_wait_for_room_are_created_in_their_turn(connect: Connect, tm
         found.append(content_of(folder))
     whole, in_parts = found
     assert in_parts == whole
+
+
+@pytest.mark.parametrize("try_number", [1, 2], ids=["same try", "retry"])
+def test_a_further_round_asks_the_rest_of_a_part_that_expired(
+    connect: Connect, tmp_path: Path, try_number: int
+) -> None:
+    model = Model(lambda custom_id, times, body: YES)
+    with KimiSimulator(speed=0, timing=QUICK, responder=model) as sim:
+        connect(sim)
+        task = job(tmp_path, 20, sim=sim)
+        parts = halved_by(task, "1/1")
+        expire(sim)()
+        if try_number == 2:
+            sim.advance(100)
+        manifest = tries(task, sim, try_number).value
+        assert manifest["batch_ids"][:2] == parts
+        assert manifest["counts"]["succeeded"] == 20
+        assert manifest["by_round"][0]["requests"] == 20
+        assert 0 < manifest["by_round"][1]["requests"] < 10
+        assert set(model.asked.values()) == {1}, "no row was paid twice"
+        assert Tags.of(KimiHook().get_batch(manifest["batch_ids"][2])).label == "1/1 rows 11-20 of 20 round 2"
 
 
 def test_one_part_is_landed_alone_with_its_own_rows(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
