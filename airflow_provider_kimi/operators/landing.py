@@ -48,6 +48,7 @@ class LandingOperator(BaseOperator):
     input: Any
     key_column: KeyColumns | None
     output_schema: Any
+    merge_with: Any = None
     kimi_conn_id: str
 
     def __init__(
@@ -184,4 +185,5 @@ class LandingOperator(BaseOperator):
             may_replace=not self.delete_remote_files,
             task=read_attempt(context).task,
             next_round=next_round,
+            merge_with=self.merge_with,
         )

@@ -66,6 +66,12 @@ class KimiBatchResultsOperator(LandingOperator):
         mapping of its results fields (``content``, ``parsed``, ...) and of the input's columns, and returns None, or
         the reason why the row cannot be used, which is then ``invalid`` with that ``error_message``. None checks
         nothing more.
+    :param merge_with: The earlier result whose dead letters these batches asked again: URI of its directory or of its
+        ``manifest.json``, or the manifest that its task returned. ``output`` then gets one row for each row of that
+        result, with its columns: a usable answer stays, and a row without one takes the new outcome unless that is
+        worth less. Counts, tokens, cost and rounds add up; dead letters are those that are left. ``output`` may be the
+        same directory, whose result is then replaced whole. It stands in place of ``input``, and format and columns
+        must be as they were. None lands the batches alone. Templated.
     :param reasoning: What becomes of the model's thoughts: ``drop`` leaves them out, also if they leaked into the
         answer (``<think>``); ``column`` puts them into the column ``reasoning``; ``keep`` leaves answers as sent.
     :param delete_remote_files: Delete the input, output and error files of the batches on the platform, which keeps at
@@ -88,6 +94,7 @@ class KimiBatchResultsOperator(LandingOperator):
         "output_directory",
         "input",
         "key_column",
+        "merge_with",
         "max_failed_rows",
         "max_failed_ratio",
         "price_list",
@@ -112,6 +119,7 @@ class KimiBatchResultsOperator(LandingOperator):
         output_schema: Any = None,
         parsed_columns: bool = False,
         check: RowCheck | None = None,
+        merge_with: Mapping[str, Any] | str | XComArg | None = None,
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
@@ -137,10 +145,15 @@ class KimiBatchResultsOperator(LandingOperator):
             raise ValueError("select and exclude choose columns of the input; give input too")
         if csv_options is not None and output_format != "csv":
             raise ValueError(f"csv_options is given and output_format is {output_format!r}; it must be 'csv'")
+        if merge_with is not None and (input is not None or key_column is not None):
+            raise ValueError(
+                "merge_with takes rows and columns from the earlier result; leave out input and key_column"
+            )
         self.batch_id = batch_id
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.key_column = key_column
         self.output_schema = output_schema
+        self.merge_with = merge_with
         self.kimi_conn_id = kimi_conn_id
         self.check_form(csv_options)
 

@@ -34,6 +34,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
     :param by_round: Of each round, its `requests` and how many usable answers are of it (`succeeded`, which add up to
         those of `counts`); not there if there was one round.
+    :param merged: What became of the rows that were asked again, if it was merged into an earlier result: `taken`,
+        `not_better`, `had_answer`, `asks_other` and `added`, those that there are.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
         formula; not there without that guard.
     :param cost: `currency`, `amount` and `price_list_date`; None where no price is known. Where a part of it is not
@@ -62,6 +64,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     former_files: list[str] | msgspec.UnsetType = msgspec.UNSET
+    merged: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""

@@ -1,11 +1,9 @@
 """Land the output and error files, reconcile them with the requests, and write the result, the manifest last."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from msgspec import UNSET
 
@@ -13,35 +11,26 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.fetch import may_come_late
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
-from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.files.locations import location_of
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.records.reading import Reading
-from airflow_provider_kimi.requests.inputs import Input
-from airflow_provider_kimi.requests.sources import MisreadError
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.formats import Formed, check_format, convert
-from airflow_provider_kimi.results.input_types import arrow_types
+from airflow_provider_kimi.results.earlier import Earlier
+from airflow_provider_kimi.results.formats import check_format
 from airflow_provider_kimi.results.kept_columns import check_columns_kept
 from airflow_provider_kimi.results.landing import Collected, Landing
+from airflow_provider_kimi.results.making import RESULTS_NAME, Made, base_of, made_of
 from airflow_provider_kimi.results.manifest import (
     ask_the_rest,
     billed,
-    build_manifest,
     changed_input,
     identity_of,
     with_files,
 )
 from airflow_provider_kimi.results.output_directory import NOT_LANDED, OutputDirectory
 from airflow_provider_kimi.results.overlap import overlap
-from airflow_provider_kimi.results.passed_columns import kept, result_names
 from airflow_provider_kimi.results.promises import holds_all
-from airflow_provider_kimi.results.recipe_notes import read_notes, reading_of
-from airflow_provider_kimi.results.reconcile import Sinks, write_rows
 from airflow_provider_kimi.results.replacing import check_not_poorer, check_replaced, is_same_landing
-from airflow_provider_kimi.results.result_lines import ResultLines
-from airflow_provider_kimi.results.shards import by_shard
 from airflow_provider_kimi.results.staging import (
     DEAD_LETTER_NAME,
     ERROR_NAME,
@@ -50,15 +39,7 @@ from airflow_provider_kimi.results.staging import (
     staged_files,
 )
 from airflow_provider_kimi.results.switch import OvertakenError, Switch
-from airflow_provider_kimi.results.table import Table, opened_table
 from airflow_provider_kimi.results.tally import Tally
-
-RESULTS_NAME = "results.jsonl"
-
-#: What a message says in place of "Nothing was sent.", now that it is paid.
-_AFTER_PAYMENT = (
-    "The batches have ended and are billed as far as they ran; their results stay on the platform. Nothing was landed."
-)
 
 
 def check_place(landing: Landing) -> None:
@@ -83,9 +64,15 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     directory = checked_output(landing)
     switch = Switch(directory, landing.new_name(), directory.manifest_bytes(), calls.sleep)
     directory.check_free(landing.file_names)
-    earlier = _earlier(switch, landing, calls.log)
-    batches = read_ended_batches(calls, landing.batch_ids)
-    same = earlier if earlier and sorted(earlier.batch_ids) == sorted(landing.batch_ids) else None
+    held = _finished(switch, landing.begin_of_names, calls.log)
+    base = base_of(landing)
+    new_ids = base.new_among(landing.batch_ids) if base else landing.batch_ids
+    if base and not new_ids:
+        return _kept_merged(calls, landing, base, directory)
+    batch_ids = [*base.manifest.batch_ids, *new_ids] if base else new_ids
+    earlier = _earlier(held, landing, batch_ids, calls.log)
+    batches = read_ended_batches(calls, new_ids)
+    same = earlier if earlier and sorted(earlier.batch_ids) == sorted(batch_ids) else None
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
         workshop = Path(folder)
         try:
@@ -96,25 +83,32 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             _check_kept(same, landing)
             calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
             return _kept(same, batches, directory)
-        tally, keys = _write_rows(calls, landing, files, workshop)
-        formed = _formed(workshop / RESULTS_NAME, landing, keys, calls.log)
-        manifest = build_manifest(batches, tally, prices=prices, guarded_cells=formed.guarded, landed_by=landing.task)
+        made = made_of(calls, landing, base, files, prices, workshop)
         if earlier is not None:
-            _check_no_worse(landing, manifest, earlier, workshop / RESULTS_NAME)
-        steps = switch.steps(
-            _finished_files(workshop, files, formed.path),
-            lambda uris: with_files(manifest, uris),
-            with_digests=not landing.may_replace,
-        )
-        try:
-            manifest = _last(switch, steps, calls.log)
-        except OvertakenError:
-            now = directory.earlier
-            if now is None or not is_same_landing(now, manifest):
-                raise
-            calls.log.warning("Another attempt of this task has landed the same in %s meanwhile.", landing.output)
-            return _kept(now, batches, directory)
-    return _reported(calls, landing, Collected(manifest, tally, batches, directory, files=files))
+            _check_no_worse(landing, made.manifest, earlier, workshop / RESULTS_NAME)
+        collected = _switched(switch, landing, made, files, workshop, calls.log)
+    return collected if collected.is_kept else _reported(calls, landing, collected)
+
+
+def _switched(
+    switch: Switch, landing: Landing, made: Made, files: Sequence[BatchFiles], workshop: Path, log: Log
+) -> Collected:
+    """Put a result into its place; keep an equal one that another attempt has put there meanwhile."""
+    directory, batches = switch.directory, [of_batch.batch for of_batch in files]
+    steps = switch.steps(
+        _finished_files(workshop, files, made),
+        lambda uris: with_files(made.manifest, uris),
+        with_digests=not landing.may_replace,
+    )
+    try:
+        manifest = _last(switch, steps, log)
+    except OvertakenError:
+        now = directory.earlier
+        if now is None or not is_same_landing(now, made.manifest):
+            raise
+        log.warning("Another attempt of this task has landed the same in %s meanwhile.", landing.output)
+        return _kept(now, batches, directory)
+    return Collected(manifest, made.tally, batches, directory, files=files)
 
 
 def checked_output(landing: Landing) -> OutputDirectory:
@@ -127,16 +121,15 @@ def checked_output(landing: Landing) -> OutputDirectory:
     return OutputDirectory(landing.output)
 
 
-def _earlier(switch: Switch, landing: Landing, log: Log) -> Manifest | None:
+def _earlier(held: Manifest | None, landing: Landing, batch_ids: Sequence[str], log: Log) -> Manifest | None:
     """The result of these batches that the directory holds; warn of one of other batches that is replaced."""
-    earlier = _finished(switch, landing.begin_of_names, log)
-    if earlier is None:
+    if held is None:
         return None
     task = None if landing.task is None else identity_of(landing.task)
-    warning = check_replaced(landing.output, landing.batch_ids, task, earlier, may_replace=landing.may_replace)
+    warning = check_replaced(landing.output, batch_ids, task, held, may_replace=landing.may_replace)
     if warning:
         log.warning("%s", warning)
-    return None if warning else earlier
+    return None if warning else held
 
 
 def _check_no_worse(landing: Landing, new: Manifest, earlier: Manifest, results: Path) -> None:
@@ -199,6 +192,13 @@ def _kept(manifest: Manifest, batches: list[Batch], directory: OutputDirectory) 
     return Collected(manifest, Tally.of_manifest(manifest), batches, directory, is_kept=True, is_kept_whole=whole)
 
 
+def _kept_merged(calls: Calls, landing: Landing, base: Earlier, directory: OutputDirectory) -> Collected:
+    """Keep a result that these batches were merged into before, so that nothing of them counts twice."""
+    batches = read_ended_batches(calls, landing.batch_ids)
+    calls.log.info("The result in %s has these batches already. It is kept.", landing.output)
+    return _kept(base.manifest, batches, directory)
+
+
 def _reported(calls: Calls, landing: Landing, collected: Collected) -> Collected:
     """Say in the log what was landed."""
     tally, manifest = collected.tally, collected.manifest
@@ -215,35 +215,6 @@ def _reported(calls: Calls, landing: Landing, collected: Collected) -> Collected
     return replace(collected, is_growing=is_growing)
 
 
-def _write_rows(
-    calls: Calls, landing: Landing, files: Sequence[BatchFiles], workshop: Path
-) -> tuple[Tally, Sequence[str]]:
-    """Write a line of every row, with the columns of the input beside it if that is given; return its keys too."""
-    shards = by_shard(files, lambda of_batch: of_batch.batch)
-    with ExitStack() as opened:
-        results = opened.enter_context(new_file(workshop / RESULTS_NAME))
-        dead_letters = opened.enter_context(new_file(workshop / DEAD_LETTER_NAME))
-        table = None
-        if landing.input is not None:
-            notes = read_notes(calls, [of_batch.batch for of_batch in files], workshop)
-            whole, values = [shard[0] for shard in shards], _values(landing.input, reading_of(notes.values()))
-            rows = opened_table(whole, values, notes, landing.key_column, workshop / "input", landing.selection)
-            table = opened.enter_context(rows)
-            _report_nulls(table, calls.log)
-        lines = ResultLines(landing.fields)
-        sinks = Sinks(results, dead_letters, landing.next_round)
-        tally = write_rows(shards, table, landing.check, lines, sinks, calls.log)
-        return tally, table.keys if table else ()
-
-
-def _report_nulls(table: Table, log: Log) -> None:
-    if table.not_finite:
-        log.warning(
-            "Numbers of the input that are infinite, or not a number, are null in the results: %s.",
-            ", ".join(f"{count:,} in {name!r}" for name, count in table.not_finite.items()),
-        )
-
-
 def _check_kept(earlier: Manifest, landing: Landing) -> None:
     """Refuse to keep a result of another format than the one that is wanted."""
     results, wanted = earlier.results_file, landing.form.output_format
@@ -255,40 +226,13 @@ def _check_kept(earlier: Manifest, landing: Landing) -> None:
         )
 
 
-def _formed(results: Path, landing: Landing, keys: Sequence[str], log: Log) -> Formed:
-    """Write the results in the form that is wanted."""
-    types = None
-    if landing.form.output_format == "parquet" and (of_input := arrow_types(landing.input)) is not None:
-        wanted = kept(of_input, landing.selection)
-        types = {name: wanted[column] for column, name in result_names(wanted).items()}
-    formed = convert(results, landing.form, landing.fields, keys=result_names(keys).values(), input_types=types)
-    if formed.unfit:
-        described = ", ".join(f"{rows:,} in {name!r}" for name, rows in formed.unfit.items())
-        log.warning("Values that do not fit the type of their Parquet column are null there: %s.", described)
-    return formed
-
-
-def _values(source: Any, reading: Reading) -> Iterator[Any]:
-    """The elements of the input; a fault in it is raised as what it is now: one that comes after the payment."""
-    try:
-        for item in Input(source, reading=reading, must_apply=False):
-            yield item.value
-    except MisreadError as error:
-        cells = f" with {reading.delimiter!r} between cells" if reading.delimiter else ""
-        raise KimiInputError(
-            f"{error.found}. {_AFTER_PAYMENT} The results read their input as its create did, as "
-            f"{reading.encoding or 'utf-8'}{cells}. Give the file in that form, or a function that yields its rows."
-        ) from None
-    except KimiInputError as error:
-        raise KimiInputError(str(error).replace("Nothing was sent.", _AFTER_PAYMENT)) from None
-
-
-def _finished_files(workshop: Path, files: Sequence[BatchFiles], results: Path) -> dict[str, Sequence[Path]]:
+def _finished_files(workshop: Path, files: Sequence[BatchFiles], made: Made) -> dict[str, Sequence[Path]]:
     """The local files of every file of the result that has content."""
+    before = made.before
     wanted: dict[str, Sequence[Path | None]] = {
-        OUTPUT_NAME: [of_batch.output for of_batch in files],
-        ERROR_NAME: [of_batch.error for of_batch in files],
-        results.name: [results],
+        OUTPUT_NAME: [before.output, *(of_batch.output for of_batch in files)],
+        ERROR_NAME: [before.error, *(of_batch.error for of_batch in files)],
+        made.results.name: [made.results],
         DEAD_LETTER_NAME: [workshop / DEAD_LETTER_NAME],
     }
     held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in wanted.items()}

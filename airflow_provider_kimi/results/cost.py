@@ -88,6 +88,23 @@ def cost_of(usage: Mapping[str | None, Usage], prices: PriceList, uncounted: int
     return {**cost, "amount": round(float(amount), _PLACES)}
 
 
+def sum_of_costs(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Say what two results cost together, each at its own prices; None if neither cost is known in part."""
+    known = [cost for cost in (one, other) if cost is not None]
+    if not known:
+        return None
+    last = known[-1]
+    unknown = [str(cost.get("reason")) for cost in known if cost["amount"] is None]
+    if len(known) < 2:
+        unknown.append("no price of a model of some of the batches is known")
+    if known[0]["currency"] != last["currency"]:
+        unknown.append(f"a part of it is in {known[0]['currency']}")
+    total = {"currency": last["currency"], "amount": None, "price_list_date": last["price_list_date"]}
+    if unknown:
+        return {**total, "reason": "; ".join(unknown[:_MAX_REASONS])}
+    return {**total, "amount": round(sum(cost["amount"] for cost in known), _PLACES)}
+
+
 def _unknown(model: str | None, tokens: Usage, prices: PriceList) -> Iterator[str]:
     """Say for which tokens of a model there is no price."""
     if not tokens.total_tokens + tokens.cached_tokens + tokens.cache_write_tokens:

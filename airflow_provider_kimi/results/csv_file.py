@@ -13,7 +13,8 @@ from airflow_provider_kimi.results.arrow_types import as_text
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
-_ENCODING = {False: "utf-8", True: "utf-8-sig"}
+#: By whether a file begins with a byte order mark.
+ENCODING = {False: "utf-8", True: "utf-8-sig"}
 
 
 class Cells:
@@ -46,6 +47,12 @@ class Cells:
         return text if self._is_bare(text) else '"' + text.replace('"', '""') + '"'
 
 
+def is_guarded(cell: str) -> bool:
+    """Whether a cell has an apostrophe before what a spreadsheet would read as a formula."""
+    text = cell.removeprefix('"')
+    return text.startswith("'") and text[1:].startswith(_FORMULA)
+
+
 def write_csv(
     rows: Iterable[Mapping[str, Any]],
     target: Path,
@@ -60,7 +67,7 @@ def write_csv(
     cells = Cells(options)
     is_simple = cells.is_simple
     write = [cells.cell if name in keys else cells.guarded_cell for name in columns]
-    with target.open("w", encoding=_ENCODING[options.bom], newline="") as file:
+    with target.open("w", encoding=ENCODING[options.bom], newline="") as file:
         for row in chain([dict(zip(columns, columns, strict=True))], rows):
             values = map(row.get, columns)
             line = [

@@ -96,13 +96,18 @@ def convert(
     if form.output_format == "parquet":
         return _parquet(lines, target, form, fields, input_types or {})
     if form.output_format == "csv":
-        columns = ResultColumns.of(_names(lines), fields, form.spread)
+        columns = ResultColumns.of(column_names(lines), fields, form.spread)
         rows = map(columns.spread, _rows(lines))
         guarded = write_csv(rows, target, columns.names, {fields[0], *keys}, form.csv)
         return Formed(target, guarded if form.csv.formula_guard else None)
     if form.spread:
-        _spread_lines(lines, ResultColumns.of(_names(lines), fields, form.spread))
+        _spread_lines(lines, ResultColumns.of(column_names(lines), fields, form.spread))
     return Formed(target)
+
+
+def parquet_of_lines(lines: Path, target: Path, types: Mapping[str, DataType]) -> Mapping[str, int]:
+    """Write rows whose columns are known; return how many values of each are null because they are none of its type."""
+    return write_parquet(_groups(lines, ResultColumns(list(types), {})), target, types)
 
 
 def _parquet(
@@ -121,8 +126,8 @@ def _rows(lines: Path) -> Iterator[dict[str, Any]]:
         yield _decode(line)
 
 
-def _names(lines: Path) -> list[str]:
-    """The names of the columns that rows have, in the order in which they come."""
+def column_names(lines: Path) -> list[str]:
+    """The names of the columns that the lines of rows have, in the order in which they come."""
     names: dict[str, None] = {}
     for _, line in lines_at(lines):
         if not names.keys() >= (parts := _parts(line)).keys():

@@ -36,6 +36,7 @@ class Landing:
     :param price_list: Prices to use in place of the published ones; None for those.
     :param task: The task instance that lands; None if it is not known.
     :param next_round: Takes the requests of rows that are worth another round; None for none.
+    :param merge_with: The earlier result whose dead letters these batches asked again; None for none.
     """
 
     batch_ids: Sequence[str]
@@ -49,6 +50,7 @@ class Landing:
     may_replace: bool = True
     task: TaskIdentity | None = None
     next_round: NextRound | None = None
+    merge_with: Any = None
 
     @property
     def begin_of_names(self) -> str:

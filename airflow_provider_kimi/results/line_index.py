@@ -38,6 +38,10 @@ class LineIndex:
         slot, tag, _ = self._find(custom_id)
         self._slots[slot] = tag | (place + 1)
 
+    def has(self, custom_id: str) -> bool:
+        """Whether an id has a line. It is the last line that `is_at` has looked at."""
+        return bool(self._find(custom_id)[2])
+
     def take(self, custom_id: str) -> bool:
         """Find the line of an id, once; False if there is none. It is the last line that `is_at` has looked at."""
         slot, _, entry = self._find(custom_id)

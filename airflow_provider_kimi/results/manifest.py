@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import get_args
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from airflow_provider_kimi.api.catalogue import PriceList
@@ -58,7 +58,7 @@ def build_manifest(
         input_fingerprint=inputs[0] if len(inputs) == 1 else digest_of(*inputs),
         prompt_fingerprint=tags[0].prompt_fingerprint,
         created_at=_iso(min((batch.created_at for batch in batches if batch.created_at), default=None)),
-        by_round=_by_round(shards, tally),
+        by_round=rounds if len(rounds := rounds_of(batches, tally)) > 1 else UNSET,
         completed_at=_iso(max((batch.ended_at for batch in batches if batch.ended_at), default=None)),
         answers=dict(tally.answers),
         input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
@@ -75,11 +75,10 @@ def _inputs(tags: Sequence[Tags]) -> Iterator[str | None]:
         seen.add((tag.job_key, tag.shard_number))
 
 
-def _by_round(shards: Sequence[Sequence[Batch]], tally: Tally) -> list[dict[str, int]] | UnsetType:
+def rounds_of(batches: Sequence[Batch], tally: Tally) -> list[dict[str, int]]:
     """How many requests each round had, and how many of the usable answers are of it."""
+    shards = batches_by_shard(batches)
     rounds = max(map(len, shards), default=1)
-    if rounds == 1:
-        return UNSET
     return [
         {
             "requests": sum(of_shard[number - 1].counts.total for of_shard in shards if len(of_shard) >= number),

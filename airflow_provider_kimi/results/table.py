@@ -65,6 +65,10 @@ class Table:
             columns = msgspec.json.encode({name: parts[name] for name in self.keys if name in parts})
         return Beside(columns, change)
 
+    def forget_added(self) -> None:
+        """Name no row that no request was made from, where the rows are not the input of the batches alone."""
+        self._joined.added.clear()
+
     def added(self) -> Iterator[tuple[str, bytes]]:
         """Names and columns of the rows that no request was made from.
 

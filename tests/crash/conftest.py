@@ -37,6 +37,13 @@ class Platform:
     many: list[str]
     few: list[str]
 
+    def asked_again(self) -> str:
+        """A batch of the rows that the first small batch has not answered."""
+        letters = [ready(f"r{row}") for row in range(0, 20, 10)]
+        (batch_id,) = submit(KimiHook(), order(letters, reuse="never"), ATTEMPT, LogRecord()).batch_ids
+        self.sim.advance(100_000)
+        return batch_id
+
     @contextmanager
     def short(self) -> Iterator[None]:
         """Show half of the answers of the last small batch only, as if the rest came later."""

@@ -84,7 +84,7 @@ def land(command: dict[str, Any]) -> None:
     sleep = time.sleep if command["races"] else no_pause
     number = command["map_index"]
     task = None if number is None else TaskIdentity("dag", "run", "results", number)
-    landing = Landing(command["batch_ids"], command["output"], task=task)
+    landing = Landing(command["batch_ids"], command["output"], task=task, merge_with=command["merge_with"])
     try:
         collect(Calls(KimiHook(), LogRecord(), sleep), landing)
     except Exception as error:

@@ -150,14 +150,19 @@ class Lander:
         *,
         kill_after: float | None = None,
         fate: Fate = None,
+        merge_with: str | None = None,
     ) -> Run:
         """Land once.
 
         :param folder: For its temporary files; it is emptied before.
         :param kill_after: Seconds after which it is killed.
         :param fate: What happens to it, and at which of its changes.
+        :param merge_with: The earlier result that a task of a known name merges them into; None for none.
         """
-        (run,) = self._landed([self._command([*batch_ids], output, folder, kill_after=kill_after, fate=fate)])
+        command = self._command([*batch_ids], output, folder, kill_after=kill_after, fate=fate)
+        if merge_with is not None:
+            command |= {"merge_with": merge_with, "map_index": 0}
+        (run,) = self._landed([command])
         return run
 
     def land_at_once(self, batch_ids: Sequence[str], output: str, folder: Path) -> list[Run]:
@@ -173,7 +178,7 @@ class Lander:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         wanted = {"batch_ids": batch_ids, "output": output, "folder": str(folder)}
-        return {**wanted, "kill_after": None, "fate": None, "map_index": None, **changes}
+        return {**wanted, "kill_after": None, "fate": None, "map_index": None, "merge_with": None, **changes}
 
     def _landed(self, commands: Sequence[Mapping[str, Any]]) -> list[Run]:
         assert self._process.stdin is not None

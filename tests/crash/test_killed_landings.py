@@ -1,5 +1,6 @@
 """Killed or failing at any moment of its landing, a result is whole, old or new, and a retry completes it."""
 
+import json
 from itertools import count
 from random import Random
 
@@ -68,6 +69,35 @@ def test_killed_at_each_change_of_the_directory_the_result_is_the_old_or_the_new
             break
     assert at > 10
     rewriting.assert_both_were_seen()
+
+
+@pytest.mark.parametrize("scene", ["local", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
+def test_killed_at_each_change_a_merge_leaves_the_earlier_result_or_the_whole_one(scene: Scene) -> None:
+    place, shown = scene.place("merged"), []
+    first, again = scene.platform.few[0], scene.platform.asked_again()
+    assert scene.lander.land([first], place.output, scene.work).status == 0
+    old = place.files()
+    assert scene.lander.land([again], place.output, scene.work, merge_with=place.output).status == 0
+    new = place.files()
+    assert json.loads(new["manifest.json"])["batch_ids"] == [first, again]
+    for at in count(1):
+        place.restore(old)
+        if scene.gate:
+            scene.gate.set("killed", at, scene.kill)
+        fate: Fate = None if scene.gate else ("killed", at)
+        run = scene.lander.land([again], place.output, scene.work, fate=fate, merge_with=place.output)
+        if scene.gate:
+            scene.gate.open()
+        found = result_in(place.files())
+        assert found in (result_in(old), result_in(new)), f"killed at {at}"
+        shown.append(found == result_in(new))
+        assert scene.lander.land([again], place.output, scene.work, merge_with=place.output).status == 0
+        assert place.files() == new, f"killed at {at}"
+        if run.status == 0:
+            break
+    assert at > 10
+    assert shown == sorted(shown), "once it is the new one, it stays so"
+    assert not shown[0]
 
 
 @pytest.mark.parametrize("rewriting", ["csv"], indirect=True)

@@ -168,11 +168,12 @@ class TestEveryDag:
         assert len(rows) == 20
         assert {row["written_on"] for row in rows} == {"2026-11-22"}
 
-    def test_the_dag_that_asks_again_lands_the_rows_that_had_no_answer(self, runs: Runs) -> None:
-        first = {row["review_id"] for row in runs.rows(f"labels_asked_twice/{TODAY}/first") if row["content"] is None}
-        second = runs.rows(f"labels_asked_twice/{TODAY}/second")
-        assert first == {row["review_id"] for row in second} == {"p001", "p002", "p003"}
-        assert {row["status"] for row in second} == {"succeeded"}
+    def test_the_dag_that_asks_again_merges_the_rows_that_had_no_answer(self, runs: Runs) -> None:
+        first = runs.rows(f"labels_asked_twice/{TODAY}/first")
+        merged = runs.rows(f"labels_asked_twice/{TODAY}/merged")
+        assert [row["review_id"] for row in merged] == [row["review_id"] for row in first]
+        assert {row["review_id"] for row in first if row["content"] is None} == {"p001", "p002", "p003"}
+        assert Counter((row["status"], row["round"]) for row in merged) == {("succeeded", 1): 57, ("succeeded", 2): 3}
 
     def test_the_dag_that_fills_a_table_writes_each_label_once(self, runs: Runs) -> None:
         labels = runs.lines("reviews.sqlite", "labels")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.results.cost import Usage, cost_of, read_price_list
+from airflow_provider_kimi.results.cost import Usage, cost_of, read_price_list, sum_of_costs
 from tests.support.samples import make_settings
 
 OWN = {"currency": "CNY", "date": "2026-11-01", "models": {"kimi-k9": {"input": 2, "cached": 0.5, "output": 8.0}}}
@@ -233,3 +233,22 @@ def test_prices_are_those_of_the_host_or_else_of_the_region_of_the_connection(
     settings: dict[str, Any], region: str
 ) -> None:
     assert make_settings(**settings).billing_region == region
+
+
+def cost(amount: float | None, currency: str = "CNY", date: str = "2026-09-01", **reason: str) -> dict[str, Any]:
+    return {"currency": currency, "amount": amount, "price_list_date": date, **reason}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        (None, None, None),
+        (cost(0.1), cost(0.2, date="2026-11-01"), cost(0.3, date="2026-11-01")),
+        (cost(0.1), None, cost(None, reason="no price of a model of some of the batches is known")),
+        (None, cost(0.1), cost(None, reason="no price of a model of some of the batches is known")),
+        (cost(None, reason="a"), cost(None, reason="b"), cost(None, reason="a; b")),
+        (cost(0.1, "USD"), cost(0.2), cost(None, reason="a part of it is in USD")),
+    ],
+)
+def test_what_two_results_cost_adds_up_as_far_as_it_is_known(one: Any, other: Any, both: Any) -> None:
+    assert sum_of_costs(one, other) == both

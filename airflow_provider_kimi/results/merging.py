@@ -1,0 +1,214 @@
+"""Merge the rows of new batches into those of an earlier result, whose dead letters they were asked from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+from msgspec import UNSET
+
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.lines import new_file
+from airflow_provider_kimi.records.recipe_note import REQUESTS_VERSION, RecipeNote
+from airflow_provider_kimi.records.rows import InputChange, Row, RowStatus
+from airflow_provider_kimi.results.earlier import Earlier, EarlierFiles, refused
+from airflow_provider_kimi.results.formats import Form, Formed
+from airflow_provider_kimi.results.lines_by_id import LinesById
+from airflow_provider_kimi.results.merge import Merged, fate_of
+from airflow_provider_kimi.results.recipe_notes import NotesOfJob
+from airflow_provider_kimi.results.result_columns import ResultColumns
+from airflow_provider_kimi.results.result_rows import Cells, ResultRows, rows_of
+from airflow_provider_kimi.results.staging import DEAD_LETTER_NAME
+from airflow_provider_kimi.results.tally import Tally
+
+#: How dead letters were asked again: as the requests that they are. So they are compared by what these say.
+AS_GIVEN: Mapping[str | None, NotesOfJob] = {
+    None: NotesOfJob(RecipeNote(is_ready=True, requests_version=REQUESTS_VERSION))
+}
+
+
+#: Columns of ours that stay as they were.
+_STAY = ("input_change", "prompt_fingerprint")
+
+
+class _NewRow(msgspec.Struct):
+    custom_id: str
+    status: RowStatus
+    content: str | None
+    error_code: str | None
+    error_message: str | None
+    input_change: InputChange | None
+    round: int
+
+    @property
+    def row(self) -> Row:
+        return _row(self.custom_id, self.status, self.content, self.error_code, self.error_message)
+
+
+_read = msgspec.json.Decoder(_NewRow).decode
+
+
+def _row(custom_id: str, status: RowStatus, content: str | None, code: str | None, message: str | None) -> Row:
+    return Row(custom_id=custom_id, status=status, content=content, error_code=code, error_message=message)
+
+
+def merge_rows(
+    earlier: Earlier, files: EarlierFiles, new: Path, form: Form, fields: Sequence[str], folder: Path
+) -> tuple[Merged, Formed]:
+    """Write one row for each row of an earlier result, and those that it does not have behind them.
+
+    :param new: The folder with the rows of the new batches, and their dead letters.
+    :param fields: The fields that a results row has, `input_change` among them.
+    :param folder: Where the results and the dead letters of both are written.
+    :raises KimiInputError: The rows cannot be told apart, are none of that result, or have other columns.
+    """
+    changes = earlier.manifest.input_changes
+    merged = Merged(Tally(input_changes=Counter(changes) if changes else None))
+    assert files.results is not None, "the format was checked"
+    rows = rows_of(files.results, form)
+    columns = _columns(earlier, rows, form, fields)
+    with ExitStack() as opened:
+        asked = opened.enter_context(LinesById(new / "results.jsonl"))
+        new_letters = opened.enter_context(LinesById(new / DEAD_LETTER_NAME))
+        letters = opened.enter_context(LinesById(files.dead_letters)) if files.dead_letters else None
+        _check_names(earlier, asked, letters)
+        target = opened.enter_context(new_file(folder / DEAD_LETTER_NAME))
+        merge = _Merge(earlier, rows, columns, asked, new_letters, letters, target, merged)
+        formed = rows.write(merge.rows(), folder / f"results.{form.output_format}")
+    _check_rows(earlier, merged)
+    return merged, formed
+
+
+class _Merge:
+    def __init__(
+        self,
+        earlier: Earlier,
+        rows: ResultRows,
+        columns: ResultColumns,
+        asked: LinesById,
+        new_letters: LinesById,
+        letters: LinesById | None,
+        dead_letters: BinaryIO,
+        merged: Merged,
+    ) -> None:
+        self._earlier = earlier
+        self._rows = rows
+        self._columns = columns
+        self._asked = asked
+        self._new_letters = new_letters
+        self._letters = letters
+        self._dead_letters = dead_letters
+        self._merged = merged
+
+    def rows(self) -> Iterator[Cells]:
+        for cells in self._rows:
+            old = self._old(cells)
+            self._merged.old.add(old)
+            if (line := self._asked.find(old.custom_id)) is None:
+                self._keep(old)
+                yield cells
+            else:
+                yield self._of_both(cells, old, line)
+        for line in self._asked.left():
+            yield self._behind(line)
+
+    def _old(self, cells: Cells) -> Row:
+        value, names = self._rows.value, ("custom_id", "status", "content", "error_code", "error_message")
+        return _row(*(value(cells[name]) for name in names))
+
+    def _keep(self, old: Row) -> None:
+        self._merged.tally.add(old)
+        if old.status != "succeeded" and self._letters and (letter := self._letters.take(old.custom_id)):
+            self._dead_letters.write(letter + b"\n")
+
+    def _of_both(self, cells: Cells, old: Row, line: bytes) -> Cells:
+        new = _read(line)
+        fate = fate_of(old, new.row, new.input_change)
+        self._merged.fates[fate] += 1
+        if self._asked.take(old.custom_id) is None:
+            raise _repeated(self._earlier, old.custom_id)
+        if fate != "taken":
+            self._keep(old)
+            return cells
+        self._merged.replaced.add(old)
+        self._take(new)
+        own = self._own(line, new.round, cells)
+        return {**{name: cell for name, cell in cells.items() if name not in own}, **own}
+
+    def _behind(self, line: bytes) -> Cells:
+        new = _read(line)
+        self._merged.fates["added"] += 1
+        self._take(new)
+        return {"custom_id": self._rows.cell(new.custom_id), **self._own(line, new.round, {})}
+
+    def _take(self, new: _NewRow) -> None:
+        self._merged.tally.add(new.row)
+        self._merged.taken.add(new.row, round=new.round)
+        if letter := self._new_letters.take(new.custom_id):
+            self._dead_letters.write(letter + b"\n")
+
+    def _own(self, line: bytes, round: int, old: Cells) -> Cells:
+        """Our own cells of a new row, some of which are known of an old one only: it was asked in the same words."""
+        cell, nothing = self._rows.cell, self._rows.cell(None)
+        made = {**self._rows.made(line, self._columns), "input_change": nothing}
+        made |= {name: old[name] for name in _STAY if name in old}
+        made["round"] = cell(self._earlier.manifest.rounds + round)
+        return {name: made.get(name, nothing) for name in self._rows.own}
+
+
+def _columns(earlier: Earlier, rows: ResultRows, form: Form, fields: Sequence[str]) -> ResultColumns:
+    """The columns of the result; refuse to add rows with other ones."""
+    wanted = [name for name in fields if name != "input_change" or name in rows.own]
+    columns = ResultColumns.of(rows.of_input, wanted, form.spread)
+    new = {*columns.names} - {"custom_id", *rows.of_input}
+    if differing := sorted(new ^ {*rows.own}):
+        raise refused(
+            f"The rows of these batches would have other columns than those in {earlier.uri}: only one of both has "
+            f"{', '.join(differing):.200}.",
+            "Pass output_schema, parsed_columns, reasoning and csv_options as the earlier task had them.",
+        )
+    other = rows.other_type(form, wanted, columns)
+    if form.output_format == "csv" and form.csv.formula_guard is (earlier.manifest.guarded_cells is UNSET):
+        other = "formula_guard"
+    if other:
+        raise refused(
+            f"The rows of these batches would differ in {other} from those in {earlier.uri}.",
+            "Pass output_schema and csv_options as the earlier task had them.",
+        )
+    return columns
+
+
+def _check_names(earlier: Earlier, asked: LinesById, letters: LinesById | None) -> None:
+    if asked.repeated is not None:
+        raise refused(
+            f"These batches ask for {asked.repeated:.100} more than once, and it is not clear which answer counts.",
+            "Land them one after the other: first some with this merge_with, then the others with the merged result.",
+        )
+    if letters is not None and letters.repeated is not None:
+        raise _repeated(earlier, letters.repeated)
+
+
+def _repeated(earlier: Earlier, custom_id: str) -> KimiInputError:
+    return refused(
+        f"Several rows in {earlier.uri} are named {custom_id:.100}, and it is not clear which of them was asked again.",
+        "Land the new batches into an output of their own, without merge_with.",
+    )
+
+
+def _check_rows(earlier: Earlier, merged: Merged) -> None:
+    counts = earlier.manifest.counts
+    if merged.old.total != counts["total"] or any(counts.get(kind) != n for kind, n in merged.old.counts.items()):
+        raise refused(
+            f"The results in {earlier.uri} have {merged.old.total:,} rows, and not those that their manifest counts.",
+            "Put the results file back as it was landed.",
+        )
+    if not merged.fates["taken"] + merged.fates["not_better"]:
+        raise refused(
+            f"No row of these batches is known to ask what a dead letter in {earlier.uri} asks: of their rows, "
+            f"{merged.set_aside or 'none is there'}.",
+            "Pass as merge_with the result whose dead letters were the input of these batches, or leave it out.",
+        )
