@@ -22,6 +22,7 @@ ApiErrorKind = Literal[
     "balance",  # the account's money, or the project's budget, is used up
     "daily_tokens",  # the tokens of a day are used up
     "file_quota",  # the account holds as many files as it may
+    "queue",  # as many batches or rows are in the queue as may be
     "rate_limit",  # too many requests, or the platform is overloaded
     "fault",  # a fault on the platform's side, or an answer that is not the platform's
     "key",  # the key is refused

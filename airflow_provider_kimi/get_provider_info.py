@@ -24,6 +24,11 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Most that waits of one triggerer send. Empty: 3, if no poke_interval is given.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
+    "max_in_flight": {
+        "label": "Batches in flight",
+        "description": "Most batches of the account that run while a KimiBatchOperator creates more. Empty: no limit.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {

@@ -28,7 +28,7 @@ class KimiRetryPolicy(RetryPolicy):
     what went wrong                                         the task
     ======================================================  ==========================================
     balance or budget, tokens of a day, number of files     tries again after ``later``
-    too many requests                                       tries again after ``soon``, or as long as the platform asks
+    too many requests, or batches in the queue              tries again after ``soon``, or as long as the platform asks
     no answer, a fault of the platform, a broken download   the same
     input, connection, key, an id that does not exist       fails at once
     anything that is no ``KimiError``                       as its ``retries`` and ``retry_delay`` say
@@ -55,7 +55,7 @@ class KimiRetryPolicy(RetryPolicy):
         if not exception.retryable:
             return RetryDecision.fail(f"{kind}: no retry can help")
         delay = max(self.soon, _asked(exception))
-        if kind == "rate_limit":
+        if kind in ("rate_limit", "queue"):
             return _waiting(delay, f"{kind}: the platform asks to slow down")
         return RetryDecision.retry(delay, f"{kind}: it may pass")
 

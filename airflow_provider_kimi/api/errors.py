@@ -39,6 +39,21 @@ _SECRETS = re.compile(r"<[^<>\s]*(?:org|ak|proj|key)-[^<>]*>|\b(?:sk|ak|org|proj
 _DAILY_LIMIT = re.compile(r"\btpd\b|\bper day\b")
 
 
+#: How a full queue may be spelled; nothing is documented.
+_FULL_QUEUE = re.compile(
+    r"\benqueued?\b|\bqueue\b|\b(?:concurrent|active|running|pending|queued) batch"
+    r"|\bbatch(?:es|_jobs| jobs)? (?:\w+ )?(?:in progress|running|active|queued)\b"
+)
+
+#: Answers that may say so.
+_MAY_BE_FULL = frozenset({400, 403, 409, 429})
+
+#: What a full queue counts if not batches.
+_SIZE = re.compile(r"\benqueued\b|\btokens?\b|\brows?\b|\blines\b|\brequests\b")
+
+_LACK_OF_MONEY = re.compile(r"insufficient balance|exceeded_current_quota|\bquota\b|\bbudget\b")
+
+
 @dataclass(frozen=True)
 class Advice:
     """What to do about an error.
@@ -56,6 +71,9 @@ _ACCOUNT = Advice(
 )
 _DAILY = Advice(
     "daily_tokens", False, "The daily token limit is used up. Clear the task tomorrow, or raise the account's tier."
+)
+_QUEUE = Advice(
+    "queue", True, "The account has as much in its queue as it may, which passes once batches of it have ended."
 )
 _LATER = Advice("rate_limit", True, "The platform asks to slow down, which passes.")
 _FAULT = Advice("fault", True, "This is a fault on the platform's side, which may pass.")
@@ -87,11 +105,28 @@ def advice_for(status_code: int, error_type: str | None, message: str) -> Advice
         return _FILTER
     if "max file count" in lowered or "max total file size" in lowered:
         return _FULL
+    if status_code in _MAY_BE_FULL and is_full_queue(message):
+        return _QUEUE
     if status_code == 429:
         return _DAILY if _DAILY_LIMIT.search(lowered) else _LATER
     if status_code in (408, 409, 425, 499) or status_code >= 500:
         return _FAULT
     return {401: replace(_FORBIDDEN, kind="key"), 403: _FORBIDDEN, 404: _UNKNOWN_ID}.get(status_code, _INPUT)
+
+
+def is_full_queue(message: str) -> bool:
+    """Whether a text of the platform says that no further batch, or not so many rows, fit into the account's queue."""
+    return bool(_FULL_QUEUE.search(message.lower()))
+
+
+def is_by_size(message: str) -> bool:
+    """Whether such a text says that the rows or tokens of a batch are too many, not the batches."""
+    return is_lack_of_money(message) or bool(_SIZE.search(message.lower()))
+
+
+def is_lack_of_money(message: str) -> bool:
+    """Whether a text of the platform says that the balance or a budget does not allow a batch."""
+    return bool(_LACK_OF_MONEY.search(message.lower()))
 
 
 def redact(text: str) -> str:

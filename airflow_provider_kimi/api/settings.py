@@ -31,6 +31,7 @@ class ConnectionSettings:
     :param timeout_seconds: Seconds per HTTP call.
     :param console_url: Template for links; None for the region's console.
     :param requests_per_minute: Requests that waits may send; None if the connection does not say.
+    :param max_in_flight: Most batches of the account that may run at a time; None if the connection does not say.
     """
 
     conn_id: str
@@ -42,6 +43,7 @@ class ConnectionSettings:
     timeout_seconds: float
     console_url: str | None
     requests_per_minute: float | None = None
+    max_in_flight: int | None = None
 
 
 def read_settings(
@@ -68,6 +70,9 @@ def read_settings(
         console_url=extra.get("console_url") or None,
         requests_per_minute=_positive(
             conn_id, "requests_per_minute", extra, "Give a number above 0: requests of waits in a minute."
+        ),
+        max_in_flight=_whole(
+            conn_id, "max_in_flight", extra, "Give a whole number from 1: batches that may run at a time."
         ),
     )
 
@@ -139,6 +144,14 @@ def _region_of(base_url: str) -> str | None:
     """Compare whole host names, because a name that only begins like the platform's belongs to another owner."""
     hostname = urlsplit(base_url).hostname
     return next((region for region, url in REGION_BASE_URLS.items() if urlsplit(url).hostname == hostname), None)
+
+
+def _whole(conn_id: str, name: str, extra: Mapping[str, Any], remedy: str) -> int | None:
+    """Read a whole number above zero; None if it is not set."""
+    number = _positive(conn_id, name, extra, remedy)
+    if number is not None and not number.is_integer():
+        raise _wrong(conn_id, f"has {name} {extra[name]!r}", remedy)
+    return None if number is None else int(number)
 
 
 def _positive(conn_id: str, name: str, extra: Mapping[str, Any], remedy: str) -> float | None:

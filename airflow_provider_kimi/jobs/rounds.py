@@ -14,8 +14,9 @@ from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.in_flight import InFlight, parted
+from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.job import Job, Round
+from airflow_provider_kimi.submission.later import pending_of
 from airflow_provider_kimi.submission.submit import make_batches
 
 
@@ -66,7 +67,7 @@ def ask_round(
     in_order = [
         batch for name, of_shard in before.items() for batch in (*of_shard, asked.get(name)) if batch is not None
     ]
-    return parted(in_order, since=max((batch.created_at or 0) for batch in batches))
+    return pending_of(in_order, made, since=max((batch.created_at or 0) for batch in batches))
 
 
 def can_be_found(batches: Sequence[Batch]) -> bool:

@@ -20,6 +20,7 @@ from airflow_provider_kimi.context import is_last_try, read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, ToCome
 from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
 from airflow_provider_kimi.kills.cancels import acancel_given_up
 from airflow_provider_kimi.kills.thread import Kill
@@ -92,18 +93,6 @@ class WaitTerms:
         )
 
 
-@dataclass(frozen=True)
-class ToCome:
-    """Batches of a task that are created later, once there is room for them.
-
-    :param count: How many.
-    :param fewer_than: There is room once fewer batches of the task than this run.
-    """
-
-    count: int = 0
-    fewer_than: int | None = None
-
-
 class TaskWait:
     """One wait of one try of a task. It is entered while the task deals with its batches.
 
@@ -125,7 +114,7 @@ class TaskWait:
         *,
         shown_as: str = RETURNED_KEY,
         is_rescheduled: bool = False,
-        to_come: ToCome = ToCome(),
+        to_come: ToCome = NOTHING_TO_COME,
     ) -> None:
         self._task = task
         self._context = context
@@ -257,7 +246,8 @@ class TaskWait:
     def _watch(self) -> Watch:
         """Say what is waited for, and until when. Airflow bounds only what a worker does; the wait keeps to it too."""
         started = first_poke(self._context) if self._is_rescheduled else None
-        ends = [(started or time.time()) + self._terms.allowed_seconds]
+        started = started or self._to_come.idle_since or time.time()
+        ends = [started + self._terms.allowed_seconds]
         if self._task.execution_timeout and not self._is_rescheduled:
             seconds = self._task.execution_timeout.total_seconds()
             ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
@@ -272,6 +262,7 @@ class TaskWait:
             cancel_on_kill=self._terms.cancel_on_kill,
             try_number=read_try_number(self._context),
             fewer_than=self._to_come.fewer_than,
+            look_at=self._to_come.look_at,
             to_come=self._to_come.count,
         )
 

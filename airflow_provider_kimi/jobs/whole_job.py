@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.models import TERMINAL_STATUSES
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
@@ -18,7 +18,9 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.pilot import PILOT_NAME, faults_of_pilot, pilot_failed
 from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of, remedy_of
-from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, ToCome, WaitTerms
+from airflow_provider_kimi.jobs.taken_back import take_back
+from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, to_come_of, with_turn
+from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, WaitTerms
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.shard_names import ShardName
@@ -30,7 +32,8 @@ from airflow_provider_kimi.results.manifest import billed
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.shortfall import shortfall
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.in_flight import InFlight, create_pending
+from airflow_provider_kimi.submission.in_flight import InFlight
+from airflow_provider_kimi.submission.later import create_pending
 
 #: XCom key under which the manifest is shown after each round, also of a task that fails.
 MANIFEST_KEY = "manifest"
@@ -126,12 +129,7 @@ class WholeJob:
         :param pending: What is still to be created of this round; None if that is nothing.
         """
         while True:
-            while pending is not None:
-                ended = self._ended(batch_ids, cancelled, event, pending)
-                if self._is_pilot(pending):
-                    self._check_pilot(batch_ids, pending)
-                (batch_ids, pending), event = self._created(batch_ids, ended, pending), None
-            ended = self._ended(batch_ids, cancelled, event)
+            batch_ids, ended = self._all_ended(batch_ids, cancelled, event, pending)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
                 next_round = NextRound(Path(folder), self.max_rounds, cancelled)
                 with airflow_errors(self.task), next_round:
@@ -142,20 +140,58 @@ class WholeJob:
                     return self._concluded(collected, ended)
                 (batch_ids, pending), event = self._asked(collected, requests, Path(folder)), None
 
+    def _all_ended(
+        self,
+        batch_ids: Sequence[str],
+        cancelled: Sequence[str],
+        event: BatchEvent | None,
+        pending: Pending | None,
+    ) -> tuple[Sequence[str], BatchEvent]:
+        """Create what is still to be created as there is room for it, and wait for the end of all batches."""
+        while True:
+            if pending is not None and event is None:
+                pending = with_turn(pending, self.terms.pause_seconds, time.time(), self.calls.jitter())
+            ended = self._ended(batch_ids, cancelled, event, pending)
+            batch_ids, pending, is_any = take_back(self.calls, ended, batch_ids, pending)
+            if pending is None:
+                return batch_ids, ended
+            if not is_any:
+                batch_ids, pending = self._created(batch_ids, ended, pending)
+            event = None
+
+    def _created(
+        self, batch_ids: Sequence[str], ended: BatchEvent, pending: Pending
+    ) -> tuple[list[str], Pending | None]:
+        """Create what there is room for now, behind a pilot only if that has passed."""
+        in_flight = self.in_flight
+        if self._is_pilot(batch_ids, pending) and not pending.has_turns:  # else it has passed before
+            self._check_pilot(batch_ids, pending)
+        elif self.pilot_limits is not None and not batch_ids:
+            in_flight = replace(in_flight, is_pilot=True)
+        unread = BatchEnd("unknown")
+        statuses = {batch_id: ended.batches.get(batch_id, unread).status for batch_id in batch_ids}
+        with self.task.creating(self.context) as calls:
+            attempt = self.task.attempt(self.context)
+            ids, left = create_pending(calls, self._order(calls), attempt, pending, statuses, in_flight)
+        if left is not None and self._is_pilot(ids, left) and len(ids) > len(batch_ids):
+            left = left.without_turns()
+        return ids, left
+
     def _ended(
         self,
         batch_ids: Sequence[str],
         cancelled: Sequence[str],
         event: BatchEvent | None,
-        pending: Pending | None = None,
+        pending: Pending | None,
     ) -> BatchEvent:
         """Wait in the triggerer, unless the task waits in the worker: for the end of all batches, or for room.
 
         :param pending: For what there has to be room; None if that is nothing.
         """
-        to_come = ToCome()
+        to_come = NOTHING_TO_COME
         if pending:
-            to_come = ToCome(len(pending.shards), 1 if self._is_pilot(pending) else self.in_flight.most)
+            is_pilot = self._is_pilot(batch_ids, pending)
+            to_come = to_come_of(pending, 1 if is_pilot else self.in_flight.most)
         wait = self.wait = TaskWait(
             self.task, self.context, self.hook, batch_ids, self.terms, shown_as=BATCH_IDS_KEY, to_come=to_come
         )
@@ -171,9 +207,9 @@ class WholeJob:
         self.wait = None
         return ended
 
-    def _is_pilot(self, pending: Pending) -> bool:
+    def _is_pilot(self, batch_ids: Sequence[str], pending: Pending) -> bool:
         """Whether the batch that exists is the one that decides about the others."""
-        return self.pilot_limits is not None and pending.is_all_but_first
+        return self.pilot_limits is not None and len(batch_ids) == 1 and pending.is_all_but_first
 
     def _check_pilot(self, batch_ids: Sequence[str], pending: Pending) -> None:
         """Land the pilot beside the result that is to come, and go on only if it passes.
@@ -194,17 +230,6 @@ class WholeJob:
         self.task.log.info(
             "The pilot passed. %s. The other %s rows are sent now.", tally.summary(), f"{pending.rows:,}"
         )
-
-    def _created(
-        self, batch_ids: Sequence[str], ended: BatchEvent, pending: Pending
-    ) -> tuple[list[str], Pending | None]:
-        """Create what there is room for now."""
-        unread = BatchEnd("unknown")
-        statuses = {batch_id: ended.batches.get(batch_id, unread).status for batch_id in batch_ids}
-        running = sum(status not in TERMINAL_STATUSES for status in statuses.values())
-        with self.task.creating(self.context) as calls:
-            attempt, room = self.task.attempt(self.context), self.in_flight.room(running)
-            return create_pending(calls, self._order(calls), attempt, pending, statuses, room)
 
     def _may_ask(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> bool:
         """Whether another round can be found again by a later try, and stays within `max_cost`."""

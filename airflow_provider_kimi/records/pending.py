@@ -8,13 +8,14 @@ from msgspec.structs import replace
 
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags
 
 #: Version of the shape; one of a later version is refused.
 PENDING_VERSION = 1
 
-#: The tags that each shard has of its own.
-_OWN_TAGS = ("shard", "round", "input_fingerprint", "recipe", "recipe_rest")
+#: The tags that each batch has of its own.
+_OWN_TAGS = ("shard", "round", "input_fingerprint", "recipe", "recipe_rest", "create")
 
 
 class PendingShard(msgspec.Struct, frozen=True, array_like=True):
@@ -28,6 +29,7 @@ class PendingShard(msgspec.Struct, frozen=True, array_like=True):
     :param round: Its `kimi_round`.
     :param digests: Of its rows, where the note in its tags has them; None where its tags have no note.
     :param is_unsure: Whether an earlier attempt has uploaded it too, and may have created its batch unseen.
+    :param refusals: How often in a row the platform has refused it.
     """
 
     file_id: str
@@ -38,14 +40,23 @@ class PendingShard(msgspec.Struct, frozen=True, array_like=True):
     round: str | None = None
     digests: bytes | None = None
     is_unsure: bool = False
+    refusals: int = 0
 
     @classmethod
-    def of(cls, file_id: str, rows: int, tags: Tags, *, is_unsure: bool = False) -> Self:
+    def of(cls, file_id: str, rows: int, tags: Tags, *, is_unsure: bool = False, refusals: int = 0) -> Self:
         """Note a shard by the tags of its batch."""
         note = tags.rows_note
-        digests = note.digests if note else None
-        shard = str(tags.shard)
-        return cls(file_id, rows, 0, shard, tags.input_fingerprint, tags.round, digests, is_unsure)
+        return cls(
+            file_id,
+            rows,
+            0,
+            str(tags.shard),
+            tags.input_fingerprint,
+            tags.round,
+            note.digests if note else None,
+            is_unsure,
+            refusals,
+        )
 
     @property
     def label(self) -> str:
@@ -60,12 +71,19 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     :param tags: Those that all of them share, by their keys.
     :param note: The recipe note that their tags have.
     :param since: Unix seconds before which no batch of this round was made; None in the first round.
+    :param has_turns: Whether they wait for room in the account, for which others may wait too; else they wait for the
+        end of a batch of the task itself.
+    :param turn_at: Unix seconds at which the task looks for that room; None where it is not decided yet.
+    :param idle_since: Unix seconds since when it has found none; None if it has not looked in vain.
     """
 
     shards: tuple[PendingShard, ...]
     tags: dict[str, str]
     note: RecipeNote | None = None
     since: int | None = None
+    has_turns: bool = False
+    turn_at: float | None = None
+    idle_since: float | None = None
     version: int = PENDING_VERSION
 
     @classmethod
@@ -80,13 +98,19 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_all_but_first(self) -> bool:
-        """Whether nothing exists but the first batch of the job."""
-        return len(self.shards) + 1 == Tags(shard=self.shards[0].shard).shard_count
+        """Whether every shard behind the first one is still to be created."""
+        names = [name for shard in self.shards if (name := ShardName.of(shard.shard))]
+        behind = {name.number for name in names} - {1}
+        return self.since is None and len(behind) + 1 == names[0].shards
 
     @property
     def rows(self) -> int:
         """How many requests are still to be sent."""
         return sum(shard.rows for shard in self.shards)
+
+    def without_turns(self) -> Self:
+        """The same, waiting for batches of the task itself."""
+        return replace(self, has_turns=False, turn_at=None, idle_since=None)
 
     def tags_of(self, shard: PendingShard) -> Tags:
         """The tags of the batch of a shard."""
@@ -95,22 +119,6 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
         if shard.digests is None:
             return tags
         return tags.with_note(RowsNote(note=self.note, shard=tags.shard_number or 0, digests=shard.digests))
-
-    def without(self, created: Sequence[str | None]) -> tuple[list[tuple[int, str]], Self | None]:
-        """Take out the shards that have been created.
-
-        :param created: The batch of each shard, in order; None where there is none.
-        :return: Where each batch comes to stand among those of the task, and what is left; None if that is nothing.
-        """
-        placed: list[tuple[int, str]] = []
-        left = []
-        for shard, batch_id in zip(self.shards, created, strict=True):
-            at = shard.at + len(placed)
-            if batch_id is None:
-                left.append(replace(shard, at=at))
-            else:
-                placed.append((at, batch_id))
-        return placed, replace(self, shards=tuple(left)) if left else None
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""
@@ -137,3 +145,23 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
             "the same version of airflow-provider-kimi, then clear the task: it attaches to its batches, and creates "
             "the rest."
         )
+
+
+def in_order(batch_ids: Sequence[str], shards: Iterable[PendingShard]) -> list[str | PendingShard]:
+    """Bring batches and what is still to be created into the order of the input."""
+    merged: list[str | PendingShard] = list(batch_ids)
+    for before, shard in enumerate(shards):
+        merged.insert(shard.at + before, shard)
+    return merged
+
+
+def parted(merged: Iterable[str | PendingShard]) -> tuple[list[str], tuple[PendingShard, ...]]:
+    """Part batches from what is still to be created, which keeps its place."""
+    batch_ids: list[str] = []
+    shards = []
+    for each in merged:
+        if isinstance(each, str):
+            batch_ids.append(each)
+        else:
+            shards.append(replace(each, at=len(batch_ids)))
+    return batch_ids, tuple(shards)

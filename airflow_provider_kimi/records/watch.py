@@ -37,6 +37,8 @@ class Watch(msgspec.Struct, frozen=True):
     :param logged_statuses: Statuses that the task's log names already; None where that is not known.
     :param fewer_than: The wait is over already once fewer batches than this run, since more are to be created then;
         None where all have to end.
+    :param look_at: Unix seconds at which the wait is over already, since the task then looks for room for more; None
+        for no such time.
     :param to_come: How many batches of the task are still to be created.
     :param version: Of the shape. Earlier releases store none.
     """
@@ -52,6 +54,7 @@ class Watch(msgspec.Struct, frozen=True):
     try_number: int | None = None
     logged_statuses: tuple[str, ...] | None = msgspec.field(default=None, name="told")
     fewer_than: int | None = None
+    look_at: float | None = None
     to_come: int = 0
     version: int = 1
 
@@ -59,6 +62,11 @@ class Watch(msgspec.Struct, frozen=True):
         force_setattr(self, "batch_ids", tuple(dict.fromkeys(self.batch_ids)))
         if self.pause_seconds is not None:
             force_setattr(self, "pause_seconds", max(self.pause_seconds, SHORTEST_PAUSE_SECONDS))
+
+    @property
+    def first_end(self) -> float | None:
+        """When the time alone may end it, in unix seconds; None if it never does."""
+        return min((at for at in (self.deadline, self.look_at) if at is not None), default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""

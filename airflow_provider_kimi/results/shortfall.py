@@ -58,13 +58,14 @@ def _why(calls: Calls, batch_id: str, end: BatchEnd) -> str:
     if end.error_file_id is None:
         return f"{stands}, and the platform left no error file"
     try:
-        reasons = _first_errors(calls, end.error_file_id)
+        reasons = reasons_in(calls, end.error_file_id)
     except KimiError as error:
         return f"{stands}; its error file {end.error_file_id} could not be read: {error}"
     return f"{stands}: {reasons or f'its error file {end.error_file_id} names no reason'}"
 
 
-def _first_errors(calls: Calls, file_id: str) -> str:
+def reasons_in(calls: Calls, file_id: str) -> str:
+    """The first reasons that an error file names; empty if it names none."""
     with TemporaryFile() as content:
 
         def download() -> None:

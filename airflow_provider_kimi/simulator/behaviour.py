@@ -32,6 +32,10 @@ class Behaviour:
     :param custom_id_pattern: Regular expression that every whole `custom_id` must match.
     :param max_lines: Most lines of an input file; None for no limit.
     :param max_active_batches: Most batches that have not ended; None for no limit.
+    :param max_queued_rows: Most rows of all batches that have not ended; None for no limit.
+    :param full_queue: What becomes of a batch over one of these: its create is `refused` with a 429, or it is accepted
+        and `failed` later.
+    :param lacking_money: The same for a batch that the balance does not allow.
     :param expired_output: Whether the rows of an expired batch that were done can be downloaded.
     :param cancelled_output: The same for a cancelled batch.
     :param unfinished_rows: Whether rows that never started are `absent` from the files, or lines in the `error_file`.
@@ -83,6 +87,9 @@ class Behaviour:
     custom_id_pattern: str = ".+"
     max_lines: int | None = None
     max_active_batches: int | None = None
+    max_queued_rows: int | None = None
+    full_queue: Literal["refused", "failed"] = "refused"
+    lacking_money: Literal["refused", "failed"] = "failed"
     expired_output: bool = True
     cancelled_output: bool = True
     unfinished_rows: Literal["absent", "error_file"] = "absent"

@@ -92,7 +92,6 @@ class Platform:
         window = rules.window_seconds(fields.get("completion_window"))
         metadata = rules.check_metadata(fields.get("metadata"))
         with self._lock:
-            self._check_active()
             created = self.clock.now()
             source = self._input_file(fields.get("input_file_id"), created, key)
             batch = BatchRecord(
@@ -109,7 +108,8 @@ class Platform:
             )
             if batch.problems and self.behaviour.line_errors == "refused":
                 raise rules.invalid(batch.problems[0][1].message)
-            batch.balance_failure = not batch.problems and self._lacks_money(batch)
+            self._check_queue(batch)
+            self._check_money(batch)
             self.batches[batch.id] = batch
             return self._shape(batch)
 
@@ -122,11 +122,27 @@ class Platform:
             raise rules.invalid(f"input file {source.id} not found")
         return source
 
-    def _check_active(self) -> None:
-        most = self.behaviour.max_active_batches
-        active = sum(self.stage(batch).status not in limits.TERMINAL_STATUSES for batch in self.batches.values())
-        if most is not None and active >= most:
-            raise rules.RefusedError(429, "rate_limit_reached_error", f"reached the max of {most} concurrent batches")
+    def _check_queue(self, batch: BatchRecord) -> None:
+        """Refuse a batch for which there is no room, at once or later."""
+        known = self.batches.values()
+        active = [each for each in known if self.stage(each).status not in limits.TERMINAL_STATUSES]
+        most, rows = self.behaviour.max_active_batches, self.behaviour.max_queued_rows
+        if most is not None and len(active) >= most:
+            reason = f"reached the max of {most} concurrent batches"
+        elif rows is not None and sum(each.total for each in active) + batch.total > rows:
+            reason = f"the queue is full: at most {rows} enqueued requests"
+        else:
+            return
+        if self.behaviour.full_queue == "refused":
+            raise rules.RefusedError(429, "rate_limit_reached_error", reason)
+        batch.problems = batch.problems or [("", RowError("rate_limit_reached_error", reason, 429))]
+
+    def _check_money(self, batch: BatchRecord) -> None:
+        if batch.problems or not self._lacks_money(batch):
+            return
+        if self.behaviour.lacking_money == "refused":
+            raise rules.RefusedError(429, "exceeded_current_quota_error", "insufficient balance for this batch")
+        batch.balance_failure = True
 
     def _lacks_money(self, batch: BatchRecord) -> bool:
         if self.balance <= 0 or not self.behaviour.reserve_balance:

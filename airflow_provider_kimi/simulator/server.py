@@ -98,6 +98,10 @@ class KimiSimulator:
         """The password of a connection."""
         return self._app.keys[0]
 
+    def top_up(self, yuan: float) -> None:
+        """Put money on the account."""
+        self._platform.balance += yuan
+
     @property
     def journal(self) -> list[Call]:
         """Every call received so far, in order of arrival."""

@@ -14,6 +14,7 @@ from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.earlier_work import choose, is_lost
 from airflow_provider_kimi.submission.identity import create_mark
+from airflow_provider_kimi.submission.in_flight import only_means_later
 from airflow_provider_kimi.submission.job import Job
 from airflow_provider_kimi.submission.settle import Made, Uploaded
 
@@ -36,38 +37,15 @@ class InputFile:
 
 
 def upload_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made) -> Uploaded:
-    """Upload a shard, unless an earlier attempt did, whose batch is to be created later.
+    """Upload a shard, unless an earlier attempt did, and note it as one whose batch is still to be created.
 
     :param content: Its lines, with the ids of uploaded media in them.
     :raises KimiError: It was refused.
     """
     file = _kept_input(job, shard, content) or _upload(job, shard, content)
-    job.calls.log.info("Shard %s waits as file %s: %s requests.", tags.label, file.id, content.rows)
-    return Uploaded(file.id, content.rows, tags, tags.label in made.unsure)
-
-
-def create_uploaded(job: Job, shard: Uploaded, made: Made) -> None:
-    """Make the batch of a shard that was uploaded before by this very attempt.
-
-    :raises KimiError: It was refused, or its fate is unknown.
-    """
-    batch = _create_from_kept(job, InputFile(shard.file_id, is_new=False), shard.tags, made)
-    if batch is None:
-        raise KimiBatchError(
-            f"The platform takes no batch of the input file {shard.file_id!r} any more, which this task has uploaded. "
-            "A retry or a clear of this task uploads it again.",
-            retryable=job.fresh is None,
-        )
-    _note_created(job, shard, batch, made)
-
-
-def _note_created(job: Job, shard: Uploaded, batch: Batch, made: Made) -> None:
-    made.batches[str(shard.tags.label)] = batch
-    made.own.add(batch.id)
-    job.calls.stop.note(batch.id)
-    job.calls.log.info(
-        "Created batch %s (%s) from file %s: %s requests.", batch.id, shard.tags.label, shard.file_id, shard.rows
-    )
+    uploaded = Uploaded(file.id, content.rows, tags, is_new=file.is_new, is_unsure=made.is_unsure(job.label(shard)))
+    made.pending[job.label(shard)] = uploaded
+    return uploaded
 
 
 def submit_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made) -> None:
@@ -76,12 +54,38 @@ def submit_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made)
     :param content: Its lines, with the ids of uploaded media in them.
     :raises KimiError: It was refused, or its fate is unknown.
     """
-    file = _kept_input(job, shard, content) or _upload(job, shard, content)
-    batch = _create_from_kept(job, file, tags, made) if not file.is_new else _create(job, file, tags, made)
+    uploaded = upload_shard(job, shard, content, tags, made)
+    if not create_uploaded(job, uploaded, made):
+        uploaded = uploaded._replace(file_id=_upload(job, shard, content).id, is_new=True)
+        made.pending[job.label(shard)] = uploaded
+        create_uploaded(job, uploaded, made)
+
+
+def create_uploaded(job: Job, shard: Uploaded, made: Made) -> bool:
+    """Make the batch of a shard that is on the platform, unless there is no room for it and the task can wait.
+
+    Return whether the platform takes the file, which may be of another key, or deleted.
+
+    :raises KimiError: It was refused, or its fate is unknown.
+    """
+    file = InputFile(shard.file_id, shard.is_new)
+    try:
+        batch = _create(job, file, shard.tags, made) if file.is_new else _create_from_kept(job, file, shard.tags, made)
+    except KimiApiError as error:
+        if not made.waits or made.open_marks or not only_means_later(job.calls, error):
+            raise
+        made.refusal, made.refused, made.has_turns = error, shard.tags.label, True
+        job.calls.log.warning("There is no room for shard %s now, so it is created later: %s", shard.tags.label, error)
+        return True
     if batch is None:
-        file = _upload(job, shard, content)
-        batch = _create(job, file, tags, made)
-    _note_created(job, Uploaded(file.id, content.rows, tags, is_unsure=False), batch, made)
+        return False
+    label = str(shard.tags.label)
+    made.batches[label] = batch
+    made.own.add(batch.id)
+    made.pending.pop(label, None)
+    job.calls.stop.note(batch.id)
+    job.calls.log.info("Created batch %s (%s) from file %s: %s requests.", batch.id, label, file.id, shard.rows)
+    return True
 
 
 def _create_from_kept(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch | None:
@@ -91,7 +95,7 @@ def _create_from_kept(job: Job, file: InputFile, tags: Tags, made: Made) -> Batc
     except KimiApiError as error:
         if error.retryable or error.status_code not in _FILE_REFUSED or made.open_marks:
             raise
-        job.calls.log.warning("%s File %s may belong to another key. Uploading it again.", error, file.id)
+        job.calls.log.warning("%s File %s may belong to another key.", error, file.id)
         return None
     if not is_lost(batch):
         return batch
@@ -142,11 +146,11 @@ def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
         metadata = replace(tags, create=mark).to_metadata(job.order.metadata)
         made.open_marks.add(mark)
         try:
-            batch = _send(job, file, metadata, patience)
+            batch = _send(job, file, metadata, patience, waits=made.waits)
         except (KimiApiError, KimiNoAnswerError) as error:
             if not error.outcome_unknown:
                 made.open_marks.discard(mark)
-                raise _refused(job, file, error, lost) from None
+                raise _refused(job, file, error, lost, waits=made.waits) from None
             lost.append(metadata)
             if (found := _search_for(job, file, lost, error)) is None and call == 2:
                 raise _unknown(job, file, error) from None
@@ -160,8 +164,11 @@ def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
     raise AssertionError("unreachable")
 
 
-def _send(job: Job, file: InputFile, metadata: Mapping[str, str], patience: Patience) -> Batch:
-    """Send a create, again if it was refused for the time being, and so exists nowhere; raise any other fault."""
+def _send(job: Job, file: InputFile, metadata: Mapping[str, str], patience: Patience, *, waits: bool) -> Batch:
+    """Send a create, again if it was refused for the time being, and so exists nowhere; raise any other fault.
+
+    :param waits: Whether one for which there is no room is sent later, from another process.
+    """
     while True:
         job.calls.stop.check()
         try:
@@ -169,7 +176,7 @@ def _send(job: Job, file: InputFile, metadata: Mapping[str, str], patience: Pati
                 file.id, completion_window=job.order.completion_window, metadata=metadata
             )
         except KimiApiError as error:
-            if error.outcome_unknown:
+            if error.outcome_unknown or (waits and error.kind == "queue"):
                 raise
             may_pass = error.retryable or (file.is_new and _is_file_unknown(error))
             if (pause := patience.pause_after(error, may_pass=may_pass)) is None:
@@ -214,14 +221,18 @@ def _is_made_by(batch: Batch, metadata: Mapping[str, str]) -> bool:
     return not is_lost(batch) and all(own.get(key) == value for key, value in metadata.items())
 
 
-def _refused(job: Job, file: InputFile, error: KimiError, lost: list[Mapping[str, str]]) -> KimiError:
-    """Clean up after a create that was refused for good, and say what is uncertain."""
+def _refused(job: Job, file: InputFile, error: KimiError, lost: list[Mapping[str, str]], *, waits: bool) -> KimiError:
+    """Clean up after a create that was refused for good, and say what is uncertain.
+
+    :param waits: Whether one that lacks money is sent later.
+    """
     if lost:
         return error.saying(
             f"{error} An earlier create of this shard was not answered, and may have been accepted: whether its batch "
             f"exists, and is billed, is unknown. {_remedy(job)} It would have the input file {file.id!r}."
         )
-    if file.is_new and isinstance(error, KimiApiError) and not error.retryable:
+    is_final = isinstance(error, KimiApiError) and not error.retryable
+    if file.is_new and is_final and not (waits and only_means_later(job.calls, error)):
         _delete_unused(job, file)
     return error
 

@@ -1,23 +1,30 @@
-"""In flight: how many batches may run, and what is created later, from files that are on the platform by then."""
+"""In flight: how many batches may run, of a task and of the account, and whether a refusal only means: later."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import msgspec
-
-from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.api.errors import is_by_size
+from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.records.pending import Pending, PendingShard
-from airflow_provider_kimi.records.tags import Tags
-from airflow_provider_kimi.requests.order import Order
-from airflow_provider_kimi.requests.prepare import Prepared
-from airflow_provider_kimi.submission.create import create_uploaded
-from airflow_provider_kimi.submission.failing import failing_with
-from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.job import Job
-from airflow_provider_kimi.submission.settle import Made, Uploaded, settle
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError
+
+#: No batch runs longer: the longest window is 7 days, and results are assembled behind it.
+LONGEST_RUN_SECONDS = 8 * 86_400.0
+
+#: Refusals of a create that time heals, though nobody changes anything.
+_PASSING = frozenset({"queue", "rate_limit", "daily_tokens"})
+
+
+class Room(NamedTuple):
+    """Room for further batches.
+
+    :param batches: How many.
+    :param has_turns: Whether the account's limit leaves no more, so that other tasks may wait for the same room.
+    """
+
+    batches: float = math.inf
+    has_turns: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,114 +38,54 @@ class InFlight:
     most: int | None = None
     is_pilot: bool = False
 
-    def room(self, running: int, made: int = 0) -> float:
-        """How many more may be created.
+    def room(self, calls: Calls, running: int, made: int = 0, just_ended: int = 0) -> Room:
+        """How many more batches may be created.
+
+        Room that the task's own batches have just left is not simply its own, where others may wait for it: they all
+        look for it after pauses of random length, and so does the task then.
 
         :param running: How many batches of the task run.
         :param made: How many batches of the round exist.
+        :param just_ended: How many have ended, which is why it looks for room now.
         """
+        own = math.inf if self.most is None else max(0, self.most - running)
         if self.is_pilot and made < 2:  # behind a pilot that has passed there are others
-            return 1 - made
-        return math.inf if self.most is None else max(0, self.most - running)
+            own = 1 - made
+        most = calls.hook.settings.max_in_flight
+        if most is None or not own:
+            return Room(own)
+        try:
+            active = count_active(calls)
+        except KimiError as error:
+            calls.log.warning("Whether there is room for more batches could not be read: %s", error)
+            return Room(0, has_turns=True)
+        free = max(0, most - active)
+        free = 0 if free <= just_ended else free
+        return Room(min(own, free), has_turns=free < own)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PendingJob(Job):
-    """A job whose requests were read, checked and uploaded by the same attempt, in another process perhaps.
-
-    :param pending: What is to be created of it.
-    :param others: Batches of the task that exist.
-    """
-
-    pending: Pending
-    others: int
-
-    @cached_property
-    def key(self) -> str:
-        """Name of the work."""
-        return str(Tags.of_pairs(self.pending.tags).job_key)
-
-    @property
-    def labels(self) -> list[str]:
-        """The label of each batch that is to be created, in order."""
-        return [shard.label for shard in self.pending.shards]
-
-    @property
-    def batch_count(self) -> int:
-        """How many batches it makes."""
-        return self.others + len(self.pending.shards)
-
-    def concerns(self, batch: Batch) -> bool:
-        """Whether a batch is of this job, or of this task instance."""
-        tags, since = Tags.of(batch), self.pending.since
-        is_ours = tags.job_key == self.key or tags.is_of(self.attempt.task)
-        is_new = since is None or not tags.round or (batch.created_at or math.inf) >= since
-        return is_ours and is_new
+def count_active(calls: Calls) -> int:
+    """How many batches of the account run."""
+    search = find_batches(calls, lambda batch: not batch.is_terminal, since=calls.now() - LONGEST_RUN_SECONDS)
+    return len(search.batches)
 
 
-def parted(in_order: Iterable[Batch | Uploaded], since: int | None = None) -> tuple[list[Batch], Pending | None]:
-    """Part the batches of a task from what is still to be created.
-
-    :param in_order: Both, in the order of the input.
-    :param since: Unix seconds before which no batch of this round was made; None in the first round.
-    """
-    batches: list[Batch] = []
-    shards: list[PendingShard] = []
-    tags: Tags | None = None
-    for each in in_order:
-        if isinstance(each, Batch):
-            batches.append(each)
-            continue
-        shard = PendingShard.of(each.file_id, each.rows, each.tags, is_unsure=each.is_unsure)
-        shards.append(msgspec.structs.replace(shard, at=len(batches)))
-        tags = each.tags
-    return batches, None if tags is None else Pending.of(shards, tags, since)
+def only_means_later(calls: Calls, error: KimiError) -> bool:
+    """Whether a create was refused for lack of room: in the queue, or under a balance that is not used up."""
+    if not isinstance(error, KimiApiError) or error.outcome_unknown:
+        return False
+    return error.kind in _PASSING or (error.kind == "balance" and not is_used_up(calls))
 
 
-def create_pending(
-    calls: Calls, order: Order, attempt: Attempt, pending: Pending, statuses: Mapping[str, str], room: float
-) -> tuple[list[str], Pending | None]:
-    """Create what there is room for, in order; return the batches of the task, and what is still to be created.
-
-    :param statuses: The batches of the task so far with their statuses, in the order of the input.
-    :raises KimiError: The platform refused, or did not answer.
-    """
-    tags = Tags.of_pairs(pending.tags)
-    job = PendingJob(
-        calls,
-        order,
-        replace(attempt, mark=tags.attempt or attempt.mark),
-        Prepared([], model=str(tags.model), fingerprint="", media={}, skipped=None, notes=()),
-        memory=None,
-        pending=pending,
-        others=len(statuses),
-    )
-    unsure = {shard.label for shard in pending.shards if shard.is_unsure}
-    known = {
-        batch_id: Batch(id=batch_id, status=status, metadata=dict(pending.tags))
-        for batch_id, status in statuses.items()
-    }
-    made = Made(job, dict(known), unsure)
-    with failing_with(job, made):
-        for number, shard in enumerate(pending.shards, 1):
-            if number > room:
-                break
-            uploaded = Uploaded(shard.file_id, shard.rows, pending.tags_of(shard), shard.is_unsure)
-            create_uploaded(job, uploaded, made)
-            calls.stop.check()
-        if made.own:
-            settle(job, made)
-    return _placed(pending, list(statuses), made)
+def is_used_up(calls: Calls) -> bool:
+    """Whether there is no money left, so that no batch at all can start; false where that cannot be read."""
+    try:
+        return calls.hook.get_balance().available_balance <= 0
+    except KimiError as error:
+        calls.log.info("The balance could not be read: %s", error)
+        return False
 
 
-def _placed(pending: Pending, batch_ids: Sequence[str], made: Made) -> tuple[list[str], Pending | None]:
-    created = [made.batches[label].id if label in made.batches else None for label in map(_label, pending.shards)]
-    placed, left = pending.without(created)
-    ids = list(batch_ids)
-    for at, batch_id in placed:
-        ids.insert(at, batch_id)
-    return ids, left
-
-
-def _label(shard: PendingShard) -> str:
-    return shard.label
+def is_too_large(error: KimiError) -> bool:
+    """Whether a smaller batch may get through that was refused."""
+    return isinstance(error, KimiApiError) and (error.kind == "balance" or is_by_size(str(error)))

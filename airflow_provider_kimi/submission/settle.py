@@ -30,12 +30,15 @@ class Uploaded(NamedTuple):
     """A shard whose input file is on the platform, and whose batch is still to be created.
 
     :param tags: Those of the batch.
+    :param is_new: Whether this attempt has uploaded it.
+    :param is_unsure: Whether an earlier attempt has too, and may have created its batch unseen.
     """
 
     file_id: str
     rows: int
     tags: Tags
-    is_unsure: bool
+    is_new: bool = False
+    is_unsure: bool = False
 
 
 @dataclass
@@ -50,6 +53,10 @@ class Made:
     :param ended: Batches of the same shards that ended before, and hold the answers that these were not asked for.
     :param later: Batches of further rounds of the same shards.
     :param pending: Shards that are uploaded, and whose batch is still to be created, by their label.
+    :param waits: Whether what finds no room is created later.
+    :param has_turns: Whether it waits for room in the account, for which others may wait too.
+    :param refusal: Why the platform has taken no more; None if it has.
+    :param refused: The label of the shard that it refused.
     """
 
     job: Job
@@ -60,6 +67,10 @@ class Made:
     ended: dict[str, tuple[Batch, ...]] = field(default_factory=dict)
     later: Mapping[str, tuple[Batch, ...]] = field(default_factory=dict)
     pending: dict[str, Uploaded] = field(default_factory=dict)
+    waits: bool = False
+    has_turns: bool = False
+    refusal: KimiError | None = None
+    refused: str | None = None
 
     def is_unsure(self, label: str) -> bool:
         """Whether an earlier create of these rows may have been carried out unseen."""

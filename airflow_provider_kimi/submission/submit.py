@@ -1,6 +1,5 @@
 """Submit: upload what was prepared and create its batches, each of them once."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,8 +27,9 @@ from airflow_provider_kimi.submission.earlier_work import is_untouched, live
 from airflow_provider_kimi.submission.estimate import estimate
 from airflow_provider_kimi.submission.failing import failing_with
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.in_flight import InFlight, parted
+from airflow_provider_kimi.submission.in_flight import InFlight, Room
 from airflow_provider_kimi.submission.job import Job, Memory
+from airflow_provider_kimi.submission.later import pending_of
 from airflow_provider_kimi.submission.rest import rest_of
 from airflow_provider_kimi.submission.settle import Made, settle
 
@@ -72,7 +72,7 @@ def submit(
     """
     with checked_job(calls, order, attempt, memory) as (job, workshop):
         made = make_batches(job, workshop, approve, in_flight)
-    in_order, pending = parted(made.in_order())
+    in_order, pending = pending_of(made.in_order(), made)
     return Submission(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
@@ -116,7 +116,9 @@ def make_batches(job: Job, workshop: Path, approve: Approve | None = None, in_fl
     """
     found = attach(job)
     job = found.job
-    made = Made(job, found.batches, set(found.unsure), ended=found.ended, later=found.later)
+    made = Made(
+        job, found.batches, set(found.unsure), ended=found.ended, later=found.later, waits=in_flight is not None
+    )
     if len(made.batches) < len(job.labels):
         _submit_missing(job, made, workshop, approve, in_flight)
     elif not found.is_settled and any(map(is_untouched, made.batches.values())):
@@ -167,7 +169,8 @@ def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | Non
 
 
 def _submit_shards(job: Job, made: Made, workshop: Path, in_flight: InFlight | None) -> None:
-    room = math.inf if in_flight is None else in_flight.room(len(live(made.all())), len(made.batches))
+    room = Room() if in_flight is None else in_flight.room(job.calls, len(live(made.all())), len(made.batches))
+    made.has_turns = room.has_turns
     skipped_file = _skipped_file(job, made.batches)
     file_ids = _uploaded_media(job)
     note_file = _note_file(job, made.batches, skipped_file, workshop)
@@ -183,11 +186,10 @@ def _submit_shards(job: Job, made: Made, workshop: Path, in_flight: InFlight | N
                 workshop / f"shard-{job.name(shard).short}.jsonl", partial(with_file_ids, file_ids=file_ids)
             )
         tags = job.tags(shard, skipped_file, note_file)
-        if room > 0:
+        if len(made.own) < room.batches and made.refusal is None:
             submit_shard(job, shard, content, tags, made)
-            room -= 1
         else:
-            made.pending[job.label(whole)] = upload_shard(job, shard, content, tags, made)
+            upload_shard(job, shard, content, tags, made)
         if file_ids:
             content.path.unlink()
         remember(job, made.batches, made.ended)

@@ -13,9 +13,11 @@ from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, push_xcom
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.airflow import SharedStates, judge_wait
 from airflow_provider_kimi.kills.cancels import acancel_given_up, to_the_end
+from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.waiting.alone import Alone
 from airflow_provider_kimi.waiting.wait import until_finished
 from airflow_provider_kimi.waiting.watcher import Subscription
 
@@ -62,14 +64,21 @@ class KimiBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
+        if self.watch.batch_ids:
+            event = await self._watched()
+        else:
+            alone = Alone(KimiHook(self.watch.kimi_conn_id), self.watch)
+            event = await until_finished(alone, self.watch, self.log)
+        event = replace(event, try_number=self.watch.try_number, to_come=self.watch.to_come)
+        yield TriggerEvent(event.to_dict())  # type: ignore[no-untyped-call]
+
+    async def _watched(self) -> BatchEvent:
         subscription = self._subscription = Subscription(self.watch, self.log)
         try:
-            event = await until_finished(subscription, self.watch, self.log, show=self._show)
+            return await until_finished(subscription, self.watch, self.log, show=self._show)
         finally:
             self._stop_showing()
             await subscription.leave()
-        event = replace(event, try_number=self.watch.try_number, to_come=self.watch.to_come)
-        yield TriggerEvent(event.to_dict())  # type: ignore[no-untyped-call]
 
     def _show(self, progress: Progress) -> None:
         """Show how far the batches are, beside the wait; what is not shown yet gives way to what is newer."""

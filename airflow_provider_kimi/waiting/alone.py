@@ -1,6 +1,7 @@
 """Alone: polls that no other wait shares, in a worker or for batches of others."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -143,7 +144,9 @@ class Alone:
     async def poll(self, until: float | None, log_at: float | None) -> Mapping[str, Seen]:
         """Pause as long as fits, then poll every batch that has not ended; return all that is known."""
         now = self._clock()
-        if self.polled is None:
+        if not self._watch.batch_ids:
+            pause = math.inf  # the time alone decides
+        elif self.polled is None:
             pause = first_pause(self._watch.pause_seconds)
         else:
             pause = pause_after(self.polled, self._watch, self.platform.requests_per_minute, now)

@@ -54,7 +54,9 @@ def by_platform(watch: Watch, skew: float, *, is_own: bool) -> Watch:
     """
     if watch.deadline is None:
         return watch
-    return replace(watch, deadline=watch.deadline + (skew if is_own else max(skew, 0.0)))
+    shift = skew if is_own else max(skew, 0.0)
+    look_at = None if watch.look_at is None else watch.look_at + shift
+    return replace(watch, deadline=watch.deadline + shift, look_at=look_at)
 
 
 def skew_in_words(skew: float) -> str:

@@ -101,10 +101,11 @@ class _View(NamedTuple):
     @property
     def is_enough(self) -> bool:
         """Whether as many have ended as the wait is for."""
-        if self.watch.fewer_than is None:
-            return self.has_ended
+        look_at, fewer_than = self.watch.look_at, self.watch.fewer_than
+        if look_at is not None or fewer_than is None:
+            return self.has_ended if look_at is None else self.now >= look_at
         ended = sum(batch.is_terminal for batch in self.read.values())
-        return len(self.watch.batch_ids) - ended < self.watch.fewer_than
+        return len(self.watch.batch_ids) - ended < fewer_than
 
     @property
     def next_end(self) -> float:
@@ -177,7 +178,11 @@ def _stalled(view: _View) -> Step | None:
 
 
 def _wait(view: _View) -> Step:
-    moments = [view.next_end, *(stalls_at(*running, view.watch.stall_seconds) for running in view.running)]
+    moments = [
+        view.next_end,
+        view.watch.look_at or math.inf,
+        *(stalls_at(*running, view.watch.stall_seconds) for running in view.running),
+    ]
     moments += [what.doubt.ends_at for what in view.known.values() if what.doubt is not None]
     until = min((moment for moment in moments if view.now < moment < math.inf), default=None)
     odd = [

@@ -51,8 +51,10 @@ def timed_out(
     late = [batch_id for batch_id in batch_ids if batch_id not in read or not read[batch_id].is_terminal]
     cancelled = [batch_id for batch_id, batch in read.items() if batch.status == "cancelled"]
     sentences = []
+    cause, remedy = _EXPIRED if is_expiry else _TIMED_OUT
+    if to_come and not late:
+        sentences.append(f"{cause}: there was no room for all batches. {remedy}.")
     if late:
-        cause, remedy = _EXPIRED if is_expiry else _TIMED_OUT
         sentences.append(f"{cause}: {len(late)} of {len(batch_ids)} batches have not ended.")
         sentences.append(f"{remedy}; KimiCancelBatchOperator ends a batch that does not assemble its results yet.")
         sentences.append(f"{_CANCELLED_NOW if cancels else RUNS_ON}: {_standings(late, read)}.")

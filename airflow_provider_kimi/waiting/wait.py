@@ -71,7 +71,7 @@ class _Course:
         self.watch = watch
         self.wait_log = wait_log
         self.known: Mapping[str, Known] = {}
-        self.until = watch.deadline
+        self.until = watch.first_end
 
     @property
     def is_in_doubt(self) -> bool:

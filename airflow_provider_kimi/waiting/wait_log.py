@@ -55,7 +55,7 @@ class WaitLog:
             self._log_doubts(step.doubts, now)
             self._log_notes(step.notes, now)
             self._log_fault(step.fault, now)
-        return self._log_progress(batches, now) if len(batches) == self._count else None
+        return self._log_progress(batches, now) if batches and len(batches) == self._count else None
 
     def warn(self, line: str, subject: str) -> None:
         """Log a warning, unless there was one of this subject before."""

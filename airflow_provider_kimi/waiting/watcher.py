@@ -280,7 +280,7 @@ def wake_at(now: float, until: float, late_at: float, log_at: float, unread: Col
     """
     if until <= now < late_at and unread:
         return late_at
-    return now if has_news else min(late_at, log_at)
+    return now if has_news else min(late_at if unread else until, log_at)
 
 
 def _is_same(before: Seen | None, what: Seen) -> bool:

@@ -45,7 +45,7 @@ IMPURE = {
         "requests/tables.py",
     ),
     *("submission/attach.py", "submission/create.py", "submission/ending.py", "submission/estimate.py"),
-    *("submission/failing.py", "submission/in_flight.py", "submission/job.py"),
+    *("submission/failing.py", "submission/in_flight.py", "submission/job.py", "submission/later.py"),
     *("submission/rest.py", "submission/settle.py", "submission/submit.py"),
     *(
         "waiting/alone.py",
@@ -73,7 +73,8 @@ IMPURE = {
     *("results/merging.py", "results/result_rows.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
     *("account/delete.py", "account/ended_batches.py"),
-    *("jobs/before_spending.py", "jobs/rounds.py", "jobs/sampling.py", "jobs/wait.py", "jobs/whole_job.py"),
+    *("jobs/before_spending.py", "jobs/rounds.py", "jobs/sampling.py"),
+    *("jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),
 }
 
 #: Libraries that touch the world.

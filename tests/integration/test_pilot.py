@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from tests.conftest import Connect
-from tests.integration.test_in_flight import resumed, to_end
+from tests.support.in_flight import resumed, to_end
 from tests.support.rounds import QUICK, YES, Model, asked_in, check_sums, failing, job, manifest, results
 from tests.support.tasks import TaskInstanceRecord, run_task, run_to_end
 

@@ -189,11 +189,8 @@ def test_the_arguments_of_a_trigger_keep_their_meaning() -> None:
         try_number=2,
         logged_statuses=("in_progress", "validating"),
     )
-    assert (
-        json.loads(json.dumps(watch.to_dict()))
-        == watch.to_dict()
-        == {**stored, "fewer_than": None, "to_come": 0, "version": 1}
-    )
+    later = {"fewer_than": None, "look_at": None, "to_come": 0, "version": 1}
+    assert json.loads(json.dumps(watch.to_dict())) == watch.to_dict() == {**stored, **later}
 
 
 def test_arguments_of_a_trigger_that_are_not_its_own_are_refused_in_words() -> None:
@@ -227,7 +224,8 @@ def test_what_is_still_to_be_created_keeps_its_meaning() -> None:
     assert json.loads(json.dumps(pending.to_dict())) == stored
     first, second = pending.shards
     assert (first.file_id, first.rows, first.at, first.label) == ("file_b", 200, 1, "2/3")
-    assert (second.label, second.is_unsure) == ("3/3 round 2", True)
+    assert (second.label, second.is_unsure, second.refusals) == ("3/3 round 2", True, 1)
+    assert (pending.has_turns, pending.turn_at, pending.idle_since) == (True, 1757004000.5, 1757003600.5)
     tags = pending.tags_of(first)
     assert (tags.job_key, tags.shard_number, tags.input_fingerprint) == ("9f2c", 2, "sha256:b")
     note = RecipeNote(prompt="Classify {text}", key_column="id", requests_version=1)

@@ -9,8 +9,8 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchOperator
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.in_flight import parted
 from airflow_provider_kimi.submission.job import Memory
+from airflow_provider_kimi.submission.later import pending_of
 from airflow_provider_kimi.submission.submit import checked_job, make_batches
 from tests.support.logs import LogRecord
 from tests.support.requests import no_pause
@@ -29,7 +29,8 @@ def submit_halved(
             smaller = job.halved(label)
             assert smaller is not None
             job = smaller
-        batches, _ = parted(make_batches(job, workshop).in_order())
+        made = make_batches(job, workshop)
+        batches, _ = pending_of(made.in_order(), made)
         return [batch.id for batch in batches]
 
 

@@ -1,0 +1,158 @@
+"""Later: batches of what this attempt has uploaded already, created as there is room for them."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+from msgspec.structs import replace as with_fields
+
+from airflow_provider_kimi.api.models import TERMINAL_STATUSES, Batch
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.records.pending import Pending, PendingShard, in_order, parted
+from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.requests.order import Order
+from airflow_provider_kimi.requests.prepare import Prepared
+from airflow_provider_kimi.submission.create import create_uploaded
+from airflow_provider_kimi.submission.failing import failing_with
+from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.in_flight import InFlight, Room, is_too_large
+from airflow_provider_kimi.submission.job import Job
+from airflow_provider_kimi.submission.settle import Made, Uploaded, settle
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingJob(Job):
+    """A job whose requests were read, checked and uploaded by the same attempt, in another process perhaps.
+
+    :param pending: What is to be created of it.
+    :param others: How many batches of the task exist.
+    """
+
+    pending: Pending
+    others: int
+
+    @cached_property
+    def key(self) -> str:
+        """Name of the work."""
+        return str(Tags.of_pairs(self.pending.tags).job_key)
+
+    @property
+    def labels(self) -> list[str]:
+        """The label of each batch that is to be created, in order."""
+        return [shard.label for shard in self.pending.shards]
+
+    def cut_as(self, found: Iterable[Batch]) -> Self:
+        """The job as it is: its lines are not here, and it was cut when they were uploaded."""
+        return self
+
+    @property
+    def batch_count(self) -> int:
+        """How many batches it makes."""
+        return self.others + len(self.pending.shards)
+
+    def concerns(self, batch: Batch) -> bool:
+        """Whether a batch is of this job, or of this task instance."""
+        tags, since = Tags.of(batch), self.pending.since
+        is_ours = tags.job_key == self.key or tags.is_of(self.attempt.task)
+        is_new = since is None or not tags.round or (batch.created_at or math.inf) >= since
+        return is_ours and is_new
+
+
+def pending_of(
+    merged: Iterable[Batch | Uploaded], made: Made, since: int | None = None
+) -> tuple[list[Batch], Pending | None]:
+    """Part the batches of a task from what is still to be created.
+
+    :param merged: Both, in the order of the input.
+    :param since: Unix seconds before which no batch of this round was made; None in the first round.
+    """
+    batches: list[Batch] = []
+    shards: list[PendingShard] = []
+    tags: Tags | None = None
+    for each in merged:
+        if isinstance(each, Batch):
+            batches.append(each)
+            continue
+        refusals = _refusals(0, made) if each.tags.label == made.refused else 0
+        shard = PendingShard.of(each.file_id, each.rows, each.tags, is_unsure=each.is_unsure, refusals=refusals)
+        shards.append(with_fields(shard, at=len(batches)))
+        tags = each.tags
+    if tags is None:
+        return batches, None
+    return batches, with_fields(Pending.of(shards, tags, since), has_turns=made.has_turns)
+
+
+def create_pending(
+    calls: Calls, order: Order, attempt: Attempt, pending: Pending, statuses: Mapping[str, str], in_flight: InFlight
+) -> tuple[list[str], Pending | None]:
+    """Create what there is room for, in order; return the batches of the task, and what is still to be created.
+
+    :param statuses: The batches of the task so far with their statuses, in the order of the input.
+    :raises KimiError: The platform refused, or did not answer.
+    """
+    tags = Tags.of_pairs(pending.tags)
+    job = PendingJob(
+        calls,
+        order,
+        replace(attempt, mark=tags.attempt or attempt.mark),
+        Prepared([], model=str(tags.model), fingerprint="", media={}, skipped=None, notes=()),
+        memory=None,
+        pending=pending,
+        others=len(statuses),
+    )
+    unsure = {shard.label for shard in pending.shards if shard.is_unsure}
+    known = {
+        batch_id: Batch(id=batch_id, status=status, metadata=dict(pending.tags))
+        for batch_id, status in statuses.items()
+    }
+    made = Made(job, dict(known), unsure, waits=True)
+    running = sum(status not in TERMINAL_STATUSES for status in statuses.values())
+    just_ended = 0 if pending.has_turns or in_flight.most is None else in_flight.most - running
+    with failing_with(job, made):
+        room = in_flight.room(calls, running, just_ended=just_ended)
+        _create_some(job, made, room)
+        if made.own:
+            settle(job, made)
+    return _left(pending, list(statuses), made, has_turns=made.has_turns or room.has_turns)
+
+
+def _create_some(job: PendingJob, made: Made, room: Room) -> None:
+    for number, shard in enumerate(job.pending.shards, 1):
+        if number > room.batches or made.refusal is not None:
+            return
+        tags = job.pending.tags_of(shard)
+        if not create_uploaded(job, Uploaded(shard.file_id, shard.rows, tags, is_unsure=shard.is_unsure), made):
+            raise KimiBatchError(
+                f"The platform takes no batch of the input file {shard.file_id!r} any more, which this task has "
+                "uploaded. A retry or a clear of this task uploads it again.",
+                retryable=job.fresh is None,
+            )
+        job.calls.stop.check()
+        if shard.refusals:
+            made.has_turns = True  # whether it is taken now is seen before the next one is tried
+            return
+
+
+def _left(pending: Pending, batch_ids: list[str], made: Made, *, has_turns: bool) -> tuple[list[str], Pending | None]:
+    """Put the batches that exist now into their places, and note what is left."""
+    merged: list[str | PendingShard] = []
+    for each in in_order(batch_ids, pending.shards):
+        if isinstance(each, PendingShard) and each.label in made.batches:
+            merged.append(made.batches[each.label].id)
+        elif isinstance(each, PendingShard) and each.label == made.refused:
+            merged.append(with_fields(each, refusals=_refusals(each.refusals, made)))
+        else:
+            merged.append(each)
+    ids, shards = parted(merged)
+    if not shards:
+        return ids, None
+    idle_since = None if made.own else pending.idle_since
+    return ids, with_fields(pending, shards=shards, has_turns=has_turns, turn_at=None, idle_since=idle_since)
+
+
+def _refusals(before: int, made: Made) -> int:
+    """How often a shard was refused that a smaller one might not have been."""
+    return before + (made.refusal is not None and is_too_large(made.refusal))
