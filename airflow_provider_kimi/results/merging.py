@@ -66,6 +66,20 @@ def merge_rows(
     :param folder: Where the results and the dead letters of both are written.
     :raises KimiInputError: The rows cannot be told apart, are none of that result, or have other columns.
     """
+    try:
+        return _merge_rows(earlier, files, new, form, fields, folder)
+    except KimiInputError:
+        raise
+    except (msgspec.MsgspecError, KeyError, ValueError) as error:
+        raise refused(
+            f"The files in {earlier.uri} cannot be read as they were landed ({type(error).__name__}).",
+            "Put them back as they were.",
+        ) from None
+
+
+def _merge_rows(
+    earlier: Earlier, files: EarlierFiles, new: Path, form: Form, fields: Sequence[str], folder: Path
+) -> tuple[Merged, Formed]:
     changes = earlier.manifest.input_changes
     merged = Merged(Tally(input_changes=Counter(changes) if changes else None))
     assert files.results is not None, "the format was checked"
