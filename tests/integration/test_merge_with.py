@@ -143,6 +143,8 @@ def test_the_earlier_result_itself_may_be_replaced_and_a_retry_counts_nothing_tw
         merged = platform.merge(first, ids, "a")
         after = files_of(first.folder)
         again = platform.merge(merged, ids, "a")
+        with pytest.raises(KimiInputError, match="holds the result of these batches and of others"):
+            land(platform.hook, first.folder, first.manifest["batch_ids"])
         twice = platform.merge(merged, [*first.manifest["batch_ids"], *ids], "a")
     assert after["results.jsonl"] == files_of(apart.folder)["results.jsonl"]
     assert {*after} == {*files_of(apart.folder)}
