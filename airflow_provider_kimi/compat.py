@@ -132,6 +132,12 @@ def map_index_of(ti: Any) -> int:
     return -1 if ti.map_index is None else int(ti.map_index)
 
 
+def loop_iteration(context: Context) -> int | None:
+    """Read which iteration of its loop a task is in, from 0; None outside of loops, and below Airflow 3.4."""
+    loop: Any = context.get("loop")
+    return None if loop is None else int(loop.index)
+
+
 def object_storage_path(uri: str) -> Any:
     """Return a path on any storage that Airflow knows. Imported late, because it loads the file system libraries."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_kimi.compat import Context, map_index_of
+from airflow_provider_kimi.compat import Context, loop_iteration, map_index_of
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.submission.identity import Attempt
@@ -20,7 +20,7 @@ def read_attempt(context: Context) -> Attempt:
     last = getattr(ti, "max_tries", None)
     run_after = getattr(context.get("dag_run"), "run_after", None)
     return Attempt(
-        TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, map_index_of(ti)),
+        TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, map_index_of(ti), loop_iteration(context)),
         number=number,
         mark=str(getattr(ti, "id", None) or f"{ti.run_id} try {number}"),
         is_last=last is None or number > last,

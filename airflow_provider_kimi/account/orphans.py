@@ -1,5 +1,6 @@
 """Orphans: batches of this provider that no run takes care of, and doubles of others."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +8,7 @@ from typing import Literal
 from airflow_provider_kimi.api.models import Batch, RequestCounts
 from airflow_provider_kimi.api.standing import standing
 from airflow_provider_kimi.records.tags import Tags
-from airflow_provider_kimi.submission.earlier_work import by_age, choose, is_lost
+from airflow_provider_kimi.submission.earlier_work import by_age, is_lost
 
 #: What to do with orphans: cancel those that run, or land those that have ended.
 OrphanAction = Literal["cancel", "harvest"]
@@ -87,16 +88,22 @@ def may_be_orphan(batch: Batch, since: float, dag_ids: Collection[str] | None) -
 def find_doubles(batches: Iterable[Batch]) -> dict[str, str]:
     """Name the batches whose work another one does too, or has done, each with the one that counts.
 
-    These are the live and completed batches of one round of a shard but the one that every attempt would attach to. An
-    attempt that paid afresh on purpose (`reuse="never"`) is work of its own.
+    These are the live and completed batches of one round of a shard, or of parts of it, but the oldest one. An attempt
+    that paid afresh on purpose (`reuse="never"`) is work of its own.
     """
-    works: dict[tuple[str | None, ...], list[Batch]] = {}
+    counting: dict[tuple[object, ...], list[tuple[Tags, Batch]]] = defaultdict(list)
+    doubles: dict[str, str] = {}
     for batch in sorted(batches, key=by_age):
         tags = Tags.of(batch)
-        if tags.work is not None and not is_lost(batch):
-            works.setdefault((tags.job_key, tags.label, tags.attempt), []).append(batch)
-    chosen = [(choose(racing).id, racing) for racing in works.values()]
-    return {batch.id: counts for counts, racing in chosen for batch in racing if batch.id != counts}
+        if tags.work is None or is_lost(batch):
+            continue
+        of_shard = counting[tags.job_key, tags.shard_number, tags.attempt]
+        older = next((other.id for of_other, other in of_shard if tags.meets(of_other)), None)
+        if older is None:
+            of_shard.append((tags, batch))
+        else:
+            doubles[batch.id] = older
+    return doubles
 
 
 def find_orphans(batches: Sequence[Batch], run_states: Mapping[Owner, str | None]) -> list[Orphan]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from airflow_provider_kimi.account.orphans import LIVING_RUNS, Owner, owner_of
 from airflow_provider_kimi.api.limits import MAX_WINDOW_HOURS
 from airflow_provider_kimi.api.models import Batch, RemoteFile
+from airflow_provider_kimi.records.shard_names import ShardName, count_whole
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER
 from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
@@ -22,7 +23,8 @@ UNUSED_INPUT_SECONDS = MAX_WINDOW_HOURS * 3600 + EXPIRY_GRACE_SECONDS
 #: Names that this provider gives, with the mark that the platform adds to a name that is taken.
 _MARK = r"(?: ?\(\d+\))?"
 _MEDIA_NAME = re.compile(rf"{PLACEHOLDER}[0-9a-f]{{64}}{_MARK}\.\w+{_MARK}")
-_JOB_NAME = re.compile(rf"(?P<job>[0-9a-f]{{32}})-(?:[1-9][0-9]*-[0-9a-f]{{12}}|skipped|note){_MARK}\.jsonl{_MARK}")
+_INPUT_NAME = r"[1-9][0-9]*(?:\.[1-9][0-9]*-[1-9][0-9]*)?-(?:round[0-9]+-)?[0-9a-f]{12}"
+_JOB_NAME = re.compile(rf"(?P<job>[0-9a-f]{{32}})-(?:{_INPUT_NAME}|skipped|note){_MARK}\.jsonl{_MARK}")
 
 
 def files_of(batch: Batch) -> list[str]:
@@ -43,12 +45,12 @@ def files_of_landed(batches: Sequence[Batch]) -> list[str]:
     What the batches of a job share is needed until all of them are landed.
     """
     ours = [(batch, tags) for batch in batches if (tags := Tags.of(batch)).is_ours]
-    shards: dict[str | None, set[int]] = defaultdict(set)
+    shards: dict[str | None, list[ShardName]] = defaultdict(list)
     for _, tags in ours:
-        shards[tags.job_key].add(tags.shard_number or 0)
+        shards[tags.job_key] += filter(None, [tags.shard_name])
     found: list[str] = []
     for batch, tags in ours:
-        is_whole = len(shards[tags.job_key]) == tags.shard_count
+        is_whole = count_whole(shards[tags.job_key]) == tags.shard_count
         found += [file_id for file_id in files_of(batch) if is_whole or file_id not in files_of_job(batch)]
     return list(dict.fromkeys(found))
 

@@ -24,8 +24,11 @@ PAUSES_SECONDS = (1.0, 4.0, 15.0)
 #: Pauses before a batch is read again that the platform does not know: a new one may be unknown for a while.
 UNKNOWN_PAUSES_SECONDS = (2.0, 10.0, 30.0)
 
-#: Longest time that the pauses of one call may take together.
+#: Longest time that the pauses of one call may take together, rate limits apart.
 PATIENCE_SECONDS = 900.0
+
+#: The same for rate limits. Where many tasks share a low limit, one call may be refused dozens of times.
+RATE_LIMIT_PATIENCE_SECONDS = 14_400.0
 
 #: Requests a minute of the platform's lowest tier, taken where the connection does not say.
 LOWEST_REQUESTS_PER_MINUTE = 3.0
@@ -56,7 +59,7 @@ def next_pause(
     request takes at that rate, then twice as long each time, up to a minute. Other faults are given three pauses.
 
     :param attempt: How many faults of this kind the call has met before.
-    :param elapsed: Seconds that it has paused so far.
+    :param elapsed: Seconds that it has paused after these.
     :param requests_per_minute: What the connection allows; None if it does not say.
     :param jitter: 0 to 1: how much of a further half is added, so that tasks which were refused together part.
     """
@@ -64,7 +67,8 @@ def next_pause(
         least = 60 / (requests_per_minute or LOWEST_REQUESTS_PER_MINUTE)
         backoff = max(least, PAUSES_SECONDS[0]) * 2 ** min(attempt, 10)
         pause = max(min(backoff, LONGEST_BACKOFF_SECONDS), least, error.retry_after_seconds or 0.0) * (1 + jitter / 2)
-    elif attempt < len(PAUSES_SECONDS):
+        return pause if elapsed + pause <= RATE_LIMIT_PATIENCE_SECONDS else None
+    if attempt < len(PAUSES_SECONDS):
         pause = max(PAUSES_SECONDS[attempt], error.retry_after_seconds or 0.0)
     else:
         return None
@@ -87,7 +91,7 @@ class Patience:
         self._hook = hook
         self._jitter = jitter
         self._met = {True: 0, False: 0}  # by whether it was a rate limit
-        self._elapsed = 0.0
+        self._elapsed = {True: 0.0, False: 0.0}
 
     def pause_after(self, error: KimiError, *, may_pass: bool | None = None) -> float | None:
         """Return how long to pause before the call is sent again; None if it is not to be sent again.
@@ -97,9 +101,9 @@ class Patience:
         if not (error.retryable if may_pass is None else may_pass):
             return None
         kind = is_rate_limit(error)
-        pause = next_pause(error, self._met[kind], self._elapsed, self._hook.requests_per_minute, self._jitter())
+        pause = next_pause(error, self._met[kind], self._elapsed[kind], self._hook.requests_per_minute, self._jitter())
         self._met[kind] += 1
-        self._elapsed += pause or 0.0
+        self._elapsed[kind] += pause or 0.0
         return pause
 
 

@@ -23,6 +23,7 @@ from airflow_provider_kimi.jobs.estimate import (
 from airflow_provider_kimi.jobs.report import table
 from airflow_provider_kimi.jobs.sampling import count_sample, survey
 from airflow_provider_kimi.jobs.survey import Survey
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.requests.prepare import Prepared
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.job import Job
@@ -61,12 +62,12 @@ class Spending:
         self._check_balance(calls, prepared.model, found)
 
     def approve_round(
-        self, calls: Calls, spent: Mapping[str, Any] | None, requests: Mapping[int, Slice], model: str
+        self, calls: Calls, spent: Mapping[str, Any] | None, requests: Mapping[ShardName, Slice], model: str
     ) -> bool:
         """Whether a further round may be asked.
 
         :param spent: The `cost` of the manifest.
-        :param requests: What it would ask, by the number of the shard.
+        :param requests: What it would ask, by the name of the shard.
         """
         if self.max_cost is None:
             return True

@@ -5,12 +5,16 @@ from pathlib import Path
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.records.pending import Pending
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.order import Order
-from airflow_provider_kimi.requests.prepare import Prepared, Shard
+from airflow_provider_kimi.requests.prepare import Prepared
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.in_flight import InFlight, parted
 from airflow_provider_kimi.submission.job import Job, Round
 from airflow_provider_kimi.submission.submit import make_batches
 
@@ -20,28 +24,32 @@ def ask_round(
     order: Order,
     attempt: Attempt,
     batches: Sequence[Batch],
-    requests: Mapping[int, Slice],
+    requests: Mapping[ShardName, Slice],
     workshop: Path,
-) -> list[Batch]:
-    """Create the batches of a further round, or attach to them if an earlier attempt has; return those of all rounds.
+    in_flight: InFlight,
+) -> tuple[list[Batch], Pending | None]:
+    """Create the batches of a further round, or attach to them if an earlier attempt has.
+
+    Return those of all rounds, and what is still to be created.
 
     The round is one of the same job: whoever searches for it finds it by the job, the shard and the number of the
     round, so that it is created once even if the attempts would ask for different rows.
 
     :param batches: Those of the rounds before, in the order of the input.
-    :param requests: What to ask of each shard, by its number.
+    :param requests: What to ask of each shard, by its name.
     :param workshop: A folder on this machine for what is written on the way.
+    :param in_flight: How many batches may run.
     :raises KimiError: The platform refused, or did not answer.
     """
     shards = batches_by_shard(batches)
     tags = Tags.of(batches[0])
-    before = {Tags.of(of_shard[0]).shard_number or 1: of_shard for of_shard in shards}
+    before = {Tags.of(of_shard[0]).shard_name or ShardName(1, 1): of_shard for of_shard in shards}
     job = Job(
         calls,
         order,
         attempt,
         Prepared(
-            [Shard(shard, content, content.fingerprint()) for shard, content in requests.items()],
+            [Shard(name.number, content, content.fingerprint(), name.part) for name, content in requests.items()],
             model=model_of(batches) or order.recipe.model,
             fingerprint="",
             media={},
@@ -49,18 +57,16 @@ def ask_round(
             notes=(),
         ),
         memory=None,
-        round=Round(str(tags.job_key), tags.shard_count or len(shards), before),
+        round=Round(str(tags.job_key), tags.shard_count or 1, before),
     )
     rows = sum(content.rows for content in requests.values())
     calls.log.info("%s rows without a usable answer are asked again.", f"{rows:,}")
-    made = make_batches(job, workshop)
-    asked = {Tags.of(batch).shard: batch for batch in made.batches.values()}
-    return [
-        batch
-        for of_shard in shards
-        for batch in (*of_shard, asked.get(Tags.of(of_shard[0]).shard))
-        if batch is not None
+    made = make_batches(job, workshop, in_flight=in_flight)
+    asked = {job.name(shard): made.first(job.label(shard)) for shard in job.shards}
+    in_order = [
+        batch for name, of_shard in before.items() for batch in (*of_shard, asked.get(name)) if batch is not None
     ]
+    return parted(in_order, since=max((batch.created_at or 0) for batch in batches))
 
 
 def can_be_found(batches: Sequence[Batch]) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from msgspec.structs import replace
 
@@ -33,6 +33,9 @@ from airflow_provider_kimi.waiting.wait import FirstPoll, poll_once, wait_here
 
 #: The longest window is 7 days; a wait that no expiry ends, because none is known, ends after these and the grace.
 LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
+
+#: What becomes of a task if a batch ended otherwise than completed.
+OnIncomplete = Literal["fail", "continue"]
 
 #: How long before an `execution_timeout` the wait ends by itself.
 EVENT_MARGIN_SECONDS = 30.0
@@ -89,6 +92,18 @@ class WaitTerms:
         )
 
 
+@dataclass(frozen=True)
+class ToCome:
+    """Batches of a task that are created later, once there is room for them.
+
+    :param count: How many.
+    :param fewer_than: There is room once fewer batches of the task than this run.
+    """
+
+    count: int = 0
+    fewer_than: int | None = None
+
+
 class TaskWait:
     """One wait of one try of a task. It is entered while the task deals with its batches.
 
@@ -97,6 +112,7 @@ class TaskWait:
     :param shown_as: XCom key under which the ids are shown while it waits.
     :param is_rescheduled: Whether Airflow starts the task anew for each poll. Its time counts from the first of them,
         and no `execution_timeout` bounds it.
+    :param to_come: What is created later, for which the wait ends once there is room.
     """
 
     def __init__(
@@ -109,6 +125,7 @@ class TaskWait:
         *,
         shown_as: str = RETURNED_KEY,
         is_rescheduled: bool = False,
+        to_come: ToCome = ToCome(),
     ) -> None:
         self._task = task
         self._context = context
@@ -116,6 +133,7 @@ class TaskWait:
         self._terms = terms
         self._shown_as = shown_as
         self._is_rescheduled = is_rescheduled
+        self._to_come = to_come
         self._kill = Kill(lambda _: self._cancel_if_given_up(), task.log)
         self.batch_ids = batch_ids
 
@@ -142,13 +160,14 @@ class TaskWait:
         """
         own, try_number = self.batch_ids, read_try_number(self._context)
         is_late = event.try_number is not None and event.try_number != (try_number or event.try_number)
-        is_of_others = not event.batches.keys() <= set(own) or (event.outcome == "ended" and not event.has_ended(own))
-        if is_late or is_of_others:
+        is_of_others = not event.batches.keys() <= set(own)
+        is_early = event.outcome == "ended" and not self._to_come.count and not event.has_ended(own)
+        if is_late or is_of_others or is_early:
             self._task.log.warning(
                 "The event that resumed this task is of another try or of other batches. Waiting again."
             )
             return self.until_ended(**resume)
-        return self._after_wait(event, resume)
+        return self._go_on(self._checked(event), resume) if _is_refusal(event) else event
 
     def poke(self) -> FirstPoll:
         """Poll once, as a sensor does that Airflow calls again."""
@@ -168,7 +187,7 @@ class TaskWait:
     def show_end(self, event: BatchEvent) -> None:
         """Push how far the batches are at the end of the wait."""
         if event.batches and (ti := self._context.get("ti")) is not None:
-            ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values()).to_dict())
+            ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values(), self._to_come.count).to_dict())
 
     def check(self, event: BatchEvent) -> None:
         """Fail a task whose batches have not ended, or could not be read.
@@ -182,7 +201,7 @@ class TaskWait:
             calls = Calls(self._hook, self._task.log)
             left = leave_running(calls, event, self.batch_ids, cancel=cancel, is_final=is_final)
             raise KimiBatchError(f"{event.message} {left}".strip(), retryable=event.retryable)
-        if event.outcome == "timed_out" and not event.has_ended(self.batch_ids):
+        if event.outcome == "timed_out" and (self._to_come.count or not event.has_ended(self.batch_ids)):
             raise AirflowSensorTimeout(event.message)
 
     def _note(self) -> None:
@@ -196,19 +215,19 @@ class TaskWait:
             return poll_once(self._hook, self._watch(), self._task.log, is_only_one=is_only_one)
 
     def _go_on(self, first: FirstPoll, resume: Mapping[str, Any]) -> BatchEvent:
-        """Return the event if the first poll has ended the wait; else wait on."""
-        if first.event is not None:
-            return first.event
-        self._task.log.info("Waiting until %s at the latest.", as_clock(first.ends_at))
-        self._push_ids()
-        if not self._terms.deferrable:
-            return self._after_wait(wait_here(self._hook, first.watch, self._task.log), resume)
-        trigger = KimiBatchTrigger.of(first.watch)
-        self._task.defer(trigger=trigger, method_name="execute_complete", kwargs=dict(resume))
-        raise AssertionError("Airflow goes on behind a deferral")
-
-    def _after_wait(self, event: BatchEvent, resume: Mapping[str, Any]) -> BatchEvent:
-        return self._go_on(self._checked(event), resume) if _is_refusal(event) else event
+        """Return the event if a first poll has ended the wait; else wait on."""
+        while first.event is None:
+            self._task.log.info("Waiting until %s at the latest.", as_clock(first.ends_at))
+            self._push_ids()
+            if self._terms.deferrable:
+                trigger = KimiBatchTrigger.of(first.watch)
+                self._task.defer(trigger=trigger, method_name="execute_complete", kwargs=dict(resume))
+                raise AssertionError("Airflow goes on behind a deferral")
+            event = wait_here(self._hook, first.watch, self._task.log)
+            if not _is_refusal(event):
+                return event
+            first = self._checked(event)
+        return first.event
 
     def _checked(self, event: BatchEvent) -> FirstPoll:
         """Poll once more before batches that could not be read fail the task; without a fault the wait goes on.
@@ -252,6 +271,8 @@ class TaskWait:
             kimi_conn_id=self._hook.kimi_conn_id,
             cancel_on_kill=self._terms.cancel_on_kill,
             try_number=read_try_number(self._context),
+            fewer_than=self._to_come.fewer_than,
+            to_come=self._to_come.count,
         )
 
 

@@ -31,6 +31,7 @@ from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.ending import Ending
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.job import Memory
 from airflow_provider_kimi.submission.submit import Approve, Submission, submit
 
@@ -66,6 +67,9 @@ class AskingOperator(BaseOperator):
 
     #: Whether rows without a usable answer are asked again in further rounds of the same task.
     has_rounds = False
+
+    #: Rows of a first batch of its own; None for none.
+    pilot_rows: int | None = None
 
     #: How a worker pauses, and what it calls the platform with.
     _sleep: Callable[[float], None] = staticmethod(time.sleep)
@@ -148,14 +152,15 @@ class AskingOperator(BaseOperator):
         ParameterRules(parameter_check, parameter_rules)
         read_schema(output_schema)
 
-    def submit(self, context: Context, approve: Approve | None = None) -> Submission:
+    def submit(self, context: Context, approve: Approve | None = None, in_flight: InFlight | None = None) -> Submission:
         """Check, upload, create; attach to what an earlier attempt has created.
 
         :param approve: What may refuse to submit what is not there; None refuses nothing.
+        :param in_flight: How many batches may run; what finds no room is only uploaded. None creates all of them.
         """
         with self.creating(context) as calls:
             order, attempt = self.order(calls, context), self.attempt(context)
-            submission = submit(calls, order, attempt, self.memory(context), approve)
+            submission = submit(calls, order, attempt, self.memory(context), approve, in_flight)
         ti = context["ti"]
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)

@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache, cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
@@ -16,17 +14,18 @@ from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import Context
-from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_choice, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
-from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of, remedy_of
-from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
+from airflow_provider_kimi.jobs.pilot import pilot_limits
+from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
+from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
 from airflow_provider_kimi.rendering import known
 from airflow_provider_kimi.requests.keys import KeyColumns
@@ -34,26 +33,15 @@ from airflow_provider_kimi.requests.media import MediaTransport
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Thinking
-from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.collect import check_place
 from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed
+from airflow_provider_kimi.results.failure_limits import FailureLimit, Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
-from airflow_provider_kimi.results.landing import Collected
-from airflow_provider_kimi.results.manifest import billed
-from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.row_check import RowCheck
-from airflow_provider_kimi.results.shortfall import shortfall
-from airflow_provider_kimi.sensors.batch import OnIncomplete
+from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.submit import checked_job
-
-#: XCom key under which the manifest is shown after each round, also of a task that fails.
-MANIFEST_KEY = "manifest"
-
-#: XCom key under which the batches of the task are shown while it waits.
-BATCH_IDS_KEY = "batch_ids"
 
 
 class KimiBatchOperator(LandingOperator, AskingOperator):
@@ -122,6 +110,13 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         or that of ``price_list``. If every answer as long as its cap would cost more, nothing is uploaded; the same is
         checked again before each further round, which is then not asked. Needs a price. Work that an earlier attempt
         has submitted is paid, and never refused. None for no limit. Templated.
+    :param max_in_flight: Most batches of the task that run at a time; the others are created as those end, in order.
+        All are uploaded at once, so that a later change of the input changes nothing. None for all at once.
+    :param pilot_rows: How many of the first rows are asked in a batch of their own before the others. Its result is
+        landed in the directory ``pilot`` of the output. If more of them have no usable answer than
+        ``max_failed_rows`` and ``max_failed_ratio`` allow (a fifth where they are not set or rounds follow), or
+        if all rows would cost more than ``max_cost`` at its price, the task fails and nothing else is asked. Its rows
+        are not asked again in any case. None for no pilot.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
@@ -144,7 +139,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     )
     ui_color = "#e0ecd8"
 
-    _wait: TaskWait | None = None
+    _course: WholeJob | None = None
 
     def __init__(
         self,
@@ -198,6 +193,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         price_list: Mapping[str, Any] | str | None = None,
         max_rounds: int = 1,
         max_cost: float | str | None = None,
+        max_in_flight: int | None = None,
+        pilot_rows: int | None = None,
         dry_run: bool | str = False,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
@@ -209,12 +206,18 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if output_csv_options is not None and output_format != "csv":
             raise ValueError(f"output_csv_options is given and output_format is {output_format!r}; it must be 'csv'")
         check_whole_number("max_rounds", max_rounds)
+        if max_in_flight is not None:
+            check_whole_number("max_in_flight", max_in_flight)
+        if pilot_rows is not None:
+            check_whole_number("pilot_rows", pilot_rows)
         self.check_form(output_csv_options)
         self.max_rounds = max_rounds
         self.has_rounds = max_rounds > 1
         read_max_cost(known(max_cost))
         read_dry_run(known(dry_run))
         self.max_cost = max_cost
+        self.max_in_flight = max_in_flight
+        self.pilot_rows = pilot_rows
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
@@ -238,8 +241,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                     return spending.report(job)
         with airflow_errors(self):
             check_place(self._landing(context, ()))
-        submission = self.submit(context, spending.approve)
-        return self._go_on(context, submission.batch_ids, submission.cancelled)
+        in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
+        submission = self.submit(context, spending.approve, in_flight)
+        return self._job(context).go_on(submission.batch_ids, submission.cancelled, pending=submission.pending)
 
     def execute_complete(
         self,
@@ -247,103 +251,54 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         event: dict[str, Any],
         batch_ids: Sequence[str] = (),
         cancelled: Sequence[str] = (),
+        pending: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Resume when the trigger has fired.
 
         :param batch_ids: Those that it has waited for; `dag.test()` gives back the event alone, which names them too.
         :param cancelled: Those of them that had been cancelled when the try began.
+        :param pending: What is still to be created.
         """
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
-        return self._go_on(context, batch_ids or list(read.batches), cancelled, read)
+            if read.to_come and pending is None:  # in dag.test()
+                return self.execute(context)
+            to_create = Pending.from_dict(pending)
+            job = self._job(context)
+        return job.go_on(batch_ids or list(read.batches), cancelled, read, to_create)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
         super().on_kill()
-        if self._wait is not None:
-            self._wait.kill()
+        if self._course is not None:
+            self._course.kill()
 
-    def _go_on(
-        self,
-        context: Context,
-        batch_ids: Sequence[str],
-        cancelled: Sequence[str],
-        event: BatchEvent | None = None,
-    ) -> dict[str, Any]:
-        """Wait and land, round by round.
+    def _job(self, context: Context) -> WholeJob:
+        """Begin the job, ready for a kill, also for one that has come already."""
+        calls = Calls(self.hook, self.log, self._sleep)
+        self._course = WholeJob(
+            self,
+            context,
+            calls,
+            self._terms,
+            self.max_rounds,
+            self.on_incomplete,
+            self._spending(),
+            InFlight(self.max_in_flight),
+            self._pilot_limits(),
+            self._is_killed,
+        )
+        return self._course
 
-        :param batch_ids: Those of all rounds so far.
-        :param cancelled: Those of them that had been cancelled when this try began; a later cancel ends the rounds.
-        :param event: The end of the wait, if the task has waited for them already.
-        """
-        while True:
-            ended = self._ended(context, batch_ids, cancelled, event)
-            with TemporaryDirectory(prefix="kimi-round-") as folder:
-                calls = Calls(self.hook, self.log, self._sleep)
-                next_round = NextRound(Path(folder), self.max_rounds, cancelled)
-                with airflow_errors(self), next_round:
-                    collected = self.land(calls, context, batch_ids, next_round)
-                requests = next_round.requests
-                context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
-                if not requests or not self._may_ask(calls, collected, requests):
-                    return self._concluded(calls, context, collected, ended)
-                batch_ids, event = self._asked(context, collected, requests, Path(folder)), None
-
-    def _ended(
-        self, context: Context, batch_ids: Sequence[str], cancelled: Sequence[str], event: BatchEvent | None
-    ) -> BatchEvent:
-        """Wait for the end of batches, in the triggerer unless they have ended or the task waits in the worker."""
-        wait = self._wait = TaskWait(self, context, self.hook, batch_ids, self._terms, shown_as=BATCH_IDS_KEY)
-        if self._is_killed:
-            wait.kill()
-        with wait:
-            resume = {"batch_ids": list(batch_ids), "cancelled": list(cancelled)}
-            ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
-            wait.show_end(ended)
-            with airflow_errors(self):
-                wait.check(ended)
-        self._wait = None
-        return ended
+    def _pilot_limits(self) -> list[FailureLimit] | None:
+        if self.pilot_rows is None:
+            return None
+        return pilot_limits(read_limits(self.max_failed_rows, self.max_failed_ratio), has_rounds=self.has_rounds)
 
     def _spending(self) -> Spending:
         region = self.hook.settings.billing_region
         prices, currency = read_price_list(self.price_list, region), PRICE_LISTS[region].currency
         return Spending(prices, answer_size(self.output_schema), currency, read_max_cost(self.max_cost))
-
-    def _may_ask(self, calls: Calls, collected: Collected, requests: Mapping[int, Slice]) -> bool:
-        """Whether another round can be found again by a later try, and stays within `max_cost`."""
-        if not can_be_found(collected.batches):
-            self.log.warning(
-                "Rows without a usable answer are not asked again, because the platform does not show the metadata of "
-                "batch %s. Without it, a retry would not find the round, and pay for it once more.",
-                collected.batches[0].id,
-            )
-            return False
-        with airflow_errors(self):
-            model = model_of(collected.batches) or self.model or self.hook.settings.model
-            return self._spending().approve_round(calls, collected.manifest.cost, requests, model)
-
-    def _asked(
-        self, context: Context, collected: Collected, requests: Mapping[int, Slice], folder: Path
-    ) -> Sequence[str]:
-        with self.creating(context) as calls:
-            attempt, order = self.attempt(context), self.order(calls, context)
-            return [batch.id for batch in ask_round(calls, order, attempt, collected.batches, requests, folder)]
-
-    def _concluded(self, calls: Calls, context: Context, collected: Collected, ended: BatchEvent) -> dict[str, Any]:
-        with airflow_errors(self):
-            self.publish(context, collected)
-            if (found := shortfall(calls, ended)) is not None:
-                manifest = collected.manifest
-                now = f"What was answered is landed in {manifest.results_file}, for {billed(manifest)}."
-                if self.on_incomplete == "fail":
-                    remedy = remedy_of(collected.batches, self.max_rounds)
-                    raise KimiBatchError(f"{found.cause} {now} {remedy} {found.details}")
-                self.log.warning(
-                    "Going on, as on_incomplete='continue' asks. %s %s %s", found.cause, now, found.details
-                )
-            self.judge(collected)
-            return self.accepted(calls, collected)
 
 
 @cache

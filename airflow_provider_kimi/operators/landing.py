@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
@@ -112,13 +113,23 @@ class LandingOperator(BaseOperator):
             raise KimiInputError(str(error).replace(_NOTHING_LANDED, "Nothing was sent.")) from None
 
     def land(
-        self, calls: Calls, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None
+        self,
+        calls: Calls,
+        context: Context,
+        batch_ids: Sequence[str],
+        next_round: NextRound | None = None,
+        *,
+        within: str = "",
     ) -> Collected:
         """Land.
 
         :param next_round: Takes the requests of rows that are worth another round; None for none.
+        :param within: The directory in the output that gets the result; empty for the output itself.
         """
-        collected = collect(calls, self._landing(context, batch_ids, next_round))
+        landing = self._landing(context, batch_ids, next_round)
+        if within:
+            landing = replace(landing, output=f"{landing.output.rstrip('/')}/{within}")
+        collected = collect(calls, landing)
         self._manifest = collected.manifest
         return collected
 

@@ -57,6 +57,7 @@ class BatchEvent(msgspec.Struct, frozen=True):
     :param try_number: The try that waited; None where that is not known. A later try that is resumed with this event
         knows that it is not its own.
     :param retryable: On `failed`, whether another try of the task may fare better.
+    :param to_come: How many batches of the task are still to be created.
     """
 
     outcome: Outcome
@@ -65,6 +66,7 @@ class BatchEvent(msgspec.Struct, frozen=True):
     try_number: int | None = None
     version: int = EVENT_VERSION
     retryable: bool = False
+    to_come: int = 0
 
     def has_ended(self, batch_ids: Iterable[str]) -> bool:
         """Whether each of these batches was seen to have ended."""

@@ -13,6 +13,7 @@ class Progress(msgspec.Struct, frozen=True):
     :param statuses: How many batches have each status.
     :param rows_per_minute: Rows completed or failed a minute, since each batch began; None while there are none.
     :param expected_end: When the last batch should end at that rate, in UTC; None where that is not known.
+    :param to_come: How many batches of the task are still to be created.
     :param version: Of the shape. Earlier releases store none.
     """
 
@@ -22,6 +23,7 @@ class Progress(msgspec.Struct, frozen=True):
     failed: int = 0
     rows_per_minute: float | None = None
     expected_end: datetime | None = None
+    to_come: int = 0
     version: int = 1
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ text, is None; keys that this version does not know are ignored.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -17,26 +16,30 @@ from airflow_provider_kimi.api.limits import MAX_METADATA_KEY_CHARS, MAX_METADAT
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.recipe_note import RowsNote
-
-_SHARD = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
+from airflow_provider_kimi.records.shard_names import Part, ShardName
 
 
 @dataclass(frozen=True)
 class TaskIdentity:
-    """One task instance; `map_index` is -1 for an unmapped task."""
+    """One task instance.
+
+    :param map_index: -1 for an unmapped task.
+    :param iteration: Of the loop that it is in, from 0 (Airflow 3.4); None outside of loops.
+    """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int = -1
+    iteration: int | None = None
 
 
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
     """The metadata of one of our batches.
 
     :param job_key: Name of the job; the same for every attempt.
-    :param input_fingerprint: Of this batch's own input file.
-    :param shard: Its label among the batches of the job, as in `2/3`.
+    :param input_fingerprint: Of this batch's own input file; of that of the shard, if it asks for all rows of a part.
+    :param shard: The name of its shard, or of a part of one; see `ShardName`.
     :param round: How often the rows of the shard were asked with this batch; None for the first time.
     :param skipped_file: File of the rows that were left out; None if there are none.
     :param attempt: Mark of an attempt that pays for fresh work; None for one that attaches to earlier batches.
@@ -53,6 +56,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = msgspec.field(default=None, name="airflow_run_id")
     task_id: str | None = msgspec.field(default=None, name="airflow_task_id")
     map_index: str | None = msgspec.field(default=None, name="airflow_map_index")
+    iteration: str | None = msgspec.field(default=None, name="kimi_iteration")
     job_key: str | None = msgspec.field(default=None, name="kimi_job_key")
     input_fingerprint: str | None = msgspec.field(default=None, name="kimi_input_fingerprint")
     shard: str | None = msgspec.field(default=None, name="kimi_shard")
@@ -96,7 +100,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def task(self) -> tuple[str | None, ...]:
         """Names the task instance that made the batch, as far as it says."""
-        return self.dag_id, self.run_id, self.task_id, self.map_index
+        return self.dag_id, self.run_id, self.task_id, self.map_index, self.iteration
 
     @property
     def work(self) -> str | None:
@@ -109,23 +113,36 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.shard} round {self.round}" if self.shard and self.round else self.shard
 
     @property
+    def shard_name(self) -> ShardName | None:
+        """Names the shard, or the part of one; None if it is not known."""
+        return ShardName.of(self.shard or "")
+
+    @property
     def shard_number(self) -> int | None:
         """Number of the shard, from 1; None if it is not known."""
-        return self._shard(1)
+        return name.number if (name := self.shard_name) else None
+
+    @property
+    def part(self) -> Part | None:
+        """Which rows of the shard; None for all of them, or if it is not known."""
+        return name.part if (name := self.shard_name) else None
+
+    @property
+    def shard_count(self) -> int | None:
+        """How many shards the job has; None if it is not known."""
+        return name.shards if (name := self.shard_name) else None
+
+    def meets(self, other: "Tags") -> bool:
+        """Whether two batches were made for the same rows of a job, in one round, or one for some of the other's."""
+        if (self.job_key, self.round) != (other.job_key, other.round):
+            return False
+        mine, theirs = self.shard_name, other.shard_name
+        return mine.holds(theirs) or theirs.holds(mine) if mine and theirs else self.shard == other.shard
 
     @property
     def round_number(self) -> int:
         """How often the rows of the shard were asked with this batch; 1 if it does not say."""
         return int(self.round) if self.round and self.round.isdecimal() else 1
-
-    @property
-    def shard_count(self) -> int | None:
-        """How many shards the job has; None if it is not known."""
-        return self._shard(2)
-
-    def _shard(self, group: int) -> int | None:
-        found = _SHARD.fullmatch(self.shard or "")
-        return int(found[group]) if found else None
 
     @property
     def rows_note(self) -> RowsNote | None:
@@ -172,12 +189,13 @@ _NOTES = tuple(
 _RECIPE = {_KEYS["recipe"], _KEYS["recipe_rest"]}
 
 
-def _instance(task: TaskIdentity) -> dict[str, str]:
+def _instance(task: TaskIdentity) -> dict[str, str | None]:
     return {
         "dag_id": shortened(task.dag_id),
         "run_id": shortened(task.run_id),
         "task_id": shortened(task.task_id),
         "map_index": str(task.map_index),
+        "iteration": None if task.iteration is None else str(task.iteration),
     }
 
 

@@ -35,6 +35,9 @@ class Watch(msgspec.Struct, frozen=True):
     :param cancel_on_kill: Whether a task that is marked failed cancels what runs.
     :param try_number: The try that waits; None where that is not known.
     :param logged_statuses: Statuses that the task's log names already; None where that is not known.
+    :param fewer_than: The wait is over already once fewer batches than this run, since more are to be created then;
+        None where all have to end.
+    :param to_come: How many batches of the task are still to be created.
     :param version: Of the shape. Earlier releases store none.
     """
 
@@ -48,6 +51,8 @@ class Watch(msgspec.Struct, frozen=True):
     cancel_on_kill: bool = False
     try_number: int | None = None
     logged_statuses: tuple[str, ...] | None = msgspec.field(default=None, name="told")
+    fewer_than: int | None = None
+    to_come: int = 0
     version: int = 1
 
     def __post_init__(self) -> None:

@@ -39,6 +39,8 @@ class Order:
     :param reading: How the text of input files is read.
     :param has_rounds: Whether rows without a usable answer are asked again in further rounds of the same task. A batch
         that ended before it was done is then the round of its shard, whatever `on_ended` says.
+    :param pilot_rows: Rows of the first batch, which is to be answered before the others are made; None for as many as
+        the others have.
     :param media_columns: The kind of each column that holds images or videos.
     """
 
@@ -58,6 +60,7 @@ class Order:
     on_invalid_row: OnInvalidRow = "fail"
     max_rows_per_batch: int | None = None
     has_rounds: bool = False
+    pilot_rows: int | None = None
 
     def check(self) -> None:
         """Refuse what can be refused before the input is read."""

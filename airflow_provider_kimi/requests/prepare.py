@@ -27,9 +27,10 @@ from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
 from airflow_provider_kimi.requests.row_notes import RowNotes
 from airflow_provider_kimi.requests.seen_ids import SeenIds
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.skipped_rows import SkippedRows
 from airflow_provider_kimi.requests.splitting import cut
-from airflow_provider_kimi.requests.spool import Slice, Spool
+from airflow_provider_kimi.requests.spool import Spool
 from airflow_provider_kimi.requests.tables import InputRow
 from airflow_provider_kimi.requests.usual_requests import UsualRequests
 from airflow_provider_kimi.requests.validation import RequestCheck
@@ -38,18 +39,6 @@ from airflow_provider_kimi.requests.ways import AsGiven
 #: Batches that one task may make: their ids have to fit into a manifest of 8 KB, and 100 full files are all of the
 #: 10 GB that an account may keep.
 MAX_BATCHES = 100
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One checked batch input file, before media are uploaded.
-
-    :param number: Its place among the shards, from 1.
-    """
-
-    number: int
-    content: Slice
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -239,7 +228,8 @@ def _judge(order: Order, source: Input, spool: Spool, left_out: SkippedRows) -> 
 
 
 def _cut(order: Order, source: Input, spool: Spool) -> list[range]:
-    cuts = cut(spool.ends, max_bytes=MAX_FILE_BYTES, max_rows=order.max_rows_per_batch)
+    most, pilot = order.max_rows_per_batch, order.pilot_rows
+    cuts = cut(spool.ends, max_bytes=MAX_FILE_BYTES, max_rows=most, pilot_rows=pilot)
     if len(cuts) > MAX_BATCHES:
         raise KimiInputError(
             f"{source} makes {len(spool.ends):,} requests of {spool.ends[-1]:,} bytes, which are {len(cuts):,} "

@@ -9,6 +9,7 @@ from weakref import finalize
 
 import msgspec
 
+from airflow_provider_kimi.records.shard_names import Part
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.requests.keys import name_of_place
 from airflow_provider_kimi.requests.problems import NeverSent, Problems, RowProblem
@@ -61,15 +62,20 @@ class SkippedRows:
                 target.write(msgspec.json.encode(placed) + b"\n")
 
 
-def read_skipped(path: Path | None, shard: int) -> Iterator[SkippedRow]:
+def read_skipped(path: Path | None, shard: int, part: Part | None = None) -> Iterator[SkippedRow]:
     """Yield the rows that one shard left out, in order.
 
     :param path: What `SkippedRows.write` wrote; None if nothing was left out.
+    :param part: Which rows of the shard are wanted; None for all. What was left out between two parts is of the latter.
     """
     if path is None:
         return
     with path.open("rb") as source:
         for line in source:
             row = msgspec.json.decode(line, type=SkippedRow)
-            if row.shard == shard:
+            if row.shard != shard:
+                continue
+            if part is None:
                 yield row
+            elif part.start <= row.position and (row.position < part.stop or part.stop == part.total):
+                yield msgspec.structs.replace(row, position=row.position - part.start)

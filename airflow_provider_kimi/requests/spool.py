@@ -5,6 +5,7 @@ import io
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Self
@@ -124,6 +125,18 @@ class Slice:
             source.seek(self.begin)
             for _ in range(self.rows):
                 yield source.readline()[:-1]
+
+    @cached_property
+    def halves(self) -> "tuple[Slice, Slice]":
+        """Its lines in two slices. The first one has one more where their number is odd."""
+        rows = (self.rows + 1) // 2
+        with self.path.open("rb", CHUNK_BYTES) as source:
+            source.seek(self.begin)
+            for _ in range(rows):
+                source.readline()
+            middle = source.tell()
+        end = self.begin + self.size
+        return Slice(self.path, self.begin, middle, rows), Slice(self.path, middle, end, self.rows - rows)
 
     def rewritten(self, path: Path, change: Callable[[bytes], bytes | None]) -> "Slice":
         """Write its lines to another file, each as `change` returns it; without those that it returns None for."""

@@ -49,7 +49,8 @@ class BatchFiles:
     @property
     def skipped_rows(self) -> Iterator[SkippedRow]:
         """The rows that were left out of this batch, in order."""
-        return read_skipped(self.skipped, Tags.of(self.batch).shard_number or 1)
+        tags = Tags.of(self.batch)
+        return read_skipped(self.skipped, tags.shard_number or 1, tags.part)
 
 
 def read_ended_batches(calls: Calls, batch_ids: Sequence[str]) -> list[Batch]:
@@ -120,8 +121,9 @@ def _in_input_order(batches: Sequence[Batch]) -> list[Batch]:
     tags = list(map(Tags.of, batches))
     jobs = [tag.job_key or batch.id for tag, batch in zip(tags, batches, strict=True)]
 
-    def place(number: int) -> tuple[int, int, int]:
-        return jobs.index(jobs[number]), tags[number].shard_number or 0, batches[number].created_at or 0
+    def place(number: int) -> tuple[object, ...]:
+        name = tags[number].shard_name
+        return jobs.index(jobs[number]), name.place if name else (0,), batches[number].created_at or 0
 
     return [batches[number] for number in sorted(range(len(batches)), key=place)]
 

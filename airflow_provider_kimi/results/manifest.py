@@ -1,6 +1,6 @@
 """The manifest of a landed result, from its batches and its tally."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import get_args
@@ -45,7 +45,7 @@ def build_manifest(
     shards = batches_by_shard(batches)
     tags = [Tags.of(of_shard[0]) for of_shard in shards]
     changes = tally.input_changes
-    inputs = [tag.input_fingerprint for tag in tags]
+    inputs = list(_inputs(tags))
     return Manifest(
         batch_ids=[batch.id for batch in batches],
         status=tally.status,
@@ -64,6 +64,15 @@ def build_manifest(
         input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
         landed_by=UNSET if landed_by is None else identity_of(landed_by),
     )
+
+
+def _inputs(tags: Sequence[Tags]) -> Iterator[str | None]:
+    """The fingerprint of each shard; the parts of a shard bear that of the shard."""
+    seen: set[tuple[str | None, int | None]] = set()
+    for tag in tags:
+        if tag.part is None or (tag.job_key, tag.shard_number) not in seen:
+            yield tag.input_fingerprint
+        seen.add((tag.job_key, tag.shard_number))
 
 
 def rounds_of(batches: Sequence[Batch], tally: Tally) -> list[dict[str, int]]:
@@ -90,7 +99,7 @@ def with_files(manifest: Manifest, uris: Mapping[str, str]) -> Manifest:
 
 def identity_of(task: TaskIdentity) -> dict[str, str]:
     """Write a task instance as manifests hold it."""
-    return {name: shortened(str(value), _MAX_ID_CHARS) for name, value in asdict(task).items()}
+    return {name: shortened(str(value), _MAX_ID_CHARS) for name, value in asdict(task).items() if value is not None}
 
 
 def billed(manifest: Manifest) -> str:

@@ -7,6 +7,7 @@ from typing import Self
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES
 from airflow_provider_kimi.records.dead_letters import request_of
 from airflow_provider_kimi.records.rows import Row
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.spool import Slice, Spool
 from airflow_provider_kimi.results.asking_again import asked_again
@@ -30,7 +31,7 @@ class NextRound:
         self._cancelled = cancelled
         self._folder = folder
         self._max_rounds = max_rounds
-        self._spools: dict[int, Spool] = {}
+        self._spools: dict[ShardName, Spool] = {}
         self._shard: Sequence[BatchFiles] = ()
 
     def begin(self, shard: Sequence[BatchFiles]) -> None:
@@ -48,9 +49,9 @@ class NextRound:
             return
         if (request := asked_again(row, request_of(letter), rounds)) is None:
             return
-        shard = Tags.of(self._shard[0].batch).shard_number or 1
+        shard = Tags.of(self._shard[0].batch).shard_name or ShardName(1, 1)
         if shard not in self._spools:
-            self._spools[shard] = Spool(self._folder / f"again-{shard}.jsonl")
+            self._spools[shard] = Spool(self._folder / f"again-{shard.short}.jsonl")
         spool = self._spools[shard]
         if (spool.ends[-1] if spool.ends else 0) + len(request) < MAX_FILE_BYTES:
             spool.write(request)
@@ -76,9 +77,9 @@ class NextRound:
             spool.__exit__()
 
     @property
-    def requests(self) -> Mapping[int, Slice]:
+    def requests(self) -> Mapping[ShardName, Slice]:
         """The requests of each shard, once the files are at their end."""
-        return {number: spool.slice_of(range(len(spool.ends))) for number, spool in sorted(self._spools.items())}
+        return {name: spool.slice_of(range(len(spool.ends))) for name, spool in self._spools.items()}
 
 
 def _may_hold_more(files: BatchFiles) -> bool:

@@ -17,6 +17,7 @@ from airflow_provider_kimi.files.lines import lines_at
 from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.requests.asked import DIGEST_BYTES
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class NotesOfJob:
 
     note: RecipeNote | None = None
     digests: dict[int, bytes] = field(default_factory=dict)
+
+    def digests_of(self, tags: Tags) -> bytes:
+        """The digests of the rows of one batch; empty if they are not known."""
+        digests, part = self.digests.get(tags.shard_number or 1, b""), tags.part
+        return digests if part is None else digests[part.start * DIGEST_BYTES : part.stop * DIGEST_BYTES]
 
 
 def read_notes(calls: Calls, batches: Sequence[Batch], folder: Path) -> dict[str | None, NotesOfJob]:

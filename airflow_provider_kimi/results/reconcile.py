@@ -145,7 +145,7 @@ def _asked(
     for item in sent_rows(shard[0]):
         columns, change = table.next(was_sent=isinstance(item, SentRow)) if table else _NOTHING_BESIDE
         if isinstance(item, SkippedRow):
-            answers.taken_from = 0
+            answers.taken_from = len(shard) - 1  # it was left out of the first batch, and no other has asked it
             yield True, _left_out(item, columns, change)
             continue
         found = answers.take(item.custom_id)

@@ -12,13 +12,26 @@ T = TypeVar("T")
 def by_shard(items: Iterable[T], batch_of: Callable[[T], Batch]) -> list[list[T]]:
     """Bring together what is of the same shard of the same job, in the order of the first of each.
 
-    The first of a shard was asked for every row, the last for those that no other has answered.
+    The first of a shard was asked for every row, the last for those that no other has answered. The parts of a shard
+    stand each for itself, unless its whole batch is there too.
+
+    :param items: In the order of the input.
     """
     shards: dict[str, list[T]] = {}
+    largest: dict[tuple[str | None, int | None], Tags] = {}
     for item in items:
         batch = batch_of(item)
-        shards.setdefault(Tags.of(batch).work or batch.id, []).append(item)
+        tags = Tags.of(batch)
+        number = tags.job_key, tags.shard_number
+        if number not in largest or not _holds(largest[number], tags):
+            largest[number] = tags
+        shards.setdefault(largest[number].work or batch.id, []).append(item)
     return list(shards.values())
+
+
+def _holds(whole: Tags, tags: Tags) -> bool:
+    """Whether all rows of a batch are of another one, of whatever round."""
+    return bool(whole.shard_name and tags.shard_name and whole.shard_name.holds(tags.shard_name))
 
 
 def batches_by_shard(batches: Iterable[Batch]) -> list[list[Batch]]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from airflow_provider_kimi.records.rows import InputChange
+from airflow_provider_kimi.records.shard_names import ShardName, count_whole
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.asked import DIGEST_BYTES, NOTHING, Asking, of_digest
@@ -120,7 +121,7 @@ def _requests(
     asking.learn(line for files in shards for line in _first_lines(files))
     for files in shards:
         tags = Tags.of(files.batch)
-        digests = notes[tags.job_key].digests.get(tags.shard_number or 1, b"") if asking.has_digests else b""
+        digests = notes[tags.job_key].digests_of(tags) if asking.has_digests else b""
         sent = 0
         for item in sent_rows(files):
             found.names.append(hash(item.custom_id))
@@ -144,11 +145,12 @@ def _first_lines(files: BatchFiles) -> Iterator[bytes]:
 
 def _is_whole(shards: Sequence[BatchFiles]) -> bool:
     """Whether the requests of every shard of each job are known."""
-    numbers: dict[tuple[str | None, int | None], set[int | None]] = defaultdict(set)
+    names: dict[tuple[str | None, int], list[ShardName]] = defaultdict(list)
     for files in shards:
         tags = Tags.of(files.batch)
-        numbers[tags.job_key, tags.shard_count].add(tags.shard_number)
-    all_there = all(count in (None, len(found)) for (_, count), found in numbers.items())
+        if (name := tags.shard_name) is not None:
+            names[tags.job_key, name.shards].append(name)
+    all_there = all(count == count_whole(found) for (_, count), found in names.items())
     return all_there and all(files.requests is not None for files in shards)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import read_batch_ids
@@ -23,7 +23,7 @@ from airflow_provider_kimi.context import is_last_try
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
+from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, WaitTerms
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
@@ -36,9 +36,6 @@ LAND_IT = (
     "Land what there is with KimiBatchResultsOperator (on_incomplete='continue' here goes on to it), then submit the "
     "rest again."
 )
-
-#: What happens if a batch ended otherwise than completed.
-OnIncomplete = Literal["fail", "continue"]
 
 
 class KimiBatchSensor(BaseSensorOperator):

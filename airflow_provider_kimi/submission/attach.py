@@ -32,6 +32,7 @@ LIST_LAG_SECONDS = 12.0
 class Attached(NamedTuple):
     """What a search for earlier work has come to.
 
+    :param job: The job, cut as earlier attempts have cut it.
     :param batches: The batches that need not be submitted again, by their label.
     :param ended: Batches of the same shards that ended before they were done, with rows that were answered: those that
         one of `batches` has asked for the rest of, and those of shards that are still to be submitted.
@@ -40,6 +41,7 @@ class Attached(NamedTuple):
     :param unsure: Shards that an earlier attempt has uploaded. The list shows no batch of them, but may be wrong.
     """
 
+    job: Job
     batches: dict[str, Batch]
     ended: dict[str, tuple[Batch, ...]]
     later: Mapping[str, tuple[Batch, ...]] = MappingProxyType({})
@@ -54,14 +56,16 @@ def attach(job: Job) -> Attached:
     :raises KimiInputError: The task submitted another input before, and is to stop then.
     """
     noted = None if job.order.has_rounds else _recalled(job)
-    if noted is not None and noted.batches.keys() == set(job.labels):
+    if noted is not None and noted.batches.keys() == set(noted.job.labels):
         _log_attached(job, noted.batches.values())
         return noted
     search = job.find(job.concerns)
+    job = job.cut_as(search.batches)
     earlier = _sorted(job, search.batches)
     unsure = _uploaded_before(job, earlier)
     if unsure:
         search = _thorough_search(job, unsure)
+        job = job.cut_as(search.batches)
         earlier = _sorted(job, search.batches)
     missing = set(job.labels) - earlier.batches.keys()
     if missing and search.gap:
@@ -74,7 +78,7 @@ def attach(job: Job) -> Attached:
     for label in missing:
         if of_shard := _asked_again_in_rounds(job, label, earlier, ended, later):
             ended[label], batches[label] = of_shard[:-1], of_shard[-1]
-    return Attached(batches, ended, later, unsure=frozenset(unsure.keys() & missing - batches.keys()))
+    return Attached(job, batches, ended, later, unsure=frozenset(unsure.keys() & missing - batches.keys()))
 
 
 def _asked_again_in_rounds(
@@ -124,8 +128,9 @@ def _answered(job: Job, earlier: EarlierWork) -> dict[str, tuple[Batch, ...]]:
     """The batches that ended with answers, but those of a shard that was submitted as a whole since."""
     whole = {
         job.label(shard)
-        for shard in job.prepared.shards
-        if (batch := earlier.batches.get(job.label(shard))) and Tags.of(batch).input_fingerprint == shard.fingerprint
+        for shard in job.shards
+        if (batch := earlier.batches.get(job.label(shard)))
+        and Tags.of(batch).input_fingerprint == shard.input_fingerprint
     }
     return {
         label: answered
@@ -147,8 +152,8 @@ def _uploaded_before(job: Job, earlier: EarlierWork) -> dict[str, list[str]]:
     """
     if job.attempt.number == 1 or job.fresh is not None or len(earlier.batches) == len(job.labels):
         return {}
-    missing = {job.label(shard): shard for shard in job.prepared.shards if job.label(shard) not in earlier.batches}
-    uploaded = {label: job.uploads.ids_beginning(job.begin_of_name(shard)) for label, shard in missing.items()}
+    missing = {job.label(shard): shard for shard in job.shards if job.label(shard) not in earlier.batches}
+    uploaded = {label: job.uploads_of(shard) for label, shard in missing.items()}
     return {label: ids for label, ids in uploaded.items() if ids or not job.uploads.is_whole}
 
 
@@ -232,11 +237,13 @@ def _recalled(job: Job) -> Attached | None:
     note = _note(job)
     if note is None or note.job != job.key or job.fresh not in (None, note.fresh):
         return None
-    batches = _sorted(job, [_known(job, batch_id) for batch_id in note.batches.values()]).batches
+    found = [_known(job, batch_id) for batch_id in note.batches.values()]
+    job = job.cut_as(found)
+    batches = _sorted(job, found).batches
     if batches.keys() != note.batches.keys():
         return None
     ended = {label: tuple(_known(job, batch_id) for batch_id in ids) for label, ids in note.ended.items()}
-    return Attached(dict(batches), ended, is_settled=note.is_settled)
+    return Attached(job, dict(batches), ended, is_settled=note.is_settled)
 
 
 def _note(job: Job) -> JobNote | None:

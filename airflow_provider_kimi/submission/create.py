@@ -10,12 +10,12 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Patience
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.records.tags import CREATE_KEY, Tags
-from airflow_provider_kimi.requests.prepare import Shard
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.earlier_work import choose, is_lost
 from airflow_provider_kimi.submission.identity import create_mark
 from airflow_provider_kimi.submission.job import Job
-from airflow_provider_kimi.submission.settle import Made
+from airflow_provider_kimi.submission.settle import Made, Uploaded
 
 #: Pauses before each search for a batch whose create was not answered; the list may lag behind.
 SEARCH_PAUSES_SECONDS = (2.0, 10.0, 30.0)
@@ -35,6 +35,41 @@ class InputFile:
     is_new: bool = True
 
 
+def upload_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made) -> Uploaded:
+    """Upload a shard, unless an earlier attempt did, whose batch is to be created later.
+
+    :param content: Its lines, with the ids of uploaded media in them.
+    :raises KimiError: It was refused.
+    """
+    file = _kept_input(job, shard, content) or _upload(job, shard, content)
+    job.calls.log.info("Shard %s waits as file %s: %s requests.", tags.label, file.id, content.rows)
+    return Uploaded(file.id, content.rows, tags, tags.label in made.unsure)
+
+
+def create_uploaded(job: Job, shard: Uploaded, made: Made) -> None:
+    """Make the batch of a shard that was uploaded before by this very attempt.
+
+    :raises KimiError: It was refused, or its fate is unknown.
+    """
+    batch = _create_from_kept(job, InputFile(shard.file_id, is_new=False), shard.tags, made)
+    if batch is None:
+        raise KimiBatchError(
+            f"The platform takes no batch of the input file {shard.file_id!r} any more, which this task has uploaded. "
+            "A retry or a clear of this task uploads it again.",
+            retryable=job.fresh is None,
+        )
+    _note_created(job, shard, batch, made)
+
+
+def _note_created(job: Job, shard: Uploaded, batch: Batch, made: Made) -> None:
+    made.batches[str(shard.tags.label)] = batch
+    made.own.add(batch.id)
+    job.calls.stop.note(batch.id)
+    job.calls.log.info(
+        "Created batch %s (%s) from file %s: %s requests.", batch.id, shard.tags.label, shard.file_id, shard.rows
+    )
+
+
 def submit_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made) -> None:
     """Upload a shard, unless an earlier attempt did, and make its batch.
 
@@ -46,10 +81,7 @@ def submit_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made)
     if batch is None:
         file = _upload(job, shard, content)
         batch = _create(job, file, tags, made)
-    made.batches[job.label(shard)] = batch
-    made.own.add(batch.id)
-    job.calls.stop.note(batch.id)
-    job.calls.log.info("Created batch %s (%s) from file %s: %s requests.", batch.id, tags.label, file.id, content.rows)
+    _note_created(job, Uploaded(file.id, content.rows, tags, is_unsure=False), batch, made)
 
 
 def _create_from_kept(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 
 #: Ends after which the work has to be done again. Any other status, known or not, is work that lives or is done.
@@ -54,12 +55,8 @@ def earlier_work(
     own_rounds, unwanted = _parted(oldest_first, lambda batch: _is_of_job(Tags.of(batch), job, labels, fresh))
     wanted = [batch for batch in own_rounds if Tags.of(batch).label in labels]
     lost, usable = _parted(wanted, is_lost)
-    racing = {label: _newest_work(made) for label, made in _by_label(usable).items()}
-    chosen = {label: choose(made) for label, made in racing.items()}
-    spare = [
-        batch for label, made in racing.items() for batch in made if batch is not chosen[label] and batch.is_cancellable
-    ]
-    own, others = _parted(spare, lambda batch: Tags.of(batch).is_of(task))
+    chosen = {label: choose(newest_work(made)) for label, made in _by_label(usable).items()}
+    own, others = _parted(_spare(oldest_first, chosen.values()), lambda batch: Tags.of(batch).is_of(task))
     ended = {label: tuple(batches) for label, batches in _by_label(lost).items()}
     other = [
         batch
@@ -67,6 +64,26 @@ def earlier_work(
         if (tags := Tags.of(batch)).is_of(task) and not is_lost(batch) and (fresh or tags.job_key != job)
     ]
     return EarlierWork(chosen, tuple(own), tuple(others), ended, tuple(other))
+
+
+def _spare(found: Iterable[Batch], chosen: Collection[Batch]) -> list[Batch]:
+    """Those that race with batches that are chosen: they have the same rows, or some of them, or came after them."""
+    ids = {batch.id for batch in chosen}
+    return [batch for batch in found if batch.is_cancellable and batch.id not in ids and _races(batch, chosen)]
+
+
+def _races(batch: Batch, chosen: Iterable[Batch]) -> bool:
+    tags = Tags.of(batch)
+    name, parts = tags.shard_name, list[ShardName]()
+    for other in chosen:
+        others = Tags.of(other)
+        if tags.attempt != others.attempt or not tags.meets(others):
+            continue
+        if name is None or others.shard_name is None or others.shard_name.holds(name):
+            return True
+        if (other.created_at or 0) < (batch.created_at or 0):
+            parts.append(others.shard_name)
+    return name is not None and name.consists_of(parts)
 
 
 def _parted(batches: Iterable[Batch], belongs: Callable[[Batch], bool]) -> tuple[list[Batch], list[Batch]]:
@@ -89,12 +106,12 @@ def _by_label(batches: Iterable[Batch]) -> dict[str, list[Batch]]:
     return found
 
 
-def _newest_work(racing: Iterable[Batch]) -> list[Batch]:
-    """Of the batches of one shard, those that were paid for on purpose last, the oldest first."""
+def newest_work(racing: Iterable[Batch]) -> list[Batch]:
+    """Of the batches of one shard, or of parts of it, those that were paid for on purpose last, the oldest first."""
     by_mark: dict[str | None, list[Batch]] = {}
     for batch in racing:
         by_mark.setdefault(Tags.of(batch).attempt, []).append(batch)
-    return max(by_mark.values(), key=lambda made: by_age(made[0]))
+    return max(by_mark.values(), key=lambda made: by_age(made[0]), default=[])
 
 
 def choose(racing: Iterable[Batch]) -> Batch:

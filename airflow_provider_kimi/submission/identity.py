@@ -32,5 +32,9 @@ def create_mark(attempt: Attempt, call: int, random: str) -> str:
 
 
 def job_key(task: TaskIdentity, input_fingerprint: str) -> str:
-    """Name the work: the same for every attempt, and for a mapped instance whose index has moved."""
-    return digest_of(task.dag_id, task.run_id, task.task_id, input_fingerprint).removeprefix("sha256:")[:32]
+    """Name the work: the same for every attempt, and for a mapped instance whose index has moved.
+
+    Each iteration of a loop does work of its own, even if its input is that of another.
+    """
+    of_loop = () if task.iteration is None else (f"iteration {task.iteration}",)
+    return digest_of(task.dag_id, task.run_id, task.task_id, *of_loop, input_fingerprint).removeprefix("sha256:")[:32]

@@ -1,7 +1,8 @@
 """A job: one checked input on its way to the platform, and all that its steps share."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,10 +13,13 @@ from msgspec.structs import replace
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Search, find_batches
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags, digest_of
 from airflow_provider_kimi.requests.order import Order
-from airflow_provider_kimi.requests.prepare import Prepared, Shard
+from airflow_provider_kimi.requests.prepare import Prepared
 from airflow_provider_kimi.requests.recipe import Recipe
+from airflow_provider_kimi.requests.shards import Shard, in_parts
+from airflow_provider_kimi.submission.cuts import Cuts
 from airflow_provider_kimi.submission.identity import Attempt, job_key
 from airflow_provider_kimi.submission.uploads import Uploads
 
@@ -58,21 +62,22 @@ class Round:
 
     :param job_key: Of the first round.
     :param shard_count: How many shards the job has; the round may ask of few of them.
-    :param before: The batches of the rounds before, by the number of their shard.
+    :param before: The batches of the rounds before, by the name of their shard.
     """
 
     job_key: str
     shard_count: int
-    before: Mapping[int, Sequence[Batch]]
+    before: Mapping[ShardName, Sequence[Batch]]
 
-    def number(self, shard: int) -> int:
+    def number(self, shard: ShardName) -> int:
         """How often the rows of a shard are asked with this round."""
         before = self.before[shard]
         return 1 + max(len(before), *(Tags.of(batch).round_number for batch in before))
 
     def may_hold(self, batch: Batch) -> bool:
         """Whether a batch is no older than what this round goes on with."""
-        before = self.before.get(Tags.of(batch).shard_number or 0)
+        name = Tags.of(batch).shard_name
+        before = self.before.get(name) if name else None
         return before is None or (batch.created_at or math.inf) >= (before[-1].created_at or 0)
 
 
@@ -82,6 +87,7 @@ class Job:
 
     :param memory: A place to note ids for later attempts; None where Airflow has none.
     :param round: Which round this is; None for the first.
+    :param cut: The shards, and parts of shards, whose halves take their place.
     """
 
     calls: Calls
@@ -90,6 +96,7 @@ class Job:
     prepared: Prepared
     memory: Memory | None
     round: Round | None = None
+    cut: frozenset[ShardName] = frozenset()
 
     @cached_property
     def key(self) -> str:
@@ -101,28 +108,78 @@ class Job:
         """Mark of an attempt that pays for fresh work; None for one that attaches to what is there."""
         return self.attempt.mark if self.order.reuse == "never" else None
 
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """What gets a batch of its own, in order: the shards, and the parts of those that are cut."""
+        return self._in_parts(lambda shard: self.name(shard) in self.cut)
+
+    def _in_parts(self, is_cut: Callable[[Shard], bool]) -> list[Shard]:
+        return [part for shard in self.prepared.shards for part in in_parts(shard, is_cut)]
+
+    def halved(self, label: str) -> "Job | None":
+        """The job with the halves of a shard, or of a part, in its place; None for a single row, and a further round.
+
+        :param label: One of `labels`, of which there is no batch that lives or has answers.
+        """
+        (shard,) = (shard for shard in self.shards if self.label(shard) == label)
+        if shard.content.rows < 2 or self.round:
+            return None
+        return dataclasses.replace(self, cut=self.cut | {self.name(shard)})
+
+    def cut_as(self, found: Iterable[Batch]) -> "Job":
+        """The job, cut as earlier attempts have cut it; as it is where no batch says so.
+
+        :param found: Batches of the account.
+        """
+        if self.round:
+            return self
+        cuts, cut = Cuts(found, self.key, self.fresh), set[ShardName]()
+
+        def is_cut(shard: Shard) -> bool:
+            name = self.name(shard)
+            was_cut = cuts.is_cut(name)
+            if was_cut or (was_cut is None and name in self.cut):
+                cut.add(name)
+            return name in cut
+
+        self._in_parts(is_cut)
+        return self if cut == self.cut else dataclasses.replace(self, cut=frozenset(cut))
+
     @property
     def labels(self) -> list[str]:
-        """The label of the batch of each shard, in order."""
-        return [self.label(shard) for shard in self.prepared.shards]
+        """The label of each batch, in order."""
+        return [self.label(shard) for shard in self.shards]
+
+    @property
+    def batch_count(self) -> int:
+        """How many batches it makes."""
+        return len(self.shards)
 
     def label(self, shard: Shard) -> str:
         """Return the label of the batch of a shard."""
-        of_shard = self._shard(shard)
-        return f"{of_shard} round {self.round.number(shard.number)}" if self.round else of_shard
+        name = self.name(shard)
+        return f"{name} round {self.round.number(name)}" if self.round else str(name)
 
-    def _shard(self, shard: Shard) -> str:
-        """Return the `kimi_shard` of a shard."""
-        return f"{shard.number}/{self.round.shard_count if self.round else len(self.prepared.shards)}"
+    def name(self, shard: Shard) -> ShardName:
+        """Name a shard, or a part of one."""
+        count = self.round.shard_count if self.round else len(self.prepared.shards)
+        return ShardName(shard.number, count, shard.part)
 
     def file_name(self, shard: Shard) -> str:
         """Name an input file so that a later attempt knows it again: by the job, and by what is in it."""
         return f"{self.begin_of_name(shard)}{shard.fingerprint[-12:]}.jsonl"
 
     def begin_of_name(self, shard: Shard) -> str:
-        """How the input file of a shard is named, whatever it holds, and those of its further rounds."""
-        of_round = f"round{self.round.number(shard.number)}-" if self.round else ""
-        return f"{self.key}-{shard.number}-{of_round}"
+        """How the input file of a shard is named, whatever it holds."""
+        name = self.name(shard)
+        of_round = f"round{self.round.number(name)}-" if self.round else ""
+        return f"{self.key}-{name.short}-{of_round}"
+
+    def uploads_of(self, shard: Shard) -> list[str]:
+        """Ids of the input files from which a batch of any of its rows may have been made."""
+        if self.round:
+            return self.uploads.ids_beginning(self.begin_of_name(shard))
+        return self.uploads.ids_of_rows(self.key, self.name(shard))
 
     def tags(self, shard: Shard, skipped_file: str | None = None, note_file: str | None = None) -> Tags:
         """Return the tags of a shard's batch.
@@ -130,16 +187,16 @@ class Job:
         :param skipped_file: Holds the rows that were left out, if there are any.
         :param note_file: Holds the recipe note, if the tags do not.
         """
-        recipe = self.order.recipe
+        recipe, name = self.order.recipe, self.name(shard)
         parameters = msgspec.json.encode(
             [recipe.request_params, recipe.thinking, recipe.response_format], order="deterministic"
         )
         tags = Tags.of_task(
             self.attempt.task,
             job_key=self.key,
-            input_fingerprint=shard.fingerprint,
-            shard=self._shard(shard),
-            round=str(self.round.number(shard.number)) if self.round else None,
+            input_fingerprint=shard.input_fingerprint,
+            shard=str(name),
+            round=str(self.round.number(name)) if self.round else None,
             skipped_file=skipped_file,
             attempt=self.fresh,
             prompt_fingerprint=_prompt_fingerprint(recipe),

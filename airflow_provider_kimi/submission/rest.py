@@ -1,6 +1,7 @@
 """The rest: what is asked again of a batch that ended before it was done. Rows that were answered are paid."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from airflow_provider_kimi.calls.fetch import fetch_file, may_come_late
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiInputError
 from airflow_provider_kimi.files.line_ids import id_of, is_answer
 from airflow_provider_kimi.files.lines import MAX_LINE_BYTES, lines_at
-from airflow_provider_kimi.requests.prepare import Shard
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.submission.earlier_work import named
 from airflow_provider_kimi.submission.job import Job
 
@@ -54,21 +55,22 @@ def rest_of(job: Job, shard: Shard, ended: Sequence[Batch], folder: Path) -> Res
             f"on_ended='resubmit' to pay for all rows now: {named(running)}.",
             retryable=True,
         )
-    answered: set[int] = set()
+    name, answered = job.name(shard).short, set[int]()
     for batch in ended:
         answered |= _answered(job, batch, folder / "answers")
     left = shard.content.rewritten(
-        folder / f"rest-{shard.number}.jsonl", lambda line: None if hash(id_of(line)) in answered else line
+        folder / f"rest-{name}.jsonl", lambda line: None if hash(id_of(line)) in answered else line
     )
     done = shard.content.rows - left.rows
     job.calls.log.warning(
         "%s of the %s rows of shard %s are answered and paid; only the others are asked now. Answered by: %s.",
         f"{done:,}",
         f"{shard.content.rows:,}",
-        shard.number,
+        name,
         stand,
     )
-    return Rest(Shard(shard.number, left, left.fingerprint()) if left.rows else None, tuple(ended))
+    rest = replace(shard, content=left, fingerprint=left.fingerprint(), origin=None) if left.rows else None
+    return Rest(rest, tuple(ended))
 
 
 def _answered(job: Job, batch: Batch, path: Path) -> set[int]:

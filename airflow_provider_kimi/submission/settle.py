@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import EarlierWork, earlier_work, named
 from airflow_provider_kimi.submission.job import Job
@@ -24,32 +26,63 @@ RETRY_SETTLE_SECONDS = 25.0
 PROOF_PAUSES_SECONDS = (35.0, 60.0)
 
 
+class Uploaded(NamedTuple):
+    """A shard whose input file is on the platform, and whose batch is still to be created.
+
+    :param tags: Those of the batch.
+    """
+
+    file_id: str
+    rows: int
+    tags: Tags
+    is_unsure: bool
+
+
 @dataclass
 class Made:
     """What an attempt has come to so far; a kill or a timeout finds here what exists.
 
+    :param job: The job, its shards cut as they are by now.
     :param batches: The batches of this job, found or made, by their label.
     :param own: Ids of those that this attempt has made.
     :param unsure: Shards of which an earlier create may have been carried out unseen.
     :param open_marks: Marks of creates whose fate is not known.
     :param ended: Batches of the same shards that ended before, and hold the answers that these were not asked for.
     :param later: Batches of further rounds of the same shards.
+    :param pending: Shards that are uploaded, and whose batch is still to be created, by their label.
     """
 
+    job: Job
     batches: dict[str, Batch]
     unsure: set[str] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
     open_marks: set[str] = field(default_factory=set)
     ended: dict[str, tuple[Batch, ...]] = field(default_factory=dict)
     later: Mapping[str, tuple[Batch, ...]] = field(default_factory=dict)
+    pending: dict[str, Uploaded] = field(default_factory=dict)
 
-    def in_order(self, labels: Iterable[str]) -> list[Batch]:
-        """Its batches in the order of the input, those of each shard in the order of their rounds."""
+    def is_unsure(self, label: str) -> bool:
+        """Whether an earlier create of these rows may have been carried out unseen."""
+        name, unsure = ShardName.of(label), map(ShardName.of, self.unsure)
+        return label in self.unsure or (name is not None and any(whole and whole.holds(name) for whole in unsure))
+
+    def in_order(self) -> list[Batch | Uploaded]:
+        """All batches in the order of the input, those of each shard in the order of their rounds."""
         return [
             batch
-            for label in labels
-            for batch in (*self.ended.get(label, ()), self.batches[label], *self.later.get(label, ()))
+            for label in self.job.labels
+            for batch in (*self.ended.get(label, ()), self.first(label), *self.later.get(label, ()))
+            if batch is not None
         ]
+
+    def first(self, label: str) -> Batch | Uploaded | None:
+        """The batch of a shard, or what is there of it."""
+        return self.batches.get(label) or self.pending.get(label)
+
+    def all(self) -> list[Batch]:
+        """The batches, in no order."""
+        others = (*self.ended.values(), *self.later.values())
+        return [*self.batches.values(), *(batch for of_shard in others for batch in of_shard)]
 
 
 def settle(job: Job, made: Made) -> None:
@@ -60,7 +93,7 @@ def settle(job: Job, made: Made) -> None:
     :raises KimiBatchError: An earlier batch may exist, and the list does not show even the one that was made now. It
         is cancelled, because two of them would be paid.
     """
-    doubtful = {made.batches[label].id for label in made.unsure} & made.own
+    doubtful = {batch.id for label, batch in made.batches.items() if made.is_unsure(label)} & made.own
     for pause in (RETRY_SETTLE_SECONDS, *PROOF_PAUSES_SECONDS) if doubtful else (_first_pause(job),):
         job.calls.sleep(pause)
         try:
@@ -77,10 +110,19 @@ def settle(job: Job, made: Made) -> None:
         withdrawn = [batch for batch in made.batches.values() if batch.id in doubtful]
         made.batches = {label: batch for label, batch in made.batches.items() if batch.id not in doubtful}
         raise _withdrawn(job, withdrawn)
-    known = {batch.id: batch for batch in made.batches.values()} | listed
-    earlier = earlier_work(known.values(), job.attempt.task, job.key, job.labels, job.fresh)
+    _agree(made, {batch.id: batch for batch in made.batches.values()} | listed)
+
+
+def _agree(made: Made, known: Mapping[str, Batch]) -> None:
+    """Choose the batches that count, and cancel what this task instance has made beside them."""
+    for job in (made.job.cut_as(known.values()), made.job):
+        earlier = earlier_work(known.values(), job.attempt.task, job.key, job.labels, job.fresh)
+        batches = {**made.batches, **earlier.batches}
+        if set(job.labels) <= batches.keys() | made.pending.keys():
+            break  # else a batch of this attempt has failed, and another one has begun to make its halves
     cancel_duplicates(job, earlier, made.own)
-    made.batches.update(earlier.batches)
+    gone = set(made.job.labels) - set(job.labels)
+    made.job, made.batches = job, {label: batch for label, batch in batches.items() if label not in gone}
 
 
 def _searching(job: Job, made: Made) -> Job:

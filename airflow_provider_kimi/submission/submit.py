@@ -1,5 +1,6 @@
 """Submit: upload what was prepared and create its batches, each of them once."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,24 +12,26 @@ from msgspec.structs import replace
 
 from airflow_provider_kimi.api.limits import MAX_FILES
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, RUNS_ON
-from airflow_provider_kimi.calls.cancel import cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
+from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.media import PLACEHOLDER, with_file_ids
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.parameters import check_model, check_offered
-from airflow_provider_kimi.requests.prepare import Shard, prepare
+from airflow_provider_kimi.requests.prepare import prepare
 from airflow_provider_kimi.requests.row_notes import write_notes
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.submission.attach import attach, remember
-from airflow_provider_kimi.submission.create import submit_shard
-from airflow_provider_kimi.submission.earlier_work import is_untouched, live, named
+from airflow_provider_kimi.submission.create import submit_shard, upload_shard
+from airflow_provider_kimi.submission.earlier_work import is_untouched, live
 from airflow_provider_kimi.submission.estimate import estimate
+from airflow_provider_kimi.submission.failing import failing_with
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.in_flight import InFlight, parted
 from airflow_provider_kimi.submission.job import Job, Memory
 from airflow_provider_kimi.submission.rest import rest_of
-from airflow_provider_kimi.submission.settle import Made, is_ours_alone, settle
+from airflow_provider_kimi.submission.settle import Made, settle
 
 #: Looks at a job whose work is not all there, before anything is uploaded for it; raises to refuse it.
 Approve = Callable[[Job], None]
@@ -39,16 +42,23 @@ class Submission:
     """What was submitted: a batch for each shard, in order, behind those that have answered part of it before.
 
     :param cancelled: Those that had been cancelled by then.
+    :param pending: What is still to be created; None where there is room for all.
     """
 
     batch_ids: list[str]
     input_file_ids: list[str]
     request_count: int
     cancelled: list[str] = field(default_factory=list)
+    pending: Pending | None = None
 
 
 def submit(
-    calls: Calls, order: Order, attempt: Attempt, memory: Memory | None = None, approve: Approve | None = None
+    calls: Calls,
+    order: Order,
+    attempt: Attempt,
+    memory: Memory | None = None,
+    approve: Approve | None = None,
+    in_flight: InFlight | None = None,
 ) -> Submission:
     """Check, look for the same work of an earlier attempt, and only what is not there upload and create.
 
@@ -56,17 +66,19 @@ def submit(
 
     :param memory: Where ids are noted for later attempts; None where there is no such place.
     :param approve: What may refuse the job; it is not asked where all of its work is there. None refuses nothing.
+    :param in_flight: How many batches may run; what finds no room is only uploaded. None creates all of them.
     :raises KimiInputError: The input or a parameter is wrong.
     :raises KimiError: The platform refused, or did not answer.
     """
     with checked_job(calls, order, attempt, memory) as (job, workshop):
-        made = make_batches(job, workshop, approve)
-    in_order = made.in_order(job.labels)
+        made = make_batches(job, workshop, approve, in_flight)
+    in_order, pending = parted(made.in_order())
     return Submission(
         [batch.id for batch in in_order],
         [batch.input_file_id for batch in in_order if batch.input_file_id],
         job.prepared.request_count,
         [batch.id for batch in in_order if batch.status in ("cancelling", "cancelled")],
+        pending,
     )
 
 
@@ -95,16 +107,18 @@ def checked_job(
         yield job, workshop
 
 
-def make_batches(job: Job, workshop: Path, approve: Approve | None = None) -> Made:
+def make_batches(job: Job, workshop: Path, approve: Approve | None = None, in_flight: InFlight | None = None) -> Made:
     """Attach to what exists, submit what does not, and agree with whoever submits the same at this time.
 
     :param workshop: A folder on this machine for what is written on the way.
     :param approve: What may refuse to submit; None refuses nothing.
+    :param in_flight: How many batches may run; what finds no room is only uploaded. None creates all of them.
     """
     found = attach(job)
-    made = Made(found.batches, set(found.unsure), ended=found.ended, later=found.later)
+    job = found.job
+    made = Made(job, found.batches, set(found.unsure), ended=found.ended, later=found.later)
     if len(made.batches) < len(job.labels):
-        _submit_missing(job, made, workshop, approve)
+        _submit_missing(job, made, workshop, approve, in_flight)
     elif not found.is_settled and any(map(is_untouched, made.batches.values())):
         settle(job, made)  # whoever made it may be about to cancel it
     remember(job, made.batches, made.ended, is_settled=True)
@@ -140,28 +154,24 @@ def _check_room(job: Job) -> None:
         )
 
 
-def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | None) -> None:
-    """Upload and create what was not found; if that fails for good, do with what exists what was asked for."""
-    try:
+def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | None, in_flight: InFlight | None) -> None:
+    """Upload what was not found, and create it as far as there is room."""
+    with failing_with(job, made):
         if approve is not None:
             approve(job)
         _preflight(job)
-        _submit_shards(job, made, workshop)
-        settle(job, made)
-    except KimiError as error:
-        raise _with_batches(error, made, job) from None
-    except BaseException:  # execution_timeout is none of ours, and may interrupt anything
-        if job.attempt.is_last and job.order.on_final_failure == "cancel" and not job.calls.stop.is_set:
-            job.calls.log.warning("The task was ended while it submitted.%s", _cancelled(job, made))
-        raise
+        _submit_shards(job, made, workshop, in_flight)
+        if made.own:
+            settle(job, made)
     _check_room(job)  # last: it saves nothing now, and may be one request too many
 
 
-def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
+def _submit_shards(job: Job, made: Made, workshop: Path, in_flight: InFlight | None) -> None:
+    room = math.inf if in_flight is None else in_flight.room(len(live(made.all())), len(made.batches))
     skipped_file = _skipped_file(job, made.batches)
     file_ids = _uploaded_media(job)
     note_file = _note_file(job, made.batches, skipped_file, workshop)
-    for whole in job.prepared.shards:
+    for whole in job.shards:
         if job.label(whole) in made.batches:
             continue
         shard = _still_to_ask(job, whole, made, workshop)
@@ -170,9 +180,14 @@ def _submit_shards(job: Job, made: Made, workshop: Path) -> None:
         content = shard.content
         if file_ids:
             content = content.rewritten(
-                workshop / f"shard-{shard.number}.jsonl", partial(with_file_ids, file_ids=file_ids)
+                workshop / f"shard-{job.name(shard).short}.jsonl", partial(with_file_ids, file_ids=file_ids)
             )
-        submit_shard(job, shard, content, job.tags(shard, skipped_file, note_file), made)
+        tags = job.tags(shard, skipped_file, note_file)
+        if room > 0:
+            submit_shard(job, shard, content, tags, made)
+            room -= 1
+        else:
+            made.pending[job.label(whole)] = upload_shard(job, shard, content, tags, made)
         if file_ids:
             content.path.unlink()
         remember(job, made.batches, made.ended)
@@ -189,43 +204,6 @@ def _still_to_ask(job: Job, shard: Shard, made: Made, workshop: Path) -> Shard |
     if rest.shard is None:
         made.ended[label], made.batches[label] = rest.ended[:-1], rest.ended[-1]
     return rest.shard
-
-
-def _with_batches(error: KimiError, made: Made, job: Job) -> KimiError:
-    """Add to an error which batches of the job exist by now, and do with them what was asked for a final failure."""
-    if not made.batches:
-        return error
-    exist = f"{error} {len(made.batches)} of the {len(job.prepared.shards)} batches of this task exist"
-    is_final = not error.retryable or job.attempt.is_last or job.fresh is not None
-    is_killed = job.calls.stop.is_set  # whoever kills a task decides about its batches
-    if is_final and not is_killed and live(made.batches.values()) and job.order.on_final_failure == "cancel":
-        return KimiBatchError(f"{exist}.{_cancelled(job, made)}")
-    ids = ", ".join(batch.id for batch in made.batches.values())
-    if job.fresh is None:
-        return error.saying(
-            f"{exist}, go on and are billed. A retry or a clear of this task attaches to them and submits the rest. "
-            f"They are {ids}."
-        )
-    return KimiBatchError(
-        f"{exist}, go on and are billed. With reuse='never' another attempt would pay for them again, so the task is "
-        "not retried. Set reuse='auto' and clear it: then it attaches to them and submits only the rest. They are "
-        f"{ids}."
-    )
-
-
-def _cancelled(job: Job, made: Made) -> str:
-    """Cancel what runs, also what a create may have made whose answer is still open."""
-    try:
-        lost = job.find(lambda batch: Tags.of(batch).create in made.open_marks).batches if made.open_marks else []
-        running = {batch.id: batch for batch in live([*made.batches.values(), *lost])}
-        ours = [batch.id for batch in running.values() if batch.id in made.own or is_ours_alone(job, batch)]
-        ended = cancel_batches(job.calls, ours)
-    except KimiError as fault:
-        return f" {fault} {RUNS_ON}: {named(made.batches.values())}."
-    return (
-        f" What ran was cancelled, as on_final_failure asks: {named(ended)}. {COMPLETED_IS_BILLED}. Clear this task "
-        "to submit again."
-    )
 
 
 def _skipped_file(job: Job, batches: Mapping[str, Batch]) -> str | None:

@@ -7,6 +7,7 @@ any attempt ever uploaded a shard, even where the list of batches does not show 
 from collections.abc import Iterable
 
 from airflow_provider_kimi.api.models import RemoteFile
+from airflow_provider_kimi.records.shard_names import ShardName
 
 
 class Uploads:
@@ -24,6 +25,16 @@ class Uploads:
     def ids_beginning(self, name: str) -> list[str]:
         """Ids of the files whose names begin so."""
         return [file.id for given, files in self._by_name.items() if given.startswith(name) for file in files]
+
+    def ids_of_rows(self, job: str, name: ShardName) -> list[str]:
+        """Ids of the input files of a job that hold any of these rows."""
+        begin = f"{job}-"
+        return [
+            file.id
+            for given, files in self._by_name.items()
+            if given.startswith(begin) and name.is_met_by(given.removeprefix(begin))
+            for file in files
+        ]
 
     def newest(self, name: str, size: int) -> str | None:
         """Id of the newest file of a name and size; None if there is none."""

@@ -68,7 +68,7 @@ class KimiBatchTrigger(BaseTrigger):
         finally:
             self._stop_showing()
             await subscription.leave()
-        event = replace(event, try_number=self.watch.try_number)
+        event = replace(event, try_number=self.watch.try_number, to_come=self.watch.to_come)
         yield TriggerEvent(event.to_dict())  # type: ignore[no-untyped-call]
 
     def _show(self, progress: Progress) -> None:

@@ -99,6 +99,14 @@ class _View(NamedTuple):
         return len(self.read) == len(self.watch.batch_ids) and all(batch.is_terminal for batch in self.read.values())
 
     @property
+    def is_enough(self) -> bool:
+        """Whether as many have ended as the wait is for."""
+        if self.watch.fewer_than is None:
+            return self.has_ended
+        ended = sum(batch.is_terminal for batch in self.read.values())
+        return len(self.watch.batch_ids) - ended < self.watch.fewer_than
+
+    @property
     def next_end(self) -> float:
         return self.limit if self.is_over else self.end
 
@@ -135,7 +143,7 @@ def _permanent_fault(view: _View) -> Step | None:
 
 
 def _ended(view: _View) -> Step | None:
-    if not view.has_ended:
+    if not view.is_enough:
         return None
     is_by_timeout = view.is_over and view.watch.on_timeout == "cancel"
     if is_by_timeout and any(_was_cancelled_after(batch, view.end) for batch in view.read.values()):
@@ -153,7 +161,8 @@ def _overdue(view: _View) -> Step | None:
     if now < view.limit and not view.has_ended:
         return None
     is_expiry = watch.deadline is None or view.end < watch.deadline
-    return Finish(endings.timed_out(view.known, watch.batch_ids, running, is_expiry=is_expiry), running)
+    event = endings.timed_out(view.known, watch.batch_ids, running, is_expiry=is_expiry, to_come=watch.to_come)
+    return Finish(event, running)
 
 
 def _stalled(view: _View) -> Step | None:

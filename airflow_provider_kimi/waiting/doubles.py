@@ -6,6 +6,7 @@ at a few late moments.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -62,19 +63,26 @@ def find_doubles(ours: Mapping[str, Batch], listed: Iterable[Batch]) -> list[Dou
 
     :param ours: All batches that are waited for, by id.
     """
-    originals = {_work_of(tags): (batch.id, tags) for batch in suspects(ours.values()) if (tags := Tags.of(batch))}
+    originals: dict[tuple[object, ...], list[tuple[str, Tags]]] = defaultdict(list)
+    for batch in suspects(ours.values()):
+        tags = Tags.of(batch)
+        originals[_work_of(tags)].append((batch.id, tags))
     doubles = []
     for batch in listed:
+        if batch.id in ours or batch.is_terminal:
+            continue
         tags = Tags.of(batch)
-        original, made_by = originals.get(_work_of(tags), ("", tags))
-        if original and batch.id not in ours and not batch.is_terminal:
-            is_own = tags.task == made_by.task and tags.map_index == UNMAPPED
-            doubles.append(Double(batch, original, is_own))
+        for original, made_by in reversed(originals.get(_work_of(tags), ())):
+            if tags.meets(made_by):
+                is_own = tags.task == made_by.task and tags.map_index == UNMAPPED
+                doubles.append(Double(batch, original, is_own))
+                break
     return doubles
 
 
-def _work_of(tags: Tags) -> tuple[str | None, ...]:
-    return tags.job_key, tags.label, tags.attempt
+def _work_of(tags: Tags) -> tuple[object, ...]:
+    """What batches have in common that may have the same rows."""
+    return tags.job_key, tags.shard_number, tags.attempt
 
 
 def in_words(double: Double) -> str:

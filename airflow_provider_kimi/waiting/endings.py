@@ -34,12 +34,18 @@ def failed(known: Mapping[str, Known], message: str, *, retryable: bool = False)
 
 
 def timed_out(
-    known: Mapping[str, Known], batch_ids: Collection[str], cancels: Collection[str] = (), *, is_expiry: bool = False
+    known: Mapping[str, Known],
+    batch_ids: Collection[str],
+    cancels: Collection[str] = (),
+    *,
+    is_expiry: bool = False,
+    to_come: int = 0,
 ) -> BatchEvent:
     """The deadline has passed.
 
     :param cancels: Batches whose cancel is asked for now.
     :param is_expiry: Whether it is not the task's own deadline, but the one that the batches' windows set.
+    :param to_come: How many batches were still to be created.
     """
     read = just_read(known)
     late = [batch_id for batch_id in batch_ids if batch_id not in read or not read[batch_id].is_terminal]
@@ -50,6 +56,8 @@ def timed_out(
         sentences.append(f"{cause}: {len(late)} of {len(batch_ids)} batches have not ended.")
         sentences.append(f"{remedy}; KimiCancelBatchOperator ends a batch that does not assemble its results yet.")
         sentences.append(f"{_CANCELLED_NOW if cancels else RUNS_ON}: {_standings(late, read)}.")
+    if to_come:
+        sentences.append(f"{to_come} more were not created yet, and cost nothing; a clear of this task creates them.")
     if cancelled:
         sentences.append("What ran was cancelled when the wait timed out.")
         sentences.append(f"{COMPLETED_IS_BILLED}: {_standings(cancelled, read)}.")

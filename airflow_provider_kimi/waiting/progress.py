@@ -16,18 +16,23 @@ from airflow_provider_kimi.waiting.pace import rows_left, rows_per_second
 LONGEST_FORECAST_SECONDS = 30 * 86_400.0
 
 
-def progress_of(batches: Collection[Batch], now: float) -> Progress:
-    """Add batches up, with a forecast."""
+def progress_of(batches: Collection[Batch], now: float, to_come: int = 0) -> Progress:
+    """Add batches up, with a forecast.
+
+    :param to_come: How many batches are still to be created.
+    """
     running = [batch for batch in batches if batch.status == "in_progress"]
     rates = [rows_per_second(batch, now) for batch in running]
     left = [rows_left(batch) / rate for batch, rate in zip(running, rates, strict=True) if rate]
     ends = [now + seconds for seconds in left if seconds < LONGEST_FORECAST_SECONDS]
-    is_known = len(ends) == len(batches) - sum(batch.is_terminal for batch in batches)
+    is_known = not to_come and len(ends) == len(batches) - sum(batch.is_terminal for batch in batches)
     expected_end = datetime.fromtimestamp(max(ends), UTC) if ends and is_known else None
-    return replace(progress_at_end(batches), rows_per_minute=sum(rates) * 60 or None, expected_end=expected_end)
+    return replace(
+        progress_at_end(batches, to_come), rows_per_minute=sum(rates) * 60 or None, expected_end=expected_end
+    )
 
 
-def progress_at_end(batches: Collection[Batch | BatchEnd]) -> Progress:
+def progress_at_end(batches: Collection[Batch | BatchEnd], to_come: int = 0) -> Progress:
     """Add batches up as they stood when a wait was over, without a forecast."""
     counts = [batch.counts for batch in batches]
     return Progress(
@@ -35,6 +40,7 @@ def progress_at_end(batches: Collection[Batch | BatchEnd]) -> Progress:
         total=sum(count.total for count in counts),
         completed=sum(count.completed for count in counts),
         failed=sum(count.failed for count in counts),
+        to_come=to_come,
     )
 
 
@@ -48,10 +54,12 @@ def progress_line(batches: Collection[Batch], progress: Progress, now: float) ->
         numbers.append(f"ends {end:%H:%M} UTC" if is_today else f"ends {end:%Y-%m-%d %H:%M} UTC")
     if (rate := progress.rows_per_minute) is not None:
         numbers.append(f"{float(f'{rate:.3g}'):,.9g} rows a minute")
-    if len(batches) == 1:
+    statuses = ", ".join(f"{count} {status}" for status, count in progress.statuses.items())
+    if to_come := progress.to_come:
+        which = f"{len(batches)} of {len(batches) + to_come} batches, {statuses}, {to_come} to come"
+    elif len(batches) == 1:
         (batch,) = batches
         which = f"batch {batch.id} is {batch.status}"
     else:
-        statuses = ", ".join(f"{count} {status}" for status, count in progress.statuses.items())
         which = f"{len(batches)} batches, {statuses}"
     return f"{', '.join(numbers)}: {which}" if numbers else f"{which[0].upper()}{which[1:]}"

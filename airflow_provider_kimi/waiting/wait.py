@@ -131,7 +131,7 @@ async def until_finished(
     :param clock: The platform's clock, in unix seconds; None for the one that its answers show.
     """
     begun = (clock or clock_of(polls.platform))()
-    wait_log = WaitLog(log, len(watch.batch_ids), begun, watch.logged_statuses)
+    wait_log = WaitLog(log, len(watch.batch_ids), begun, watch.logged_statuses, watch.to_come)
     course = _Course(polls.platform, watch, wait_log, show, clock=clock, sleep=sleep)
     while True:
         seen = await polls.poll(course.until, course.wait_log.again_at)
@@ -183,7 +183,7 @@ def poll_once(
         polled = await poll_all(platform, watch.batch_ids, Polled())
         ours = watch if clock is not None else by_platform(watch, skew_of(platform), is_own=not is_only_one)
         begun = (clock or clock_of(platform))()
-        wait_log = WaitLog(log, len(watch.batch_ids), begun, logged_statuses=())
+        wait_log = WaitLog(log, len(watch.batch_ids), begun, (), watch.to_come)
         looked_at = _looked_at(watch, begun) if is_only_one else math.inf  # a loop that follows looks for itself
         course = _Course(platform, ours, wait_log, clock=clock, sleep=sleep, looked_at=looked_at)
         event = await course.step(polled.seen)

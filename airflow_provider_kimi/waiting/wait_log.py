@@ -21,12 +21,21 @@ class WaitLog:
     :param start: When the wait began, in unix seconds.
     :param logged_statuses: Statuses that the log names already: the first line is about another. None where that is
         not known, as in a wait that restarts: the first line is then about the first change.
+    :param to_come: How many batches are still to be created.
     """
 
-    def __init__(self, log: Log, count: int, start: float, logged_statuses: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        count: int,
+        start: float,
+        logged_statuses: Collection[str] | None = None,
+        to_come: int = 0,
+    ) -> None:
         self._log = log
         self._count = count
         self._start = start
+        self._to_come = to_come
         self._logged_at = start
         self._logged: Progress | None = None
         self._statuses: set[frozenset[str]] = set()
@@ -77,7 +86,7 @@ class WaitLog:
         self._logged_at = now
 
     def _log_progress(self, batches: Collection[Batch], now: float) -> Progress | None:
-        progress = progress_of(batches, now)
+        progress = progress_of(batches, now, self._to_come)
         if self._logged is not None and _key(progress) == _key(self._logged):
             return None
         statuses = frozenset(progress.statuses)

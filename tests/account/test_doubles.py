@@ -89,3 +89,13 @@ def test_of_several_batches_of_one_shard_all_but_the_oldest_are_doubles_of_it(st
 
 def test_batches_of_another_program_are_not_doubles() -> None:
     assert find_doubles([make_batch("completed", "a"), make_batch("completed", "b", metadata={"x": "y"})]) == {}
+
+
+def test_a_shard_and_a_part_of_it_are_doubles_of_which_the_older_one_counts() -> None:
+    first, second = {"kimi_shard": "1/2 rows 1-5 of 10"}, {"kimi_shard": "1/2 rows 6-10 of 10"}
+    parts = [batch("first half", 100, **first), batch("again", 101, **first), batch("second half", 100, **second)]
+    assert find_doubles(parts) == {"again": "first half"}
+    assert find_doubles([*parts, batch("late", 900)]) == {"again": "first half", "late": "first half"}
+    doubles = find_doubles([*parts, batch("whole", 99)])
+    assert doubles == {"first half": "whole", "again": "whole", "second half": "whole"}
+    assert find_doubles([batch("whole", 900, kimi_attempt="x"), parts[0]]) == {}, "it was paid for on purpose"

@@ -38,13 +38,15 @@ IMPURE = {
     *(
         "requests/row_notes.py",
         "requests/recoding.py",
+        "requests/shards.py",
         "requests/skipped_rows.py",
         "requests/sources.py",
         "requests/spool.py",
         "requests/tables.py",
     ),
     *("submission/attach.py", "submission/create.py", "submission/ending.py", "submission/estimate.py"),
-    *("submission/job.py", "submission/rest.py", "submission/settle.py", "submission/submit.py"),
+    *("submission/failing.py", "submission/in_flight.py", "submission/job.py"),
+    *("submission/rest.py", "submission/settle.py", "submission/submit.py"),
     *(
         "waiting/alone.py",
         "waiting/cancel.py",
@@ -71,7 +73,7 @@ IMPURE = {
     *("results/merging.py", "results/result_rows.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
     *("account/delete.py", "account/ended_batches.py"),
-    *("jobs/before_spending.py", "jobs/rounds.py", "jobs/sampling.py", "jobs/wait.py"),
+    *("jobs/before_spending.py", "jobs/rounds.py", "jobs/sampling.py", "jobs/wait.py", "jobs/whole_job.py"),
 }
 
 #: Libraries that touch the world.

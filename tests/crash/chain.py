@@ -8,10 +8,12 @@ rename and removal of a file.
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +32,7 @@ from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.waiting.alone import Alone, InWorker
 from airflow_provider_kimi.waiting.wait import until_finished
+from tests.support.halves import halved_by
 from tests.support.logs import LogRecord
 from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
 
@@ -44,23 +47,32 @@ ROWS_PER_BATCH = 2
 _WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 
 
-class Fate:
-    """Counts points, and dies at one of them."""
+#: What the names of files begin with before they are in their place.
+_STAGED = re.compile(r"^\.kimi-[0-9a-f]+\.")
 
-    def __init__(self, die_at: int | None) -> None:
+
+class Fate:
+    """Counts points, and dies at one of them.
+
+    :param name: Of the points that count for the death; None for any.
+    """
+
+    def __init__(self, die_at: int | None, name: str | None = None) -> None:
         self.die_at = die_at
+        self.name = name
         self.points: list[str] = []
 
     def pass_by(self, point: str) -> None:
         """Come to a point."""
         self.points.append(point)
-        if len(self.points) == self.die_at:
+        counted = len(self.points) if self.name is None else self.points.count(self.name)
+        if counted == self.die_at and self.name in (None, point):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         """See the writes of this process."""
         if event in _WRITES or (event == "open" and _is_write(arguments)):
-            self.pass_by(f"{event} {Path(str(arguments[0])).name}")
+            self.pass_by(f"{event} {_STAGED.sub('', Path(str(arguments[0])).name)}")
 
 
 def _is_write(arguments: tuple[Any, ...]) -> bool:
@@ -120,14 +132,20 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     return ids
 
 
-def run_one_task(folder: Path, number: int, fate: Fate) -> list[str]:
-    """Do the same in one task, whose rows are asked in up to three rounds."""
+def run_one_task(folder: Path, number: int, fate: Fate, *, halves: str | None = None, **parameters: Any) -> list[str]:
+    """Do the same in one task, whose rows are asked in up to three rounds.
+
+    :param halves: A shard that the first try halves; None for none.
+    """
 
     class Job(KimiBatchOperator):
         _sleep = staticmethod(pause)
         _hook_of = staticmethod(lambda _: MortalHook(fate))
 
-    task = Job(task_id="job", input=ROWS, output=f"{folder}/out", max_rows_per_batch=ROWS_PER_BATCH, max_rounds=3)
+    own = {"input": ROWS, "output": f"{folder}/out", "max_rows_per_batch": ROWS_PER_BATCH}
+    task = Job(task_id="job", max_rounds=3, **{**own, **parameters})
+    if halves and number == 1:  # as if the platform had no room for it
+        halved_by(task, halves)
     ti = TaskInstanceRecord(task_id="job", try_number=number)
     attempt = run_task(task, ti)
     while (deferred := attempt.deferred) is not None:
@@ -156,10 +174,11 @@ def _obey(command: dict[str, Any]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Airflow logs there
     folder = Path(command["folder"])
     tempfile.tempdir = str(folder)  # what a killed process leaves is removed with the folder
-    fate = Fate(command["die_at"])
+    fate = Fate(command["die_at"], command["point"])
     sys.addaudithook(fate.audit)
-    run = run_one_task if command.get("rounds") else run_chain
-    ids = run(folder, command["number"], fate)
+    job = command["job"]
+    number = command["number"]
+    ids = run_chain(folder, number, fate) if job is None else run_one_task(folder, number, fate, **job)
     fate.die_at = None
     (folder / "told.json").write_text(json.dumps({"ids": ids, "points": fate.points}))
 
@@ -176,6 +195,8 @@ def main() -> None:
             try:
                 _obey(json.loads(line))
                 status = 0
+            except BaseException:  # the child must not go on in the loop
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(status)

@@ -18,6 +18,7 @@ from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.simulator import KimiSimulator, RowError
 from tests.crash.places import Lander, LocalPlace, Place, Result, S3Place, lander, result_in, staged_in
+from tests.crash.processes import Chain
 from tests.crash.s3_gate import Gate, gate_before
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, no_pause, order, spoiling, submit
@@ -180,3 +181,10 @@ def rewriting(request: pytest.FixtureRequest, scene: Scene) -> Rewriting:
     assert sorted(old) == sorted([*ours[:-1], f"results.{request.param}", *FOREIGN])
     assert json.loads(old["manifest.json"])["counts"]["missing"] > 0
     return Rewriting(scene, place, old, new)
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[Chain]:
+    started = Chain()
+    yield started
+    started.close()

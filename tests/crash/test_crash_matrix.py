@@ -1,12 +1,9 @@
 """The process is killed at every point of submit, wait and land, and the retry finds its way."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,55 +11,9 @@ import pytest
 
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
 from tests.crash.chain import ROWS, ROWS_PER_BATCH, SPEED
+from tests.crash.processes import Chain, told
 
 SHARDS = -(-len(ROWS) // ROWS_PER_BATCH)
-
-
-class Chain:
-    """Runs the chain in processes of their own."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.chain"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-        assert self._line() == "ready"
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def run(
-        self, platform: KimiSimulator, folder: Path, number: int, die_at: int | None, *, rounds: bool = False
-    ) -> int:
-        """Run one attempt, and return its exit status.
-
-        :param rounds: Whether the one task runs, with rounds.
-        """
-        fields = {"conn_type": "kimi", "host": platform.base_url, "password": platform.api_key}
-        command = {"connection": fields, "folder": str(folder), "number": number, "die_at": die_at, "rounds": rounds}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        return int(self._line())
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    started = Chain()
-    yield started
-    started.close()
-
-
-def told(folder: Path) -> Any:
-    return json.loads((folder / "told.json").read_text())
 
 
 def test_a_death_at_any_point_costs_nothing_and_loses_no_row(chain: Chain, tmp_path: Path) -> None:
@@ -148,10 +99,10 @@ def test_a_death_of_the_one_task_at_any_point_of_any_round_costs_nothing_and_los
         folder.mkdir()
         usable: list[str] = []
         with KimiSimulator(speed=SPEED, responder=failing(usable)) as platform:
-            status = chain.run(platform, folder, 1, die_at or None, rounds=True)
+            status = chain.run(platform, folder, 1, die_at or None, job={})
             if status == -signal.SIGKILL:
                 seen = f"after a death at point {die_at}"
-                assert chain.run(platform, folder, 2, None, rounds=True) == 0, f"the retry failed {seen}"
+                assert chain.run(platform, folder, 2, None, job={}) == 0, f"the retry failed {seen}"
             found = asked_by_label(platform), result_of(folder, told(folder)["ids"])
             clean = clean or found
             seen = f"died at point {die_at} of {told(folder)['points']}"
@@ -161,3 +112,35 @@ def test_a_death_of_the_one_task_at_any_point_of_any_round_costs_nothing_and_los
             break
     assert die_at > 120, "hardly any point was passed"
     assert [label for label, _ in found[0]] == ["1/2 1", "1/2 2", "2/2 1", "2/2 2", "2/2 3"]
+
+
+@pytest.mark.parametrize("step", [11, pytest.param(3, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+def test_a_death_at_any_point_of_a_try_that_halves_a_shard_costs_nothing_and_loses_no_row(
+    chain: Chain, tmp_path: Path, step: int
+) -> None:
+    """Its retry knows nothing of the halves but what is on the platform."""
+    clean: Any = None
+    labels = set()
+    for die_at in range(0, 1000, step):  # not at all the first time
+        folder = tmp_path / str(die_at)
+        folder.mkdir()
+        usable: list[str] = []
+        with KimiSimulator(speed=SPEED, responder=failing(usable)) as platform:
+            status = chain.run(platform, folder, 1, die_at or None, job={"halves": "2/2"})
+            if status == -signal.SIGKILL:
+                seen = f"after a death at point {die_at}"
+                assert chain.run(platform, folder, 2, None, job={}) == 0, f"the retry failed {seen}"
+            seen = f"died at point {die_at} of {told(folder)['points']}"
+            assert sorted(usable) == [f"row-{number:08}" for number in range(1, len(ROWS) + 1)], seen
+            labels.add(tuple(label for label, _ in asked_by_label(platform)))
+        rows = [json.loads(line) for line in (folder / "out" / "results.jsonl").read_bytes().splitlines()]
+        found = [{key: value for key, value in row.items() if key != "batch_id"} for row in rows]
+        clean = clean or found
+        assert found == clean, seen
+        if status == 0 and die_at:
+            break
+    assert die_at > 120, "hardly any point was passed"
+    whole = ("1/2 1", "1/2 2", "2/2 1", "2/2 2", "2/2 3")
+    second = "2/2 rows 2-2 of 2"
+    halved = (*whole[:2], "2/2 rows 1-1 of 2 1", f"{second} 1", f"{second} 2", f"{second} 3")
+    assert labels == {whole, halved}

@@ -3,15 +3,23 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.operators.batch import KimiBatchOperator
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit
+from tests.support.rounds import BROKEN, YES, Model
+from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
 
 SLOW = Timing(validating_seconds=36_000)
 
@@ -58,6 +66,45 @@ def test_thirty_runs_at_once_get_through_twenty_requests_a_minute(connect: Conne
             made = [batch_id for ids in pool.map(run, range(30)) for batch_id in ids]
         assert sorted(made) == sorted(sim.batches)
         assert len(made) == 30
+
+
+def test_thirty_whole_jobs_at_once_get_through_twenty_requests_a_minute(connect: Connect, tmp_path: Path) -> None:
+    """Each asks a row twice; the wait itself is that of one triggerer, and costs the account little."""
+
+    def pause(seconds: float) -> None:
+        time.sleep(seconds / SPEED)
+
+    class Job(KimiBatchOperator):
+        _sleep = staticmethod(pause)
+
+    def run(number: int) -> Any:
+        task = Job(
+            task_id="job",
+            input=[{"id": f"{number}-{row}", "text": "good"} for row in range(3)],
+            key_column="id",
+            prompt="{text}",
+            output=f"{tmp_path}/{number}",
+            max_rounds=2,
+        )
+        attempt = run_task(task, TaskInstanceRecord(task_id="job", run_id=f"run_{number}"))
+        while (deferred := attempt.deferred) is not None:
+            ids = deferred.trigger.serialize()[1]["batch_ids"]
+            while not all(sim.status(batch_id) == "completed" for batch_id in ids):
+                pause(5)
+            read = Calls(KimiHook(), LogRecord(), pause).read_batch
+            event = BatchEvent("ended", {each: BatchEnd.of(read(each)) for each in ids}, try_number=1)
+            attempt = resume_task(task, event.to_dict(), ti=attempt.ti, kwargs=deferred.kwargs)
+        return attempt.value["counts"]["succeeded"]
+
+    model = Model(lambda row, times, body: BROKEN if row.endswith("-0") and times == 1 else YES)
+    limited = Behaviour(calls_per_minute=20)
+    with KimiSimulator(speed=SPEED, timing=Timing(5, 60, 5), behaviour=limited, responder=model) as sim:
+        connect(sim)
+        with ThreadPoolExecutor(30) as pool:
+            assert list(pool.map(run, range(30))) == [3] * 30
+        print(f"{len(sim.journal)} calls in {(sim.journal[-1].at - sim.journal[0].at) / 60:.0f} simulated minutes")
+        assert len(sim.batches) == 60
+        assert set(model.asked.values()) == {1, 2}
 
 
 def test_an_account_whose_empty_list_is_null_creates(connect: Connect) -> None:

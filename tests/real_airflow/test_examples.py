@@ -40,7 +40,10 @@ def finished(world: World) -> None:
         rows = [(n, TEXTS[n % 2], "2026-01-01" if n < 6 else "2026-01-02", None) for n in range(8)]
         database.executemany("INSERT INTO reviews VALUES (?, ?, ?, ?)", rows)
         database.commit()
-    confs = {name: conf(world, name) for name in ("form", "pydantic", "sql", "partitions", "maintenance", "images")}
+    confs = {
+        name: conf(world, name)
+        for name in ("form", "pydantic", "sql", "partitions", "maintenance", "images", "taskflow")
+    }
     confs["form"] |= FORM | {"input": str(world.folder / "dags" / "data" / "reviews.csv")}
     runs = dict.fromkeys(confs, RUN) | {"form_dry": RUN + "_dry"}
     confs["form_dry"] = confs["form"] | {"dry_run": True}
@@ -90,6 +93,12 @@ class TestExamples:
         assert [folder.name for folder in folders] == [f"day=2026-01-0{n}" for n in (1, 2, 3)]
         assert [manifest["counts"]["succeeded"] for manifest in manifests] == [10] * 3
         assert len({manifest["batch_ids"][0] for manifest in manifests}) == 3
+
+    def test_functions_stand_before_and_behind_the_labels(self, world: World) -> None:
+        shares = world.airflow.xcom("example_kimi_taskflow", RUN, "shares")
+        rows = read_rows(world.folder / "examples" / "taskflow" / RUN / "results.jsonl")
+        assert (len(rows), sum(shares.values())) == (60, 1)
+        assert shares["positive"] == round(sum(row["content"] == "positive" for row in rows) / 60, 3)
 
     def test_images_are_labelled(self, world: World) -> None:
         rows = read_rows(world.folder / "examples" / "images" / RUN / "results.jsonl")

@@ -12,12 +12,13 @@ import msgspec
 import pytest
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.records.dead_letters import Reason, is_unsent, request_of, table_row_of
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.job_note import JobNote
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.mark import Mark
+from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
@@ -48,6 +49,12 @@ def skipped_row(stored: dict[str, Any]) -> SkippedRow:
     return msgspec.convert(stored, SkippedRow)
 
 
+def pending_of(stored: dict[str, Any]) -> Pending:
+    read = Pending.from_dict(stored)
+    assert read is not None
+    return read
+
+
 #: What every version has written into every manifest.
 ALWAYS_IN_MANIFESTS = {
     *("schema_version", "batch_ids", "status", "model", "counts", "usage", "cost", "rounds"),
@@ -67,6 +74,7 @@ READERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
     "event": (BatchEvent.from_dict, {"version", "outcome", "batches"}),
     "progress": (Progress.from_dict, set()),
     "mark": (Mark.from_dict, {"since"}),
+    "pending": (pending_of, {"shards", "tags"}),
 }
 
 
@@ -181,7 +189,11 @@ def test_the_arguments_of_a_trigger_keep_their_meaning() -> None:
         try_number=2,
         logged_statuses=("in_progress", "validating"),
     )
-    assert json.loads(json.dumps(watch.to_dict())) == watch.to_dict() == {**stored, "version": 1}
+    assert (
+        json.loads(json.dumps(watch.to_dict()))
+        == watch.to_dict()
+        == {**stored, "fewer_than": None, "to_come": 0, "version": 1}
+    )
 
 
 def test_arguments_of_a_trigger_that_are_not_its_own_are_refused_in_words() -> None:
@@ -199,14 +211,35 @@ def test_an_event_keeps_its_meaning() -> None:
         "batch_1": BatchEnd("completed", 3, 2, 1, "file_e"),
         "batch_2": BatchEnd("in_progress", 200, 128, 5),
     }
-    assert event.to_dict() == {**stored, "retryable": False}
+    assert event.to_dict() == {**stored, "retryable": False, "to_come": 0}
     assert BatchEvent.from_dict(refused).retryable is True
-    assert BatchEvent.from_dict(refused).to_dict() == refused
+    assert BatchEvent.from_dict(refused).to_dict() == {**refused, "to_come": 0}
 
 
 def test_progress_keeps_its_meaning() -> None:
     (stored,) = samples_of("progress")
-    assert Progress.from_dict(stored).to_dict() == {**stored, "version": 1}
+    assert Progress.from_dict(stored).to_dict() == {**stored, "to_come": 0, "version": 1}
+
+
+def test_what_is_still_to_be_created_keeps_its_meaning() -> None:
+    (stored,) = samples_of("pending")
+    pending = pending_of(stored)
+    assert json.loads(json.dumps(pending.to_dict())) == stored
+    first, second = pending.shards
+    assert (first.file_id, first.rows, first.at, first.label) == ("file_b", 200, 1, "2/3")
+    assert (second.label, second.is_unsure) == ("3/3 round 2", True)
+    tags = pending.tags_of(first)
+    assert (tags.job_key, tags.shard_number, tags.input_fingerprint) == ("9f2c", 2, "sha256:b")
+    note = RecipeNote(prompt="Classify {text}", key_column="id", requests_version=1)
+    assert tags.rows_note == RowsNote(note=note, shard=2)
+    assert pending.tags_of(second).rows_note is None
+
+
+@pytest.mark.parametrize("edit", [{"version": 2}, {"shards": [1]}, {"tags": None}], ids=repr)
+def test_what_is_still_to_be_created_is_refused_where_it_cannot_be_read(edit: dict[str, Any]) -> None:
+    (stored,) = samples_of("pending")
+    with pytest.raises(KimiBatchError, match=r"cannot read \(version .*\). Nothing more was created; .* then clear"):
+        Pending.from_dict({**stored, **edit})
 
 
 def test_a_mark_keeps_its_meaning() -> None:

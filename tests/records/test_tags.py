@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from airflow_provider_kimi import __version__
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.shard_names import Part
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity, digest_of, shortened
 
 TASK = TaskIdentity("labels", "scheduled__2026-09-01T00:00:00+00:00", "ask", 3)
@@ -197,6 +198,13 @@ def test_a_batch_without_tags_belongs_to_no_task_instance() -> None:
 def test_the_label_of_a_shard_holds_its_number_and_their_count(number: int, more: int) -> None:
     tags = Tags(shard=f"{number}/{number + more}")
     assert (tags.shard_number, tags.shard_count) == (number, number + more)
+
+
+def test_the_label_of_a_part_of_a_shard_says_which_rows() -> None:
+    tags = Tags(job_key="k", shard="3/20 rows 1-500 of 1000", round="2")
+    assert (tags.shard_number, tags.shard_count, tags.part) == (3, 20, Part(0, 500, 1000))
+    assert tags.label == "3/20 rows 1-500 of 1000 round 2"
+    assert tags.work == "k 3/20 rows 1-500 of 1000"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_kimi.records.shard_names import Part
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.skipped_rows import SkippedRows, read_skipped
@@ -104,3 +106,26 @@ def test_a_text_cannot_break_the_file_of_skipped_rows(tmp_path: Path) -> None:
         rows.add(number, RowProblem("has\ntext", text))
     rows.write(tmp_path / "skipped.jsonl", [range(1)])
     assert [row.custom_id for row in read_skipped(tmp_path / "skipped.jsonl", 1)] == texts
+
+
+@given(sent=st.integers(2, 12), left_out=st.lists(st.integers(0, 12), max_size=6), cuts=st.lists(st.booleans()))
+def test_each_row_that_was_left_out_of_a_shard_is_of_one_part_of_it(
+    sent: int, left_out: list[int], cuts: list[bool], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It stands before the request that came behind it in the input."""
+    path = tmp_path_factory.mktemp("skipped") / "skipped.jsonl"
+    rows = [
+        SkippedRow(shard=2, position=min(at, sent), custom_id=f"s{number}")
+        for number, at in enumerate(sorted(left_out))
+    ]
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+    def parts(part: Part) -> list[Part]:
+        if part.stop - part.start < 2 or not cuts or not cuts.pop():
+            return [part]
+        return [end for half in part.halves for end in parts(half)]
+
+    found = [(part.start, row) for part in parts(Part(0, sent, sent)) for row in read_skipped(path, 2, part)]
+    assert [(row.custom_id, start + row.position) for start, row in found] == [
+        (row.custom_id, row.position) for row in rows
+    ]

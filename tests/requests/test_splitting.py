@@ -121,3 +121,19 @@ def test_shards_are_within_a_row_of_an_even_share_if_there_is_room(sizes: list[i
     even = sum(sizes) / len(shards)
     for number, shard in enumerate(shards[:-1], 1):
         assert abs(sum(sizes[: shard.stop]) - number * even) <= max(sizes)
+
+
+@given(table=tables(), pilot_rows=st.integers(1, 80))
+@example(table={"sizes": [5, 5, 5, 5], "max_bytes": 10, "max_rows": None}, pilot_rows=1)
+@example(table={"sizes": [5, 5, 5, 5], "max_bytes": 10, "max_rows": None}, pilot_rows=3)
+def test_a_pilot_is_the_first_shard_and_the_rest_is_cut_as_an_input_of_its_own(
+    table: dict[str, Any], pilot_rows: int
+) -> None:
+    sizes, limits = table["sizes"], {"max_bytes": table["max_bytes"], "max_rows": table["max_rows"]}
+    cuts = cut(list(accumulate(sizes)), pilot_rows=pilot_rows, **limits)
+    plain = parts_of(**table)
+    if not plain or pilot_rows >= len(plain[0]):
+        assert cuts == plain
+        return
+    rest = parts_of(sizes[pilot_rows:], **limits)
+    assert cuts == [range(pilot_rows), *(range(one.start + pilot_rows, one.stop + pilot_rows) for one in rest)]

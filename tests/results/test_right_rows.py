@@ -18,8 +18,9 @@ from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.tags import Tags
-from airflow_provider_kimi.requests.prepare import Prepared, Shard, prepare
+from airflow_provider_kimi.requests.prepare import Prepared, prepare
 from airflow_provider_kimi.requests.row_notes import write_notes
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.recipe_notes import NotesOfJob, notes_of_file

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.requests.prepare import Prepared, Shard
+from airflow_provider_kimi.requests.prepare import Prepared
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.estimate import estimate
 

@@ -1,6 +1,7 @@
 """Every attempt recognizes the same work."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -29,7 +30,13 @@ def test_a_mapped_instance_keeps_its_job_key_when_its_index_moves() -> None:
         pytest.param(TaskIdentity(TASK.dag_id, "other", TASK.task_id, 3), FINGERPRINT, id="another run"),
         pytest.param(TaskIdentity(TASK.dag_id, TASK.run_id, "other", 3), FINGERPRINT, id="another task"),
         pytest.param(TASK, digest_of("other"), id="another input"),
+        pytest.param(replace(TASK, iteration=0), FINGERPRINT, id="an iteration of a loop"),
     ],
 )
 def test_other_work_has_another_job_key(task: TaskIdentity, fingerprint: str) -> None:
     assert job_key(task, fingerprint) != job_key(TASK, FINGERPRINT)
+
+
+def test_each_iteration_of_a_loop_has_work_of_its_own_even_of_an_equal_input() -> None:
+    keys = {job_key(replace(TASK, iteration=iteration), FINGERPRINT) for iteration in (None, 0, 1, 2)}
+    assert len(keys) == 4

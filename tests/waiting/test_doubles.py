@@ -60,6 +60,21 @@ class TestWhichBatchesAreDoubles:
     def test_a_batch_of_other_work_is_none(self, tags: dict[str, Any]) -> None:
         assert found(made("other", "1.1.xyz", **tags)) == []
 
+    @pytest.mark.parametrize(
+        ("ours", "listed", "is_double"),
+        [
+            ("1/2 rows 1-50 of 100", "1/2", True),
+            ("1/2", "1/2 rows 1-50 of 100", True),
+            ("1/2 rows 1-50 of 100", "1/2 rows 26-50 of 100", True),
+            ("1/2 rows 1-50 of 100", "1/2 rows 51-100 of 100", False),
+            ("1/2 rows 1-50 of 100", "2/2", False),
+        ],
+    )
+    def test_a_batch_that_has_some_of_the_same_rows_is_one(self, ours: str, listed: str, is_double: bool) -> None:
+        double = made("double", "1.1.xyz", shard=listed)
+        assert found(double, ours=made("ours", "1.2.abc", shard=ours)) == (["double"] if is_double else [])
+        assert found(made("double", "1.1.xyz", shard=listed, round="2"), ours=made("ours", "1.2.abc", shard=ours)) == []
+
     def test_batches_without_tags_are_none(self) -> None:
         assert found(make_batch(), make_batch(metadata={"kimi_shard": "1/2"})) == []
 

@@ -49,8 +49,16 @@ def test_the_rate_and_the_expected_end_follow_from_the_rows_so_far() -> None:
         "failed": 10,
         "rows_per_minute": 25.0,
         "expected_end": "2025-09-04T16:03:20+00:00",
+        "to_come": 0,
         "version": 1,
     }
+
+
+def test_a_line_says_how_many_batches_are_still_to_be_created() -> None:
+    batches = [make_batch("completed"), make_batch("in_progress"), make_batch("in_progress")]
+    progress = progress_of(batches, NOW, to_come=17)
+    assert progress_line(batches, progress, NOW) == "3 of 20 batches, 1 completed, 2 in_progress, 17 to come"
+    assert progress.expected_end is None
 
 
 def test_an_expected_end_on_another_day_is_written_with_its_date() -> None:
