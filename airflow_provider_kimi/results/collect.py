@@ -20,13 +20,7 @@ from airflow_provider_kimi.results.formats import check_format
 from airflow_provider_kimi.results.kept_columns import check_columns_kept
 from airflow_provider_kimi.results.landing import Collected, Landing
 from airflow_provider_kimi.results.making import RESULTS_NAME, Made, base_of, made_of
-from airflow_provider_kimi.results.manifest import (
-    ask_the_rest,
-    billed,
-    changed_input,
-    identity_of,
-    with_files,
-)
+from airflow_provider_kimi.results.manifest import ask_the_rest, billed, changed_input, identity_of, with_files
 from airflow_provider_kimi.results.output_directory import NOT_LANDED, OutputDirectory
 from airflow_provider_kimi.results.overlap import overlap
 from airflow_provider_kimi.results.promises import holds_all

@@ -58,7 +58,7 @@ class Earlier:
 
         :raises KimiInputError: There is none, and the result is to be another one.
         """
-        new = [batch_id for batch_id in batch_ids if batch_id not in self.manifest.batch_ids]
+        new = [batch_id for batch_id in dict.fromkeys(batch_ids) if batch_id not in self.manifest.batch_ids]
         if new or self.is_output:
             return new
         raise refused(

@@ -20,10 +20,7 @@ from airflow_provider_kimi.results.earlier import Earlier, EarlierFiles, find_ea
 from airflow_provider_kimi.results.formats import Formed, convert
 from airflow_provider_kimi.results.input_types import arrow_types
 from airflow_provider_kimi.results.landing import Landing
-from airflow_provider_kimi.results.manifest import (
-    build_manifest,
-    rounds_of,
-)
+from airflow_provider_kimi.results.manifest import build_manifest, rounds_of
 from airflow_provider_kimi.results.merge import merged_manifest
 from airflow_provider_kimi.results.merging import AS_GIVEN, merge_rows
 from airflow_provider_kimi.results.passed_columns import kept, result_names
@@ -32,9 +29,7 @@ from airflow_provider_kimi.results.recipe_notes import NotesOfJob, read_notes, r
 from airflow_provider_kimi.results.reconcile import Sinks, write_rows
 from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.shards import by_shard
-from airflow_provider_kimi.results.staging import (
-    DEAD_LETTER_NAME,
-)
+from airflow_provider_kimi.results.staging import DEAD_LETTER_NAME
 from airflow_provider_kimi.results.table import Table, opened_table
 from airflow_provider_kimi.results.tally import Tally
 

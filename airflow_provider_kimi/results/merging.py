@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,7 +30,6 @@ from airflow_provider_kimi.results.tally import Tally
 AS_GIVEN: Mapping[str | None, NotesOfJob] = {
     None: NotesOfJob(RecipeNote(is_ready=True, requests_version=REQUESTS_VERSION))
 }
-
 
 #: Columns of ours that stay as they were.
 _STAY = ("input_change", "prompt_fingerprint")
@@ -66,6 +66,20 @@ def merge_rows(
     :param folder: Where the results and the dead letters of both are written.
     :raises KimiInputError: The rows cannot be told apart, are none of that result, or have other columns.
     """
+    try:
+        return _merge_rows(earlier, files, new, form, fields, folder)
+    except KimiInputError:
+        raise
+    except (msgspec.MsgspecError, KeyError, ValueError) as error:
+        raise refused(
+            f"The files in {earlier.uri} cannot be read as they were landed ({type(error).__name__}).",
+            "Put them back as they were.",
+        ) from None
+
+
+def _merge_rows(
+    earlier: Earlier, files: EarlierFiles, new: Path, form: Form, fields: Sequence[str], folder: Path
+) -> tuple[Merged, Formed]:
     changes = earlier.manifest.input_changes
     merged = Merged(Tally(input_changes=Counter(changes) if changes else None))
     assert files.results is not None, "the format was checked"
@@ -83,81 +97,77 @@ def merge_rows(
     return merged, formed
 
 
+@dataclass
 class _Merge:
-    def __init__(
-        self,
-        earlier: Earlier,
-        rows: ResultRows,
-        columns: ResultColumns,
-        asked: LinesById,
-        new_letters: LinesById,
-        letters: LinesById | None,
-        dead_letters: BinaryIO,
-        merged: Merged,
-    ) -> None:
-        self._earlier = earlier
-        self._rows = rows
-        self._columns = columns
-        self._asked = asked
-        self._new_letters = new_letters
-        self._letters = letters
-        self._dead_letters = dead_letters
-        self._merged = merged
+    """Joins both.
+
+    :param letters: The dead letters of the earlier result; None if it has none.
+    :param dead_letters: Where those go that are left.
+    """
+
+    earlier: Earlier
+    old_rows: ResultRows
+    columns: ResultColumns
+    asked: LinesById
+    new_letters: LinesById
+    letters: LinesById | None
+    dead_letters: BinaryIO
+    merged: Merged
 
     def rows(self) -> Iterator[Cells]:
-        for cells in self._rows:
+        for cells in self.old_rows:
             old = self._old(cells)
-            self._merged.old.add(old)
-            if (line := self._asked.find(old.custom_id)) is None:
+            self.merged.old.add(old)
+            if (line := self.asked.find(old.custom_id)) is None:
                 self._keep(old)
                 yield cells
             else:
                 yield self._of_both(cells, old, line)
-        for line in self._asked.left():
+        for line in self.asked.left():
             yield self._behind(line)
 
     def _old(self, cells: Cells) -> Row:
-        value, names = self._rows.value, ("custom_id", "status", "content", "error_code", "error_message")
+        value, names = self.old_rows.value, ("custom_id", "status", "content", "error_code", "error_message")
         return _row(*(value(cells[name]) for name in names))
 
     def _keep(self, old: Row) -> None:
-        self._merged.tally.add(old)
-        if old.status != "succeeded" and self._letters and (letter := self._letters.take(old.custom_id)):
-            self._dead_letters.write(letter + b"\n")
+        self.merged.tally.add(old)
+        if old.status != "succeeded" and self.letters and (letter := self.letters.take(old.custom_id)):
+            self.dead_letters.write(letter + b"\n")
 
     def _of_both(self, cells: Cells, old: Row, line: bytes) -> Cells:
         new = _read(line)
         fate = fate_of(old, new.row, new.input_change)
-        self._merged.fates[fate] += 1
-        if self._asked.take(old.custom_id) is None:
-            raise _repeated(self._earlier, old.custom_id)
+        self.merged.fates[fate] += 1
+        if self.asked.take(old.custom_id) is None:
+            raise _repeated(self.earlier, old.custom_id)
         if fate != "taken":
             self._keep(old)
             return cells
-        self._merged.replaced.add(old)
+        self.merged.replaced.add(old)
         self._take(new)
         own = self._own(line, new.round, cells)
         return {**{name: cell for name, cell in cells.items() if name not in own}, **own}
 
     def _behind(self, line: bytes) -> Cells:
         new = _read(line)
-        self._merged.fates["added"] += 1
+        self.merged.fates["added"] += 1
         self._take(new)
-        return {"custom_id": self._rows.cell(new.custom_id), **self._own(line, new.round, {})}
+        return {"custom_id": self.old_rows.cell(new.custom_id), **self._own(line, new.round, {})}
 
     def _take(self, new: _NewRow) -> None:
-        self._merged.tally.add(new.row)
-        self._merged.taken.add(new.row, round=new.round)
-        if letter := self._new_letters.take(new.custom_id):
-            self._dead_letters.write(letter + b"\n")
+        self.merged.tally.add(new.row)
+        self.merged.taken.add(new.row, round=new.round)
+        if letter := self.new_letters.take(new.custom_id):
+            self.dead_letters.write(letter + b"\n")
 
     def _own(self, line: bytes, round: int, old: Cells) -> Cells:
         """Our own cells of a new row, some of which are known of an old one only: it was asked in the same words."""
-        cell, nothing = self._rows.cell, self._rows.cell(None)
-        made = {**self._rows.made(line, self._columns), "input_change": nothing}
+        cell, nothing = self.old_rows.cell, self.old_rows.cell(None)
+        made = {**self.old_rows.made(line, self.columns), "input_change": nothing}
         made |= {name: old[name] for name in _STAY if name in old}
-        made["round"] = cell(self._earlier.manifest.rounds + round)
-        return {name: made.get(name, nothing) for name in self._rows.own}
+        made["round"] = cell(self.earlier.manifest.rounds + round)
+        return {name: made.get(name, nothing) for name in self.old_rows.own}
 
 
 def _columns(earlier: Earlier, rows: ResultRows, form: Form, fields: Sequence[str]) -> ResultColumns:

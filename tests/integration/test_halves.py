@@ -1,6 +1,7 @@
 """A shard that was halved is found, finished and landed like one that was not, and no row is paid twice."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_kimi.account.remote_files import files_of_landed
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -25,6 +27,7 @@ from tests.support.rounds import (
     YES,
     Model,
     asked_in,
+    expire,
     job,
     manifest,
     tries,
@@ -53,8 +56,13 @@ def ask(row: Mapping[str, Any]) -> list[dict[str, str]]:
 def table(folder: Path, rows: int = 11, without_text: tuple[int, ...] = ()) -> str:
     """A table, in which some rows have no text to ask about."""
     lines = [
-        json.dumps({"id": f"r{n}", "text": "" if n in without_text else f"review {n}", "more": n}) for n in range(rows)
+        json.dumps(
+            {"id": f"r{n}", "text": "" if n in without_text else f"review {n}", "photo": f"{folder.parent}/{n % 3}.png"}
+        )
+        for n in range(rows)
     ]
+    for n in range(3):
+        (folder.parent / f"{n}.png").write_bytes(b"\x89PNG\r\n\x1a\n%d" % n)
     path = folder / "table.jsonl"
     path.write_text("".join(line + "\n" for line in lines))
     return str(path)
@@ -64,7 +72,8 @@ def content_of(folder: Path) -> dict[str, Any]:
     """All files of a result, without what differs between two runs; the lines of answers in any order."""
     found: dict[str, Any] = {}
     for path in sorted((folder / "out").glob("*.jsonl")):
-        rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+        text = re.sub(rb"file_[0-9a-z]{20}", b"an image", path.read_bytes())
+        rows = [json.loads(line) for line in text.splitlines()]
         if path.name in ("output.jsonl", "error.jsonl"):
             found[path.name] = sorted(json.dumps([row["custom_id"], row.get("error")]) for row in rows)
         else:
@@ -89,6 +98,7 @@ AROUND_THE_CUTS = (0, 1, 5, 6, 9, 10, 13, 14, 17, 18)
         pytest.param(FUNCTION, 11, (), id="function"),
         pytest.param({**FUNCTION, "key_column": None}, 11, (), id="function, rows without a key"),
         pytest.param({**FUNCTION, "metadata": {f"k{n}": "v" for n in range(7)}}, 11, (), id="notes in a file"),
+        pytest.param({"image_column": "photo", "media": "upload"}, 11, (), id="images"),
         pytest.param(SKIPS, 21, AROUND_THE_CUTS, id="skipped rows"),
         pytest.param({**SKIPS, "key_column": None}, 21, AROUND_THE_CUTS, id="skipped rows without a key"),
         pytest.param({**SKIPS, **FUNCTION}, 21, AROUND_THE_CUTS, id="function, skipped rows"),
@@ -118,6 +128,49 @@ def test_the_result_is_that_of_a_job_that_was_not_halved(
     for name, content in whole.items():
         assert in_parts[name] == content, name
     assert in_parts.keys() == whole.keys()
+
+
+def test_parts_that_wait_for_room_are_created_in_their_turn(connect: Connect, tmp_path: Path) -> None:
+    """They are uploaded by the retry of a try that was refused, and created one after the other."""
+    found = []
+    for cut in ((), CUT):
+        folder = tmp_path / ("halved" if cut else "whole")
+        folder.mkdir()
+        with KimiSimulator(speed=0, timing=QUICK, responder=Model(say)) as sim:
+            connect(sim)
+            task = job(folder, sim=sim, input=table(folder), max_rows_per_batch=6, max_in_flight=1, **FUNCTION)
+            sim.inject("create_batch", skip=1, status=400)
+            with pytest.raises(AirflowException):
+                halved_by(task, *cut)
+            ids = tries(task, sim, 2).value["batch_ids"]
+            names = [str(Tags.of(KimiHook().get_batch(each)).shard_name) for each in ids]
+            if cut:
+                parts = ["1/2 rows 1-2 of 6", "1/2 rows 3-3 of 6", "1/2 rows 4-6 of 6"]
+                assert list(dict.fromkeys(names)) == [*parts, "2/2"], "the second shard was not halved yet"
+        found.append(content_of(folder))
+    whole, in_parts = found
+    assert in_parts == whole
+
+
+@pytest.mark.parametrize("try_number", [1, 2], ids=["same try", "retry"])
+def test_a_further_round_asks_the_rest_of_a_part_that_expired(
+    connect: Connect, tmp_path: Path, try_number: int
+) -> None:
+    model = Model(lambda custom_id, times, body: YES)
+    with KimiSimulator(speed=0, timing=QUICK, responder=model) as sim:
+        connect(sim)
+        task = job(tmp_path, 20, sim=sim)
+        parts = halved_by(task, "1/1")
+        expire(sim)()
+        if try_number == 2:
+            sim.advance(100)
+        manifest = tries(task, sim, try_number).value
+        assert manifest["batch_ids"][:2] == parts
+        assert manifest["counts"]["succeeded"] == 20
+        assert manifest["by_round"][0]["requests"] == 20
+        assert 0 < manifest["by_round"][1]["requests"] < 10
+        assert set(model.asked.values()) == {1}, "no row was paid twice"
+        assert Tags.of(KimiHook().get_batch(manifest["batch_ids"][2])).label == "1/1 rows 11-20 of 20 round 2"
 
 
 def test_one_part_is_landed_alone_with_its_own_rows(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
+from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.submission.submit import checked_job
 from tests.conftest import Connect
 from tests.support.halves import halved
 from tests.support.landing import land
@@ -157,6 +160,27 @@ def test_fresh_work_is_one_batch_again_and_counts_from_then_on(connect: Connect)
         assert fresh not in first
         assert again(sim, hook, 3) == [fresh]
         assert {sim.status(batch_id) for batch_id in first} == {"validating"}, "it was passed over, and is no double"
+
+
+def test_halves_of_a_file_on_the_platform_are_those_of_the_input(connect: Connect, tmp_path: Path) -> None:
+    """So a create that is refused later needs no input: its file and its tags say all."""
+    with KimiSimulator(speed=0) as sim, checked_job(Calls(connect(sim), LogRecord()), order(ROWS), ATTEMPT) as (job, _):
+        (whole,) = job.shards
+        (tmp_path / "file").write_bytes(b"".join(line + b"\n" for line in whole.content.lines()))
+        content, tags = Slice(tmp_path / "file", 0, whole.content.size, 10), job.tags(whole)
+        for label in CUT:
+            halves = tags.halves(content.rows)
+            smaller = job.halved(label)
+            assert halves is not None
+            assert smaller is not None
+            job = smaller
+            shards = job.shards[:2]
+            assert [job.tags(shard) for shard in shards] == list(halves)
+            assert [shard.fingerprint for shard in shards] == [half.fingerprint() for half in content.halves]
+            content, tags = content.halves[0], halves[0]
+        assert tags.halves(2) is None, "it has three rows, so these are a rest"
+        assert tags.halves(1) is job.tags(whole).halves(1) is None
+        assert job.halved("1/1 rows 6-10 of 10") is not None
 
 
 def made_late(sim: KimiSimulator, hook: KimiHook) -> str:

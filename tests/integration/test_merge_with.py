@@ -143,6 +143,8 @@ def test_the_earlier_result_itself_may_be_replaced_and_a_retry_counts_nothing_tw
         merged = platform.merge(first, ids, "a")
         after = files_of(first.folder)
         again = platform.merge(merged, ids, "a")
+        with pytest.raises(KimiInputError, match="holds the result of these batches and of others"):
+            land(platform.hook, first.folder, first.manifest["batch_ids"])
         twice = platform.merge(merged, [*first.manifest["batch_ids"], *ids], "a")
     assert after["results.jsonl"] == files_of(apart.folder)["results.jsonl"]
     assert {*after} == {*files_of(apart.folder)}
@@ -386,3 +388,74 @@ def test_the_files_of_the_new_batches_are_deleted_once_they_are_merged(on: Stage
 def test_input_and_merge_with_are_not_given_together() -> None:
     with pytest.raises(ValueError, match="leave out input and key_column"):
         KimiBatchResultsOperator(task_id="a", batch_id="b", output="/o", input="/i", merge_with="/e")
+
+
+def test_batches_of_several_rounds_are_merged_with_their_rounds_counted_on(on: Stage) -> None:
+    def say(custom_id: str, times: int, body: Mapping[str, Any]) -> Answer | RowError:
+        return BROKEN if times <= int(custom_id[1:]) else YES
+
+    with platform_of(say) as sim:
+        platform = on(sim)
+        first = platform.first(3)
+        letters = order(str(first.folder / "dead_letter.jsonl"), reuse="never")
+        ids = []
+        for number in (1, 2):
+            attempt = Attempt(replace(TASK, task_id="again"), number=number, mark=str(number))
+            ids += submit(platform.hook, letters, attempt, LogRecord(), sim.advance).batch_ids
+            sim.advance(100_000)
+        merged = platform.merge(first, ids)
+    assert [row["round"] for row in merged.rows()] == [1, 3, 3]
+    assert merged.manifest["rounds"] == 3
+    assert merged.manifest["by_round"] == [
+        {"requests": 3, "succeeded": 1},
+        {"requests": 2, "succeeded": 0},
+        {"requests": 2, "succeeded": 2},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("results.jsonl", None, "results.jsonl is gone from"),
+        ("results.jsonl", b"{}\n{", "cannot be read as they were landed"),
+        ("results.jsonl", b'{"custom_id": 1}\n', "only one of both has"),
+        ("output.jsonl", None, "output.jsonl is gone from"),
+    ],
+)
+def test_an_earlier_result_that_is_damaged_is_refused(
+    on: Stage, name: str, content: bytes | None, message: str
+) -> None:
+    with platform_of(failing(1)) as sim:
+        platform = on(sim)
+        first = platform.first(3)
+        ids = platform.again(first)
+        path = first.folder / name
+        path.unlink() if content is None else path.write_bytes(content)
+        before = files_of(first.folder)
+        with pytest.raises(KimiInputError, match=message):
+            platform.merge(first, ids, "a")
+    assert files_of(first.folder) == before
+
+
+def test_rows_whose_requests_were_never_known_keep_what_they_are(on: Stage) -> None:
+    """Somebody has taken a letter out of the file: nothing says what its row asked."""
+    with platform_of(failing(1, 2)) as sim:
+        platform = on(sim)
+        first = platform.first(3)
+        ids = platform.again(first)
+        letters = first.folder / "dead_letter.jsonl"
+        letters.write_bytes(letters.read_bytes().splitlines(keepends=True)[0])
+        merged = platform.merge(first, ids)
+    assert merged.statuses == {"succeeded": 2, "failed": 1}
+    assert merged.manifest["merged"] == {"taken": 1, "asks_other": 1}
+
+
+def test_rows_of_one_name_in_the_earlier_result_are_not_mistaken_for_each_other(on: Stage) -> None:
+    with platform_of(failing(1, 2)) as sim:
+        platform = on(sim)
+        first = platform.first(3)
+        ids = platform.again(first)
+        results = first.folder / "results.jsonl"
+        results.write_bytes(results.read_bytes().replace(b'{"custom_id":"r2"', b'{"custom_id":"r1"'))
+        with pytest.raises(KimiInputError, match="Several rows in .* are named r1"):
+            platform.merge(first, ids)

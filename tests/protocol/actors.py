@@ -41,12 +41,12 @@ class Role(NamedTuple):
 
     :param instance: Its task instance, from 0.
     :param number: The attempt of it, or of the create whose batch is waited for.
-    :param waits_for: The batch that a wait waits for; None for an attempt to create.
+    :param waits_for: The batches that a wait waits for; none for an attempt to create.
     """
 
     instance: int
     number: int
-    waits_for: str | None = None
+    waits_for: tuple[str, ...] = ()
 
 
 class Asked(BaseException):
@@ -59,7 +59,8 @@ class Asked(BaseException):
 class Script:
     """The hook of an actor, its pauses, and Airflow's notes for it.
 
-    The random part of a create's mark differs whenever an actor is run, so outside it is replaced by its instance.
+    The random part of a create's mark differs whenever an actor is run, so outside it is replaced by its instance and
+    the shard.
     """
 
     kimi_conn_id = "kimi_default"
@@ -98,7 +99,7 @@ class Script:
 
     def create_batch(self, input_file_id: str, *, completion_window: str, metadata: dict[str, str]) -> Any:
         attempt, call, _ = metadata["kimi_create"].split(".")
-        outside = f"{attempt}.{call}.of{self._instance}"
+        outside = f"{attempt}.{call}.of{self._instance} {metadata['kimi_shard']}"
         self._marks[outside] = metadata["kimi_create"]
         return self._inside(self._ask("create_batch", input_file_id, Pairs(metadata, kimi_create=outside)))
 
@@ -135,8 +136,8 @@ class Script:
 
 @cache
 def prepared() -> tuple[Order, Prepared, Path]:
-    """One checked row, cut into one shard: the input of every attempt."""
-    folder, wanted = Path(mkdtemp(prefix="kimi-protocol-")), order(["a"])
+    """Two checked rows, cut into one shard: the input of every attempt."""
+    folder, wanted = Path(mkdtemp(prefix="kimi-protocol-")), order(["a", "b"])
     return wanted, prepare(wanted, folder, LogRecord()), folder
 
 
@@ -146,28 +147,28 @@ def job_of(world: World, role: Role, script: Script, log: LogRecord) -> Job:
     attempt = Attempt(task, role.number, f"{role.instance}:{role.number}", is_last=False, run_after=START - 100)
     calls = Calls(cast(KimiHook, script), log, script.sleep, jitter=lambda: 0.0)
     memory = script if world.remembers else None
-    return Job(calls, replace(wanted, reuse=world.reuse), attempt, checked, memory)
+    job = Job(calls, replace(wanted, reuse=world.reuse), attempt, checked, memory)
+    return (job.halved(*job.labels) if (role.instance, role.number) in world.halves else None) or job
 
 
-def submits(job: Job) -> Batch:
+def submits(job: Job) -> tuple[Batch, ...]:
     """What `submit` does once the input is prepared."""
-    (batch,) = make_batches(job, prepared()[2]).batches.values()
-    return batch
+    made = make_batches(job, prepared()[2])
+    return tuple(made.batches[label] for label in made.job.labels)
 
 
-def waits(job: Job, batch_id: str) -> Batch:
+def waits(job: Job, batch_ids: Sequence[str]) -> tuple[Batch, ...]:
     """What a wait does about doubles, with its own decisions; it only waits the longer for a late look."""
     calls = job.calls
-    batch = calls.read(lambda: calls.hook.get_batch(batch_id))
-    ours, slept = {batch_id: batch}, 0.0
-    for moment in LOOKS_SECONDS if suspects([batch]) else ():
+    ours, slept = {batch_id: calls.read_batch(batch_id) for batch_id in batch_ids}, 0.0
+    for moment in LOOKS_SECONDS if suspects(ours.values()) else ():
         calls.sleep(moment - slept)
         slept = moment
         for double in find_doubles(ours, find_batches(calls, lambda _: True).batches):
             calls.log.warning("%s", in_words(double))
             if double.is_own and double.batch.is_cancellable:
                 cancel_batch(calls, double.batch.id)
-    return batch
+    return tuple(ours.values())
 
 
 @dataclass(eq=False)
@@ -181,7 +182,7 @@ class Node:
 
     answers: tuple[Any, ...]
     request: Request | None = None
-    ended: Batch | KimiError | None = None
+    ended: tuple[Batch, ...] | KimiError | None = None
     named: frozenset[str] = frozenset()
     after: dict[Any, "Node"] = field(default_factory=dict)
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiError
 from tests.protocol.actors import Actor, Actors, Left, Role, State
 from tests.protocol.promises import BrokenPromise, check_cancel, check_delete, check_end, check_return
@@ -198,11 +197,12 @@ class Schedules:
             yield words, self._clocked(state)
             return
         ended = None if actor.is_dead else actor.node.ended
-        if isinstance(ended, Batch):
+        if isinstance(ended, tuple):
             check_return(self.world, state, actor.role, ended)
-            yield f"{words}; {ended.id} is waited for", self._clocked(self._waiting(state, actor.role, ended.id))
+            ids = tuple(batch.id for batch in ended)
+            yield f"{words}; {', '.join(ids)} is waited for", self._clocked(self._waiting(state, actor.role, ids))
             if left := state.left.less("clears"):
-                cleared = self._waiting(state._replace(left=left), actor.role, ended.id, is_cleared=True)
+                cleared = self._waiting(state._replace(left=left), actor.role, ids, is_cleared=True)
                 yield from self._next_attempts(f"{words}; cleared", cleared, actor.role)
         elif isinstance(ended, KimiError) and not (ended.retryable and self._has_more(actor.role)):
             yield f"{words}; failed", self._clocked(state)
@@ -220,8 +220,8 @@ class Schedules:
     def _started(self, state: State, role: Role, at: int) -> State:
         return state._replace(actors=(*state.actors, Actor(role, self._actors.begin(role), at)))
 
-    def _waiting(self, state: State, role: Role, batch_id: str, is_cleared: bool = False) -> State:
-        wait = role._replace(waits_for=batch_id)
+    def _waiting(self, state: State, role: Role, batch_ids: tuple[str, ...], is_cleared: bool = False) -> State:
+        wait = role._replace(waits_for=batch_ids)
         actor = Actor(wait, self._actors.begin(wait), state.now, is_cleared)
         return state._replace(actors=(*state.actors, actor))
 

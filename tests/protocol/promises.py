@@ -4,8 +4,12 @@ Three things are no fault: siblings may leave two batches of the same work if bo
 attempt was cleared waits no more; and an attempt that pays for fresh work may leave behind what it passed over.
 """
 
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import is_lost
 from tests.protocol.actors import Role, State
@@ -18,7 +22,7 @@ class BrokenPromise(Exception):
 
 def check_cancel(state: State, role: Role, batch_id: str) -> None:
     """Nothing is cancelled that another live task instance is waiting for, nor that the own one waits for."""
-    if any(actor.role.waits_for == batch_id for actor in state.waits() if not actor.is_dead):
+    if any(batch_id in actor.role.waits_for for actor in state.waits() if not actor.is_dead):
         raise BrokenPromise(f"{role} cancels {batch_id}, which was returned and is waited for")
 
 
@@ -28,24 +32,28 @@ def check_delete(state: State, file_id: str) -> None:
         raise BrokenPromise(f"{file_id} is deleted, and a batch that runs needs it")
 
 
-def check_return(world: World, state: State, role: Role, returned: Batch) -> None:
-    """An attempt returns neither lost work nor, if it is to pay afresh, work that it did not make."""
-    batch = state.platform.known(returned.id, state.now)
-    if batch is None or is_lost(batch):
-        raise BrokenPromise(f"{role} returns {returned.id}, which is {batch and batch.status}")
-    if world.reuse == "never" and Tags.of(batch).attempt != f"{role.instance}:{role.number}":
-        raise BrokenPromise(f"{role} returns {returned.id} as fresh work, which it did not make")
+def check_return(world: World, state: State, role: Role, returned: Sequence[Batch]) -> None:
+    """An attempt returns all rows, once, and neither lost work nor, if it is to pay afresh, work of others."""
+    for each in returned:
+        batch = state.platform.known(each.id, state.now)
+        if batch is None or is_lost(batch):
+            raise BrokenPromise(f"{role} returns {each.id}, which is {batch and batch.status}")
+        if world.reuse == "never" and Tags.of(batch).attempt != f"{role.instance}:{role.number}":
+            raise BrokenPromise(f"{role} returns {each.id} as fresh work, which it did not make")
+    names = [name for each in returned if (name := Tags.of(each).shard_name)]
+    if not ShardName(1, 1).consists_of(names) or _same_work(returned):
+        raise BrokenPromise(f"{role} returns {[str(name) for name in names]}")
 
 
 def check_end(world: World, state: State) -> None:
     """Work is paid once: one batch of it runs, is waited for or named, and errors say what is uncertain."""
-    waited = {str(actor.role.waits_for) for actor in state.waits() if not actor.is_dead}
+    waited = {batch_id for actor in state.waits() if not actor.is_dead for batch_id in actor.role.waits_for}
     if lost := [batch_id for batch_id in waited if is_lost(_known(state, batch_id))]:
         raise BrokenPromise(f"{lost} are waited for, and were cancelled")
     live = [batch for batch in state.platform.live if not _is_passed_over(world, state, batch, waited)]
     named = waited.union(*(actor.node.named for actor in state.actors))
     is_mapped = world.siblings > 1  # each batch may be what another instance waits for
-    if len(live) > 1 and not (is_mapped and named >= {batch.id for batch in live}):
+    if _same_work(live) and not (is_mapped and named >= {batch.id for batch in live}):
         raise BrokenPromise(f"{[batch.id for batch in live]} do the same work; {sorted(waited)} are waited for")
     errors = "".join(actor.node.error for actor in state.actors)
     for batch in live:
@@ -54,6 +62,11 @@ def check_end(world: World, state: State) -> None:
             raise BrokenPromise(f"{batch.id} runs, and nobody knows it")
     if not state.waits():
         _check_errors(state)
+
+
+def _same_work(batches: Iterable[Batch]) -> bool:
+    """Whether two of these batches have a row in common."""
+    return any(one.meets(other) for one, other in combinations(map(Tags.of, batches), 2))
 
 
 def _is_passed_over(world: World, state: State, batch: Batch, waited: set[str]) -> bool:

@@ -3,6 +3,7 @@
 These tests alone put other functions in the place of ours: what they show is that each rule is needed.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.cancel import cancel_batches
-from airflow_provider_kimi.submission import attach, create, settle, submit
+from airflow_provider_kimi.records.shard_names import ShardName
+from airflow_provider_kimi.submission import attach, create, cuts, settle, submit
 from airflow_provider_kimi.submission.earlier_work import EarlierWork
 from airflow_provider_kimi.submission.job import Job
 from airflow_provider_kimi.submission.settle import Made
@@ -74,3 +76,13 @@ def test_the_checker_finds_waits_that_look_for_no_doubles(monkeypatch: pytest.Mo
     """Mutated: a create that is carried out long after it was lost is looked for by nobody."""
     monkeypatch.setattr(actors, "LOOKS_SECONDS", ())
     assert "do the same work" in breaks(replace(ALONE, kills=0))
+
+
+def test_the_checker_finds_a_rule_by_which_the_whole_of_a_shard_always_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutated: also where another attempt had made all parts of it before, and waits for them."""
+
+    def never(wanted: ShardName, usable: Sequence[Any]) -> bool:
+        return all(each.name != wanted for each in usable)
+
+    monkeypatch.setattr(cuts, "_held_first_by_parts", never)
+    assert "and is waited for" in breaks(HOLDS["a retry halves, taken for dead"])

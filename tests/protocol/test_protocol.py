@@ -26,6 +26,9 @@ TAKEN_FOR_DEAD = World(zombies=1, kills=0, faults=0, stalls=(0, 20, 2000), delay
 
 SIBLINGS = World(siblings=2, kills=0, faults=0, starts=(0, 1, 5, 11, 13, 40), late=LATE)
 
+#: The first attempt halves its shard, or its retry does; each of them may find what the other has made.
+FIRST_HALVES, RETRY_HALVES = ((0, 1),), ((0, 2),)
+
 LYING: tuple[Shows, ...] = ("no metadata", "ids only", "first page again", "first page only", "nothing", "old ones")
 OLDER = ("cancelled", "failed", "completed", "in_progress")
 
@@ -46,6 +49,17 @@ HOLDS = {
     **{f"taken for dead, a kill, list lags {lag} s": replace(TAKEN_FOR_DEAD, lags=(lag,), kills=1) for lag in (2, 10)},
     **{f"siblings, list lags {lag} s": replace(SIBLINGS, lags=(lag,)) for lag in LAGS},
     **{f"siblings, a kill, list lags {lag} s": replace(SIBLINGS, lags=(lag,), kills=1, starts=(0, 5)) for lag in LAGS},
+    **{
+        f"{who} halves, {what}": replace(world, halves=halves, lags=(2,), delays=(0, 30), late=(0, 300))
+        for who, halves in (("the first attempt", FIRST_HALVES), ("a retry", RETRY_HALVES), ("each", ((0, 1), (0, 2))))
+        for what, world in (
+            ("a kill", replace(ALONE, faults=0)),
+            ("a lost create", replace(ALONE, kills=0)),
+            ("taken for dead", TAKEN_FOR_DEAD),
+        )
+    },
+    "a sibling halves": replace(SIBLINGS, lags=(2,), halves=((0, 1),)),
+    "a later sibling halves": replace(SIBLINGS, lags=(2,), halves=((1, 1),)),
     "both creates of an attempt lost": replace(ALONE, lags=(2,), kills=0, faults=2),
     "a kill after a late create, list lags 30 s": replace(ALONE, lags=(30,)),
     "a retry's late create beside an attempt taken for dead": replace(TAKEN_FOR_DEAD, faults=1),

@@ -100,6 +100,7 @@ class World:
     :param zombies: Attempts that Airflow may take for dead.
     :param clears: Attempts that may be cleared after they succeeded.
     :param remembers: Whether Airflow keeps ids between attempts (its task state store).
+    :param halves: Attempts that halve the shard, as instance and number, unless they find a batch of it.
     :param ids_fall: Whether the id of a newer batch is the smaller one.
     """
 
@@ -119,6 +120,7 @@ class World:
     zombies: int = 0
     clears: int = 0
     remembers: bool = False
+    halves: tuple[tuple[int, int], ...] = ()
     ids_fall: bool = False
 
     def answer(self, platform: Platform, now: int, request: Request) -> tuple[Any, Platform]:

@@ -1,5 +1,6 @@
 """A shard that the platform finds too large is halved, and always at the same row."""
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,3 +58,16 @@ def test_a_shard_is_halved_at_the_same_row_by_every_attempt(tmp_path: Path) -> N
 def test_a_single_row_is_never_cut(tmp_path: Path) -> None:
     shard = shard_of(tmp_path, [b"a", b"b", b"c"])
     assert [part.content.rows for part in in_parts(shard, lambda _: True)] == [1, 1, 1]
+
+
+def test_a_shard_of_any_size_is_halved_in_little_memory(tmp_path: Path) -> None:
+    line = b"x" * 1000
+    shard = shard_of(tmp_path, [line] * 30_000)
+    tracemalloc.start()
+    try:
+        parts = in_parts(shard, lambda part: part.content.rows > 4000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(parts) == 8
+    assert peak < 3_000_000
