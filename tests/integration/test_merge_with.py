@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -478,3 +479,10 @@ def test_dead_letters_that_were_edited_where_they_lie_put_no_label_on_a_row_that
         with pytest.raises(KimiInputError, match="1 ask something else"):
             platform.merge(first, ids)
         assert platform.merge(first, platform.again(first)).statuses == {"succeeded": 3}
+
+
+def test_a_task_that_merges_with_the_result_of_another_one_runs_after_it() -> None:
+    with DAG("merge", schedule=None):
+        first = KimiBatchResultsOperator(task_id="first", batch_id="a", output="/a")
+        again = KimiBatchResultsOperator(task_id="again", batch_id="b", output="/b", merge_with=first.output)
+    assert again.upstream_task_ids == {"first"}
