@@ -36,6 +36,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         those of `counts`); not there if there was one round.
     :param merged: What became of the rows that were asked again, if it was merged into an earlier result: `taken`,
         `not_better`, `had_answer`, `asks_other` and `added`, those that there are.
+    :param dead_letter_digest: SHA-256 of the dead letters as they were landed; not there if there are none.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
         formula; not there without that guard.
     :param cost: `currency`, `amount` and `price_list_date`; None where no price is known. Where a part of it is not
@@ -65,6 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     former_files: list[str] | msgspec.UnsetType = msgspec.UNSET
     merged: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    dead_letter_digest: str | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+from msgspec.structs import replace as replace_fields
+
 from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.calls.fetch import may_come_late
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
-from airflow_provider_kimi.files.lines import new_file
+from airflow_provider_kimi.files.lines import digest_of_file, new_file
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.requests.inputs import Input
@@ -75,8 +78,12 @@ def made_of(
     :param workshop: A folder on this machine.
     """
     if base is None:
-        return _made_alone(calls, landing, files, prices, workshop)
-    return _merged(calls, landing, base, files, prices, workshop)
+        made = _made_alone(calls, landing, files, prices, workshop)
+    else:
+        made = _merged(calls, landing, base, files, prices, workshop)
+    letters = workshop / DEAD_LETTER_NAME
+    digest = digest_of_file(letters) if letters.stat().st_size else UNSET
+    return replace(made, manifest=replace_fields(made.manifest, dead_letter_digest=digest))
 
 
 def _made_alone(calls: Calls, landing: Landing, files: Sequence[BatchFiles], prices: PriceList, workshop: Path) -> Made:
