@@ -72,7 +72,8 @@ def create_uploaded(job: Job, shard: Uploaded, made: Made) -> bool:
     try:
         batch = _create(job, file, shard.tags, made) if file.is_new else _create_from_kept(job, file, shard.tags, made)
     except KimiApiError as error:
-        if not made.waits or made.open_marks or not only_means_later(job.calls, error):
+        is_vain = error.kind == "balance" and not shard.may_wait
+        if not made.waits or made.open_marks or is_vain or not only_means_later(job.calls, error):
             raise
         made.refusal, made.refused, made.has_turns = error, shard.tags.label, True
         job.calls.log.warning("There is no room for shard %s now, so it is created later: %s", shard.tags.label, error)

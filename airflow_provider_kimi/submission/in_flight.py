@@ -60,8 +60,8 @@ class InFlight:
             calls.log.warning("Whether there is room for more batches could not be read: %s", error)
             return Room(0, has_turns=True)
         free = max(0, most - active)
-        free = 0 if free <= just_ended else free
-        return Room(min(own, free), has_turns=free < own)
+        share = 0 if free <= just_ended else math.ceil(free / 2)  # who looks first leaves some to the others
+        return Room(min(own, share), has_turns=share < own)
 
 
 def count_active(calls: Calls) -> int:

@@ -12,11 +12,14 @@ from airflow_provider_kimi.api.models import TERMINAL_STATUSES, Batch
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.records.pending import Pending, PendingShard, in_order, parted
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.submission.create import create_uploaded
 from airflow_provider_kimi.submission.failing import failing_with
+from airflow_provider_kimi.submission.halving import FEWEST_ROWS, halves_of, is_its_size
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.in_flight import InFlight, Room, is_too_large
 from airflow_provider_kimi.submission.job import Job
@@ -47,6 +50,11 @@ class PendingJob(Job):
     def cut_as(self, found: Iterable[Batch]) -> Self:
         """The job as it is: its lines are not here, and it was cut when they were uploaded."""
         return self
+
+    def name(self, shard: Shard) -> ShardName:
+        """Name a shard, or a part of one."""
+        count = Tags(shard=self.pending.shards[0].shard).shard_count
+        return ShardName(shard.number, count or len(self.pending.shards), shard.part)
 
     @property
     def batch_count(self) -> int:
@@ -112,19 +120,32 @@ def create_pending(
     running = sum(status not in TERMINAL_STATUSES for status in statuses.values())
     just_ended = 0 if pending.has_turns or in_flight.most is None else in_flight.most - running
     with failing_with(job, made):
+        pending = _halved(job, made, running)
+        made.job = job = replace(job, pending=pending)
         room = in_flight.room(calls, running, just_ended=just_ended)
-        _create_some(job, made, room)
+        _create_some(job, made, room, running)
         if made.own:
             settle(job, made)
     return _left(pending, list(statuses), made, has_turns=made.has_turns or room.has_turns)
 
 
-def _create_some(job: PendingJob, made: Made, room: Room) -> None:
+def _halved(job: PendingJob, made: Made, running: int) -> Pending:
+    """Put the halves of the first shard into its place, if its size is why it was refused."""
+    pending = job.pending
+    first, *others = pending.shards
+    if not is_its_size(job, first, running):
+        return pending
+    return with_fields(pending, shards=(*halves_of(job, first, pending.tags_of(first), made), *others))
+
+
+def _create_some(job: PendingJob, made: Made, room: Room, running: int) -> None:
     for number, shard in enumerate(job.pending.shards, 1):
         if number > room.batches or made.refusal is not None:
             return
         tags = job.pending.tags_of(shard)
-        if not create_uploaded(job, Uploaded(shard.file_id, shard.rows, tags, is_unsure=shard.is_unsure), made):
+        may_wait = shard.rows > FEWEST_ROWS or not is_its_size(job, shard, running)
+        uploaded = Uploaded(shard.file_id, shard.rows, tags, is_unsure=shard.is_unsure, may_wait=may_wait)
+        if not create_uploaded(job, uploaded, made):
             raise KimiBatchError(
                 f"The platform takes no batch of the input file {shard.file_id!r} any more, which this task has "
                 "uploaded. A retry or a clear of this task uploads it again.",

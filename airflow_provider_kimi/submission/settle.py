@@ -32,6 +32,7 @@ class Uploaded(NamedTuple):
     :param tags: Those of the batch.
     :param is_new: Whether this attempt has uploaded it.
     :param is_unsure: Whether an earlier attempt has too, and may have created its batch unseen.
+    :param may_wait: Whether more money may help where too little refuses it.
     """
 
     file_id: str
@@ -39,6 +40,7 @@ class Uploaded(NamedTuple):
     tags: Tags
     is_new: bool = False
     is_unsure: bool = False
+    may_wait: bool = True
 
 
 @dataclass

@@ -222,8 +222,10 @@ def end_of_wait(watch: Watch, read: Iterable[Batch]) -> float:
     Neither moves while nothing new is read.
     """
     deadline = math.inf if watch.deadline is None else watch.deadline
-    expiries = [batch.expires_at for batch in read if batch.expires_at is not None]
-    if not expiries or len(expiries) < len(watch.batch_ids):
+    batches = {batch.id: batch for batch in read if not (watch.to_come and batch.is_terminal)}
+    ended = len(list(read)) - len(batches)
+    expiries = [batch.expires_at for batch in batches.values() if batch.expires_at is not None]
+    if not expiries or len(expiries) + ended < len(watch.batch_ids):
         return deadline
     return min(max(expiries) + EXPIRY_GRACE_SECONDS, deadline)
 

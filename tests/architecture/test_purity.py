@@ -45,7 +45,13 @@ IMPURE = {
         "requests/tables.py",
     ),
     *("submission/attach.py", "submission/create.py", "submission/ending.py", "submission/estimate.py"),
-    *("submission/failing.py", "submission/in_flight.py", "submission/job.py", "submission/later.py"),
+    *(
+        "submission/failing.py",
+        "submission/halving.py",
+        "submission/in_flight.py",
+        "submission/job.py",
+        "submission/later.py",
+    ),
     *("submission/rest.py", "submission/settle.py", "submission/submit.py"),
     *(
         "waiting/alone.py",

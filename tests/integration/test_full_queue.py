@@ -63,7 +63,6 @@ def test_money_that_is_short_is_waited_for(connect: Connect, tmp_path: Path, lac
         connect(sim)
         task = job(tmp_path, 4, sim=sim, max_rows_per_batch=1)
         attempt = run_task(task)
-        attempt = resumed(task, sim, resumed(task, sim, attempt))
         assert attempt.deferred is not None
         assert running(sim) == 0
         sim.top_up(1000)
@@ -80,6 +79,44 @@ def test_an_account_without_money_fails_the_task_at_once(connect: Connect, tmp_p
         connect(sim)
         with pytest.raises(AirflowFailException, match="Top up the account|the most common cause is the balance"):
             to_end(job(tmp_path, 4, sim=sim, max_rows_per_batch=1), sim)
+
+
+@pytest.mark.parametrize("lacking_money", ["refused", "failed"])
+def test_a_shard_that_the_balance_never_allows_is_halved(connect: Connect, tmp_path: Path, lacking_money: str) -> None:
+    """The balance is enough for a third of a shard: 32,768 tokens for each of its rows are reserved."""
+    behaviour = Behaviour(reserve_balance=True, lacking_money=lacking_money)  # type: ignore[arg-type]
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(failing()), behaviour=behaviour, balance=9.0) as sim:
+        connect(sim)
+        found = to_end(job(tmp_path, 96, sim=sim, max_rows_per_batch=48), sim).value
+        asked = [row for rows in asked_in(sim, "completed") for row in rows]
+    assert sorted(asked) == sorted(f"r{number}" for number in range(96)), "each once"
+    assert list(results(tmp_path)) == [f"r{number}" for number in range(96)]
+    assert len(found["batch_ids"]) == 8
+    assert found["counts"]["succeeded"] == 96
+
+
+@pytest.mark.parametrize("full_queue", ["refused", "failed"])
+def test_a_shard_that_is_larger_than_the_queue_is_halved(connect: Connect, tmp_path: Path, full_queue: str) -> None:
+    behaviour = Behaviour(max_queued_rows=30, full_queue=full_queue)  # type: ignore[arg-type]
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(failing(3, 40)), behaviour=behaviour) as sim:
+        connect(sim)
+        found = to_end(job(tmp_path, 50, sim=sim), sim).value
+        again = to_end(job(tmp_path, 50, sim=sim), sim, number=2).value
+    assert list(results(tmp_path)) == [f"r{number}" for number in range(50)]
+    assert found["counts"]["succeeded"] == 50
+    assert again["batch_ids"] == found["batch_ids"]
+
+
+@pytest.mark.parametrize("lacking_money", ["refused", "failed"])
+def test_a_balance_that_refuses_even_a_few_rows_fails_the_task(
+    connect: Connect, tmp_path: Path, lacking_money: str
+) -> None:
+    behaviour = Behaviour(reserve_balance=True, lacking_money=lacking_money)  # type: ignore[arg-type]
+    with KimiSimulator(speed=0, timing=QUICK, behaviour=behaviour, balance=0.001) as sim:
+        connect(sim)
+        with pytest.raises(AirflowFailException, match="Top up the account|the most common cause is the balance"):
+            to_end(job(tmp_path, 40, sim=sim), sim)
+        assert len(sim.batches) < 20
 
 
 def test_a_clear_while_a_queue_is_full_sends_nothing_twice(connect: Connect, tmp_path: Path) -> None:

@@ -131,9 +131,13 @@ def lines_of(sim: KimiSimulator, batch_id: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in content.splitlines()]
 
 
-def asked_in(sim: KimiSimulator) -> list[list[str]]:
-    """The ids that each batch has asked for, in the order of the creates."""
-    return [[line["custom_id"] for line in lines_of(sim, batch_id)] for batch_id in sim.batches]
+def asked_in(sim: KimiSimulator, status: str | None = None) -> list[list[str]]:
+    """The ids that each batch has asked for, in the order of the creates.
+
+    :param status: Of which batches; None for all.
+    """
+    wanted = [batch_id for batch_id in sim.batches if status in (None, sim.status(batch_id))]
+    return [[line["custom_id"] for line in lines_of(sim, batch_id)] for batch_id in wanted]
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
