@@ -53,6 +53,11 @@ def rows_to_ask(requests: Mapping[ShardName, Slice], batches: Sequence[Batch]) -
             yield AskedRow(request["custom_id"], firsts[shard], request["body"])
 
 
+def _is_one_too_many(error: KimiError) -> bool:
+    """Whether fewer calls would not be refused; a platform that is overloaded refuses any."""
+    return is_rate_limit(error) and getattr(error, "error_type", None) != "engine_overloaded_error"
+
+
 class _OneTooManyError(Exception):
     """The platform refuses a call, because others are under way."""
 
@@ -153,7 +158,7 @@ class RealtimeRound:
             except KimiError as error:
                 if isinstance(error, KimiApiError) and error.kind in _OF_ROW:
                     return self._refused(row, error)
-                if is_rate_limit(error) and self._workers > 1:
+                if _is_one_too_many(error) and self._workers > 1:
                     raise _OneTooManyError from None
                 pause = patience.pause_after(error)
                 if pause is None or self._is_over:

@@ -89,6 +89,26 @@ def test_a_pause_that_the_platform_asks_for_is_kept(connect: Connect, tmp_path: 
     assert round.answered == 2
 
 
+def test_an_overloaded_platform_is_no_reason_for_fewer_calls(connect: Connect, tmp_path: Path) -> None:
+    most = 0
+
+    def watched(request: Mapping[str, Any]) -> Answer:
+        nonlocal most
+        under_way.append(1)
+        most = max(most, len(under_way))
+        answer = slowly(request)
+        under_way.pop()
+        return answer
+
+    under_way: list[int] = []
+    with KimiSimulator(speed=0, responder=watched) as sim:
+        sim.inject("chat", status=429, error_type="engine_overloaded_error", retry_after=1, times=8)
+        round = chat(connect(sim), tmp_path, sim)
+        round.ask(rows(24))
+    assert round.answered == 24
+    assert most > 2
+
+
 @pytest.mark.parametrize("fault", [{"status": 500}, {"drop": True}, {"status": 504, "html": True}], ids=str)
 def test_a_fault_that_passes_is_outlasted(connect: Connect, tmp_path: Path, fault: dict[str, Any]) -> None:
     with KimiSimulator(speed=0) as sim:
