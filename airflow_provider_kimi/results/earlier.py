@@ -39,6 +39,7 @@ class EarlierFiles:
     output: Path | None = None
     error: Path | None = None
     dead_letters: Path | None = None
+    realtime: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Earlier:
         return files
 
     def _copied(self, field: str, folder: Path) -> Path | None:
-        uri: str | None = getattr(self.manifest, field)
+        uri: str | None = self.manifest.files.get(field)
         if uri is None:
             return None
         source = object_storage_path(located(self.uri)) / name_of(uri)
