@@ -28,6 +28,13 @@ def read_attempt(context: Context) -> Attempt:
     )
 
 
+def read_run_start(context: Context) -> float | None:
+    """When the run began, in unix seconds; a clear of a run that has ended begins it anew. None if it is not known."""
+    run = context.get("dag_run")
+    began = getattr(run, "start_date", None) or getattr(run, "run_after", None)
+    return began.timestamp() if began is not None else None
+
+
 def is_last_try(context: Context) -> bool:
     """Whether the task fails for good if this try fails; true where there is no task instance."""
     return context.get("ti") is None or read_attempt(context).is_last

@@ -148,12 +148,19 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     :param currency: `CNY` or `USD`; a list of one's own may have any.
     :param date: When the prices were seen, as in `2026-09-01`.
-    :param models: By the exact name of the model.
+    :param models: By the exact name of the model, at batch rate.
+    :param realtime: The same at the standard rate, which ordinary chat calls are billed at.
     """
 
     currency: _Text
     date: _Text
     models: Annotated[dict[str, Price], msgspec.Meta(min_length=1)]
+    realtime: dict[str, Price] = {}
+
+    @property
+    def at_standard_rate(self) -> PriceList:
+        """The prices of ordinary chat calls, which may be none."""
+        return msgspec.structs.replace(self, models=self.realtime)
 
     def amount(self, money: Decimal | float) -> str:
         """Write an amount with its currency; a small one keeps its first digits."""
@@ -164,8 +171,8 @@ def _price(cached: str | None, uncached: str, output: str) -> Price:
     return Price(Decimal(uncached), Decimal(output), None if cached is None else Decimal(cached))
 
 
-#: Published batch prices, 60 % of the standard ones, by region (batch price page, seen in September 2026). Taxes are
-#: not in the dollar prices.
+#: Published batch prices, 60 % of the standard ones, by region (batch price page, seen in September 2026), and those
+#: standard ones (chat price page, seen at the same time). Taxes are not in the dollar prices.
 PRICE_LISTS: Mapping[str, PriceList] = {
     "cn": PriceList(
         "CNY",
@@ -175,6 +182,10 @@ PRICE_LISTS: Mapping[str, PriceList] = {
             "kimi-k2.6": _price("0.66", "3.90", "16.20"),
             "kimi-k2.5": _price(None, "2.40", "12.60"),
         },
+        {
+            "kimi-k2.7-code": _price("1.30", "6.50", "27.00"),
+            "kimi-k2.6": _price("1.10", "6.50", "27.00"),
+        },
     ),
     "intl": PriceList(
         "USD",
@@ -183,6 +194,10 @@ PRICE_LISTS: Mapping[str, PriceList] = {
             "kimi-k2.7-code": _price("0.114", "0.57", "2.40"),
             "kimi-k2.6": _price("0.10", "0.57", "2.40"),
             "kimi-k2.5": _price("0.06", "0.36", "1.80"),
+        },
+        {
+            "kimi-k2.7-code": _price("0.19", "0.95", "4.00"),
+            "kimi-k2.6": _price("0.16", "0.95", "4.00"),
         },
     ),
 }

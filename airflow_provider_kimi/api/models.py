@@ -122,6 +122,12 @@ class DeletedFile(msgspec.Struct, frozen=True):
     deleted: bool = False
 
 
+class Completion(msgspec.Struct, frozen=True):
+    """The answer of a chat call, as it came."""
+
+    body: dict[str, Any]
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One model that the key may use; the platform does not say whether it can be batched."""
 

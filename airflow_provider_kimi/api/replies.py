@@ -10,7 +10,16 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from airflow_provider_kimi.api.models import Batch, BatchPage, Envelope, FilePage, Model, RemoteFile, RequestCounts
+from airflow_provider_kimi.api.models import (
+    Batch,
+    BatchPage,
+    Completion,
+    Envelope,
+    FilePage,
+    Model,
+    RemoteFile,
+    RequestCounts,
+)
 
 T = TypeVar("T")
 
@@ -154,6 +163,13 @@ def _model(content: bytes | msgspec.Raw) -> Model:
     return Model(id=_id(fields), context_length=_number(fields, "context_length", 1, MOST_ROWS))
 
 
+def _completion(content: bytes) -> Completion:
+    body = msgspec.json.decode(content, type=dict[str, Any])
+    if not isinstance(body.get("choices"), list):
+        raise msgspec.ValidationError("it has no choices, so it is not an answer")
+    return Completion(body)
+
+
 def _page(content: bytes) -> _Fields:
     fields = _fields(content)
     if "data" not in fields:
@@ -166,5 +182,6 @@ _READERS: Mapping[Any, Callable[[bytes], Any]] = {
     BatchPage: _batch_page,
     RemoteFile: _file,
     FilePage: _file_page,
+    Completion: _completion,
     Envelope[list[Model]]: lambda content: Envelope(_rows(_page(content), _model)),
 }

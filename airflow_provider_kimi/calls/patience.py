@@ -33,6 +33,9 @@ RATE_LIMIT_PATIENCE_SECONDS = 14_400.0
 #: Requests a minute of the platform's lowest tier, taken where the connection does not say.
 LOWEST_REQUESTS_PER_MINUTE = 3.0
 
+#: The same where the platform says itself how long to wait, and that is trusted.
+TRUSTED_REQUESTS_PER_MINUTE = 60.0
+
 #: Longest pause after a rate limit, unless the connection or the platform asks for a longer one.
 LONGEST_BACKOFF_SECONDS = 60.0
 
@@ -85,11 +88,16 @@ class Patience:
 
     :param hook: Knows how many requests a minute its connection allows, once that was read.
     :param jitter: Returns 0 to 1.
+    :param trusts_retry_after: Whether a pause that the platform asks for is enough where the connection does not say
+        how many requests a minute it allows.
     """
 
-    def __init__(self, hook: KimiHook, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, hook: KimiHook, jitter: Callable[[], float] = random.random, *, trusts_retry_after: bool = False
+    ) -> None:
         self._hook = hook
         self._jitter = jitter
+        self._trusts_retry_after = trusts_retry_after
         self._met = {True: 0, False: 0}  # by whether it was a rate limit
         self._elapsed = {True: 0.0, False: 0.0}
 
@@ -100,8 +108,10 @@ class Patience:
         """
         if not (error.retryable if may_pass is None else may_pass):
             return None
-        kind = is_rate_limit(error)
-        pause = next_pause(error, self._met[kind], self._elapsed[kind], self._hook.requests_per_minute, self._jitter())
+        kind, rate = is_rate_limit(error), self._hook.requests_per_minute
+        if self._trusts_retry_after and error.retry_after_seconds is not None:
+            rate = rate or TRUSTED_REQUESTS_PER_MINUTE
+        pause = next_pause(error, self._met[kind], self._elapsed[kind], rate, self._jitter())
         self._met[kind] += 1
         self._elapsed[kind] += pause or 0.0
         return pause

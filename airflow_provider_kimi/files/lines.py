@@ -3,6 +3,7 @@
 Answers hold U+2028, U+2029 and U+0085, at which `str.splitlines` and the SDK's `iter_lines` cut too.
 """
 
+import hashlib
 from collections.abc import Iterator
 from os import SEEK_END
 from pathlib import Path
@@ -94,6 +95,12 @@ def count_lines(path: Path, longest: int = -1) -> tuple[int, bytes]:
         if line and not line.isspace():
             count, last = count + 1, line
     return count, last
+
+
+def digest_of_file(path: Path) -> str:
+    """The SHA-256 of a local file."""
+    with path.open("rb") as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
 def new_file(path: Path) -> BinaryIO:

@@ -20,6 +20,7 @@ class Call(Generic[T]):
     :param reply: What the answer is read into.
     :param unanswered: What is true if no answer comes.
     :param is_poll: Whether it is repeated soon, so that it may be given up early.
+    :param seconds: How long the platform may take, if that is longer than the connection's timeout; None if not.
     """
 
     method: Literal["get", "post", "delete"]
@@ -30,6 +31,7 @@ class Call(Generic[T]):
     body: Mapping[str, Any] | None = None
     params: Mapping[str, Any] | None = None
     is_poll: bool = False
+    seconds: float | None = None
 
 
 def reading(batch_id: str) -> Call[models.Batch]:
@@ -42,6 +44,12 @@ def listing(after: str | None, limit: int | None) -> Call[models.BatchPage]:
     """Read a page of batches; None for the first page, and for pages of the platform's own size."""
     params = ({"limit": limit} if limit else {}) | ({"after": after} if after else {})
     return Call("get", "/batches", "listing batches", models.BatchPage, params=params, is_poll=True)
+
+
+def asking(body: Mapping[str, Any], seconds: float) -> Call[models.Completion]:
+    """Ask the model now."""
+    unanswered = "Whether the row was answered, and is billed, is unknown."
+    return Call("post", "/chat/completions", "asking a row", models.Completion, unanswered, body, seconds=seconds)
 
 
 def cancelling(batch_id: str) -> Call[models.Batch]:

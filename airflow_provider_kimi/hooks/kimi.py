@@ -20,7 +20,7 @@ from airflow_provider_kimi.api.limits import BATCH_ENDPOINT, PAGE_SIZE
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError, KimiNoAnswerError
-from airflow_provider_kimi.hooks.call import UNCHANGED, Call, cancelling, listing, reading
+from airflow_provider_kimi.hooks.call import UNCHANGED, Call, asking, cancelling, listing, reading
 from airflow_provider_kimi.hooks.deadline import Limit, limited
 from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
 
@@ -33,6 +33,9 @@ T = TypeVar("T")
 
 #: Longest wait for the answer of a poll.
 POLL_TIMEOUT_SECONDS = 30.0
+
+#: Longest wait for the answer of a chat call: the platform itself gives up after 900 s.
+CHAT_TIMEOUT_SECONDS = 930.0
 
 #: Bytes of a file that have to come or go within the connection's timeout.
 PROGRESS_BYTES = 1 << 14
@@ -174,7 +177,7 @@ class KimiHook(BaseHook):
             return decode(self.settings, call.action, answer, call.reply)
 
     def _seconds(self, call: Call[T]) -> float:
-        seconds = self.settings.timeout_seconds
+        seconds = max(self.settings.timeout_seconds, call.seconds or 0.0)
         return min(seconds, POLL_TIMEOUT_SECONDS) if call.is_poll else seconds
 
     @contextmanager
@@ -328,6 +331,16 @@ class KimiHook(BaseHook):
     async def acancel_batch(self, batch_id: str) -> models.Batch:
         """Ask for a cancel without blocking the event loop."""
         return await self._asend(cancelling(batch_id))
+
+    # Ordinary chat calls
+
+    async def achat(self, body: Mapping[str, Any], seconds: float = CHAT_TIMEOUT_SECONDS) -> models.Completion:
+        """Ask the model now, at the standard price, without blocking the event loop.
+
+        :param body: Of the request, as a line of a batch holds it.
+        :param seconds: How long the platform may take, if that is longer than the connection's timeout.
+        """
+        return await self._asend(asking(body, seconds))
 
     # The account
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_kimi.api.catalogue import PriceList
@@ -43,6 +43,11 @@ class Spending:
     answer: AnswerSize
     currency: str
     max_cost: float | None = None
+
+    @property
+    def at_standard_rate(self) -> Spending:
+        """The same for ordinary chat calls."""
+        return replace(self, prices=self.prices.at_standard_rate)
 
     def approve(self, job: Job) -> None:
         """Look at a job before anything is uploaded for it.

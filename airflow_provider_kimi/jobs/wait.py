@@ -48,6 +48,8 @@ class WaitTerms:
 
     :param pause_seconds: Between two polls; None for a pace that fits the batches' age.
     :param allowed_seconds: How long the wait may take.
+    :param ends_at: When the wait ends in any case, in unix seconds, and what runs then is cancelled; None for no such
+        time.
     """
 
     deferrable: bool
@@ -58,6 +60,7 @@ class WaitTerms:
     on_stall: OnStall
     on_final_failure: OnFinalFailure
     cancel_on_kill: bool
+    ends_at: float | None = None
 
     @classmethod
     def of(
@@ -178,9 +181,10 @@ class TaskWait:
         if event.batches and (ti := self._context.get("ti")) is not None:
             ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values(), self._to_come.count).to_dict())
 
-    def check(self, event: BatchEvent) -> None:
+    def check(self, event: BatchEvent, *, is_overdue: bool = False) -> None:
         """Fail a task whose batches have not ended, or could not be read.
 
+        :param is_overdue: Whether batches that are still to come will not be made, since the task is to finish.
         :raises KimiBatchError: They could not be read.
         :raises AirflowSensorTimeout: They have not ended in time.
         """
@@ -190,8 +194,11 @@ class TaskWait:
             calls = Calls(self._hook, self._task.log)
             left = leave_running(calls, event, self.batch_ids, cancel=cancel, is_final=is_final)
             raise KimiBatchError(f"{event.message} {left}".strip(), retryable=event.retryable)
-        if event.outcome == "timed_out" and (self._to_come.count or not event.has_ended(self.batch_ids)):
+        if event.outcome == "timed_out" and self._lacks_any(event, is_overdue=is_overdue):
             raise AirflowSensorTimeout(event.message)
+
+    def _lacks_any(self, event: BatchEvent, *, is_overdue: bool) -> bool:
+        return not event.has_ended(self.batch_ids) or (self._to_come.count > 0 and not is_overdue)
 
     def _note(self) -> None:
         """Note the try and its batches, so that a kill knows whether a later try or another task waits for them."""
@@ -251,11 +258,14 @@ class TaskWait:
         if self._task.execution_timeout and not self._is_rescheduled:
             seconds = self._task.execution_timeout.total_seconds()
             ends.append(time.time() + seconds - min(EVENT_MARGIN_SECONDS, seconds / 10))
+        deadline, on_timeout = min(ends), self._terms.on_timeout
+        if self._terms.ends_at is not None and (last := max(self._terms.ends_at, time.time())) <= deadline:
+            deadline, on_timeout = last, "cancel"
         return Watch(
             tuple(self.batch_ids),
             pause_seconds=self._terms.pause_seconds,
-            deadline=min(ends),
-            on_timeout=self._terms.on_timeout,
+            deadline=deadline,
+            on_timeout=on_timeout,
             stall_seconds=self._terms.stall_seconds,
             on_stall=self._terms.on_stall,
             kimi_conn_id=self._hook.kimi_conn_id,

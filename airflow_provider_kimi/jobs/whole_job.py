@@ -16,7 +16,10 @@ from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.before_spending import Spending
+from airflow_provider_kimi.jobs.deadline import too_late
+from airflow_provider_kimi.jobs.last_round import RestTerms, Way, choose, is_made_good, longest_batch
 from airflow_provider_kimi.jobs.pilot import PILOT_NAME, faults_of_pilot, pilot_failed
+from airflow_provider_kimi.jobs.realtime import RealtimeRound, rows_to_ask
 from airflow_provider_kimi.jobs.rounds import ask_round, can_be_found, model_of, remedy_of
 from airflow_provider_kimi.jobs.taken_back import take_back
 from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, to_come_of, with_turn
@@ -30,6 +33,7 @@ from airflow_provider_kimi.results.failure_limits import FailureLimit
 from airflow_provider_kimi.results.landing import Collected
 from airflow_provider_kimi.results.manifest import billed
 from airflow_provider_kimi.results.next_round import NextRound
+from airflow_provider_kimi.results.realtime import AnswerParts, begin_of_parts
 from airflow_provider_kimi.results.shortfall import shortfall
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.in_flight import InFlight
@@ -86,9 +90,12 @@ class WholeJob:
     :param calls: With which it reads and lands.
     :param max_rounds: How often a row is asked at most.
     :param on_incomplete: What becomes of the task if a batch does not complete.
+    :param rest: How the last rows may be asked.
     :param in_flight: How many batches may run at a time.
     :param pilot_limits: On the unusable rows of a first batch that decides about the others; None if none does.
     :param wait: The wait that goes on now, for a kill.
+    :param unsent: Rows whose batches were not created, because it was too late.
+    :param chat_end: Why not every row was asked by a chat call; empty if all were.
     """
 
     task: JobTask
@@ -100,8 +107,11 @@ class WholeJob:
     spending: Spending
     in_flight: InFlight = InFlight()
     pilot_limits: Sequence[FailureLimit] | None = None
+    rest: RestTerms = RestTerms()
     is_killed: bool = False
     wait: TaskWait | None = field(default=None, init=False)
+    chat_end: str = field(default="", init=False)
+    unsent: int = field(default=0, init=False)
 
     @property
     def hook(self) -> KimiHook:
@@ -131,14 +141,37 @@ class WholeJob:
         while True:
             batch_ids, ended = self._all_ended(batch_ids, cancelled, event, pending)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
-                next_round = NextRound(Path(folder), self.max_rounds, cancelled)
-                with airflow_errors(self.task), next_round:
-                    collected = self.task.land(self.calls, self.context, batch_ids, next_round)
-                requests = next_round.requests
-                self.context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
-                if not requests or not self._may_ask(collected, requests):
-                    return self._concluded(collected, ended)
-                (batch_ids, pending), event = self._asked(collected, requests, Path(folder)), None
+                collected, requests = self._landed(batch_ids, cancelled, Path(folder))
+                way = self._way(collected, requests)
+                if way == "batch" and self._may_ask(collected, requests):
+                    (batch_ids, pending), event = self._asked(collected, requests, Path(folder)), None
+                    continue
+                is_asked = way == "realtime" and self._asked_now(collected, requests)
+            if is_asked:
+                with TemporaryDirectory(prefix="kimi-round-") as folder:
+                    collected, _ = self._landed(batch_ids, cancelled, Path(folder))
+            return self._concluded(collected, ended)
+
+    def _landed(
+        self, batch_ids: Sequence[str], cancelled: Sequence[str], folder: Path
+    ) -> tuple[Collected, Mapping[ShardName, Slice]]:
+        """Land, and find the requests that are worth another round, by the number of their shard."""
+        is_overdue = self.rest.is_overdue(time.time())
+        next_round = NextRound(folder, self.max_rounds, cancelled, is_overdue=is_overdue)
+        with airflow_errors(self.task), next_round:
+            collected = self.task.land(self.calls, self.context, batch_ids, next_round)
+        self.context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
+        return collected, next_round.requests
+
+    def _way(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> Way:
+        """How the rows of another round are asked."""
+        if not requests:
+            return "leave"
+        rows = sum(content.rows for content in requests.values())
+        choice = choose(self.rest, rows, longest_batch(collected.batches), time.time())
+        if choice.text:
+            self.task.log.warning("%s", choice.text)
+        return choice.way
 
     def _all_ended(
         self,
@@ -155,9 +188,23 @@ class WholeJob:
             batch_ids, pending, is_any = take_back(self.calls, ended, batch_ids, pending)
             if pending is None:
                 return batch_ids, ended
+            if self.rest.is_overdue(time.time()):
+                self._leave_unsent(batch_ids, pending)
+                pending, event = None, None
+                continue
             if not is_any:
                 batch_ids, pending = self._created(batch_ids, ended, pending)
             event = None
+
+    def _leave_unsent(self, batch_ids: Sequence[str], pending: Pending) -> None:
+        """Create nothing more, since it is too late for that.
+
+        :raises KimiInputError: There is no batch at all.
+        """
+        self.unsent = pending.rows
+        if not batch_ids and self.rest.deadline is not None:
+            with airflow_errors(self.task):
+                raise too_late(self.rest.deadline)
 
     def _created(
         self, batch_ids: Sequence[str], ended: BatchEvent, pending: Pending
@@ -200,12 +247,26 @@ class WholeJob:
         with wait:
             resume: dict[str, Any] = {"batch_ids": list(batch_ids), "cancelled": list(cancelled)}
             resume |= {"pending": pending.to_dict()} if pending else {}
+            resume |= self.rest.resume
             ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
             wait.show_end(ended)
             with airflow_errors(self.task):
-                wait.check(ended)
+                wait.check(ended, is_overdue=self.rest.is_overdue(time.time()))
         self.wait = None
         return ended
+
+    def _asked_now(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> bool:
+        """Ask rows by chat calls; False if that may not be."""
+        if not self._may_ask(collected, requests, self.spending.at_standard_rate):
+            return False
+        parts = AnswerParts(collected.directory, begin_of_parts(collected.batches))
+        chat = RealtimeRound(self.calls, parts, lambda: self.is_killed)
+        with airflow_errors(self.task):
+            chat.ask(rows_to_ask(requests, collected.batches))
+        self.chat_end = chat.unfinished
+        log = self.task.log.warning if self.chat_end else self.task.log.info
+        log("%s %s", chat.done, self.chat_end)
+        return True
 
     def _is_pilot(self, batch_ids: Sequence[str], pending: Pending) -> bool:
         """Whether the batch that exists is the one that decides about the others."""
@@ -231,7 +292,9 @@ class WholeJob:
             "The pilot passed. %s. The other %s rows are sent now.", tally.summary(), f"{pending.rows:,}"
         )
 
-    def _may_ask(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> bool:
+    def _may_ask(
+        self, collected: Collected, requests: Mapping[ShardName, Slice], spending: Spending | None = None
+    ) -> bool:
         """Whether another round can be found again by a later try, and stays within `max_cost`."""
         if not can_be_found(collected.batches):
             self.task.log.warning(
@@ -242,7 +305,7 @@ class WholeJob:
             return False
         with airflow_errors(self.task):
             model = model_of(collected.batches) or self._order(self.calls).recipe.model
-            return self.spending.approve_round(self.calls, collected.manifest.cost, requests, model)
+            return (spending or self.spending).approve_round(self.calls, collected.manifest.cost, requests, model)
 
     def _asked(
         self, collected: Collected, requests: Mapping[ShardName, Slice], folder: Path
@@ -254,20 +317,40 @@ class WholeJob:
             )
             return [batch.id for batch in made], pending
 
+    def _remedy(self, collected: Collected) -> str:
+        if self.chat_end:
+            return self.chat_end
+        if not self.rest.is_overdue(time.time()):
+            return remedy_of(collected.batches, self.max_rounds)
+        return (
+            f"What ran was cancelled because of {self.rest.deadline}. To ask for the rows without an answer after all, "
+            "set a later finish_by, or allow_realtime=True, then clear this task."
+        )
+
     def _order(self, calls: Calls) -> Order:
         return self.task.order(calls, self.context)
 
     def _concluded(self, collected: Collected, ended: BatchEvent) -> dict[str, Any]:
         with airflow_errors(self.task):
             self.task.publish(self.context, collected)
-            if (found := shortfall(self.calls, ended)) is not None:
-                manifest = collected.manifest
-                now = f"What was answered is landed in {manifest.results_file}, for {billed(manifest)}."
+            if said := self._incomplete(collected, ended):
                 if self.on_incomplete == "fail":
-                    remedy = remedy_of(collected.batches, self.max_rounds)
-                    raise KimiBatchError(f"{found.cause} {now} {remedy} {found.details}")
-                self.task.log.warning(
-                    "Going on, as on_incomplete='continue' asks. %s %s %s", found.cause, now, found.details
-                )
-            self.task.judge(collected)
+                    raise KimiBatchError(said)
+                self.task.log.warning("Going on, as on_incomplete='continue' asks. %s", said)
+            try:
+                self.task.judge(collected)
+            except KimiBatchError as error:
+                raise error.saying(f"{error} {self.chat_end}".strip()) from None
             return self.task.accepted(self.calls, collected)
+
+    def _incomplete(self, collected: Collected, ended: BatchEvent) -> str:
+        """Say which rows were not asked to the end, and what to do; empty if all were."""
+        manifest = collected.manifest
+        now = f"What was answered is landed in {manifest.results_file}, for {billed(manifest)}."
+        if self.unsent:
+            return (
+                f"{self.unsent:,} rows were not sent, because it is too late for {self.rest.deadline}. {now} To send "
+                "them, set a later finish_by, then clear this task: it attaches to what is there."
+            )
+        found = None if is_made_good(manifest, collected.batches) else shortfall(self.calls, ended)
+        return "" if found is None else f"{found.cause} {now} {self._remedy(collected)} {found.details}"

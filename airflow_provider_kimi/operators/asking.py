@@ -68,6 +68,9 @@ class AskingOperator(BaseOperator):
     #: Whether rows without a usable answer are asked again in further rounds of the same task.
     has_rounds = False
 
+    #: Whether it is too late to submit anything.
+    only_attaches = False
+
     #: Rows of a first batch of its own; None for none.
     pilot_rows: int | None = None
 

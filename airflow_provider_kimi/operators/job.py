@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from functools import cache, cached_property
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache, cached_property, partial
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
@@ -14,11 +16,14 @@ from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import Context
-from airflow_provider_kimi.fields import check_choice, check_whole_number
+from airflow_provider_kimi.context import read_run_start
+from airflow_provider_kimi.fields import check_choice, check_flag, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
+from airflow_provider_kimi.jobs.deadline import Deadline, deadline_of, read_finish_by, too_late
+from airflow_provider_kimi.jobs.last_round import RestTerms
 from airflow_provider_kimi.jobs.pilot import pilot_limits
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
@@ -41,6 +46,7 @@ from airflow_provider_kimi.results.failure_limits import FailureLimit, Limit, On
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.row_check import RowCheck
 from airflow_provider_kimi.submission.in_flight import InFlight
+from airflow_provider_kimi.submission.job import Job
 from airflow_provider_kimi.submission.submit import checked_job
 
 
@@ -106,6 +112,17 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param max_rounds: How often a row is asked at most. A row that failed, expired or is missing is asked again as it
         was; one that was cut may answer twice as long; one whose answer was refused is told why; one that the content
         filter stopped in the first round is asked once more. A row with a usable answer is never asked again.
+    :param min_batch_rows: Fewer rows than these are not worth a further batch: with ``allow_realtime`` they are asked
+        by ordinary chat calls, else they are dead letters. None for any number. The first round is always a batch.
+    :param finish_by: When the task is to finish: a time with its zone, its text in ISO 8601, or a timedelta from the
+        start of the run, which retries and deferrals do not move, and a clear of a run that has ended begins anew. No
+        batch is made that would not end in time, by the time that the longest one of the job has taken. Half an hour
+        before, or at three quarters of the time if that is later, batches that run are cancelled; what they have done
+        is landed, and the rest is asked by chat calls, with ``allow_realtime``. Too late to submit, the task fails
+        before anything is sent. None for no such time. Templated.
+    :param allow_realtime: Whether rows for which no batch is worth it, or in time, may be asked by ordinary chat calls
+        at the standard price. It is their last round. They are asked in the worker, and an answer that has come is kept
+        beside the result, so that no later try asks the row again.
     :param max_cost: Most that the task may cost, in the currency of the prices: CNY in region ``cn``, USD in ``intl``,
         or that of ``price_list``. If every answer as long as its cap would cost more, nothing is uploaded; the same is
         checked again before each further round, which is then not asked. Needs a price. Work that an earlier attempt
@@ -135,6 +152,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         "max_failed_ratio",
         "price_list",
         "max_cost",
+        "finish_by",
         "is_dry_run",
     )
     ui_color = "#e0ecd8"
@@ -192,6 +210,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
         max_rounds: int = 1,
+        min_batch_rows: int | None = None,
+        finish_by: datetime | timedelta | str | None = None,
+        allow_realtime: bool = False,
         max_cost: float | str | None = None,
         max_in_flight: int | None = None,
         pilot_rows: int | None = None,
@@ -213,6 +234,13 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self.check_form(output_csv_options)
         self.max_rounds = max_rounds
         self.has_rounds = max_rounds > 1
+        if min_batch_rows is not None:
+            check_whole_number("min_batch_rows", min_batch_rows)
+        check_flag("allow_realtime", allow_realtime)
+        read_finish_by(known(finish_by))
+        self.min_batch_rows = min_batch_rows
+        self.finish_by = finish_by
+        self.allow_realtime = allow_realtime
         read_max_cost(known(max_cost))
         read_dry_run(known(dry_run))
         self.max_cost = max_cost
@@ -234,6 +262,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             is_dry = read_dry_run(self.is_dry_run)
             self.check_before_paying(context, lands=not is_dry)
             spending = self._spending()
+            deadline = self._deadline(context)
         if is_dry:
             with self.creating(context) as calls:
                 order, attempt = self.order(calls, context), self.attempt(context)
@@ -241,9 +270,12 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                     return spending.report(job)
         with airflow_errors(self):
             check_place(self._landing(context, ()))
+        self.only_attaches = deadline is not None and deadline.is_over(time.time())
+        approve = partial(_refuse, deadline) if deadline and self.only_attaches else spending.approve
         in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
-        submission = self.submit(context, spending.approve, in_flight)
-        return self._job(context).go_on(submission.batch_ids, submission.cancelled, pending=submission.pending)
+        submission = self.submit(context, approve, in_flight)
+        course = self._job(context, deadline)
+        return course.go_on(submission.batch_ids, submission.cancelled, pending=submission.pending)
 
     def execute_complete(
         self,
@@ -252,19 +284,21 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         batch_ids: Sequence[str] = (),
         cancelled: Sequence[str] = (),
         pending: dict[str, Any] | None = None,
+        deadline: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
         """Resume when the trigger has fired.
 
         :param batch_ids: Those that it has waited for; `dag.test()` gives back the event alone, which names them too.
         :param cancelled: Those of them that had been cancelled when the try began.
         :param pending: What is still to be created.
+        :param deadline: That of the try, if it has one.
         """
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
             if read.to_come and pending is None:  # in dag.test()
                 return self.execute(context)
             to_create = Pending.from_dict(pending)
-            job = self._job(context)
+            job = self._job(context, Deadline(**deadline) if deadline else self._deadline(context))
         return job.go_on(batch_ids or list(read.batches), cancelled, read, to_create)
 
     def on_kill(self) -> None:
@@ -273,22 +307,25 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if self._course is not None:
             self._course.kill()
 
-    def _job(self, context: Context) -> WholeJob:
+    def _job(self, context: Context, deadline: Deadline | None) -> WholeJob:
         """Begin the job, ready for a kill, also for one that has come already."""
-        calls = Calls(self.hook, self.log, self._sleep)
         self._course = WholeJob(
             self,
             context,
-            calls,
-            self._terms,
+            Calls(self.hook, self.log, self._sleep),
+            replace(self._terms, ends_at=deadline.waits_until if deadline else None),
             self.max_rounds,
             self.on_incomplete,
             self._spending(),
             InFlight(self.max_in_flight),
             self._pilot_limits(),
+            RestTerms(self.min_batch_rows, self.allow_realtime, deadline),
             self._is_killed,
         )
         return self._course
+
+    def _deadline(self, context: Context) -> Deadline | None:
+        return deadline_of(self.finish_by, read_run_start(context) or time.time())
 
     def _pilot_limits(self) -> list[FailureLimit] | None:
         if self.pilot_rows is None:
@@ -299,6 +336,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         region = self.hook.settings.billing_region
         prices, currency = read_price_list(self.price_list, region), PRICE_LISTS[region].currency
         return Spending(prices, answer_size(self.output_schema), currency, read_max_cost(self.max_cost))
+
+
+def _refuse(deadline: Deadline, _: Job) -> None:
+    raise too_late(deadline)
 
 
 @cache

@@ -14,7 +14,7 @@ _IN_EVENTS = (
 )
 
 #: The files that it names, the most wanted first.
-FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file")
+FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file", "realtime_file")
 
 
 #: The fields by which a file is known as a manifest, whatever somebody has edited in the others.
@@ -34,8 +34,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
     :param by_round: Of each round, its `requests` and how many usable answers are of it (`succeeded`, which add up to
         those of `counts`); not there if there was one round.
+    :param realtime: Of the rows that were asked by ordinary chat calls: `rows`, how many usable answers are of them
+        (`succeeded`), their `usage` and their `cost`, which are part of those of the whole; not there without any.
+    :param realtime_file: Their answers as they came, by which no later try asks for them again.
     :param merged: What became of the rows that were asked again, if it was merged into an earlier result: `taken`,
         `not_better`, `had_answer`, `asks_other` and `added`, those that there are.
+    :param dead_letter_digest: SHA-256 of the dead letters as they were landed; not there if there are none.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
         formula; not there without that guard.
     :param cost: `currency`, `amount` and `price_list_date`; None where no price is known. Where a part of it is not
@@ -61,10 +65,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     answers: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     input_changes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     by_round: list[dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
+    realtime: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    realtime_file: str | msgspec.UnsetType = msgspec.UNSET
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     former_files: list[str] | msgspec.UnsetType = msgspec.UNSET
     merged: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    dead_letter_digest: str | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON."""
@@ -110,4 +117,4 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def files(self) -> Mapping[str, str]:
         """URIs of the files that exist, by field."""
-        return {name: uri for name in FILE_FIELDS if (uri := getattr(self, name)) is not None}
+        return {name: uri for name in FILE_FIELDS if isinstance(uri := getattr(self, name), str)}

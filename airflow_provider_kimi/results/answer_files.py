@@ -5,6 +5,7 @@ from array import array
 from bisect import bisect_right
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -17,6 +18,22 @@ from airflow_provider_kimi.results.line_index import LineIndex
 from airflow_provider_kimi.results.tally import is_billed, is_counted
 
 
+@dataclass
+class PassedOver:
+    """Tokens of answers that do not count.
+
+    :param uncounted: Those of them that came without token counts.
+    """
+
+    usage: Usage = field(default_factory=Usage)
+    uncounted: int = 0
+
+    def add(self, row: Row) -> None:
+        """Add an answer."""
+        self.usage.add(row)
+        self.uncounted += is_billed(row) and not is_counted(row)
+
+
 class AnswerFiles:
     """Finds the line of each answer in output and error files; the lines stay on disk.
 
@@ -24,24 +41,27 @@ class AnswerFiles:
     answer, then an output line before an error line, and a line that can be read before one that cannot.
 
     `not_asked` are ids that were left when all known requests had taken theirs.
-    `passed_over` has the tokens of answers that do not count, because another batch has answered the row too.
+    `passed_over` has the tokens of answers that do not count, because another batch has answered the row too, by the
+    place of their batch among the files.
 
     :param outputs: Local output files, None for one that does not exist; those that count first come first.
     :param errors: The error files of the same batches.
     :param lines: How many lines all of them may have.
+    :param absent: The place of the batch that a row without a line is of.
     """
 
-    def __init__(self, outputs: Sequence[Path | None], errors: Sequence[Path | None], lines: int) -> None:
+    def __init__(
+        self, outputs: Sequence[Path | None], errors: Sequence[Path | None], lines: int, absent: int = 0
+    ) -> None:
         self.lines = {"output": 0, "error": 0}
         self.duplicates = 0
         self.unreadable = 0
         self.found = 0
-        self.passed_over = Usage()
-        self.uncounted = 0
+        self.passed_over: dict[int, PassedOver] = {}
         self.taken = 0
         self.not_asked = 0
         self.batch_error: Row | None = None
-        self.taken_from = 0
+        self.absent = self.taken_from = absent
         self._batches: list[int] = []
         self._looked_at: Row | None = None
         self._files: list[BinaryIO] = []
@@ -85,12 +105,13 @@ class AnswerFiles:
         kept, other = self._looked_at, read_row(line)
         if kept is None:
             return
+        of_kept, of_other = self.taken_from, self._batches[self._file_of(number)]
+        is_of_another = of_kept != of_other
         if _worth(other) > _worth(kept):
             self._index.move(custom_id, number)
-            kept, other = other, kept
-        if self.taken_from != self._batches[self._file_of(number)]:
-            self.passed_over.add(other)
-            self.uncounted += is_billed(other) and not is_counted(other)
+            other, of_other = kept, of_kept
+        if is_of_another:
+            self.passed_over.setdefault(of_other, PassedOver()).add(other)
 
     def _add_broken(self, number: int) -> None:
         """Index a line that cannot be read, if it names a request that no other line answers."""
@@ -109,7 +130,7 @@ class AnswerFiles:
         `taken_from` is then the place of its batch among the files.
         """
         if not self._index.take(custom_id):
-            self.taken_from = 0
+            self.taken_from = self.absent
             return None
         self.taken += 1
         return self._looked_at

@@ -24,11 +24,13 @@ from airflow_provider_kimi.results.manifest import ask_the_rest, billed, changed
 from airflow_provider_kimi.results.output_directory import NOT_LANDED, OutputDirectory
 from airflow_provider_kimi.results.overlap import overlap
 from airflow_provider_kimi.results.promises import holds_all
+from airflow_provider_kimi.results.realtime import NO_REALTIME, Realtime, RealtimeFiles, read_realtime, without_parts
 from airflow_provider_kimi.results.replacing import check_not_poorer, check_replaced, is_same_landing
 from airflow_provider_kimi.results.staging import (
     DEAD_LETTER_NAME,
     ERROR_NAME,
     OUTPUT_NAME,
+    REALTIME_NAME,
     name_of,
     staged_files,
 )
@@ -77,7 +79,8 @@ def collect(calls: Calls, landing: Landing) -> Collected:
             _check_kept(same, landing)
             calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
             return _kept(same, batches, directory)
-        made = made_of(calls, landing, base, files, prices, workshop)
+        realtime = NO_REALTIME if base else read_realtime(directory, earlier, batches, workshop / "realtime")
+        made = made_of(calls, landing, base, files, prices, workshop, realtime)
         if earlier is not None:
             _check_no_worse(landing, made.manifest, earlier, workshop / RESULTS_NAME)
         collected = _switched(switch, landing, made, files, workshop, calls.log)
@@ -102,6 +105,7 @@ def _switched(
             raise
         log.warning("Another attempt of this task has landed the same in %s meanwhile.", landing.output)
         return _kept(now, batches, directory)
+    _clear_parts(directory, made.realtime, log)
     return Collected(manifest, made.tally, batches, directory, files=files)
 
 
@@ -209,6 +213,15 @@ def _reported(calls: Calls, landing: Landing, collected: Collected) -> Collected
     return replace(collected, is_growing=is_growing)
 
 
+def _clear_parts(directory: OutputDirectory, realtime: Realtime, log: Log) -> None:
+    if left := without_parts(directory, realtime):
+        log.warning(
+            "Answers of chat calls are in the result, and could not be removed beside it in %s: %s. A later landing "
+            "removes them.",
+            *(directory.uri, ", ".join(left)),
+        )
+
+
 def _check_kept(earlier: Manifest, landing: Landing) -> None:
     """Refuse to keep a result of another format than the one that is wanted."""
     results, wanted = earlier.results_file, landing.form.output_format
@@ -223,11 +236,13 @@ def _check_kept(earlier: Manifest, landing: Landing) -> None:
 def _finished_files(workshop: Path, files: Sequence[BatchFiles], made: Made) -> dict[str, Sequence[Path]]:
     """The local files of every file of the result that has content."""
     before = made.before
+    answered: list[BatchFiles | RealtimeFiles] = [*files, *made.realtime.of_shards.values()]
     wanted: dict[str, Sequence[Path | None]] = {
-        OUTPUT_NAME: [before.output, *(of_batch.output for of_batch in files)],
-        ERROR_NAME: [before.error, *(of_batch.error for of_batch in files)],
+        OUTPUT_NAME: [before.output, *(each.output for each in answered)],
+        ERROR_NAME: [before.error, *(each.error for each in answered)],
         made.results.name: [made.results],
         DEAD_LETTER_NAME: [workshop / DEAD_LETTER_NAME],
+        REALTIME_NAME: [before.realtime, made.realtime.whole],
     }
     held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in wanted.items()}
     return {name: paths for name, paths in held.items() if paths}

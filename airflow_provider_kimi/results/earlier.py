@@ -8,10 +8,12 @@ from pathlib import Path
 from shutil import copyfileobj
 from typing import Any
 
+from msgspec import UNSET
+
 from airflow_provider_kimi.compat import object_storage_path
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.fields import said
-from airflow_provider_kimi.files.lines import CHUNK_BYTES
+from airflow_provider_kimi.files.lines import CHUNK_BYTES, digest_of_file
 from airflow_provider_kimi.files.locations import (
     LASTING_FAULTS,
     as_uri,
@@ -37,6 +39,7 @@ class EarlierFiles:
     output: Path | None = None
     error: Path | None = None
     dead_letters: Path | None = None
+    realtime: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Earlier:
     def fetch(self, folder: Path) -> EarlierFiles:
         """Copy its files.
 
-        :raises KimiInputError: One is gone.
+        :raises KimiInputError: One is gone, or the dead letters were edited where they lie.
         :raises KimiBatchError: Another landing has replaced it meanwhile.
         """
         folder.mkdir()
@@ -89,10 +92,16 @@ class Earlier:
                 "again.",
                 retryable=True,
             )
-        return EarlierFiles(*paths)
+        files = EarlierFiles(*paths)
+        if files.dead_letters and self.manifest.dead_letter_digest not in (UNSET, digest_of_file(files.dead_letters)):
+            raise refused(
+                f"The dead letters in {self.uri} are not as they were landed, so nothing says what their rows asked.",
+                "Clear the task that landed them, which writes them again, then this one. To edit letters, copy them.",
+            )
+        return files
 
     def _copied(self, field: str, folder: Path) -> Path | None:
-        uri: str | None = getattr(self.manifest, field)
+        uri: str | None = self.manifest.files.get(field)
         if uri is None:
             return None
         source = object_storage_path(located(self.uri)) / name_of(uri)

@@ -16,7 +16,13 @@ from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection
 from airflow_provider_kimi.results.promises import shortages, still_to_come
-from airflow_provider_kimi.results.staging import DEAD_LETTER_NAME, ERROR_NAME, MANIFEST_NAME, OUTPUT_NAME
+from airflow_provider_kimi.results.staging import (
+    DEAD_LETTER_NAME,
+    ERROR_NAME,
+    MANIFEST_NAME,
+    OUTPUT_NAME,
+    REALTIME_NAME,
+)
 from airflow_provider_kimi.results.tally import Tally
 
 #: Bytes of the name of a landing, and how many of its digits are those of its task instance.
@@ -67,7 +73,8 @@ class Landing:
     @property
     def file_names(self) -> Sequence[str]:
         """The names of the files that the result may have."""
-        return OUTPUT_NAME, ERROR_NAME, f"results.{self.form.output_format}", DEAD_LETTER_NAME, MANIFEST_NAME
+        results = f"results.{self.form.output_format}"
+        return OUTPUT_NAME, ERROR_NAME, results, DEAD_LETTER_NAME, REALTIME_NAME, MANIFEST_NAME
 
     @property
     def fields(self) -> Sequence[str]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+from msgspec.structs import replace as replace_fields
+
 from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.calls.fetch import may_come_late
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
-from airflow_provider_kimi.files.lines import new_file
+from airflow_provider_kimi.files.lines import digest_of_file, new_file
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.requests.inputs import Input
@@ -25,6 +28,7 @@ from airflow_provider_kimi.results.merge import merged_manifest
 from airflow_provider_kimi.results.merging import AS_GIVEN, merge_rows
 from airflow_provider_kimi.results.passed_columns import kept, result_names
 from airflow_provider_kimi.results.promises import still_to_come
+from airflow_provider_kimi.results.realtime import NO_REALTIME, Realtime
 from airflow_provider_kimi.results.recipe_notes import NotesOfJob, read_notes, reading_of
 from airflow_provider_kimi.results.reconcile import Sinks, write_rows
 from airflow_provider_kimi.results.result_lines import ResultLines
@@ -49,6 +53,7 @@ class Made:
     tally: Tally
     results: Path
     before: EarlierFiles = EarlierFiles()
+    realtime: Realtime = NO_REALTIME
 
 
 def base_of(landing: Landing) -> Earlier | None:
@@ -67,25 +72,38 @@ def made_of(
     files: Sequence[BatchFiles],
     prices: PriceList,
     workshop: Path,
+    realtime: Realtime = NO_REALTIME,
 ) -> Made:
     """Make the result of batches.
 
     :param base: The earlier result that they are merged into; None for none.
     :param prices: What the tokens of these batches cost.
     :param workshop: A folder on this machine.
+    :param realtime: What chat calls have answered.
     """
     if base is None:
-        return _made_alone(calls, landing, files, prices, workshop)
-    return _merged(calls, landing, base, files, prices, workshop)
+        made = _made_alone(calls, landing, files, prices, workshop, realtime)
+    else:
+        made = _merged(calls, landing, base, files, prices, workshop)
+    letters = workshop / DEAD_LETTER_NAME
+    digest = digest_of_file(letters) if letters.stat().st_size else UNSET
+    return replace(made, manifest=replace_fields(made.manifest, dead_letter_digest=digest))
 
 
-def _made_alone(calls: Calls, landing: Landing, files: Sequence[BatchFiles], prices: PriceList, workshop: Path) -> Made:
+def _made_alone(
+    calls: Calls,
+    landing: Landing,
+    files: Sequence[BatchFiles],
+    prices: PriceList,
+    workshop: Path,
+    realtime: Realtime,
+) -> Made:
     """The result of the batches alone."""
-    tally, keys = _write_rows(calls, landing, files, workshop)
+    tally, keys = _write_rows(calls, landing, files, workshop, realtime=realtime)
     formed = _formed(workshop / RESULTS_NAME, landing, keys, calls.log)
     batches = [of_batch.batch for of_batch in files]
     manifest = build_manifest(batches, tally, prices=prices, guarded_cells=formed.guarded, landed_by=landing.task)
-    return Made(manifest, tally, formed.path)
+    return Made(manifest, tally, formed.path, realtime=realtime)
 
 
 def _merged(
@@ -138,6 +156,7 @@ def _write_rows(
     files: Sequence[BatchFiles],
     workshop: Path,
     known: Mapping[str | None, NotesOfJob] | None = None,
+    realtime: Realtime = NO_REALTIME,
 ) -> tuple[Tally, Sequence[str]]:
     """Write a line of every row, with the columns of the input beside it if that is given; return its keys too.
 
@@ -158,7 +177,7 @@ def _write_rows(
             _report_nulls(table, calls.log)
         lines = ResultLines(landing.fields)
         sinks = Sinks(results, dead_letters, landing.next_round)
-        tally = write_rows(shards, table, landing.check, lines, sinks, calls.log)
+        tally = write_rows(shards, table, landing.check, lines, sinks, calls.log, realtime)
         return tally, table.keys if table else ()
 
 

@@ -1,9 +1,10 @@
 """The manifest of a landed result, from its batches and its tally."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Any, get_args
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -13,9 +14,9 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import ROW_STATUSES, InputChange
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity, digest_of, shortened
-from airflow_provider_kimi.results.cost import cost_of
+from airflow_provider_kimi.results.cost import cost_of, sum_of_costs
 from airflow_provider_kimi.results.shards import batches_by_shard
-from airflow_provider_kimi.results.tally import Tally
+from airflow_provider_kimi.results.tally import Tally, total
 
 #: Longer ids are shortened, so that the manifest of many batches fits into an XCom.
 _MAX_ID_CHARS = 120
@@ -43,7 +44,9 @@ def build_manifest(
     :param landed_by: The task instance that lands it; None if it is not known.
     """
     shards = batches_by_shard(batches)
+    rounds = rounds_of(batches, tally)
     tags = [Tags.of(of_shard[0]) for of_shard in shards]
+    cost, of_realtime = _costs(tally, prices)
     changes = tally.input_changes
     inputs = list(_inputs(tags))
     return Manifest(
@@ -52,18 +55,35 @@ def build_manifest(
         model=tally.model,
         counts={"total": tally.total, **{status: tally.counts[status] for status in ROW_STATUSES}},
         usage=tally.total_usage.to_dict(),
-        rounds=max(map(len, shards), default=1),
-        cost=cost_of(tally.usage, prices, tally.uncounted),
+        rounds=len(rounds),
+        cost=cost,
+        realtime=UNSET if of_realtime is None else of_realtime,
         guarded_cells=UNSET if guarded_cells is None else guarded_cells,
         input_fingerprint=inputs[0] if len(inputs) == 1 else digest_of(*inputs),
         prompt_fingerprint=tags[0].prompt_fingerprint,
         created_at=_iso(min((batch.created_at for batch in batches if batch.created_at), default=None)),
-        by_round=rounds if len(rounds := rounds_of(batches, tally)) > 1 else UNSET,
+        by_round=rounds if len(rounds) > 1 else UNSET,
         completed_at=_iso(max((batch.ended_at for batch in batches if batch.ended_at), default=None)),
         answers=dict(tally.answers),
         input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
         landed_by=UNSET if landed_by is None else identity_of(landed_by),
     )
+
+
+def _costs(tally: Tally, prices: PriceList) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The cost of all, and what chat calls have brought; None if there were none."""
+    cost, of_chat = cost_of(tally.usage, prices, tally.uncounted), tally.realtime
+    if not of_chat.rows:
+        return cost, None
+    realtime = cost_of(of_chat.usage, prices.at_standard_rate, of_chat.uncounted) or {
+        **{"currency": prices.currency, "amount": None, "price_list_date": prices.date},
+        "reason": "the price of chat calls is not known: name it in the price list, as realtime",
+    }
+    counted = {"rows": of_chat.rows, "succeeded": of_chat.succeeded}
+    return sum_of_costs(cost, realtime), counted | {
+        "usage": total(of_chat.usage.values()).to_dict(),
+        "cost": realtime,
+    }
 
 
 def _inputs(tags: Sequence[Tags]) -> Iterator[str | None]:
@@ -76,16 +96,16 @@ def _inputs(tags: Sequence[Tags]) -> Iterator[str | None]:
 
 
 def rounds_of(batches: Sequence[Batch], tally: Tally) -> list[dict[str, int]]:
-    """How many requests each round had, and how many of the usable answers are of it."""
-    shards = batches_by_shard(batches)
-    rounds = max(map(len, shards), default=1)
-    return [
-        {
-            "requests": sum(of_shard[number - 1].counts.total for of_shard in shards if len(of_shard) >= number),
-            "succeeded": tally.succeeded[number],
-        }
-        for number in range(1, rounds + 1)
-    ]
+    """How many requests each round had, and how many of the usable answers are of it.
+
+    Chat calls are the last round of their shard.
+    """
+    requests: Counter[int] = Counter({0: 0})
+    for of_shard in batches_by_shard(batches):
+        requests.update({number: batch.counts.total for number, batch in enumerate(of_shard)})
+        if asked := tally.realtime.asked.get(of_shard[0].id):
+            requests[len(of_shard)] += asked
+    return [{"requests": requests[at], "succeeded": tally.succeeded[at + 1]} for at in sorted(requests)]
 
 
 def with_files(manifest: Manifest, uris: Mapping[str, str]) -> Manifest:

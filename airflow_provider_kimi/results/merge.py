@@ -112,6 +112,7 @@ def merged_manifest(
         input_changes=earlier.input_changes,
         guarded_cells=UNSET if guarded is None else (earlier.guarded_cells or 0) + guarded,
         merged=dict(merged.fates),
+        realtime=earlier.realtime,
     )
 
 

@@ -25,18 +25,28 @@ class NextRound:
     :param max_rounds: How often a row is asked at most.
     :param cancelled: Batches that were cancelled before this try of the task. One that was cancelled since is to stay
         the last of its shard for now.
+    :param is_overdue: Whether batches were cancelled because the task is to finish. Then their rows that were not done
+        are asked, however often their shard was.
     """
 
-    def __init__(self, folder: Path, max_rounds: int, cancelled: Collection[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, max_rounds: int, cancelled: Collection[str] = (), *, is_overdue: bool = False
+    ) -> None:
         self._cancelled = cancelled
+        self._is_overdue = is_overdue
+        self._answered: Collection[str] = ()
         self._folder = folder
         self._max_rounds = max_rounds
         self._spools: dict[ShardName, Spool] = {}
         self._shard: Sequence[BatchFiles] = ()
 
-    def begin(self, shard: Sequence[BatchFiles]) -> None:
-        """Go on with the rows of another shard."""
+    def begin(self, shard: Sequence[BatchFiles], answered: Collection[str] = ()) -> None:
+        """Go on with the rows of another shard.
+
+        :param answered: Rows of it that are not to be asked again.
+        """
         self._shard = shard
+        self._answered = answered
 
     def add(self, row: Row, letter: bytes, number: int) -> None:
         """Write the request of a row, if it is asked again and there is room; the next round may ask what is left.
@@ -45,7 +55,8 @@ class NextRound:
         :param number: Which batch of the shard the row's line is of, from 1.
         """
         rounds = len(self._shard)
-        if rounds >= self._max_rounds or self._is_left_alone() or self._may_be_answered(row, number):
+        is_used_up = rounds >= self._max_rounds and not (self._is_overdue and row.status == "cancelled")
+        if is_used_up or row.custom_id in self._answered or self._is_left_alone() or self._may_be_answered(row, number):
             return
         if (request := asked_again(row, request_of(letter), rounds)) is None:
             return
@@ -60,7 +71,7 @@ class NextRound:
         """Whether the last batch of the shard failed as a whole, or was cancelled while the task waited for it."""
         last = self._shard[-1].batch
         if last.status == "cancelled":
-            return last.id not in self._cancelled
+            return last.id not in self._cancelled and not self._is_overdue
         return last.status == "failed" and not last.counts.completed
 
     def _may_be_answered(self, row: Row, number: int) -> bool:

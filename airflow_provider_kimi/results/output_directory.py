@@ -135,12 +135,29 @@ class OutputDirectory:
 
     def write_manifest(self, landing: str, content: bytes) -> None:
         """Make a result of the directory, or another one, in one step."""
-        target = self._path / (staged_name(landing, MANIFEST_NAME) if self._is_local else MANIFEST_NAME)
+        self.write(MANIFEST_NAME, content, beside=staged_name(landing, MANIFEST_NAME))
+
+    def write(self, name: str, content: bytes, *, beside: str = "") -> None:
+        """Write a file, or replace it, in one step.
+
+        :param beside: Its name on a disk until it is whole; empty for one that is made from its name.
+        """
+        target = self._path / ((beside or f"{name}.new") if self._is_local else name)
         with self._writing():
             with open_binary(target, "wb") as written:
                 written.write(content)
             if self._is_local:
-                target.replace(self._path / MANIFEST_NAME)
+                target.replace(self._path / name)
+
+    def names_beginning(self, begin: str) -> list[str]:
+        """Names of the files that begin so, in order."""
+        return sorted(path.name for path in self._inside() if path.name.startswith(begin))
+
+    def read(self, name: str) -> bytes:
+        """Read a file; empty if it is gone."""
+        with suppress(FileNotFoundError), open_binary(self._fresh(name), "rb") as content:
+            return content.read()
+        return b""
 
     def put(self, staged: str, name: str) -> str:
         """Give a staged file its usual name too, and return what tells this file from any later one."""

@@ -1,7 +1,7 @@
 """Join every row to its request, and write one result for each."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -22,6 +22,7 @@ from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.columns import renamed
 from airflow_provider_kimi.results.next_round import NextRound
+from airflow_provider_kimi.results.realtime import NO_REALTIME, Realtime, RealtimeFiles
 from airflow_provider_kimi.results.result_lines import ResultLines
 from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
 from airflow_provider_kimi.results.table import Beside, Table
@@ -49,10 +50,13 @@ class Sinks:
     dead_letters: BinaryIO
     next_round: NextRound | None = None
 
-    def begin(self, shard: Sequence[BatchFiles]) -> None:
-        """Go on with the rows of another shard."""
+    def begin(self, shard: Sequence[BatchFiles], answered: Collection[str]) -> None:
+        """Go on with the rows of another shard.
+
+        :param answered: Rows of it that are not to be asked again.
+        """
         if self.next_round is not None:
-            self.next_round.begin(shard)
+            self.next_round.begin(shard, answered)
 
     def write(self, row: Row, line: bytes, letter: bytes | None = None, number: int | None = None) -> None:
         """Write a row, and its dead letter if it has no usable answer.
@@ -73,6 +77,7 @@ def write_rows(
     lines: ResultLines,
     sinks: Sinks,
     log: Log,
+    realtime: Realtime = NO_REALTIME,
 ) -> Tally:
     """Write a result for every row, in input order, and each request without a usable answer.
 
@@ -80,24 +85,28 @@ def write_rows(
         first.
     :param table: The rows of the input beside the requests, for their columns; None for none.
     :param lines: Encodes the results.
+    :param realtime: What chat calls have answered; they are the last round of their rows.
     """
     tally = Tally(input_changes=None if table is None else Counter())
     are_known = True
     for shard in shards:
         whole, model = shard[0], _asked_model(shard[0])
-        of_batches = [_shared(files.batch, number) for number, files in enumerate(shard, 1)][::-1]
-        sinks.begin(shard)
-        with _answers_of(shard) as answers:
+        chat = realtime.of_shards.get(whole.batch.id)
+        of_batches = _shared(shard, chat)
+        if chat:
+            tally.realtime.asked[whole.batch.id] = len(chat.ids)
+        sinks.begin(shard, chat.ids if chat else ())
+        with _answers_of(shard, chat) as answers:
             for row, columns, letter in _reconciled(shard, answers, table, check):
                 of_batch = of_batches[answers.taken_from]
-                tally.add(row, model, of_batch[1])
+                tally.add(row, model, of_batch[1], is_realtime=answers.taken_from < answers.absent)
                 sinks.write(row, lines.encode(row, columns, of_batch), letter, of_batch[1])
             if whole.requests is None:
                 tally.add_unnamed(whole.batch.counts.total - answers.taken, shard[-1].batch.status)
             tally.unclaimed += answers.unreadable + answers.not_asked
             are_known &= not answers.not_asked
-            tally.add_passed_over(answers.passed_over, answers.uncounted, model)
-            _report([files.batch for files in shard], answers, log)
+            _add_passed_over(tally, answers, model)
+            _report([files.batch for files in shard], answers, log, chat)
     for custom_id, columns in table.added() if table and are_known else ():
         row = added_row(custom_id)
         tally.add(row)
@@ -105,15 +114,26 @@ def write_rows(
     return tally
 
 
-def _answers_of(shard: Sequence[BatchFiles]) -> AnswerFiles:
-    """Find the answers of a shard; those of its newest batch count first."""
-    newest_first = shard[::-1]
+def _answers_of(shard: Sequence[BatchFiles], chat: RealtimeFiles | None) -> AnswerFiles:
+    """Find the answers of a shard; those of chat calls count first, then those of its newest batch."""
+    newest_first: list[BatchFiles | RealtimeFiles] = [*([chat] if chat else []), *shard[::-1]]
     outputs, errors = [files.output for files in newest_first], [files.error for files in newest_first]
-    return AnswerFiles(outputs, errors, sum(files.answer_lines for files in shard))
+    lines = sum(files.answer_lines for files in shard) + (len(chat.ids) if chat else 0)
+    return AnswerFiles(outputs, errors, lines, absent=1 if chat else 0)
 
 
-def _shared(batch: Batch, number: int) -> _OfBatch:
-    return batch.id, number, Tags.of(batch).prompt_fingerprint
+def _shared(shard: Sequence[BatchFiles], chat: RealtimeFiles | None) -> list[_OfBatch]:
+    """What the rows of each batch share, of the newest one first; chat calls are the last round, and of no batch."""
+    texts = [Tags.of(files.batch).prompt_fingerprint for files in shard]
+    of_batches: list[_OfBatch] = [
+        (files.batch.id, number, text) for number, (files, text) in enumerate(zip(shard, texts, strict=True), 1)
+    ]
+    return [*of_batches, *([(None, len(shard) + 1, texts[0])] if chat else [])][::-1]
+
+
+def _add_passed_over(tally: Tally, answers: AnswerFiles, model: str | None) -> None:
+    for place, passed in answers.passed_over.items():
+        tally.add_passed_over(passed.usage, passed.uncounted, model, is_realtime=place < answers.absent)
 
 
 def _reconciled(
@@ -132,7 +152,7 @@ def _reconciled(
     if shard[0].requests is not None:
         answers.not_asked = answers.left
     yield from _without_request(answers, table, check)
-    answers.taken_from = 0
+    answers.taken_from = answers.absent
     yield from nameless[answers.not_asked - answers.left :]
 
 
@@ -145,7 +165,8 @@ def _asked(
     for item in sent_rows(shard[0]):
         columns, change = table.next(was_sent=isinstance(item, SentRow)) if table else _NOTHING_BESIDE
         if isinstance(item, SkippedRow):
-            answers.taken_from = len(shard) - 1  # it was left out of the first batch, and no other has asked it
+            # it was left out of the first batch, and no other has asked it
+            answers.taken_from = answers.absent + len(shard) - 1
             yield True, _left_out(item, columns, change)
             continue
         found = answers.take(item.custom_id)
@@ -175,12 +196,12 @@ def _left_out(skipped: SkippedRow, columns: bytes, change: InputChange | None) -
     return row, renamed(columns), letter_of_unsent(row, columns)
 
 
-def _report(batches: Sequence[Batch], answers: AnswerFiles, log: Log) -> None:
+def _report(batches: Sequence[Batch], answers: AnswerFiles, log: Log, chat: RealtimeFiles | None) -> None:
     """Log lines that belong to no row, and counts of the platform that differ from the lines.
 
     Where several batches have worked on the same rows, it is usual that rows have several lines.
     """
-    repeated = answers.duplicates if len(batches) == 1 else 0
+    repeated = answers.duplicates if len(batches) == 1 and not chat else 0
     set_aside = {"unreadable": answers.unreadable, "repeated": repeated, "foreign": answers.left}
     ids = ", ".join(batch.id for batch in batches)
     if any(set_aside.values()):
@@ -201,7 +222,7 @@ def _report(batches: Sequence[Batch], answers: AnswerFiles, log: Log) -> None:
         "output": sum(batch.counts.completed for batch in batches),
         "error": sum(batch.counts.failed for batch in batches),
     }
-    if any(counted.values()) and counted != answers.lines:
+    if any(counted.values()) and counted != answers.lines and not chat:
         log.warning(
             "Batch %s counts %s completed and %s failed requests; its files hold %s output lines and %s error lines. "
             "The lines decide.",

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -24,13 +24,33 @@ _BILLED_ERRORS = ("length", "empty_answer", "finish_reason", *REFUSALS)
 
 
 @dataclass
+class Realtime:
+    """What ordinary chat calls have brought.
+
+    :param asked: How many rows were asked by them, by the id of the first batch of their shard.
+    :param uncounted: Answers without token counts.
+    """
+
+    asked: dict[str, int] = field(default_factory=dict)
+    succeeded: int = 0
+    usage: dict[str | None, Usage] = field(default_factory=dict)
+    uncounted: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows were asked."""
+        return sum(self.asked.values())
+
+
+@dataclass
 class Tally:
     """Counts rows one by one.
 
     :param succeeded: Rows with a usable answer, by the round that it is of.
     :param leaked: Answers that held the model's thoughts.
     :param refused: Answers with text that no schema or check took: those that are `whole`, and those that were `cut`.
-    :param uncounted: Answers without token counts, whose cost is not known.
+    :param usage: Tokens of batches by model; those of chat calls are in `realtime`.
+    :param uncounted: Answers of batches without token counts, whose cost is not known.
     :param input_changes: Rows of each way in which the input differs from what was asked; None if it is not known.
     :param unclaimed: Lines of result files that belong to no row: unreadable, or with an id that was not asked for.
     """
@@ -45,21 +65,24 @@ class Tally:
     leaked: int = 0
     uncounted: int = 0
     unclaimed: int = 0
+    realtime: Realtime = field(default_factory=Realtime)
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Self:
         """Take the counts of an earlier result; the reasons why rows failed are not among them."""
         return cls(Counter({status: manifest.counts.get(status, 0) for status in ROW_STATUSES}))
 
-    def add(self, row: Row, model: str | None = None, round: int | None = None) -> None:
+    def add(self, row: Row, model: str | None = None, round: int | None = None, *, is_realtime: bool = False) -> None:
         """Count one row and its tokens; a row that was cut or refused after an answer is billed too.
 
         :param model: The model that was asked, which decides the price; None for the one that answered.
         :param round: The round that the answer is of; None for a row that was not asked.
+        :param is_realtime: Whether it was answered by a chat call.
         """
         self.counts[row.status] += 1
         if row.status == "succeeded":
             self.succeeded[round] += 1
+            self.realtime.succeeded += is_realtime
         if row.status != "succeeded" and (kind := _text_of(row)):
             self.refused[kind] += 1
         self.leaked += row.leaked
@@ -67,19 +90,16 @@ class Tally:
             self.input_changes[row.input_change] += 1
         if row.error_code:
             self._add_reason(row.error_code, row.error_message or "")
-        self.uncounted += is_billed(row) and not is_counted(row)
-        self._usage_of(model or row.model).add(row)
+        part = self.realtime if is_realtime else self
+        part.uncounted += is_billed(row) and not is_counted(row)
+        part.usage.setdefault(model or row.model, Usage()).add(row)
 
-    def add_passed_over(self, tokens: Usage, uncounted: int, model: str | None) -> None:
+    def add_passed_over(self, tokens: Usage, uncounted: int, model: str | None, *, is_realtime: bool = False) -> None:
         """Count the tokens of answers that others have taken the place of."""
-        self.uncounted += uncounted
+        part = self.realtime if is_realtime else self
+        part.uncounted += uncounted
         if tokens.total_tokens:
-            self._usage_of(model or self.model).add(tokens)
-
-    def _usage_of(self, model: str | None) -> Usage:
-        if model not in self.usage:
-            self.usage[model] = Usage()
-        return self.usage[model]
+            part.usage.setdefault(model or self.model, Usage()).add(tokens)
 
     def _add_reason(self, code: str, message: str) -> None:
         reason = (code[:MAX_REASON_CHARS], _NUMBER.sub("#", message[: 2 * MAX_REASON_CHARS])[:MAX_REASON_CHARS])
@@ -99,7 +119,7 @@ class Tally:
     @property
     def model(self) -> str | None:
         """The first model; None if none is known."""
-        return next(filter(None, self.usage), None)
+        return next(filter(None, (*self.usage, *self.realtime.usage)), None)
 
     @property
     def answers(self) -> Mapping[str, int]:
@@ -108,11 +128,8 @@ class Tally:
 
     @property
     def total_usage(self) -> Usage:
-        """The tokens of all models."""
-        total = Usage()
-        for tokens in self.usage.values():
-            total.add(tokens)
-        return total
+        """The tokens of all models, and of chat calls too."""
+        return total((*self.usage.values(), *self.realtime.usage.values()))
 
     @property
     def total(self) -> int:
@@ -160,6 +177,14 @@ class Tally:
         alike = "" if self.reasons[reason] == times else f", {self.reasons[reason]:,} of them"
         often = "once" if times == 1 else f"{times:,} times"
         return f"; most common error, {often}: {code}{alike}: {self.first_messages[reason]}"
+
+
+def total(parts: Iterable[Usage]) -> Usage:
+    """Add tokens."""
+    added = Usage()
+    for tokens in parts:
+        added.add(tokens)
+    return added
 
 
 def _text_of(row: Row) -> str | None:

@@ -59,6 +59,7 @@ class SimulatorApp:
         self.faults = Faults()
         self.journal: list[Call] = []
         self.late_calls = LateCalls(platform.clock)
+        self._chats = 0
         self._app = Starlette(routes=self._routes(), exception_handlers={404: no_such_url})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,6 +117,21 @@ class SimulatorApp:
             return refusal(_key_refusal(request))
         if (wait := self._seconds_to_wait()) is not None:
             return self._fault_response(_too_many_calls(wait, self.platform.behaviour.retry_after_seconds))
+        if name == "chat":
+            return await self._chat(read, request)
+        return await self._read(name, read, request)
+
+    async def _chat(self, read: Reader, request: Request) -> Response:
+        most = self.platform.behaviour.chats_at_once
+        if most is not None and self._chats >= most:
+            return self._fault_response(_too_many_chats(most, self.platform.behaviour.retry_after_seconds))
+        self._chats += 1
+        try:
+            return await self._read("chat", read, request)
+        finally:
+            self._chats -= 1
+
+    async def _read(self, name: CallName, read: Reader, request: Request) -> Response:
         fault = self.faults.take(name)
         return await (answered(read, request) if fault is None else self._spoilt(read, request, fault))
 
@@ -161,5 +177,13 @@ def _key_refusal(request: Request) -> rules.RefusedError:
 def _too_many_calls(wait: int, claimed: float | None) -> Fault:
     """Refuse a call for the rate limit; `claimed` replaces the honest time to wait in the header."""
     message = f"Your account <org-simulator><ak-simulator> reached max RPM, please try again after {wait} seconds"
-    retry_after = wait if claimed is None else claimed
+    return _rate_limit(message, wait if claimed is None else claimed)
+
+
+def _too_many_chats(most: int, claimed: float | None) -> Fault:
+    message = f"Your account <org-simulator><ak-simulator> reached max organization concurrency: {most}"
+    return _rate_limit(message, 1.0 if claimed is None else claimed)
+
+
+def _rate_limit(message: str, retry_after: float) -> Fault:
     return Fault(status=429, error_type="rate_limit_reached_error", message=message, retry_after=retry_after)

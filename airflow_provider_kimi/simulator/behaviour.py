@@ -75,6 +75,7 @@ class Behaviour:
     :param calls_per_minute: Most calls in a simulated minute; more get a 429. None for no limit.
     :param retry_after_seconds: What the `retry-after` header of that 429 says; None: the honest time.
     :param retry_after_date: Whether `retry-after` is written as an HTTP date instead of seconds.
+    :param chats_at_once: Most chat calls that may be under way; more get a 429. None for no limit.
     :param batch_models: Models that a batch may use.
     :param models: Models of `GET /models`.
     """
@@ -121,6 +122,7 @@ class Behaviour:
     calls_per_minute: int | None = None
     retry_after_seconds: float | None = None
     retry_after_date: bool = False
+    chats_at_once: int | None = None
     batch_models: tuple[str, ...] = ("kimi-k2.6", "kimi-k2.7-code")
     models: tuple[str, ...] = ("kimi-k3", "kimi-k2.6", "kimi-k2.7-code", "kimi-k2.7-code-highspeed")
 

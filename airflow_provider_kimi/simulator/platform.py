@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -18,6 +19,9 @@ from airflow_provider_kimi.simulator.thinking import starve
 #: Yuan per million output tokens, for the check of the balance before a batch starts.
 WORST_CASE_YUAN = 16.20
 
+#: The tokens of an answer that are billed.
+_BILLED = ("prompt_tokens", "completion_tokens")
+
 
 class Platform:
     """Files and batches of one organization. Every method may be called from any thread."""
@@ -33,6 +37,7 @@ class Platform:
         self.files = FileStore(clock, behaviour)
         self.batches: dict[str, BatchRecord] = {}
         self.odd_batches: list[Mapping[str, Any]] = []
+        self.chat_usage: Counter[str] = Counter()
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -269,7 +274,10 @@ class Platform:
         if isinstance(answer, RowError):
             raise rules.RefusedError(answer.status_code, answer.code, answer.message)
         answer = starve(answer, fields, self.behaviour.starve_below_tokens)
-        return completion(fields, answer, int(self.clock.now()))
+        answered = completion(fields, answer, int(self.clock.now()))
+        with self._lock:
+            self.chat_usage.update({"calls": 1, **{kind: answered["usage"][kind] for kind in _BILLED}})
+        return answered
 
     def _check_chat(self, fields: dict[str, Any]) -> None:
         if self.balance <= 0:

@@ -113,6 +113,11 @@ class KimiSimulator:
         self._app.late_calls.carry_out()
         return self._platform.batches
 
+    @property
+    def chat_usage(self) -> Mapping[str, int]:
+        """What chat calls were answered: `calls`, `prompt_tokens` and `completion_tokens`."""
+        return dict(self._platform.chat_usage)
+
     def status(self, batch_id: str) -> str:
         """Read a batch's status; the journal does not show it."""
         return self._platform.status(batch_id)

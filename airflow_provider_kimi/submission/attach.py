@@ -89,9 +89,10 @@ def _asked_again_in_rounds(
     later: Mapping[str, tuple[Batch, ...]],
 ) -> tuple[Batch, ...]:
     """Batches of a shard that ended before they were done, and are not to be submitted again: further rounds ask the
-    rest. Where such rounds exist, they may have asked for every row again.
+    rest. Where such rounds exist, they may have asked for every row again. Where nothing is to be submitted any more,
+    a batch without an answer counts too.
     """
-    if label in later:
+    if label in later or job.order.only_attaches:
         return ended.get(label) or earlier.ended.get(label, ())[-1:]
     asks_in_rounds = job.order.has_rounds and job.order.on_ended == "rest"
     return ended.get(label, ()) if asks_in_rounds else ()

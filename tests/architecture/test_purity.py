@@ -69,6 +69,7 @@ IMPURE = {
         "results/landing.py",
         "results/next_round.py",
         "results/overlap.py",
+        "results/realtime.py",
         "results/recipe_notes.py",
         "results/sent_rows.py",
         "results/switch.py",
@@ -79,7 +80,7 @@ IMPURE = {
     *("results/merging.py", "results/result_rows.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
     *("account/delete.py", "account/ended_batches.py"),
-    *("jobs/before_spending.py", "jobs/rounds.py", "jobs/sampling.py"),
+    *("jobs/before_spending.py", "jobs/realtime.py", "jobs/rounds.py", "jobs/sampling.py"),
     *("jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),
 }
 
@@ -107,7 +108,7 @@ API = {
         "download_file",
         "list_all_files",
     ),
-    *("delete_file", "list_models", "get_balance", "estimate_tokens"),
+    *("delete_file", "list_models", "get_balance", "estimate_tokens", "chat"),
 }
 
 

@@ -170,9 +170,10 @@ def _ended(batch_ids: Iterable[str], number: int) -> BatchEvent:
 
 def _obey(command: dict[str, Any]) -> None:
     """In a forked child: run the chain, and tell how far it came."""
-    os.environ["AIRFLOW_CONN_KIMI_DEFAULT"] = json.dumps(command["connection"])
+    os.environ.update(command["environment"], AIRFLOW_CONN_KIMI_DEFAULT=json.dumps(command["connection"]))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Airflow logs there
     folder = Path(command["folder"])
+    (folder / "pid").write_text(str(os.getpid()))
     tempfile.tempdir = str(folder)  # what a killed process leaves is removed with the folder
     fate = Fate(command["die_at"], command["point"])
     sys.addaudithook(fate.audit)

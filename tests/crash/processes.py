@@ -37,15 +37,17 @@ class Chain:
         *,
         point: str | None = None,
         job: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> int:
         """Run one attempt, and return its exit status.
 
         :param point: The name of the points of which one is `die_at`; None for any.
         :param job: Parameters of the one task, with rounds; None to run the chain.
+        :param environment: Further variables of its process, whose id stands in the file `pid` of the folder.
         """
         fields = {"conn_type": "kimi", "host": platform.base_url, "password": platform.api_key}
         command = {"connection": fields, "folder": str(folder), "number": number, "die_at": die_at}
-        command |= {"point": point, "job": job}
+        command |= {"point": point, "job": job, "environment": dict(environment or {})}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()

@@ -79,12 +79,17 @@ def asked_by_label(platform: KimiSimulator) -> list[tuple[str, list[str]]]:
 
 def result_of(folder: Path, ids: list[str]) -> dict[str, list[str]]:
     """The lines of the result, without what differs between two runs."""
+    return lines_of_result({path.name: path.read_bytes() for path in (folder / "out").iterdir()}, ids)
+
+
+def lines_of_result(files: Mapping[str, bytes], ids: list[str]) -> dict[str, list[str]]:
+    """The same of a result that was read."""
     found = {}
-    for path in (folder / "out").iterdir():
-        text = re.sub(r'"created":\d+', "", path.read_text(encoding="utf-8"))
+    for name, content in files.items():
+        text = re.sub(r'"created":\d+', "", content.decode())
         for place, batch_id in enumerate(ids):
             text = text.replace(batch_id, f"<{place}>")
-        found[path.name] = sorted(text.splitlines())
+        found[name] = sorted(text.splitlines())
     del found["manifest.json"]
     return found
 

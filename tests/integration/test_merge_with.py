@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -438,13 +439,15 @@ def test_an_earlier_result_that_is_damaged_is_refused(
 
 
 def test_rows_whose_requests_were_never_known_keep_what_they_are(on: Stage) -> None:
-    """Somebody has taken a letter out of the file: nothing says what its row asked."""
+    """Somebody has taken a letter out of the file that an earlier version has landed."""
     with platform_of(failing(1, 2)) as sim:
         platform = on(sim)
         first = platform.first(3)
         ids = platform.again(first)
         letters = first.folder / "dead_letter.jsonl"
         letters.write_bytes(letters.read_bytes().splitlines(keepends=True)[0])
+        del first.manifest["dead_letter_digest"]
+        (first.folder / "manifest.json").write_text(json.dumps(first.manifest))
         merged = platform.merge(first, ids)
     assert merged.statuses == {"succeeded": 2, "failed": 1}
     assert merged.manifest["merged"] == {"taken": 1, "asks_other": 1}
@@ -459,3 +462,27 @@ def test_rows_of_one_name_in_the_earlier_result_are_not_mistaken_for_each_other(
         results.write_bytes(results.read_bytes().replace(b'{"custom_id":"r2"', b'{"custom_id":"r1"'))
         with pytest.raises(KimiInputError, match="Several rows in .* are named r1"):
             platform.merge(first, ids)
+
+
+def test_dead_letters_that_were_edited_where_they_lie_put_no_label_on_a_row_that_asked_something_else(
+    on: Stage,
+) -> None:
+    with platform_of(failing(1)) as sim:
+        platform = on(sim)
+        first = platform.first(3)
+        letters = first.folder / "dead_letter.jsonl"
+        letters.write_text(letters.read_text().replace("Positive?", "Negative?"))
+        ids = platform.again(first)
+        with pytest.raises(KimiInputError, match="not as they were landed"):
+            platform.merge(first, ids)
+        land(platform.hook, first.folder, first.manifest["batch_ids"])
+        with pytest.raises(KimiInputError, match="1 ask something else"):
+            platform.merge(first, ids)
+        assert platform.merge(first, platform.again(first)).statuses == {"succeeded": 3}
+
+
+def test_a_task_that_merges_with_the_result_of_another_one_runs_after_it() -> None:
+    with DAG("merge", schedule=None):
+        first = KimiBatchResultsOperator(task_id="first", batch_id="a", output="/a")
+        again = KimiBatchResultsOperator(task_id="again", batch_id="b", output="/b", merge_with=first.output)
+    assert again.upstream_task_ids == {"first"}

@@ -10,13 +10,16 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, TaskGroup, task
 
 from airflow_provider_kimi.exceptions import KimiStoppedError
-from airflow_provider_kimi.kills.airflow import WAITING_TRY_KEY
+from airflow_provider_kimi.kills.airflow import WAITING_FOR_KEY, WAITING_TRY_KEY
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from tests.conftest import Connect
 from tests.support.killed import killed_once
 from tests.support.rounds import QUICK, Model, asked_in, ended, failing, job, newest, results, tries
 from tests.support.supervisor import Supervisor, supervised
 from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
+
+#: What a waiting task notes.
+NOTED = (WAITING_TRY_KEY, WAITING_FOR_KEY)
 
 
 def in_second_round(task: Any, sim: KimiSimulator, **ti: Any) -> Any:
@@ -120,6 +123,35 @@ def test_equal_siblings_of_a_mapped_task_share_the_batches_of_every_round(connec
             sim.advance(100)
         assert asked_in(sim)[1:] == [["r1", "r2"], ["r2"]]
     assert waits[0].value["batch_ids"] == waits[1].value["batch_ids"]
+    assert results(tmp_path / "0") == results(tmp_path / "1")
+
+
+@pytest.mark.parametrize("action", ["failed", "success", "restarting"])
+def test_an_action_on_one_of_two_equal_siblings_cancels_nothing_that_the_other_waits_for(
+    connect: Connect, tmp_path: Path, action: str
+) -> None:
+    """Both wait for the second round; the one is cleared afterwards, and the other goes on."""
+    model = Model(failing(1, always=[2]))
+    with KimiSimulator(speed=0, timing=Timing(1, 60, 1), responder=model) as sim:
+        connect(sim)
+        (tmp_path / "0").mkdir()
+        (tmp_path / "1").mkdir()
+        tasks = [job(tmp_path / str(index), sim=sim, max_rounds=2) for index in range(2)]
+        waits = [run_task(each, TaskInstanceRecord(task_id="job", map_index=index)) for index, each in enumerate(tasks)]
+        sim.advance(100)
+        waits = [resume_second(each, wait) for each, wait in zip(tasks, waits, strict=True)]
+        assert waits[0].deferred is not None
+        trigger = waits[0].deferred.trigger
+        trigger.task_instance = waits[0].ti
+        noted = {("job", index, key): waits[index].ti.xcoms[key] for index in range(2) for key in NOTED}
+        with supervised(Supervisor({"job_0": action, "job_1": "deferred"}, noted)):
+            asyncio.run(trigger.on_kill())
+        assert "cancel_batch" not in [call.name for call in sim.journal]
+        again = tries(tasks[0], sim, ti=TaskInstanceRecord(task_id="job", map_index=0, try_number=2))
+        sim.advance(100)
+        other = resume_second(tasks[1], waits[1])
+        assert asked_in(sim)[1:] == [["r1", "r2"]]
+    assert again.value["batch_ids"] == other.value["batch_ids"]
     assert results(tmp_path / "0") == results(tmp_path / "1")
 
 

@@ -21,6 +21,7 @@ from airflow_provider_kimi.records.mark import Mark
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.reading import Reading
+from airflow_provider_kimi.records.realtime import RealtimeLine, answer_line, read_line, refusal_line
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
@@ -55,6 +56,10 @@ def pending_of(stored: dict[str, Any]) -> Pending:
     return read
 
 
+def realtime_line(stored: dict[str, Any]) -> RealtimeLine | None:
+    return read_line(json.dumps(stored).encode())
+
+
 #: What every version has written into every manifest.
 ALWAYS_IN_MANIFESTS = {
     *("schema_version", "batch_ids", "status", "model", "counts", "usage", "cost", "rounds"),
@@ -71,6 +76,7 @@ READERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
     "skipped_row": (skipped_row, {"custom_id"}),
     "dead_letter": (reason, {"error"}),
     "trigger_arguments": (Watch.from_dict, {"batch_ids"}),
+    "realtime_line": (realtime_line, {"custom_id", "response", "realtime"}),
     "event": (BatchEvent.from_dict, {"version", "outcome", "batches"}),
     "progress": (Progress.from_dict, set()),
     "mark": (Mark.from_dict, {"since"}),
@@ -139,6 +145,15 @@ def test_a_dead_letter_is_the_request_with_its_row_and_its_reason() -> None:
     assert table_row_of(letter) == {"id": "c", "text": "bad"}
     sent = json.loads(request_of(json.dumps(letter).encode()))
     assert sent.keys() == {"custom_id", "method", "url", "body"}
+
+
+def test_lines_of_chat_calls_are_written_as_the_same_bytes_again() -> None:
+    answer, refusal = samples_of("realtime_line")
+    batch_id, error = answer["realtime"]["batch_id"], refusal["response"]["body"]["error"]
+    written = answer_line("r1", batch_id, answer["response"]["body"]) + refusal_line("r4", batch_id, 400, error)
+    assert written == (SAMPLES / "realtime_line.jsonl").read_bytes()
+    assert [found.is_refusal for line in written.splitlines() if (found := read_line(line))] == [False, True]
+    assert read_line(written.splitlines()[0][:-3]) is None
 
 
 def test_a_stored_manifest_is_written_as_it_was() -> None:

@@ -2,9 +2,11 @@
 
 import ast
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -335,6 +337,26 @@ class TestTheAccount:
         sim.advance(1)
         assert call(sim, "GET", "/models").status == 200
         assert call(sim, "GET", "/models").headers["retry-after"] == "20"
+
+    def test_chats_at_once_are_refused_while_so_many_are_under_way(self, start: Start) -> None:
+        def slowly(request: Any) -> Answer:
+            begun.set()
+            assert going.wait(10)
+            return Answer("yes")
+
+        begun, going = Event(), Event()
+        sim, client = start(chats_at_once=1, options={"responder": slowly})
+        asked: Any = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}]}
+        with ThreadPoolExecutor(1) as thread:
+            first = thread.submit(lambda: client.chat.completions.create(**asked))
+            assert begun.wait(10)
+            reply = call(sim, "POST", "/chat/completions", asked)
+            going.set()
+            assert first.result().choices[0].message.content == "yes"
+        assert (reply.status, reply.headers["retry-after"]) == (429, "1")
+        assert "concurrency" in reply.error[2]
+        assert client.chat.completions.create(**asked).choices
+        assert sim.chat_usage == {"calls": 2, "prompt_tokens": 8, "completion_tokens": 6}
 
     def test_retry_after_seconds_replace_the_honest_time_in_the_headers_only(self, start: Start) -> None:
         sim, _ = start(calls_per_minute=1, retry_after_seconds=1)

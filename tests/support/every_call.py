@@ -14,6 +14,7 @@ _BODIES = {
     "GET /v1/batches/batch_1": _BATCH,
     "POST": _BATCH,
     "GET /v1/users/me/balance": b'{"data": {"available_balance": 1.0}}',
+    "POST /v1/chat/completions": b'{"choices": []}',
     "POST /v1/tokenizers/estimate-token-count": b'{"data": {"total_tokens": 1}}',
     "DELETE": b'{"id": "file_1", "deleted": true}',
     "GET": _LIST,
@@ -37,6 +38,7 @@ ASYNC_CALLS: dict[str, Callable[[KimiHook], Awaitable[object]]] = {
     "aget_batch": lambda hook: hook.aget_batch("batch_1"),
     "alist_batches": lambda hook: hook.alist_batches(),
     "acancel_batch": lambda hook: hook.acancel_batch("batch_1"),
+    "achat": lambda hook: hook.achat({"model": "kimi-k2.6", "messages": []}),
 }
 
 

@@ -127,8 +127,12 @@ def expire(sim: KimiSimulator, seconds: float = 3.5) -> Callable[[], None]:
 
 def lines_of(sim: KimiSimulator, batch_id: str) -> list[dict[str, Any]]:
     """The requests of a batch."""
-    content = sim.file_content(str(sim.batches[batch_id].input_file_id))
-    return [json.loads(line) for line in content.splitlines()]
+    return lines_in(sim, str(sim.batches[batch_id].input_file_id))
+
+
+def lines_in(sim: KimiSimulator, file_id: str) -> list[dict[str, Any]]:
+    """The lines of a file."""
+    return [json.loads(line) for line in sim.file_content(file_id).splitlines()]
 
 
 def asked_in(sim: KimiSimulator, status: str | None = None) -> list[list[str]]:

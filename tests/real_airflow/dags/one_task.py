@@ -47,3 +47,18 @@ with DAG(
         yield from rows()
 
     decorated()
+
+
+with DAG(
+    dag_id="three_rounds",
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    params={"conn": "", "output": ""},
+):
+    KimiBatchOperator(
+        task_id="label",
+        input=ROWS[:4],
+        output="{{ params.output }}",
+        check=refuse_negative,
+        **{**ASKED, "max_rounds": 3, "retries": 0},
+    )
