@@ -1,8 +1,7 @@
 """Taken back: batches that the platform has accepted and then failed for lack of room. They cost nothing."""
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from msgspec.structs import replace
 
@@ -39,19 +38,19 @@ def take_back(
     ends = {batch_id: event.batches[batch_id] for batch_id in batch_ids if batch_id in event.batches}
     failed = {batch_id: end for batch_id, end in ends.items() if end.status == "failed" and not end.completed}
     found = {batch_id: _refused(calls, batch_id, end) for batch_id, end in failed.items()}
-    shards = _as_shards(calls, [one for one in found.values() if one is not None])
+    refused = [one for one in found.values() if one is not None]
+    history = _History.read(calls) if refused else _History(None)
+    shards = {one.batch.id: _shard_of(one, history) for one in refused if not _is_vain(one, history)}
     if not shards:
         return list(batch_ids), pending, False
     merged = in_order(batch_ids, pending.shards if pending else ())
     left, to_create = parted(shards.get(each, each) if isinstance(each, str) else each for each in merged)
     names = ", ".join(f"{batch_id} ({shard.label})" for batch_id, shard in shards.items())
     calls.log.warning("The platform had no room for %s, which cost nothing. It is created again later.", names)
-    pending = pending or _begun([one.batch for one in found.values() if one is not None])
-    return left, replace(pending, shards=to_create, has_turns=True, turn_at=None), True
-
-
-def _begun(batches: Sequence[Batch]) -> Pending:
-    return Pending.of((), Tags.of(batches[0]), min(batch.created_at or 0 for batch in batches))
+    batches = [one.batch for one in refused]
+    pending = pending or Pending.of((), Tags.of(batches[0]), min(batch.created_at or 0 for batch in batches))
+    idle_since = pending.idle_since or min(map(history.idle_since, batches))
+    return left, replace(pending, shards=to_create, has_turns=True, turn_at=None, idle_since=idle_since), True
 
 
 def _refused(calls: Calls, batch_id: str, end: BatchEnd) -> _Refused | None:
@@ -69,39 +68,69 @@ def _refused(calls: Calls, batch_id: str, end: BatchEnd) -> _Refused | None:
     return _Refused(batch, reason) if tags.is_ours and tags.shard and batch.input_file_id else None
 
 
-def _as_shards(calls: Calls, refused: Sequence[_Refused]) -> dict[str, PendingShard]:
-    """Note batches as shards that are to be created, but those that the balance will not allow however long one waits.
+def _shard_of(one: _Refused, history: "_History") -> PendingShard:
+    batch = one.batch
+    refusals = history.refusals(batch) if is_by_size(one.reason) else 0
+    return PendingShard.of(str(batch.input_file_id), batch.counts.total, Tags.of(batch), refusals=refusals)
 
-    How often a shard has failed is read off the list.
+
+def _is_vain(one: _Refused, history: "_History") -> bool:
+    """Whether few rows have failed again for lack of money though nothing runs, so that waiting is of no use."""
+    is_small = one.batch.counts.total <= FEWEST_ROWS and is_lack_of_money(one.reason)
+    return is_small and history.is_quiet and history.refusals(one.batch) >= REFUSALS
+
+
+class _History:
+    """What the list of the account's batches says of earlier refusals.
+
+    :param listed: The batches of the last days; None if they could not be read.
     """
-    if not refused:
-        return {}
-    works = [_work(one.batch) for one in refused]
-    failures: Counter[tuple[str | None, str | None]] = Counter(works)
-    has_others = True
-    try:
-        listed = find_batches(calls, lambda _: True, since=calls.now() - LONGEST_RUN_SECONDS).batches
-        failures |= Counter(_work(each) for each in listed if each.status == "failed" and not each.counts.completed)
-        has_others = not all(batch.is_terminal for batch in listed)
-    except KimiError as error:
-        calls.log.warning("How often these batches have failed could not be read: %s", error)
-    return {
-        one.batch.id: PendingShard.of(
-            str(one.batch.input_file_id),
-            one.batch.counts.total,
-            Tags.of(one.batch),
-            refusals=failures[work] if is_by_size(one.reason) else 0,
-        )
-        for one, work in zip(refused, works, strict=True)
-        if has_others or not _is_vain(one, failures[work])
-    }
+
+    def __init__(self, listed: Sequence[Batch] | None) -> None:
+        self._listed = listed or ()
+        self.is_quiet = listed is not None and all(batch.is_terminal for batch in listed)
+
+    @classmethod
+    def read(cls, calls: Calls) -> Self:
+        """Read the list."""
+        try:
+            return cls(find_batches(calls, lambda _: True, since=calls.now() - LONGEST_RUN_SECONDS).batches)
+        except KimiError as error:
+            calls.log.warning("How often these batches have failed could not be read: %s", error)
+            return cls(None)
+
+    def refusals(self, batch: Batch) -> int:
+        """How often the work of a batch has failed while nothing of its job ran."""
+        own = self._taken(batch)
+        return sum(not any(_ran_at(each, failed.created_at or 0) for each in own) for failed in self._failures(batch))
+
+    def idle_since(self, batch: Batch) -> float:
+        """Since when the same attempt makes this batch in vain, and no other one of the job has been taken."""
+        attempt = _attempt(batch)
+        times = [each.created_at or 0 for each in (batch, *self._failures(batch)) if _attempt(each) == attempt]
+        return float(max(min(times), *(each.created_at or 0 for each in self._taken(batch)), 0))
+
+    def _failures(self, batch: Batch) -> list[Batch]:
+        work = Tags.of(batch).job_key, Tags.of(batch).label
+        return [
+            each
+            for each in self._listed
+            if _is_untouched(each) and (Tags.of(each).job_key, Tags.of(each).label) == work
+        ]
+
+    def _taken(self, batch: Batch) -> list[Batch]:
+        job = Tags.of(batch).job_key
+        return [each for each in self._listed if Tags.of(each).job_key == job and not _is_untouched(each)]
 
 
-def _work(batch: Batch) -> tuple[str | None, str | None]:
-    tags = Tags.of(batch)
-    return tags.job_key, tags.label
+def _is_untouched(batch: Batch) -> bool:
+    return batch.status == "failed" and not batch.counts.completed
 
 
-def _is_vain(one: _Refused, failures: int) -> bool:
-    """Whether few rows have failed again for lack of money though nothing runs."""
-    return failures >= REFUSALS and one.batch.counts.total <= FEWEST_ROWS and is_lack_of_money(one.reason)
+def _ran_at(batch: Batch, moment: int) -> bool:
+    return (batch.created_at or 0) <= moment and (batch.ended_at is None or moment < batch.ended_at)
+
+
+def _attempt(batch: Batch) -> str:
+    """The number of the attempt that made a batch."""
+    return (Tags.of(batch).create or "").partition(".")[0]

@@ -29,7 +29,7 @@ class PendingShard(msgspec.Struct, frozen=True, array_like=True):
     :param round: Its `kimi_round`.
     :param digests: Of its rows, where the note in its tags has them; None where its tags have no note.
     :param is_unsure: Whether an earlier attempt has uploaded it too, and may have created its batch unseen.
-    :param refusals: How often in a row the platform has refused it.
+    :param refusals: How often the platform has refused it for its size or price, while no batch of the task ran.
     """
 
     file_id: str

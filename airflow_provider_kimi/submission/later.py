@@ -18,6 +18,7 @@ from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared
 from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.submission.create import create_uploaded
+from airflow_provider_kimi.submission.earlier_work import live
 from airflow_provider_kimi.submission.failing import failing_with
 from airflow_provider_kimi.submission.halving import FEWEST_ROWS, halves_of, is_its_size
 from airflow_provider_kimi.submission.identity import Attempt
@@ -175,5 +176,6 @@ def _left(pending: Pending, batch_ids: list[str], made: Made, *, has_turns: bool
 
 
 def _refusals(before: int, made: Made) -> int:
-    """How often a shard was refused that a smaller one might not have been."""
-    return before + (made.refusal is not None and is_too_large(made.refusal))
+    """How often a shard was refused that a smaller one might not have been, while no batch of the task ran."""
+    is_for_size = made.refusal is not None and is_too_large(made.refusal)
+    return before + (is_for_size and not live(made.all()))
