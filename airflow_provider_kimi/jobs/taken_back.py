@@ -35,10 +35,7 @@ def take_back(
 
     Return the other batches, what is to be created, and whether any was taken back.
     """
-    ends = {batch_id: event.batches[batch_id] for batch_id in batch_ids if batch_id in event.batches}
-    failed = {batch_id: end for batch_id, end in ends.items() if end.status == "failed" and not end.completed}
-    found = {batch_id: _refused(calls, batch_id, end) for batch_id, end in failed.items()}
-    refused = [one for one in found.values() if one is not None]
+    refused = _refused_of(calls, event, batch_ids)
     history = _History.read(calls) if refused else _History(None)
     shards = {one.batch.id: _shard_of(one, history) for one in refused if not _is_vain(one, history)}
     if not shards:
@@ -53,14 +50,23 @@ def take_back(
     return left, replace(pending, shards=to_create, has_turns=True, turn_at=None, idle_since=idle_since), True
 
 
+def _refused_of(calls: Calls, event: BatchEvent, batch_ids: Sequence[str]) -> list[_Refused]:
+    """The batches that failed for lack of room before any of their rows was done."""
+    ends = {batch_id: event.batches[batch_id] for batch_id in batch_ids if batch_id in event.batches}
+    failed = {batch_id: end for batch_id, end in ends.items() if end.status == "failed" and not end.completed}
+    found = [_refused(calls, batch_id, end) for batch_id, end in failed.items()]
+    return [one for one in found if one is not None]
+
+
 def _refused(calls: Calls, batch_id: str, end: BatchEnd) -> _Refused | None:
     """Read why a batch failed; None if it was not for lack of room, or cannot be created again from its own tags."""
     try:
-        reason = reasons_in(calls, end.error_file_id) if end.error_file_id else "insufficient balance, most likely"
+        batch = calls.read_batch(batch_id)  # its error file may have come since
+        file_id = batch.error_file_id or end.error_file_id
+        reason = reasons_in(calls, file_id) if file_id else "insufficient balance, most likely"
         is_for_money = is_lack_of_money(reason)
         if not (is_full_queue(reason) or is_for_money) or (is_for_money and is_used_up(calls)):
             return None
-        batch = calls.read_batch(batch_id)
     except KimiError as error:
         calls.log.warning("Why batch %s failed could not be read: %s", batch_id, error)
         return None
