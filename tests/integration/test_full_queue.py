@@ -183,7 +183,7 @@ class TestTheLimitOfAConnection:
     ) -> None:
         with KimiSimulator(speed=0, timing=QUICK, responder=Model(failing())) as sim:
             connect(sim, max_in_flight=1)
-            task = job(tmp_path, 3, sim=sim, max_rows_per_batch=1, max_in_flight=1)
+            task = job(tmp_path, 3, sim=sim, max_rows_per_batch=1, max_in_flight=1, poke_interval=600)
             first = run_task(task)
             assert first.deferred is not None
             assert first.deferred.trigger.serialize()[1]["look_at"] is None
