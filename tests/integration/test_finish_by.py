@@ -49,6 +49,7 @@ def test_at_its_time_the_task_cancels_keeps_what_was_done_and_asks_the_rest(
     check_sums(found, 10)
     assert (found["status"], found["realtime"]["succeeded"], found["rounds"]) == ("completed", 10 - done, 2)
     assert letters(tmp_path) == []
+    assert (found["cost"]["amount"] == found["realtime"]["cost"]["amount"]) is (done == 0)
 
 
 def test_without_chat_calls_the_rest_is_cancelled_and_a_clear_lands_what_there_is(
