@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -9,12 +11,14 @@ from msgspec.structs import replace
 from airflow_provider_kimi.api.errors import is_by_size, is_full_queue, is_lack_of_money
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import find_batches
+from airflow_provider_kimi.calls.fetch import fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.pending import Pending, PendingShard, in_order, parted
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.shortfall import reasons_in
+from airflow_provider_kimi.submission.earlier_work import may_have_answers
 from airflow_provider_kimi.submission.halving import FEWEST_ROWS, REFUSALS
 from airflow_provider_kimi.submission.in_flight import LONGEST_RUN_SECONDS, is_used_up
 
@@ -23,10 +27,12 @@ class _Refused(NamedTuple):
     """A batch that found no room.
 
     :param reason: What the platform says, or is taken to mean.
+    :param rows: How many requests it has.
     """
 
     batch: Batch
     reason: str
+    rows: int
 
 
 def take_back(
@@ -55,18 +61,26 @@ def _begun(batches: Sequence[Batch]) -> Pending:
 
 
 def _refused(calls: Calls, batch_id: str, end: BatchEnd) -> _Refused | None:
-    """Read why a batch failed; None if it was not for lack of room, or cannot be created again from its own tags."""
+    """Read why a batch failed; None if it was not for lack of room, has answers, or cannot be created from its tags."""
     try:
         reason = reasons_in(calls, end.error_file_id) if end.error_file_id else "insufficient balance, most likely"
         is_for_money = is_lack_of_money(reason)
         if not (is_full_queue(reason) or is_for_money) or (is_for_money and is_used_up(calls)):
             return None
         batch = calls.read_batch(batch_id)
+        tags = Tags.of(batch)
+        if not (tags.is_ours and tags.shard and batch.input_file_id) or may_have_answers(batch):
+            return None
+        return _Refused(batch, reason, batch.counts.total or _count_rows(calls, batch.input_file_id))
     except KimiError as error:
-        calls.log.warning("Why batch %s failed could not be read: %s", batch_id, error)
+        calls.log.warning("Batch %s, which failed, cannot be created again: %s", batch_id, error)
         return None
-    tags = Tags.of(batch)
-    return _Refused(batch, reason) if tags.is_ours and tags.shard and batch.input_file_id else None
+
+
+def _count_rows(calls: Calls, file_id: str) -> int:
+    """Count the requests of a batch that the platform did not come to count."""
+    with TemporaryDirectory(prefix="kimi-input-") as folder:
+        return fetch_file(calls, file_id, Path(folder) / "input.jsonl", expected_lines=0, names_requests=True).lines
 
 
 def _as_shards(calls: Calls, refused: Sequence[_Refused]) -> dict[str, PendingShard]:
@@ -88,7 +102,7 @@ def _as_shards(calls: Calls, refused: Sequence[_Refused]) -> dict[str, PendingSh
     return {
         one.batch.id: PendingShard.of(
             str(one.batch.input_file_id),
-            one.batch.counts.total,
+            one.rows,
             Tags.of(one.batch),
             refusals=failures[work] if is_by_size(one.reason) else 0,
         )
@@ -104,4 +118,4 @@ def _work(batch: Batch) -> tuple[str | None, str | None]:
 
 def _is_vain(one: _Refused, failures: int) -> bool:
     """Whether few rows have failed again for lack of money though nothing runs."""
-    return failures >= REFUSALS and one.batch.counts.total <= FEWEST_ROWS and is_lack_of_money(one.reason)
+    return failures >= REFUSALS and one.rows <= FEWEST_ROWS and is_lack_of_money(one.reason)
