@@ -1,5 +1,6 @@
 """Taken back: batches that the platform has accepted and then failed for lack of room. They cost nothing."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,18 +43,24 @@ def take_back(
 
     Return the other batches, what is to be created, and whether any was taken back.
     """
-    ends = {batch_id: event.batches[batch_id] for batch_id in batch_ids if batch_id in event.batches}
-    failed = {batch_id: end for batch_id, end in ends.items() if end.status == "failed" and not end.completed}
-    found = {batch_id: _refused(calls, batch_id, end) for batch_id, end in failed.items()}
-    shards = _as_shards(calls, [one for one in found.values() if one is not None])
+    refused = _all_refused(calls, event, batch_ids)
+    listed = _listed(calls) if refused else []
+    shards = _as_shards(refused, listed)
     if not shards:
         return list(batch_ids), pending, False
     merged = in_order(batch_ids, pending.shards if pending else ())
     left, to_create = parted(shards.get(each, each) if isinstance(each, str) else each for each in merged)
     names = ", ".join(f"{batch_id} ({shard.label})" for batch_id, shard in shards.items())
     calls.log.warning("The platform had no room for %s, which cost nothing. It is created again later.", names)
-    pending = pending or _begun([one.batch for one in found.values() if one is not None])
-    return left, replace(pending, shards=to_create, has_turns=True, turn_at=None), True
+    pending = pending or _begun([one.batch for one in refused])
+    idle_since = pending.idle_since or _idle_since(calls, refused, listed)
+    return left, replace(pending, shards=to_create, has_turns=True, turn_at=None, idle_since=idle_since), True
+
+
+def _all_refused(calls: Calls, event: BatchEvent, batch_ids: Sequence[str]) -> list[_Refused]:
+    ends = {batch_id: event.batches[batch_id] for batch_id in batch_ids if batch_id in event.batches}
+    failed = {batch_id: end for batch_id, end in ends.items() if end.status == "failed" and not end.completed}
+    return [one for batch_id, end in failed.items() if (one := _refused(calls, batch_id, end)) is not None]
 
 
 def _begun(batches: Sequence[Batch]) -> Pending:
@@ -83,22 +90,23 @@ def _count_rows(calls: Calls, file_id: str) -> int:
         return fetch_file(calls, file_id, Path(folder) / "input.jsonl", expected_lines=0, names_requests=True).lines
 
 
-def _as_shards(calls: Calls, refused: Sequence[_Refused]) -> dict[str, PendingShard]:
-    """Note batches as shards that are to be created, but those that the balance will not allow however long one waits.
-
-    How often a shard has failed is read off the list.
-    """
-    if not refused:
-        return {}
-    works = [_work(one.batch) for one in refused]
-    failures: Counter[tuple[str | None, str | None]] = Counter(works)
-    has_others = True
+def _listed(calls: Calls) -> list[Batch]:
+    """The batches of the account; none if they cannot be read."""
     try:
-        listed = find_batches(calls, lambda _: True, since=calls.now() - LONGEST_RUN_SECONDS).batches
-        failures |= Counter(_work(each) for each in listed if each.status == "failed" and not each.counts.completed)
-        has_others = not all(batch.is_terminal for batch in listed)
+        return find_batches(calls, lambda _: True, since=calls.now() - LONGEST_RUN_SECONDS).batches
     except KimiError as error:
         calls.log.warning("How often these batches have failed could not be read: %s", error)
+        return []
+
+
+def _as_shards(refused: Sequence[_Refused], listed: Sequence[Batch]) -> dict[str, PendingShard]:
+    """Note batches as shards that are to be created, but those that the balance will not allow however long one waits.
+
+    :param listed: The batches of the account, off which it is read how often a shard has failed.
+    """
+    works = [_work(one.batch) for one in refused]
+    failures = Counter(works) | Counter(_work(each) for each in listed if _is_failure(each))
+    has_others = not listed or not all(batch.is_terminal for batch in listed)
     return {
         one.batch.id: PendingShard.of(
             str(one.batch.input_file_id),
@@ -109,6 +117,24 @@ def _as_shards(calls: Calls, refused: Sequence[_Refused]) -> dict[str, PendingSh
         for one, work in zip(refused, works, strict=True)
         if has_others or not _is_vain(one, failures[work])
     }
+
+
+def _idle_since(calls: Calls, refused: Sequence[_Refused], listed: Sequence[Batch]) -> float:
+    """Since when this try has found no room, in unix seconds of this machine: each of its creates has failed since."""
+    tries = {(_work(one.batch), _try_of(one.batch)) for one in refused}
+    jobs = {job for (job, _), _ in tries}
+    failed = [each for each in listed if _is_failure(each) and (_work(each), _try_of(each)) in tries]
+    taken = [each for each in listed if each.status != "failed" and _work(each)[0] in jobs]
+    first = min((each.created_at or calls.now() for each in failed), default=calls.now())
+    return max(first, *(each.created_at or 0 for each in taken), 0) - (calls.now() - time.time())
+
+
+def _is_failure(batch: Batch) -> bool:
+    return batch.status == "failed" and not batch.counts.completed
+
+
+def _try_of(batch: Batch) -> str:
+    return (Tags.of(batch).create or "").partition(".")[0]
 
 
 def _work(batch: Batch) -> tuple[str | None, str | None]:
