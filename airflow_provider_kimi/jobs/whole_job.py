@@ -334,7 +334,7 @@ class WholeJob:
         with airflow_errors(self.task):
             self.task.publish(self.context, collected)
             if said := self._incomplete(collected, ended):
-                if self.on_incomplete == "fail":
+                if self.unsent or self.on_incomplete == "fail":  # rows that were not sent are in no file of the result
                     raise KimiBatchError(said)
                 self.task.log.warning("Going on, as on_incomplete='continue' asks. %s", said)
             try:

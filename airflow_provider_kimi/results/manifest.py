@@ -80,7 +80,8 @@ def _costs(tally: Tally, prices: PriceList) -> tuple[dict[str, Any] | None, dict
         "reason": "the price of chat calls is not known: name it in the price list, as realtime",
     }
     counted = {"rows": of_chat.rows, "succeeded": of_chat.succeeded}
-    return sum_of_costs(cost, realtime), counted | {
+    whole = sum_of_costs(cost, realtime) if tally.usage else realtime  # no row may be of a batch
+    return whole, counted | {
         "usage": total(of_chat.usage.values()).to_dict(),
         "cost": realtime,
     }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.api.errors import MAX_QUOTED_CHARS, advice_for, decode, redact, translated
+from airflow_provider_kimi.api.errors import MAX_QUOTED_CHARS, advice_for, decode, is_by_size, redact, translated
 from airflow_provider_kimi.api.models import Balance, Batch, Envelope
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError, KimiNoAnswerError
 from tests.support.samples import make_settings
@@ -18,6 +18,7 @@ FAULT = "This is a fault on the platform's side"
 CORRECT = "Correct what the platform names"
 FILTER = "The platform's content filter refused"
 FORBIDDEN = "Check that the account may use the Batch API"
+QUEUE = "The account has as much in its queue as it may"
 UNKNOWN_ID = "What it names does not exist, was deleted or retired, or belongs to another account or region"
 
 
@@ -35,6 +36,11 @@ UNKNOWN_ID = "What it names does not exist, was deleted or retired, or belongs t
         pytest.param(429, "engine_overloaded_error", "overloaded", True, SLOW_DOWN, id="429 overloaded"),
         pytest.param(429, "rate_limit_reached_error", "max RPM: 3", True, SLOW_DOWN, id="429 RPM"),
         pytest.param(429, None, "", True, SLOW_DOWN, id="429 without a type"),
+        pytest.param(429, None, "organization max concurrency: 50", True, SLOW_DOWN, id="429 concurrent requests"),
+        pytest.param(429, None, "reached the max of 3 concurrent batches", True, QUEUE, id="429 concurrent batches"),
+        pytest.param(429, None, "too many batches in progress", True, QUEUE, id="429 batches in progress"),
+        pytest.param(400, None, "Enqueued token limit reached", True, QUEUE, id="400 enqueued tokens"),
+        pytest.param(403, None, "the queue is full", True, QUEUE, id="403 queue"),
         pytest.param(429, "rate_limit_reached_error", "max TPD: 500", False, TOMORROW, id="429 TPD"),
         pytest.param(429, "rate_limit_reached_error", "tokens per day", False, TOMORROW, id="429 per day"),
         pytest.param(429, "exceeded_current_quota_error", "", False, TOP_UP, id="429 quota"),
@@ -345,3 +351,18 @@ def test_an_error_says_what_it_is_about_for_programs(
     status_code: int, error_type: str | None, message: str, kind: str
 ) -> None:
     assert advice_for(status_code, error_type, message).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Kimi refused creating a batch (HTTP 429, 'max of 3 concurrent batches', request ab12).", False),
+        ("too many batches in progress", False),
+        ("Enqueued token limit reached", True),
+        ("the queue is full: at most 30 enqueued requests", True),
+        ("too many rows in the queue", True),
+        ("insufficient balance", True),
+    ],
+)
+def test_a_smaller_batch_helps_where_rows_tokens_or_money_are_counted(message: str, expected: bool) -> None:
+    assert is_by_size(message) is expected

@@ -188,3 +188,14 @@ def test_a_colon_without_a_port_is_dropped_from_the_base_url() -> None:
 def test_an_extra_that_is_not_text_is_refused(name: str) -> None:
     with pytest.raises(KimiConnectionConfigError, match=name):
         make_settings(**{name: ["x"]})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "most"), [(None, None), ("", None), (3, 3), ("3", 3), (1.0, 1)])
+def test_the_most_batches_in_flight_may_be_a_number_or_text(given: object, most: int | None) -> None:
+    assert make_settings(max_in_flight=given).max_in_flight == most
+
+
+@pytest.mark.parametrize("given", [0, -1, 1.5, "many", True], ids=repr)
+def test_most_batches_in_flight_that_are_no_whole_number_are_refused(given: object) -> None:
+    with pytest.raises(KimiConnectionConfigError, match=r"has max_in_flight .*\. Nothing was sent\. Give a whole"):
+        make_settings(max_in_flight=given)

@@ -49,6 +49,7 @@ def test_at_its_time_the_task_cancels_keeps_what_was_done_and_asks_the_rest(
     check_sums(found, 10)
     assert (found["status"], found["realtime"]["succeeded"], found["rounds"]) == ("completed", 10 - done, 2)
     assert letters(tmp_path) == []
+    assert (found["cost"]["amount"] == found["realtime"]["cost"]["amount"]) is (done == 0)
 
 
 def test_without_chat_calls_the_rest_is_cancelled_and_a_clear_lands_what_there_is(
@@ -149,10 +150,14 @@ def test_the_time_outlasts_a_deferral_and_keeps_what_timeout_means(connect: Conn
     assert watched["on_timeout"] == "keep"
 
 
-def test_batches_that_wait_for_their_turn_are_not_created_when_it_is_too_late(connect: Connect, tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_incomplete", ["fail", "continue"])
+def test_batches_that_wait_for_their_turn_are_not_created_when_it_is_too_late(
+    connect: Connect, tmp_path: Path, on_incomplete: str
+) -> None:
+    """Their rows are in no file of the result, so the task fails in any case."""
     with KimiSimulator(timing=HALF_DONE, responder=Platform()) as sim:
         connect(sim)
-        queued: dict[str, Any] = {"max_rows_per_batch": 4, "max_in_flight": 1}
+        queued: dict[str, Any] = {"max_rows_per_batch": 4, "max_in_flight": 1, "on_incomplete": on_incomplete}
         with pytest.raises(AirflowException) as failed:
             run_to_end(job(tmp_path, sim=sim, **queued, **SOON), dag_run=run_begun())
         assert len(sim.batches) == 1

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from airflow_provider_kimi.simulator.answers import RowError
 from tests.conftest import Connect
 from tests.support.rounds import BROKEN, QUICK, YES, asked_in, check_sums, job, letters, manifest, results, tries
-from tests.support.tasks import run_to_end
+from tests.support.tasks import TaskInstanceRecord, run_task, run_to_end
 
 SMALL: dict[str, Any] = {"min_batch_rows": 5, "allow_realtime": True}
 
@@ -251,3 +252,64 @@ def test_an_answer_of_a_batch_that_is_replaced_by_one_of_chat_is_counted_too(con
     assert found["counts"]["succeeded"] == 10
     assert found["usage"]["completion_tokens"] == 10 * len("positive") + len("posi")
     assert found["realtime"]["usage"]["completion_tokens"] == len("positive")
+
+
+@pytest.mark.parametrize("output_format", ["csv", "parquet"])
+def test_tables_have_the_answers_of_chat_calls(connect: Connect, tmp_path: Path, output_format: Any) -> None:
+    with KimiSimulator(speed=0, timing=QUICK, responder=Platform(1, 4)) as sim:
+        connect(sim)
+        task = job(tmp_path, sim=sim, output_format=output_format, **SMALL)
+        found = tries(task, sim).value
+        assert tries(task, sim, 2).value == found
+        assert chats_of(sim) == 2
+    import pandas
+
+    table = getattr(pandas, f"read_{output_format}")(tmp_path / "out" / f"results.{output_format}")
+    assert table.loc[table.batch_id.isna(), "custom_id"].tolist() == ["r1", "r4"]
+    assert table["round"].tolist() == [2 if n in (1, 4) else 1 for n in range(10)]
+
+
+def test_a_results_operator_lands_the_same_again_with_the_answers_of_chat_calls(
+    connect: Connect, tmp_path: Path
+) -> None:
+    with KimiSimulator(speed=0, timing=QUICK, responder=Platform(1, 4)) as sim:
+        connect(sim)
+        first = tries(job(tmp_path, sim=sim, **SMALL), sim).value
+        again = run_task(
+            KimiBatchResultsOperator(
+                task_id="results",
+                batch_id=first["batch_ids"],
+                output=f"{tmp_path}/out",
+                input=f"{tmp_path}/reviews.jsonl",
+                key_column="id",
+            )
+        ).value
+    assert {**again, "landed_by": None} == {**first, "landed_by": None}
+
+
+def test_a_merge_keeps_what_chat_calls_have_brought(connect: Connect, tmp_path: Path) -> None:
+    def say(prompt: str, times: int) -> Answer | RowError:
+        return RowError("invalid_request_error", "too long", 400) if prompt == "4" else YES
+
+    platform = Platform(1, 4, say=say)
+    with KimiSimulator(speed=0, timing=QUICK, responder=platform) as sim:
+        connect(sim)
+        first = tries(job(tmp_path, sim=sim, **SMALL), sim).value
+        platform.failing.clear()
+        letters_file = first["dead_letter_file"]
+        (tmp_path / "again").mkdir()
+        dead: dict[str, Any] = {"input": letters_file, "prompt": None, "key_column": None}
+        ti = TaskInstanceRecord(task_id="job", run_id="again")
+        asked = tries(job(tmp_path / "again", sim=sim, **dead), sim, ti=ti).value
+        merged = run_task(
+            KimiBatchResultsOperator(
+                task_id="results",
+                batch_id=asked["batch_ids"],
+                output=f"{tmp_path}/merged",
+                merge_with=f"{tmp_path}/out",
+            )
+        ).value
+    assert merged["counts"]["succeeded"] == 10
+    assert merged["realtime"] == first["realtime"]
+    files = [(tmp_path / name / "realtime.jsonl").read_bytes() for name in ("out", "merged")]
+    assert files[0] == files[1]

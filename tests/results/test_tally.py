@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.api.models import RequestCounts
@@ -319,3 +320,35 @@ def test_the_manifest_names_the_model(asked: str | None, answered: str, model: s
     assert (
         with_files(build_manifest([make_batch()], tally, prices=PRICE_LISTS["cn"]), FILES).to_dict()["model"] == model
     )
+
+
+def answered(custom_id: str) -> Row:
+    return Row(custom_id=custom_id, status="succeeded", prompt_tokens=1_000_000, completion_tokens=1_000_000)
+
+
+@pytest.mark.parametrize("of_batches", [0, 2])
+def test_answers_of_chat_calls_are_counted_apart_and_in_all(of_batches: int) -> None:
+    batch, prices = make_batch("completed", request_counts=RequestCounts(3, 3, 0)), PRICE_LISTS["cn"]
+    tally = Tally()
+    for number in range(of_batches):
+        tally.add(answered(f"b{number}"), "kimi-k2.6", 1)
+    tally.realtime.asked[batch.id] = 2
+    tally.add(answered("c"), "kimi-k2.6", 2, is_realtime=True)
+    tally.add(Row(custom_id="d", status="failed", error_code="input"), "kimi-k2.6", 2, is_realtime=True)
+    found = build_manifest([batch], tally, prices=prices)
+    assert found.rounds == 2
+    assert found.usage["completion_tokens"] == (of_batches + 1) * 1_000_000
+    assert found.cost is not None
+    assert found.cost["amount"] == pytest.approx(of_batches * (3.90 + 16.20) + 6.50 + 27.00)
+    assert found.realtime is not UNSET
+    assert {key: found.realtime[key] for key in ("rows", "succeeded")} == {"rows": 2, "succeeded": 1}
+    assert found.realtime["usage"]["prompt_tokens"] == 1_000_000
+    assert found.realtime["cost"]["amount"] == pytest.approx(6.50 + 27.00)
+    assert found.by_round == [{"requests": 3, "succeeded": of_batches}, {"requests": 2, "succeeded": 1}]
+
+
+def test_the_standard_rate_is_that_of_which_batches_pay_three_fifths() -> None:
+    for prices in PRICE_LISTS.values():
+        for model, price in prices.realtime.items():
+            assert prices.models[model].output == price.output * 6 / 10
+            assert prices.models[model].input == price.input * 6 / 10

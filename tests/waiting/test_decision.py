@@ -395,3 +395,45 @@ def test_each_policy_of_a_timeout_leads_to_a_step_of_its_own() -> None:
     policies: tuple[OnTimeout, ...] = get_args(OnTimeout)
     steps = [decide_on(running, deadline=NOW - 1, on_timeout=policy) for policy in policies]
     assert len({type(step) for step in steps}) == len(policies)
+
+
+class TestBatchesToCome:
+    """More are to be created once there is room for them."""
+
+    def test_the_wait_is_over_once_fewer_batches_run(self) -> None:
+        running, done = make_batch("in_progress"), make_batch("completed")
+        assert isinstance(decide(running, running, fewer_than=2, to_come=3), Wait)
+        step = decide(running, done, fewer_than=2, to_come=3)
+        assert isinstance(step, Finish)
+        assert (step.event.outcome, len(step.event.batches)) == ("ended", 2)
+
+    def test_a_batch_that_could_not_be_read_counts_as_one_that_runs(self) -> None:
+        assert isinstance(decide(api_error(True), make_batch("completed"), fewer_than=1, to_come=3), Wait)
+
+    def test_the_time_to_look_for_room_ends_the_wait_and_nothing_else_does(self) -> None:
+        step = decide(make_batch("completed"), look_at=NOW + 60, to_come=3)
+        assert isinstance(step, Wait)
+        assert step.until == NOW + 60
+        assert isinstance(decide(make_batch("in_progress"), look_at=NOW, to_come=3), Finish)
+        assert isinstance(decide(look_at=NOW, to_come=3), Finish)
+
+    def test_a_wait_without_a_batch_times_out(self) -> None:
+        step = decide(deadline=NOW, look_at=NOW + 60, to_come=3)
+        assert isinstance(step, Finish)
+        assert step.event.message == (
+            "The wait timed out: there was no room for all batches. Clear this task to wait on, or set a longer "
+            "timeout. 3 more were not created yet, and cost nothing; a clear of this task creates them."
+        )
+
+    def test_the_windows_of_batches_that_have_ended_do_not_end_the_wait(self) -> None:
+        old = make_batch("completed", expires_at=int(NOW - 2 * EXPIRY_GRACE_SECONDS))
+        assert isinstance(decide(old, look_at=NOW + 60, to_come=3), Wait)
+        late = make_batch("in_progress", expires_at=int(NOW - 2 * EXPIRY_GRACE_SECONDS))
+        step = decide(old, late, look_at=NOW + 60, to_come=3)
+        assert isinstance(step, Finish)
+        assert step.event.outcome == "timed_out"
+
+    def test_what_runs_at_the_end_of_the_time_is_cancelled_though_enough_would_have_ended(self) -> None:
+        running = make_batch("in_progress")
+        step = decide(running, running, fewer_than=1, to_come=3, deadline=NOW, on_timeout="cancel")
+        assert isinstance(step, Cancel)

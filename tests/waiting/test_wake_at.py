@@ -28,6 +28,10 @@ def test_at_its_deadline_a_wait_goes_on_at_once_when_each_batch_was_read_again()
     assert wake_at(NOW, NOW, LATE, NEVER, set(), has_news=True) == NOW
 
 
+def test_a_wait_whose_batches_have_all_ended_goes_on_at_its_time() -> None:
+    assert wake_at(NOW, LATER, LATE, NEVER, set(), has_news=False) == LATER
+
+
 def test_a_wait_goes_on_long_after_its_deadline_though_a_batch_was_not_read() -> None:
     assert wake_at(LATE, NOW, LATE, NEVER, {"a"}, has_news=False) == LATE
 
