@@ -1,6 +1,9 @@
 """Taken back: batches that the platform has accepted and then failed for lack of room. They cost nothing."""
 
+import time
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
 from msgspec.structs import replace
@@ -8,12 +11,14 @@ from msgspec.structs import replace
 from airflow_provider_kimi.api.errors import is_by_size, is_full_queue, is_lack_of_money
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import find_batches
+from airflow_provider_kimi.calls.fetch import fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.pending import Pending, PendingShard, in_order, parted
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.shortfall import reasons_in
+from airflow_provider_kimi.submission.earlier_work import may_have_answers
 from airflow_provider_kimi.submission.halving import FEWEST_ROWS, REFUSALS
 from airflow_provider_kimi.submission.in_flight import LONGEST_RUN_SECONDS, is_used_up
 
@@ -22,10 +27,12 @@ class _Refused(NamedTuple):
     """A batch that found no room.
 
     :param reason: What the platform says, or is taken to mean.
+    :param rows: How many requests it has.
     """
 
     batch: Batch
     reason: str
+    rows: int
 
 
 def take_back(
@@ -46,7 +53,7 @@ def take_back(
     calls.log.warning("The platform had no room for %s, which cost nothing. It is created again later.", names)
     batches = [one.batch for one in refused]
     pending = pending or Pending.of((), Tags.of(batches[0]), min(batch.created_at or 0 for batch in batches))
-    idle_since = pending.idle_since or min(map(history.idle_since, batches))
+    idle_since = pending.idle_since or min(map(history.idle_since, batches)) - (calls.now() - time.time())
     return left, replace(pending, shards=to_create, has_turns=True, turn_at=None, idle_since=idle_since), True
 
 
@@ -59,7 +66,7 @@ def _refused_of(calls: Calls, event: BatchEvent, batch_ids: Sequence[str]) -> li
 
 
 def _refused(calls: Calls, batch_id: str, end: BatchEnd) -> _Refused | None:
-    """Read why a batch failed; None if it was not for lack of room, or cannot be created again from its own tags."""
+    """Read why a batch failed; None if it was not for lack of room, has answers, or cannot be created from its tags."""
     try:
         batch = calls.read_batch(batch_id)  # its error file may have come since
         file_id = batch.error_file_id or end.error_file_id
@@ -67,22 +74,30 @@ def _refused(calls: Calls, batch_id: str, end: BatchEnd) -> _Refused | None:
         is_for_money = is_lack_of_money(reason)
         if not (is_full_queue(reason) or is_for_money) or (is_for_money and is_used_up(calls)):
             return None
+        tags = Tags.of(batch)
+        if not (tags.is_ours and tags.shard and batch.input_file_id) or may_have_answers(batch):
+            return None
+        return _Refused(batch, reason, batch.counts.total or _count_rows(calls, batch.input_file_id))
     except KimiError as error:
-        calls.log.warning("Why batch %s failed could not be read: %s", batch_id, error)
+        calls.log.warning("Batch %s, which failed, cannot be created again: %s", batch_id, error)
         return None
-    tags = Tags.of(batch)
-    return _Refused(batch, reason) if tags.is_ours and tags.shard and batch.input_file_id else None
+
+
+def _count_rows(calls: Calls, file_id: str) -> int:
+    """Count the requests of a batch that the platform did not come to count."""
+    with TemporaryDirectory(prefix="kimi-input-") as folder:
+        return fetch_file(calls, file_id, Path(folder) / "input.jsonl", expected_lines=0, names_requests=True).lines
 
 
 def _shard_of(one: _Refused, history: "_History") -> PendingShard:
     batch = one.batch
     refusals = history.refusals(batch) if is_by_size(one.reason) else 0
-    return PendingShard.of(str(batch.input_file_id), batch.counts.total, Tags.of(batch), refusals=refusals)
+    return PendingShard.of(str(batch.input_file_id), one.rows, Tags.of(batch), refusals=refusals)
 
 
 def _is_vain(one: _Refused, history: "_History") -> bool:
     """Whether few rows have failed again for lack of money though nothing runs, so that waiting is of no use."""
-    is_small = one.batch.counts.total <= FEWEST_ROWS and is_lack_of_money(one.reason)
+    is_small = one.rows <= FEWEST_ROWS and is_lack_of_money(one.reason)
     return is_small and history.is_quiet and history.refusals(one.batch) >= REFUSALS
 
 

@@ -1,0 +1,94 @@
+"""What is created later, on a platform that behaves in ways nobody has documented."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+from msgspec.structs import replace
+
+from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.waiting.decision import Finish, decide_next
+from tests.conftest import Connect
+from tests.support.in_flight import resumed
+from tests.support.odd_platform import odd_platform
+from tests.support.rounds import job
+from tests.support.tasks import Attempt, TaskInstanceRecord, resume_task, run_task
+
+
+def one_job(folder: Path, odd: Any, rows: int, **parameters: Any) -> Any:
+    folder.mkdir(exist_ok=True)
+    return job(folder, rows, sim=odd, **{"max_rounds": 1, "poke_interval": 60, **parameters})
+
+
+def begun(task: Any, number: int = 1, map_index: int = -1) -> Attempt:
+    return run_task(task, TaskInstanceRecord(task_id=task.task_id, try_number=number, map_index=map_index))
+
+
+def waited(task: Any, odd: Any, attempt: Attempt) -> Attempt:
+    """Resume a task as its trigger would by now, if it waits for room alone."""
+    assert attempt.deferred is not None
+    _, arguments = attempt.deferred.trigger.serialize()
+    step = None if arguments["batch_ids"] else decide_next(Watch.from_dict(arguments), {}, odd.now())
+    if not isinstance(step, Finish):
+        return resumed(task, odd, attempt)
+    event = replace(step.event, to_come=arguments["to_come"]).to_dict()
+    return resume_task(task, event, ti=attempt.ti, kwargs=attempt.deferred.kwargs)
+
+
+class TestABatchThatFailsForLackOfRoom:
+    def test_rows_that_were_answered_before_are_not_asked_again(self, connect: Connect, tmp_path: Path) -> None:
+        """The money ran out midway, and the platform does not count the rows of a failed batch."""
+        with odd_platform() as odd:
+            connect(odd)
+            task = one_job(tmp_path, odd, 4)
+            attempt = begun(task)
+            odd.complete("batch_0002", status="failed", rows=3)
+            odd.give_reason("batch_0002", "insufficient balance")
+            odd.batches["batch_0002"]["request_counts"] = None
+            with pytest.raises(KimiBatchError, match="1 of 1 batches did not complete"):
+                resumed(task, odd, attempt)
+            assert len(odd.batches) == 1
+            odd.advance(3600)
+            begun(task, 2)
+            assert odd.asked() == [["r0", "r1", "r2", "r3"], ["r3"]]
+
+    def test_a_shard_is_halved_though_the_platform_did_not_count_its_rows(
+        self, connect: Connect, tmp_path: Path
+    ) -> None:
+        with odd_platform() as odd:
+            connect(odd)
+            task = one_job(tmp_path, odd, 24)
+            attempt = begun(task)
+            for _ in range(8):
+                for batch_id in odd.running():
+                    if len(odd.lines(batch_id)) > 12:
+                        odd.fail(batch_id, "insufficient balance")
+                    else:
+                        odd.complete(batch_id)
+                odd.advance(3600)
+                if attempt.deferred is not None:
+                    attempt = resumed(task, odd, attempt)
+        assert attempt.value["counts"]["succeeded"] == 24
+
+    def test_the_wait_ends_at_last_if_it_fails_each_time(self, connect: Connect, tmp_path: Path) -> None:
+        """The reason is no lack of room, but reads like it, and batches of others run."""
+        with odd_platform() as odd:
+            connect(odd)
+            begun(one_job(tmp_path / "other", odd, 1, prompt="Another? {text}", task_id="other"))
+            task = one_job(tmp_path, odd, 1, timeout=6 * 3600)
+            attempt = begun(task)
+            (other,) = set(odd.running()) - {list(odd.batches)[-1]}
+
+            def fail_always() -> None:
+                nonlocal attempt
+                for _ in range(20):
+                    for batch_id in set(odd.running()) - {other}:
+                        odd.fail(batch_id, "messages[0].content: 'join the queue' is invalid")
+                    odd.advance(3600)
+                    attempt = waited(task, odd, attempt)
+
+            with pytest.raises(AirflowSensorTimeout, match="no room for all batches"):
+                fail_always()
+            assert len(odd.batches) < 10
