@@ -14,6 +14,7 @@ from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.fetch import fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.jobs.reserve import is_beyond_balance
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.pending import Pending, PendingShard, in_order, parted
 from airflow_provider_kimi.records.tags import Tags
@@ -42,8 +43,9 @@ def take_back(
 
     Return the other batches, what is to be created, and whether any was taken back.
     """
-    refused = _refused_of(calls, event, batch_ids)
-    history = _History.read(calls) if refused else _History(None)
+    failed = _failed_of(event, batch_ids)
+    history = _History.read(calls) if failed else _History(None)
+    refused = [one for each in failed.items() if (one := _refused(calls, *each, history)) is not None]
     shards = {one.batch.id: _shard_of(one, history) for one in refused if not _is_vain(one, history)}
     if not shards:
         return list(batch_ids), pending, False
@@ -57,19 +59,22 @@ def take_back(
     return left, replace(pending, shards=to_create, has_turns=True, turn_at=None, idle_since=idle_since), True
 
 
-def _refused_of(calls: Calls, event: BatchEvent, batch_ids: Sequence[str]) -> list[_Refused]:
-    """The batches that failed for lack of room before any of their rows was done."""
+def _failed_of(event: BatchEvent, batch_ids: Sequence[str]) -> dict[str, BatchEnd]:
+    """The batches that failed before any of their rows was done."""
     ends = {batch_id: event.batches[batch_id] for batch_id in batch_ids if batch_id in event.batches}
-    failed = {batch_id: end for batch_id, end in ends.items() if end.status == "failed" and not end.completed}
-    found = [_refused(calls, batch_id, end) for batch_id, end in failed.items()]
-    return [one for one in found if one is not None]
+    return {batch_id: end for batch_id, end in ends.items() if end.status == "failed" and not end.completed}
 
 
-def _refused(calls: Calls, batch_id: str, end: BatchEnd) -> _Refused | None:
-    """Read why a batch failed; None if it was not for lack of room, has answers, or cannot be created from its tags."""
+def _refused(calls: Calls, batch_id: str, end: BatchEnd, history: "_History") -> _Refused | None:
+    """Read why a batch failed; None if it was not for lack of room, has answers, or cannot be created from its tags.
+
+    For lack of money, the platform leaves no error file; nor does it for a reason of another kind, perhaps.
+    """
     try:
         batch = calls.read_batch(batch_id)  # its error file may have come since
         file_id = batch.error_file_id or end.error_file_id
+        if file_id is None and history.is_quiet and not is_beyond_balance(calls, batch):
+            return None
         reason = reasons_in(calls, file_id) if file_id else "insufficient balance, most likely"
         is_for_money = is_lack_of_money(reason)
         if not (is_full_queue(reason) or is_for_money) or (is_for_money and is_used_up(calls)):
