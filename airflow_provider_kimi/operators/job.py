@@ -23,8 +23,11 @@ from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
 from airflow_provider_kimi.jobs.deadline import Deadline, deadline_of, read_finish_by, too_late
+from airflow_provider_kimi.jobs.in_turns import InTurns
+from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.last_round import RestTerms
-from airflow_provider_kimi.jobs.pilot import pilot_limits
+from airflow_provider_kimi.jobs.pilot import Pilot, pilot_limits
+from airflow_provider_kimi.jobs.rounds import Rounds
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
@@ -42,7 +45,7 @@ from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.collect import check_place
 from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.failure_limits import FailureLimit, Limit, OnTooManyFailed, read_limits
+from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.row_check import RowCheck
 from airflow_provider_kimi.submission.in_flight import InFlight
@@ -157,7 +160,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     )
     ui_color = "#e0ecd8"
 
-    _course: WholeJob | None = None
+    _run: JobRun | None = None
 
     def __init__(
         self,
@@ -274,8 +277,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         approve = partial(_refuse, deadline) if deadline and self.only_attaches else spending.approve
         in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
         submission = self.submit(context, approve, in_flight)
-        course = self._job(context, deadline)
-        return course.go_on(submission.batch_ids, submission.cancelled, pending=submission.pending)
+        whole = self._job(context, deadline, submission.cancelled)
+        return whole.go_on(submission.batch_ids, pending=submission.pending)
 
     def execute_complete(
         self,
@@ -298,39 +301,42 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             if read.to_come and pending is None:  # in dag.test()
                 return self.execute(context)
             to_create = Pending.from_dict(pending)
-            job = self._job(context, Deadline(**deadline) if deadline else self._deadline(context))
-        return job.go_on(batch_ids or list(read.batches), cancelled, read, to_create)
+            job = self._job(context, Deadline(**deadline) if deadline else self._deadline(context), cancelled)
+        return job.go_on(batch_ids or list(read.batches), read, to_create)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
         super().on_kill()
-        if self._course is not None:
-            self._course.kill()
+        if self._run is not None:
+            self._run.kill()
 
-    def _job(self, context: Context, deadline: Deadline | None) -> WholeJob:
-        """Begin the job, ready for a kill, also for one that has come already."""
-        self._course = WholeJob(
-            self,
-            context,
-            Calls(self.hook, self.log, self._sleep),
-            replace(self._terms, ends_at=deadline.waits_until if deadline else None),
+    def _job(self, context: Context, deadline: Deadline | None, cancelled: Sequence[str]) -> WholeJob:
+        """Begin the job, ready for a kill, also for one that has come already.
+
+        :param cancelled: Batches that had been cancelled when the try began.
+        """
+        run = self._run = JobRun(self, context, Calls(self.hook, self.log, self._sleep), self._is_killed)
+        terms = replace(self._terms, ends_at=deadline.waits_until if deadline else None)
+        rest = RestTerms(self.min_batch_rows, self.allow_realtime, deadline)
+        spending, in_flight = self._spending(), InFlight(self.max_in_flight)
+        return WholeJob(
+            run,
+            InTurns(run, terms, rest, cancelled, in_flight, self._pilot(spending)),
+            Rounds(run, spending, rest, in_flight),
+            rest,
             self.max_rounds,
             self.on_incomplete,
-            self._spending(),
-            InFlight(self.max_in_flight),
-            self._pilot_limits(),
-            RestTerms(self.min_batch_rows, self.allow_realtime, deadline),
-            self._is_killed,
+            cancelled,
         )
-        return self._course
 
     def _deadline(self, context: Context) -> Deadline | None:
         return deadline_of(self.finish_by, read_run_start(context) or time.time())
 
-    def _pilot_limits(self) -> list[FailureLimit] | None:
+    def _pilot(self, spending: Spending) -> Pilot | None:
         if self.pilot_rows is None:
             return None
-        return pilot_limits(read_limits(self.max_failed_rows, self.max_failed_ratio), has_rounds=self.has_rounds)
+        limits = pilot_limits(read_limits(self.max_failed_rows, self.max_failed_ratio), has_rounds=self.has_rounds)
+        return Pilot(limits, spending.max_cost, spending.prices)
 
     def _spending(self) -> Spending:
         region = self.hook.settings.billing_region

@@ -75,6 +75,7 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
         end of a batch of the task itself.
     :param turn_at: Unix seconds at which the task looks for that room; None where it is not decided yet.
     :param idle_since: Unix seconds since when it has found none; None if it has not looked in vain.
+    :param has_passed_pilot: Whether the pilot before them has passed.
     """
 
     shards: tuple[PendingShard, ...]
@@ -84,6 +85,7 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     has_turns: bool = False
     turn_at: float | None = None
     idle_since: float | None = None
+    has_passed_pilot: bool = False
     version: int = PENDING_VERSION
 
     @classmethod
