@@ -132,18 +132,6 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         """How many shards the job has; None if it is not known."""
         return name.shards if (name := self.shard_name) else None
 
-    def halves(self, rows: int) -> tuple[Self, Self] | None:
-        """The tags of the halves of a batch; None if it has a single row, or is not known to have all of its shard.
-
-        :param rows: How many it asks for: all rows of its shard, or of its part, and not the rest of one.
-        """
-        name = self.shard_name
-        part = (name.part or Part(0, rows, rows)) if name else None
-        if name is None or part is None or rows < 2 or self.round or part.stop - part.start != rows:
-            return None
-        first, second = (msgspec.structs.replace(self, shard=str(name._replace(part=half))) for half in part.halves)
-        return first, second
-
     def meets(self, other: "Tags") -> bool:
         """Whether two batches were made for the same rows of a job, in one round, or one for some of the other's."""
         if (self.job_key, self.round) != (other.job_key, other.round):

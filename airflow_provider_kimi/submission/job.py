@@ -116,16 +116,6 @@ class Job:
     def _in_parts(self, is_cut: Callable[[Shard], bool]) -> list[Shard]:
         return [part for shard in self.prepared.shards for part in in_parts(shard, is_cut)]
 
-    def halved(self, label: str) -> "Job | None":
-        """The job with the halves of a shard, or of a part, in its place; None for a single row, and a further round.
-
-        :param label: One of `labels`, of which there is no batch that lives or has answers.
-        """
-        (shard,) = (shard for shard in self.shards if self.label(shard) == label)
-        if shard.content.rows < 2 or self.round:
-            return None
-        return dataclasses.replace(self, cut=self.cut | {self.name(shard)})
-
     def cut_as(self, found: Iterable[Batch]) -> "Job":
         """The job, cut as earlier attempts have cut it; as it is where no batch says so.
 
