@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.shard_names import ShardName
-from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.records.tags import Tags, label_of
 
 #: Version of the shape; one of a later version is refused.
 PENDING_VERSION = 1
@@ -61,7 +61,7 @@ class PendingShard(msgspec.Struct, frozen=True, array_like=True):
     @property
     def label(self) -> str:
         """Names the batch within its job."""
-        return str(Tags(shard=self.shard, round=self.round).label)
+        return label_of(self.shard, self.round)
 
 
 class Pending(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -110,7 +110,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str | None:
         """Names the batch within its job: its shard and, from the second on, its round; None if it does not say."""
-        return f"{self.shard} round {self.round}" if self.shard and self.round else self.shard
+        return label_of(self.shard, self.round) if self.shard else None
 
     @property
     def shard_name(self) -> ShardName | None:
@@ -172,6 +172,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         if pairs.keys() & _RECIPE != notes.keys() & _RECIPE:  # half a note says nothing
             pairs = {key: value for key, value in pairs.items() if key not in _RECIPE}
         return pairs
+
+
+def label_of(shard: str, round_number: str | None) -> str:
+    """Name a batch within its job: by its `kimi_shard` and, from the second round on, its `kimi_round`."""
+    return f"{shard} round {round_number}" if round_number else shard
 
 
 #: Field -> key of the platform's metadata.
