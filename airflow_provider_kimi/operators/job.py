@@ -226,26 +226,21 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         given = locals()
         of_parts = {*_keywords(AskingOperator.__init__), *_keywords(LandingOperator.__init__)}
         super().__init__(**{name: given[name] for name in of_parts}, **kwargs)
+        self.check_form("output_csv_options", output_csv_options)
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
-        if output_csv_options is not None and output_format != "csv":
-            raise ValueError(f"output_csv_options is given and output_format is {output_format!r}; it must be 'csv'")
         check_whole_number("max_rounds", max_rounds)
-        if max_in_flight is not None:
-            check_whole_number("max_in_flight", max_in_flight)
-        if pilot_rows is not None:
-            check_whole_number("pilot_rows", pilot_rows)
-        self.check_form(output_csv_options)
-        self.max_rounds = max_rounds
-        self.has_rounds = max_rounds > 1
-        if min_batch_rows is not None:
-            check_whole_number("min_batch_rows", min_batch_rows)
+        for name in ("min_batch_rows", "max_in_flight", "pilot_rows"):
+            if given[name] is not None:
+                check_whole_number(name, given[name])
         check_flag("allow_realtime", allow_realtime)
         read_finish_by(known(finish_by))
+        read_max_cost(known(max_cost))
+        read_dry_run(known(dry_run))
+        self.max_rounds = max_rounds
+        self.has_rounds = max_rounds > 1
         self.min_batch_rows = min_batch_rows
         self.finish_by = finish_by
         self.allow_realtime = allow_realtime
-        read_max_cost(known(max_cost))
-        read_dry_run(known(dry_run))
         self.max_cost = max_cost
         self.max_in_flight = max_in_flight
         self.pilot_rows = pilot_rows
