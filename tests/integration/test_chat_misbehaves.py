@@ -211,3 +211,42 @@ def test_a_drip_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         round = round_of(tmp_path, seconds=0.3)
         round.ask(rows(9))
     assert (round.answered, round.unfinished) == (9, "")
+
+
+def test_a_long_wait_is_in_the_log_and_many_short_ones_are_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def slow_down(handler: Handler, number: int) -> None:
+        seconds = {0: "7200", 1: "5", 2: "5", 3: "5"}.get(number)
+        if seconds is None:
+            return handler.send(answer())
+        said = {"error": {"message": f"slow down, {KEY}", "type": "rate_limit_reached_error"}}
+        return handler.send(json.dumps(said).encode(), 429, retry_after=seconds)
+
+    log = Said()
+    with host(slow_down, monkeypatch):
+        round = round_of(tmp_path, log, at_once=1)
+        round.ask(rows(9))
+    assert round.answered == 9
+    (line,) = log.lines
+    assert "answered, and that are billed: 0" in line
+    assert "slow down" in line
+    assert "Trying again in 7,200 s." in line
+    assert KEY not in line
+
+
+def test_a_fault_that_nobody_foresaw_lets_calls_under_way_end_and_keeps_their_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As an answer that is nested too deep to be read, or a storage that fails once."""
+
+    def nested(handler: Handler, number: int) -> None:
+        if number == 0:
+            return handler.send(b'{"choices": [], "x": ' + b"[" * 5000 + b"]" * 5000 + b"}")
+        time.sleep(0.3)
+        return handler.send(answer())
+
+    with host(nested, monkeypatch) as calls:
+        round = round_of(tmp_path, at_once=4)
+        with pytest.raises(RecursionError):
+            round.ask(rows(50))
+    assert len(calls) == 4
+    assert len(kept(tmp_path)) == 3
