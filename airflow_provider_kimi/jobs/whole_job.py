@@ -95,7 +95,7 @@ class WholeJob:
     :param pilot_limits: On the unusable rows of a first batch that decides about the others; None if none does.
     :param wait: The wait that goes on now, for a kill.
     :param unsent: Rows whose batches were not created, because it was too late.
-    :param chat_end: Why not every row was asked by a chat call; empty if all were.
+    :param chat_end: Why not every row was asked by a chat call, and how to ask it; empty if all were.
     """
 
     task: JobTask
@@ -260,6 +260,11 @@ class WholeJob:
         if not self._may_ask(collected, requests, self.spending.at_standard_rate):
             return False
         parts = AnswerParts(collected.directory, begin_of_parts(collected.batches))
+        with airflow_errors(self.task):
+            if not parts.can_be_found():
+                self.chat_end = _not_listed(collected.directory.uri)
+                self.task.log.warning("%s", self.chat_end)
+                return False
         chat = RealtimeRound(self.calls, parts, lambda: self.is_killed)
         with airflow_errors(self.task):
             chat.ask(rows_to_ask(requests, collected.batches))
@@ -341,6 +346,8 @@ class WholeJob:
                 self.task.judge(collected)
             except KimiBatchError as error:
                 raise error.saying(f"{error} {self.chat_end}".strip()) from None
+            if self.chat_end:  # a clear that asks the others needs the files of the batches
+                return collected.manifest.to_dict()
             return self.task.accepted(self.calls, collected)
 
     def _incomplete(self, collected: Collected, ended: BatchEvent) -> str:
@@ -354,3 +361,10 @@ class WholeJob:
             )
         found = None if is_made_good(manifest, collected.batches) else shortfall(self.calls, ended)
         return "" if found is None else f"{found.cause} {now} {self._remedy(collected)} {found.details}"
+
+
+def _not_listed(uri: str) -> str:
+    return (
+        f"No chat call was made, because {uri} does not list a file that was just written there, so an answer would "
+        "not be found again. Allow its key to list it, then clear this task: it asks for the rows without an answer."
+    )

@@ -67,6 +67,14 @@ class AnswerParts:
         self._name = self._new_name()
         self._content = bytearray()
 
+    def can_be_found(self) -> bool:
+        """Whether the directory lists what is written there, without which no answer would be landed, or be kept."""
+        self.write([])
+        if self._name in self._directory.names_beginning(self._begin):
+            return True
+        self._directory.remove([self._name])
+        return False
+
     def write(self, lines: Sequence[bytes]) -> None:
         """Write lines, with all that the part has already, since object storage cannot append."""
         self._content += b"".join(lines)
