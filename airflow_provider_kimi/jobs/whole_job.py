@@ -25,6 +25,7 @@ from airflow_provider_kimi.jobs.taken_back import take_back
 from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, to_come_of, with_turn
 from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, WaitTerms
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
+from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.requests.order import Order
@@ -95,6 +96,7 @@ class WholeJob:
     :param pilot_limits: On the unusable rows of a first batch that decides about the others; None if none does.
     :param wait: The wait that goes on now, for a kill.
     :param unsent: Rows whose batches were not created, because it was too late.
+    :param has_timed_out: Whether the last wait has ended by its time.
     :param chat_end: Why not every row was asked by a chat call, and how to ask it; empty if all were.
     """
 
@@ -112,6 +114,7 @@ class WholeJob:
     wait: TaskWait | None = field(default=None, init=False)
     chat_end: str = field(default="", init=False)
     unsent: int = field(default=0, init=False)
+    has_timed_out: bool = field(default=False, init=False)
 
     @property
     def hook(self) -> KimiHook:
@@ -152,11 +155,18 @@ class WholeJob:
                     collected, _ = self._landed(batch_ids, cancelled, Path(folder))
             return self._concluded(collected, ended)
 
+    def _now(self) -> float:
+        """Unix seconds; a deadline that has ended the wait has come, whichever machine went by its clock."""
+        now, deadline = time.time(), self.rest.deadline
+        if self.has_timed_out and deadline is not None and deadline.waits_until - now <= CLOCK_MARGIN_SECONDS:
+            return max(now, deadline.waits_until)
+        return now
+
     def _landed(
         self, batch_ids: Sequence[str], cancelled: Sequence[str], folder: Path
     ) -> tuple[Collected, Mapping[ShardName, Slice]]:
         """Land, and find the requests that are worth another round, by the number of their shard."""
-        is_overdue = self.rest.is_overdue(time.time())
+        is_overdue = self.rest.is_overdue(self._now())
         next_round = NextRound(folder, self.max_rounds, cancelled, is_overdue=is_overdue)
         with airflow_errors(self.task), next_round:
             collected = self.task.land(self.calls, self.context, batch_ids, next_round)
@@ -168,7 +178,7 @@ class WholeJob:
         if not requests:
             return "leave"
         rows = sum(content.rows for content in requests.values())
-        choice = choose(self.rest, rows, longest_batch(collected.batches), time.time())
+        choice = choose(self.rest, rows, longest_batch(collected.batches), self._now())
         if choice.text:
             self.task.log.warning("%s", choice.text)
         return choice.way
@@ -188,7 +198,7 @@ class WholeJob:
             batch_ids, pending, is_any = take_back(self.calls, ended, batch_ids, pending)
             if pending is None:
                 return batch_ids, ended
-            if self.rest.is_overdue(time.time()):
+            if self.rest.is_overdue(self._now()):
                 self._leave_unsent(batch_ids, pending)
                 pending, event = None, None
                 continue
@@ -250,8 +260,9 @@ class WholeJob:
             resume |= self.rest.resume
             ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
             wait.show_end(ended)
+            self.has_timed_out = ended.outcome == "timed_out"
             with airflow_errors(self.task):
-                wait.check(ended, is_overdue=self.rest.is_overdue(time.time()))
+                wait.check(ended, is_overdue=self.rest.is_overdue(self._now()))
         self.wait = None
         return ended
 
@@ -325,7 +336,7 @@ class WholeJob:
     def _remedy(self, collected: Collected) -> str:
         if self.chat_end:
             return self.chat_end
-        if not self.rest.is_overdue(time.time()):
+        if not self.rest.is_overdue(self._now()):
             return remedy_of(collected.batches, self.max_rounds)
         return (
             f"What ran was cancelled because of {self.rest.deadline}. To ask for the rows without an answer after all, "
