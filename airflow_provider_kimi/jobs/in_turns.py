@@ -79,7 +79,7 @@ class InTurns:
                 batch_ids, pending = self._created(batch_ids, ended, pending)
 
     def _is_overdue(self) -> bool:
-        return self.rest.is_overdue(time.time())
+        return self.rest.is_overdue(self.run.now(self.rest))
 
     def _check_any(self, batch_ids: Sequence[str]) -> None:
         """Refuse to go on without any batch, where it is too late to create one."""
@@ -141,6 +141,7 @@ class InTurns:
             resume |= self.rest.resume
             ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
             wait.show_end(ended)
+            run.has_timed_out = ended.outcome == "timed_out"
             with airflow_errors(run.task):
                 wait.check(ended, is_overdue=self._is_overdue())
         run.wait = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +70,12 @@ class WholeJob:
             collected, _ = self._landed(ended.batch_ids, Path(folder))
         return self._concluded(collected, ended, chat_end)
 
+    def _is_overdue(self) -> bool:
+        return self.rest.is_overdue(self.run.now(self.rest))
+
     def _landed(self, batch_ids: Sequence[str], folder: Path) -> tuple[Collected, Mapping[ShardName, Slice]]:
         """Land, and find the requests that are worth another round, by the name of their shard."""
-        next_round = NextRound(folder, self.max_rounds, self.cancelled, is_overdue=self.rest.is_overdue(time.time()))
+        next_round = NextRound(folder, self.max_rounds, self.cancelled, is_overdue=self._is_overdue())
         with airflow_errors(self.run.task), next_round:
             collected = self.run.land(batch_ids, next_round)
         return collected, next_round.requests
@@ -81,7 +83,7 @@ class WholeJob:
     def _concluded(self, collected: Collected, ended: Ended, chat_end: str = "") -> dict[str, Any]:
         """Report, judge and accept the result.
 
-        :param chat_end: Why not every row was asked by a chat call; empty if all were.
+        :param chat_end: Why not every row was asked by a chat call, and how to ask it; empty if all were.
         """
         task = self.run.task
         with airflow_errors(task):
@@ -94,6 +96,8 @@ class WholeJob:
                 task.judge(collected)
             except KimiBatchError as error:
                 raise error.saying(f"{error} {chat_end}".strip()) from None
+            if chat_end:  # a clear that asks the others needs the files of the batches
+                return collected.manifest.to_dict()
             return task.accepted(self.run.calls, collected)
 
     def _incomplete(self, collected: Collected, ended: Ended, chat_end: str) -> str:
@@ -113,7 +117,7 @@ class WholeJob:
     def _remedy(self, collected: Collected, chat_end: str) -> str:
         if chat_end:
             return chat_end
-        if not self.rest.is_overdue(time.time()):
+        if not self._is_overdue():
             return remedy_of(collected.batches, self.max_rounds)
         return (
             f"What ran was cancelled because of {self.rest.deadline}. To ask for the rows without an answer after all, "
