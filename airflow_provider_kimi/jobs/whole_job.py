@@ -238,6 +238,8 @@ class WholeJob:
         to_come = NOTHING_TO_COME
         if pending:
             is_pilot = self._is_pilot(batch_ids, pending)
+            if is_pilot and event is None and not pending.has_turns:
+                self.task.log.info("A pilot comes first. The other %s rows are sent if it passes.", f"{pending.rows:,}")
             to_come = to_come_of(pending, 1 if is_pilot else self.in_flight.most)
         wait = self.wait = TaskWait(
             self.task, self.context, self.hook, batch_ids, self.terms, shown_as=BATCH_IDS_KEY, to_come=to_come
