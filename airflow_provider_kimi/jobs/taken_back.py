@@ -1,7 +1,7 @@
 """Taken back: batches that the platform has accepted and then failed for lack of room. They cost nothing."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -44,11 +44,17 @@ def take_back(
         return list(batch_ids), pending, False
     merged = in_order(batch_ids, pending.shards if pending else ())
     left, to_create = parted(shards.get(each, each) if isinstance(each, str) else each for each in merged)
-    reasons = {one.batch.id: one.reason for one in found.values() if one is not None}
-    names = ", ".join(f"{batch_id} ({shard.label}; {reasons[batch_id]})" for batch_id, shard in shards.items())
-    calls.log.warning("The platform had no room for %s, which cost nothing. It is created again later.", names)
+    calls.log.warning(
+        "The platform had no room for %s, which cost nothing. It is created again later.", _names(shards, found)
+    )
     pending = pending or _begun([one.batch for one in found.values() if one is not None])
     return left, replace(pending, shards=to_create, has_turns=True, turn_at=None), True
+
+
+def _names(shards: Mapping[str, PendingShard], found: Mapping[str, _Refused | None]) -> str:
+    """Name the batches that were taken back, each with its shard and what the platform says."""
+    reasons = {batch_id: one.reason for batch_id, one in found.items() if one is not None}
+    return ", ".join(f"{batch_id} ({shard.label}; {reasons[batch_id]})" for batch_id, shard in shards.items())
 
 
 def _begun(batches: Sequence[Batch]) -> Pending:
