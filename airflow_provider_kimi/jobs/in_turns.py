@@ -129,7 +129,10 @@ class InTurns:
         """
         run, to_come = self.run, NOTHING_TO_COME
         if pending is not None and (event is not None or not self._is_overdue()):
-            to_come = to_come_of(pending, 1 if self._deciding(batch_ids, pending) else self.in_flight.most)
+            is_pilot = self._deciding(batch_ids, pending) is not None
+            if is_pilot and event is None and not pending.has_turns:
+                run.task.log.info("A pilot comes first. The other %s rows are sent if it passes.", f"{pending.rows:,}")
+            to_come = to_come_of(pending, 1 if is_pilot else self.in_flight.most)
         wait = run.wait = TaskWait(
             run.task, run.context, run.calls.hook, batch_ids, self.terms, shown_as=BATCH_IDS_KEY, to_come=to_come
         )
