@@ -269,8 +269,8 @@ class WholeJob:
         return True
 
     def _is_pilot(self, batch_ids: Sequence[str], pending: Pending) -> bool:
-        """Whether the batch that exists is the one that decides about the others."""
-        return self.pilot_limits is not None and len(batch_ids) == 1 and pending.is_all_but_first
+        """Whether what exists decides about the rest: the first batch, or one that ended early and one for its rest."""
+        return self.pilot_limits is not None and len(batch_ids) > 0 and pending.is_all_but_first
 
     def _check_pilot(self, batch_ids: Sequence[str], pending: Pending) -> None:
         """Land the pilot beside the result that is to come, and go on only if it passes.

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 from msgspec.structs import replace
 
 from airflow_provider_kimi.exceptions import KimiBatchError
@@ -92,3 +92,24 @@ class TestABatchThatFailsForLackOfRoom:
             with pytest.raises(AirflowSensorTimeout, match="no room for all batches"):
                 fail_always()
             assert len(odd.batches) < 10
+
+
+def test_a_pilot_that_ended_early_is_judged_once_its_rest_was_asked(connect: Connect, tmp_path: Path) -> None:
+    with odd_platform() as odd:
+        connect(odd)
+        task = one_job(tmp_path, odd, 10, pilot_rows=4)
+        attempt = begun(task)
+        odd.complete(odd.running()[0], status="expired", rows=1)
+        with pytest.raises(AirflowFailException, match="The pilot did not pass"):
+            resumed(task, odd, attempt)
+        second = begun(task, 2)
+        assert odd.asked() == [["r0", "r1", "r2", "r3"], ["r1", "r2", "r3"]]
+        odd.complete(odd.running()[0], status="expired", rows=1)
+        with pytest.raises(AirflowFailException, match="The pilot did not pass"):
+            resumed(task, odd, second, 2)
+        third = begun(task, 3)
+        odd.complete_all()
+        third = resumed(task, odd, third, 3)
+        assert [len(rows) for rows in odd.asked()] == [4, 3, 2, 6]
+        odd.complete_all()
+        assert resumed(task, odd, third, 3).value["counts"]["succeeded"] == 10
