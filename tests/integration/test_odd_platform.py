@@ -113,3 +113,17 @@ def test_a_pilot_that_ended_early_is_judged_once_its_rest_was_asked(connect: Con
         assert [len(rows) for rows in odd.asked()] == [4, 3, 2, 6]
         odd.complete_all()
         assert resumed(task, odd, third, 3).value["counts"]["succeeded"] == 10
+
+
+def test_instances_with_an_equal_input_create_what_was_to_come_once(connect: Connect, tmp_path: Path) -> None:
+    """One of them resumes when the other has created the next batch long ago."""
+    with odd_platform() as odd:
+        connect(odd)
+        tasks = [one_job(tmp_path / str(index), odd, 3, max_rows_per_batch=1, max_in_flight=1) for index in (0, 1)]
+        attempts = [begun(task, map_index=index) for index, task in enumerate(tasks)]
+        for index in (0, 1, 0, 1, 0, 1):
+            odd.complete_all()
+            if attempts[index].deferred is not None:
+                attempts[index] = resumed(tasks[index], odd, attempts[index])
+        assert odd.asked() == [["r0"], ["r1"], ["r2"]]
+    assert [attempt.value["counts"]["succeeded"] for attempt in attempts] == [3, 3]
