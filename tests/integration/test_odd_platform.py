@@ -12,7 +12,7 @@ from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.decision import Finish, decide_next
 from tests.conftest import Connect
 from tests.support.in_flight import resumed
-from tests.support.odd_platform import odd_platform
+from tests.support.odd_platform import odd_platform, refusal
 from tests.support.rounds import job
 from tests.support.tasks import Attempt, TaskInstanceRecord, resume_task, run_task
 
@@ -127,3 +127,18 @@ def test_instances_with_an_equal_input_create_what_was_to_come_once(connect: Con
                 attempts[index] = resumed(tasks[index], odd, attempts[index])
         assert odd.asked() == [["r0"], ["r1"], ["r2"]]
     assert [attempt.value["counts"]["succeeded"] for attempt in attempts] == [3, 3]
+
+
+@pytest.mark.parametrize("status", [400, 403, 429])
+def test_a_full_queue_is_waited_for_however_it_is_answered(connect: Connect, tmp_path: Path, status: int) -> None:
+    with odd_platform() as odd:
+        connect(odd)
+        odd.refuse = lambda _: refusal("Too many batches", status, "invalid_request_error") if odd.running() else None
+        task = one_job(tmp_path, odd, 2, max_rows_per_batch=1)
+        attempt = begun(task)
+        while attempt.deferred is not None:
+            odd.complete_all()
+            odd.advance(3600)
+            attempt = resumed(task, odd, attempt)
+        assert odd.asked() == [["r0"], ["r1"]]
+    assert attempt.value["counts"]["succeeded"] == 2
