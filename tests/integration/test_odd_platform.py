@@ -142,3 +142,21 @@ def test_a_full_queue_is_waited_for_however_it_is_answered(connect: Connect, tmp
             attempt = resumed(task, odd, attempt)
         assert odd.asked() == [["r0"], ["r1"]]
     assert attempt.value["counts"]["succeeded"] == 2
+
+
+def test_another_pilot_takes_the_place_of_one_that_did_not_pass(connect: Connect, tmp_path: Path) -> None:
+    """As its message says: change the prompt or the schema, set on_changed_input='fresh', and clear."""
+    with odd_platform() as odd:
+        connect(odd)
+        common: dict[str, Any] = {"pilot_rows": 4, "delete_remote_files": True}
+        task = one_job(tmp_path, odd, 10, output_schema=["negative"], **common)
+        attempt = begun(task)
+        odd.complete_all()
+        with pytest.raises(AirflowFailException, match="on_changed_input='fresh'"):
+            resumed(task, odd, attempt)
+        task = one_job(tmp_path, odd, 10, prompt="Now: {text}", on_changed_input="fresh", **common)
+        attempt = begun(task, 2)
+        while attempt.deferred is not None:
+            odd.complete_all()
+            attempt = resumed(task, odd, attempt, 2)
+    assert attempt.value["counts"]["succeeded"] == 10
