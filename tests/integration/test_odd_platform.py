@@ -160,3 +160,15 @@ def test_another_pilot_takes_the_place_of_one_that_did_not_pass(connect: Connect
             odd.complete_all()
             attempt = resumed(task, odd, attempt, 2)
     assert attempt.value["counts"]["succeeded"] == 10
+
+
+def test_a_task_that_waits_for_room_in_the_account_says_so(
+    connect: Connect, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with odd_platform() as odd:
+        connect(odd, max_in_flight=1)
+        begun(one_job(tmp_path / "other", odd, 1, task_id="other"))
+        capsys.readouterr()
+        attempt = begun(one_job(tmp_path, odd, 1))
+        assert "1 batches of the account run" in capsys.readouterr().out
+        assert attempt.deferred is not None
