@@ -8,6 +8,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 from msgspec.structs import replace
 
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.decision import Finish, decide_next
 from tests.conftest import Connect
@@ -172,3 +173,16 @@ def test_a_task_that_waits_for_room_in_the_account_says_so(
         attempt = begun(one_job(tmp_path, odd, 1))
         assert "1 batches of the account run" in capsys.readouterr().out
         assert attempt.deferred is not None
+
+
+def test_a_result_that_lacks_batches_of_its_job_says_so(
+    connect: Connect, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task that is marked success while it waits has not created all, and shows the ids of those that exist."""
+    with odd_platform() as odd:
+        connect(odd)
+        attempt = begun(one_job(tmp_path, odd, 3, max_rows_per_batch=1, max_in_flight=2))
+        odd.complete_all()
+        ids = attempt.ti.xcoms["batch_ids"]
+        run_task(KimiBatchResultsOperator(task_id="land", batch_id=ids, output=f"{tmp_path}/landed"))
+        assert "the result lacks the rows of the others: 2 of the 3 of job" in capsys.readouterr().out
