@@ -1,6 +1,7 @@
 """The pilot: a first small batch, whose answers decide whether the rest is sent."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_kimi.api.catalogue import PriceList
@@ -15,6 +16,30 @@ PILOT_RATIO = 0.2
 
 #: The directory within the output that holds the result of the pilot.
 PILOT_NAME = "pilot"
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """Decides by a first batch about the others.
+
+    :param limits: On its unusable rows.
+    :param max_cost: Most that the job may cost, in the currency of the prices; None for no limit.
+    """
+
+    limits: Sequence[FailureLimit]
+    max_cost: float | None
+    prices: PriceList
+
+    def check(self, tally: Tally, manifest: Manifest, others: int) -> None:
+        """Look at the result of a pilot.
+
+        :param others: How many rows follow.
+        :raises KimiBatchError: It does not pass.
+        """
+        rows = tally.asked + others
+        faults = faults_of_pilot(tally, manifest.cost, rows, self.limits, max_cost=self.max_cost, prices=self.prices)
+        if faults:
+            raise pilot_failed(faults, tally, manifest, rows)
 
 
 def pilot_limits(limits: Iterable[FailureLimit], *, has_rounds: bool) -> list[FailureLimit]:

@@ -1,10 +1,17 @@
-"""A further round: rows without a usable answer are asked again, each round once whatever dies."""
+"""Rounds: rows without a usable answer are asked again, each round once whatever dies."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.jobs.before_spending import Spending
+from airflow_provider_kimi.jobs.job_run import JobRun
+from airflow_provider_kimi.jobs.last_round import RestTerms, Way, choose, longest_batch
+from airflow_provider_kimi.jobs.realtime import RealtimeRound, rows_to_ask
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags
@@ -12,12 +19,83 @@ from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared
 from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.spool import Slice
+from airflow_provider_kimi.results.landing import Collected
+from airflow_provider_kimi.results.realtime import AnswerParts, begin_of_parts
 from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.job import Job, Round
 from airflow_provider_kimi.submission.later import pending_of
 from airflow_provider_kimi.submission.submit import make_batches
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How a task asks rows again.
+
+    :param spending: What it may spend.
+    :param rest: How the last rows may be asked.
+    :param in_flight: How many batches may run at a time.
+    """
+
+    run: JobRun
+    spending: Spending
+    rest: RestTerms
+    in_flight: InFlight
+
+    def way(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> Way:
+        """How rows are asked again, and whether they may be.
+
+        :param requests: What to ask of each shard, by its name.
+        """
+        if not requests:
+            return "leave"
+        log, batches = self.run.task.log, collected.batches
+        choice = choose(
+            self.rest, sum(content.rows for content in requests.values()), longest_batch(batches), time.time()
+        )
+        if choice.text:
+            log.warning("%s", choice.text)
+        if choice.way == "leave":
+            return "leave"
+        if not can_be_found(batches):
+            log.warning(
+                "Rows without a usable answer are not asked again, because the platform does not show the metadata of "
+                "batch %s. Without it, a retry would not find the round, and pay for it once more.",
+                batches[0].id,
+            )
+            return "leave"
+        spending = self.spending if choice.way == "batch" else self.spending.at_standard_rate
+        with airflow_errors(self.run.task):
+            model = model_of(batches) or self.run.order().recipe.model
+            may_ask = spending.approve_round(self.run.calls, collected.manifest.cost, requests, model)
+        return choice.way if may_ask else "leave"
+
+    def by_batches(
+        self, batches: Sequence[Batch], requests: Mapping[ShardName, Slice], folder: Path
+    ) -> tuple[Sequence[str], Pending | None]:
+        """Create the batches of a further round, or attach to them.
+
+        Return those of all rounds, and what is still to be created.
+
+        :param batches: Those of the rounds before.
+        :param folder: On this machine, for what is written on the way.
+        :raises KimiError: The platform refused, or did not answer.
+        """
+        with self.run.creating() as (calls, order, attempt):
+            made, pending = ask_round(calls, order, attempt, batches, requests, folder, self.in_flight)
+        return [batch.id for batch in made], pending
+
+    def by_chat(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> str:
+        """Ask rows by chat calls; return why not all of them were, which is empty if all were."""
+        run = self.run
+        parts = AnswerParts(collected.directory, begin_of_parts(collected.batches))
+        chat = RealtimeRound(run.calls, parts, lambda: run.is_killed)
+        with airflow_errors(run.task):
+            chat.ask(rows_to_ask(requests, collected.batches))
+        log = run.task.log.warning if chat.unfinished else run.task.log.info
+        log("%s %s", chat.done, chat.unfinished)
+        return chat.unfinished
 
 
 def ask_round(

@@ -1,11 +1,10 @@
 """Taken back: batches that the platform has accepted and then failed for lack of room. They cost nothing."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from msgspec.structs import replace
 
@@ -15,6 +14,7 @@ from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.fetch import fetch_file
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.jobs.reserve import is_beyond_balance
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.pending import Pending, PendingShard, in_order, parted
 from airflow_provider_kimi.records.tags import Tags
@@ -43,38 +43,42 @@ def take_back(
 
     Return the other batches, what is to be created, and whether any was taken back.
     """
-    refused = _all_refused(calls, event, batch_ids)
-    listed = _listed(calls) if refused else []
-    shards = _as_shards(refused, listed)
+    failed = _failed_of(event, batch_ids)
+    history = _History.read(calls) if failed else _History(None)
+    refused = [one for each in failed.items() if (one := _refused(calls, *each, history)) is not None]
+    shards = {one.batch.id: _shard_of(one, history) for one in refused if not _is_vain(one, history)}
     if not shards:
         return list(batch_ids), pending, False
     merged = in_order(batch_ids, pending.shards if pending else ())
     left, to_create = parted(shards.get(each, each) if isinstance(each, str) else each for each in merged)
     names = ", ".join(f"{batch_id} ({shard.label})" for batch_id, shard in shards.items())
     calls.log.warning("The platform had no room for %s, which cost nothing. It is created again later.", names)
-    pending = pending or _begun([one.batch for one in refused])
-    idle_since = pending.idle_since or _idle_since(calls, refused, listed)
+    batches = [one.batch for one in refused]
+    pending = pending or Pending.of((), Tags.of(batches[0]), min(batch.created_at or 0 for batch in batches))
+    idle_since = pending.idle_since or min(map(history.idle_since, batches)) - (calls.now() - time.time())
     return left, replace(pending, shards=to_create, has_turns=True, turn_at=None, idle_since=idle_since), True
 
 
-def _all_refused(calls: Calls, event: BatchEvent, batch_ids: Sequence[str]) -> list[_Refused]:
+def _failed_of(event: BatchEvent, batch_ids: Sequence[str]) -> dict[str, BatchEnd]:
+    """The batches that failed before any of their rows was done."""
     ends = {batch_id: event.batches[batch_id] for batch_id in batch_ids if batch_id in event.batches}
-    failed = {batch_id: end for batch_id, end in ends.items() if end.status == "failed" and not end.completed}
-    return [one for batch_id, end in failed.items() if (one := _refused(calls, batch_id, end)) is not None]
+    return {batch_id: end for batch_id, end in ends.items() if end.status == "failed" and not end.completed}
 
 
-def _begun(batches: Sequence[Batch]) -> Pending:
-    return Pending.of((), Tags.of(batches[0]), min(batch.created_at or 0 for batch in batches))
+def _refused(calls: Calls, batch_id: str, end: BatchEnd, history: "_History") -> _Refused | None:
+    """Read why a batch failed; None if it was not for lack of room, has answers, or cannot be created from its tags.
 
-
-def _refused(calls: Calls, batch_id: str, end: BatchEnd) -> _Refused | None:
-    """Read why a batch failed; None if it was not for lack of room, has answers, or cannot be created from its tags."""
+    For lack of money, the platform leaves no error file; nor does it for a reason of another kind, perhaps.
+    """
     try:
-        reason = reasons_in(calls, end.error_file_id) if end.error_file_id else "insufficient balance, most likely"
+        batch = calls.read_batch(batch_id)  # its error file may have come since
+        file_id = batch.error_file_id or end.error_file_id
+        if file_id is None and history.is_quiet and not is_beyond_balance(calls, batch):
+            return None
+        reason = reasons_in(calls, file_id) if file_id else "insufficient balance, most likely"
         is_for_money = is_lack_of_money(reason)
         if not (is_full_queue(reason) or is_for_money) or (is_for_money and is_used_up(calls)):
             return None
-        batch = calls.read_batch(batch_id)
         tags = Tags.of(batch)
         if not (tags.is_ours and tags.shard and batch.input_file_id) or may_have_answers(batch):
             return None
@@ -90,58 +94,69 @@ def _count_rows(calls: Calls, file_id: str) -> int:
         return fetch_file(calls, file_id, Path(folder) / "input.jsonl", expected_lines=0, names_requests=True).lines
 
 
-def _listed(calls: Calls) -> list[Batch]:
-    """The batches of the account; none if they cannot be read."""
-    try:
-        return find_batches(calls, lambda _: True, since=calls.now() - LONGEST_RUN_SECONDS).batches
-    except KimiError as error:
-        calls.log.warning("How often these batches have failed could not be read: %s", error)
-        return []
+def _shard_of(one: _Refused, history: "_History") -> PendingShard:
+    batch = one.batch
+    refusals = history.refusals(batch) if is_by_size(one.reason) else 0
+    return PendingShard.of(str(batch.input_file_id), one.rows, Tags.of(batch), refusals=refusals)
 
 
-def _as_shards(refused: Sequence[_Refused], listed: Sequence[Batch]) -> dict[str, PendingShard]:
-    """Note batches as shards that are to be created, but those that the balance will not allow however long one waits.
+def _is_vain(one: _Refused, history: "_History") -> bool:
+    """Whether few rows have failed again for lack of money though nothing runs, so that waiting is of no use."""
+    is_small = one.rows <= FEWEST_ROWS and is_lack_of_money(one.reason)
+    return is_small and history.is_quiet and history.refusals(one.batch) >= REFUSALS
 
-    :param listed: The batches of the account, off which it is read how often a shard has failed.
+
+class _History:
+    """What the list of the account's batches says of earlier refusals.
+
+    :param listed: The batches of the last days; None if they could not be read.
     """
-    works = [_work(one.batch) for one in refused]
-    failures = Counter(works) | Counter(_work(each) for each in listed if _is_failure(each))
-    has_others = not listed or not all(batch.is_terminal for batch in listed)
-    return {
-        one.batch.id: PendingShard.of(
-            str(one.batch.input_file_id),
-            one.rows,
-            Tags.of(one.batch),
-            refusals=failures[work] if is_by_size(one.reason) else 0,
-        )
-        for one, work in zip(refused, works, strict=True)
-        if has_others or not _is_vain(one, failures[work])
-    }
+
+    def __init__(self, listed: Sequence[Batch] | None) -> None:
+        self._listed = listed or ()
+        self.is_quiet = listed is not None and all(batch.is_terminal for batch in listed)
+
+    @classmethod
+    def read(cls, calls: Calls) -> Self:
+        """Read the list."""
+        try:
+            return cls(find_batches(calls, lambda _: True, since=calls.now() - LONGEST_RUN_SECONDS).batches)
+        except KimiError as error:
+            calls.log.warning("How often these batches have failed could not be read: %s", error)
+            return cls(None)
+
+    def refusals(self, batch: Batch) -> int:
+        """How often the work of a batch has failed while nothing of its job ran."""
+        own = self._taken(batch)
+        return sum(not any(_ran_at(each, failed.created_at or 0) for each in own) for failed in self._failures(batch))
+
+    def idle_since(self, batch: Batch) -> float:
+        """Since when the same attempt makes this batch in vain, and no other one of the job has been taken."""
+        attempt = _attempt(batch)
+        times = [each.created_at or 0 for each in (batch, *self._failures(batch)) if _attempt(each) == attempt]
+        return float(max(min(times), *(each.created_at or 0 for each in self._taken(batch)), 0))
+
+    def _failures(self, batch: Batch) -> list[Batch]:
+        work = Tags.of(batch).job_key, Tags.of(batch).label
+        return [
+            each
+            for each in self._listed
+            if _is_untouched(each) and (Tags.of(each).job_key, Tags.of(each).label) == work
+        ]
+
+    def _taken(self, batch: Batch) -> list[Batch]:
+        job = Tags.of(batch).job_key
+        return [each for each in self._listed if Tags.of(each).job_key == job and not _is_untouched(each)]
 
 
-def _idle_since(calls: Calls, refused: Sequence[_Refused], listed: Sequence[Batch]) -> float:
-    """Since when this try has found no room, in unix seconds of this machine: each of its creates has failed since."""
-    tries = {(_work(one.batch), _try_of(one.batch)) for one in refused}
-    jobs = {job for (job, _), _ in tries}
-    failed = [each for each in listed if _is_failure(each) and (_work(each), _try_of(each)) in tries]
-    taken = [each for each in listed if each.status != "failed" and _work(each)[0] in jobs]
-    first = min((each.created_at or calls.now() for each in failed), default=calls.now())
-    return max(first, *(each.created_at or 0 for each in taken), 0) - (calls.now() - time.time())
-
-
-def _is_failure(batch: Batch) -> bool:
+def _is_untouched(batch: Batch) -> bool:
     return batch.status == "failed" and not batch.counts.completed
 
 
-def _try_of(batch: Batch) -> str:
+def _ran_at(batch: Batch, moment: int) -> bool:
+    return (batch.created_at or 0) <= moment and (batch.ended_at is None or moment < batch.ended_at)
+
+
+def _attempt(batch: Batch) -> str:
+    """The number of the attempt that made a batch."""
     return (Tags.of(batch).create or "").partition(".")[0]
-
-
-def _work(batch: Batch) -> tuple[str | None, str | None]:
-    tags = Tags.of(batch)
-    return tags.job_key, tags.label
-
-
-def _is_vain(one: _Refused, failures: int) -> bool:
-    """Whether few rows have failed again for lack of money though nothing runs."""
-    return failures >= REFUSALS and one.rows <= FEWEST_ROWS and is_lack_of_money(one.reason)

@@ -23,8 +23,11 @@ from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
 from airflow_provider_kimi.jobs.deadline import Deadline, deadline_of, read_finish_by, too_late
+from airflow_provider_kimi.jobs.in_turns import InTurns
+from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.last_round import RestTerms
-from airflow_provider_kimi.jobs.pilot import pilot_limits
+from airflow_provider_kimi.jobs.pilot import Pilot, pilot_limits
+from airflow_provider_kimi.jobs.rounds import Rounds
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
@@ -42,7 +45,7 @@ from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.collect import check_place
 from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.failure_limits import FailureLimit, Limit, OnTooManyFailed, read_limits
+from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.row_check import RowCheck
 from airflow_provider_kimi.submission.in_flight import InFlight
@@ -157,7 +160,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     )
     ui_color = "#e0ecd8"
 
-    _course: WholeJob | None = None
+    _run: JobRun | None = None
 
     def __init__(
         self,
@@ -223,26 +226,21 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         given = locals()
         of_parts = {*_keywords(AskingOperator.__init__), *_keywords(LandingOperator.__init__)}
         super().__init__(**{name: given[name] for name in of_parts}, **kwargs)
+        self.check_form("output_csv_options", output_csv_options)
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
-        if output_csv_options is not None and output_format != "csv":
-            raise ValueError(f"output_csv_options is given and output_format is {output_format!r}; it must be 'csv'")
         check_whole_number("max_rounds", max_rounds)
-        if max_in_flight is not None:
-            check_whole_number("max_in_flight", max_in_flight)
-        if pilot_rows is not None:
-            check_whole_number("pilot_rows", pilot_rows)
-        self.check_form(output_csv_options)
-        self.max_rounds = max_rounds
-        self.has_rounds = max_rounds > 1
-        if min_batch_rows is not None:
-            check_whole_number("min_batch_rows", min_batch_rows)
+        for name in ("min_batch_rows", "max_in_flight", "pilot_rows"):
+            if given[name] is not None:
+                check_whole_number(name, given[name])
         check_flag("allow_realtime", allow_realtime)
         read_finish_by(known(finish_by))
+        read_max_cost(known(max_cost))
+        read_dry_run(known(dry_run))
+        self.max_rounds = max_rounds
+        self.has_rounds = max_rounds > 1
         self.min_batch_rows = min_batch_rows
         self.finish_by = finish_by
         self.allow_realtime = allow_realtime
-        read_max_cost(known(max_cost))
-        read_dry_run(known(dry_run))
         self.max_cost = max_cost
         self.max_in_flight = max_in_flight
         self.pilot_rows = pilot_rows
@@ -274,8 +272,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         approve = partial(_refuse, deadline) if deadline and self.only_attaches else spending.approve
         in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
         submission = self.submit(context, approve, in_flight)
-        course = self._job(context, deadline)
-        return course.go_on(submission.batch_ids, submission.cancelled, pending=submission.pending)
+        whole = self._job(context, deadline, submission.cancelled)
+        return whole.go_on(submission.batch_ids, pending=submission.pending)
 
     def execute_complete(
         self,
@@ -298,39 +296,42 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             if read.to_come and pending is None:  # in dag.test()
                 return self.execute(context)
             to_create = Pending.from_dict(pending)
-            job = self._job(context, Deadline(**deadline) if deadline else self._deadline(context))
-        return job.go_on(batch_ids or list(read.batches), cancelled, read, to_create)
+            job = self._job(context, Deadline(**deadline) if deadline else self._deadline(context), cancelled)
+        return job.go_on(batch_ids or list(read.batches), read, to_create)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
         super().on_kill()
-        if self._course is not None:
-            self._course.kill()
+        if self._run is not None:
+            self._run.kill()
 
-    def _job(self, context: Context, deadline: Deadline | None) -> WholeJob:
-        """Begin the job, ready for a kill, also for one that has come already."""
-        self._course = WholeJob(
-            self,
-            context,
-            Calls(self.hook, self.log, self._sleep),
-            replace(self._terms, ends_at=deadline.waits_until if deadline else None),
+    def _job(self, context: Context, deadline: Deadline | None, cancelled: Sequence[str]) -> WholeJob:
+        """Begin the job, ready for a kill, also for one that has come already.
+
+        :param cancelled: Batches that had been cancelled when the try began.
+        """
+        run = self._run = JobRun(self, context, Calls(self.hook, self.log, self._sleep), self._is_killed)
+        terms = replace(self._terms, ends_at=deadline.waits_until if deadline else None)
+        rest = RestTerms(self.min_batch_rows, self.allow_realtime, deadline)
+        spending, in_flight = self._spending(), InFlight(self.max_in_flight)
+        return WholeJob(
+            run,
+            InTurns(run, terms, rest, cancelled, in_flight, self._pilot(spending)),
+            Rounds(run, spending, rest, in_flight),
+            rest,
             self.max_rounds,
             self.on_incomplete,
-            self._spending(),
-            InFlight(self.max_in_flight),
-            self._pilot_limits(),
-            RestTerms(self.min_batch_rows, self.allow_realtime, deadline),
-            self._is_killed,
+            cancelled,
         )
-        return self._course
 
     def _deadline(self, context: Context) -> Deadline | None:
         return deadline_of(self.finish_by, read_run_start(context) or time.time())
 
-    def _pilot_limits(self) -> list[FailureLimit] | None:
+    def _pilot(self, spending: Spending) -> Pilot | None:
         if self.pilot_rows is None:
             return None
-        return pilot_limits(read_limits(self.max_failed_rows, self.max_failed_ratio), has_rounds=self.has_rounds)
+        limits = pilot_limits(read_limits(self.max_failed_rows, self.max_failed_ratio), has_rounds=self.has_rounds)
+        return Pilot(limits, spending.max_cost, spending.prices)
 
     def _spending(self) -> Spending:
         region = self.hook.settings.billing_region

@@ -91,8 +91,13 @@ class LandingOperator(BaseOperator):
         self.price_list = price_list
         self._manifest: Manifest | None = None
 
-    def check_form(self, csv_options: Mapping[str, Any] | None) -> None:
-        """Read how a CSV file is written, and refuse a form that the schema does not allow."""
+    def check_form(self, name: str, csv_options: Mapping[str, Any] | None) -> None:
+        """Read how a CSV file is written, and refuse a form that the format or the schema does not allow.
+
+        :param name: Of the parameter.
+        """
+        if csv_options is not None and self.output_format != "csv":
+            raise ValueError(f"{name} is given and output_format is {self.output_format!r}; it must be 'csv'")
         self.csv_form = CsvOptions.of(csv_options)
         schema = read_schema(self.output_schema)
         if self.parsed_columns:

@@ -144,8 +144,6 @@ class KimiBatchResultsOperator(LandingOperator):
         )
         if input is None and self.selection != Selection():
             raise ValueError("select and exclude choose columns of the input; give input too")
-        if csv_options is not None and output_format != "csv":
-            raise ValueError(f"csv_options is given and output_format is {output_format!r}; it must be 'csv'")
         if merge_with is not None and (input is not None or key_column is not None):
             raise ValueError(
                 "merge_with takes rows and columns from the earlier result; leave out input and key_column"
@@ -156,7 +154,7 @@ class KimiBatchResultsOperator(LandingOperator):
         self.output_schema = output_schema
         self.merge_with = merge_with
         self.kimi_conn_id = kimi_conn_id
-        self.check_form(csv_options)
+        self.check_form("csv_options", csv_options)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land, reconcile, judge."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
 from airflow_provider_kimi.records.shard_names import ShardName
-from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.records.tags import Tags, label_of
 
 #: Version of the shape; one of a later version is refused.
 PENDING_VERSION = 1
@@ -29,7 +29,7 @@ class PendingShard(msgspec.Struct, frozen=True, array_like=True):
     :param round: Its `kimi_round`.
     :param digests: Of its rows, where the note in its tags has them; None where its tags have no note.
     :param is_unsure: Whether an earlier attempt has uploaded it too, and may have created its batch unseen.
-    :param refusals: How often in a row the platform has refused it.
+    :param refusals: How often the platform has refused it for its size or price, while no batch of the task ran.
     """
 
     file_id: str
@@ -61,7 +61,7 @@ class PendingShard(msgspec.Struct, frozen=True, array_like=True):
     @property
     def label(self) -> str:
         """Names the batch within its job."""
-        return str(Tags(shard=self.shard, round=self.round).label)
+        return label_of(self.shard, self.round)
 
 
 class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,6 +75,7 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
         end of a batch of the task itself.
     :param turn_at: Unix seconds at which the task looks for that room; None where it is not decided yet.
     :param idle_since: Unix seconds since when it has found none; None if it has not looked in vain.
+    :param has_passed_pilot: Whether the pilot before them has passed.
     """
 
     shards: tuple[PendingShard, ...]
@@ -84,6 +85,7 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     has_turns: bool = False
     turn_at: float | None = None
     idle_since: float | None = None
+    has_passed_pilot: bool = False
     version: int = PENDING_VERSION
 
     @classmethod

@@ -110,7 +110,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str | None:
         """Names the batch within its job: its shard and, from the second on, its round; None if it does not say."""
-        return f"{self.shard} round {self.round}" if self.shard and self.round else self.shard
+        return label_of(self.shard, self.round) if self.shard else None
 
     @property
     def shard_name(self) -> ShardName | None:
@@ -131,18 +131,6 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     def shard_count(self) -> int | None:
         """How many shards the job has; None if it is not known."""
         return name.shards if (name := self.shard_name) else None
-
-    def halves(self, rows: int) -> tuple[Self, Self] | None:
-        """The tags of the halves of a batch; None if it has a single row, or is not known to have all of its shard.
-
-        :param rows: How many it asks for: all rows of its shard, or of its part, and not the rest of one.
-        """
-        name = self.shard_name
-        part = (name.part or Part(0, rows, rows)) if name else None
-        if name is None or part is None or rows < 2 or self.round or part.stop - part.start != rows:
-            return None
-        first, second = (msgspec.structs.replace(self, shard=str(name._replace(part=half))) for half in part.halves)
-        return first, second
 
     def meets(self, other: "Tags") -> bool:
         """Whether two batches were made for the same rows of a job, in one round, or one for some of the other's."""
@@ -184,6 +172,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         if pairs.keys() & _RECIPE != notes.keys() & _RECIPE:  # half a note says nothing
             pairs = {key: value for key, value in pairs.items() if key not in _RECIPE}
         return pairs
+
+
+def label_of(shard: str, round_number: str | None) -> str:
+    """Name a batch within its job: by its `kimi_shard` and, from the second round on, its `kimi_round`."""
+    return f"{shard} round {round_number}" if round_number else shard
 
 
 #: Field -> key of the platform's metadata.

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
@@ -16,7 +15,7 @@ from airflow_provider_kimi.submission.earlier_work import choose, is_lost
 from airflow_provider_kimi.submission.identity import create_mark
 from airflow_provider_kimi.submission.in_flight import only_means_later
 from airflow_provider_kimi.submission.job import Job
-from airflow_provider_kimi.submission.settle import Made, Uploaded
+from airflow_provider_kimi.submission.settle import Made, Refusal, Uploaded
 
 #: Pauses before each search for a batch whose create was not answered; the list may lag behind.
 SEARCH_PAUSES_SECONDS = (2.0, 10.0, 30.0)
@@ -25,25 +24,15 @@ SEARCH_PAUSES_SECONDS = (2.0, 10.0, 30.0)
 _FILE_REFUSED = frozenset({400, 403, 404})
 
 
-@dataclass(frozen=True)
-class InputFile:
-    """An uploaded input file.
-
-    :param is_new: Whether this attempt has uploaded it, so that no batch of an earlier one can name it.
-    """
-
-    id: str
-    is_new: bool = True
-
-
 def upload_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made) -> Uploaded:
     """Upload a shard, unless an earlier attempt did, and note it as one whose batch is still to be created.
 
     :param content: Its lines, with the ids of uploaded media in them.
     :raises KimiError: It was refused.
     """
-    file = _kept_input(job, shard, content) or _upload(job, shard, content)
-    uploaded = Uploaded(file.id, content.rows, tags, is_new=file.is_new, is_unsure=made.is_unsure(job.label(shard)))
+    kept = _kept_input(job, shard, content)
+    file_id, is_new = (kept, False) if kept else _upload(job, shard, content)
+    uploaded = Uploaded(file_id, content.rows, tags, is_new=is_new, is_unsure=made.is_unsure(job.label(shard)))
     made.pending[job.label(shard)] = uploaded
     return uploaded
 
@@ -56,7 +45,8 @@ def submit_shard(job: Job, shard: Shard, content: Slice, tags: Tags, made: Made)
     """
     uploaded = upload_shard(job, shard, content, tags, made)
     if not create_uploaded(job, uploaded, made):
-        uploaded = uploaded._replace(file_id=_upload(job, shard, content).id, is_new=True)
+        file_id, _ = _upload(job, shard, content)
+        uploaded = uploaded._replace(file_id=file_id, is_new=True)
         made.pending[job.label(shard)] = uploaded
         create_uploaded(job, uploaded, made)
 
@@ -68,73 +58,74 @@ def create_uploaded(job: Job, shard: Uploaded, made: Made) -> bool:
 
     :raises KimiError: It was refused, or its fate is unknown.
     """
-    file = InputFile(shard.file_id, shard.is_new)
+    label = str(shard.tags.label)
     try:
-        batch = _create(job, file, shard.tags, made) if file.is_new else _create_from_kept(job, file, shard.tags, made)
+        batch = _create(job, shard, made) if shard.is_new else _create_from_kept(job, shard, made)
     except KimiApiError as error:
         is_vain = error.kind == "balance" and not shard.may_wait
         if not made.waits or made.open_marks or is_vain or not only_means_later(job.calls, error):
             raise
-        made.refusal, made.refused, made.has_turns = error, shard.tags.label, True
-        job.calls.log.warning("There is no room for shard %s now, so it is created later: %s", shard.tags.label, error)
+        made.refusal, made.has_turns = Refusal(label, error), True
+        job.calls.log.warning("There is no room for shard %s now, so it is created later: %s", label, error)
         return True
     if batch is None:
         return False
-    label = str(shard.tags.label)
     made.batches[label] = batch
     made.own.add(batch.id)
     made.pending.pop(label, None)
     job.calls.stop.note(batch.id)
-    job.calls.log.info("Created batch %s (%s) from file %s: %s requests.", batch.id, label, file.id, shard.rows)
+    job.calls.log.info("Created batch %s (%s) from file %s: %s requests.", batch.id, label, shard.file_id, shard.rows)
     return True
 
 
-def _create_from_kept(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch | None:
+def _create_from_kept(job: Job, shard: Uploaded, made: Made) -> Batch | None:
     """Create a batch from a file that an earlier attempt has uploaded; None if it has to be uploaded again."""
     try:
-        batch = _create(job, file, tags, made)
+        batch = _create(job, shard, made)
     except KimiApiError as error:
         if error.retryable or error.status_code not in _FILE_REFUSED or made.open_marks:
             raise
-        job.calls.log.warning("%s File %s may belong to another key.", error, file.id)
+        job.calls.log.warning("%s File %s may belong to another key.", error, shard.file_id)
         return None
     if not is_lost(batch):
         return batch
     job.calls.log.warning(
-        "The platform answers a create from file %s with batch %s (%s).", file.id, batch.id, batch.status
+        "The platform answers a create from file %s with batch %s (%s).", shard.file_id, batch.id, batch.status
     )
     return None
 
 
-def _kept_input(job: Job, shard: Shard, content: Slice) -> InputFile | None:
-    """The file that an earlier attempt has uploaded for a shard; None where its media have other ids by now."""
+def _kept_input(job: Job, shard: Shard, content: Slice) -> str | None:
+    """Id of the file that an earlier attempt has uploaded for a shard; None where its media have other ids by now."""
     if job.attempt.number == 1 or content is not shard.content:
         return None
     known = job.uploads.newest(job.file_name(shard), content.size)
-    if known is None:
-        return None
-    job.calls.log.info("Input file %s (%s) is on the platform from before.", known, job.file_name(shard))
-    return InputFile(known, is_new=False)
+    if known is not None:
+        job.calls.log.info("Input file %s (%s) is on the platform from before.", known, job.file_name(shard))
+    return known
 
 
-def _upload(job: Job, shard: Shard, content: Slice) -> InputFile:
-    """Upload an input file. It costs nothing but room, so it is repeated where it failed and the file is not there."""
+def _upload(job: Job, shard: Shard, content: Slice) -> tuple[str, bool]:
+    """Upload an input file. It costs nothing but room, so it is repeated where it failed and the file is not there.
+
+    Return its id, and whether it is known to be of this very call.
+    """
     name, patience = job.file_name(shard), job.calls.patience()
     while True:
         job.calls.stop.check()
         try:
             with content.open() as lines:
-                return InputFile(job.calls.hook.upload_file(lines, name).id)
+                return job.calls.hook.upload_file(lines, name).id, True
         except KimiError as error:
             if (pause := patience.pause_after(error)) is None:
                 raise
             job.calls.pause_after(error, pause)
             is_lost = not isinstance(error, KimiApiError) or error.outcome_unknown
         if is_lost and (known := job.read_uploads().newest(name, content.size)):
-            return InputFile(known, is_new=False)
+            return known, False
 
 
-def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
+def _create(job: Job, shard: Uploaded, made: Made) -> Batch:
     """Create a batch from an uploaded file.
 
     A create is sent once. If its answer is lost, the batch with the mark of this very call is searched for. Only if it
@@ -144,20 +135,20 @@ def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
     lost: list[Mapping[str, str]] = []
     for call in (1, 2):
         mark = create_mark(job.attempt, call, secrets.token_hex(4))
-        metadata = replace(tags, create=mark).to_metadata(job.order.metadata)
+        metadata = replace(shard.tags, create=mark).to_metadata(job.order.metadata)
         made.open_marks.add(mark)
         try:
-            batch = _send(job, file, metadata, patience, waits=made.waits)
+            batch = _send(job, shard, metadata, patience, waits=made.waits)
         except (KimiApiError, KimiNoAnswerError) as error:
             if not error.outcome_unknown:
                 made.open_marks.discard(mark)
-                raise _refused(job, file, error, lost, waits=made.waits) from None
+                raise _refused(job, shard, error, lost, waits=made.waits) from None
             lost.append(metadata)
-            if (found := _search_for(job, file, lost, error)) is None and call == 2:
-                raise _unknown(job, file, error) from None
+            if (found := _search_for(job, shard, lost, error)) is None and call == 2:
+                raise _unknown(job, shard, error) from None
             if found is None:
                 job.calls.log.warning("No such batch has turned up. Another create is sent.")
-                made.unsure.add(str(tags.label))
+                made.unsure.add(str(shard.tags.label))
                 continue
             batch = found
         made.open_marks.discard(str(Tags.of(batch).create))
@@ -165,7 +156,7 @@ def _create(job: Job, file: InputFile, tags: Tags, made: Made) -> Batch:
     raise AssertionError("unreachable")
 
 
-def _send(job: Job, file: InputFile, metadata: Mapping[str, str], patience: Patience, *, waits: bool) -> Batch:
+def _send(job: Job, shard: Uploaded, metadata: Mapping[str, str], patience: Patience, *, waits: bool) -> Batch:
     """Send a create, again if it was refused for the time being, and so exists nowhere; raise any other fault.
 
     :param waits: Whether one for which there is no room is sent later, from another process.
@@ -174,12 +165,12 @@ def _send(job: Job, file: InputFile, metadata: Mapping[str, str], patience: Pati
         job.calls.stop.check()
         try:
             return job.calls.hook.create_batch(
-                file.id, completion_window=job.order.completion_window, metadata=metadata
+                shard.file_id, completion_window=job.order.completion_window, metadata=metadata
             )
         except KimiApiError as error:
             if error.outcome_unknown or (waits and error.kind == "queue"):
                 raise
-            may_pass = error.retryable or (file.is_new and _is_file_unknown(error))
+            may_pass = error.retryable or (shard.is_new and _is_file_unknown(error))
             if (pause := patience.pause_after(error, may_pass=may_pass)) is None:
                 raise
             job.calls.pause_after(error, pause)
@@ -190,14 +181,14 @@ def _is_file_unknown(error: KimiApiError) -> bool:
     return error.status_code in (400, 404) and "not found" in str(error).lower()
 
 
-def _search_for(job: Job, file: InputFile, lost: list[Mapping[str, str]], error: KimiError) -> Batch | None:
+def _search_for(job: Job, shard: Uploaded, lost: list[Mapping[str, str]], error: KimiError) -> Batch | None:
     """Search for a batch of these calls until it can be taken for not made; raise if that cannot be known."""
     job.calls.log.warning("%s Searching for it.", error)
     failed: KimiError | None = None
     for pause in SEARCH_PAUSES_SECONDS:
         job.calls.sleep(pause)
         try:
-            search = job.find(lambda batch: any(_is_made_by(batch, call) for call in lost), file_ids=(file.id,))
+            search = job.find(lambda batch: any(_is_made_by(batch, call) for call in lost), file_ids=(shard.file_id,))
         except KimiError as fault:
             job.calls.log.warning("%s", fault)
             failed = fault
@@ -206,7 +197,7 @@ def _search_for(job: Job, file: InputFile, lost: list[Mapping[str, str]], error:
         if search.batches:
             return choose(search.batches)
     if failed is not None:
-        raise _unknown(job, file, error)
+        raise _unknown(job, shard, error)
     return None
 
 
@@ -222,7 +213,7 @@ def _is_made_by(batch: Batch, metadata: Mapping[str, str]) -> bool:
     return not is_lost(batch) and all(own.get(key) == value for key, value in metadata.items())
 
 
-def _refused(job: Job, file: InputFile, error: KimiError, lost: list[Mapping[str, str]], *, waits: bool) -> KimiError:
+def _refused(job: Job, shard: Uploaded, error: KimiError, lost: list[Mapping[str, str]], *, waits: bool) -> KimiError:
     """Clean up after a create that was refused for good, and say what is uncertain.
 
     :param waits: Whether one that lacks money is sent later.
@@ -230,32 +221,32 @@ def _refused(job: Job, file: InputFile, error: KimiError, lost: list[Mapping[str
     if lost:
         return error.saying(
             f"{error} An earlier create of this shard was not answered, and may have been accepted: whether its batch "
-            f"exists, and is billed, is unknown. {_remedy(job)} It would have the input file {file.id!r}."
+            f"exists, and is billed, is unknown. {_remedy(job)} It would have the input file {shard.file_id!r}."
         )
     is_final = isinstance(error, KimiApiError) and not error.retryable
-    if file.is_new and is_final and not (waits and only_means_later(job.calls, error)):
-        _delete_unused(job, file)
+    if shard.is_new and is_final and not (waits and only_means_later(job.calls, error)):
+        _delete_unused(job, shard)
     return error
 
 
-def _delete_unused(job: Job, file: InputFile) -> None:
+def _delete_unused(job: Job, shard: Uploaded) -> None:
     """Delete the input that a refused create leaves behind, since the account keeps 1,000 files. Where a batch may name
     it, as of an attempt at the same time, it is left to KimiDeleteFilesOperator.
     """
     try:
-        search = job.find(lambda batch: batch.input_file_id == file.id)
+        search = job.find(lambda batch: batch.input_file_id == shard.file_id)
         if not search.batches and not search.gap:
-            job.calls.hook.delete_file(file.id)
+            job.calls.hook.delete_file(shard.file_id)
     except KimiError as fault:
-        job.calls.log.warning("The input file %s of the refused batch stays on the platform: %s", file.id, fault)
+        job.calls.log.warning("The input file %s of the refused batch stays on the platform: %s", shard.file_id, fault)
 
 
-def _unknown(job: Job, file: InputFile, lost: KimiError) -> KimiBatchError:
+def _unknown(job: Job, shard: Uploaded, lost: KimiError) -> KimiBatchError:
     how = f"HTTP {lost.status_code}" if isinstance(lost, KimiApiError) else "no answer"
     return KimiBatchError(
         f"The create of a batch was answered by {how}, and no such batch was found in the following "
         f"{sum(SEARCH_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown. {_remedy(job)} It would have "
-        f"the input file {file.id!r}, and kimi_job_key={job.key} in its metadata.",
+        f"the input file {shard.file_id!r}, and kimi_job_key={job.key} in its metadata.",
         retryable=job.fresh is None,
     )
 

@@ -14,7 +14,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Search, find_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.records.shard_names import ShardName
-from airflow_provider_kimi.records.tags import Tags, digest_of
+from airflow_provider_kimi.records.tags import Tags, digest_of, label_of
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared
 from airflow_provider_kimi.requests.recipe import Recipe
@@ -116,16 +116,6 @@ class Job:
     def _in_parts(self, is_cut: Callable[[Shard], bool]) -> list[Shard]:
         return [part for shard in self.prepared.shards for part in in_parts(shard, is_cut)]
 
-    def halved(self, label: str) -> "Job | None":
-        """The job with the halves of a shard, or of a part, in its place; None for a single row, and a further round.
-
-        :param label: One of `labels`, of which there is no batch that lives or has answers.
-        """
-        (shard,) = (shard for shard in self.shards if self.label(shard) == label)
-        if shard.content.rows < 2 or self.round:
-            return None
-        return dataclasses.replace(self, cut=self.cut | {self.name(shard)})
-
     def cut_as(self, found: Iterable[Batch]) -> "Job":
         """The job, cut as earlier attempts have cut it; as it is where no batch says so.
 
@@ -157,8 +147,11 @@ class Job:
 
     def label(self, shard: Shard) -> str:
         """Return the label of the batch of a shard."""
-        name = self.name(shard)
-        return f"{name} round {self.round.number(name)}" if self.round else str(name)
+        return label_of(str(self.name(shard)), self._round_of(shard))
+
+    def _round_of(self, shard: Shard) -> str | None:
+        """The `kimi_round` of the batch of a shard."""
+        return str(self.round.number(self.name(shard))) if self.round else None
 
     def name(self, shard: Shard) -> ShardName:
         """Name a shard, or a part of one."""
@@ -171,9 +164,8 @@ class Job:
 
     def begin_of_name(self, shard: Shard) -> str:
         """How the input file of a shard is named, whatever it holds."""
-        name = self.name(shard)
-        of_round = f"round{self.round.number(name)}-" if self.round else ""
-        return f"{self.key}-{name.short}-{of_round}"
+        of_round = f"round{number}-" if (number := self._round_of(shard)) else ""
+        return f"{self.key}-{self.name(shard).short}-{of_round}"
 
     def uploads_of(self, shard: Shard) -> list[str]:
         """Ids of the input files from which a batch of any of its rows may have been made."""
@@ -187,7 +179,7 @@ class Job:
         :param skipped_file: Holds the rows that were left out, if there are any.
         :param note_file: Holds the recipe note, if the tags do not.
         """
-        recipe, name = self.order.recipe, self.name(shard)
+        recipe = self.order.recipe
         parameters = msgspec.json.encode(
             [recipe.request_params, recipe.thinking, recipe.response_format], order="deterministic"
         )
@@ -195,8 +187,8 @@ class Job:
             self.attempt.task,
             job_key=self.key,
             input_fingerprint=shard.input_fingerprint,
-            shard=str(name),
-            round=str(self.round.number(name)) if self.round else None,
+            shard=str(self.name(shard)),
+            round=self._round_of(shard),
             skipped_file=skipped_file,
             attempt=self.fresh,
             prompt_fingerprint=_prompt_fingerprint(recipe),

@@ -1,7 +1,7 @@
 """Later: batches of what this attempt has uploaded already, created as there is room for them."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -71,27 +71,24 @@ class PendingJob(Job):
 
 
 def pending_of(
-    merged: Iterable[Batch | Uploaded], made: Made, since: int | None = None
+    merged: Sequence[Batch | Uploaded], made: Made, since: int | None = None
 ) -> tuple[list[Batch], Pending | None]:
     """Part the batches of a task from what is still to be created.
 
     :param merged: Both, in the order of the input.
     :param since: Unix seconds before which no batch of this round was made; None in the first round.
     """
-    batches: list[Batch] = []
-    shards: list[PendingShard] = []
-    tags: Tags | None = None
-    for each in merged:
-        if isinstance(each, Batch):
-            batches.append(each)
-            continue
-        refusals = _refusals(0, made) if each.tags.label == made.refused else 0
-        shard = PendingShard.of(each.file_id, each.rows, each.tags, is_unsure=each.is_unsure, refusals=refusals)
-        shards.append(with_fields(shard, at=len(batches)))
-        tags = each.tags
-    if tags is None:
+    batches = [each for each in merged if isinstance(each, Batch)]
+    if len(batches) == len(merged):
         return batches, None
+    tags = next(each.tags for each in merged if isinstance(each, Uploaded))
+    _, shards = parted(each.id if isinstance(each, Batch) else _noted(each, made) for each in merged)
     return batches, with_fields(Pending.of(shards, tags, since), has_turns=made.has_turns)
+
+
+def _noted(shard: Uploaded, made: Made) -> PendingShard:
+    noted = PendingShard.of(shard.file_id, shard.rows, shard.tags, is_unsure=shard.is_unsure)
+    return _counted(noted, made)
 
 
 def create_pending(
@@ -120,9 +117,8 @@ def create_pending(
     made = Made(job, dict(known), unsure, waits=True)
     with failing_with(job, made):
         _attach_to_siblings(job, made)
-    running = len(live(made.batches.values()))
-    just_ended = 0 if pending.has_turns or in_flight.most is None else in_flight.most - running
-    with failing_with(job, made):
+        running = len(live(made.batches.values()))
+        just_ended = 0 if pending.has_turns or in_flight.most is None else in_flight.most - running
         pending = _halved(job, made, running)
         made.job = job = replace(job, pending=pending)
         room = in_flight.room(calls, running, just_ended=just_ended)
@@ -175,12 +171,11 @@ def _left(pending: Pending, batch_ids: list[str], made: Made, *, has_turns: bool
     """Put the batches that exist now into their places, and note what is left."""
     merged: list[str | PendingShard] = []
     for each in in_order(batch_ids, pending.shards):
-        if isinstance(each, PendingShard) and each.label in made.batches:
-            merged.append(made.batches[each.label].id)
-        elif isinstance(each, PendingShard) and each.label == made.refused:
-            merged.append(with_fields(each, refusals=_refusals(each.refusals, made)))
-        else:
+        if isinstance(each, str):
             merged.append(each)
+        else:
+            batch = made.batches.get(each.label)
+            merged.append(_counted(each, made) if batch is None else batch.id)
     ids, shards = parted(merged)
     if not shards:
         return ids, None
@@ -188,6 +183,9 @@ def _left(pending: Pending, batch_ids: list[str], made: Made, *, has_turns: bool
     return ids, with_fields(pending, shards=shards, has_turns=has_turns, turn_at=None, idle_since=idle_since)
 
 
-def _refusals(before: int, made: Made) -> int:
-    """How often a shard was refused that a smaller one might not have been."""
-    return before + (made.refusal is not None and is_too_large(made.refusal))
+def _counted(shard: PendingShard, made: Made) -> PendingShard:
+    """Count its refusal, if it was refused while no batch of the task ran, and a smaller one might not have been."""
+    refusal = made.refusal
+    if refusal is None or refusal.label != shard.label or not is_too_large(refusal.error) or live(made.all()):
+        return shard
+    return with_fields(shard, refusals=shard.refusals + 1)

@@ -43,6 +43,16 @@ class Uploaded(NamedTuple):
     may_wait: bool = True
 
 
+class Refusal(NamedTuple):
+    """A shard that was refused, and may be taken later.
+
+    :param label: Of its batch.
+    """
+
+    label: str
+    error: KimiError
+
+
 @dataclass
 class Made:
     """What an attempt has come to so far; a kill or a timeout finds here what exists.
@@ -57,8 +67,7 @@ class Made:
     :param pending: Shards that are uploaded, and whose batch is still to be created, by their label.
     :param waits: Whether what finds no room is created later.
     :param has_turns: Whether it waits for room in the account, for which others may wait too.
-    :param refusal: Why the platform has taken no more; None if it has.
-    :param refused: The label of the shard that it refused.
+    :param refusal: What the platform has not taken, for lack of room; None if it has taken all so far.
     """
 
     job: Job
@@ -71,8 +80,7 @@ class Made:
     pending: dict[str, Uploaded] = field(default_factory=dict)
     waits: bool = False
     has_turns: bool = False
-    refusal: KimiError | None = None
-    refused: str | None = None
+    refusal: Refusal | None = None
 
     def is_unsure(self, label: str) -> bool:
         """Whether an earlier create of these rows may have been carried out unseen."""

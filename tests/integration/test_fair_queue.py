@@ -6,6 +6,8 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from tests.conftest import Connect
 from tests.support.in_flight import event_of, running
@@ -31,6 +33,7 @@ def wakes_in(sim: KimiSimulator, attempt: Attempt, now: float) -> float:
     return max(1.0, min(end for end in ends if end > now - 1) - now)
 
 
+@pytest.mark.slow
 def test_thirty_runs_share_the_room_of_a_connection(connect: Connect, tmp_path: Path) -> None:
     random.seed(1)
     with KimiSimulator(speed=0, timing=HOURLY, responder=Model(failing())) as sim:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from tests.conftest import Connect
 from tests.integration.test_realtime import Platform, chats_of
 from tests.support.rounds import QUICK, check_sums, job, letters, results, tries
-from tests.support.tasks import run_to_end
+from tests.support.tasks import resume_task, resume_to_end, run_task, run_to_end
 
 #: Three to four of ten rows are done when the time of a task with `SOON` is over, and none that is in a queue.
 HALF_DONE, QUEUED = Timing(0.2, 8, 0.2, 0.3), Timing(1000, 8, 0.2, 0.3)
@@ -131,8 +132,6 @@ def test_a_round_that_ends_in_time_is_a_batch(connect: Connect, tmp_path: Path) 
 
 
 def test_the_time_outlasts_a_deferral_and_keeps_what_timeout_means(connect: Connect, tmp_path: Path) -> None:
-    from tests.support.tasks import run_task
-
     with KimiSimulator(speed=0, timing=QUICK) as sim:
         connect(sim)
         began = run_begun()
@@ -167,6 +166,25 @@ def test_batches_that_wait_for_their_turn_are_not_created_when_it_is_too_late(
         sim.advance(100)
         found = tries(job(tmp_path, sim=sim, finish_by=timedelta(hours=9), **queued), sim, 2).value
     assert found["counts"]["succeeded"] == 10
+
+
+def test_a_task_that_is_resumed_too_late_knows_of_its_unsent_rows_when_what_runs_has_been_cancelled(
+    connect: Connect, tmp_path: Path
+) -> None:
+    """There was room for a batch in time, and a worker for the task only later."""
+    with KimiSimulator(timing=HALF_DONE, responder=Platform()) as sim:
+        connect(sim)
+        queued: dict[str, Any] = {"max_rows_per_batch": 4, "max_in_flight": 1, "on_incomplete": "continue"}
+        task = job(tmp_path, sim=sim, **queued, **SOON)
+        deferred = (attempt := run_task(task, dag_run=run_begun())).deferred
+        assert deferred is not None
+        time.sleep(3.2)
+        (batch_id,) = sim.batches
+        event = BatchEvent(outcome="ended", batches={batch_id: BatchEnd("in_progress")}).to_dict()
+        resumed = resume_task(task, event, ti=attempt.ti, kwargs=deferred.kwargs)
+        with pytest.raises(AirflowException, match="7 rows were not sent, because it is too late for finish_by="):
+            resume_to_end(task, resumed)
+        assert sim.status(batch_id) == "cancelled"
 
 
 def test_all_batches_that_are_cancelled_in_time_have_their_rest_asked(connect: Connect, tmp_path: Path) -> None:

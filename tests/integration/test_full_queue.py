@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
-from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
+from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from tests.conftest import Connect
 from tests.support.in_flight import resumed, running, to_end
 from tests.support.rounds import QUICK, Model, asked_in, failing, job, results
@@ -33,7 +33,8 @@ def test_a_full_queue_is_waited_for(connect: Connect, tmp_path: Path, full_queue
 def test_a_full_queue_holds_no_worker_slot_while_it_is_waited_for(connect: Connect, tmp_path: Path) -> None:
     """The trigger of a task that has no batch yet fires by the time alone."""
     behaviour = Behaviour(max_active_batches=1)
-    with KimiSimulator(speed=20, timing=QUICK, responder=Model(failing()), behaviour=behaviour) as sim:
+    timing = Timing(validating_seconds=1, working_seconds=100, finalizing_seconds=1)
+    with KimiSimulator(speed=20, timing=timing, responder=Model(failing()), behaviour=behaviour) as sim:
         connect(sim)
         (tmp_path / "0").mkdir()
         run_task(job(tmp_path / "0", 1, sim=sim, task_id="first", poke_interval=None))
@@ -182,7 +183,7 @@ class TestTheLimitOfAConnection:
     ) -> None:
         with KimiSimulator(speed=0, timing=QUICK, responder=Model(failing())) as sim:
             connect(sim, max_in_flight=1)
-            task = job(tmp_path, 3, sim=sim, max_rows_per_batch=1, max_in_flight=1)
+            task = job(tmp_path, 3, sim=sim, max_rows_per_batch=1, max_in_flight=1, poke_interval=600)
             first = run_task(task)
             assert first.deferred is not None
             assert first.deferred.trigger.serialize()[1]["look_at"] is None
@@ -193,3 +194,29 @@ class TestTheLimitOfAConnection:
             resumed(task, sim, second)
             assert len(sim.batches) == 2
             assert asked_in(sim) == [["r0"], ["r1"]]
+
+
+@pytest.mark.parametrize("full_queue", ["refused", "failed"])
+def test_a_shard_that_only_waits_for_the_tasks_own_batches_is_not_halved(
+    connect: Connect, tmp_path: Path, full_queue: str
+) -> None:
+    """The queue has room for one shard at a time; the second one is refused often while the first one runs."""
+    behaviour = Behaviour(max_queued_rows=25, full_queue=full_queue)  # type: ignore[arg-type]
+    timing = Timing(validating_seconds=1, working_seconds=1000, finalizing_seconds=1)
+    with KimiSimulator(speed=0, timing=timing, responder=Model(failing()), behaviour=behaviour) as sim:
+        connect(sim)
+        to_end(job(tmp_path, 40, sim=sim, max_rows_per_batch=20), sim)
+        assert [len(rows) for rows in asked_in(sim, "completed")] == [20, 20]
+        refused = [call for call in sim.journal if call.name == "create_batch"]
+        assert len(refused) > (5 if full_queue == "refused" else 2)
+
+
+def test_a_queue_that_accepts_and_fails_is_waited_for_no_longer_than_the_time_of_the_wait(
+    connect: Connect, tmp_path: Path
+) -> None:
+    behaviour = Behaviour(max_active_batches=0, full_queue="failed")
+    with KimiSimulator(speed=20, timing=QUICK, behaviour=behaviour) as sim:
+        connect(sim)
+        task = job(tmp_path, 2, sim=sim, max_rows_per_batch=1, timeout=40, poke_interval=0.5, deferrable=False)
+        with pytest.raises(AirflowSensorTimeout, match=r"no room for all batches.*2 more were not created"):
+            run_task(task)

@@ -39,7 +39,13 @@ ROWS = [f"r{n}" for n in range(11)]
 CUT = ("1/2", "1/2 rows 1-3 of 6", "2/2")
 
 #: What differs between two runs of the same job.
-OF_A_RUN = {"created_at", "completed_at", "batch_ids", "landed_by"}
+OF_A_RUN = {
+    "created_at",
+    "completed_at",
+    "batch_ids",
+    "landed_by",
+    "dead_letter_digest",
+}  # letters name uploaded images
 
 
 def say(custom_id: str, times: int, body: Mapping[str, Any]) -> Answer | RowError:

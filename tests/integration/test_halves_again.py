@@ -17,12 +17,13 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
+from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import checked_job
 from tests.conftest import Connect
-from tests.support.halves import halved
+from tests.support.halves import cut, halved
 from tests.support.landing import land
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit
@@ -167,20 +168,13 @@ def test_halves_of_a_file_on_the_platform_are_those_of_the_input(connect: Connec
     with KimiSimulator(speed=0) as sim, checked_job(Calls(connect(sim), LogRecord()), order(ROWS), ATTEMPT) as (job, _):
         (whole,) = job.shards
         (tmp_path / "file").write_bytes(b"".join(line + b"\n" for line in whole.content.lines()))
-        content, tags = Slice(tmp_path / "file", 0, whole.content.size, 10), job.tags(whole)
+        content, origin = Slice(tmp_path / "file", 0, whole.content.size, 10), job.tags(whole).input_fingerprint
+        read = Shard(1, content, content.fingerprint(), origin=origin)
         for label in CUT:
-            halves = tags.halves(content.rows)
-            smaller = job.halved(label)
-            assert halves is not None
-            assert smaller is not None
-            job = smaller
-            shards = job.shards[:2]
-            assert [job.tags(shard) for shard in shards] == list(halves)
-            assert [shard.fingerprint for shard in shards] == [half.fingerprint() for half in content.halves]
-            content, tags = content.halves[0], halves[0]
-        assert tags.halves(2) is None, "it has three rows, so these are a rest"
-        assert tags.halves(1) is job.tags(whole).halves(1) is None
-        assert job.halved("1/1 rows 6-10 of 10") is not None
+            job = cut(job, label)
+            assert list(map(job.tags, read.halves)) == list(map(job.tags, job.shards[:2]))
+            assert [half.fingerprint for half in read.halves] == [shard.fingerprint for shard in job.shards[:2]]
+            read = read.halves[0]
 
 
 def made_late(sim: KimiSimulator, hook: KimiHook) -> str:

@@ -1,4 +1,4 @@
-"""The one task and `@task.kimi_batch` are mapped in every way that Airflow has, deferred and in the worker."""
+"""The one task and `@task.kimi_batch`, mapped in every way that Airflow has: two DAGs defer, two wait in the worker."""
 
 import json
 import os
@@ -72,44 +72,36 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(folder / "out", states, tags)
 
 
-MODES = pytest.mark.parametrize("mode", ["deferred", "sync"])
-
-
-@MODES
-def test_the_mapped_inputs_each_have_a_result_and_equal_ones_share_their_batch(runs: Runs, mode: str) -> None:
+def test_the_mapped_inputs_each_have_a_result_and_equal_ones_share_their_batch(runs: Runs) -> None:
     """One row of the second is asked twice."""
-    dag_id = f"{mode}_inputs"
-    results = [[row["id"] for row in runs.rows(f"{dag_id}/{index}")] for index in range(3)]
+    results = [[row["id"] for row in runs.rows(f"inputs/{index}")] for index in range(3)]
     assert results == [["a"], ["b", "c"], ["a"]]
-    found = [runs.manifest(f"{dag_id}/{index}") for index in range(3)]
+    found = [runs.manifest(f"inputs/{index}") for index in range(3)]
     assert [each["counts"]["succeeded"] for each in found] == [1, 1, 1]
     assert [each["rounds"] for each in found] == [1, 2, 1]
     assert found[0]["batch_ids"] == found[2]["batch_ids"]
     assert [each["landed_by"]["map_index"] for each in found] == ["0", "1", "2"]
-    indexes = runs.indexes(dag_id)
+    indexes = runs.indexes("inputs")
     assert indexes["1"] == 2
     assert indexes["0"] + indexes["2"] == 1
 
 
-@MODES
-def test_the_schema_of_the_answers_may_be_mapped(runs: Runs, mode: str) -> None:
-    parsed = [runs.rows(f"{mode}_schemas/{index}")[0]["parsed"] for index in range(2)]
+def test_the_schema_of_the_answers_may_be_mapped(runs: Runs) -> None:
+    parsed = [runs.rows(f"schemas/{index}")[0]["parsed"] for index in range(2)]
     assert parsed[0] == "positive"
     assert isinstance(parsed[1]["stars"], int)
-    assert runs.indexes(f"{mode}_schemas") == {"0": 1, "1": 1}
+    assert runs.indexes("schemas") == {"0": 1, "1": 1}
 
 
-@MODES
-def test_the_function_of_a_mapped_decorator_is_called_with_what_it_is_mapped_over(runs: Runs, mode: str) -> None:
-    found = [[row["id"] for row in runs.rows(f"{mode}_days/{index}")] for index in range(2)]
+def test_the_function_of_a_mapped_decorator_is_called_with_what_it_is_mapped_over(runs: Runs) -> None:
+    found = [[row["id"] for row in runs.rows(f"days/{index}")] for index in range(2)]
     assert found == [["mon1x", "mon2x"], ["tue1", "tue2"]]
-    assert runs.indexes(f"{mode}_days") == {"0": 1, "1": 1}
+    assert runs.indexes("days") == {"0": 1, "1": 1}
 
 
-@MODES
-def test_a_task_of_a_mapped_group_has_the_index_of_its_group(runs: Runs, mode: str) -> None:
-    found = [[row["id"] for row in runs.rows(f"{mode}_groups/{index}")] for index in range(2)]
+def test_a_task_of_a_mapped_group_has_the_index_of_its_group(runs: Runs) -> None:
+    found = [[row["id"] for row in runs.rows(f"groups/{index}")] for index in range(2)]
     assert found == [["mon1", "mon2"], ["tue1", "tue2"]]
-    assert {row["parsed"] for row in runs.rows(f"{mode}_groups/0")} == {"positive"}
-    tasks = {tags["airflow_task_id"] for tags in runs.tags if tags["airflow_dag_id"] == f"{mode}_groups"}
+    assert {row["parsed"] for row in runs.rows("groups/0")} == {"positive"}
+    tasks = {tags["airflow_task_id"] for tags in runs.tags if tags["airflow_dag_id"] == "groups"}
     assert tasks == {"group.label"}

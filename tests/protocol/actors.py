@@ -23,6 +23,7 @@ from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared, prepare
 from airflow_provider_kimi.submission.identity import Attempt
@@ -147,8 +148,8 @@ def job_of(world: World, role: Role, script: Script, log: LogRecord) -> Job:
     attempt = Attempt(task, role.number, f"{role.instance}:{role.number}", is_last=False, run_after=START - 100)
     calls = Calls(cast(KimiHook, script), log, script.sleep, jitter=lambda: 0.0)
     memory = script if world.remembers else None
-    job = Job(calls, replace(wanted, reuse=world.reuse), attempt, checked, memory)
-    return (job.halved(*job.labels) if (role.instance, role.number) in world.halves else None) or job
+    cut = {ShardName(1, 1)} if (role.instance, role.number) in world.halves else ()
+    return Job(calls, replace(wanted, reuse=world.reuse), attempt, checked, memory, cut=frozenset(cut))
 
 
 def submits(job: Job) -> tuple[Batch, ...]:

@@ -15,7 +15,7 @@ from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.submission import attach, create, cuts, settle, submit
 from airflow_provider_kimi.submission.earlier_work import EarlierWork
 from airflow_provider_kimi.submission.job import Job
-from airflow_provider_kimi.submission.settle import Made
+from airflow_provider_kimi.submission.settle import Made, Uploaded
 from tests.protocol import actors
 from tests.protocol.explore import Schedules
 from tests.protocol.promises import BrokenPromise
@@ -33,8 +33,8 @@ def breaks(world: World) -> str:
 def test_the_checker_finds_a_lost_create_that_is_looked_for_by_its_input_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutated: older batches of the same file are taken for this call, in whatever status."""
 
-    def by_input_file(job: Job, file: create.InputFile, *_: object) -> Batch | None:
-        found = job.find(lambda batch: batch.input_file_id == file.id).batches
+    def by_input_file(job: Job, shard: Uploaded, *_: object) -> Batch | None:
+        found = job.find(lambda batch: batch.input_file_id == shard.file_id).batches
         return min(found, key=lambda batch: batch.created_at or 0, default=None)
 
     monkeypatch.setattr(create, "_search_for", by_input_file)

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_kimi.simulator import Answer, Behaviour, RowError, Timing
 from tests.simulator.conftest import Start
-from tests.simulator.wire import call, create, finish, line, lines, refused, rows_of, submit, upload
+from tests.simulator.wire import call, create, finish, jsonl, line, lines, refused, rows_of, submit, upload
 
 if TYPE_CHECKING:
     pass
@@ -322,6 +322,32 @@ class TestTheAccount:
         sim.advance(5)
         create(client, file_id)
         assert len(sim.batches) == 3
+
+    def test_max_queued_rows_counts_the_rows_of_batches_that_have_not_ended(self, start: Start) -> None:
+        sim, client = start(max_queued_rows=3)
+        file_id = upload(client, jsonl(line("a"), line("b")))
+        create(client, file_id)
+        status, kind, message = refused(lambda: create(client, file_id))
+        assert (status, kind) == (429, "rate_limit_reached_error")
+        assert "at most 3 enqueued requests" in message
+        sim.advance(60)
+        create(client, file_id)
+        assert len(sim.batches) == 2
+
+    def test_full_queue_may_fail_batches_later(self, start: Start) -> None:
+        sim, client = start(max_active_batches=1, full_queue="failed")
+        file_id = upload(client)
+        statuses = [create(client, file_id).id for _ in range(2)]
+        sim.advance(60)
+        assert [sim.status(batch_id) for batch_id in statuses] == ["completed", "failed"]
+
+    def test_lacking_money_may_refuse_the_create(self, start: Start) -> None:
+        sim, client = start(lacking_money="refused", options={"balance": 0})
+        file_id = upload(client)
+        assert refused(lambda: create(client, file_id))[:2] == (429, "exceeded_current_quota_error")
+        sim.top_up(10)
+        create(client, file_id)
+        assert len(sim.batches) == 1
 
     def test_calls_per_minute_are_refused_with_the_time_to_wait(self, start: Start) -> None:
         sim, _ = start(calls_per_minute=3)

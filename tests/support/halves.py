@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_kimi.calls.patience import Calls
@@ -9,12 +10,20 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchOperator
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.job import Memory
+from airflow_provider_kimi.submission.job import Job, Memory
 from airflow_provider_kimi.submission.later import pending_of
 from airflow_provider_kimi.submission.submit import checked_job, make_batches
 from tests.support.logs import LogRecord
 from tests.support.requests import no_pause
 from tests.support.tasks import TaskInstanceRecord
+
+
+def cut(job: Job, *labels: str) -> Job:
+    """The job with the halves of these shards, and parts of shards, in their place."""
+    for label in labels:
+        (name,) = (job.name(shard) for shard in job.shards if job.label(shard) == label)
+        job = replace(job, cut=job.cut | {name})
+    return job
 
 
 def submit_halved(
@@ -25,11 +34,7 @@ def submit_halved(
     :return: Their ids, in the order of the input.
     """
     with checked_job(calls, wanted, attempt, memory) as (job, workshop):
-        for label in labels:
-            smaller = job.halved(label)
-            assert smaller is not None
-            job = smaller
-        made = make_batches(job, workshop)
+        made = make_batches(cut(job, *labels), workshop)
         batches, _ = pending_of(made.in_order(), made)
         return [batch.id for batch in batches]
 

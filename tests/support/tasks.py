@@ -80,7 +80,11 @@ def resume_task(
 
 def run_to_end(operator: BaseOperator, ti: TaskInstanceRecord | None = None, **template_variables: object) -> Attempt:
     """Run a task as Airflow does that waits in the triggerer, as often as it does, through its stored arguments."""
-    attempt = run_task(operator, ti, **template_variables)
+    return resume_to_end(operator, run_task(operator, ti, **template_variables))
+
+
+def resume_to_end(operator: BaseOperator, attempt: Attempt) -> Attempt:
+    """Resume a task that has deferred, as often as it does, through its stored arguments."""
     while (deferred := attempt.deferred) is not None:
         path, arguments = deferred.trigger.serialize()
         event = fired([import_string(path)(**json.loads(json.dumps(arguments)))])[0]

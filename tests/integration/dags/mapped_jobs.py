@@ -13,6 +13,7 @@ from airflow.sdk import DAG, task, task_group
 from airflow_provider_kimi.operators.batch import KimiBatchOperator
 
 OUTPUT = os.environ["OUTPUT"]
+START = pendulum.datetime(2026, 1, 1)
 LABELS = ["positive", "negative"]
 SHAPE = {"type": "object", "properties": {"stars": {"type": "integer"}}, "required": ["stars"]}
 ASKED: dict[str, Any] = {
@@ -38,40 +39,41 @@ def days(day: str, label: str = "") -> Iterator[dict[str, str]]:
     yield from said(f"{day}1{label}", f"{day}2{label}")
 
 
-def dags(name: str, deferrable: bool) -> None:
-    """Declare the DAGs of one mode."""
-    asked = {**ASKED, "deferrable": deferrable, "kimi_conn_id": f"kimi_{name}"}
-    output, start = f"{OUTPUT}/{{{{ dag.dag_id }}}}/{{{{ ti.map_index }}}}", pendulum.datetime(2026, 1, 1)
-
-    with DAG(f"{name}_inputs", schedule=None, start_date=start):
-        KimiBatchOperator.partial(task_id="label", output=output, check=refuse_b, **asked).expand(
-            input=[said("a"), said("b", "c"), said("a")]
-        )
-
-    with DAG(f"{name}_schemas", schedule=None, start_date=start):
-        KimiBatchOperator.partial(task_id="label", output=output, **asked).expand_kwargs(
-            [
-                {"input": said("a"), "output_schema": LABELS},
-                {"input": said("a"), "output_schema": SHAPE, "system_prompt": "Answer in JSON"},
-            ]
-        )
-
-    with DAG(f"{name}_days", schedule=None, start_date=start):
-        task.kimi_batch(task_id="label", output=output, **asked)(days).expand_kwargs(
-            [{"day": "mon", "label": "x"}, {"day": "tue"}]
-        )
-
-    with DAG(f"{name}_groups", schedule=None, start_date=start):
-
-        @task_group
-        def group(day: str) -> None:
-            task.kimi_batch(task_id="label", output=output, output_schema=LABELS, **asked)(days)(day)
-
-        group.expand(day=["mon", "tue"])
+def mode(name: str) -> dict[str, Any]:
+    """The parameters of all tasks that wait in this way."""
+    return {
+        **ASKED,
+        "deferrable": name == "deferred",
+        "kimi_conn_id": f"kimi_{name}",
+        "output": f"{OUTPUT}/{{{{ dag.dag_id }}}}/{{{{ ti.map_index }}}}",
+    }
 
 
-dags("deferred", True)
-dags("sync", False)
+with DAG("inputs", schedule=None, start_date=START):
+    KimiBatchOperator.partial(task_id="label", check=refuse_b, **mode("deferred")).expand(
+        input=[said("a"), said("b", "c"), said("a")]
+    )
+
+with DAG("schemas", schedule=None, start_date=START):
+    KimiBatchOperator.partial(task_id="label", **mode("sync")).expand_kwargs(
+        [
+            {"input": said("a"), "output_schema": LABELS},
+            {"input": said("a"), "output_schema": SHAPE, "system_prompt": "Answer in JSON"},
+        ]
+    )
+
+with DAG("days", schedule=None, start_date=START):
+    task.kimi_batch(task_id="label", **mode("sync"))(days).expand_kwargs([{"day": "mon", "label": "x"}, {"day": "tue"}])
+
+with DAG("groups", schedule=None, start_date=START):
+
+    @task_group
+    def group(day: str) -> None:
+        """Label a day."""
+        task.kimi_batch(task_id="label", output_schema=LABELS, **mode("deferred"))(days)(day)
+
+    group.expand(day=["mon", "tue"])
+
 
 if __name__ == "__main__":
     states = {dag_id: str(dag.test().state) for dag_id, dag in sorted(DagBag(__file__).dags.items())}

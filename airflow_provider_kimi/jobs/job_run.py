@@ -1,0 +1,102 @@
+"""The run of a job: one try of its task, as every step of it sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from airflow_provider_kimi.calls.patience import Calls, Log
+from airflow_provider_kimi.compat import Context
+from airflow_provider_kimi.jobs.wait import TaskWait
+from airflow_provider_kimi.requests.order import Order
+from airflow_provider_kimi.results.landing import Collected
+from airflow_provider_kimi.results.next_round import NextRound
+from airflow_provider_kimi.submission.identity import Attempt
+
+#: XCom key under which the manifest is shown after each round, also of a task that fails.
+MANIFEST_KEY = "manifest"
+
+
+class JobTask(Protocol):
+    """What a job needs of its operator: the steps of the operators that do one thing each."""
+
+    @property
+    def log(self) -> Log:
+        """Its log."""
+
+    def creating(self, context: Context) -> AbstractContextManager[Calls]:
+        """Be ready for a kill while batches are created."""
+
+    def order(self, calls: Calls, context: Context) -> Order:
+        """What is to be done."""
+
+    def attempt(self, context: Context) -> Attempt:
+        """Which attempt of which task instance this is."""
+
+    def land(
+        self,
+        calls: Calls,
+        context: Context,
+        batch_ids: Sequence[str],
+        next_round: NextRound | None = None,
+        *,
+        within: str = "",
+    ) -> Collected:
+        """Land."""
+
+    def publish(self, context: Context, collected: Collected) -> None:
+        """Report to Airflow what was landed."""
+
+    def judge(self, collected: Collected) -> None:
+        """Fail or skip if too many rows have no usable answer."""
+
+    def accepted(self, calls: Calls, collected: Collected) -> dict[str, Any]:
+        """Delete what is to be deleted, and return the manifest."""
+
+
+class Creating(NamedTuple):
+    """With what batches are created."""
+
+    calls: Calls
+    order: Order
+    attempt: Attempt
+
+
+@dataclass
+class JobRun:
+    """One try of the task of a job.
+
+    :param calls: With which it reads and lands.
+    :param is_killed: Whether Airflow is ending the task.
+    :param wait: The wait that goes on now, for a kill.
+    """
+
+    task: JobTask
+    context: Context
+    calls: Calls
+    is_killed: bool = False
+    wait: TaskWait | None = field(default=None, init=False)
+
+    def kill(self) -> None:
+        """Cancel what runs, if the task is given up while it waits."""
+        self.is_killed = True
+        if self.wait is not None:
+            self.wait.kill()
+
+    def order(self) -> Order:
+        """What is to be done."""
+        return self.task.order(self.calls, self.context)
+
+    @contextmanager
+    def creating(self) -> Iterator[Creating]:
+        """Be ready for a kill while batches are created."""
+        with self.task.creating(self.context) as calls:
+            yield Creating(calls, self.task.order(calls, self.context), self.task.attempt(self.context))
+
+    def land(self, batch_ids: Sequence[str], next_round: NextRound | None = None, *, within: str = "") -> Collected:
+        """Land, and show what is spent by now."""
+        collected = self.task.land(self.calls, self.context, batch_ids, next_round, within=within)
+        self.context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
+        return collected
