@@ -186,3 +186,23 @@ def test_a_result_that_lacks_batches_of_its_job_says_so(
         ids = attempt.ti.xcoms["batch_ids"]
         run_task(KimiBatchResultsOperator(task_id="land", batch_id=ids, output=f"{tmp_path}/landed"))
         assert "the result lacks the rows of the others: 2 of the 3 of job" in capsys.readouterr().out
+
+
+def test_rows_that_chat_calls_have_answered_are_not_asked_again_by_a_clear(connect: Connect, tmp_path: Path) -> None:
+    """One batch ended before it began, so that it has no answer of its own."""
+    with odd_platform() as odd:
+        connect(odd)
+        common: dict[str, Any] = {"max_rounds": 2, "min_batch_rows": 100, "allow_realtime": True}
+        task = one_job(tmp_path, odd, 4, max_rows_per_batch=2, **common)
+        attempt = begun(task)
+        first, second = odd.running()
+        odd.complete(first, status="expired", rows=0)
+        odd.complete(second, rows=1)
+        assert resumed(task, odd, attempt).value["counts"]["succeeded"] == 4
+        assert len(odd.chats) == 3
+        cleared = begun(task, 2)
+        if cleared.deferred is not None:
+            cleared = resumed(task, odd, cleared, 2)
+        assert len(odd.batches) == 2
+        assert len(odd.chats) == 3
+    assert cleared.value["counts"]["succeeded"] == 4
