@@ -106,8 +106,8 @@ class InTurns:
         return ids, left
 
     def _deciding(self, batch_ids: Sequence[str], pending: Pending) -> Pilot | None:
-        """The pilot, if its batch alone exists and the others have to wait for it."""
-        is_alone = len(batch_ids) == 1 and pending.is_all_but_first
+        """The pilot, if it alone exists and others wait for it. One that ended early has a batch for its rest too."""
+        is_alone = len(batch_ids) > 0 and pending.is_all_but_first
         return self.pilot if is_alone and not pending.has_passed_pilot else None
 
     def _check_pilot(self, pilot: Pilot, batch_ids: Sequence[str], pending: Pending) -> None:
