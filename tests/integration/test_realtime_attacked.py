@@ -47,23 +47,22 @@ def test_two_tries_at_once_have_both_paid_and_an_answer_counts_before_a_refusal(
 
 
 def test_where_answers_could_not_be_found_again_no_chat_call_is_made(
-    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    connect: Connect, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As in a bucket whose key may read and write, and not list."""
 
     def refuse(path: object) -> None:
         raise PermissionError("not authorized to perform: s3:ListBucket")
 
-    monkeypatch.setattr(ObjectStoragePath, "iterdir", refuse)
     with KimiSimulator(speed=0, timing=QUICK, responder=Platform(1, 4)) as sim:
         connect(sim)
-        found = tries(job(tmp_path, sim=sim, delete_remote_files=True, **SMALL), sim).value
+        with pytest.MonkeyPatch.context() as storage:
+            storage.setattr(ObjectStoragePath, "iterdir", refuse)
+            found = tries(job(tmp_path, sim=sim, delete_remote_files=True, **SMALL), sim).value
         assert chats_of(sim) == 0
         assert list((tmp_path / "out").glob(".kimi-chat-*")) == []
         assert "does not list a file that was just written there" in capsys.readouterr().out
         assert found["counts"]["succeeded"] == 8
-        monkeypatch.undo()
-        connect(sim)
         again = tries(job(tmp_path, sim=sim, delete_remote_files=True, **SMALL), sim).value
     assert again["counts"]["succeeded"] == 10
 
