@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.compat import Context
+from airflow_provider_kimi.jobs.last_round import RestTerms
 from airflow_provider_kimi.jobs.wait import TaskWait
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.results.landing import Collected
@@ -69,6 +71,8 @@ class JobRun:
     """One try of the task of a job.
 
     :param calls: With which it reads and lands.
+    :param rest: How the last rows may be asked.
+    :param cancelled: Batches that had been cancelled when it began; a later cancel ends the rounds.
     :param is_killed: Whether Airflow is ending the task.
     :param wait: The wait that goes on now, for a kill.
     """
@@ -76,8 +80,15 @@ class JobRun:
     task: JobTask
     context: Context
     calls: Calls
+    rest: RestTerms
+    cancelled: Sequence[str]
     is_killed: bool = False
     wait: TaskWait | None = field(default=None, init=False)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the time for batches is over."""
+        return self.rest.is_overdue(time.time())
 
     def kill(self) -> None:
         """Cancel what runs, if the task is given up while it waits."""

@@ -10,7 +10,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.job_run import JobRun
-from airflow_provider_kimi.jobs.last_round import RestTerms, Way, choose, longest_batch
+from airflow_provider_kimi.jobs.last_round import Way, choose, longest_batch
 from airflow_provider_kimi.jobs.realtime import RealtimeRound, rows_to_ask
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.shard_names import ShardName
@@ -34,13 +34,11 @@ class Rounds:
     """How a task asks rows again.
 
     :param spending: What it may spend.
-    :param rest: How the last rows may be asked.
     :param in_flight: How many batches may run at a time.
     """
 
     run: JobRun
     spending: Spending
-    rest: RestTerms
     in_flight: InFlight
 
     def way(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> Way:
@@ -52,7 +50,7 @@ class Rounds:
             return "leave"
         log, batches = self.run.task.log, collected.batches
         choice = choose(
-            self.rest, sum(content.rows for content in requests.values()), longest_batch(batches), time.time()
+            self.run.rest, sum(content.rows for content in requests.values()), longest_batch(batches), time.time()
         )
         if choice.text:
             log.warning("%s", choice.text)
