@@ -41,8 +41,11 @@ _DAILY_LIMIT = re.compile(r"\btpd\b|\bper day\b")
 
 #: How a full queue may be spelled; nothing is documented.
 _FULL_QUEUE = re.compile(
-    r"\benqueued?\b|\bqueue\b|\b(?:concurrent|active|running|pending|queued) batch"
+    r"\benqueued?\b|\bqueue\b"
+    r"|\b(?:concurrent|active|running|pending|queued|unfinished|outstanding|ongoing|simultaneous|parallel) batch"
     r"|\bbatch(?:es|_jobs| jobs)? (?:\w+ )?(?:in progress|running|active|queued)\b"
+    r"|\b(?:too many|(?:number|limit|maximum) of) (?:\w+ ){0,2}batch(?:es\b|[_ ](?:jobs|tasks)\b)"
+    r"|\bbatch(?:es|[_ ](?:jobs?|tasks?))? limit\b"
 )
 
 #: Answers that may say so.

@@ -100,8 +100,8 @@ class InTurns:
         return ids, left
 
     def _deciding(self, batch_ids: Sequence[str], pending: Pending) -> Pilot | None:
-        """The pilot, if its batch alone exists and the others have to wait for it."""
-        is_alone = len(batch_ids) == 1 and pending.is_all_but_first
+        """The pilot, if it alone exists and others wait for it. One that ended early has a batch for its rest too."""
+        is_alone = len(batch_ids) > 0 and pending.is_all_but_first
         return self.pilot if is_alone and not pending.has_passed_pilot else None
 
     def _check_pilot(self, pilot: Pilot, batch_ids: Sequence[str], pending: Pending) -> None:
@@ -122,8 +122,11 @@ class InTurns:
         :param pending: For what there has to be room; None if that is nothing.
         """
         run, to_come = self.run, NOTHING_TO_COME
-        if pending is not None and (event is not None or not self.run.is_overdue):
-            to_come = to_come_of(pending, 1 if self._deciding(batch_ids, pending) else self.in_flight.most)
+        if pending is not None and (event is not None or not run.is_overdue):
+            is_pilot = self._deciding(batch_ids, pending) is not None
+            if is_pilot and event is None and not pending.has_turns:
+                run.task.log.info("A pilot comes first. The other %s rows are sent if it passes.", f"{pending.rows:,}")
+            to_come = to_come_of(pending, 1 if is_pilot else self.in_flight.most)
         wait = run.wait = TaskWait(
             run.task, run.context, run.calls.hook, batch_ids, self.terms, shown_as=BATCH_IDS_KEY, to_come=to_come
         )
@@ -135,6 +138,7 @@ class InTurns:
             resume |= run.rest.resume
             ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
             wait.show_end(ended)
+            run.has_timed_out = ended.outcome == "timed_out"
             with airflow_errors(run.task):
                 wait.check(ended, is_overdue=self.run.is_overdue)
         run.wait = None

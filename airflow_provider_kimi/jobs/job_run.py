@@ -12,6 +12,7 @@ from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.jobs.last_round import RestTerms
 from airflow_provider_kimi.jobs.wait import TaskWait
+from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.results.landing import Collected
 from airflow_provider_kimi.results.next_round import NextRound
@@ -75,6 +76,7 @@ class JobRun:
     :param cancelled: Batches that had been cancelled when it began; a later cancel ends the rounds.
     :param is_killed: Whether Airflow is ending the task.
     :param wait: The wait that goes on now, for a kill.
+    :param has_timed_out: Whether the last wait has ended by its time.
     """
 
     task: JobTask
@@ -84,17 +86,25 @@ class JobRun:
     cancelled: Sequence[str]
     is_killed: bool = False
     wait: TaskWait | None = field(default=None, init=False)
+    has_timed_out: bool = field(default=False, init=False)
 
     @property
     def is_overdue(self) -> bool:
         """Whether the time for batches is over."""
-        return self.rest.is_overdue(time.time())
+        return self.rest.is_overdue(self.now())
 
     def kill(self) -> None:
         """Cancel what runs, if the task is given up while it waits."""
         self.is_killed = True
         if self.wait is not None:
             self.wait.kill()
+
+    def now(self) -> float:
+        """Unix seconds; a deadline that has ended the wait has come, whichever machine went by its clock."""
+        now, deadline = time.time(), self.rest.deadline
+        if self.has_timed_out and deadline is not None and deadline.waits_until - now <= CLOCK_MARGIN_SECONDS:
+            return max(now, deadline.waits_until)
+        return now
 
     def order(self) -> Order:
         """What is to be done."""

@@ -92,7 +92,7 @@ def pilot_failed(faults: Sequence[str], tally: Tally, manifest: Manifest, rows: 
     return KimiBatchError(
         f"The pilot did not pass: {'; '.join(faults)}. {tally.summary()}. It is landed in {manifest.results_file}, for "
         f"{billed(manifest)}. The other {rows - tally.asked:,} rows were not asked, and cost nothing. Look at its "
-        "answers. To go on with them, raise max_failed_ratio or max_cost and clear this task: the rows of the pilot "
-        "are not asked again. To change the prompt or the schema, change it, set on_changed_input='fresh' and clear "
-        "this task: all rows are then asked anew."
+        "answers. To go on with them, raise the limit (max_failed_ratio, max_failed_rows or max_cost) and clear this "
+        "task: the rows of the pilot are not asked again. To change the prompt or the schema, change it, set "
+        "on_changed_input='fresh' and clear this task: all rows are then asked anew."
     )

@@ -1,6 +1,8 @@
 """Ask rows by ordinary chat calls, and keep each answer as it comes."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,6 +25,9 @@ AT_ONCE = 8
 
 #: How many rows in a row may get no answer before the others are not asked.
 MOST_FAULTS = 5
+
+#: Seconds between two lines of the log; a pause as long as this has a line of its own.
+LOG_SECONDS = 60.0
 
 #: Refusals that concern one row. Any other that does not pass concerns every row.
 _OF_ROW: Sequence[ApiErrorKind] = ("input", "content_filter")
@@ -87,6 +92,8 @@ class RealtimeRound:
     _workers: int = field(default=0, init=False)
     _has_begun: bool = field(default=False, init=False)
     _faults: int = field(default=0, init=False)
+    _unforeseen: Exception | None = field(default=None, init=False)
+    _told_at: float = field(default=-math.inf, init=False)
     _again: list[AskedRow] = field(default_factory=list, init=False)
     _unwritten: list[bytes] = field(default_factory=list, init=False)
 
@@ -127,10 +134,12 @@ class RealtimeRound:
             await asyncio.gather(*(self._work(rows) for _ in range(self.at_once)))
         finally:
             await self.calls.hook.aclose()
+        if self._unforeseen is not None:
+            raise self._unforeseen
 
     @property
     def _is_over(self) -> bool:
-        return self.end is not None or self.is_killed()
+        return self.end is not None or self._unforeseen is not None or self.is_killed()
 
     async def _work(self, rows: Iterator[AskedRow]) -> None:
         try:
@@ -143,6 +152,8 @@ class RealtimeRound:
                     return
                 except KimiError as error:
                     self._note(error)
+                except Exception as error:  # raised once the calls under way have ended, since they are paid
+                    self._unforeseen = self._unforeseen or error
         finally:
             self._workers -= 1
 
@@ -163,6 +174,7 @@ class RealtimeRound:
                 pause = patience.pause_after(error)
                 if pause is None or self._is_over:
                     raise
+                self._tell(f"{error} Trying again in {pause:,.0f} s.", pause)
                 await self._sleep(pause)
             else:
                 self.answered += 1
@@ -207,11 +219,18 @@ class RealtimeRound:
             await asyncio.to_thread(self.calls.sleep, min(seconds, 1.0))
             seconds -= 1.0
 
+    def _tell(self, what: str = "", pause: float = 0.0) -> None:
+        """Log how far the round is and what it waits for, once in a while."""
+        if (now := time.monotonic()) - self._told_at >= LOG_SECONDS or pause >= LOG_SECONDS:
+            self._told_at = now
+            self.calls.log.info("%s %s", self.done, what)
+
     async def _keep(self, line: bytes) -> None:
         """Write a line before the next row is asked; lines that come meanwhile are written together."""
         self._unwritten.append(line)
         async with self._writing:
             await asyncio.to_thread(self._write)
+        self._tell()
 
     def _write(self) -> None:
         lines = self._unwritten[:]

@@ -1,6 +1,5 @@
 """Rounds: rows without a usable answer are asked again, each round once whatever dies."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +49,7 @@ class Rounds:
             return "leave"
         log, batches = self.run.task.log, collected.batches
         choice = choose(
-            self.run.rest, sum(content.rows for content in requests.values()), longest_batch(batches), time.time()
+            self.run.rest, sum(content.rows for content in requests.values()), longest_batch(batches), self.run.now()
         )
         if choice.text:
             log.warning("%s", choice.text)
@@ -88,12 +87,25 @@ class Rounds:
         """Ask rows by chat calls; return why not all of them were, which is empty if all were."""
         run = self.run
         parts = AnswerParts(collected.directory, begin_of_parts(collected.batches))
+        with airflow_errors(run.task):
+            is_findable = parts.can_be_found()
+        if not is_findable:
+            why = _not_listed(collected.directory.uri)
+            run.task.log.warning("%s", why)
+            return why
         chat = RealtimeRound(run.calls, parts, lambda: run.is_killed)
         with airflow_errors(run.task):
             chat.ask(rows_to_ask(requests, collected.batches))
         log = run.task.log.warning if chat.unfinished else run.task.log.info
         log("%s %s", chat.done, chat.unfinished)
         return chat.unfinished
+
+
+def _not_listed(uri: str) -> str:
+    return (
+        f"No chat call was made, because {uri} does not list a file that was just written there, so an answer would "
+        "not be found again. Allow its key to list it, then clear this task: it asks for the rows without an answer."
+    )
 
 
 def ask_round(

@@ -51,7 +51,8 @@ def take_back(
         return list(batch_ids), pending, False
     merged = in_order(batch_ids, pending.shards if pending else ())
     left, to_create = parted(shards.get(each, each) if isinstance(each, str) else each for each in merged)
-    names = ", ".join(f"{batch_id} ({shard.label})" for batch_id, shard in shards.items())
+    reasons = {one.batch.id: one.reason for one in refused}
+    names = ", ".join(f"{batch_id} ({shard.label}; {reasons[batch_id]})" for batch_id, shard in shards.items())
     calls.log.warning("The platform had no room for %s, which cost nothing. It is created again later.", names)
     batches = [one.batch for one in refused]
     pending = pending or Pending.of((), Tags.of(batches[0]), min(batch.created_at or 0 for batch in batches))

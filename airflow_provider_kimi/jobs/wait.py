@@ -213,7 +213,7 @@ class TaskWait:
     def _go_on(self, first: FirstPoll, resume: Mapping[str, Any]) -> BatchEvent:
         """Return the event if a first poll has ended the wait; else wait on."""
         while first.event is None:
-            self._task.log.info("Waiting until %s at the latest.", as_clock(first.ends_at))
+            self._task.log.info("Waiting until %s at the latest.%s", as_clock(first.ends_at), self._next_look())
             self._push_ids()
             if self._terms.deferrable:
                 trigger = KimiBatchTrigger.of(first.watch)
@@ -239,10 +239,19 @@ class TaskWait:
         batches = {batch_id: BatchEnd.of(batch) for batch_id, batch in again.read.items()}
         return again._replace(event=replace(event, batches=batches))
 
+    def _next_look(self) -> str:
+        """Say when the task looks for room, if it does."""
+        count, look_at = self._to_come.count, self._to_come.look_at
+        if look_at is None:
+            return ""
+        return f" The account has no room now. Batches to come: {count}. The task looks again at {as_clock(look_at)}."
+
     def _push_ids(self) -> None:
         """Show the ids while the task waits, so that they are known if it is marked success."""
         if self._task.do_xcom_push and (ti := self._context.get("ti")) is not None:
             ti.xcom_push(self._shown_as, list(self.batch_ids))
+            if not self.batch_ids:  # a trigger without batches pushes nothing
+                ti.xcom_push(PROGRESS_KEY, progress_at_end((), self._to_come.count).to_dict())
 
     def _cancel_if_given_up(self) -> None:
         verdict = judge_wait(self._context["ti"], list(self.batch_ids), read_try_number(self._context))

@@ -76,7 +76,7 @@ class WholeJob:
     def _concluded(self, collected: Collected, ended: Ended, chat_end: str = "") -> dict[str, Any]:
         """Report, judge and accept the result.
 
-        :param chat_end: Why not every row was asked by a chat call; empty if all were.
+        :param chat_end: Why not every row was asked by a chat call, and how to ask it; empty if all were.
         """
         task = self.run.task
         with airflow_errors(task):
@@ -89,6 +89,8 @@ class WholeJob:
                 task.judge(collected)
             except KimiBatchError as error:
                 raise error.saying(f"{error} {chat_end}".strip()) from None
+            if chat_end:  # a clear that asks the others needs the files of the batches
+                return collected.manifest.to_dict()
             return task.accepted(self.run.calls, collected)
 
     def _incomplete(self, collected: Collected, ended: Ended, chat_end: str) -> str:

@@ -67,6 +67,7 @@ class AskingOperator(BaseOperator):
 
     #: Whether rows without a usable answer are asked again in further rounds of the same task.
     has_rounds = False
+    allow_realtime = False
 
     #: Whether it is too late to submit anything.
     only_attaches = False

@@ -133,7 +133,8 @@ class LandingOperator(BaseOperator):
         """
         landing = self._landing(context, batch_ids, next_round)
         if within:
-            landing = replace(landing, output=f"{landing.output.rstrip('/')}/{within}")
+            output = f"{landing.output.rstrip('/')}/{within}"
+            landing = replace(landing, output=output, may_replace=True)  # no only copy: its files stay meanwhile
         collected = collect(calls, landing)
         self._manifest = collected.manifest
         return collected

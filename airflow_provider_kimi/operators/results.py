@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import Context, XComArg
+from airflow_provider_kimi.compat import Context, XComArg, map_index_of
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.operators.upstream import read_landed_ids
@@ -18,6 +18,7 @@ from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed,
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.row_check import RowCheck
+from airflow_provider_kimi.results.shards import lacking_shards
 
 
 class KimiBatchResultsOperator(LandingOperator):
@@ -162,6 +163,12 @@ class KimiBatchResultsOperator(LandingOperator):
             batch_ids = read_landed_ids(self.batch_id, self, context["ti"], self.log)
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             collected = self.land(calls, context, batch_ids)
+            if map_index_of(context["ti"]) < 0 and (lack := lacking_shards(collected.batches)):
+                self.log.warning(
+                    "Not all batches of a job are given, so the result lacks the rows of the others: %s. A task that "
+                    "was marked success while it waited may not have created them.",
+                    lack,
+                )
             self.publish(context, collected)
             self.judge(collected)
             return self.accepted(calls, collected)

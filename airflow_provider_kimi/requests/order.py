@@ -41,6 +41,8 @@ class Order:
         that ended before it was done is then the round of its shard, whatever `on_ended` says.
     :param pilot_rows: Rows of the first batch, which is to be answered before the others are made; None for as many as
         the others have.
+    :param allow_realtime: Whether chat calls may have asked rows of a batch that ended without an answer, which no
+        batch shows.
     :param only_attaches: Whether it is too late to submit anything, so that a batch that ended is what there is of its
         shard.
     :param media_columns: The kind of each column that holds images or videos.
@@ -62,6 +64,7 @@ class Order:
     on_invalid_row: OnInvalidRow = "fail"
     max_rows_per_batch: int | None = None
     has_rounds: bool = False
+    allow_realtime: bool = False
     only_attaches: bool = False
     pilot_rows: int | None = None
 

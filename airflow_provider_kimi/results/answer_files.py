@@ -41,13 +41,13 @@ class AnswerFiles:
     answer, then an output line before an error line, and a line that can be read before one that cannot.
 
     `not_asked` are ids that were left when all known requests had taken theirs.
-    `passed_over` has the tokens of answers that do not count, because another batch has answered the row too, by the
-    place of their batch among the files.
+    `passed_over` has the tokens of answers that do not count, because another batch, or another chat call, has answered
+    the row too, by the place of their batch among the files.
 
     :param outputs: Local output files, None for one that does not exist; those that count first come first.
     :param errors: The error files of the same batches.
     :param lines: How many lines all of them may have.
-    :param absent: The place of the batch that a row without a line is of.
+    :param absent: The place of the batch that a row without a line is of; the files before it are of chat calls.
     """
 
     def __init__(
@@ -100,17 +100,17 @@ class AnswerFiles:
         return lines
 
     def _add_duplicate(self, custom_id: str, number: int, line: bytes) -> None:
-        """Keep the line that counts of two of one id; the other one is paid too, if it is of another batch."""
+        """Keep the line that counts of two of one id; the other one is paid too, but for one that a batch repeats."""
         self.duplicates += 1
         kept, other = self._looked_at, read_row(line)
         if kept is None:
             return
         of_kept, of_other = self.taken_from, self._batches[self._file_of(number)]
-        is_of_another = of_kept != of_other
+        is_paid = of_kept != of_other or of_other < self.absent
         if _worth(other) > _worth(kept):
             self._index.move(custom_id, number)
             other, of_other = kept, of_kept
-        if is_of_another:
+        if is_paid:
             self.passed_over.setdefault(of_other, PassedOver()).add(other)
 
     def _add_broken(self, number: int) -> None:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from airflow_provider_kimi.api.models import Batch
@@ -23,11 +24,13 @@ class RealtimeFiles:
     """The answers to the rows of one shard, and the refusals, on this machine.
 
     :param ids: The rows that need not be asked again: they are answered, or the platform refuses them.
+    :param digests: Of the lines. Two that differ were both paid, by two tries at once.
     """
 
     output: Path
     error: Path
     ids: set[str] = field(default_factory=set)
+    digests: set[bytes] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ class AnswerParts:
         self._name = self._new_name()
         self._content = bytearray()
 
+    def can_be_found(self) -> bool:
+        """Whether the directory lists what is written there, without which no answer would be landed, or be kept."""
+        self.write([])
+        if self._name in self._directory.names_beginning(self._begin):
+            return True
+        self._directory.remove([self._name])
+        return False
+
     def write(self, lines: Sequence[bytes]) -> None:
         """Write lines, with all that the part has already, since object storage cannot append."""
         self._content += b"".join(lines)
@@ -91,7 +102,9 @@ def read_realtime(
     folder.mkdir()
     for line, found in _lines(directory, names):
         shard = files.get(found.realtime.batch_id)
-        if shard is not None and found.custom_id not in shard.ids:
+        digest = sha256(line).digest()
+        if shard is not None and digest not in shard.digests:
+            shard.digests.add(digest)
             shard.ids.add(found.custom_id)
             _append(line, whole, shard.error if found.is_refusal else shard.output)
     asked = {first: shard for first, shard in files.items() if shard.ids}

@@ -118,7 +118,7 @@ def _answers_of(shard: Sequence[BatchFiles], chat: RealtimeFiles | None) -> Answ
     """Find the answers of a shard; those of chat calls count first, then those of its newest batch."""
     newest_first: list[BatchFiles | RealtimeFiles] = [*([chat] if chat else []), *shard[::-1]]
     outputs, errors = [files.output for files in newest_first], [files.error for files in newest_first]
-    lines = sum(files.answer_lines for files in shard) + (len(chat.ids) if chat else 0)
+    lines = sum(files.answer_lines for files in shard) + (len(chat.digests) if chat else 0)
     return AnswerFiles(outputs, errors, lines, absent=1 if chat else 0)
 
 

@@ -1,9 +1,11 @@
 """The batches of a result by shard: one, or several where a later one was asked for the rest of an earlier one."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.records.shard_names import ShardName, count_whole
 from airflow_provider_kimi.records.tags import Tags
 
 T = TypeVar("T")
@@ -27,6 +29,16 @@ def by_shard(items: Iterable[T], batch_of: Callable[[T], Batch]) -> list[list[T]
             largest[number] = tags
         shards.setdefault(largest[number].work or batch.id, []).append(item)
     return list(shards.values())
+
+
+def lacking_shards(batches: Iterable[Batch]) -> str:
+    """Say which jobs have batches that are not among these; empty if none has, as far as their tags say."""
+    names: dict[tuple[str | None, int], list[ShardName]] = defaultdict(list)
+    for tags in map(Tags.of, batches):
+        if tags.shard_name:
+            names[tags.job_key, tags.shard_name.shards].append(tags.shard_name)
+    there = {(job, count): count_whole(found) for (job, count), found in names.items()}
+    return ", ".join(f"{have} of the {count} of job {job}" for (job, count), have in there.items() if have < count)
 
 
 def _holds(whole: Tags, tags: Tags) -> bool:

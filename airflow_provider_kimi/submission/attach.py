@@ -90,12 +90,14 @@ def _asked_again_in_rounds(
 ) -> tuple[Batch, ...]:
     """Batches of a shard that ended before they were done, and are not to be submitted again: further rounds ask the
     rest. Where such rounds exist, they may have asked for every row again. Where nothing is to be submitted any more,
-    a batch without an answer counts too.
+    or chat calls may have asked the rows, a batch without an answer counts too.
     """
     if label in later or job.order.only_attaches:
         return ended.get(label) or earlier.ended.get(label, ())[-1:]
-    asks_in_rounds = job.order.has_rounds and job.order.on_ended == "rest"
-    return ended.get(label, ()) if asks_in_rounds else ()
+    if not (job.order.has_rounds and job.order.on_ended == "rest"):
+        return ()
+    last = earlier.ended.get(label, ())[-1:] if job.order.allow_realtime else ()
+    return ended.get(label) or tuple(batch for batch in last if batch.status != "failed")
 
 
 def _later_rounds(

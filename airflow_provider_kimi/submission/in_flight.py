@@ -61,6 +61,11 @@ class InFlight:
             return Room(0, has_turns=True)
         free = max(0, most - active)
         share = 0 if free <= just_ended else math.ceil(free / 2)  # who looks first leaves some to the others
+        if not share:
+            calls.log.info(
+                "%s batches of the account run, and connection %r allows %s (max_in_flight): the task waits for room.",
+                *(active, calls.hook.kimi_conn_id, most),
+            )
         return Room(min(own, share), has_turns=share < own)
 
 

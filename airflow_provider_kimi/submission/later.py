@@ -8,7 +8,7 @@ from typing import Self
 
 from msgspec.structs import replace as with_fields
 
-from airflow_provider_kimi.api.models import TERMINAL_STATUSES, Batch
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.records.pending import Pending, PendingShard, in_order, parted
@@ -18,7 +18,7 @@ from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared
 from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.submission.create import create_uploaded
-from airflow_provider_kimi.submission.earlier_work import live
+from airflow_provider_kimi.submission.earlier_work import earlier_work, live
 from airflow_provider_kimi.submission.failing import failing_with
 from airflow_provider_kimi.submission.halving import FEWEST_ROWS, halves_of, is_its_size
 from airflow_provider_kimi.submission.identity import Attempt
@@ -115,9 +115,10 @@ def create_pending(
         for batch_id, status in statuses.items()
     }
     made = Made(job, dict(known), unsure, waits=True)
-    running = sum(status not in TERMINAL_STATUSES for status in statuses.values())
-    just_ended = 0 if pending.has_turns or in_flight.most is None else in_flight.most - running
     with failing_with(job, made):
+        _attach_to_siblings(job, made)
+        running = len(live(made.batches.values()))
+        just_ended = 0 if pending.has_turns or in_flight.most is None else in_flight.most - running
         pending = _halved(job, made, running)
         made.job = job = replace(job, pending=pending)
         room = in_flight.room(calls, running, just_ended=just_ended)
@@ -125,6 +126,16 @@ def create_pending(
         if made.own:
             settle(job, made)
     return _left(pending, list(statuses), made, has_turns=made.has_turns or room.has_turns)
+
+
+def _attach_to_siblings(job: PendingJob, made: Made) -> None:
+    """Find what another instance of a mapped task, with an equal input, has created while this one waited."""
+    if job.attempt.task.map_index < 0:
+        return
+    found = earlier_work(job.find(job.concerns).batches, job.attempt.task, job.key, job.labels, job.fresh)
+    made.batches |= found.batches
+    for batch in found.batches.values():
+        job.calls.log.info("Attached to batch %s (%s): another instance has created it.", batch.id, batch.status)
 
 
 def _halved(job: PendingJob, made: Made, running: int) -> Pending:
@@ -137,7 +148,8 @@ def _halved(job: PendingJob, made: Made, running: int) -> Pending:
 
 
 def _create_some(job: PendingJob, made: Made, room: Room, running: int) -> None:
-    for number, shard in enumerate(job.pending.shards, 1):
+    left = [shard for shard in job.pending.shards if shard.label not in made.batches]
+    for number, shard in enumerate(left, 1):
         if number > room.batches or made.refusal is not None:
             return
         tags = job.pending.tags_of(shard)

@@ -26,7 +26,7 @@ CANCEL_GRACE_SECONDS = 3600.0
 CANCEL_AGAIN_SECONDS = 60.0
 
 #: Why batches are cancelled at the deadline.
-TIMED_OUT = "The wait timed out, and what runs then is to be cancelled."
+TIMED_OUT = "The time for the wait (timeout or finish_by) is over, and what runs then is to be cancelled."
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.api.errors import MAX_QUOTED_CHARS, advice_for, decode, is_by_size, redact, translated
+from airflow_provider_kimi.api.errors import (
+    MAX_QUOTED_CHARS,
+    advice_for,
+    decode,
+    is_by_size,
+    is_full_queue,
+    redact,
+    translated,
+)
 from airflow_provider_kimi.api.models import Balance, Batch, Envelope
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError, KimiNoAnswerError
 from tests.support.samples import make_settings
@@ -366,3 +374,21 @@ def test_an_error_says_what_it_is_about_for_programs(
 )
 def test_a_smaller_batch_helps_where_rows_tokens_or_money_are_counted(message: str, expected: bool) -> None:
     assert is_by_size(message) is expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Too many batches", True),
+        ("You have reached the maximum number of batches (20)", True),
+        ("batch limit exceeded", True),
+        ("Your organization already has 20 unfinished batches", True),
+        ("the number of batch tasks exceeds the limit", True),
+        ("Input file exceeds the maximum size for batch: 100MB", False),
+        ("the batch file has too many lines", False),
+        ("completion_window exceeds the maximum of a batch", False),
+        ("the metadata of a batch is limited to 16 pairs", False),
+    ],
+)
+def test_a_full_queue_is_known_by_batches_that_are_counted(message: str, expected: bool) -> None:
+    assert is_full_queue(message) is expected

@@ -14,7 +14,7 @@ from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from tests.conftest import Connect
 from tests.integration.test_realtime import Platform, chats_of
 from tests.support.rounds import QUICK, check_sums, job, letters, results, tries
-from tests.support.tasks import resume_task, resume_to_end, run_task, run_to_end
+from tests.support.tasks import TaskInstanceRecord, resume_task, resume_to_end, run_task, run_to_end
 
 #: Three to four of ten rows are done when the time of a task with `SOON` is over, and none that is in a queue.
 HALF_DONE, QUEUED = Timing(0.2, 8, 0.2, 0.3), Timing(1000, 8, 0.2, 0.3)
@@ -196,3 +196,22 @@ def test_all_batches_that_are_cancelled_in_time_have_their_rest_asked(connect: C
         assert len(sim.batches) == 3
     assert found["counts"]["succeeded"] == 10
     assert found["realtime"]["rows"] == len(platform.chats) > 3
+
+
+def test_a_wait_that_its_time_has_ended_has_the_rest_asked_whichever_clock_it_went_by(
+    connect: Connect, tmp_path: Path
+) -> None:
+    """The triggerer's clock is 45 seconds ahead of the worker's."""
+    platform = Platform()
+    with KimiSimulator(speed=0, timing=QUEUED, responder=platform) as sim:
+        hook = connect(sim)
+        task = job(tmp_path, sim=sim, allow_realtime=True, finish_by=timedelta(seconds=600))
+        ti, run = TaskInstanceRecord(task_id="job"), run_begun(seconds_ago=450 - 45)
+        deferred = run_task(task, ti, dag_run=run).deferred
+        assert deferred is not None
+        (batch_id,) = sim.batches
+        hook.cancel_batch(batch_id)
+        sim.advance(10)
+        event = BatchEvent("timed_out", {batch_id: BatchEnd.of(hook.get_batch(batch_id))}, try_number=1)
+        found = resume_task(task, event.to_dict(), ti=ti, kwargs=deferred.kwargs, variables={"dag_run": run}).value
+    assert found["realtime"]["succeeded"] == len(platform.chats) == 10

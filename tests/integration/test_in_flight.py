@@ -119,6 +119,23 @@ def test_a_retry_or_a_clear_attaches_and_creates_the_rest(connect: Connect, tmp_
     assert list(results(tmp_path)) == ROWS
 
 
+def test_a_clear_while_a_resumed_try_creates_makes_nothing_twice(connect: Connect, tmp_path: Path) -> None:
+    """Airflow resumes the next try of a task that is cleared while it runs with the event of the try before."""
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(failing())) as sim:
+        connect(sim)
+        task = job(tmp_path, 7, sim=sim, max_rows_per_batch=1, max_in_flight=2)
+        first = run_task(task)
+        sim.advance(100)
+        assert first.deferred is not None
+        event, kwargs = event_of(first).to_dict(), json.loads(json.dumps(first.deferred.kwargs))
+        resume_task(task, event, ti=first.ti, kwargs=kwargs)
+        assert len(sim.batches) == 4
+        second = resume_task(task, event, 2, kwargs=kwargs)
+        to_end(task, sim, second, 2)
+        assert asked_in(sim) == [[row] for row in ROWS]
+    assert list(results(tmp_path)) == ROWS
+
+
 def test_each_round_keeps_to_the_limit(connect: Connect, tmp_path: Path) -> None:
     with KimiSimulator(speed=0, timing=QUICK, responder=Model(failing(0, 2, 3, 6, always=[4]))) as sim:
         connect(sim)

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 from msgspec.structs import replace
 
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.decision import Finish, decide_next
 from tests.conftest import Connect
 from tests.support.in_flight import resumed
-from tests.support.odd_platform import odd_platform
+from tests.support.odd_platform import odd_platform, refusal
 from tests.support.rounds import job
 from tests.support.tasks import Attempt, TaskInstanceRecord, resume_task, run_task
 
@@ -92,3 +93,116 @@ class TestABatchThatFailsForLackOfRoom:
             with pytest.raises(AirflowSensorTimeout, match="no room for all batches"):
                 fail_always()
             assert len(odd.batches) < 10
+
+
+def test_a_pilot_that_ended_early_is_judged_once_its_rest_was_asked(connect: Connect, tmp_path: Path) -> None:
+    with odd_platform() as odd:
+        connect(odd)
+        task = one_job(tmp_path, odd, 10, pilot_rows=4)
+        attempt = begun(task)
+        odd.complete(odd.running()[0], status="expired", rows=1)
+        with pytest.raises(AirflowFailException, match="The pilot did not pass"):
+            resumed(task, odd, attempt)
+        second = begun(task, 2)
+        assert odd.asked() == [["r0", "r1", "r2", "r3"], ["r1", "r2", "r3"]]
+        odd.complete(odd.running()[0], status="expired", rows=1)
+        with pytest.raises(AirflowFailException, match="The pilot did not pass"):
+            resumed(task, odd, second, 2)
+        third = begun(task, 3)
+        odd.complete_all()
+        third = resumed(task, odd, third, 3)
+        assert [len(rows) for rows in odd.asked()] == [4, 3, 2, 6]
+        odd.complete_all()
+        assert resumed(task, odd, third, 3).value["counts"]["succeeded"] == 10
+
+
+def test_instances_with_an_equal_input_create_what_was_to_come_once(connect: Connect, tmp_path: Path) -> None:
+    """One of them resumes when the other has created the next batch long ago."""
+    with odd_platform() as odd:
+        connect(odd)
+        tasks = [one_job(tmp_path / str(index), odd, 3, max_rows_per_batch=1, max_in_flight=1) for index in (0, 1)]
+        attempts = [begun(task, map_index=index) for index, task in enumerate(tasks)]
+        for index in (0, 1, 0, 1, 0, 1):
+            odd.complete_all()
+            if attempts[index].deferred is not None:
+                attempts[index] = resumed(tasks[index], odd, attempts[index])
+        assert odd.asked() == [["r0"], ["r1"], ["r2"]]
+    assert [attempt.value["counts"]["succeeded"] for attempt in attempts] == [3, 3]
+
+
+@pytest.mark.parametrize("status", [400, 403, 429])
+def test_a_full_queue_is_waited_for_however_it_is_answered(connect: Connect, tmp_path: Path, status: int) -> None:
+    with odd_platform() as odd:
+        connect(odd)
+        odd.refuse = lambda _: refusal("Too many batches", status, "invalid_request_error") if odd.running() else None
+        task = one_job(tmp_path, odd, 2, max_rows_per_batch=1)
+        attempt = begun(task)
+        while attempt.deferred is not None:
+            odd.complete_all()
+            odd.advance(3600)
+            attempt = resumed(task, odd, attempt)
+        assert odd.asked() == [["r0"], ["r1"]]
+    assert attempt.value["counts"]["succeeded"] == 2
+
+
+def test_another_pilot_takes_the_place_of_one_that_did_not_pass(connect: Connect, tmp_path: Path) -> None:
+    """As its message says: change the prompt or the schema, set on_changed_input='fresh', and clear."""
+    with odd_platform() as odd:
+        connect(odd)
+        common: dict[str, Any] = {"pilot_rows": 4, "delete_remote_files": True}
+        task = one_job(tmp_path, odd, 10, output_schema=["negative"], **common)
+        attempt = begun(task)
+        odd.complete_all()
+        with pytest.raises(AirflowFailException, match="on_changed_input='fresh'"):
+            resumed(task, odd, attempt)
+        task = one_job(tmp_path, odd, 10, prompt="Now: {text}", on_changed_input="fresh", **common)
+        attempt = begun(task, 2)
+        while attempt.deferred is not None:
+            odd.complete_all()
+            attempt = resumed(task, odd, attempt, 2)
+    assert attempt.value["counts"]["succeeded"] == 10
+
+
+def test_a_task_that_waits_for_room_in_the_account_says_so(
+    connect: Connect, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with odd_platform() as odd:
+        connect(odd, max_in_flight=1)
+        begun(one_job(tmp_path / "other", odd, 1, task_id="other"))
+        capsys.readouterr()
+        attempt = begun(one_job(tmp_path, odd, 1))
+        assert "1 batches of the account run" in capsys.readouterr().out
+        assert attempt.deferred is not None
+
+
+def test_a_result_that_lacks_batches_of_its_job_says_so(
+    connect: Connect, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task that is marked success while it waits has not created all, and shows the ids of those that exist."""
+    with odd_platform() as odd:
+        connect(odd)
+        attempt = begun(one_job(tmp_path, odd, 3, max_rows_per_batch=1, max_in_flight=2))
+        odd.complete_all()
+        ids = attempt.ti.xcoms["batch_ids"]
+        run_task(KimiBatchResultsOperator(task_id="land", batch_id=ids, output=f"{tmp_path}/landed"))
+        assert "the result lacks the rows of the others: 2 of the 3 of job" in capsys.readouterr().out
+
+
+def test_rows_that_chat_calls_have_answered_are_not_asked_again_by_a_clear(connect: Connect, tmp_path: Path) -> None:
+    """One batch ended before it began, so that it has no answer of its own."""
+    with odd_platform() as odd:
+        connect(odd)
+        common: dict[str, Any] = {"max_rounds": 2, "min_batch_rows": 100, "allow_realtime": True}
+        task = one_job(tmp_path, odd, 4, max_rows_per_batch=2, **common)
+        attempt = begun(task)
+        first, second = odd.running()
+        odd.complete(first, status="expired", rows=0)
+        odd.complete(second, rows=1)
+        assert resumed(task, odd, attempt).value["counts"]["succeeded"] == 4
+        assert len(odd.chats) == 3
+        cleared = begun(task, 2)
+        if cleared.deferred is not None:
+            cleared = resumed(task, odd, cleared, 2)
+        assert len(odd.batches) == 2
+        assert len(odd.chats) == 3
+    assert cleared.value["counts"]["succeeded"] == 4

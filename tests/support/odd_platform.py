@@ -33,6 +33,7 @@ class OddPlatform:
     :param clock: By how many seconds its clock is ahead.
     :param lists_metadata: Whether the list of batches shows metadata.
     :param carries_out: Whether a refused create makes a batch all the same.
+    :param chats: What chat calls have asked.
     """
 
     refuse: Refuse = lambda create: None
@@ -43,6 +44,7 @@ class OddPlatform:
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    chats: list[str] = field(default_factory=list)
     base_url: str = ""
     api_key: str = "sk-odd-platform"
     _number: Iterator[int] = field(default_factory=lambda: count(1))
@@ -154,6 +156,10 @@ class OddPlatform:
             case ["users", "me", "balance"] if self.balance is not None:
                 money = {"available_balance": self.balance, "voucher_balance": 0, "cash_balance": self.balance}
                 return 200, {"code": 0, "scode": "0x0", "status": True, "data": money}
+            case ["chat", "completions"]:
+                asked = json.loads(body)
+                self.chats.append(asked["messages"][-1]["content"])
+                return 200, _answer({"custom_id": "", "body": asked})["response"]["body"]
             case ["files", *place]:
                 return self.answer_files(method, place, body)
             case ["batches", *place]:
