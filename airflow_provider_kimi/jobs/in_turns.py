@@ -12,7 +12,6 @@ from msgspec.structs import replace as with_fields
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.jobs.deadline import too_late
 from airflow_provider_kimi.jobs.job_run import JobRun
-from airflow_provider_kimi.jobs.last_round import RestTerms
 from airflow_provider_kimi.jobs.pilot import PILOT_NAME, Pilot
 from airflow_provider_kimi.jobs.taken_back import take_back
 from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, to_come_of, with_turn
@@ -43,15 +42,12 @@ class Ended(NamedTuple):
 class InTurns:
     """How a task creates its batches and waits for them.
 
-    :param cancelled: Batches that had been cancelled when this try began.
     :param in_flight: How many batches may run at a time.
     :param pilot: Decides whether others follow the first batch; None if nothing does.
     """
 
     run: JobRun
     terms: WaitTerms
-    rest: RestTerms
-    cancelled: Sequence[str]
     in_flight: InFlight
     pilot: Pilot | None = None
 
@@ -71,21 +67,19 @@ class InTurns:
             event = None
             if pending is None:
                 return Ended(batch_ids, ended)
-            if self._is_overdue():
+            if self.run.is_overdue:
                 self._check_any(batch_ids)
                 if ended.has_ended(batch_ids):
                     return Ended(batch_ids, ended, pending)
             elif not is_any:
                 batch_ids, pending = self._created(batch_ids, ended, pending)
 
-    def _is_overdue(self) -> bool:
-        return self.rest.is_overdue(self.run.now(self.rest))
-
     def _check_any(self, batch_ids: Sequence[str]) -> None:
         """Refuse to go on without any batch, where it is too late to create one."""
-        if not batch_ids and self.rest.deadline is not None:
+        deadline = self.run.rest.deadline
+        if not batch_ids and deadline is not None:
             with airflow_errors(self.run.task):
-                raise too_late(self.rest.deadline)
+                raise too_late(deadline)
 
     def _created(
         self, batch_ids: Sequence[str], ended: BatchEvent, pending: Pending
@@ -128,7 +122,7 @@ class InTurns:
         :param pending: For what there has to be room; None if that is nothing.
         """
         run, to_come = self.run, NOTHING_TO_COME
-        if pending is not None and (event is not None or not self._is_overdue()):
+        if pending is not None and (event is not None or not run.is_overdue):
             is_pilot = self._deciding(batch_ids, pending) is not None
             if is_pilot and event is None and not pending.has_turns:
                 run.task.log.info("A pilot comes first. The other %s rows are sent if it passes.", f"{pending.rows:,}")
@@ -139,13 +133,13 @@ class InTurns:
         if run.is_killed:
             wait.kill()
         with wait:
-            resume: dict[str, Any] = {"batch_ids": list(batch_ids), "cancelled": list(self.cancelled)}
+            resume: dict[str, Any] = {"batch_ids": list(batch_ids), "cancelled": list(run.cancelled)}
             resume |= {"pending": pending.to_dict()} if pending else {}
-            resume |= self.rest.resume
+            resume |= run.rest.resume
             ended = wait.until_ended(**resume) if event is None else wait.resumed(event, **resume)
             wait.show_end(ended)
             run.has_timed_out = ended.outcome == "timed_out"
             with airflow_errors(run.task):
-                wait.check(ended, is_overdue=self._is_overdue())
+                wait.check(ended, is_overdue=self.run.is_overdue)
         run.wait = None
         return ended

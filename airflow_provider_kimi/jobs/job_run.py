@@ -72,6 +72,8 @@ class JobRun:
     """One try of the task of a job.
 
     :param calls: With which it reads and lands.
+    :param rest: How the last rows may be asked.
+    :param cancelled: Batches that had been cancelled when it began; a later cancel ends the rounds.
     :param is_killed: Whether Airflow is ending the task.
     :param wait: The wait that goes on now, for a kill.
     :param has_timed_out: Whether the last wait has ended by its time.
@@ -80,9 +82,16 @@ class JobRun:
     task: JobTask
     context: Context
     calls: Calls
+    rest: RestTerms
+    cancelled: Sequence[str]
     is_killed: bool = False
     wait: TaskWait | None = field(default=None, init=False)
     has_timed_out: bool = field(default=False, init=False)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the time for batches is over."""
+        return self.rest.is_overdue(self.now())
 
     def kill(self) -> None:
         """Cancel what runs, if the task is given up while it waits."""
@@ -90,9 +99,9 @@ class JobRun:
         if self.wait is not None:
             self.wait.kill()
 
-    def now(self, rest: RestTerms) -> float:
+    def now(self) -> float:
         """Unix seconds; a deadline that has ended the wait has come, whichever machine went by its clock."""
-        now, deadline = time.time(), rest.deadline
+        now, deadline = time.time(), self.rest.deadline
         if self.has_timed_out and deadline is not None and deadline.waits_until - now <= CLOCK_MARGIN_SECONDS:
             return max(now, deadline.waits_until)
         return now

@@ -9,7 +9,7 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.job_run import JobRun
-from airflow_provider_kimi.jobs.last_round import RestTerms, Way, choose, longest_batch
+from airflow_provider_kimi.jobs.last_round import Way, choose, longest_batch
 from airflow_provider_kimi.jobs.realtime import RealtimeRound, rows_to_ask
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.shard_names import ShardName
@@ -33,13 +33,11 @@ class Rounds:
     """How a task asks rows again.
 
     :param spending: What it may spend.
-    :param rest: How the last rows may be asked.
     :param in_flight: How many batches may run at a time.
     """
 
     run: JobRun
     spending: Spending
-    rest: RestTerms
     in_flight: InFlight
 
     def way(self, collected: Collected, requests: Mapping[ShardName, Slice]) -> Way:
@@ -51,10 +49,7 @@ class Rounds:
             return "leave"
         log, batches = self.run.task.log, collected.batches
         choice = choose(
-            self.rest,
-            sum(content.rows for content in requests.values()),
-            longest_batch(batches),
-            self.run.now(self.rest),
+            self.run.rest, sum(content.rows for content in requests.values()), longest_batch(batches), self.run.now()
         )
         if choice.text:
             log.warning("%s", choice.text)

@@ -12,7 +12,7 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.jobs.in_turns import Ended, InTurns
 from airflow_provider_kimi.jobs.job_run import JobRun
-from airflow_provider_kimi.jobs.last_round import RestTerms, is_made_good
+from airflow_provider_kimi.jobs.last_round import is_made_good
 from airflow_provider_kimi.jobs.rounds import Rounds, remedy_of
 from airflow_provider_kimi.jobs.wait import OnIncomplete
 from airflow_provider_kimi.records.events import BatchEvent
@@ -31,19 +31,15 @@ class WholeJob:
 
     :param in_turns: How its batches are created and waited for.
     :param rounds: How rows are asked again.
-    :param rest: How the last rows may be asked.
     :param max_rounds: How often a row is asked at most.
     :param on_incomplete: What becomes of the task if a batch does not complete.
-    :param cancelled: Batches that had been cancelled when this try began; a later cancel ends the rounds.
     """
 
     run: JobRun
     in_turns: InTurns
     rounds: Rounds
-    rest: RestTerms
     max_rounds: int
     on_incomplete: OnIncomplete
-    cancelled: Sequence[str]
 
     def go_on(
         self, batch_ids: Sequence[str], event: BatchEvent | None = None, pending: Pending | None = None
@@ -70,12 +66,9 @@ class WholeJob:
             collected, _ = self._landed(ended.batch_ids, Path(folder))
         return self._concluded(collected, ended, chat_end)
 
-    def _is_overdue(self) -> bool:
-        return self.rest.is_overdue(self.run.now(self.rest))
-
     def _landed(self, batch_ids: Sequence[str], folder: Path) -> tuple[Collected, Mapping[ShardName, Slice]]:
         """Land, and find the requests that are worth another round, by the name of their shard."""
-        next_round = NextRound(folder, self.max_rounds, self.cancelled, is_overdue=self._is_overdue())
+        next_round = NextRound(folder, self.max_rounds, self.run.cancelled, is_overdue=self.run.is_overdue)
         with airflow_errors(self.run.task), next_round:
             collected = self.run.land(batch_ids, next_round)
         return collected, next_round.requests
@@ -102,11 +95,11 @@ class WholeJob:
 
     def _incomplete(self, collected: Collected, ended: Ended, chat_end: str) -> str:
         """Say which rows were not asked to the end, and what to do; empty if all were."""
-        manifest = collected.manifest
+        manifest, deadline = collected.manifest, self.run.rest.deadline
         now = f"What was answered is landed in {manifest.results_file}, for {billed(manifest)}."
         if ended.unsent is not None:
             return (
-                f"{ended.unsent.rows:,} rows were not sent, because it is too late for {self.rest.deadline}. {now} To "
+                f"{ended.unsent.rows:,} rows were not sent, because it is too late for {deadline}. {now} To "
                 "send them, set a later finish_by, then clear this task: it attaches to what is there."
             )
         if is_made_good(manifest, collected.batches):
@@ -117,9 +110,9 @@ class WholeJob:
     def _remedy(self, collected: Collected, chat_end: str) -> str:
         if chat_end:
             return chat_end
-        if not self._is_overdue():
+        if not self.run.is_overdue:
             return remedy_of(collected.batches, self.max_rounds)
         return (
-            f"What ran was cancelled because of {self.rest.deadline}. To ask for the rows without an answer after all, "
-            "set a later finish_by, or allow_realtime=True, then clear this task."
+            f"What ran was cancelled because of {self.run.rest.deadline}. To ask for the rows without an answer after "
+            "all, set a later finish_by, or allow_realtime=True, then clear this task."
         )

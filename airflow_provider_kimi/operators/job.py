@@ -312,19 +312,13 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
 
         :param cancelled: Batches that had been cancelled when the try began.
         """
-        run = self._run = JobRun(self, context, Calls(self.hook, self.log, self._sleep), self._is_killed)
-        terms = replace(self._terms, ends_at=deadline.waits_until if deadline else None)
+        calls = Calls(self.hook, self.log, self._sleep)
         rest = RestTerms(self.min_batch_rows, self.allow_realtime, deadline)
+        run = self._run = JobRun(self, context, calls, rest, cancelled, self._is_killed)
+        terms = replace(self._terms, ends_at=deadline.waits_until if deadline else None)
         spending, in_flight = self._spending(), InFlight(self.max_in_flight)
-        return WholeJob(
-            run,
-            InTurns(run, terms, rest, cancelled, in_flight, self._pilot(spending)),
-            Rounds(run, spending, rest, in_flight),
-            rest,
-            self.max_rounds,
-            self.on_incomplete,
-            cancelled,
-        )
+        in_turns = InTurns(run, terms, in_flight, self._pilot(spending))
+        return WholeJob(run, in_turns, Rounds(run, spending, in_flight), self.max_rounds, self.on_incomplete)
 
     def _deadline(self, context: Context) -> Deadline | None:
         return deadline_of(self.finish_by, read_run_start(context) or time.time())

@@ -24,8 +24,8 @@ _BILLED_ERRORS = ("length", "empty_answer", "finish_reason", *REFUSALS)
 
 
 @dataclass
-class Realtime:
-    """What ordinary chat calls have brought.
+class RealtimeTally:
+    """Counts what ordinary chat calls have brought.
 
     :param asked: How many rows were asked by them, by the id of the first batch of their shard.
     :param uncounted: Answers without token counts.
@@ -65,7 +65,7 @@ class Tally:
     leaked: int = 0
     uncounted: int = 0
     unclaimed: int = 0
-    realtime: Realtime = field(default_factory=Realtime)
+    realtime: RealtimeTally = field(default_factory=RealtimeTally)
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Self:

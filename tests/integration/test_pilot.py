@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_kimi.simulator import Answer, KimiSimulator
+from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator
 from tests.conftest import Connect
-from tests.support.in_flight import resumed, to_end
+from tests.support.in_flight import event_of, resumed, to_end
 from tests.support.rounds import QUICK, YES, Model, asked_in, check_sums, failing, job, manifest, results
-from tests.support.tasks import TaskInstanceRecord, run_task, run_to_end
+from tests.support.tasks import TaskInstanceRecord, resume_task, run_task, run_to_end
 
 ROWS = [f"r{number}" for number in range(10)]
 
@@ -49,6 +49,26 @@ def test_nothing_but_the_pilot_runs_until_it_has_ended(connect: Connect, tmp_pat
         assert asked_in(sim) == [ROWS[:3], ROWS[3:7], ROWS[7:]]
         assert not (tmp_path / "out" / "manifest.json").exists()
         assert resumed(task, sim, second).value["counts"]["succeeded"] == 10
+
+
+@pytest.mark.parametrize("full_queue", ["refused", "failed"])
+def test_a_pilot_that_has_passed_is_landed_once_however_long_there_is_no_room_for_the_rest(
+    connect: Connect, tmp_path: Path, capsys: pytest.CaptureFixture[str], full_queue: str
+) -> None:
+    behaviour = Behaviour(max_active_batches=1, full_queue=full_queue)  # type: ignore[arg-type]
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(failing()), behaviour=behaviour) as sim:
+        connect(sim)
+        task = piloted(tmp_path, sim)
+        attempt = run_task(task, TaskInstanceRecord(task_id="job"))
+        for other in ("one", "two", "three"):
+            sim.advance(100)
+            (tmp_path / other).mkdir()
+            run_task(job(tmp_path / other, 1, sim=sim, task_id=other))
+            assert attempt.deferred is not None
+            kwargs = attempt.deferred.kwargs
+            attempt = resume_task(task, event_of(attempt).to_dict(), ti=attempt.ti, kwargs=kwargs)
+        assert to_end(task, sim, attempt).value["counts"]["succeeded"] == 10
+    assert capsys.readouterr().out.count("The pilot passed") == 1
 
 
 def test_a_pilot_as_large_as_the_job_is_the_job(connect: Connect, tmp_path: Path) -> None:
