@@ -158,7 +158,8 @@ def _create_some(job: PendingJob, made: Made, room: Room, running: int) -> None:
         if not create_uploaded(job, uploaded, made):
             raise KimiBatchError(
                 f"The platform takes no batch of the input file {shard.file_id!r} any more, which this task has "
-                "uploaded. A retry or a clear of this task uploads it again.",
+                "uploaded. If it was deleted, a retry or a clear of this task uploads it again. If the connection has "
+                "another key or region now, give it back the one it had before: else all rows are paid again.",
                 retryable=job.fresh is None,
             )
         job.calls.stop.check()
