@@ -223,3 +223,27 @@ def test_an_input_file_that_is_not_there_any_more_says_that_the_account_may_be_a
         with pytest.raises(KimiBatchError, match="another key or region now, give it back the one it had before"):
             resume_task(task, event, ti=attempt.ti, kwargs=attempt.deferred.kwargs)
         assert not other.batches
+
+
+def test_instances_with_an_equal_input_of_which_one_has_halved_it_pay_once(connect: Connect, tmp_path: Path) -> None:
+    with odd_platform() as odd:
+        connect(odd)
+        most = 12
+
+        def refuse(create: dict[str, Any]) -> Any:
+            lines = odd.files[create["input_file_id"]][1].splitlines()
+            return refusal("too many rows in the queue") if len(lines) > most else None
+
+        odd.refuse = refuse
+        tasks = [one_job(tmp_path / str(index), odd, 24) for index in (0, 1)]
+        first, second = (begun(task, map_index=index) for index, task in enumerate(tasks))
+        while len(odd.batches) < 2:
+            first = resumed(tasks[0], odd, first)
+        most = 24
+        with pytest.raises(KimiBatchError, match="has cut a shard in another way"):
+            resumed(tasks[1], odd, second)
+        second = begun(tasks[1], 2, map_index=1)
+        odd.complete_all()
+        assert resumed(tasks[1], odd, second, 2).value["counts"]["succeeded"] == 24
+        assert resumed(tasks[0], odd, first).value["counts"]["succeeded"] == 24
+        assert [len(rows) for rows in odd.asked()] == [12, 12]
