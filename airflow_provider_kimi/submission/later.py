@@ -18,7 +18,7 @@ from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared
 from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.submission.create import create_uploaded
-from airflow_provider_kimi.submission.earlier_work import earlier_work, live
+from airflow_provider_kimi.submission.earlier_work import earlier_work, is_lost, live, may_have_answers, named
 from airflow_provider_kimi.submission.failing import failing_with
 from airflow_provider_kimi.submission.halving import FEWEST_ROWS, halves_of, is_its_size
 from airflow_provider_kimi.submission.identity import Attempt
@@ -129,13 +129,33 @@ def create_pending(
 
 
 def _attach_to_siblings(job: PendingJob, made: Made) -> None:
-    """Find what another instance of a mapped task, with an equal input, has created while this one waited."""
+    """Find what another instance of a mapped task, with an equal input, has created while this one waited.
+
+    :raises KimiBatchError: It has cut a shard in another way.
+    """
     if job.attempt.task.map_index < 0:
         return
-    found = earlier_work(job.find(job.concerns).batches, job.attempt.task, job.key, job.labels, job.fresh)
+    listed = job.find(job.concerns).batches
+    found = earlier_work(listed, job.attempt.task, job.key, job.labels, job.fresh)
     made.batches |= found.batches
     for batch in found.batches.values():
         job.calls.log.info("Attached to batch %s (%s): another instance has created it.", batch.id, batch.status)
+    if cut := [batch for batch in listed if _is_cut_otherwise(job, batch)]:
+        raise KimiBatchError(
+            "Another instance of this mapped task has an equal input, and has cut a shard in another way. Nothing was "
+            f"created for that now. A retry or a clear of this task attaches to its batches: {named(cut)}.",
+            retryable=job.fresh is None,
+        )
+
+
+def _is_cut_otherwise(job: PendingJob, batch: Batch) -> bool:
+    """Whether a batch lives or has answers to rows of a shard, or part of one, that is still to be created."""
+    tags = Tags.of(batch)
+    if tags.label in job.labels or job.fresh not in (None, tags.attempt):
+        return False
+    if is_lost(batch) and not may_have_answers(batch):
+        return False
+    return any(tags.meets(job.pending.tags_of(shard)) for shard in job.pending.shards)
 
 
 def _halved(job: PendingJob, made: Made, running: int) -> Pending:
@@ -158,7 +178,8 @@ def _create_some(job: PendingJob, made: Made, room: Room, running: int) -> None:
         if not create_uploaded(job, uploaded, made):
             raise KimiBatchError(
                 f"The platform takes no batch of the input file {shard.file_id!r} any more, which this task has "
-                "uploaded. A retry or a clear of this task uploads it again.",
+                "uploaded. If it was deleted, a retry or a clear of this task uploads it again. If the connection has "
+                "another key or region now, give it back the one it had before: else all rows are paid again.",
                 retryable=job.fresh is None,
             )
         job.calls.stop.check()

@@ -12,7 +12,7 @@ from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.decision import Finish, decide_next
 from tests.conftest import Connect
-from tests.support.in_flight import resumed
+from tests.support.in_flight import event_of, resumed
 from tests.support.odd_platform import odd_platform, refusal
 from tests.support.rounds import job
 from tests.support.tasks import Attempt, TaskInstanceRecord, resume_task, run_task
@@ -206,3 +206,44 @@ def test_rows_that_chat_calls_have_answered_are_not_asked_again_by_a_clear(conne
         assert len(odd.batches) == 2
         assert len(odd.chats) == 3
     assert cleared.value["counts"]["succeeded"] == 4
+
+
+def test_an_input_file_that_is_not_there_any_more_says_that_the_account_may_be_another(
+    connect: Connect, tmp_path: Path
+) -> None:
+    """A retry with another key finds no batch of this task, and pays for all rows."""
+    with odd_platform() as odd, odd_platform() as other:
+        connect(odd)
+        task = one_job(tmp_path, odd, 2, max_rows_per_batch=1, max_in_flight=1)
+        attempt = begun(task)
+        odd.complete_all()
+        assert attempt.deferred is not None
+        event = event_of(attempt).to_dict()
+        connect(other)
+        with pytest.raises(KimiBatchError, match="another key or region now, give it back the one it had before"):
+            resume_task(task, event, ti=attempt.ti, kwargs=attempt.deferred.kwargs)
+        assert not other.batches
+
+
+def test_instances_with_an_equal_input_of_which_one_has_halved_it_pay_once(connect: Connect, tmp_path: Path) -> None:
+    with odd_platform() as odd:
+        connect(odd)
+        most = 12
+
+        def refuse(create: dict[str, Any]) -> Any:
+            lines = odd.files[create["input_file_id"]][1].splitlines()
+            return refusal("too many rows in the queue") if len(lines) > most else None
+
+        odd.refuse = refuse
+        tasks = [one_job(tmp_path / str(index), odd, 24) for index in (0, 1)]
+        first, second = (begun(task, map_index=index) for index, task in enumerate(tasks))
+        while len(odd.batches) < 2:
+            first = resumed(tasks[0], odd, first)
+        most = 24
+        with pytest.raises(KimiBatchError, match="has cut a shard in another way"):
+            resumed(tasks[1], odd, second)
+        second = begun(tasks[1], 2, map_index=1)
+        odd.complete_all()
+        assert resumed(tasks[1], odd, second, 2).value["counts"]["succeeded"] == 24
+        assert resumed(tasks[0], odd, first).value["counts"]["succeeded"] == 24
+        assert [len(rows) for rows in odd.asked()] == [12, 12]
