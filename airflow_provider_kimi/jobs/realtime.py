@@ -29,7 +29,8 @@ MOST_FAULTS = 5
 #: Seconds between two lines of the log; a pause as long as this has a line of its own.
 LOG_SECONDS = 60.0
 
-#: Refusals that concern one row. Any other that does not pass concerns every row.
+#: Refusals that concern one row, if their type is named, which a gateway in between does not do. Any other that does
+#: not pass concerns every row.
 _OF_ROW: Sequence[ApiErrorKind] = ("input", "content_filter")
 
 
@@ -167,7 +168,7 @@ class RealtimeRound:
             try:
                 completion = await self._completion(row)
             except KimiError as error:
-                if isinstance(error, KimiApiError) and error.kind in _OF_ROW:
+                if isinstance(error, KimiApiError) and error.kind in _OF_ROW and error.error_type:
                     return self._refused(row, error)
                 if _is_one_too_many(error) and self._workers > 1:
                     raise _OneTooManyError from None

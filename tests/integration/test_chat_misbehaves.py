@@ -172,7 +172,11 @@ def limited(handler: Handler, number: int) -> None:
     handler.send(json.dumps(said).encode(), 429, retry_after="999999999")
 
 
-NEVER = [html, empty, error_in_200, streamed, cut, redirected, key_refused, limited]
+def refused_by_a_gateway(handler: Handler, number: int) -> None:
+    handler.send(f"<html>Bad Request {SECRET}</html>".encode(), 400, content_type="text/html")
+
+
+NEVER = [refused_by_a_gateway, html, empty, error_in_200, streamed, cut, redirected, key_refused, limited]
 
 
 @pytest.mark.parametrize("script", NEVER)

@@ -1,10 +1,10 @@
 """The last rows by chat calls, where storage, tries and policies go against them."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.realtime import answer_line, refusal_line
@@ -50,19 +50,21 @@ def test_where_answers_could_not_be_found_again_no_chat_call_is_made(
     connect: Connect, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As in a bucket whose key may read and write, and not list."""
+    refused = [str(tmp_path / "out")]
 
-    def refuse(path: object) -> None:
-        raise PermissionError("not authorized to perform: s3:ListBucket")
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("os.listdir", "os.scandir") and str(arguments[0]) in refused:
+            raise PermissionError("not authorized to list")
 
+    sys.addaudithook(refuse)
     with KimiSimulator(speed=0, timing=QUICK, responder=Platform(1, 4)) as sim:
         connect(sim)
-        with pytest.MonkeyPatch.context() as storage:
-            storage.setattr(ObjectStoragePath, "iterdir", refuse)
-            found = tries(job(tmp_path, sim=sim, delete_remote_files=True, **SMALL), sim).value
+        found = tries(job(tmp_path, sim=sim, delete_remote_files=True, **SMALL), sim).value
         assert chats_of(sim) == 0
-        assert list((tmp_path / "out").glob(".kimi-chat-*")) == []
         assert "does not list a file that was just written there" in capsys.readouterr().out
         assert found["counts"]["succeeded"] == 8
+        refused.clear()
+        assert list((tmp_path / "out").glob(".kimi-chat-*")) == []
         again = tries(job(tmp_path, sim=sim, delete_remote_files=True, **SMALL), sim).value
     assert again["counts"]["succeeded"] == 10
 
