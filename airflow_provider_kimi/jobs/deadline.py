@@ -80,6 +80,6 @@ def deadline_of(given: object, started: float) -> Deadline | None:
 def too_late(deadline: Deadline) -> KimiInputError:
     """Refuse to submit what no batch can finish in time."""
     return KimiInputError(
-        f"It is too late for {deadline}: batches are waited for until {as_clock(deadline.waits_until)} only. Nothing "
-        "was uploaded or submitted by this attempt. Set a later finish_by, then clear this task."
+        f"It is too late for {deadline}: batches are waited for until {as_clock(deadline.waits_until)} only. No "
+        "batch was created by this attempt. Set a later finish_by, then clear this task."
     )
