@@ -33,13 +33,13 @@ AGAIN = {RetryAction.RETRY, getattr(RetryAction, "RESCHEDULE", RetryAction.RETRY
 
 #: What becomes of an error by its kind: how soon the task is tried again, or None for never.
 DELAYS: dict[ApiErrorKind, timedelta | None] = {
-    **{"balance": LATER, "daily_tokens": LATER, "file_quota": LATER, "rate_limit": SOON, "fault": SOON},
+    **{"balance": LATER, "daily_tokens": LATER, "file_quota": LATER, "rate_limit": SOON, "queue": SOON, "fault": SOON},
     **{"key": None, "forbidden": None, "not_found": None, "content_filter": None, "redirect": None, "input": None},
 }
 
 
 def of_kind(kind: ApiErrorKind, retry_after: float | None = None) -> KimiApiError:
-    retryable = kind in ("rate_limit", "fault")
+    retryable = kind in ("rate_limit", "queue", "fault")
     return KimiApiError("x", status_code=400, kind=kind, retryable=retryable, retry_after_seconds=retry_after)
 
 
