@@ -301,5 +301,8 @@ def test_a_trigger_that_an_older_release_stored_starts_and_cancels_nothing_when_
         "stall_timeout": 21_600.0,
         "on_stall": "keep",
         "told": None,
+        "fewer_than": None,
+        "look_at": None,
+        "to_come": 0,
         "version": 1,
     }

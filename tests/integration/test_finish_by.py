@@ -97,7 +97,7 @@ def test_a_time_that_is_over_is_refused_before_anything_is_sent(
 ) -> None:
     with KimiSimulator(speed=0, timing=QUICK) as sim:
         connect(sim)
-        with pytest.raises(AirflowFailException, match="too late for finish_by=2026-01-01 00:00 UTC.*Nothing was upl"):
+        with pytest.raises(AirflowFailException, match="too late for finish_by=2026-01-01 00:00 UTC.*No batch was cre"):
             tries(job(tmp_path, sim=sim, finish_by=finish_by), sim, by="2026-01-01 00:00:00+00:00")
         assert not {"upload_file", "create_batch"} & {call.name for call in sim.journal}
 
