@@ -56,7 +56,7 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough -m "not slow"
+PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough -m "not slow and not long"
 AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
 
 test-airflow: $(READY) ## the part that runs Airflow and processes that are killed
@@ -75,6 +75,9 @@ test-modules: $(READY) ## the part with everything else, and the property tests 
 
 test-slow: $(READY) ## what takes minutes and another test shows in small; the unit tests against the built wheel
 	$(BIN)/pytest -p no:cacheprovider -m slow
+
+test-long: $(READY) ## every point at which a task may die, and what takes many minutes, in about 40 minutes
+	$(BIN)/pytest -p no:cacheprovider -m long
 
 # pip takes the newest versions that fit; uv can take the lowest of those that pyproject.toml names. Airflow 2.11.0, which
 # is then installed, does not say itself that it needs an older universal-pathlib.
@@ -125,4 +128,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-long test-lowest test-chaos test-waits bench docs build clean

@@ -94,7 +94,7 @@ def lines_of_result(files: Mapping[str, bytes], ids: list[str]) -> dict[str, lis
     return found
 
 
-@pytest.mark.parametrize("step", [9, pytest.param(4, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("step", [9, pytest.param(4, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_a_death_of_the_one_task_at_any_point_of_any_round_costs_nothing_and_loses_no_row(
     chain: Chain, tmp_path: Path, step: int
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_death_of_the_one_task_at_any_point_of_any_round_costs_nothing_and_los
     assert [label for label, _ in found[0]] == ["1/2 1", "1/2 2", "2/2 1", "2/2 2", "2/2 3"]
 
 
-@pytest.mark.parametrize("step", [11, pytest.param(3, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("step", [11, pytest.param(3, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_a_death_at_any_point_of_a_try_that_halves_a_shard_costs_nothing_and_loses_no_row(
     chain: Chain, tmp_path: Path, step: int
 ) -> None:

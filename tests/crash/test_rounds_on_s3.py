@@ -56,8 +56,8 @@ def bucket() -> Iterator[Bucket]:
     [
         ("calls and writes", 41),
         ("changes of the bucket", 13),
-        pytest.param("calls and writes", 17, marks=pytest.mark.slow),
-        pytest.param("changes of the bucket", 5, marks=pytest.mark.slow),
+        pytest.param("calls and writes", 17, marks=pytest.mark.long),
+        pytest.param("changes of the bucket", 5, marks=pytest.mark.long),
     ],
 )
 def test_a_death_of_the_one_task_that_lands_on_s3_costs_nothing_and_loses_no_row(

@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_kimi.simulator import KimiSimulator
 
 #: Each create of a mapped task takes 12 seconds, in which it looks for an equal one of a sibling.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 DAGS = Path(__file__).parent / "dags"
 

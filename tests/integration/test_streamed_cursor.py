@@ -34,7 +34,7 @@ def labelled(folder: Path, rows: int) -> Any:
     return found
 
 
-@pytest.mark.parametrize("rows", [20_000, pytest.param(200_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("rows", [20_000, pytest.param(200_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_a_generator_over_a_cursor_is_read_row_by_row(tmp_path: Path, rows: int) -> None:
     few, many = labelled(tmp_path / "few", 4_000), labelled(tmp_path / "many", rows)
     print(few, many)

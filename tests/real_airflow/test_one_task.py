@@ -96,7 +96,7 @@ def rounds(prepare: Callable[[str], Run]) -> Rounds:
     return Rounds(prepare("three_rounds"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_dead_triggerer_and_a_failed_mark_cost_nothing_and_lose_no_row(rounds: Rounds) -> None:
     """The triggerer dies in the first round, and the task is marked failed in the second."""
     run = rounds.run
@@ -119,7 +119,7 @@ def test_a_dead_triggerer_and_a_failed_mark_cost_nothing_and_lose_no_row(rounds:
     assert run.calls("cancel_batch") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_neither_a_triggerer_that_lapsed_nor_a_success_mark_nor_the_end_of_a_run_cancels_a_batch(
     rounds: Rounds,
 ) -> None:
