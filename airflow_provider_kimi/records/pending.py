@@ -70,7 +70,8 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     :param shards: At least one.
     :param tags: Those that all of them share, by their keys.
     :param note: The recipe note that their tags have.
-    :param since: Unix seconds before which no batch of this round was made; None in the first round.
+    :param since: Unix seconds before which no batch of this round was made; None in the first round, unless a
+        batch of it was taken back.
     :param has_turns: Whether they wait for room in the account, for which others may wait too; else they wait for the
         end of a batch of the task itself.
     :param turn_at: Unix seconds at which the task looks for that room; None where it is not decided yet.
