@@ -45,6 +45,10 @@ class KimiError(Exception):
     #: How long the platform asks to wait; None if it does not say.
     retry_after_seconds: float | None = None
 
+    def __str__(self) -> str:
+        """The message, in characters that a log can hold: a task of Airflow dies silently of half a character."""
+        return super().__str__().encode(errors="backslashreplace").decode()
+
     def saying(self, message: str) -> Self:
         """Return the same error with another message."""
         other = type(self).__new__(type(self), message)

@@ -16,7 +16,7 @@ from airflow_provider_kimi.calls.stop import Stop
 from airflow_provider_kimi.compat import BaseOperator, Context, first_poke
 from airflow_provider_kimi.context import read_attempt, wants_fresh
 from airflow_provider_kimi.fields import check_choice, check_flag, check_whole_number
-from airflow_provider_kimi.files.locations import as_uri
+from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.rendering import given, never_rendered
@@ -117,6 +117,7 @@ class AskingOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_location("input", input)
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.csv_options = csv_options
         self.encoding = encoding
@@ -197,6 +198,7 @@ class AskingOperator(BaseOperator):
 
     def order(self, calls: Calls, context: Context) -> Order:
         """What is to be done."""
+        check_location("input", self.input)
         schema = read_schema(self.output_schema)
         recipe: Recipe = self._filled(
             Recipe,
