@@ -30,9 +30,10 @@ class KimiBatchResultsOperator(LandingOperator):
     for each request, in input order), ``dead_letter.jsonl`` (requests without a usable answer, ready to be passed as
     input) and, last, ``manifest.json``. Another run replaces the result by an equal or better one, whole.
 
-    Pushes ``output_file`` and ``error_file`` (URIs, None if there is none), ``output_file_ids`` and
-    ``error_file_ids``. The events of assets in ``outlets`` carry a summary of the manifest; an alias in ``outlets``
-    becomes the results file. OpenLineage gets the input, the files with their numbers of rows, and the batches.
+    Pushes ``output_file`` and ``error_file`` (URIs, None if there is none), ``plain_locations`` (of each file, for
+    programs that know no connection of Airflow), ``output_file_ids`` and ``error_file_ids``. The events of assets in
+    ``outlets`` carry a summary of the manifest; an alias in ``outlets`` becomes the results file. OpenLineage gets the
+    input, the files with their numbers of rows, and the batches.
 
     :param batch_id: One id, a list, or the rendered text of a list. If a wait was marked success and so returned none,
         the ids of the create before it. Templated.

@@ -51,7 +51,7 @@ def test_an_event_survives_json(event: BatchEvent) -> None:
 
 
 def test_an_event_holds_nothing_that_airflow_cannot_store() -> None:
-    """PostgreSQL refuses a NUL in JSON, and the triggerer would end by that."""
+    """PostgreSQL refuses a NUL in the JSON by which a task is resumed."""
     event = BatchEvent("failed", {"batch_1": BatchEnd("odd\x00")}, "the platform says \x00\udcff")
     stored = event.to_dict()
     assert (stored["message"], stored["batches"]["batch_1"]["status"]) == (
