@@ -11,12 +11,17 @@ import msgspec
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
 from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.records.dead_letters import is_unsent, request_of
+from airflow_provider_kimi.requests.histories import (
+    NOTHING,
+    Message,
+    Role,
+    check_calls,
+    check_reasoning,
+    says_nothing,
+)
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict
 from airflow_provider_kimi.requests.problems import NeverSent, RowProblem, listed
 from airflow_provider_kimi.requests.text_forms import likely_encoding
-
-#: Roles of messages (chat reference).
-Role = Literal["system", "user", "assistant", "tool"]
 
 #: Sets of parameters whose verdict is remembered, and their bytes.
 _MAX_VERDICTS = 1000
@@ -30,7 +35,6 @@ _HALF_CHARACTER = re.compile(rb"\\u[dD]")
 
 _NOT_A_NUMBER = re.compile(rb":\s*-?(?:NaN|Infinity)\b")
 
-_NOTHING = msgspec.Raw(b"null")
 _QUOTE, _OPENING_BRACKET = b'"['
 
 #: The keys of a request, none of which a table row has.
@@ -52,13 +56,8 @@ class _Request(msgspec.Struct):
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Message(msgspec.Struct):
-    role: Role
-    content: msgspec.Raw = _NOTHING
-
-
 _read_request = msgspec.json.Decoder(_Request).decode
-_read_messages = msgspec.json.Decoder(list[_Message]).decode
+_read_messages = msgspec.json.Decoder(list[Message]).decode
 _read_text = msgspec.json.Decoder(str).decode
 
 
@@ -87,11 +86,13 @@ class RequestCheck:
         request = _read(line)
         body = request.body
         try:
-            model = bytes(body.pop("model", _NOTHING))
-            check_messages(body.pop("messages", _NOTHING))
+            model = bytes(body.pop("model", NOTHING))
+            messages = check_messages(body.pop("messages", NOTHING))
             verdict = self.verdict(model, body)
             if verdict.problems:
                 raise RowProblem(" and ".join(verdict.problems))
+            if verdict.without_reasoning is not None:
+                check_reasoning(messages, verdict.without_reasoning)
             if model != self._named:
                 self.names(_text(model))
                 self._named = model
@@ -182,8 +183,8 @@ def _without(line: bytes, dropped: Sequence[str]) -> bytes:
     return msgspec.json.encode({**request, "body": kept})
 
 
-def check_messages(raw: msgspec.Raw) -> None:
-    """Refuse messages that the platform would refuse."""
+def check_messages(raw: msgspec.Raw) -> list[Message]:
+    """Refuse messages that the platform would refuse, whatever the model and its parameters; return the others."""
     try:
         messages = _read_messages(raw)
     except msgspec.DecodeError:
@@ -193,10 +194,13 @@ def check_messages(raw: msgspec.Raw) -> None:
     for number, message in enumerate(messages, 1):
         content = memoryview(message.content)
         first = content[0]
+        is_empty = first != _QUOTE or len(content) == len('""')
         if first == _OPENING_BRACKET:
             _check_parts(number, message.content)
-        elif (first != _QUOTE or len(content) == len('""')) and message.role in ("system", "user"):
+        elif is_empty and (message.role in ("system", "user") or says_nothing(message)):
             raise RowProblem(f"has an empty content in message {number}; the platform refuses it")
+    check_calls(messages)
+    return messages
 
 
 def _wrong_messages(raw: msgspec.Raw) -> RowProblem:

@@ -1,7 +1,7 @@
 """What the platform refuses of tools, and of calls of tools in a conversation; its words are from public reports."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_kimi.simulator.schema_dialect import SchemaLevel, schema_problem
@@ -57,20 +57,24 @@ def refused_schema(body: Mapping[str, Any], level: SchemaLevel) -> str | None:
 
 def history_problem(body: Mapping[str, Any]) -> str | None:
     """Say what is wrong with the answers in a conversation, and the tools that they call."""
+    messages = body["messages"]
+    found = (_answer_problem(position, message, body) for position, message in enumerate(messages))
+    return next(filter(None, found), None) or _unanswered(messages)
+
+
+def _unanswered(messages: Iterable[Mapping[str, Any]]) -> str | None:
     called: list[str] = []
     waiting: list[str] = []
-    for position, message in enumerate(body["messages"]):
+    for message in messages:
         if message.get("role") == "tool":
             answered = str(message.get("tool_call_id"))
             if answered not in called:
                 return "messages with role 'tool' must be a response to a preceeding message with 'tool_calls'"
             waiting = [call for call in waiting if call != answered]
-            continue
-        if waiting:
+        elif waiting:
             break
-        called = waiting = _called(message)
-        if message.get("role") == "assistant" and (problem := _answer_problem(position, message, body)):
-            return problem
+        else:
+            called = waiting = _called(message)
     if waiting:
         return (
             "an assistant message with 'tool_calls' must be followed by tool messages responding to each "
@@ -85,6 +89,8 @@ def _called(message: Mapping[str, Any]) -> list[str]:
 
 
 def _answer_problem(position: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
+    if message.get("role") != "assistant":
+        return None
     if _called(message):
         if thinks(body) and message.get("reasoning_content") is None:
             return (

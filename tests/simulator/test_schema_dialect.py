@@ -229,7 +229,7 @@ def test_a_schema_of_the_dialect_passes_at_every_level(schema: Any) -> None:
 @pytest.mark.parametrize(("schema", "path", "said"), REFUSED)
 def test_a_schema_that_the_server_cannot_use_is_refused_at_both_levels(schema: Any, path: str, said: str) -> None:
     for level in ("strict", "ultra"):
-        problem = schema_problem(schema, level)  # type: ignore[arg-type]
+        problem = schema_problem(schema, level)
         assert problem is not None
         assert problem.startswith(f"<At path '{path}': {said}")
 
