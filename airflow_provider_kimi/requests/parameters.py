@@ -1,7 +1,7 @@
 """The parameters of a request body, judged by the rules of its model before they are paid for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from airflow_provider_kimi.api.catalogue import (
     ParameterRule,
 )
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests.sent_schemas import SentValues, sent_values
 
 #: `fail` refuses a body that breaks a rule, `drop` takes the key out, `off` sends it.
 ParameterCheck = Literal["fail", "drop", "off"]
@@ -43,11 +44,13 @@ class Verdict:
     :param problems: Why it may not be sent; none if the check is off.
     :param dropped: Keys to take out.
     :param warnings: What is allowed, and likely to be a mistake.
+    :param changed: Keys whose JSON Schemas are sent in another form, and what is sent.
     """
 
     problems: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    changed: tuple[tuple[str, bytes], ...] = ()
 
 
 class ParameterRules:
@@ -89,10 +92,19 @@ class ParameterRules:
                 broken[key] = problem
         if broken and self.mode == "drop":  # without these keys, others may break a rule
             rest = self.judge(model, {key: value for key, value in parameters.items() if key not in broken})
-            return Verdict(rest.problems, (*broken, *rest.dropped), rest.warnings)
+            return replace(rest, dropped=(*broken, *rest.dropped))
         lifted = {key for key, rule in rules.items() if rule is None}
         judged = {key: value for key, value in parameters.items() if key not in lifted and key not in broken}
-        return Verdict((*broken.values(), *_malformed(judged)), (), _warnings(parameters))
+        sent = sent_values(judged)
+        problems = (*broken.values(), *_malformed(judged), *sent.problems)
+        return Verdict(problems, (), _warnings(parameters), sent.changed)
+
+    def sent(self, model: str, parameters: Mapping[str, Any]) -> SentValues:
+        """Write the JSON Schemas of a body as Kimi takes them."""
+        rules = self._of_model(model)
+        lifted = {key for key, rule in rules.items() if rule is None}
+        judged = {key: value for key, value in parameters.items() if key not in lifted}
+        return SentValues() if self.mode == "off" else sent_values(judged)
 
 
 def _broken(key: str, rule: ParameterRule, parameters: Mapping[str, Any]) -> str | None:
