@@ -66,6 +66,8 @@ def _of_part(path: _Path, part: object, root: Mapping[str, Any]) -> Iterator[Pro
     for keyword in sorted((ANNOTATIONS | {"$id"}) & part.keys()):
         if not isinstance(part[keyword], str):
             yield Problem(place, f"{keyword!r} is not a text", "write a text")
+    if not isinstance(part.get("$defs", {}), Mapping):
+        yield Problem(place, "$defs is not a mapping", "map names to definitions")
     chooser = next((keyword for keyword in ("$ref", "anyOf") if keyword in part), None)
     if chooser is None:
         yield from _of_typed(place, part, own)

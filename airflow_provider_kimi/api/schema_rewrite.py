@@ -83,7 +83,7 @@ class _Writer:
         if "$ref" in (names := _mapping(plain.get("propertyNames"))):
             plain["propertyNames"] = _at(self._given, _tokens(str(names["$ref"])))
         for keyword in (keyword for keyword in SHAPING if keyword in plain):
-            self._refuse(path, f"{keyword!r} cannot be said", SHAPING[keyword])
+            self._refuse(path, f"the keyword {keyword!r} is not taken", SHAPING[keyword])
         if path and "$id" in plain:
             self._refuse(path, "'$id' stands below the root", "leave it out, and refer to #/$defs/NAME")
         body, described = self._body(plain, path)
@@ -98,7 +98,7 @@ class _Writer:
         """Write what a schema says beside its annotations, and what its description has to say."""
         unions = [keyword for keyword in ("anyOf", "oneOf") if keyword in plain]
         if "$ref" in plain:
-            for keyword in sorted((plain.keys() & _SAYING) - _BESIDE_REF):
+            for keyword in sorted((plain.keys() & _SAYING) - _BESIDE_REF - SHAPING.keys()):
                 self._refuse(path, f"{keyword!r} stands beside '$ref'", "move it into the definition")
             return {"$ref": self._named(plain["$ref"], path)}, list(words_of(plain, TYPE_OF.keys()))
         if len(unions) == 2:

@@ -50,8 +50,8 @@ REFUSED: dict[str, Any] = {
     "properties": {"tags": {"type": "object", "patternProperties": {"^t": {"type": "string"}}}},
 }
 SAID = (
-    "that Kimi does not take: at properties/tags: 'patternProperties' cannot be said; name the fields in properties, "
-    "or give them one form in additionalProperties"
+    "that Kimi does not take: at properties/tags: the keyword 'patternProperties' is not taken; name the fields in "
+    "properties, or give them one form in additionalProperties"
 )
 
 
