@@ -18,6 +18,7 @@ from airflow_provider_kimi.api.catalogue import (
     ParameterRule,
 )
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests.sent_schemas import SentValues, sent_values
 from airflow_provider_kimi.requests.tools import tool_problems
 
 #: `fail` refuses a body that breaks a rule, `drop` takes the key out, `off` sends it.
@@ -45,6 +46,7 @@ class Verdict:
     :param problems: Why it may not be sent; none if the check is off.
     :param dropped: Keys to take out.
     :param warnings: What is allowed, and likely to be a mistake.
+    :param changed: Keys whose JSON Schemas are sent in another form, and what is sent.
     :param without_reasoning: What to do about an earlier answer that calls tools and has no `reasoning_content`; None
         if it needs none.
     """
@@ -52,6 +54,7 @@ class Verdict:
     problems: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    changed: tuple[tuple[str, bytes], ...] = ()
     without_reasoning: str | None = field(default=None, compare=False)
 
 
@@ -97,8 +100,17 @@ class ParameterRules:
             return replace(rest, dropped=(*broken, *rest.dropped))
         lifted = {key for key, rule in rules.items() if rule is None}
         judged = {key: value for key, value in parameters.items() if key not in lifted and key not in broken}
-        problems = (*broken.values(), *_malformed(judged))
-        return Verdict(problems, (), _warnings(parameters), _without_reasoning(rules, parameters))
+        sent = sent_values(judged)
+        problems = (*broken.values(), *_malformed(judged), *sent.problems)
+        without_reasoning = _without_reasoning(rules, parameters)
+        return Verdict(problems, (), _warnings(parameters), sent.changed, without_reasoning)
+
+    def sent(self, model: str, parameters: Mapping[str, Any]) -> SentValues:
+        """Write the JSON Schemas of a body as Kimi takes them."""
+        rules = self._of_model(model)
+        lifted = {key for key, rule in rules.items() if rule is None}
+        judged = {key: value for key, value in parameters.items() if key not in lifted}
+        return SentValues() if self.mode == "off" else sent_values(judged)
 
 
 def _without_reasoning(rules: _Rules, parameters: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,255}")
 
 def tool_problems(tools: object) -> Iterator[str]:
     """Say what is wrong with the number of tools and the names of functions, by their places: a name may be data."""
-    if not isinstance(tools, list):
+    if not isinstance(tools, list | tuple):
         return
     if len(tools) > MAX_TOOLS:
         yield f"has {len(tools)} tools; {MAX_TOOLS} are allowed"

@@ -96,7 +96,7 @@ class UsualRequests:
             self._check.names(model)
         except (RowProblem, *UNREADABLE):
             return None
-        if verdict.problems or verdict.dropped:
+        if verdict.problems or verdict.dropped or verdict.changed:
             return None
         self._shared, self._verdict = parameters, verdict
         self._holds_bytes = not given.keys() <= _READ_TYPES.keys()

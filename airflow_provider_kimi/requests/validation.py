@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -78,7 +78,8 @@ class RequestCheck:
     def passed(self, line: bytes) -> tuple[str, bytes]:
         """Return a line's `custom_id`, and the line as it may be sent.
 
-        Its bytes stay the same, unless keys are dropped, or it is a dead letter: its notes are not sent.
+        Its bytes stay the same, unless keys are dropped, a JSON Schema is written in another form, or it is a dead
+        letter: its notes are not sent.
 
         :param line: UTF-8 without half characters, which `is_sound` checks for many lines at once.
         :raises RowProblem: It may not be sent.
@@ -104,7 +105,7 @@ class RequestCheck:
         self.count(verdict)
         if request.row is not msgspec.UNSET or request.error is not msgspec.UNSET:
             line = request_of(line)
-        return request.custom_id, _without(line, verdict.dropped) if verdict.dropped else line
+        return request.custom_id, _changed(line, verdict) if verdict.dropped or verdict.changed else line
 
     def count(self, verdict: Verdict, rows: int = 1) -> None:
         """Count rows that a verdict holds for."""
@@ -176,10 +177,11 @@ def _wrong_shape(request: object) -> RowProblem:
     return RowProblem("has no body; it must be a chat completion request", custom_id)
 
 
-def _without(line: bytes, dropped: Sequence[str]) -> bytes:
+def _changed(line: bytes, verdict: Verdict) -> bytes:
     request = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     body = msgspec.json.decode(request["body"], type=dict[str, msgspec.Raw])
-    kept = msgspec.Raw(msgspec.json.encode({key: raw for key, raw in body.items() if key not in dropped}))
+    body |= {key: msgspec.Raw(value) for key, value in verdict.changed}
+    kept = msgspec.Raw(msgspec.json.encode({key: raw for key, raw in body.items() if key not in verdict.dropped}))
     return msgspec.json.encode({**request, "body": kept})
 
 

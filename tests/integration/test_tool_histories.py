@@ -78,7 +78,9 @@ def test_a_history_without_its_reasoning_is_refused_before_anything_is_sent(
 
 def test_a_history_in_the_parameter_messages_is_refused_likewise(sim: KimiSimulator, hook: KimiHook) -> None:
     talk = [*history(tool_calls=[{"id": "c1"}]), {"role": "user", "content": "{text}"}]
-    with pytest.raises(KimiInputError, match=r"element 1 has a message 2 that calls tools and has no reasoning_content"):
+    with pytest.raises(
+        KimiInputError, match=r"element 1 has a message 2 that calls tools and has no reasoning_content"
+    ):
         submit(hook, order([{"text": "a"}], messages=talk), ATTEMPT, LogRecord())
     assert not sim.journal
 
