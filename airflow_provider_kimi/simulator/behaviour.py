@@ -90,7 +90,7 @@ class Behaviour:
     empty_file_id: Literal["null", "empty", "absent"] = "null"
     line_errors: Literal["failed", "refused"] = "failed"
     forbidden_keys: Literal["batch", "row", "ignore"] = "batch"
-    schema_level: SchemaLevel = "off"
+    schema_level: SchemaLevel = "ultra"
     refused_schemas: Literal["row", "batch"] = "row"
     custom_id_pattern: str = ".+"
     max_lines: int | None = None
