@@ -59,6 +59,11 @@ class KimiError(Exception):
 class KimiConnectionConfigError(KimiError, ValueError):
     """The Airflow connection cannot be used. Nothing was sent."""
 
+    @classmethod
+    def of(cls, conn_id: str, fault: str, remedy: str) -> Self:
+        """Say what is wrong with a connection, and what to do."""
+        return cls(f"Connection {conn_id!r} {fault}. Nothing was sent. {remedy}")
+
 
 class KimiInputError(KimiError, ValueError):
     """The input or a parameter is wrong. Nothing was sent."""
