@@ -37,7 +37,7 @@ def test_the_manifest_of_a_completed_batch_is_that_of_the_contract(
     assert list(manifest) == [
         *("schema_version", "batch_ids", "status", "model", "counts", "usage", "cost", "rounds"),
         *("output_file", "error_file", "results_file", "dead_letter_file"),
-        *("input_fingerprint", "prompt_fingerprint", "created_at", "completed_at", "answers"),
+        *("input_fingerprint", "prompt_fingerprint", "created_at", "completed_at", "answers", "plain_locations"),
     ]
     assert manifest["counts"]["total"] == sum(n for key, n in manifest["counts"].items() if key != "total") == 10
     assert manifest["status"] == "completed"
