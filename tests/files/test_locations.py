@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.locations import Location, check_directory_name, check_location, located, location_of
