@@ -53,7 +53,9 @@ class KimiCreateBatchOperator(AskingOperator):
     :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
     :param output_schema: What every answer has to be, as given to the results. A JSON Schema or a Pydantic model is
         sent as ``response_format``, unless ``request_params`` or ``body`` has one, or its root is an array, which comes
-        back unreliably. A list of labels is not sent: name them in the prompt. None asks for any text.
+        back unreliably. It is written in the dialect of JSON Schema that Kimi takes, and refused where that cannot be
+        done, as are the schemas in ``request_params``, in ``body`` and in the input; answers are judged by what is
+        given here. A list of labels is not sent: name them in the prompt. None asks for any text.
     :param thinking: ``enabled`` or ``disabled``; None leaves it to the model, which thinks.
     :param on_invalid_row: ``fail`` sends nothing if a row cannot be sent, and names up to 20 such rows. ``skip`` leaves
         them out; they come back as ``invalid`` results and in ``dead_letter.jsonl``. The platform keeps their places,
@@ -61,7 +63,7 @@ class KimiCreateBatchOperator(AskingOperator):
     :param max_rows_per_batch: Rows of one batch; None for as many as fit into 100 MB. Smaller batches need a smaller
         balance at their start.
     :param parameter_check: What becomes of a body with a parameter that its model does not take: ``fail`` refuses it,
-        ``drop`` takes the parameter out, ``off`` sends it, and does not check the model either.
+        ``drop`` takes the parameter out, ``off`` sends it, JSON Schemas too, and does not check the model either.
     :param parameter_rules: Rules that replace or lift the published ones: pattern of models -> key -> ``{"fixed":
         "to what"}``, ``{"forbidden": "why"}`` or ``{"conflicts": ["key"]}``, with ``"values": [...]`` if only these
         are meant, or None to lift a rule.

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from airflow_provider_kimi.api.schema_check import problems
 from airflow_provider_kimi.api.schema_rewrite import rewritten, with_own_root
 from airflow_provider_kimi.simulator.schema_dialect import schema_problem
+from tests.architecture.modules import PACKAGE
 
 ANYTHING = {"type": ["string", "number", "boolean", "null", "object", "array"]}
 TEXT, WHOLE, NULL = {"type": "string"}, {"type": "integer"}, {"type": "null"}
@@ -366,3 +367,21 @@ print(json.dumps(rewritten({**parent, "anyOf": [branch], "$defs": definitions}))
         for seed in "123"
     }
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"type": "object", "properties": {f"f{number}": TEXT for number in range(101)}},
+        {"type": "string", "enum": list(map(str, range(501)))},
+        nested(6),
+        {"type": "string", "description": "x" * (15_001 - len('{"type":"string","description":""}'))},
+        {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+        {"allOf": [TEXT, TEXT]},
+        {"type": "object", "properties": {"required": TEXT}},
+    ],
+)
+def test_the_docs_have_the_words_of_a_refusal(given: dict[str, Any]) -> None:
+    page = (PACKAGE.parent / "docs/when-it-does-not-work.md").read_text(encoding="utf-8")
+    _, (problem, *_) = rewritten(given)
+    assert f"`{problem.rule}`" in page or f"`{problem.rule}, " in page or f" `{problem.rule}" in page

@@ -15,6 +15,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchOperator, KimiBatchResultsOperator, KimiCreateBatchOperator
 from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator
+from tests.architecture.modules import PACKAGE
 from tests.conftest import Connect
 from tests.support.landing import land
 from tests.support.logs import LogRecord
@@ -140,6 +141,19 @@ def test_a_second_try_attaches_to_a_job_whose_schema_was_written_anew(connect: C
         assert len(sim.batches) == 1
 
 
+def test_rows_that_are_asked_again_are_asked_with_the_same_schema(connect: Connect, tmp_path: Path) -> None:
+    spoilt = {"row-00000001": Answer(json.dumps({**ANSWER, "score": 1})), "row-00000002": Answer(json.dumps(ANSWER))}
+    behaviour = Behaviour(schema_level="ultra")
+    with KimiSimulator(speed=5, behaviour=behaviour, responder=spoiling(spoilt)) as sim:
+        connect(sim)
+        own: dict[str, Any] = {"output_schema": Review, "max_rounds": 2, "max_failed_rows": None}
+        job = KimiBatchOperator(task_id="job", poke_interval=0.2, input=["a", "b"], output=str(tmp_path), **own)
+        run_to_end(job)
+        formats = [json.dumps(body["response_format"]) for body in sent_bodies(sim)]
+        assert len(sim.batches) == 2
+        assert len(set(formats)) == 1
+
+
 @pytest.mark.parametrize("operator", [KimiCreateBatchOperator, KimiBatchOperator])
 @pytest.mark.parametrize(
     ("parameters", "said"),
@@ -165,6 +179,12 @@ def test_a_schema_that_cannot_be_written_is_refused_while_the_dag_is_parsed(
         operator(task_id="t", input=["a"], **output, **parameters)
     assert str(refused.value) == f"{said}. Correct it, or set parameter_check='off' to send it as it is."
     operator(task_id="t", input=["a"], parameter_check="off", **output, **parameters)
+
+
+def test_the_docs_have_the_message_of_a_refusal() -> None:
+    with pytest.raises(ValueError, match="Kimi does not take") as refused:
+        KimiCreateBatchOperator(task_id="t", input=["a"], output_schema=REFUSED)
+    assert str(refused.value) in (PACKAGE.parent / "docs/when-it-does-not-work.md").read_text(encoding="utf-8")
 
 
 def test_a_mapped_task_and_a_decorated_one_refuse_it_too(tmp_path: Path) -> None:
