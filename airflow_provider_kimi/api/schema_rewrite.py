@@ -80,27 +80,20 @@ class _Writer:
             way_out = "leave the field out" if given is False else "write a mapping of keywords"
             return self._refuse(path, f"{str(given)[:20]!r} is not the schema of a value", way_out)
         plain = self._without_all_of(given, path)
-        if "$ref" in (names := _mapping(plain.get("propertyNames"))):
+        if "$ref" in (names := _mapping(plain.get("propertyNames"))):  # words hold no reference
             plain["propertyNames"] = _at(self._given, _tokens(str(names["$ref"])))
         for keyword in (keyword for keyword in SHAPING if keyword in plain):
             self._refuse(path, f"the keyword {keyword!r} is not taken", SHAPING[keyword])
         if path and "$id" in plain:
             self._refuse(path, "'$id' stands below the root", "leave it out, and refer to #/$defs/NAME")
         body, described = self._body(plain, path)
-        texts = [plain.get("description"), body.pop("description", None), *described]
-        description = " ".join(text for text in texts if isinstance(text, str) and text)
-        title = {"title": plain["title"]} if isinstance(plain.get("title"), str) else {}
-        if "$ref" in body and (title or description):  # its definition may have them too
-            body = {"anyOf": [body]}
-        return {**title, **body, **({"description": description} if description else {})}
+        return _annotated(body, plain, described)
 
     def _body(self, plain: _Part, path: _Path) -> tuple[_Part, list[str]]:
         """Write what a schema says beside its annotations, and what its description has to say."""
         unions = [keyword for keyword in ("anyOf", "oneOf") if keyword in plain]
         if "$ref" in plain:
-            for keyword in sorted((plain.keys() & _SAYING) - _BESIDE_REF - SHAPING.keys()):
-                self._refuse(path, f"{keyword!r} stands beside '$ref'", "move it into the definition")
-            return {"$ref": self._named(plain["$ref"], path)}, list(words_of(plain, TYPE_OF.keys()))
+            return self._reference(plain, path), list(words_of(plain, TYPE_OF.keys()))
         if len(unions) == 2:
             return self._refuse(path, "'oneOf' stands beside 'anyOf'", "write one of them"), []
         if unions:
@@ -115,6 +108,11 @@ class _Writer:
         if len(kinds) > 1 and not beside:
             return {"type": list(dict.fromkeys(kinds))}, words
         return one_of([of_kind(kind, plain, self._part, path) for kind in kinds]), words
+
+    def _reference(self, plain: _Part, path: _Path) -> _Part:
+        for keyword in sorted((plain.keys() & _SAYING) - _BESIDE_REF - SHAPING.keys()):
+            self._refuse(path, f"{keyword!r} stands beside '$ref'", "move it into the definition")
+        return {"$ref": self._named(plain["$ref"], path)}
 
     def _values(self, plain: _Part, path: _Path) -> list[_Part]:
         values = plain["enum"] if isinstance(plain.get("enum"), list) else []
@@ -157,11 +155,9 @@ class _Writer:
         if "required" in shared and all(isinstance(part["required"], list) for part in (one, other)):
             joined["required"] = ordered(one["required"], other["required"])
             shared.discard("required")
-        if "properties" in shared:
-            trivial = {name for name, part in second.items() if part in ({}, True)}
-            joined["properties"] = {**second, **first, **{name: second[name] for name in second.keys() - trivial}}
-            if all(first[name] == second[name] for name in (first.keys() & second.keys()) - trivial):
-                shared.discard("properties")
+        if "properties" in shared and (fields := _joined_fields(first, second)) is not None:
+            joined["properties"] = fields
+            shared.discard("properties")
         for part, names in ((one, second.keys() - first.keys()), (other, first.keys() - second.keys())):
             if part.get("additionalProperties", True) not in (True, {}) and names:
                 shared.add("additionalProperties")
@@ -190,6 +186,27 @@ class _Writer:
     def _refuse(self, path: _Path, rule: str, way_out: str) -> _Part:
         self.refused.append(Problem("/".join(path), rule, way_out))
         return dict(_ANYTHING)
+
+
+def _annotated(body: _Part, plain: Mapping[str, Any], words: Iterable[str]) -> _Part:
+    """What a schema says, with its title, its description, and what that has to say besides."""
+    texts = [plain.get("description"), body.pop("description", None), *words]
+    description = " ".join(text for text in texts if isinstance(text, str) and text)
+    title = {"title": plain["title"]} if isinstance(plain.get("title"), str) else {}
+    if "$ref" in body and (title or description):  # its definition may have them too
+        body = {"anyOf": [body]}
+    return {**title, **body, **({"description": description} if description else {})}
+
+
+def _joined_fields(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fields of two schemas; None if both say something of one, and not the same."""
+    fields = {**first, **second}
+    for name in (name for name in first if name in second):
+        if second[name] in ({}, True):
+            fields[name] = first[name]
+        elif first[name] not in ({}, True, second[name]):
+            return None
+    return fields
 
 
 def _kinds(plain: Mapping[str, Any]) -> list[Any] | None:

@@ -18,6 +18,8 @@ from airflow_provider_kimi.api.schema_dialect import (
 _Path = tuple[str, ...]
 _Part = dict[str, Any]
 
+_EXCLUSIVE = {bound: f"exclusive{bound.capitalize()}" for bound in NUMBER_BOUNDS}
+
 #: Writes a part of a schema.
 Write = Callable[[object, _Path], _Part]
 
@@ -41,22 +43,18 @@ def of_kind(kind: Any, plain: Mapping[str, Any], write: Write, path: _Path) -> _
 
 def of_values(values: Sequence[Any], kinds: Collection[Any] | None, default: object) -> list[_Part]:
     """Write an enum: one for each type of its values."""
-    texts = [value for value in values if isinstance(value, str)]
-    flags = [value for value in values if isinstance(value, bool)]
-    numbers = [value for value in values if is_a(value, "number")]
-    are_whole = all(is_a(value, "integer") for value in numbers) and (kinds is None or "number" not in kinds)
-    number = "integer" if are_whole else "number"
-    found = []
-    for kind, listed in (("string", texts), (number, numbers), ("boolean", flags)):
-        if kinds is not None and kind == "number" and "number" not in kinds:
-            kind, listed = "integer", [value for value in listed if is_a(value, "integer")]
-        if listed and (kinds is None or kind in kinds):
-            shown = list(map(_whole, listed)) if kind == "integer" else listed
-            beside = {"default": default} if is_a(default, kind) and default in shown else {}
-            found.append({"type": kind, "enum": shown, **beside})
-    if None in values and (kinds is None or "null" in kinds):
-        found.append({"type": "null"})
-    return found
+    are_whole = all(is_a(value, "integer") for value in values if is_a(value, "number"))
+    number = "integer" if (are_whole if kinds is None else "number" not in kinds) else "number"
+    possible = [kind for kind in ("string", number, "boolean", "null") if kinds is None or kind in kinds]
+    listed = {kind: [value for value in values if is_a(value, kind)] for kind in possible}
+    return [_listed(kind, fitting, default) for kind, fitting in listed.items() if fitting]
+
+
+def _listed(kind: str, values: Sequence[Any], default: object) -> _Part:
+    if kind == "null":
+        return {"type": kind}
+    part = {"type": kind, "enum": list(map(_whole, values)) if kind == "integer" else values}
+    return {**part, "default": default} if is_a(default, kind) and default in values else part
 
 
 def one_of(branches: Iterable[_Part]) -> _Part:
@@ -80,20 +78,24 @@ def words_of(plain: Mapping[str, Any], beside: Collection[str], kinds: Collectio
     :param kinds: The types that it has, whose bounds are written; None where no bounds are.
     """
     for keyword, text in NARROWING.items():
-        if keyword in beside and keyword in plain and plain[keyword] not in (False, None):
+        if keyword in beside and plain.get(keyword) not in (False, None):
             yield text.format(_shown(plain[keyword]))
-    written: _Part = {bound: 0 for pair in COUNT_BOUNDS for bound in pair} if kinds else {}
-    for kind in ("integer", "number"):
-        if kinds and kind in kinds:
-            written |= _number_bounds(kind, plain)
-            if kind == "integer":
-                written |= {f"exclusive{bound.capitalize()}": 0 for bound in NUMBER_BOUNDS if bound in written}
+    written = _written_bounds(plain, kinds or ())
     for keyword, text in BOUNDS_IN_WORDS.items():
-        value = plain.get(keyword)
-        if keyword in beside and is_a(value, "number") and written.get(keyword) is None:
-            yield text.format(_shown(value))
-    if "array" in (kinds or ()) and (firsts := _firsts(plain)) and any(first != firsts[0] for first in firsts):
+        if keyword in beside and keyword not in written and is_a(plain.get(keyword), "number"):
+            yield text.format(_shown(plain[keyword]))
+    firsts = _firsts(plain) if "array" in (kinds or ()) else []
+    if any(first != firsts[0] for first in firsts):
         yield f"Items in this order: {', '.join(map(_label, firsts))}."
+
+
+def _written_bounds(plain: Mapping[str, Any], kinds: Collection[Any]) -> set[str]:
+    """The bounds that need no words."""
+    written = {bound for pair in COUNT_BOUNDS for bound in pair} if kinds else set()
+    if "number" in kinds:
+        return written | _number_bounds("number", plain).keys()
+    whole = _number_bounds("integer", plain) if "integer" in kinds else {}
+    return written | whole.keys() | {_EXCLUSIVE[bound] for bound in whole}
 
 
 def ordered(*lists: Iterable[Any]) -> list[Any]:
@@ -115,39 +117,45 @@ def _whole(value: Any) -> Any:
 
 def _number_bounds(kind: str, plain: Mapping[str, Any]) -> _Part:
     """The bounds of a number. Those of a whole number are exact; one that cannot be written is left out."""
-    found: _Part = {}
-    for bound, sign in zip(NUMBER_BOUNDS, (1, -1), strict=True):
-        outer = f"exclusive{bound.capitalize()}"
-        given: Any = plain.get(bound)
-        beyond: Any = plain.get(outer)
-        if beyond is True:  # as JSON Schema had it up to draft 4
-            given, beyond = None, given
-        candidates: list[Any] = [value for value in (given, beyond) if is_a(value, "number") and math.isfinite(value)]
-        if kind == "integer":
-            candidates = [sign * math.ceil(sign * value) for value in candidates]
-            if is_a(beyond, "integer"):
-                candidates[-1] += sign
-        if candidates and is_in_range(tightest := sign * max(sign * value for value in candidates)):
-            found[bound] = tightest
-    return found
+    found = {bound: _number_bound(kind, bound, plain) for bound in NUMBER_BOUNDS}
+    return {bound: value for bound, value in found.items() if value is not None and is_in_range(value)}
+
+
+def _number_bound(kind: str, bound: str, plain: Mapping[str, Any]) -> Any:
+    """The tightest value of a bound; None if there is none."""
+    sign = 1 if bound == NUMBER_BOUNDS[0] else -1
+    given: Any = plain.get(bound)
+    beyond: Any = plain.get(_EXCLUSIVE[bound])
+    if beyond is True:  # as JSON Schema had it up to draft 4
+        given, beyond = None, given
+    values: list[Any] = [value for value in (given, beyond) if is_a(value, "number") and math.isfinite(value)]
+    if kind == "integer":
+        values = [sign * math.ceil(sign * value) for value in values]
+        if is_a(beyond, "integer"):
+            values[-1] += sign
+    return sign * max(sign * value for value in values) if values else None
 
 
 def _object(plain: Mapping[str, Any], write: Write, path: _Path) -> _Part:
     part: _Part = {keyword: plain[keyword] for keyword in ("properties", "required") if keyword in plain}
+    if isinstance(part.get("properties", {}), Mapping) and isinstance(part.get("required", []), list):
+        part = _fields(plain, write, path)
     others = plain.get("additionalProperties")
     if isinstance(others, Mapping) and others:
-        part["additionalProperties"] = write(others, (*path, "additionalProperties"))
-    elif others is not None:
-        part["additionalProperties"] = others
-    properties, required = part.get("properties", {}), part.get("required", [])
-    if isinstance(properties, Mapping) and isinstance(required, list):
-        written = {name: write(inner, (*path, "properties", str(name))) for name, inner in properties.items()}
-        unnamed = {} if others is False else {name: write(others or True, path) for name in ordered(required)}
-        if part.keys() & {"properties", "required"}:
-            part["properties"] = {**written, **{name: unnamed[name] for name in unnamed if name not in written}}
-        if "required" in part:
-            part["required"] = ordered(required)
-    return part
+        others = write(others, (*path, "additionalProperties"))
+    return part if others is None else {**part, "additionalProperties": others}
+
+
+def _fields(plain: Mapping[str, Any], write: Write, path: _Path) -> _Part:
+    """The fields of an object, with those that are required and not declared."""
+    others, required = plain.get("additionalProperties"), ordered(plain.get("required", []))
+    declared = {
+        name: write(inner, (*path, "properties", str(name))) for name, inner in plain.get("properties", {}).items()
+    }
+    if others is not False:
+        declared |= {name: write(others or True, path) for name in required if name not in declared}
+    part: _Part = {"properties": declared} if declared or "properties" in plain else {}
+    return {**part, "required": required} if "required" in plain else part
 
 
 def _firsts(plain: Mapping[str, Any]) -> list[Any]:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
 from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
@@ -17,7 +16,7 @@ from airflow_provider_kimi.calls.stop import Stop
 from airflow_provider_kimi.compat import BaseOperator, Context, first_poke
 from airflow_provider_kimi.context import read_attempt, wants_fresh
 from airflow_provider_kimi.fields import check_choice, check_flag, check_whole_number
-from airflow_provider_kimi.files.locations import as_uri
+from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.rendering import given, known, never_rendered
@@ -27,7 +26,6 @@ from airflow_provider_kimi.requests.media import MediaTransport, check_media, me
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Order, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
-from airflow_provider_kimi.requests.sent_schemas import SentValues
 from airflow_provider_kimi.requests.text_forms import check_reads_files, read_reading
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import AnswerSchema, read_schema
@@ -121,6 +119,7 @@ class AskingOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_location("input", input)
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.csv_options = csv_options
         self.encoding = encoding
@@ -158,9 +157,7 @@ class AskingOperator(BaseOperator):
         check_whole_number("max_batches_searched", max_batches_searched)
         check_flag("cancel_on_kill", cancel_on_kill)
         rules = ParameterRules(parameter_check, parameter_rules)
-        schema = read_schema(output_schema)
-        if known(model) or not parameter_rules:  # which may lift the check of one model
-            _check_schemas(partial(rules.sent, known(model) or ""), schema, known(request_params), body)
+        _check_schemas(rules, known(model), read_schema(output_schema), known(request_params), body)
 
     def submit(self, context: Context, approve: Approve | None = None, in_flight: InFlight | None = None) -> Submission:
         """Check, upload, create; attach to what an earlier attempt has created.
@@ -203,6 +200,7 @@ class AskingOperator(BaseOperator):
 
     def order(self, calls: Calls, context: Context) -> Order:
         """What is to be done."""
+        check_location("input", self.input)
         schema = read_schema(self.output_schema)
         recipe: Recipe = self._filled(
             Recipe,
@@ -239,20 +237,21 @@ class AskingOperator(BaseOperator):
 
 
 def _check_schemas(
-    sent: Callable[[Mapping[str, Any]], SentValues], schema: AnswerSchema | None, request_params: Any, body: Any
+    rules: ParameterRules, model: str | None, schema: AnswerSchema | None, request_params: Any, body: Any
 ) -> None:
     """Refuse JSON Schemas that cannot be sent, while the DAG file is parsed.
 
-    :param sent: Says what is sent in place of some values of a body.
     :raises ValueError: Says which, where, and what to do.
     """
+    if not model and rules.are_own:  # they may lift the check of the model that it will be
+        return
     given_values = {"request_params": request_params, "body": body}
     values = {name: value for name, value in given_values.items() if isinstance(value, Mapping)}
     for name, value in values.items():
-        for problem in sent(value).problems:
+        for problem in rules.sent(model or "", value).problems:
             raise ValueError(f"{name} {problem}. {_SCHEMA_WAY_OUT}")
     asked = schema.response_format if schema else None
     if asked and not any("response_format" in value for value in values.values()):
-        for problem in sent({"response_format": asked}).problems:
+        for problem in rules.sent(model or "", {"response_format": asked}).problems:
             said = problem.replace("has a JSON Schema in response_format", "is a JSON Schema")
             raise ValueError(f"output_schema {said}. {_SCHEMA_WAY_OUT}")

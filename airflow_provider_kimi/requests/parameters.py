@@ -68,6 +68,7 @@ class ParameterRules:
 
     def __init__(self, mode: ParameterCheck = "fail", overrides: RuleOverrides | None = None) -> None:
         self.mode = mode
+        self.are_own = bool(overrides)
         try:
             own = msgspec.convert({} if overrides is None else overrides, dict[str, _Rules])
         except msgspec.ValidationError as error:

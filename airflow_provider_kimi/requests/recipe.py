@@ -85,18 +85,21 @@ class Recipe:
                 f"sent. {''.join(doubled[:1])}Write a column into it, as in {{text}}; for questions without a table, "
                 "give them as a list."
             )
+        self._check_schemas()
+        if self._verdict.problems:
+            where = " or ".join(name for name in ("body", "request_params") if getattr(self, name)) or "thinking"
+            raise KimiInputError(
+                f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent. Correct it, or set "
+                "parameter_check='drop' to leave out what the model does not take. A number that Jinja renders is text."
+            )
+
+    def _check_schemas(self) -> None:
         if self._sent.problems:
             given_by = {"body": self.body, "request_params": self.request_params, "output_schema": self.response_format}
             where = " or ".join(name for name, value in given_by.items() if value)
             raise KimiInputError(
                 f"{where} {' and '.join(self._sent.problems)}. Nothing was sent. Correct it, or set "
                 "parameter_check='off' to send it as it is."
-            )
-        if self._verdict.problems:
-            where = " or ".join(name for name in ("body", "request_params") if getattr(self, name)) or "thinking"
-            raise KimiInputError(
-                f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent. Correct it, or set "
-                "parameter_check='drop' to leave out what the model does not take. A number that Jinja renders is text."
             )
 
     def _given_twice(self) -> Iterator[str]:

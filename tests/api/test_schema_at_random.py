@@ -97,11 +97,7 @@ def larger(inner: st.SearchStrategy[Kind]) -> st.SearchStrategy[Kind]:
     return st.one_of(
         inner.map(lambda one: Kind(Optional[one.annotation], one.values | st.none())),  # noqa: UP045
         inner.map(lambda one: Kind(list[one.annotation], st.lists(one.values, max_size=3))),  # type: ignore[name-defined]
-        inner.map(
-            lambda one: Kind(  # type: ignore[name-defined]
-                dict[str, one.annotation], st.dictionaries(st.text(), one.values, max_size=3)
-            )
-        ),
+        inner.map(lambda one: Kind(dict[str, one.annotation], st.dictionaries(st.text(), one.values, max_size=3))),  # type: ignore[name-defined]
         st.tuples(inner, inner).map(
             lambda both: Kind(
                 Union[both[0].annotation, both[1].annotation],  # noqa: UP007
@@ -126,7 +122,8 @@ def model_of(kinds: list[Kind], forms: list[int]) -> Kind:
     fields: dict[str, Any] = {}
     needed, optional = {}, {}
     for number, (kind, form) in enumerate(zip(kinds, forms, strict=True)):
-        name, notes = f"f{number}", {"description": "What it is.", "examples": [1]} if form % 2 else {}
+        name = f"f{number}"
+        notes: dict[str, Any] = {"description": "What it is.", "examples": [1]} if form % 2 else {}
         if form < 2:
             fields[name] = (kind.annotation, Field(**notes))
             needed[name] = kind.values
@@ -182,7 +179,7 @@ def test_what_is_sent_of_a_model_is_taken_and_fits_what_the_model_accepts(model:
 @st.composite
 def mutated(draw: st.DrawFn, document: Any) -> Any:
     """A document with one value put in the place of another, left out, or added."""
-    other = draw(st.none() | st.booleans() | WHOLE | REAL | st.text(max_size=3) | st.just([]) | st.just({}))
+    other: Any = draw(st.none() | st.booleans() | WHOLE | REAL | st.text(max_size=3) | st.just([]) | st.just({}))
     if isinstance(document, dict) and document and draw(st.booleans()):
         name = draw(st.sampled_from(sorted(document)))
         rest = {key: value for key, value in document.items() if key != name}
@@ -232,7 +229,7 @@ def schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Schemas, hardly any of which makes sense."""
     named = st.dictionaries(st.sampled_from(["a", "b", "a/b", "", "$ref", "required"]), inner, max_size=3)
     kinds = st.sampled_from(["object", "array", "string", "integer", "number", "null", "boolean", "text"])
-    values = st.lists(SCALARS | st.just([]) | st.just({}), max_size=4)
+    values: Any = st.lists(SCALARS | st.just([]) | st.just({}), max_size=4)
     usual = {
         **dict.fromkeys(("properties", "$defs", "definitions", "patternProperties"), named),
         **dict.fromkeys(("anyOf", "oneOf", "allOf", "prefixItems"), st.lists(inner, max_size=3)),
