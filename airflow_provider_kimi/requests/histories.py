@@ -46,8 +46,6 @@ def check_calls(messages: Sequence[Message]) -> None:
 
     :raises RowProblem: Names the message by its place.
     """
-    if not any(message.tool_calls is not NOTHING or message.role == "tool" for message in messages):
-        return
     called: list[str] = []
     waiting: list[str] = []
     asker = 0

@@ -92,7 +92,7 @@ class RequestCheck:
             verdict = self.verdict(model, body)
             if verdict.problems:
                 raise RowProblem(" and ".join(verdict.problems))
-            if verdict.without_reasoning is not None:
+            if messages and verdict.without_reasoning is not None:
                 check_reasoning(messages, verdict.without_reasoning)
             if model != self._named:
                 self.names(_text(model))
@@ -186,21 +186,26 @@ def _changed(line: bytes, verdict: Verdict) -> bytes:
 
 
 def check_messages(raw: msgspec.Raw) -> list[Message]:
-    """Refuse messages that the platform would refuse, whatever the model and its parameters; return the others."""
+    """Refuse messages that the platform would refuse, and return them if tools are called in them."""
     try:
         messages = _read_messages(raw)
     except msgspec.DecodeError:
         raise _wrong_messages(raw) from None
     if not messages:
         raise RowProblem("has no messages in its body")
+    calls = False
     for number, message in enumerate(messages, 1):
+        calls = calls or message.tool_calls is not NOTHING or message.role == "tool"
         content = memoryview(message.content)
         first = content[0]
-        is_empty = first != _QUOTE or len(content) == len('""')
         if first == _OPENING_BRACKET:
             _check_parts(number, message.content)
-        elif is_empty and (message.role in ("system", "user") or says_nothing(message)):
+        elif (first != _QUOTE or len(content) == len('""')) and (
+            message.role in ("system", "user") or says_nothing(message)
+        ):
             raise RowProblem(f"has an empty content in message {number}; the platform refuses it")
+    if not calls:
+        return []
     check_calls(messages)
     return messages
 

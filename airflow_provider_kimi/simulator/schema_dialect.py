@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from airflow_provider_kimi.simulator import schema_keywords
-from airflow_provider_kimi.simulator.schema_references import ends, levels, resolved
+from airflow_provider_kimi.simulator.schema_references import endless, levels
 
 SchemaLevel = Literal["off", "strict", "ultra"]
 
@@ -56,11 +56,12 @@ def _problems(root: dict[str, Any], sizes: _Sizes, *, is_ultra: bool) -> Iterato
             found = schema_keywords.problems(schema, root, is_root=path == "root", is_ultra=is_ultra)
             yield from ((path, detail) for detail in found)
     yield from _too_many(schemas, sizes, is_ultra=is_ultra)
+    never = endless(root, (schema["$ref"] for _, schema in schemas if "$ref" in schema))
+    for path, schema in schemas:
+        if schema.get("$ref") in never:
+            yield path, "detected infinite recursion without termination condition"
     if levels(root, root, sizes.levels + 1) > sizes.levels:
         yield "root", f"schema depth exceeds maximum limit of {sizes.levels}"
-    for path, schema in schemas:
-        if "$ref" in schema and not ends(resolved(root, schema["$ref"]), root, frozenset()):
-            yield path, "detected infinite recursion without termination condition"
 
 
 def _too_many(

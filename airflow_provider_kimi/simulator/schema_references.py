@@ -1,6 +1,6 @@
 """What the references of a schema lead to: a definition, how deep it is, and whether its documents can end."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 _DEFINITIONS = "#/$defs/"
@@ -65,23 +65,27 @@ def levels(schema: object, root: Mapping[str, Any], most: int, opened: frozenset
     return deepest
 
 
-def ends(schema: object, root: Mapping[str, Any], opened: frozenset[str]) -> bool:
-    """Whether a document that fits can end.
+def endless(root: Mapping[str, Any], references: Iterable[str]) -> set[str]:
+    """The references whose documents cannot end, however they are written."""
+    left = set(references)
+    while ending := {name for name in left if _ends(resolved(root, name), left)}:
+        left -= ending
+    return left
 
-    :param opened: References on the way here, which cannot be what ends it.
-    """
+
+def _ends(schema: object, left: Set[str]) -> bool:
+    """Whether a document that fits can end without what is left."""
     if not isinstance(schema, dict):
         return True
-    reference, branches = schema.get("$ref"), schema.get("anyOf")
-    if isinstance(reference, str):
-        return reference not in opened and ends(resolved(root, reference), root, opened | {reference})
-    if isinstance(branches, list) and not any(ends(branch, root, opened) for branch in branches):
+    branches, kinds = schema.get("anyOf"), schema.get("type")
+    if "$ref" in schema:
+        return schema["$ref"] not in left
+    if isinstance(branches, list) and not any(_ends(branch, left) for branch in branches):
         return False
-    kinds = schema.get("type")
-    if isinstance(kinds, list) and any(kind not in ("object", "array") for kind in kinds):
+    if isinstance(kinds, list) and not {"object", "array"}.issuperset(kinds):
         return True
     properties, required = schema.get("properties"), schema.get("required")
     if isinstance(properties, dict) and isinstance(required, list):
-        return all(ends(properties.get(name), root, opened) for name in required)
+        return all(_ends(properties.get(name), left) for name in required)
     least = schema.get("minItems")
-    return not (isinstance(least, int) and least > 0) or ends(schema.get("items"), root, opened)
+    return not (isinstance(least, int) and least > 0) or _ends(schema.get("items"), left)

@@ -207,3 +207,9 @@ def test_an_answer_that_calls_tools_passes_with_its_reasoning_or_without_thinkin
 def test_the_user_may_lift_the_rule_about_reasoning() -> None:
     passed([USER, CALLING, RESULT], mode="off")
     passed([USER, CALLING, RESULT], "kimi-lifted")
+
+
+def test_reasoning_is_needed_where_the_check_drop_turns_thinking_on_again() -> None:
+    """It takes `thinking` out, because this model does not let it be turned off."""
+    with pytest.raises(RowProblem, match="has no reasoning_content.*this model always thinks"):
+        passed([USER, CALLING, RESULT], "kimi-k2.7-code", "drop", thinking=OFF)

@@ -26,6 +26,12 @@ def named(count: int) -> dict[str, Any]:
     return {"type": "object", "properties": {f"p{number}": TEXT for number in range(count)}}
 
 
+def chained(number: int) -> dict[str, Any]:
+    """An object that needs the next one twice, in a circle."""
+    after = {"$ref": f"#/$defs/{(number + 1) % 40}"}
+    return {"type": "object", "properties": {"a": after, "b": after}, "required": ["a", "b"]}
+
+
 #: A list that another list ends, and one that nothing ends.
 NODE = of({"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]}, required=["a"])
 ENDLESS = of({"$ref": "#/$defs/Node"}, required=["a"])
@@ -143,6 +149,12 @@ REFUSED = [
     ),
     pytest.param({**TO_NODE, "$defs": {"Node": ENDLESS}}, "root", "detected infinite recursion", id="endless list"),
     pytest.param({**TO_NODE, "$defs": {"Node": ONE_MORE}}, "root", "detected infinite recursion", id="endless tree"),
+    pytest.param(
+        {"$ref": "#/$defs/0", "$defs": {str(n): chained(n) for n in range(40)}},
+        "root",
+        "detected infinite recursion",
+        id="a chain of forty pairs",
+    ),
     pytest.param(of({"$ref": "#"}, required=["a"]), "properties.a", "detected infinite recursion", id="itself, always"),
     pytest.param(of({"type": "string", "description": 1}), "properties.a", "description must be a string", id="note"),
     pytest.param(nested(11), "root", "schema depth exceeds maximum limit of", id="eleven levels"),
