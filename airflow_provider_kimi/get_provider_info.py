@@ -38,6 +38,18 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 }
 
 
+def connection_form_widgets() -> dict[str, Any]:
+    """Return the provider's own fields of the connection form as Airflow below 3.2 asks for them."""
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+    from flask_babel import lazy_gettext
+    from wtforms import StringField
+
+    return {
+        name: StringField(lazy_gettext(field["label"]), widget=BS3TextFieldWidget(), description=field["description"])
+        for name, field in CONNECTION_FIELDS.items()
+    }
+
+
 def get_provider_info() -> dict[str, Any]:
     """Describe the provider."""
     from airflow_provider_kimi import __version__

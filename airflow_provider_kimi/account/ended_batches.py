@@ -39,6 +39,7 @@ class Account:
     log: Log
     clock: Callable[[], float] = time.time
     sleep: Sleep = asyncio.sleep
+    _is_warned: bool = False
 
     @property
     def _seconds_per_request(self) -> float:
@@ -89,6 +90,9 @@ class Account:
                 return
             walk.take(page)
             yield page.data
+            if walk.is_stuck and not self._is_warned:
+                self._is_warned = True
+                self.log.warning("Batches that the list does not show are not reported: %s.", walk.gap)
             await self.sleep(self._seconds_per_request)
 
     async def _page(self, after: str | None) -> BatchPage | None:

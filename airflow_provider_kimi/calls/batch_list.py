@@ -60,6 +60,11 @@ class Walk:
         return f"the account has more than {len(self.seen):,} batches (raise max_batches_searched to see more)"
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether the list repeats itself although there is more."""
+        return self._is_stuck and not self.is_whole
+
+    @property
     def is_over(self) -> bool:
         """Whether there is no further page to ask for."""
         return self.is_whole or self._is_stuck or self._is_cut or len(self.seen) >= self._most
@@ -125,10 +130,12 @@ class Search(NamedTuple):
 
     :param batches: Those that match, in the order of the list.
     :param gap: Why not every batch that could match was seen; empty where it was.
+    :param is_stuck: Whether that is because the list repeats itself, so that no search can see more.
     """
 
     batches: list[Batch]
     gap: str = ""
+    is_stuck: bool = False
 
 
 def find_batches(
@@ -151,4 +158,4 @@ def find_batches(
         walk.take(calls.read(partial(calls.hook.list_batches, after=walk.after, limit=PAGE_SIZE)))
     if walk.gap:
         calls.log.warning("Older work may not be seen: %s.", walk.gap)
-    return Search(list(filter(matches, walk.seen.values())), walk.gap)
+    return Search(list(filter(matches, walk.seen.values())), walk.gap, walk.is_stuck)

@@ -1,16 +1,25 @@
 """Calls of the API as values: the blocking and the async methods of the hook send the same ones."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from airflow_provider_kimi.api import models
 from airflow_provider_kimi.api.ids import in_path
+from airflow_provider_kimi.api.settings import ConnectionSettings
+from airflow_provider_kimi.exceptions import KimiApiError
 
 T = TypeVar("T")
 
 #: What is true after a call that changes nothing, and got no answer.
 UNCHANGED = "Nothing was changed by this call."
+
+#: Lists that a host without them does not know.
+_LISTS = frozenset({"/batches", "/files", "/models"})
+
+#: How Kimi says that an id is unknown to it. A host that does not know a call says it in another way.
+UNKNOWN_ID = "resource_not_found_error"
 
 
 @dataclass(frozen=True)
@@ -29,9 +38,31 @@ class Call(Generic[T]):
     reply: type[T]
     unanswered: str = UNCHANGED
     body: Mapping[str, Any] | None = None
-    params: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
     is_poll: bool = False
     seconds: float | None = None
+
+    def is_unknown_list(self, error: KimiApiError) -> bool:
+        """Whether an answer says that the host does not have this list at all; a 404 may be about `after` instead."""
+        is_404 = error.status_code == 404 and error.error_type != UNKNOWN_ID and "after" not in self.params
+        return self.method == "get" and self.path in _LISTS and (is_404 or error.status_code in (405, 501))
+
+
+@contextmanager
+def knowing_lists(call: Call[Any], settings: ConnectionSettings) -> Iterator[None]:
+    """Say of a host without a list that it has none; what it answers speaks of ids that were never sent."""
+    try:
+        yield
+    except KimiApiError as error:
+        if not call.is_unknown_list(error):
+            raise
+        absent = error.saying(
+            f"{settings.base_url} has no list of {call.path[1:]}: it answers GET {call.path} with HTTP "
+            f"{error.status_code}. {UNCHANGED} Check the Base URL of connection {settings.conn_id!r}, Kimi's ends in "
+            "/v1. A gateway has to pass this call on: without the lists, what was submitted is not found again."
+        )
+        absent.kind, absent.retryable = "not_found", False
+        raise absent from None
 
 
 def reading(batch_id: str) -> Call[models.Batch]:

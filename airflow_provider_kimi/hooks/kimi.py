@@ -21,8 +21,9 @@ from airflow_provider_kimi.api.limits import BATCH_ENDPOINT, PAGE_SIZE
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError, KimiNoAnswerError
-from airflow_provider_kimi.hooks.call import UNCHANGED, Call, asking, cancelling, listing, reading
+from airflow_provider_kimi.hooks.call import UNCHANGED, Call, asking, cancelling, knowing_lists, listing, reading
 from airflow_provider_kimi.hooks.deadline import Limit, limited
+from airflow_provider_kimi.hooks.page_size import PageSize
 from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class KimiHook(BaseHook):
         self._built: tuple[ConnectionSettings, KimiClient] | None = None
         self._borrowed: tuple[ConnectionSettings, AsyncKimiClient] | None = None
         self._clock: PlatformClock | None = None
-        self._may_limit = True
+        self._page_size = PageSize()
 
     # The connection
 
@@ -186,8 +187,8 @@ class KimiHook(BaseHook):
         from airflow_provider_kimi.hooks.clients import timeout_of
 
         seconds = self._seconds(call)
-        options = {"timeout": timeout_of(seconds), "params": call.params or {}}
-        with translated(self.settings, call.action, call.unanswered, seconds):
+        options = {"timeout": timeout_of(seconds), "params": call.params}
+        with knowing_lists(call, self.settings), translated(self.settings, call.action, call.unanswered, seconds):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
 
     @contextmanager
@@ -306,28 +307,26 @@ class KimiHook(BaseHook):
         :param limit: Batches a page; None for the platform's own size.
         """
         try:
-            return self._send(listing(after, limit if self._may_limit else None))
+            page = self._send(listing(after, self._page_size.of(limit)))
         except KimiApiError as error:
-            if not self._is_limit_refused(error, limit):
+            if not self._page_size.may_explain(error, limit):
                 raise
-        page = self._send(listing(after, None))
-        self._may_limit = False
+            page = self._send(listing(after, None))
+            self._page_size.is_refused()
+        self._page_size.is_taken()
         return page
 
     async def alist_batches(self, *, after: str | None = None, limit: int | None = PAGE_SIZE) -> models.BatchPage:
         """Read one page of batches without blocking the event loop; see `list_batches`."""
         try:
-            return await self._asend(listing(after, limit if self._may_limit else None))
+            page = await self._asend(listing(after, self._page_size.of(limit)))
         except KimiApiError as error:
-            if not self._is_limit_refused(error, limit):
+            if not self._page_size.may_explain(error, limit):
                 raise
-        page = await self._asend(listing(after, None))
-        self._may_limit = False
+            page = await self._asend(listing(after, None))
+            self._page_size.is_refused()
+        self._page_size.is_taken()
         return page
-
-    def _is_limit_refused(self, error: KimiApiError, limit: int | None) -> bool:
-        """Whether a page without a limit is worth a try: the largest one is documented nowhere."""
-        return limit is not None and self._may_limit and error.kind == "input"
 
     def cancel_batch(self, batch_id: str) -> models.Batch:
         """Ask for a cancel; rows that are already running still end, and are billed."""
@@ -380,18 +379,9 @@ class KimiHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Add the provider's own fields to the connection form."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from flask_babel import lazy_gettext
-        from wtforms import StringField
+        from airflow_provider_kimi.get_provider_info import connection_form_widgets
 
-        from airflow_provider_kimi.get_provider_info import CONNECTION_FIELDS
-
-        return {
-            name: StringField(
-                lazy_gettext(field["label"]), widget=BS3TextFieldWidget(), description=field["description"]
-            )
-            for name, field in CONNECTION_FIELDS.items()
-        }
+        return connection_form_widgets()
 
 
 def _build_async_client(settings: ConnectionSettings) -> AsyncKimiClient:

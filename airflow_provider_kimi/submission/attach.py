@@ -1,6 +1,6 @@
 """Attach to what earlier attempts submitted, and prove that what was not found does not exist."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ def attach(job: Job) -> Attached:
         job = job.cut_as(search.batches)
         earlier = _sorted(job, search.batches)
     missing = set(job.labels) - earlier.batches.keys()
-    if missing and search.gap:
+    if missing and search.gap and not _is_new(job, missing, search):
         raise _unproven(job, missing, unsure, search.gap)
     _log_attached(job, earlier.batches.values())
     cancel_duplicates(job, earlier)
@@ -160,6 +160,18 @@ def _uploaded_before(job: Job, earlier: EarlierWork) -> dict[str, list[str]]:
     return {label: ids for label, ids in uploaded.items() if ids or not job.uploads.is_whole}
 
 
+def _is_new(job: Job, missing: Set[str], search: Search) -> bool:
+    """Whether work may be submitted whatever the list leaves out: it is to be paid for in any case, or no search can
+    see more, this is the first attempt, and the account keeps none of its input.
+    """
+    if job.fresh is not None:
+        return True
+    if job.attempt.number > 1 or not search.is_stuck:
+        return False
+    uploaded = any(job.uploads_of(shard) for shard in job.shards if job.label(shard) in missing)
+    return job.uploads.is_whole and not uploaded
+
+
 def _thorough_search(job: Job, uploaded: Mapping[str, list[str]]) -> Search:
     """Search again once the list has had its time, also by the input files, and leave nothing out."""
     job.calls.sleep(LIST_LAG_SECONDS)
@@ -173,7 +185,7 @@ def _unproven(job: Job, missing: set[str], uploaded: Mapping[str, list[str]], ga
         "Look on the console for a batch of one of these input files. If there is none, delete the files there and "
         f"clear this task; or set reuse='never' to pay in any case: {files}."
         if files
-        else "Clear the task when that has changed."
+        else "Clear the task when that has changed; or set reuse='never' to pay in any case."
     )
     return KimiBatchError(
         f"{len(missing)} of this task's {len(job.labels)} batches were not found, and {gap}. Nothing was sent, because "

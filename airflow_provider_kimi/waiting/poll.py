@@ -8,10 +8,19 @@ from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.calls.cancel import AsyncPlatform
 from airflow_provider_kimi.calls.patience import in_time
-from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError
 from airflow_provider_kimi.waiting.doubt import scope_of
 from airflow_provider_kimi.waiting.known import Seen
-from airflow_provider_kimi.waiting.sweep import Memory, Page, Request, Shown, Single, SweepResult, requests_of_sweep
+from airflow_provider_kimi.waiting.sweep import (
+    SWEEPS_WITHOUT_LIST,
+    Memory,
+    Page,
+    Request,
+    Shown,
+    Single,
+    SweepResult,
+    requests_of_sweep,
+)
 
 #: Failed requests after which a sweep is given up.
 MAX_FAULTS_OF_A_SWEEP = 2
@@ -51,6 +60,7 @@ class Sweep:
         self._unseen = dict.fromkeys(memory.in_turn(due))
         self._doubted = set(memory.doubted)
         self._top_is_ours = memory.top_is_ours
+        self._without_list = max(memory.without_list - 1, 0)
         self._turns: dict[str, bool] = {}  # whether each that had its turn was read
         self._requests = 0
         self._answered = 0
@@ -68,6 +78,7 @@ class Sweep:
             turns=tuple(batch_id for batch_id in turns if batch_id in ours),
             unread=frozenset(ours & before.unread.union(self._due) - was_read),
             top_is_ours=self._top_is_ours,
+            without_list=self._without_list,
         )
         unseen = frozenset(() if self._faults else self._unseen)
         retry_after = max((fault.retry_after_seconds or 0.0 for fault in self._faults), default=None)
@@ -80,7 +91,9 @@ class Sweep:
 
         The next request is under way meanwhile, so that waits which are notified hold up no other.
         """
-        requests = requests_of_sweep(list(self._unseen), from_top=self._memory.begins_at_top(self._due))
+        memory = self._memory
+        from_top, has_list = memory.begins_at_top(self._due), not memory.without_list
+        requests = requests_of_sweep(list(self._unseen), from_top=from_top, has_list=has_list)
         asking = self._ask(next(requests, None))
         try:
             while asking is not None:
@@ -139,6 +152,8 @@ class Sweep:
         except KimiError as fault:
             if fault.retryable:
                 self._faults.append(fault)
+            elif isinstance(fault, KimiApiError) and fault.kind == "not_found":
+                self._without_list = SWEEPS_WITHOUT_LIST
             return {}, None  # proves nothing about a batch: each is read singly
         self._answered += 1
         seen = {batch.id: batch for batch in page.data}

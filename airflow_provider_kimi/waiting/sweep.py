@@ -12,6 +12,9 @@ from airflow_provider_kimi.api.limits import PAGE_SIZE
 #: Requests of a sweep beyond one for each full page.
 EXTRA_REQUESTS = 2
 
+#: Sweeps that ask for no page after the platform has said that it has no list.
+SWEEPS_WITHOUT_LIST = 20
+
 
 @dataclass(frozen=True)
 class Single:
@@ -56,12 +59,14 @@ class Memory:
     :param turns: Batches that had their turn, the longest ago first.
     :param unread: Batches that were due and not read since.
     :param top_is_ours: Whether the top of the list shows a batch that is waited for, as far as is known.
+    :param without_list: How many sweeps are to ask for no page.
     """
 
     doubted: frozenset[str] = frozenset()
     turns: tuple[str, ...] = ()
     unread: frozenset[str] = frozenset()
     top_is_ours: bool = True
+    without_list: int = 0
 
     def without(self, gone: Collection[str]) -> "Memory":
         """Forget batches that no wait waits for, so that a new wait for one begins afresh."""
@@ -106,7 +111,9 @@ def most_requests(batches: int) -> int:
     return batches // PAGE_SIZE + EXTRA_REQUESTS
 
 
-def requests_of_sweep(due: Collection[str], *, from_top: bool = True) -> Generator[Request, Shown | None, None]:
+def requests_of_sweep(
+    due: Collection[str], *, from_top: bool = True, has_list: bool = True
+) -> Generator[Request, Shown | None, None]:
     """Say what to ask for, one request after the other; send back what each answer showed, None where there was none.
 
     Paging begins at the top of the list, or behind a batch of our own that was just read, and goes on while pages show
@@ -115,9 +122,10 @@ def requests_of_sweep(due: Collection[str], *, from_top: bool = True) -> Generat
 
     :param due: Batches to poll, in the order in which they are read singly.
     :param from_top: Where paging begins.
+    :param has_list: Whether pages are worth asking for.
     """
     unseen = dict.fromkeys(due)
-    tries = 2 if len(unseen) > 2 else 0  # two batches are read one by one
+    tries = 2 if has_list and len(unseen) > 2 else 0  # two batches are read one by one
     page = Page(None) if from_top else None
     for _ in range(most_requests(len(unseen))):
         if not unseen:

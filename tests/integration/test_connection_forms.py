@@ -3,12 +3,15 @@
 import asyncio
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.api.extra import NAMES
 from airflow_provider_kimi.api.settings import ConnectionSettings
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError
+from airflow_provider_kimi.get_provider_info import CONNECTION_FIELDS
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import KimiSimulator
 
@@ -213,6 +216,31 @@ def test_calls_go_to_the_path_of_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
         assert KimiHook().list_models()
 
 
+def test_the_page_repeats_the_messages_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "when-it-does-not-work.md").read_text()
+    for written in (
+        {"password": None},
+        {"login": KEY},
+        {"password": f"Bearer {KEY}"},
+        {"extra": [1]},
+        {"extra": {"Region": "intl", "base_url": GATEWAY}},
+        {"host": f"{GATEWAY}/a/v1", "schema": "b/v1"},
+        {"host": "https://api.moonshot.ai/anthropic"},
+        {"port": 8443},
+        {"host": GATEWAY, "schema": "http"},
+        {"schema": "https://GATEWAY/v1"},
+        {"host": "GATEWAY", "schema": "http"},
+    ):
+        with pytest.raises(KimiConnectionConfigError) as caught:
+            read(monkeypatch, written)
+        fault = str(caught.value).removeprefix("Connection 'kimi_default' ").partition(". Nothing was sent.")[0]
+        assert f"`{fault}`" in page.replace("'GATEWAY'", "'gateway'")
+
+
+def test_the_form_has_no_field_that_an_extra_may_not_hold() -> None:
+    assert set(CONNECTION_FIELDS) < set(NAMES)
+
+
 # The test button
 
 FAULTY: dict[str, dict[str, Any]] = {
@@ -255,7 +283,6 @@ def test_airflow_tests_a_connection_as_its_page_does(monkeypatch: pytest.MonkeyP
 
     with KimiSimulator() as sim:
         extra = {"region": "intl", "timeout": 30, "model": None}
-        fields = {"host": sim.base_url, "password": sim.api_key, "extra": json.dumps(extra)}
-        tested = Connection(conn_id="q7Xw2LmA", conn_type="kimi", **fields)
+        tested = Connection("q7Xw2LmA", "kimi", host=sim.base_url, password=sim.api_key, extra=json.dumps(extra))
         monkeypatch.setitem(os.environ, "AIRFLOW_CONN_Q7XW2LMA", tested.get_uri())
         assert KimiHook("q7Xw2LmA").test_connection()[0]
