@@ -34,7 +34,7 @@ def never_rendered(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """A text of a class of its own, such as a member of an Enum, as plain text; any other value as it is."""
-    return str.__str__(value) if isinstance(value, str) else value
+    return value if type(value) is str or not isinstance(value, str) else str.__str__(value)
 
 
 def _holds_reference(value: Any) -> bool:
@@ -107,8 +107,8 @@ class TextTemplates(BaseOperator):
             env = jinja_env
             if parent is self and dag is not None and name not in _ARGUMENTS:
                 env = dag.get_template_env(force_sandboxed=True)
-                env.keep_trailing_newline = name == "request_params"  # a text to stop at may be one
-                env.finalize = _Given(env.finalize, _OBJECTS.get(name, ()) if self._is_native(dag) else ())
+                env.keep_trailing_newline |= name == "request_params"  # a text to stop at may be one
+                env.finalize = _Expressions(env.finalize, _OBJECTS.get(name, ()) if self._is_native(dag) else ())
             super()._do_render_template_fields(parent, [name], context, env, seen_oids)
 
     def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
@@ -120,14 +120,14 @@ class TextTemplates(BaseOperator):
         return bool(dag.render_template_as_native_obj if own is None else own)
 
     def _render(self, template: Any, context: Any, dag: Any = None) -> Any:
-        given = template.environment.finalize
-        if not isinstance(given, _Given):
+        expressions = template.environment.finalize
+        if not isinstance(expressions, _Expressions):
             return super()._render(template, context, dag)
-        return given.value(render_template_to_string(template, context))
+        return expressions.value(render_template_to_string(template, context))
 
 
 @dataclass
-class _Given:
+class _Expressions:
     """What the expressions of a template give. Jinja calls it with each of them, before it is text.
 
     :param finalize: What the DAG itself has Jinja call.

@@ -242,3 +242,34 @@ def test_metadata_that_is_no_text_is_refused_by_its_key(value: Any) -> None:
     if not isinstance(value, list):
         with pytest.raises(ValueError, match=re.escape(f"a key of metadata is {value!r}; it must be text, in quotes")):
             KimiCreateBatchOperator(task_id="t", input=["a"], metadata={value: "a"})
+
+
+@pytest.mark.skipif(not hasattr(BaseOperator, "render_template_as_native_obj"), reason="Airflow below 3.3")
+def test_an_operator_may_ask_for_native_objects_itself_or_decline_them() -> None:
+    for dag_is_native in (True, False):
+        for own, count in ((True, 1000), (False, "1000")):
+            parameters = {
+                "input": "1_000",
+                "request_params": {"n": "{{ count }}"},
+                "render_template_as_native_obj": own,
+            }
+            task = rendered(built(dag_is_native, KimiCreateBatchOperator, **parameters))
+            assert (task.input, task.request_params) == ("1_000", {"n": count})
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("create", {"model": 5}),
+        ("create", {"metadata": {"day": date(2026, 11, 30)}}),
+        ("create", {"key_column": 5}),
+        ("orphans", {"dag_ids": 5}),
+    ],
+    ids=str,
+)
+def test_the_docs_have_these_messages(name: str, parameters: dict[str, Any]) -> None:
+    make, needed = CLASSES[name]
+    with pytest.raises((ValueError, KimiInputError)) as refused:
+        make(task_id="t", **(needed | parameters))
+    page = Path(__file__).parent.parent / "docs" / "when-it-does-not-work.md"
+    assert f"`{str(refused.value).partition('. ')[0]}`" in page.read_text()

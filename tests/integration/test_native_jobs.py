@@ -1,6 +1,9 @@
 """A task does the same in a DAG that renders native objects: the same job, paid once, and the same refusals."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from airflow_provider_kimi.operators.orphans import KimiOrphanBatchesOperator
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
 from tests.support.tasks import Attempt, TaskInstanceRecord, run_to_end
+
+DAGS = Path(__file__).parent / "dags"
 
 VARIABLES: dict[str, object] = {
     "ds": "2026-11-30",
@@ -132,6 +137,20 @@ def test_what_is_not_meant_is_refused_in_the_same_words_before_anything_is_paid(
     assert message in native
 
 
+def test_the_docs_have_the_messages_of_a_run(connect: Connect, tmp_path: Path) -> None:
+    page = (DAGS.parent.parent.parent / "docs" / "when-it-does-not-work.md").read_text()
+    with KimiSimulator(speed=5000) as sim:
+        connect(sim)
+        for wrong, begin in (
+            ({"output": "{{ nothing }}"}, "output is "),
+            ({"metadata": "{{ ids }}"}, "metadata is "),
+            ({"request_params": {"max_completion_tokens": "{{ '512' }}"}}, "request_params has "),
+        ):
+            message = outcome(True, KimiBatchOperator, **asked(tmp_path) | wrong)
+            shown = next(line for line in page.splitlines() if f"`{begin}" in line).split("`")[1]
+            assert message.startswith(shown)
+
+
 @pytest.mark.parametrize("is_native", [True, False], ids=["native", "usual"])
 @pytest.mark.parametrize("dag_ids", ["{{ nothing }}", "{{ ids }}", "reviews_of_all", "['rev']", "other"])
 def test_only_the_dags_that_are_named_lose_their_orphans(connect: Connect, dag_ids: str, is_native: bool) -> None:
@@ -151,3 +170,43 @@ def test_ids_come_out_of_templates_as_lists(connect: Connect, tmp_path: Path, is
         ids = str(manifest["batch_ids"])
         again = run(is_native, KimiBatchResultsOperator, batch_id=ids, output=str(tmp_path / "again")).value
     assert again["counts"] == manifest["counts"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_real_run_with_native_rendering_attaches_to_the_batches_of_one_without(tmp_path: Path) -> None:
+    """A chain, a mapped task and a function, through Airflow's own rendering, deferrals and mapping."""
+    output = tmp_path / "out"
+    with KimiSimulator(speed=100) as sim:
+        connection = json.dumps({"conn_type": "kimi", "host": sim.base_url, "password": sim.api_key})
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")},
+            "AIRFLOW_HOME": str(tmp_path / "airflow"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW_CONN_KIMI_DEFAULT": connection,
+            "OUTPUT": str(output),
+        }
+        script = str(DAGS / "native_rendering.py")
+        made = []
+        for command, is_native in ((["-m", "airflow", "db", "migrate"], False), ([script], False), ([script], True)):
+            done = subprocess.run(
+                [sys.executable, *command],
+                env={**environment, "NATIVE": str(is_native)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            made.append(sorted(sim.batches))
+            if command == [script]:
+                assert json.loads((output / "state.json").read_text())[0] == "success", done.stdout + done.stderr
+        assert len(made[1]) == 4
+        assert made[2] == made[1]
+    assert {(batch.metadata or {})["day"] for batch in sim.batches.values()} == {"20261130"}
+    found = {place: (output / place / "results.jsonl").read_text() for place in ("20261130", "mapped0", "function")}
+    assert {place: json.loads(text)["custom_id"] for place, text in found.items()} == {
+        "20261130": "007",
+        "mapped0": "1",
+        "function": "20261130",
+    }
