@@ -30,6 +30,11 @@ except ImportError:  # Airflow 2, which has no asset watchers
     BaseEventTrigger = BaseTrigger  # type: ignore[assignment,misc]
 
 try:
+    from airflow.sdk.definitions.context import render_template_to_string
+except ImportError:  # Airflow 2
+    from airflow.utils.helpers import render_template_to_string  # type: ignore[no-redef]
+
+try:
     from airflow.sdk import RetryDecision, RetryPolicy
 except ImportError:  # Airflow below 3.3
     RetryDecision = RetryPolicy = None  # type: ignore[assignment,misc]
@@ -39,6 +44,7 @@ __all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTim
 __all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseSensorOperator", "BaseTrigger"]
 __all__ += ["DecoratedOperator", "TaskDecorator", "task_decorator_factory"]
 __all__ += ["Context", "PokeReturnValue", "RetryDecision", "RetryPolicy", "TriggerEvent", "XComArg", "literal"]
+__all__ += ["render_template_to_string"]
 
 
 def first_poke(context: Context) -> float | None:

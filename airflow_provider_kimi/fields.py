@@ -1,9 +1,10 @@
 """Checks of the parameters of operators, sensors and triggers, which run while the DAG file is parsed."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 
 def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
@@ -37,12 +38,28 @@ def check_whole_number(name: str, value: object) -> None:
         raise _wrong(name, value, "a whole number above zero")
 
 
-def check_columns(name: str, value: object) -> None:
-    """Refuse what is neither the name of a column, nor a list of names, nor None."""
+def check_texts(**given: object) -> None:
+    """Refuse what is not text, by its name; None, and what another task returns, is judged when the task runs."""
+    for name, value in given.items():
+        if not (value is None or isinstance(value, str) or hasattr(value, "iter_references")):
+            raise _wrong(name, value, "text, in quotes")
+
+
+def check_pairs(name: str, value: object) -> None:
+    """Refuse a mapping whose keys and values are not text."""
+    for key, text in value.items() if isinstance(value, Mapping) else ():
+        check_texts(**{f"a key of {name}": key, f"{name}[{key!r}]": text})
+
+
+def check_columns(name: str, value: object, kind: str = "column") -> None:
+    """Refuse what is neither the name of a column, nor a list of names, nor None.
+
+    :param kind: What has the names.
+    """
     names = [value] if isinstance(value, str) else value
     if names is None or (isinstance(names, Sequence) and names and all(isinstance(n, str) and n for n in names)):
         return
-    raise _wrong(name, value, "the name of a column, or a list of names")
+    raise _wrong(name, value, f"the name of a {kind}, or a list of names")
 
 
 def said(value: object) -> object:
@@ -51,6 +68,11 @@ def said(value: object) -> object:
         with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return ast.literal_eval(value.strip())
     return value
+
+
+def said_list(value: Any) -> Any:
+    """Read the text of a rendered template that says a list; return any other value as it is."""
+    return said(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
 
 
 def _wrong(name: str, value: object, allowed: str) -> ValueError:

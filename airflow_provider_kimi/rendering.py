@@ -1,11 +1,13 @@
-"""Values of template fields that Airflow must neither render nor call."""
+"""What Jinja makes of template fields, and values that Airflow must neither render nor call."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import NoneType
 from typing import Any, Self
 
-from airflow_provider_kimi.compat import literal
+from airflow_provider_kimi.compat import BaseOperator, literal, render_template_to_string
 
 #: What makes Airflow's Jinja render a text.
 _TEMPLATE = re.compile(r"\{[{%#]")
@@ -27,7 +29,12 @@ def never_rendered(value: Any) -> Any:
             "A list of rows or a mapping may not hold another task's output, because nothing inside it is rendered. "
             "Pass that output itself."
         )
-    return literal(value)
+    return literal(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """A text of a class of its own, such as a member of an Enum, as plain text; any other value as it is."""
+    return value if type(value) is str or not isinstance(value, str) else str.__str__(value)
 
 
 def _holds_reference(value: Any) -> bool:
@@ -71,3 +78,72 @@ class Given:
 def given(value: Any) -> Any:
     """Unwrap a function; return any other value as it is."""
     return value.value if isinstance(value, Given) else value
+
+
+#: Fields that may hold more than text -> what an expression gives them where the DAG renders native objects.
+_OBJECTS: Mapping[str, tuple[type, ...]] = {
+    "input": (Iterable,),
+    "request_params": (Mapping, list, tuple, int, float, NoneType),
+    "finish_by": (timedelta,),
+}
+
+#: Arguments of the user's own function, which come as in any other task of the DAG.
+_ARGUMENTS = ("op_args", "op_kwargs")
+
+
+class TextTemplates(BaseOperator):
+    """An operator whose templates give the same text in every DAG.
+
+    With `render_template_as_native_obj=True` Airflow reads each text as Python once it is rendered: `1_000` would
+    become 1000, `None` nothing, and a quoted text would lose its quotes.
+    """
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        """Render fields; Airflow calls this for a mapped task too."""
+        dag = self.get_dag()
+        for name in template_fields:
+            env = jinja_env
+            if parent is self and dag is not None and name not in _ARGUMENTS:
+                env = dag.get_template_env(force_sandboxed=True)
+                env.keep_trailing_newline |= name == "request_params"  # a text to stop at may be one
+                env.finalize = _Expressions(env.finalize, _OBJECTS.get(name, ()) if self._is_native(dag) else ())
+            super()._do_render_template_fields(parent, [name], context, env, seen_oids)
+
+    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render a value; a member of an Enum of texts is its text, not its name."""
+        return super().render_template(_plain(content), *args, **kwargs)
+
+    def _is_native(self, dag: Any) -> bool:
+        own = getattr(self, "render_template_as_native_obj", None)  # from Airflow 3.3 on
+        return bool(dag.render_template_as_native_obj if own is None else own)
+
+    def _render(self, template: Any, context: Any, dag: Any = None) -> Any:
+        expressions = template.environment.finalize
+        if not isinstance(expressions, _Expressions):
+            return super()._render(template, context, dag)
+        return expressions.value(render_template_to_string(template, context))
+
+
+@dataclass
+class _Expressions:
+    """What the expressions of a template give. Jinja calls it with each of them, before it is text.
+
+    :param finalize: What the DAG itself has Jinja call.
+    :param taken: Types whose values are taken as they are.
+    """
+
+    finalize: Callable[[Any], Any] | None
+    taken: tuple[type, ...]
+    values: list[Any] = field(default_factory=list)
+
+    def __call__(self, value: Any) -> Any:
+        self.values.append(value if self.finalize is None else self.finalize(value))
+        return self.values[-1]
+
+    def value(self, text: str) -> Any:
+        """Return what a template gives: the value of its one expression if that is taken, else its text."""
+        values, self.values = self.values, []
+        is_one = len(values) == 1 and isinstance(values[0], self.taken) and str(values[0]) == text
+        return values[0] if is_one else text

@@ -13,13 +13,22 @@ from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.calls.stop import Stop
-from airflow_provider_kimi.compat import BaseOperator, Context, first_poke
+from airflow_provider_kimi.compat import Context, first_poke
 from airflow_provider_kimi.context import read_attempt, wants_fresh
-from airflow_provider_kimi.fields import check_choice, check_flag, check_whole_number
+from airflow_provider_kimi.fields import (
+    check_choice,
+    check_columns,
+    check_flag,
+    check_pairs,
+    check_texts,
+    check_whole_number,
+    said,
+    said_list,
+)
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.thread import Kill
-from airflow_provider_kimi.rendering import given, known, never_rendered
+from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.media import MediaTransport, check_media, media_columns
@@ -50,7 +59,7 @@ _CHOICES: Mapping[str, Sequence[object]] = {
 _SCHEMA_WAY_OUT = "Correct it, or set parameter_check='off' to send it as it is."
 
 
-class AskingOperator(BaseOperator):
+class AskingOperator(TextTemplates):
     """An operator that makes batches from an input; see `KimiCreateBatchOperator` for its parameters."""
 
     template_fields: Sequence[str] = (
@@ -150,6 +159,7 @@ class AskingOperator(BaseOperator):
         self.kimi_conn_id = kimi_conn_id
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
+        self._check_texts(prompt=prompt, system_prompt=system_prompt)
         check_reads_files(as_uri(input), csv_options, read_reading(csv_options, encoding))
         check_media(media, image_column, video_column)
         if max_rows_per_batch is not None:
@@ -158,6 +168,13 @@ class AskingOperator(BaseOperator):
         check_flag("cancel_on_kill", cancel_on_kill)
         rules = ParameterRules(parameter_check, parameter_rules)
         _check_schemas(rules, known(model), read_schema(output_schema), known(request_params), body)
+
+    def _check_texts(self, **prompts: object) -> None:
+        check_texts(
+            **prompts, model=self.model, completion_window=self.completion_window, kimi_conn_id=self.kimi_conn_id
+        )
+        check_pairs("metadata", known(self.metadata))
+        check_columns("key_column", known(self.key_column))
 
     def submit(self, context: Context, approve: Approve | None = None, in_flight: InFlight | None = None) -> Submission:
         """Check, upload, create; attach to what an earlier attempt has created.
@@ -207,7 +224,8 @@ class AskingOperator(BaseOperator):
             model=self.model or calls.hook.settings.model,
             messages=given(self.messages),
             body=given(self.body),
-            request_params=self.request_params or {},
+            key_column=said_list(self.key_column),
+            request_params=said(self.request_params) or {},
             response_format=schema.response_format if schema else None,
             rules=ParameterRules(self.parameter_check, self.parameter_rules),
         )
@@ -216,7 +234,7 @@ class AskingOperator(BaseOperator):
             input=bound(as_uri(given(self.input)), context),
             recipe=recipe,
             reading=read_reading(self.csv_options, self.encoding),
-            metadata=self.metadata or {},
+            metadata=said(self.metadata) or {},
             media_columns=media_columns(self.image_column, self.video_column),
             reuse="never" if wants_fresh(context) else self.reuse,
         )

@@ -11,17 +11,18 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.calls.cancel import cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import BaseOperator, Context, XComArg
+from airflow_provider_kimi.compat import Context, XComArg
 from airflow_provider_kimi.exceptions import KimiBatchError
-from airflow_provider_kimi.fields import check_flag, check_seconds
+from airflow_provider_kimi.fields import check_flag, check_seconds, check_texts
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.rendering import TextTemplates
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from airflow_provider_kimi.waiting.wait import wait_here
 
 
-class KimiCancelBatchOperator(BaseOperator):
+class KimiCancelBatchOperator(TextTemplates):
     """Cancel batches. A batch that ended first is a result, not an error.
 
     Rows that already run still end and are billed. A batch that is assembling its results (``finalizing``) is left
@@ -58,6 +59,7 @@ class KimiCancelBatchOperator(BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = None if poll_interval is None else check_seconds("poll_interval", poll_interval)
         self.timeout = check_seconds("timeout", timeout)
+        check_texts(kimi_conn_id=kimi_conn_id)
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> dict[str, str] | None:

@@ -49,8 +49,9 @@ class KimiCreateBatchOperator(AskingOperator):
         ``upload`` stores each different one once on the platform, which counts towards its 1,000 files.
     :param key_column: Column whose value becomes the ``custom_id``, or a list of columns that make a key together. A
         key that is long or has unusual characters is sent under a short name made from it. None numbers the rows.
-        Templated.
-    :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated.
+        Templated; the text of a list is a list.
+    :param request_params: Further keys of every request body, such as ``max_completion_tokens``. Templated: what a
+        template gives is text, or the value of one expression where the DAG renders native objects.
     :param output_schema: What every answer has to be, as given to the results. A JSON Schema or a Pydantic model is
         sent as ``response_format``, unless ``request_params`` or ``body`` has one, or its root is an array, which comes
         back unreliably. It is written in the dialect of JSON Schema that Kimi takes, and refused where that cannot be
@@ -70,7 +71,7 @@ class KimiCreateBatchOperator(AskingOperator):
     :param completion_window: How long the platform may take, ``12h`` to ``7d``. Templated.
     :param metadata: Pairs of text to tag the batches with, beside the eight of this provider (nine if rows are left
         out); 16 in all. With seven or fewer there is room for the mark of the create, by which one whose answer is lost
-        is found most surely. Templated.
+        is found most surely. Templated; the text of a mapping is one.
     :param reuse: ``auto`` attaches to the live or completed batches of an earlier attempt (a retry or a clear of this
         task in this run, with the same input); of one that failed, expired or was cancelled, see ``on_ended``.
         ``never`` pays for new work in every attempt, as does ``{"kimi_force_fresh": true}`` in the conf of a run.

@@ -11,12 +11,13 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.ids import read_file_ids
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import BaseOperator, Context, XComArg, run_state
-from airflow_provider_kimi.fields import check_flag, check_seconds, check_whole_number
+from airflow_provider_kimi.compat import Context, XComArg, run_state
+from airflow_provider_kimi.fields import check_flag, check_seconds, check_texts, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.rendering import TextTemplates
 
 
-class KimiDeleteFilesOperator(BaseOperator):
+class KimiDeleteFilesOperator(TextTemplates):
     """Delete files on the platform that are no longer needed; it keeps at most 1,000.
 
     Deletes only files that this provider uploaded or that belong to its batches, and none that a batch needs that has
@@ -64,6 +65,7 @@ class KimiDeleteFilesOperator(BaseOperator):
         self.unknown_runs = unknown_runs
         self.only_list = dry_run  # BaseOperator.dry_run is a method
         self.max_batches_searched = max_batches_searched
+        check_texts(kimi_conn_id=kimi_conn_id)
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> list[str]:

@@ -8,16 +8,16 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import AirflowSkipException, BaseOperator, Context
+from airflow_provider_kimi.compat import AirflowSkipException, Context
 from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
-from airflow_provider_kimi.fields import check_choice, check_flag
+from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, said_list
 from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.rendering import given, known, never_rendered
+from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
@@ -42,7 +42,7 @@ from airflow_provider_kimi.results.schema import read_schema
 _NOTHING_LANDED = "Nothing was landed; the results stay on the platform."
 
 
-class LandingOperator(BaseOperator):
+class LandingOperator(TextTemplates):
     """An operator that lands results; see `KimiBatchResultsOperator` for its parameters."""
 
     input: Any
@@ -69,6 +69,7 @@ class LandingOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_texts(output=as_uri(output))
         check_location("output", output)
         check_choice("on_too_many_failed", on_too_many_failed, get_args(OnTooManyFailed))
         read_check(check)
@@ -83,7 +84,7 @@ class LandingOperator(BaseOperator):
         self.max_failed_ratio = max_failed_ratio
         self.on_too_many_failed = on_too_many_failed
         self.selection = Selection.of(select, exclude)
-        self.output_format = output_format
+        self.output_format: Any = str.__str__(output_format)  # of an Enum of texts
         self.csv_form = CsvOptions()
         self.parsed_columns = parsed_columns
         self.check = never_rendered(check)
@@ -191,7 +192,7 @@ class LandingOperator(BaseOperator):
             batch_ids=batch_ids,
             output=as_uri(self.output_directory),
             input=bound(as_uri(given(self.input)), context),
-            key_column=self.key_column,
+            key_column=said_list(self.key_column),
             price_list=self.price_list,
             selection=self.selection,
             check=AnswerCheck(schema, self.reasoning, given(self.check)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, get_args
@@ -14,17 +14,26 @@ from airflow_provider_kimi.api.ids import in_path
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
 from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import BaseOperator, Context, run_state
-from airflow_provider_kimi.exceptions import KimiError
-from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
-from airflow_provider_kimi.files.locations import check_location
+from airflow_provider_kimi.compat import Context, run_state
+from airflow_provider_kimi.exceptions import KimiError, KimiInputError
+from airflow_provider_kimi.fields import (
+    check_choice,
+    check_columns,
+    check_flag,
+    check_seconds,
+    check_texts,
+    check_whole_number,
+    said_list,
+)
+from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.outside import storable
+from airflow_provider_kimi.rendering import TextTemplates, known
 from airflow_provider_kimi.results.collect import collect
 from airflow_provider_kimi.results.landing import Landing
 
 
-class KimiOrphanBatchesOperator(BaseOperator):
+class KimiOrphanBatchesOperator(TextTemplates):
     """List batches of this provider that no run takes care of, and cancel them or land their answers.
 
     An orphan is a batch that runs although its run has ended or does not exist, or one that has ended with answers
@@ -41,7 +50,8 @@ class KimiOrphanBatchesOperator(BaseOperator):
         of ``output`` that has the name of its batch.
     :param dry_run: Only list and log them.
     :param output: URI of the directory to land in. Templated.
-    :param dag_ids: DAGs whose batches to search; None for all. Templated.
+    :param dag_ids: DAGs whose batches to search: one id, a list, or the rendered text of a list; None for all.
+        Templated.
     :param max_age: How old batches may be, timedelta or seconds.
     :param unknown_runs: Act also on batches whose run this Airflow does not have: it was deleted, or belongs to another
         Airflow that shares the account. They are listed in any case.
@@ -61,7 +71,7 @@ class KimiOrphanBatchesOperator(BaseOperator):
         action: OrphanAction = "cancel",
         dry_run: bool = True,
         output: str | None = None,
-        dag_ids: Sequence[str] | None = None,
+        dag_ids: str | Sequence[str] | None = None,
         max_age: timedelta | float = timedelta(days=30),
         unknown_runs: bool = False,
         max_batches_searched: int = MAX_BATCHES_SEARCHED,
@@ -76,6 +86,8 @@ class KimiOrphanBatchesOperator(BaseOperator):
         check_whole_number("max_batches_searched", max_batches_searched)
         if action == "harvest" and not dry_run and output is None:
             raise ValueError("action='harvest' needs output, the directory to land in")
+        check_texts(output=as_uri(output))
+        _read_dag_ids(known(dag_ids))
         self.action = action
         self.only_list = dry_run  # BaseOperator.dry_run is a method
         self.output_directory = output
@@ -83,6 +95,7 @@ class KimiOrphanBatchesOperator(BaseOperator):
         self.max_age = check_seconds("max_age", max_age)
         self.unknown_runs = unknown_runs
         self.max_batches_searched = max_batches_searched
+        check_texts(kimi_conn_id=kimi_conn_id)
         self.kimi_conn_id = kimi_conn_id
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -90,18 +103,18 @@ class KimiOrphanBatchesOperator(BaseOperator):
         with airflow_errors(self):
             check_location("output", self.output_directory)
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
-            orphans = self._find(calls)
+            orphans = self._find(calls, _read_dag_ids(self.dag_ids))
             self.log.info("%s batches have no owner, or are doubles.", len(orphans))
             report: list[dict[str, Any]] = storable(
                 [{**asdict(orphan), "outcome": self._treat(calls, orphan)} for orphan in orphans]
             )
             return report
 
-    def _find(self, calls: Calls) -> list[Orphan]:
+    def _find(self, calls: Calls, dag_ids: Collection[str] | None) -> list[Orphan]:
         since = time.time() - self.max_age
         search = find_batches(
             calls,
-            lambda batch: may_be_orphan(batch, since, self.dag_ids),
+            lambda batch: may_be_orphan(batch, since, dag_ids),
             since=since,
             most=self.max_batches_searched,
         )
@@ -122,3 +135,16 @@ class KimiOrphanBatchesOperator(BaseOperator):
             self.log.warning("%s", error)
             return f"not done: {error}"
         return f"landed in {output}"
+
+
+def _read_dag_ids(given: object) -> Collection[str] | None:
+    """Read `dag_ids`: one id, a list, or the text of a list; None for all DAGs.
+
+    :raises KimiInputError: It is something else.
+    """
+    ids: Any = said_list(given)
+    try:
+        check_columns("dag_ids", None if ids == [] else ids, "DAG")
+    except ValueError as error:
+        raise KimiInputError(f"{error}. Nothing was cancelled or landed.") from None
+    return None if ids is None else [ids] if isinstance(ids, str) else list(ids)

@@ -8,11 +8,12 @@ from typing import Any
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import Context, XComArg, map_index_of
+from airflow_provider_kimi.fields import check_columns, check_texts
 from airflow_provider_kimi.files.locations import check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.operators.upstream import read_landed_ids
-from airflow_provider_kimi.rendering import never_rendered
+from airflow_provider_kimi.rendering import known, never_rendered
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
@@ -157,6 +158,8 @@ class KimiBatchResultsOperator(LandingOperator):
         self.key_column = key_column
         self.output_schema = output_schema
         self.merge_with = merge_with
+        check_texts(kimi_conn_id=kimi_conn_id)
+        check_columns("key_column", known(key_column))
         self.kimi_conn_id = kimi_conn_id
         self.check_form("csv_options", csv_options)
 

@@ -220,6 +220,8 @@ def shortened(text: str, most: int = MAX_METADATA_VALUE_CHARS) -> str:
 
 def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
     """Refuse pairs that the platform would refuse, or that would replace ours."""
+    if not isinstance(extra, Mapping):
+        raise _wrong_metadata(f"is a {type(extra).__name__}", "Give pairs of text, as in {'team': 'reviews'}.")
     room = MAX_METADATA_PAIRS - len(own)
     if len(extra) > room:
         raise _wrong_metadata(
@@ -230,17 +232,21 @@ def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
         if not isinstance(key, str) or not key or len(key) > MAX_METADATA_KEY_CHARS:
             raise _wrong_metadata(
                 f"has the key {str(key)[:80]!r}; a key is text of 1 to {MAX_METADATA_KEY_CHARS} characters",
-                "Shorten it.",
+                _remedy(key),
             )
         if key in _KEYS.values():
             raise _wrong_metadata(f"has the key {key!r}, which this provider sets", "Choose another name.")
         if not isinstance(value, str) or len(value) > MAX_METADATA_VALUE_CHARS:
             raise _wrong_metadata(
                 f"has a value of {key!r} that is not text of at most {MAX_METADATA_VALUE_CHARS} characters",
-                "Shorten it.",
+                _remedy(value),
             )
         if storable([key, value]) != [key, value]:
             raise _wrong_metadata(f"has a NUL or half a character in {key!r}", "Leave it out.")
+
+
+def _remedy(given: object) -> str:
+    return "Shorten it." if isinstance(given, str) and given else "Write text, in quotes."
 
 
 def _wrong_metadata(fault: str, remedy: str) -> KimiInputError:

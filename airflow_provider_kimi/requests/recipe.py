@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.fields import check_columns
+from airflow_provider_kimi.fields import check_columns, check_texts
 from airflow_provider_kimi.requests import ways
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict, wants_json
@@ -71,6 +71,10 @@ class Recipe:
                 f"request_params is a {type(given).__name__}. Nothing was sent. It maps keys of the request body to "
                 "their values."
             )
+        try:
+            check_texts(model=self.model, prompt=self.prompt, system_prompt=self.system_prompt)
+        except ValueError as error:
+            raise KimiInputError(f"{error}. Nothing was sent.") from None
         try:
             check_columns("key_column", self.key_column)
         except ValueError as error:

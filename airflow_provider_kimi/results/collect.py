@@ -138,7 +138,7 @@ def _check_no_worse(landing: Landing, new: Manifest, earlier: Manifest, results:
 
 def _check_apart(landing: Landing, now: str = NOT_LANDED) -> None:
     """Refuse an output in which the input lies, or which the input would read as rows the next time."""
-    if not isinstance(landing.input, str):
+    if not (isinstance(landing.input, str) and isinstance(landing.output, str)):
         return
     try:
         found = overlap(location_of(landing.input), location_of(landing.output), landing.file_names)

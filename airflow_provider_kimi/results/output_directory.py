@@ -36,7 +36,7 @@ class OutputDirectory:
     """
 
     def __init__(self, uri: str) -> None:
-        if not uri or not str(uri).strip():  # a blank one would be the worker's own directory
+        if not isinstance(uri, str) or uri.strip() in ("", "None"):  # either would lie in the worker's own directory
             raise KimiInputError(
                 f"output is {uri!r}; it must be the URI of a directory. Nothing was landed; the results stay on the "
                 "platform. Check the template of output."

@@ -47,7 +47,7 @@ EVERY_COLUMN = Selection()
 
 
 def _names(given: Any) -> Sequence[str] | None:
-    return (given,) if isinstance(given, str) else None if given is None else tuple(given)
+    return None if given is None else tuple(map(str.__str__, [given] if isinstance(given, str) else given))
 
 
 def kept(row: Mapping[str, Any], selection: Selection) -> dict[str, Any]:

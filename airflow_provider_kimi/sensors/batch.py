@@ -21,12 +21,13 @@ from airflow_provider_kimi.compat import (
 )
 from airflow_provider_kimi.context import is_last_try
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
-from airflow_provider_kimi.fields import check_choice
+from airflow_provider_kimi.fields import check_choice, check_texts
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, WaitTerms
 from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
+from airflow_provider_kimi.rendering import TextTemplates
 from airflow_provider_kimi.results.shortfall import Shortfall, shortfall
 from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
@@ -38,7 +39,7 @@ LAND_IT = (
 )
 
 
-class KimiBatchSensor(BaseSensorOperator):
+class KimiBatchSensor(TextTemplates, BaseSensorOperator):
     """Wait until every batch is terminal. The wait holds no worker slot.
 
     A failed poll (no network, 5xx, 429) only delays the wait. If the batches have ended already, the task does not
@@ -120,6 +121,7 @@ class KimiBatchSensor(BaseSensorOperator):
         )
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
         self.batch_id = batch_id
+        check_texts(kimi_conn_id=kimi_conn_id)
         self.kimi_conn_id = kimi_conn_id
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
