@@ -29,6 +29,11 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Most batches of the account that run while a KimiBatchOperator creates more. Empty: no limit.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
+    "progress": {
+        "label": "Progress",
+        "description": "Whether waits push the XCom progress. false spares a slow or dear XCom backend. Empty: true.",
+        "schema": {"type": ["boolean", "null"], "default": True},
+    },
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
