@@ -18,7 +18,7 @@ from airflow_provider_kimi.api.errors import decode, translated
 from airflow_provider_kimi.api.ids import checked_id, in_path
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT, PAGE_SIZE
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
-from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
+from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook, aread_extra
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.arrived import Arrived, sent_in_words
 from airflow_provider_kimi.hooks.call import UNCHANGED, Call, asking, cancelling, listing, reading
@@ -85,7 +85,7 @@ class KimiHook(BaseHook):
         if self._settings is None:
             with self._looking_up():
                 connection = await get_async_connection(self.kimi_conn_id)
-            extra = await asyncio.to_thread(lambda: connection.extra_dejson)
+            extra = await aread_extra(connection)
             self._settings = self._read(connection, extra)
         return self._settings
 
