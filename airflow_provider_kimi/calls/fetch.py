@@ -73,14 +73,14 @@ def fetch_file(
     """
     seen = before = _Seen()
     wanted = _Wanted(file_id, expected_lines, names_requests)
-    arrived, patience = Arrived(), _Patience(pauses)
+    arrived, attempts = Arrived(), Attempts(pauses)
     new_file(path).close()
     while True:
         before = seen if seen.digest else before
-        seen = _look(calls, wanted, path, arrived, before.digest, doubted if patience.left else ())
+        seen = _look(calls, wanted, path, arrived, before.digest, doubted if attempts.left else ())
         if not seen.fault:
             return Fetched(path, seen.lines)
-        if (pause := patience.pause_after(seen.size)) is None:
+        if (pause := attempts.pause_after(seen.size)) is None:
             break
         what = "the rest" if arrived.asks_for_rest else "it again"
         calls.log.warning("%s Downloading %s in %g s.", seen.fault, what, pause)
@@ -90,13 +90,13 @@ def fetch_file(
         return Fetched(path, seen.lines, is_whole=False)
     size = "" if seen.digest or arrived.total is not None else _listed_size(calls, file_id)
     raise KimiResultError(
-        f"File {file_id} could not be downloaded whole in {patience.met} attempts. The last one: {seen.fault} {size}"
+        f"File {file_id} could not be downloaded whole in {attempts.met} attempts. The last one: {seen.fault} {size}"
         "Nothing was landed and nothing is lost: the batch has ended, is billed as far as it ran, and its files stay "
         "on the platform. Clear this task to try again: nothing is paid again."
     )
 
 
-class _Patience:
+class Attempts:
     """How often a file is downloaded: until the pauses are used up, all of them again after each that got further.
 
     :ivar met: Downloads until now that did not bring what they should.

@@ -52,7 +52,7 @@ class Arrived:
 
         :raises KimiNoAnswerError: It is not a part that fits what has come.
         """
-        is_plain = headers.get("content-encoding", "identity") == "identity"
+        is_plain = headers.get("content-encoding", "identity").lower() == "identity"
         version = headers.get("etag", ""), headers.get("last-modified", "")
         if status_code == 206:
             self.size, self.total = self._fitting(headers, version, is_plain=is_plain)
@@ -67,7 +67,7 @@ class Arrived:
         """Where a part begins, and how long the file is."""
         said = headers.get("content-range", "")
         part = _PART.fullmatch(said)
-        is_ours = self.asks_for_rest and is_plain and "html" not in headers.get("content-type", "")
+        is_ours = is_plain and "html" not in headers.get("content-type", "")
         is_same = all(not (old and new) or old == new for old, new in zip(self._version, version, strict=True))
         if part and is_ours and is_same and part[3] != "*":
             first, last, total = int(part[1]), int(part[2]), int(part[3])
@@ -75,7 +75,7 @@ class Arrived:
                 return first, total
         self.forget()
         raise KimiNoAnswerError(
-            f"The rest of a file was asked for, and what came does not fit it ({said or 'no Content-Range'}): the file "
+            f"A part of a file came that does not fit what had come before ({said or 'no Content-Range'}): the file "
             "has changed, or something in between answers for the platform. What had come is dropped."
         )
 

@@ -23,6 +23,8 @@ from tests.support.logs import LogRecord
 from tests.support.raw_server import Pieces, connect_to, raw_server, reply
 from tests.support.requests import submit_prompts
 
+ROOT = Path(__file__).parents[2]
+
 
 def lines(count: int, filler: str = "x") -> bytes:
     return b"".join(
@@ -271,6 +273,17 @@ def test_a_part_that_does_not_fit_is_never_joined(
     assert len(host.asked) == 3, "the beginning, a part that is dropped, and the whole file"
 
 
+def test_a_server_may_call_a_whole_file_a_part(fetching: Fetching) -> None:
+    whole = {"Content-Range": f"bytes 0-{END}/{len(CONTENT)}"}
+
+    class Parts(Host):
+        def sent(self, status: str, headers: dict[str, str], body: bytes) -> Iterator[bytes]:
+            return super().sent("206 Partial Content", whole | headers, body)
+
+    fetching.fetch(Parts([CONTENT]))
+    assert fetching.content == CONTENT
+
+
 def test_a_page_in_the_middle_of_good_lines_is_fetched_anew(fetching: Fetching) -> None:
     """It fits by its numbers, and even by its length."""
     last = CONTENT.splitlines(keepends=True)[-1]
@@ -321,6 +334,22 @@ def test_the_size_of_a_file_of_unknown_length_comes_from_the_list_of_files(fetch
             fetch_file(calls, "file_1", fetching.path, expected_lines=20)
     listed = f"The account's list of files says that it has {len(CONTENT):,} bytes."
     assert f"{BEGIN:,} bytes have come. {listed} Nothing was landed" in str(caught.value)
+
+
+def test_the_docs_show_the_messages_as_they_are(fetching: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = " ".join((ROOT / "docs" / "when-it-does-not-work.md").read_text(encoding="utf-8").replace("> ", "").split())
+    arrived = Arrived()
+    arrived.begin(200, {"content-length": "1000"})
+    arrived.size = 600
+    said = arrived.in_words()
+    assert f"{said} Downloading the rest in 2 s." in page
+    with pytest.raises(KimiNoAnswerError) as misfit:
+        arrived.begin(206, {"content-range": "bytes 700-999/1200"})
+    assert str(misfit.value) in page
+    with pytest.raises(KimiResultError) as caught:
+        fetching.fetch(Host([CONTENT], has_ranges=False))
+    _, lost = str(caught.value).split("bytes have come. ")
+    assert f"{said} {lost}" in page
 
 
 # One call of the hook
