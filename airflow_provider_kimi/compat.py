@@ -22,7 +22,6 @@ from airflow.providers.common.compat.sdk import (
     task_decorator_factory,
 )
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -111,16 +110,6 @@ def read_xcom(ti: Any, key: str, task_id: str | None = None, map_index: int = -1
 
     other = {} if task_id is None else {"task_id": task_id, "map_index": map_index}
     return XCom.get_one(key=key, **(_place(ti) | other))
-
-
-async def aread_extra(connection: Any) -> Mapping[str, Any]:
-    """Read the extra of a connection off the event loop: Airflow tells its supervisor to mask it.
-
-    `sync_to_async` sends that from the loop. A thread of our own would break the channel of Airflow 3.0 and 3.1 for all
-    triggers of the process.
-    """
-    extra: Mapping[str, Any] = await sync_to_async(lambda: connection.extra_dejson, thread_sensitive=False)()
-    return extra
 
 
 def push_xcom(ti: Any, key: str, value: Any) -> None:

@@ -1,8 +1,6 @@
 """What Airflow's own values become before the provider works with them."""
 
-import asyncio
 import copy
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -10,9 +8,8 @@ from threading import Lock
 from typing import Any
 
 import pytest
-from asgiref.sync import SyncToAsync
 
-from airflow_provider_kimi.compat import aread_extra, keyword_arguments, object_storage_path
+from airflow_provider_kimi.compat import keyword_arguments, object_storage_path
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.rendering import Given, given, known, never_rendered
 
@@ -160,19 +157,3 @@ def test_a_value_that_is_not_a_path_is_returned_as_it_is(value: object) -> None:
 )
 def test_a_function_is_given_what_it_asks_of_the_context(function: Callable[..., Any], names: set[str]) -> None:
     assert set(keyword_arguments(function, {"ds": "2026-11-23", "params": {}})) == names
-
-
-def test_the_extra_of_a_connection_is_read_where_airflow_can_send_from_its_own_loop() -> None:
-    """Airflow 3.0 and 3.1 send what is to be masked by `async_to_sync`, which needs to know the loop."""
-
-    class Connection:
-        @property
-        def extra_dejson(self) -> dict[str, object]:
-            loop = getattr(SyncToAsync.threadlocal, "main_event_loop", None)
-            return {"loop": loop, "thread": threading.get_ident()}
-
-    async def read() -> bool:
-        extra = await aread_extra(Connection())
-        return extra["loop"] is asyncio.get_running_loop() and extra["thread"] != threading.get_ident()
-
-    assert asyncio.run(read())

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI, Timeout  # noqa: TID253
 
+from airflow_provider_kimi.api.base_url import is_loopback
 from airflow_provider_kimi.api.errors import unix_time
-from airflow_provider_kimi.api.settings import ConnectionSettings, is_loopback
+from airflow_provider_kimi.api.settings import ConnectionSettings
 from airflow_provider_kimi.hooks.deadline import bound
 
 #: Seconds to wait for a TCP connection; a host that is up answers in milliseconds.

@@ -7,6 +7,7 @@ because a repeated `POST /batches` is a second paid batch.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import IOBase
@@ -18,12 +19,12 @@ from airflow_provider_kimi.api.errors import decode, translated
 from airflow_provider_kimi.api.ids import checked_id, in_path
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT, PAGE_SIZE
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
-from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook, aread_extra
+from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.arrived import Arrived, sent_in_words
 from airflow_provider_kimi.hooks.call import UNCHANGED, Call, asking, cancelling, listing, reading
 from airflow_provider_kimi.hooks.deadline import Limit, limited
-from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
+from airflow_provider_kimi.hooks.shared_clients import borrow, build_later, give_back
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -76,7 +77,7 @@ class KimiHook(BaseHook):
         if self._settings is None:
             with self._looking_up():
                 connection = self.get_connection(self.kimi_conn_id)
-            self._settings = self._read(connection, connection.extra_dejson)
+            self._settings = self._read(connection)
         return self._settings
 
     async def _asettings(self) -> ConnectionSettings:
@@ -85,13 +86,12 @@ class KimiHook(BaseHook):
         if self._settings is None:
             with self._looking_up():
                 connection = await get_async_connection(self.kimi_conn_id)
-            extra = await aread_extra(connection)
-            self._settings = self._read(connection, extra)
+            self._settings = self._read(connection)
         return self._settings
 
-    def _read(self, connection: Any, extra: Mapping[str, Any]) -> ConnectionSettings:
-        host, port, password = connection.host, connection.port, connection.password
-        return read_settings(self.kimi_conn_id, host=host, port=port, password=password, extra=extra)
+    def _read(self, connection: Any) -> ConnectionSettings:
+        names = ("host", "port", "schema", "login", "password", "extra")  # not Airflow's reading of the extra
+        return read_settings(self.kimi_conn_id, **{name: getattr(connection, name) for name in names})
 
     @property
     def requests_per_minute(self) -> float | None:
@@ -109,11 +109,12 @@ class KimiHook(BaseHook):
         except AirflowNotFoundException:
             raise KimiConnectionConfigError(
                 f"There is no Airflow connection {self.kimi_conn_id!r}. Nothing was sent. Create one of type 'kimi' "
-                "with an API key, or pass the id of another one as kimi_conn_id."
+                "with an API key, or pass the id of another one as kimi_conn_id. If there is one, Airflow cannot read "
+                "it: a URI names its host without https://, JSON only Airflow's fields."
             ) from None
         except Exception as error:  # whatever a secrets backend raises; its text may hold secrets
             raise KimiNoAnswerError(
-                f"Airflow could not look up the connection {self.kimi_conn_id!r} ({type(error).__name__}). Nothing was "
+                f"Airflow could not look up connection {self.kimi_conn_id!r} ({type(error).__name__}). Nothing was "
                 "sent; batches go on as they were. Check Airflow's API server and secrets backend if this lasts."
             ) from None
 
@@ -141,7 +142,7 @@ class KimiHook(BaseHook):
         if self._borrowed is not None and self._borrowed[0] != settings:
             await self.aclose()
         if self._borrowed is None:
-            return self._keep(settings, await borrow(settings, _build_async_client))
+            return self._keep(settings, await borrow(settings, build_later))
         self._clock = self._borrowed[1].clock
         return self._borrowed[1]
 
@@ -202,11 +203,15 @@ class KimiHook(BaseHook):
             raise error.saying(f"{error} {how_far()}".strip()) from error.__cause__
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say in one sentence whether the key works on its host, by asking for the models."""
+        """Say in one sentence whether the key works on its host, by asking for the models.
+
+        Airflow's test button calls this under an id that it makes up, so the sentence does not name the connection.
+        """
         try:
             found = self.list_models()
         except KimiError as error:
-            return False, str(error)
+            named = rf"(?<!no Airflow )([Cc])onnection {re.escape(repr(self.kimi_conn_id))}"
+            return False, re.sub(named, lambda found: f"{'Tt'[found[1] == 'c']}his connection", str(error))
         names = ", ".join(model.id for model in found[:5])
         return True, f"{self.settings.base_url} accepts the key; it may use {len(found)} models ({names})."
 
@@ -392,9 +397,3 @@ class KimiHook(BaseHook):
         from airflow_provider_kimi.get_provider_info import connection_form_widgets
 
         return connection_form_widgets()
-
-
-def _build_async_client(settings: ConnectionSettings) -> AsyncKimiClient:
-    from airflow_provider_kimi.hooks.clients import build_async_client
-
-    return build_async_client(settings)
