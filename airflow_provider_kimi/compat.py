@@ -22,7 +22,6 @@ from airflow.providers.common.compat.sdk import (
     task_decorator_factory,
 )
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -119,14 +118,14 @@ def read_xcom(ti: Any, key: str, task_id: str | None = None, map_index: int = -1
     return XCom.get_one(key=key, **(_place(ti) | other))
 
 
-async def push_xcom(ti: Any, key: str, value: Any) -> None:
-    """Push an XCom for a task instance that is deferred."""
+def push_xcom(ti: Any, key: str, value: Any) -> None:
+    """Push an XCom for a task instance that is deferred. Blocks, as long as the XCom backend takes.
+
+    A trigger calls it in a thread, through `sync_to_async`: so Airflow 3.0 and 3.1 send it from their own event loop.
+    """
     from airflow.providers.common.compat.sdk import XCom
 
-    if hasattr(XCom, "aset"):
-        await XCom.aset(key=key, value=value, **_place(ti))
-    else:  # Airflow below 3.3, where calls from several threads would mix
-        await sync_to_async(XCom.set)(key=key, value=value, **_place(ti))
+    XCom.set(key=key, value=value, **_place(ti))
 
 
 def _place(ti: Any) -> dict[str, Any]:

@@ -29,6 +29,11 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Most batches of the account that run while a KimiBatchOperator creates more. Empty: no limit.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
+    "progress": {
+        "label": "Progress",
+        "description": "Whether waits push the XCom progress. false spares a slow or dear XCom backend. Empty: true.",
+        "schema": {"type": ["boolean", "null"], "default": True},
+    },
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
@@ -77,6 +82,18 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": "Kimi", "external-doc-url": "https://platform.kimi.com/docs", "tags": ["service"]}
         ],
+    }
+
+
+def connection_form_widgets() -> dict[str, Any]:
+    """Return the provider's own fields of the connection form, for Airflow below 3.2."""
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+    from flask_babel import lazy_gettext
+    from wtforms import StringField
+
+    return {
+        name: StringField(lazy_gettext(field["label"]), widget=BS3TextFieldWidget(), description=field["description"])
+        for name, field in CONNECTION_FIELDS.items()
     }
 
 

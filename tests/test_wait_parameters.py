@@ -33,6 +33,8 @@ FLAG = "it must be True or False"
         ({"cancel_on_kill": "no"}, f"cancel_on_kill is 'no'; {FLAG}"),
         ({"cancel_on_kill": "False"}, f"cancel_on_kill is 'False'; {FLAG}"),
         ({"deferrable": "false"}, f"deferrable is 'false'; {FLAG}"),
+        ({"progress": "False"}, f"progress is 'False'; {FLAG}"),
+        ({"progress": None}, f"progress is None; {FLAG}"),
     ],
 )
 def test_a_wrong_parameter_of_the_sensor_is_refused_at_parse(parameters: dict[str, Any], message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError
 
 #: What an extra may say.
-NAMES = ("region", "model", "timeout", "console_url", "requests_per_minute", "max_in_flight")
+NAMES = ("region", "model", "timeout", "console_url", "requests_per_minute", "max_in_flight", "progress")
 
 #: What belongs elsewhere, by the names that other clients give it.
 _ELSEWHERE = {

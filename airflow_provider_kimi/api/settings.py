@@ -32,6 +32,7 @@ class ConnectionSettings:
     :param console_url: Template for links; None for the region's console.
     :param requests_per_minute: Requests that waits may send; None if the connection does not say.
     :param max_in_flight: Most batches of the account that may run at a time; None if the connection does not say.
+    :param progress: Whether waits push the XCom `progress`.
     """
 
     conn_id: str
@@ -44,6 +45,7 @@ class ConnectionSettings:
     console_url: str | None
     requests_per_minute: float | None = None
     max_in_flight: int | None = None
+    progress: bool = True
 
 
 def read_settings(
@@ -93,6 +95,7 @@ def read_settings(
         max_in_flight=_whole(
             conn_id, "max_in_flight", extra, "Give a whole number from 1: batches that may run at a time."
         ),
+        progress=_flag(conn_id, "progress", extra),
     )
 
 
@@ -126,6 +129,15 @@ def _whole(conn_id: str, name: str, extra: Mapping[str, Any], remedy: str) -> in
     if number is not None and not number.is_integer():
         raise KimiConnectionConfigError.of(conn_id, f"has {name} {extra[name]!r}", remedy)
     return None if number is None else int(number)
+
+
+def _flag(conn_id: str, name: str, extra: Mapping[str, Any]) -> bool:
+    """Read true or false, which the URI of a connection holds as text; true if it is not set."""
+    value = extra.get(name)
+    said = {"": True, "true": True, "false": False}.get("" if value is None else str(value).lower())
+    if said is None:
+        raise KimiConnectionConfigError.of(conn_id, f"has {name} {value!r}", "Give true or false.")
+    return said
 
 
 def _positive(conn_id: str, name: str, extra: Mapping[str, Any], remedy: str) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import IOBase
 from pathlib import Path
@@ -21,10 +21,11 @@ from airflow_provider_kimi.api.limits import BATCH_ENDPOINT, PAGE_SIZE
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.hooks.arrived import Arrived, sent_in_words
 from airflow_provider_kimi.hooks.call import UNCHANGED, Call, asking, cancelling, knowing_lists, listing, reading
 from airflow_provider_kimi.hooks.deadline import Limit, limited
 from airflow_provider_kimi.hooks.page_size import PageSize
-from airflow_provider_kimi.hooks.shared_clients import borrow, give_back
+from airflow_provider_kimi.hooks.shared_clients import borrow, build_later, give_back
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -142,7 +143,7 @@ class KimiHook(BaseHook):
         if self._borrowed is not None and self._borrowed[0] != settings:
             await self.aclose()
         if self._borrowed is None:
-            return self._keep(settings, await borrow(settings, _build_async_client))
+            return self._keep(settings, await borrow(settings, build_later))
         self._clock = self._borrowed[1].clock
         return self._borrowed[1]
 
@@ -192,12 +193,15 @@ class KimiHook(BaseHook):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
 
     @contextmanager
-    def _moving(self, action: str, unanswered: str) -> Iterator[OpenAI]:
+    def _moving(self, action: str, unanswered: str, how_far: Callable[[], str]) -> Iterator[OpenAI]:
         """Send or receive a file with the client that is given, for as long as it moves."""
         client = self.get_conn()
         limit = Limit(self.settings.timeout_seconds, per_bytes=PROGRESS_BYTES)
-        with translated(self.settings, action, unanswered), limited(limit):
-            yield client
+        try:
+            with translated(self.settings, action, unanswered), limited(limit):
+                yield client
+        except KimiNoAnswerError as error:
+            raise error.saying(f"{error} {how_far()}".strip()) from error.__cause__
 
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence whether the key works on its host, by asking for the models.
@@ -228,7 +232,8 @@ class KimiHook(BaseHook):
                 return self.upload_file(opened, filename, purpose)
         action = f"uploading {filename!r}"
         kind = ("application/jsonl",) if filename.endswith(".jsonl") else ()
-        with self._moving(action, "The file may have been stored; storage is not billed.") as client:
+        unanswered = "The file may have been stored; storage is not billed."
+        with self._moving(action, unanswered, lambda: sent_in_words(content)) as client:
             reply = client.files.with_raw_response.create(
                 file=cast(Any, (filename, content, *kind)), purpose=cast(Any, purpose)
             )
@@ -254,16 +259,25 @@ class KimiHook(BaseHook):
                 return models.FilePage(list(found.values()), page.has_more)
             after = page.data[-1].id
 
-    def download_file(self, file_id: str, target: BinaryIO) -> int:
-        """Stream a file's content into ``target`` and return how many bytes came."""
-        size = 0
+    def download_file(self, file_id: str, target: BinaryIO, arrived: Arrived | None = None) -> int:
+        """Stream a file's content into ``target`` and return how many bytes it has by now.
+
+        :param arrived: What earlier calls have brought into the same target, which can seek: only the rest is asked
+            for, and the platform may send it or the whole file. None asks for the whole file.
+        """
+        known = arrived or Arrived()
         with (
-            self._moving(f"downloading file {file_id!r}", UNCHANGED) as client,
-            client.files.with_streaming_response.content(checked_id(file_id)) as reply,
+            self._moving(f"downloading file {file_id!r}", UNCHANGED, known.in_words) as client,
+            client.files.with_streaming_response.content(checked_id(file_id), extra_headers=known.headers) as reply,
         ):
-            for chunk in reply.iter_bytes(1 << 18):
-                size += target.write(chunk)
-        return size
+            known.begin(reply.status_code, reply.headers)
+            if arrived is not None:
+                target.seek(known.size)
+                target.truncate()
+            for chunk in reply.iter_bytes():  # as they come: what is gathered is lost if it breaks off
+                known.size += target.write(chunk)
+        known.end()
+        return known.size
 
     def delete_file(self, file_id: str) -> bool:
         """Delete a file for good."""
@@ -382,9 +396,3 @@ class KimiHook(BaseHook):
         from airflow_provider_kimi.get_provider_info import connection_form_widgets
 
         return connection_form_widgets()
-
-
-def _build_async_client(settings: ConnectionSettings) -> AsyncKimiClient:
-    from airflow_provider_kimi.hooks.clients import build_async_client
-
-    return build_async_client(settings)

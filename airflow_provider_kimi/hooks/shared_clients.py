@@ -67,3 +67,10 @@ async def _close(shared: _Shared) -> None:
     except Exception:  # it was never built; its callers got this error
         return
     await client.close()
+
+
+def build_later(settings: ConnectionSettings) -> AsyncKimiClient:
+    """Build a client in the thread that calls this, which loads the SDK if need be."""
+    from airflow_provider_kimi.hooks.clients import build_async_client
+
+    return build_async_client(settings)

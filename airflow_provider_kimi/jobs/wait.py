@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, Self, get_args
@@ -17,7 +18,7 @@ from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import AirflowSensorTimeout, Context, first_poke
 from airflow_provider_kimi.context import is_last_try, read_try_number
-from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, ToCome
@@ -48,6 +49,7 @@ class WaitTerms:
 
     :param pause_seconds: Between two polls; None for a pace that fits the batches' age.
     :param allowed_seconds: How long the wait may take.
+    :param progress: Whether to push the XCom `progress`, unless the connection says not to.
     :param ends_at: When the wait ends in any case, in unix seconds, and what runs then is cancelled; None for no such
         time.
     """
@@ -60,6 +62,7 @@ class WaitTerms:
     on_stall: OnStall
     on_final_failure: OnFinalFailure
     cancel_on_kill: bool
+    progress: bool = True
     ends_at: float | None = None
 
     @classmethod
@@ -74,6 +77,7 @@ class WaitTerms:
         on_stall: OnStall,
         on_final_failure: OnFinalFailure,
         cancel_on_kill: bool,
+        progress: bool,
     ) -> Self:
         """Read the parameters of an operator or a sensor.
 
@@ -84,6 +88,7 @@ class WaitTerms:
         check_choice("on_stall", on_stall, get_args(OnStall))
         check_flag("cancel_on_kill", cancel_on_kill)
         check_flag("deferrable", deferrable)
+        check_flag("progress", progress)
         return cls(
             deferrable=deferrable,
             pause_seconds=None if poke_interval is None else check_seconds("poke_interval", poke_interval),
@@ -93,6 +98,7 @@ class WaitTerms:
             on_stall=on_stall,
             on_final_failure=on_final_failure,
             cancel_on_kill=cancel_on_kill,
+            progress=progress,
         )
 
 
@@ -178,8 +184,8 @@ class TaskWait:
 
     def show_end(self, event: BatchEvent) -> None:
         """Push how far the batches are at the end of the wait."""
-        if event.batches and (ti := self._context.get("ti")) is not None:
-            ti.xcom_push(PROGRESS_KEY, progress_at_end(event.batches.values(), self._to_come.count).to_dict())
+        if event.batches:
+            self._push_progress(event.batches.values())
 
     def check(self, event: BatchEvent, *, is_overdue: bool = False) -> None:
         """Fail a task whose batches have not ended, or could not be read.
@@ -251,7 +257,17 @@ class TaskWait:
         if self._task.do_xcom_push and (ti := self._context.get("ti")) is not None:
             ti.xcom_push(self._shown_as, list(self.batch_ids))
             if not self.batch_ids:  # a trigger without batches pushes nothing
-                ti.xcom_push(PROGRESS_KEY, progress_at_end((), self._to_come.count).to_dict())
+                self._push_progress(())
+
+    def _push_progress(self, batches: Collection[BatchEnd]) -> None:
+        if self._shows_progress() and (ti := self._context.get("ti")) is not None:
+            ti.xcom_push(PROGRESS_KEY, progress_at_end(batches, self._to_come.count).to_dict())
+
+    def _shows_progress(self) -> bool:
+        """Whether the task and its connection both want it; that the connection cannot be read now fails no wait."""
+        with suppress(KimiError):
+            return self._terms.progress and self._hook.settings.progress
+        return self._terms.progress
 
     def _cancel_if_given_up(self) -> None:
         verdict = judge_wait(self._context["ti"], list(self.batch_ids), read_try_number(self._context))
@@ -283,6 +299,7 @@ class TaskWait:
             fewer_than=self._to_come.fewer_than,
             look_at=self._to_come.look_at,
             to_come=self._to_come.count,
+            progress=self._shows_progress(),
         )
 
 

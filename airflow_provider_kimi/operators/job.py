@@ -100,6 +100,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param on_stall: What becomes of a stalled batch: ``keep``, ``cancel`` or ``fail``.
     :param on_incomplete: What becomes of the task if a batch is ``failed``, ``expired`` or ``cancelled``: ``fail`` or
         ``continue``. What was answered is landed before, in any case.
+    :param progress: Push the XCom ``progress``; False leaves it out.
     :param max_failed_rows: How many rows may have no usable answer; None accepts any number but all. Templated.
     :param max_failed_ratio: The same as a share of all rows. Templated.
     :param on_too_many_failed: What becomes of the task if there are more: ``fail``, ``skip`` or ``warn``.
@@ -200,6 +201,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         stall_timeout: timedelta | float = DEFAULT_STALL_SECONDS,
         on_stall: OnStall = "keep",
         on_incomplete: OnIncomplete = "fail",
+        progress: bool = True,
         max_failed_rows: Limit | Mapping[str, Limit] = None,
         max_failed_ratio: Limit | Mapping[str, Limit] = None,
         on_too_many_failed: OnTooManyFailed = "fail",

@@ -40,6 +40,7 @@ class Watch(msgspec.Struct, frozen=True):
     :param look_at: Unix seconds at which the wait is over already, since the task then looks for room for more; None
         for no such time.
     :param to_come: How many batches of the task are still to be created.
+    :param progress: Whether the XCom `progress` shows how far the batches are.
     :param version: Of the shape. Earlier releases store none.
     """
 
@@ -56,6 +57,7 @@ class Watch(msgspec.Struct, frozen=True):
     fewer_than: int | None = None
     look_at: float | None = None
     to_come: int = 0
+    progress: bool = True
     version: int = 1
 
     def __post_init__(self) -> None:

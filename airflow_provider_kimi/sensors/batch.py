@@ -79,6 +79,8 @@ class KimiBatchSensor(TextTemplates, BaseSensorOperator):
         ``expires_at`` it is stalled too. In ``mode="reschedule"`` rows that no longer get done are not noticed.
     :param on_stall: What becomes of a stalled batch: ``keep`` warns and waits on, ``cancel`` cancels it and waits for
         its end, ``fail`` fails the task and does with it what ``on_final_failure`` says.
+    :param progress: Push the XCom ``progress`` while the task is deferred, and at its end. False for an XCom backend to
+        which that is too slow or too dear; ``"progress": false`` in the connection's extra says so for all its waits.
     :param on_incomplete: What happens if a batch is ``failed``, ``expired`` or ``cancelled``: ``fail`` fails the task,
         ``continue`` goes on, so that a KimiBatchResultsOperator can land the completed rows.
     :return: The ids, in the given order.
@@ -101,6 +103,7 @@ class KimiBatchSensor(TextTemplates, BaseSensorOperator):
         stall_timeout: timedelta | float = DEFAULT_STALL_SECONDS,
         on_stall: OnStall = "keep",
         on_incomplete: OnIncomplete = "fail",
+        progress: bool = True,
         **kwargs: Any,
     ) -> None:
         terms = WaitTerms.of(
@@ -112,6 +115,7 @@ class KimiBatchSensor(TextTemplates, BaseSensorOperator):
             on_stall=on_stall,
             on_final_failure=on_final_failure,
             cancel_on_kill=cancel_on_kill,
+            progress=progress,
         )
         # Airflow's own limit, which holds in a worker only, comes last: ours ends the wait in order.
         super().__init__(

@@ -76,6 +76,7 @@ class Behaviour:
     :param result_retention_seconds: How long output and error files are kept; None for ever.
     :param file_access: Who may download or delete a file, or use it for a batch: the `organization`, or only the key of
         its `uploader`. A result file belongs to the key that created its batch. `GET /files` shows every file to all.
+    :param ranges: Whether a download that asks for a part of a file (`Range`) gets that part, or the whole file.
     :param reserve_balance: Whether a batch fails whose worst-case price exceeds the balance.
     :param calls_per_minute: Most calls in a simulated minute; more get a 429. None for no limit.
     :param retry_after_seconds: What the `retry-after` header of that 429 says; None: the honest time.
@@ -125,6 +126,7 @@ class Behaviour:
     result_files_listed: bool = True
     result_retention_seconds: int | None = None
     file_access: Literal["organization", "uploader"] = "organization"
+    ranges: bool = True
     reserve_balance: bool = False
     calls_per_minute: int | None = None
     retry_after_seconds: float | None = None

@@ -39,7 +39,8 @@ class Fault:
         unless the call was `accepted`.
     :param trickle_seconds: Real seconds between any two bytes of the answer, headers included, until the client leaves.
         The connection is closed behind it.
-    :param cut_after_bytes: Break the body off after this number of bytes, with an error on the wire.
+    :param cut_after_bytes: Break the body off after this number of bytes, with an error on the wire. A part of a file
+        (`Range`) that is not longer comes whole.
     :param cut_silently: The cut answer looks complete.
     :param skip: How many calls pass before the fault begins.
     :param times: How many calls it spoils; None for every call.

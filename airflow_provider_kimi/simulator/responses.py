@@ -5,11 +5,11 @@ import http.client
 import json
 import math
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Message
 
 from airflow_provider_kimi.simulator import rules
@@ -68,23 +68,44 @@ class DroppedResponse(Response):
 
 
 class CutResponse(Response):
-    """Send only the beginning of a body."""
+    """Send only the beginning of a body; of a part of a file that is not longer, all."""
 
     def __init__(self, whole: Response, cut_after_bytes: int, silently: bool) -> None:
-        content = _beginning(whole, cut_after_bytes)
-        super().__init__(content, whole.status_code, media_type=whole.media_type)
+        super().__init__(status_code=whole.status_code)
+        self.raw_headers = whole.raw_headers
+        self._whole = whole
+        self._left = cut_after_bytes
         self._silently = silently
-        if not silently:
-            self.headers["content-length"] = str(len(content) + 1)
+        self._is_all = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send the beginning, and close the connection unless the cut is silent."""
-        if self._silently:
-            await super().__call__(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        scope["kimi.transport"].close()
+
+        async def send_beginning(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._cut_length(message["status"], MutableHeaders(raw=message["headers"]))
+            elif self._left >= 0 and not self._is_all:
+                message = self._cut_body(message)
+            elif not self._is_all:
+                return
+            await send(message)
+            if self._left < 0 and not self._silently:
+                scope["kimi.transport"].close()
+
+        await self._whole(scope, receive, send_beginning)
+
+    def _cut_length(self, status: int, headers: MutableHeaders) -> None:
+        length = int(headers["content-length"])
+        self._is_all = status == 206 and length <= self._left
+        if not self._is_all:
+            sent = min(length, self._left) if self._silently else max(length, self._left + 1)
+            headers["content-length"] = str(sent)
+
+    def _cut_body(self, message: Message) -> Message:
+        body, left = message.get("body", b""), self._left
+        is_last = len(body) > left or not message.get("more_body")
+        self._left = -1 if is_last else left - len(body)
+        return {**message, "body": body[:left], "more_body": not (is_last and self._silently)}
 
 
 async def trickle(message: Message, transport: Any, pause_seconds: float) -> None:
@@ -101,10 +122,3 @@ async def trickle(message: Message, transport: Any, pause_seconds: float) -> Non
             return
         transport.write(bytes([byte]))
         await asyncio.sleep(pause_seconds)
-
-
-def _beginning(whole: Response, size_bytes: int) -> bytes:
-    if not isinstance(whole, FileResponse):
-        return bytes(whole.body)[:size_bytes]
-    with Path(whole.path).open("rb") as stored:
-        return stored.read(size_bytes)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Self
 
 from msgspec.structs import replace
 
-from airflow_provider_kimi.calls.patience import AtOnce
 from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, push_xcom
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.airflow import SharedStates, judge_wait
@@ -18,20 +18,15 @@ from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.alone import Alone
+from airflow_provider_kimi.waiting.pushes import pushes_here
 from airflow_provider_kimi.waiting.wait import until_finished
 from airflow_provider_kimi.waiting.watcher import Subscription
 
 #: XCom key under which a wait shows how far its batches are.
 PROGRESS_KEY = "progress"
 
-#: Waits of a triggerer that show that at once: each push is a request that Airflow answers one after the other.
-PUSHES = AtOnce(2)
-
 #: States of a run, for all its triggers that are killed at a time.
 STATES = SharedStates()
-
-#: Longest time that one push may take.
-PUSH_SECONDS = 30.0
 
 
 class KimiBatchTrigger(BaseTrigger):
@@ -41,7 +36,8 @@ class KimiBatchTrigger(BaseTrigger):
     batch. Failed polls only delay it. All triggers of one connection in a triggerer share their polls, so that a
     thousand of them send a dozen requests. While it waits, the XCom ``progress`` of its task shows how many batches
     have which status, how many rows are completed and failed, and when the last batch is expected to end (Airflow 3.0
-    and newer). The event is a :class:`~airflow_provider_kimi.records.events.BatchEvent` as a dict.
+    and newer), unless the watch leaves it out. The event is a
+    :class:`~airflow_provider_kimi.records.events.BatchEvent` as a dict.
 
     :param arguments: The fields of a stored :class:`~airflow_provider_kimi.records.watch.Watch`; only ``batch_ids`` is
         required. See :meth:`of`.
@@ -50,7 +46,6 @@ class KimiBatchTrigger(BaseTrigger):
     def __init__(self, **arguments: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.watch = Watch.from_dict(arguments)
-        self._showing: asyncio.Task[None] | None = None
         self._subscription: Subscription | None = None
 
     @classmethod
@@ -77,25 +72,13 @@ class KimiBatchTrigger(BaseTrigger):
         try:
             return await until_finished(subscription, self.watch, self.log, show=self._show)
         finally:
-            self._stop_showing()
+            pushes_here().drop(self)
             await subscription.leave()
 
     def _show(self, progress: Progress) -> None:
-        """Show how far the batches are, beside the wait; what is not shown yet gives way to what is newer."""
-        if self.task_instance is not None:  # it is in dag.test
-            self._stop_showing()
-            self._showing = asyncio.create_task(self._push(progress.to_dict()))
-
-    def _stop_showing(self) -> None:
-        if self._showing is not None:
-            self._showing.cancel()
-
-    async def _push(self, value: dict[str, Any]) -> None:
-        try:
-            async with PUSHES.turn():
-                await asyncio.wait_for(push_xcom(self.task_instance, PROGRESS_KEY, value), PUSH_SECONDS)
-        except Exception as error:  # no batch depends on it
-            self.log.debug("The XCom %s was not pushed: %s", PROGRESS_KEY, error)
+        """Show how far the batches are, beside the wait."""
+        if self.watch.progress and self.task_instance is not None:  # it is in dag.test
+            pushes_here().put(self, partial(push_xcom, self.task_instance, PROGRESS_KEY, progress.to_dict()))
 
     async def on_kill(self) -> None:
         """Cancel what runs, if the task is given up. Airflow 3.3 calls this, older versions do not."""

@@ -199,3 +199,19 @@ def test_the_most_batches_in_flight_may_be_a_number_or_text(given: object, most:
 def test_most_batches_in_flight_that_are_no_whole_number_are_refused(given: object) -> None:
     with pytest.raises(KimiConnectionConfigError, match=r"has max_in_flight .*\. Nothing was sent\. Give a whole"):
         make_settings(max_in_flight=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "progress"),
+    [(None, True), ("", True), (True, True), ("true", True), (False, False), ("False", False), ("false", False)],
+)
+def test_a_connection_may_leave_progress_out(given: object, progress: bool) -> None:
+    """The URI of a connection holds text."""
+    assert make_settings(progress=given).progress is progress
+    assert make_settings().progress is True
+
+
+@pytest.mark.parametrize("given", ["no", "off", 0, 1, [], "0"])
+def test_an_unclear_progress_of_a_connection_is_refused(given: object) -> None:
+    with pytest.raises(KimiConnectionConfigError, match=r"has progress .*\. Nothing was sent\. Give true or false\."):
+        make_settings(progress=given)

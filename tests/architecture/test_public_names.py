@@ -157,7 +157,7 @@ def test_what_airflow_discovers_exists() -> None:
     hook = getattr(importlib.import_module(module), name)
     assert hook is KimiHook
     assert (hook.conn_type, hook.hook_name) == (connection["connection-type"], connection["hook-name"])
-    assert set(CONNECTION_FIELDS) == {"region", "model", "timeout", "requests_per_minute", "max_in_flight"}
+    assert set(CONNECTION_FIELDS) == {"region", "model", "timeout", "requests_per_minute", "max_in_flight", "progress"}
     assert hook.get_ui_field_behaviour()["relabeling"] == connection["ui-field-behaviour"]["relabeling"]
 
 

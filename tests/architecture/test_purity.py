@@ -58,6 +58,7 @@ IMPURE = {
         "waiting/cancel.py",
         "waiting/clock.py",
         "waiting/looks.py",
+        "waiting/pushes.py",
         "waiting/poll.py",
         "waiting/wait.py",
         "waiting/wait_log.py",

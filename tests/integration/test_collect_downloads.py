@@ -52,7 +52,7 @@ def test_a_short_file_is_accepted_if_the_same_bytes_come_twice(
 def test_a_download_that_never_comes_whole_lands_nothing_and_can_be_retried(
     sim: KimiSimulator, hook: KimiHook, tmp_path: Path
 ) -> None:
-    sim.inject("download_file", cut_after_bytes=700, skip=1, times=None)
+    sim.inject("download_file", cut_after_bytes=0, skip=1, times=None)
     with pytest.raises(KimiResultError) as caught:
         land_prompts(sim, hook, tmp_path)
     assert caught.value.retryable

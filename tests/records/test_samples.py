@@ -190,7 +190,7 @@ def test_a_manifest_whose_batches_or_files_are_none_is_of_another_program(edit: 
 
 
 def test_the_arguments_of_a_trigger_keep_their_meaning() -> None:
-    (stored,) = samples_of("trigger_arguments")
+    stored, later = samples_of("trigger_arguments")
     watch = Watch.from_dict(stored)
     assert watch == Watch(
         ("batch_1", "batch_2"),
@@ -204,8 +204,10 @@ def test_the_arguments_of_a_trigger_keep_their_meaning() -> None:
         try_number=2,
         logged_statuses=("in_progress", "validating"),
     )
-    later = {"fewer_than": None, "look_at": None, "to_come": 0, "version": 1}
-    assert json.loads(json.dumps(watch.to_dict())) == watch.to_dict() == {**stored, **later}
+    added = {"fewer_than": None, "look_at": None, "to_come": 0, "progress": True, "version": 1}
+    assert json.loads(json.dumps(watch.to_dict())) == watch.to_dict() == {**stored, **added}
+    assert Watch.from_dict(later).to_dict() == later
+    assert Watch.from_dict(later).progress is False
 
 
 def test_arguments_of_a_trigger_that_are_not_its_own_are_refused_in_words() -> None:

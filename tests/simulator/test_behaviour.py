@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_kimi.simulator import Answer, Behaviour, RowError, Timing
 from tests.simulator.conftest import Start
-from tests.simulator.wire import call, create, finish, jsonl, line, lines, refused, rows_of, submit, upload
+from tests.simulator.wire import KEY, call, create, finish, jsonl, line, lines, refused, rows_of, submit, upload
 
 if TYPE_CHECKING:
     pass
@@ -275,6 +275,16 @@ class TestResultFiles:
 
 class TestFilesOfAnotherKey:
     KEYS = {"other_keys": ["sk-other"]}
+
+    @pytest.mark.parametrize(("ranges", "status", "begin"), [(True, 206, 10), (False, 200, 0)])
+    def test_ranges_says_whether_a_part_of_a_file_can_be_downloaded(
+        self, start: Start, ranges: bool, status: int, begin: int
+    ) -> None:
+        sim, client = start(ranges=ranges)
+        file_id = upload(client)
+        headers = {"Authorization": f"Bearer {KEY}", "Range": "bytes=10-"}
+        reply = call(sim, "GET", f"/files/{file_id}/content", headers=headers)
+        assert (reply.status, reply.body) == (status, sim.file_content(file_id)[begin:])
 
     def test_file_access_of_the_organization_opens_every_file_to_every_key(self, start: Start) -> None:
         sim, client = start(file_access="organization", options=self.KEYS)

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.simulator.conftest import Start
-from tests.simulator.wire import UNTIL_COMPLETED, call, create, finish, lines, refused, upload
+from tests.simulator.wire import KEY, UNTIL_COMPLETED, call, create, finish, lines, refused, upload
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -277,6 +277,23 @@ class TestACutDownload:
             sim.inject("download_file", cut_after_bytes=cut)
             with pytest.raises(http.client.IncompleteRead):
                 call(sim, "GET", f"/files/{file_id}/content")
+
+    def test_a_part_of_a_file_is_cut_too_and_its_last_part_comes_whole(
+        self, sim: KimiSimulator, client: "OpenAI"
+    ) -> None:
+        file_id = str(finish(sim, client, *lines(10)).output_file_id)
+        whole, got = sim.file_content(file_id), b""
+        sim.inject("download_file", cut_after_bytes=700, times=None)
+        while len(got) < len(whole):
+            headers = {"Authorization": f"Bearer {KEY}"} | ({"range": f"bytes={len(got)}-"} if got else {})
+            try:
+                reply = call(sim, "GET", f"/files/{file_id}/content", headers=headers)
+                got += reply.body
+            except http.client.IncompleteRead as cut:
+                got += cut.partial
+                assert len(got) % 700 == 0
+        assert got == whole
+        assert reply.status == 206
 
     def test_a_download_cut_in_silence_looks_complete(self, sim: KimiSimulator, client: "OpenAI") -> None:
         file_id = str(finish(sim, client, *lines(10)).output_file_id)
