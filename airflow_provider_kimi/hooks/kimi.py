@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_kimi.hooks.clients import AsyncKimiClient, KimiClient, PlatformClock
 
 T = TypeVar("T")
+Client = TypeVar("Client", "KimiClient", "AsyncKimiClient")
 
 #: Longest wait for the answer of a poll.
 POLL_TIMEOUT_SECONDS = 30.0
@@ -62,6 +63,7 @@ class KimiHook(BaseHook):
         self._built: tuple[ConnectionSettings, KimiClient] | None = None
         self._borrowed: tuple[ConnectionSettings, AsyncKimiClient] | None = None
         self._clock: PlatformClock | None = None
+        self._proxy = ""
         self._may_limit = True
 
     # The connection
@@ -123,13 +125,14 @@ class KimiHook(BaseHook):
 
         It retries nothing, follows no redirect, keeps to the connection's timeout, and takes nothing from the SDK's
         environment variables.
+
+        :raises KimiConnectionConfigError: The connection is wrong, or proxies or certificates of this process are.
         """
         from airflow_provider_kimi.hooks.clients import build_client
 
         if self._built is None or self._built[0] != self.settings:
             self._built = (self.settings, build_client(self.settings))
-        self._clock = self._built[1].clock
-        return self._built[1]
+        return self._in_use(self._built[1])
 
     async def aget_conn(self) -> AsyncOpenAI:
         """Return the async client, looked up and built off the event loop.
@@ -141,16 +144,18 @@ class KimiHook(BaseHook):
             await self.aclose()
         if self._borrowed is None:
             return self._keep(settings, await borrow(settings, _build_async_client))
-        self._clock = self._borrowed[1].clock
-        return self._borrowed[1]
+        return self._in_use(self._borrowed[1])
 
     def _keep(self, settings: ConnectionSettings, client: AsyncKimiClient) -> AsyncKimiClient:
         if self._borrowed is None:
             self._borrowed = (settings, client)
-            self._clock = client.clock
         else:  # another call of this hook was faster
             give_back(settings)
-        return self._borrowed[1]
+        return self._in_use(self._borrowed[1])
+
+    def _in_use(self, client: Client) -> Client:
+        self._clock, self._proxy = client.clock, client.proxy
+        return client
 
     @property
     def clock_skew_seconds(self) -> float | None:
@@ -186,7 +191,7 @@ class KimiHook(BaseHook):
 
         seconds = self._seconds(call)
         options = {"timeout": timeout_of(seconds), "params": call.params or {}}
-        with translated(self.settings, call.action, call.unanswered, seconds):
+        with translated(self.settings, call.action, call.unanswered, seconds, self._proxy):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
 
     @contextmanager
@@ -194,7 +199,7 @@ class KimiHook(BaseHook):
         """Send or receive a file with the client that is given, for as long as it moves."""
         client = self.get_conn()
         limit = Limit(self.settings.timeout_seconds, per_bytes=PROGRESS_BYTES)
-        with translated(self.settings, action, unanswered), limited(limit):
+        with translated(self.settings, action, unanswered, proxy=self._proxy), limited(limit):
             yield client
 
     def test_connection(self) -> tuple[bool, str]:
