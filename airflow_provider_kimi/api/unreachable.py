@@ -24,6 +24,11 @@ _OTHER_PROXY = (
     "Correct HTTPS_PROXY (or ALL_PROXY) in the environment of Airflow's workers and triggerers, or list {hostname} in "
     "NO_PROXY if no proxy is needed."
 )
+_LOGIN = (
+    "Put the credentials into HTTPS_PROXY (or ALL_PROXY), http://user:password@host:port with special characters "
+    "percent-encoded, in the environment of Airflow's workers and triggerers, or list {hostname} in NO_PROXY if no "
+    "proxy is needed."
+)
 _HOST = "Check the Base URL of connection {conn_id!r}, {what} of the machine that calls. " + _PROXY_ONLY
 
 #: OpenSSL's numbers for a certificate that is not valid yet, or no longer: its owner renews it.
@@ -39,6 +44,9 @@ _OTHER_PROTOCOL = frozenset(
 
 #: Refusals of a proxy that pass, beside its 5xx.
 _PASSING_REFUSALS = frozenset({408, 425, 429})
+
+#: How the HTTP client says that a SOCKS proxy does not take a login, or takes none.
+_SOCKS_LOGIN = ("Invalid username", "Requested ")
 
 #: What keeps a connection from being made.
 _NO_CONNECTION = {
@@ -188,21 +196,18 @@ def _reason(chain: Sequence[BaseException], names: set[str], way: _Way) -> _Reas
 
 
 def _refused_by_proxy(answer: str, way: _Way) -> _Reason:
-    """A proxy's answer to CONNECT begins with an HTTP status; that of a SOCKS proxy is words."""
+    """A proxy's answer to CONNECT begins with an HTTP status; of a SOCKS proxy there are words of the HTTP client."""
     status = int(answer[:3]) if answer[:3].isdecimal() else None
-    lasts = status is not None and status < 500 and status not in _PASSING_REFUSALS
-    if status == 407:
-        what = f"The proxy {way.proxy} asks for a login (HTTP 407) before it connects to {way.host},"
-        remedy = (
-            "Put the credentials into HTTPS_PROXY (or ALL_PROXY), http://user:password@host:port with special "
-            "characters percent-encoded, in the environment of Airflow's workers and triggerers, or list {hostname} in "
-            "NO_PROXY if no proxy is needed."
-        )
-        return _Reason("proxy", what, way.say(remedy), lasts)
     said = f" (HTTP {status})" if status else ""
-    what = f"The proxy {way.proxy} {'refuses to' if lasts else 'did not'} connect to {way.host}{said}"
-    remedy = "Have {hostname} allowed there, or list it in NO_PROXY if no proxy is needed."
-    return _Reason("proxy", what, way.say(remedy if lasts else "This may pass. " + _OTHER_PROXY), lasts)
+    if status == 407 or answer.startswith(_SOCKS_LOGIN):
+        what = f"The proxy {way.proxy} asks for a login{said} before it connects to {way.host},"
+        return _Reason("proxy", what, way.say(_LOGIN), lasts=True)
+    if status is not None and status < 500 and status not in _PASSING_REFUSALS:
+        what = f"The proxy {way.proxy} refuses to connect to {way.host}{said}"
+        remedy = "Have {hostname} allowed there, or list it in NO_PROXY if no proxy is needed."
+        return _Reason("proxy", what, way.say(remedy), lasts=True)
+    what = f"The proxy {way.proxy} did not connect to {way.host}{said}"
+    return _Reason("proxy", what, way.say("This may pass. " + _OTHER_PROXY))
 
 
 def _too_late(names: set[str], way: _Way) -> _Reason:

@@ -266,6 +266,33 @@ def test_a_certificate_that_ssl_cert_file_names_is_trusted(net: Network) -> None
     assert works, sentence
 
 
+# The page of the docs
+
+DOCS = Path(__file__).parents[2] / "docs" / "when-it-does-not-work.md"
+
+#: Not there, since they are rare.
+NOT_IN_DOCS = {"of another host", "old TLS", "302"}
+
+
+def as_in_docs(said: str) -> str:
+    """Put in the names in capitals."""
+    said = re.sub(r"proxy https?://\S+\d", "proxy PROXY", said)
+    said = re.sub(r"127\.0\.0\.1:\d+|localhost:\d+|gateway\.invalid|gateway\.\.com", "HOST", said)
+    said = re.sub(r"(within) 1 s", lambda found: f"within {'10' if 'No connection' in said else '120'} s", said)
+    return said.replace("http://HOST", "https://HOST").replace("'kimi_default'", "'CONNECTION'")
+
+
+@pytest.mark.parametrize("name", sorted(FAULTS.keys() - NOT_IN_DOCS))
+def test_the_docs_have_each_message_as_it_is(net: Network, name: str) -> None:
+    works, said = connect_to(net.monkeypatch, FAULTS[name].make(net), timeout=TIMEOUT).test_connection()
+    assert not works
+    page = " ".join(DOCS.read_text(encoding="utf-8").split())
+    what = as_in_docs(said).split(" while listing models. ")[0]
+    assert f"`{what.replace(' through the proxy PROXY came', ' came')}`" in page
+    if name == "self-signed":
+        assert as_in_docs(said) in page
+
+
 # Clients that cannot be built
 
 
@@ -314,6 +341,15 @@ def check_unusable(net: Network, call: str, words: tuple[str, ...]) -> None:
 def test_a_client_that_cannot_be_built_is_a_fault_in_words(net: Network, unusable: Unusable, call: str) -> None:
     net.sets(unusable.variable, unusable.value)
     check_unusable(net, call, unusable.words)
+
+
+@pytest.mark.parametrize("name", ["a CA file that is not there", "a CA file that is no PEM", "no port"])
+def test_the_docs_have_the_messages_of_unusable_clients_as_they_are(net: Network, name: str) -> None:
+    unusable = UNUSABLE[name]
+    net.sets(unusable.variable, unusable.value)
+    said = connect_to(net.monkeypatch, "https://gateway.invalid/v1").test_connection()[1]
+    first = said.split(" Nothing was sent;")[0].replace("gateway.invalid", "HOST").replace(unusable.value, "PATH")
+    assert f"{first}\n" in DOCS.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("call", ["list_models", "aget_batch"])
