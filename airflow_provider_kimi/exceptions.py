@@ -57,6 +57,10 @@ class KimiError(Exception):
     #: How long the platform asks to wait; None if it does not say.
     retry_after_seconds: float | None = None
 
+    def __str__(self) -> str:
+        """The message, in characters that a log can hold: a task of Airflow dies silently of half a character."""
+        return super().__str__().encode(errors="backslashreplace").decode()
+
     def saying(self, message: str) -> Self:
         """Return the same error with another message."""
         other = type(self).__new__(type(self), message)
@@ -66,6 +70,11 @@ class KimiError(Exception):
 
 class KimiConnectionConfigError(KimiError, ValueError):
     """The Airflow connection, or a client for it in this environment, cannot be used. Nothing was sent."""
+
+    @classmethod
+    def of(cls, conn_id: str, fault: str, remedy: str) -> Self:
+        """Say what is wrong with a connection, and what to do."""
+        return cls(f"Connection {conn_id!r} {fault}. Nothing was sent. {remedy}")
 
 
 class KimiInputError(KimiError, ValueError):

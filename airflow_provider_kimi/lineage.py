@@ -12,6 +12,7 @@ from airflow_provider_kimi.api.ids import read_batch_ids
 from airflow_provider_kimi.files.locations import located
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.outside import without_connection
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 def dataset_name(uri: str) -> tuple[str, str]:
     """Name a file as OpenLineage does: its storage, and its path there, without the connection in its URI."""
-    scheme, _, rest = located(uri).partition("://")
+    scheme, _, rest = without_connection(located(uri)).partition("://")
     if scheme == "file":
         return "file", rest
     bucket, _, key = rest.partition("/")
-    return f"{scheme}://{bucket.rpartition('@')[2]}", key
+    if scheme in ("http", "https"):
+        key = key.partition("?")[0]  # what is behind it may be a signature
+    return f"{scheme}://{bucket}", key
 
 
 def lineage_of_batches(batch_ids: Any, kimi_conn_id: str, source: Any = None) -> OperatorLineage[Any, Any]:
@@ -61,7 +64,10 @@ def _inputs(source: Any) -> list[Any]:
 
     if not isinstance(source, str):
         return []
-    namespace, name = dataset_name(source)
+    try:
+        namespace, name = dataset_name(source)
+    except ValueError:  # nobody could read it; the rest of the lineage stands
+        return []
     return [Dataset(namespace=namespace, name=name)]
 
 

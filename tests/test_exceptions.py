@@ -91,3 +91,10 @@ def test_the_status_of_an_api_error_says_whether_the_platform_may_have_acted(
 def test_the_outcome_is_unknown_if_no_answer_came() -> None:
     assert KimiNoAnswerError("x").outcome_unknown is True
     assert KimiNoAnswerError("x", outcome_unknown=False).saying("y").outcome_unknown is False
+
+
+def test_no_message_holds_half_a_character() -> None:
+    """A task of Airflow whose error holds one dies without a word in its log."""
+    error = KimiBatchError("no file a\udcff评", retryable=True)
+    assert str(error) == "no file a\\udcff评"
+    assert str(error.saying("b\ud800")) == "b\\ud800"

@@ -5,6 +5,7 @@ from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS, Mark
+from airflow_provider_kimi.records.outside import storable
 
 
 def carries(batch: Batch, metadata: Mapping[str, str]) -> bool:
@@ -37,7 +38,7 @@ def _is_new(batch: Batch, mark: Mark) -> bool:
 def report_of(batch: Batch) -> dict[str, Any]:
     """Write one batch that has ended as an event reports it."""
     counts = batch.counts
-    return {
+    report = {
         "batch_id": batch.id,
         "status": batch.status,
         "total": counts.total,
@@ -47,3 +48,5 @@ def report_of(batch: Batch) -> dict[str, Any]:
         "error_file_id": batch.error_file_id,
         "metadata": batch.metadata or {},
     }
+    stored: dict[str, Any] = storable(report)
+    return stored

@@ -68,23 +68,26 @@ PARAMETER_TYPES: dict[str, tuple[Any, str]] = {
 
 
 class ParameterRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is wrong with one key of a request body. A rule has one of the first three fields.
+    """What is wrong with one key of a request body. A rule has one of the fields but the last.
 
     :param fixed: The value to which the model itself fixes the key.
     :param forbidden: Why the key may not be sent.
     :param conflicts: Keys that may not be sent beside it. ``thinking:enabled`` and ``thinking:disabled`` stand for the
         state that results from the body and the model's default.
-    :param values: The values that the rule holds for; None for any.
+    :param needed_with_tool_calls: States, written in the same way, in which an earlier answer that calls tools has to
+        have the key. It is one of a message then, not of the body, and `reasoning_content` is the only one.
+    :param values: The values that the rule holds for; None for any. A mapping stands for all that have its pairs.
     """
 
     fixed: str | None = None
     forbidden: str | None = None
     conflicts: tuple[str, ...] = ()
+    needed_with_tool_calls: tuple[str, ...] = ()
     values: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.fixed is None and self.forbidden is None and not self.conflicts:
-            raise ValueError("a rule says what is fixed, forbidden, or conflicts")
+        if self.fixed is None and self.forbidden is None and not self.conflicts and not self.needed_with_tool_calls:
+            raise ValueError("a rule says what is fixed, forbidden, or conflicts, or is needed with tool calls")
 
 
 #: Pattern of models -> key of the request body -> rule. Where several patterns fit a model, the later one counts.
@@ -97,12 +100,11 @@ PARAMETER_RULES: dict[str, dict[str, ParameterRule | None]] = {
         "frequency_penalty": ParameterRule(fixed="0"),
         "stream": ParameterRule(forbidden="a batch cannot stream", values=(True,)),
         "reasoning_effort": ParameterRule(conflicts=("thinking",)),
-        "tool_choice": ParameterRule(conflicts=("thinking:enabled",), values=("required",)),
+        "tool_choice": ParameterRule(conflicts=("thinking:enabled",), values=("required", {"type": "function"})),
+        "reasoning_content": ParameterRule(needed_with_tool_calls=("thinking:enabled",)),
     },
     "kimi-k2.7-code*": {
-        "thinking": ParameterRule(
-            forbidden="this model always thinks", values=({"type": "disabled"}, {"type": "disabled", "keep": None})
-        ),
+        "thinking": ParameterRule(forbidden="this model always thinks", values=({"type": "disabled"},)),
     },
 }
 

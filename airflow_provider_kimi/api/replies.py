@@ -83,11 +83,16 @@ def _value(fields: _Fields, name: str, kind: type[T]) -> T | None:
 def _id(fields: _Fields) -> str:
     if "id" not in fields or not (found := msgspec.json.decode(fields["id"], type=str)):
         raise msgspec.ValidationError("it has no id")
-    return found
+    return _without_nul(found)
 
 
 def _text(fields: _Fields, name: str) -> str | None:
-    return _value(fields, name, str) or None
+    return _without_nul(_value(fields, name, str) or "") or None
+
+
+def _without_nul(text: str) -> str:
+    """Replace the one character that PostgreSQL, and so Airflow, does not store."""
+    return text.replace("\0", "\ufffd")
 
 
 def _number(fields: _Fields, name: str, least: int, most: int) -> int | None:

@@ -3,19 +3,19 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
+from airflow_provider_kimi.api.base_url import read_base_url, region_of
 from airflow_provider_kimi.api.catalogue import DEFAULT_MODEL
+from airflow_provider_kimi.api.extra import read_extra
 from airflow_provider_kimi.api.limits import REGION_BASE_URLS
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError
 
 #: Seconds per HTTP call. The SDK's own 600 hold a poll for ten minutes on a dead connection.
 DEFAULT_TIMEOUT_SECONDS = 120.0
 
-#: A name or an address, as `urlsplit` returns it.
-_HOST_NAME = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)
+#: What people paste along with a key, which no header takes or no key has: spaces, quotes, invisible characters.
+_NOT_OF_A_KEY = re.compile(r"[^!-~]|[\"'`]")
 
 
 @dataclass(frozen=True)
@@ -47,23 +47,42 @@ class ConnectionSettings:
 
 
 def read_settings(
-    conn_id: str, *, host: str | None, port: int | None, password: str | None, extra: Mapping[str, Any]
+    conn_id: str,
+    *,
+    host: str | None,
+    port: int | None,
+    password: str | None,
+    extra: str | Mapping[str, Any] | None,
+    schema: str | None = None,
+    login: str | None = None,
 ) -> ConnectionSettings:
-    """Read the fields of a connection, and refuse wrong ones; null and empty fields count as unset."""
+    """Read the fields of a connection, and refuse wrong ones; null and empty fields count as unset.
+
+    A login beside a key means nothing: a call carries the key alone.
+    """
+    for name, value in {"Base URL": host, "Schema": schema, "Login": login}.items():
+        if (value or "").strip().startswith("sk-") and "." not in (value or ""):
+            raise KimiConnectionConfigError.of(
+                conn_id,
+                f"has a key in its {name}, which Airflow shows and does not mask",
+                "Make a new key, and put it into the API key field (in a URI: kimi://:KEY@HOST).",
+            )
     api_key = _api_key(conn_id, password)
+    extra = read_extra(conn_id, extra)
     for name in ("model", "console_url"):
         if not isinstance(extra.get(name) or "", str):
-            raise _wrong(conn_id, f"has {name} {extra[name]!r} in its extra", "It must be text.")
+            raise KimiConnectionConfigError.of(conn_id, f"has {name} {extra[name]!r} in its extra", "It must be text.")
     region = extra.get("region") or "cn"
     if not isinstance(region, str) or region not in REGION_BASE_URLS:
-        raise _wrong(conn_id, f"has region {region!r}", f"Use one of {', '.join(REGION_BASE_URLS)}.")
-    base_url = _base_url(conn_id, host, port) if host else REGION_BASE_URLS[region]
+        known = ", ".join(REGION_BASE_URLS)
+        raise KimiConnectionConfigError.of(conn_id, f"has region {region!r}", f"Use one of {known}.")
+    base_url = read_base_url(conn_id, host=host, port=port, schema=schema, region=region)
     return ConnectionSettings(
         conn_id=conn_id,
         base_url=base_url,
         api_key=api_key,
-        region=_region_of(base_url),
-        billing_region=_region_of(base_url) or region,
+        region=region_of(base_url),
+        billing_region=region_of(base_url) or region,
         model=extra.get("model") or DEFAULT_MODEL,
         timeout_seconds=_positive(conn_id, "timeout", extra, "Give seconds per HTTP call, for example 120.")
         or DEFAULT_TIMEOUT_SECONDS,
@@ -80,15 +99,20 @@ def read_settings(
 def _api_key(conn_id: str, password: str | None) -> str:
     api_key = (password or "").strip()
     if not api_key:
-        raise _wrong(conn_id, "has no API key", "Put the key (it starts with 'sk-') into its API key field.")
-    if not (api_key.isascii() and api_key.isprintable()):
-        raise _wrong(
+        raise KimiConnectionConfigError.of(
             conn_id,
-            "has an API key with an invalid character, often an invisible one that was pasted along",
-            "Copy the key (it starts with 'sk-') into the API key field again.",
+            "has no API key",
+            "Put the key (it starts with 'sk-') into its API key field (in a URI: kimi://:KEY@HOST).",
+        )
+    if _NOT_OF_A_KEY.search(api_key):
+        raise KimiConnectionConfigError.of(
+            conn_id,
+            "has an API key with an invalid character: a space or a quote ('Bearer ' before it?), or one that is "
+            "invisible and was pasted along",
+            "Copy the key alone (it starts with 'sk-') into the API key field again.",
         )
     if api_key.startswith("sk-kimi-"):
-        raise _wrong(
+        raise KimiConnectionConfigError.of(
             conn_id,
             "has the key of a Kimi Code subscription (sk-kimi-...), which the open platform refuses",
             "Create a key on the platform's console, under API keys, and put it into the API key field.",
@@ -96,61 +120,11 @@ def _api_key(conn_id: str, password: str | None) -> str:
     return api_key
 
 
-def _wrong(conn_id: str, fault: str, remedy: str) -> KimiConnectionConfigError:
-    return KimiConnectionConfigError(f"Connection {conn_id!r} {fault}. Nothing was sent. {remedy}")
-
-
-def _base_url(conn_id: str, host: str, port: int | None) -> str:
-    remedy = "Write it as https://name/v1."
-    try:
-        url = _with_scheme(host.strip().rstrip("/"))
-        parts = urlsplit(url)
-        written_port = parts.port
-    except ValueError:
-        raise _wrong(conn_id, f"has a Base URL that is not a URL: {host!r}", remedy) from None
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise _wrong(conn_id, "has a Base URL with credentials or a query in it", remedy)
-    if not parts.hostname or not _HOST_NAME.fullmatch(parts.hostname):
-        raise _wrong(conn_id, f"has a Base URL without a valid host name: {host!r}", remedy)
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise _wrong(
-            conn_id,
-            f"would send its key unencrypted to {parts.hostname!r} ({parts.scheme}://)",
-            "Use https; http is accepted for loopback addresses only.",
-        )
-    netloc = parts.netloc.removesuffix(":")
-    if port and written_port is None:
-        netloc = f"{netloc}:{port}"
-    return f"{parts.scheme}://{netloc}{parts.path or '/v1'}"
-
-
-def _with_scheme(host: str) -> str:
-    if "://" in host or host.startswith(("http:", "https:")):
-        return host
-    return f"{'http' if is_loopback(urlsplit(f'//{host}').hostname) else 'https'}://{host}"
-
-
-def is_loopback(hostname: str | None) -> bool:
-    """Whether a host name means this machine."""
-    if hostname == "localhost":
-        return True
-    try:
-        return ip_address(hostname or "").is_loopback
-    except ValueError:
-        return False
-
-
-def _region_of(base_url: str) -> str | None:
-    """Compare whole host names, because a name that only begins like the platform's belongs to another owner."""
-    hostname = urlsplit(base_url).hostname
-    return next((region for region, url in REGION_BASE_URLS.items() if urlsplit(url).hostname == hostname), None)
-
-
 def _whole(conn_id: str, name: str, extra: Mapping[str, Any], remedy: str) -> int | None:
     """Read a whole number above zero; None if it is not set."""
     number = _positive(conn_id, name, extra, remedy)
     if number is not None and not number.is_integer():
-        raise _wrong(conn_id, f"has {name} {extra[name]!r}", remedy)
+        raise KimiConnectionConfigError.of(conn_id, f"has {name} {extra[name]!r}", remedy)
     return None if number is None else int(number)
 
 
@@ -164,5 +138,5 @@ def _positive(conn_id: str, name: str, extra: Mapping[str, Any], remedy: str) ->
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise _wrong(conn_id, f"has {name} {value!r}", remedy)
+        raise KimiConnectionConfigError.of(conn_id, f"has {name} {value!r}", remedy)
     return number

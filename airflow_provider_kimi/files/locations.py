@@ -6,10 +6,20 @@ from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal, NamedTuple
 from urllib.parse import unquote
 
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.outside import without_connection
+from airflow_provider_kimi.rendering import known
+
 #: Errors that a retry cannot fix. Any other `OSError` may pass, and is left to `retries`.
 LASTING_FAULTS = (NotADirectoryError, IsADirectoryError, PermissionError, ValueError, ImportError)
 
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
+
+#: A name and a password before the host of a URI, or what of them stands before the first slash of the password.
+_SECRET = re.compile(r"[\w+.-]+://([^/]*:[^/]*@|[^/@\[]*:[^/@]*[^/@\d])")
+
+#: Characters of a path that Airflow drops, and halves of a character.
+_DROPPED = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 #: Protocols that are one storage under several names.
 _SAME_STORAGE = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
@@ -24,6 +34,33 @@ class Location(NamedTuple):
 
     storage: str
     parts: tuple[str, ...]
+
+
+def check_location(name: str, location: Any) -> None:
+    """Refuse a location with a password in it, without repeating it; a template is left alone.
+
+    :param name: Of the parameter.
+    :raises KimiInputError: It has one.
+    """
+    uri = as_uri(location)
+    if isinstance(uri, str) and known(uri) is not None and _SECRET.match(uri):
+        raise KimiInputError(
+            f"{name} holds a name and a password before its host, which would stand in logs, XComs and manifests. "
+            "Nothing was opened. Put them into an Airflow connection, and write its id instead: "
+            "s3://CONNECTION@bucket/path. Change the password, if it was shown anywhere."
+        )
+
+
+def check_directory_name(name: str, uri: str) -> None:
+    """Refuse characters of which Airflow's paths drop some, so that a result would lie somewhere else.
+
+    :raises KimiInputError: There is one.
+    """
+    if found := _DROPPED.search(uri):
+        raise KimiInputError(
+            f"{name} is {uri!r}, with the character {found[0]!r}, which no name of a directory can keep. Nothing was "
+            "landed; the results stay on the platform. Check its template for a line break."
+        )
 
 
 def located(uri: str) -> str:
@@ -68,11 +105,11 @@ def location_of(uri: str) -> Location:
 
     The connection in a URI is left out, because several may reach one bucket.
     """
-    scheme, _, rest = located(uri).partition("://")
+    scheme, _, rest = without_connection(located(uri)).partition("://")
     if scheme == "file":
         return Location(scheme, tuple(filter(None, os.path.realpath(rest).split("/"))))
     bucket, _, key = rest.partition("/")
-    storage = f"{_SAME_STORAGE.get(scheme, scheme)}://{bucket.rpartition('@')[2]}"
+    storage = f"{_SAME_STORAGE.get(scheme, scheme)}://{bucket}"
     return Location(storage, tuple(filter(None, key.split("/"))))
 
 

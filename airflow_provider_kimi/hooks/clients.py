@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI, Timeout  # noqa: TID253
 
+from airflow_provider_kimi.api.base_url import is_loopback
 from airflow_provider_kimi.api.errors import unix_time
-from airflow_provider_kimi.api.settings import ConnectionSettings, is_loopback
+from airflow_provider_kimi.api.settings import ConnectionSettings
 from airflow_provider_kimi.api.unreachable import CONNECT_TIMEOUT_SECONDS, safe_cause, unusable_client
 from airflow_provider_kimi.hooks.deadline import bound
 

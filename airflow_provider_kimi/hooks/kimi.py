@@ -7,6 +7,7 @@ because a repeated `POST /batches` is a second paid batch.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import IOBase
@@ -77,7 +78,7 @@ class KimiHook(BaseHook):
         if self._settings is None:
             with self._looking_up():
                 connection = self.get_connection(self.kimi_conn_id)
-            self._settings = self._read(connection, connection.extra_dejson)
+            self._settings = self._read(connection)
         return self._settings
 
     async def _asettings(self) -> ConnectionSettings:
@@ -86,13 +87,12 @@ class KimiHook(BaseHook):
         if self._settings is None:
             with self._looking_up():
                 connection = await get_async_connection(self.kimi_conn_id)
-            extra = await asyncio.to_thread(lambda: connection.extra_dejson)
-            self._settings = self._read(connection, extra)
+            self._settings = self._read(connection)
         return self._settings
 
-    def _read(self, connection: Any, extra: Mapping[str, Any]) -> ConnectionSettings:
-        host, port, password = connection.host, connection.port, connection.password
-        return read_settings(self.kimi_conn_id, host=host, port=port, password=password, extra=extra)
+    def _read(self, connection: Any) -> ConnectionSettings:
+        names = ("host", "port", "schema", "login", "password", "extra")  # not Airflow's reading of the extra
+        return read_settings(self.kimi_conn_id, **{name: getattr(connection, name) for name in names})
 
     @property
     def requests_per_minute(self) -> float | None:
@@ -110,11 +110,12 @@ class KimiHook(BaseHook):
         except AirflowNotFoundException:
             raise KimiConnectionConfigError(
                 f"There is no Airflow connection {self.kimi_conn_id!r}. Nothing was sent. Create one of type 'kimi' "
-                "with an API key, or pass the id of another one as kimi_conn_id."
+                "with an API key, or pass the id of another one as kimi_conn_id. If there is one, Airflow cannot read "
+                "it: a URI names its host without https://, JSON only Airflow's fields."
             ) from None
         except Exception as error:  # whatever a secrets backend raises; its text may hold secrets
             raise KimiNoAnswerError(
-                f"Airflow could not look up the connection {self.kimi_conn_id!r} ({type(error).__name__}). Nothing was "
+                f"Airflow could not look up connection {self.kimi_conn_id!r} ({type(error).__name__}). Nothing was "
                 "sent; batches go on as they were. Check Airflow's API server and secrets backend if this lasts."
             ) from None
 
@@ -203,11 +204,15 @@ class KimiHook(BaseHook):
             yield client
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say in one sentence whether the key works on its host, by asking for the models."""
+        """Say in one sentence whether the key works on its host, by asking for the models.
+
+        Airflow's test button calls this under an id that it makes up, so the sentence does not name the connection.
+        """
         try:
             found = self.list_models()
         except KimiError as error:
-            return False, str(error)
+            named = rf"(?<!no Airflow )([Cc])onnection {re.escape(repr(self.kimi_conn_id))}"
+            return False, re.sub(named, lambda found: f"{'Tt'[found[1] == 'c']}his connection", str(error))
         names = ", ".join(model.id for model in found[:5])
         return True, f"{self.settings.base_url} accepts the key; it may use {len(found)} models ({names})."
 

@@ -16,10 +16,10 @@ from airflow_provider_kimi.calls.stop import Stop
 from airflow_provider_kimi.compat import BaseOperator, Context, first_poke
 from airflow_provider_kimi.context import read_attempt, wants_fresh
 from airflow_provider_kimi.fields import check_choice, check_flag, check_whole_number
-from airflow_provider_kimi.files.locations import as_uri
+from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.thread import Kill
-from airflow_provider_kimi.rendering import given, never_rendered
+from airflow_provider_kimi.rendering import given, known, never_rendered
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.media import MediaTransport, check_media, media_columns
@@ -28,7 +28,7 @@ from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterR
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
 from airflow_provider_kimi.requests.text_forms import check_reads_files, read_reading
 from airflow_provider_kimi.requests.ways import RowFunction
-from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.results.schema import AnswerSchema, read_schema
 from airflow_provider_kimi.submission.ending import Ending
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.in_flight import InFlight
@@ -46,6 +46,8 @@ _CHOICES: Mapping[str, Sequence[object]] = {
     "on_ended": get_args(OnEnded),
     "on_final_failure": get_args(OnFinalFailure),
 }
+
+_SCHEMA_WAY_OUT = "Correct it, or set parameter_check='off' to send it as it is."
 
 
 class AskingOperator(BaseOperator):
@@ -117,6 +119,7 @@ class AskingOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_location("input", input)
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.csv_options = csv_options
         self.encoding = encoding
@@ -153,8 +156,8 @@ class AskingOperator(BaseOperator):
             check_whole_number("max_rows_per_batch", max_rows_per_batch)
         check_whole_number("max_batches_searched", max_batches_searched)
         check_flag("cancel_on_kill", cancel_on_kill)
-        ParameterRules(parameter_check, parameter_rules)
-        read_schema(output_schema)
+        rules = ParameterRules(parameter_check, parameter_rules)
+        _check_schemas(rules, known(model), read_schema(output_schema), known(request_params), body)
 
     def submit(self, context: Context, approve: Approve | None = None, in_flight: InFlight | None = None) -> Submission:
         """Check, upload, create; attach to what an earlier attempt has created.
@@ -197,6 +200,7 @@ class AskingOperator(BaseOperator):
 
     def order(self, calls: Calls, context: Context) -> Order:
         """What is to be done."""
+        check_location("input", self.input)
         schema = read_schema(self.output_schema)
         recipe: Recipe = self._filled(
             Recipe,
@@ -230,3 +234,24 @@ class AskingOperator(BaseOperator):
         """Make a value whose other fields are parameters of the same names."""
         names = {field.name for field in fields(kind)} - others.keys()
         return kind(**{name: getattr(self, name) for name in names}, **others)
+
+
+def _check_schemas(
+    rules: ParameterRules, model: str | None, schema: AnswerSchema | None, request_params: Any, body: Any
+) -> None:
+    """Refuse JSON Schemas that cannot be sent, while the DAG file is parsed.
+
+    :raises ValueError: Says which, where, and what to do.
+    """
+    if not model and rules.are_own:  # they may lift the check of the model that it will be
+        return
+    given_values = {"request_params": request_params, "body": body}
+    values = {name: value for name, value in given_values.items() if isinstance(value, Mapping)}
+    for name, value in values.items():
+        for problem in rules.sent(model or "", value).problems:
+            raise ValueError(f"{name} {problem}. {_SCHEMA_WAY_OUT}")
+    asked = schema.response_format if schema else None
+    if asked and not any("response_format" in value for value in values.values()):
+        for problem in rules.sent(model or "", {"response_format": asked}).problems:
+            said = problem.replace("has a JSON Schema in response_format", "is a JSON Schema")
+            raise ValueError(f"output_schema {said}. {_SCHEMA_WAY_OUT}")

@@ -13,7 +13,7 @@ from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.fields import check_choice, check_flag
 from airflow_provider_kimi.files.csv_options import CsvOptions
-from airflow_provider_kimi.files.locations import as_uri
+from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
@@ -69,6 +69,7 @@ class LandingOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_location("output", output)
         check_choice("on_too_many_failed", on_too_many_failed, get_args(OnTooManyFailed))
         read_check(check)
         check_choice("output_format", output_format, get_args(OutputFormat))
@@ -142,9 +143,10 @@ class LandingOperator(BaseOperator):
     def publish(self, context: Context, collected: Collected) -> None:
         """Report to Airflow what was landed."""
         manifest, ti, batches = collected.manifest, context["ti"], collected.batches
-        report_to_outlets(self.outlets, context, manifest)
+        report_to_outlets(self.outlets, context, manifest, self.log)
         ti.xcom_push("output_file", manifest.output_file)
         ti.xcom_push("error_file", manifest.error_file)
+        ti.xcom_push("plain_locations", manifest.plain_locations)
         ti.xcom_push("output_file_ids", [batch.output_file_id for batch in batches if batch.output_file_id])
         ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
 
@@ -176,6 +178,12 @@ class LandingOperator(BaseOperator):
         self.log.warning("%s", message)
 
     def _landing(self, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None) -> Landing:
+        for name, location in (
+            ("output", self.output_directory),
+            ("merge_with", self.merge_with),
+            ("input", self.input),
+        ):
+            check_location(name, location)
         schema = read_schema(self.output_schema)
         parsed = schema.shape if schema else None
         spread = spread_fields(parsed) if self.parsed_columns else None

@@ -17,7 +17,9 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import BaseOperator, Context, run_state
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
+from airflow_provider_kimi.files.locations import check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.outside import storable
 from airflow_provider_kimi.results.collect import collect
 from airflow_provider_kimi.results.landing import Landing
 
@@ -67,6 +69,7 @@ class KimiOrphanBatchesOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_location("output", output)
         check_choice("action", action, get_args(OrphanAction))
         check_flag("dry_run", dry_run)
         check_flag("unknown_runs", unknown_runs)
@@ -85,10 +88,14 @@ class KimiOrphanBatchesOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Search the batches, then act."""
         with airflow_errors(self):
+            check_location("output", self.output_directory)
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
             orphans = self._find(calls)
             self.log.info("%s batches have no owner, or are doubles.", len(orphans))
-            return [{**asdict(orphan), "outcome": self._treat(calls, orphan)} for orphan in orphans]
+            report: list[dict[str, Any]] = storable(
+                [{**asdict(orphan), "outcome": self._treat(calls, orphan)} for orphan in orphans]
+            )
+            return report
 
     def _find(self, calls: Calls) -> list[Orphan]:
         since = time.time() - self.max_age

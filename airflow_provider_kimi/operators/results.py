@@ -8,6 +8,7 @@ from typing import Any
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import Context, XComArg, map_index_of
+from airflow_provider_kimi.files.locations import check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.operators.upstream import read_landed_ids
@@ -148,6 +149,8 @@ class KimiBatchResultsOperator(LandingOperator):
             raise ValueError(
                 "merge_with takes rows and columns from the earlier result; leave out input and key_column"
             )
+        check_location("input", input)
+        check_location("merge_with", merge_with)
         self.batch_id = batch_id
         self.input = input if isinstance(input, str) else never_rendered(input)
         self.key_column = key_column

@@ -7,6 +7,7 @@ import msgspec
 
 from airflow_provider_kimi.api.models import TERMINAL_STATUSES, Batch, RequestCounts
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.records.outside import storable
 from airflow_provider_kimi.records.tags import Tags
 
 #: Version of the shape; an event of a later one is refused.
@@ -73,8 +74,8 @@ class BatchEvent(msgspec.Struct, frozen=True):
         return all(batch_id in self.batches and self.batches[batch_id].is_terminal for batch_id in batch_ids)
 
     def to_dict(self) -> dict[str, Any]:
-        """Write it as plain JSON."""
-        stored: dict[str, Any] = msgspec.to_builtins(self)
+        """Write it as plain JSON that Airflow can store."""
+        stored: dict[str, Any] = storable(msgspec.to_builtins(self))
         return stored
 
     @classmethod

@@ -5,12 +5,14 @@ from typing import Any, Literal, Self
 
 import msgspec
 
+from airflow_provider_kimi.records.outside import plain_location, storable
+
 ManifestStatus = Literal["completed", "partial", "failed"]
 
 #: What the event of an asset repeats: what its consumers decide by, and where the rest is.
 _IN_EVENTS = (
     *("schema_version", "status", "model", "counts", "usage", "cost", "rounds", "results_file", "dead_letter_file"),
-    *("input_fingerprint", "prompt_fingerprint", "completed_at"),
+    *("input_fingerprint", "prompt_fingerprint", "completed_at", "plain_locations"),
 )
 
 #: The files that it names, the most wanted first.
@@ -22,7 +24,10 @@ _OF_OWNERSHIP = ("batch_ids", *FILE_FIELDS)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """One landed result. Files are URIs, None where there is none; times are ISO 8601 in UTC.
+    """One landed result. Files are URIs of Airflow, None where there is none; times are ISO 8601 in UTC.
+
+    What is written says in `plain_locations` too where each file is, for programs that know no connection of Airflow.
+    It follows from the files, so it is never read.
 
     :param status: `completed` if every row has a usable answer, `failed` if none has, else `partial`. How the batches
         ended is in none of these words: a batch may complete without one usable answer.
@@ -74,13 +79,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_digest: str | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
-        """Write it as plain JSON."""
-        fields: dict[str, Any] = msgspec.to_builtins(self)
+        """Write it as plain JSON that Airflow can store."""
+        fields: dict[str, Any] = storable(msgspec.to_builtins(self) | {"plain_locations": self.plain_locations})
         return fields
 
     def to_json(self) -> bytes:
         """Write it as the content of `manifest.json`."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=2) + b"\n"
 
     def to_event(self) -> dict[str, Any]:
         """Write what the event of an asset repeats, whatever the number of batches."""
@@ -113,6 +118,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         if not fields["batch_ids"]:
             return None
         return cls(**fields)
+
+    @property
+    def plain_locations(self) -> dict[str, str]:
+        """Where the files are, by field: the path on a disk, or the URI without a connection of Airflow."""
+        return {name: plain_location(uri) for name, uri in self.files.items()}
 
     @property
     def files(self) -> Mapping[str, str]:

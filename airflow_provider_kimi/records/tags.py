@@ -15,6 +15,7 @@ from airflow_provider_kimi import __version__
 from airflow_provider_kimi.api.limits import MAX_METADATA_KEY_CHARS, MAX_METADATA_PAIRS, MAX_METADATA_VALUE_CHARS
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.outside import storable
 from airflow_provider_kimi.records.recipe_note import RowsNote
 from airflow_provider_kimi.records.shard_names import Part, ShardName
 
@@ -238,6 +239,8 @@ def check_metadata(extra: Mapping[str, str], own: Mapping[str, str]) -> None:
                 f"has a value of {key!r} that is not text of at most {MAX_METADATA_VALUE_CHARS} characters",
                 "Shorten it.",
             )
+        if storable([key, value]) != [key, value]:
+            raise _wrong_metadata(f"has a NUL or half a character in {key!r}", "Leave it out.")
 
 
 def _wrong_metadata(fault: str, remedy: str) -> KimiInputError:

@@ -1,7 +1,7 @@
 """The parameters of a request body, judged by the rules of its model before they are paid for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -18,6 +18,8 @@ from airflow_provider_kimi.api.catalogue import (
     ParameterRule,
 )
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.requests.sent_schemas import SentValues, sent_values
+from airflow_provider_kimi.requests.tools import tool_problems
 
 #: `fail` refuses a body that breaks a rule, `drop` takes the key out, `off` sends it.
 ParameterCheck = Literal["fail", "drop", "off"]
@@ -27,10 +29,11 @@ RuleOverrides = Mapping[str, Mapping[str, Mapping[str, Any] | None]]
 
 _Rules = dict[str, ParameterRule | None]
 
-#: Bounds of `stop`, and of the tools (chat reference).
+_NOT_THINKING = {"thinking": {"type": "disabled"}}
+
+#: Bounds of `stop` (chat reference).
 MAX_STOPS = 5
 MAX_STOP_BYTES = 32
-MAX_TOOLS = 128
 
 #: What `response_format` may be (chat reference).
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
@@ -43,11 +46,16 @@ class Verdict:
     :param problems: Why it may not be sent; none if the check is off.
     :param dropped: Keys to take out.
     :param warnings: What is allowed, and likely to be a mistake.
+    :param changed: Keys whose JSON Schemas are sent in another form, and what is sent.
+    :param without_reasoning: What to do about an earlier answer that calls tools and has no `reasoning_content`; None
+        if it needs none.
     """
 
     problems: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    changed: tuple[tuple[str, bytes], ...] = ()
+    without_reasoning: str | None = field(default=None, compare=False)
 
 
 class ParameterRules:
@@ -60,6 +68,7 @@ class ParameterRules:
 
     def __init__(self, mode: ParameterCheck = "fail", overrides: RuleOverrides | None = None) -> None:
         self.mode = mode
+        self.are_own = bool(overrides)
         try:
             own = msgspec.convert({} if overrides is None else overrides, dict[str, _Rules])
         except msgspec.ValidationError as error:
@@ -89,21 +98,40 @@ class ParameterRules:
                 broken[key] = problem
         if broken and self.mode == "drop":  # without these keys, others may break a rule
             rest = self.judge(model, {key: value for key, value in parameters.items() if key not in broken})
-            return Verdict(rest.problems, (*broken, *rest.dropped), rest.warnings)
+            return replace(rest, dropped=(*broken, *rest.dropped))
         lifted = {key for key, rule in rules.items() if rule is None}
         judged = {key: value for key, value in parameters.items() if key not in lifted and key not in broken}
-        return Verdict((*broken.values(), *_malformed(judged)), (), _warnings(parameters))
+        sent = sent_values(judged)
+        problems = (*broken.values(), *_malformed(judged), *sent.problems)
+        without_reasoning = _without_reasoning(rules, parameters)
+        return Verdict(problems, (), _warnings(parameters), sent.changed, without_reasoning)
+
+    def sent(self, model: str, parameters: Mapping[str, Any]) -> SentValues:
+        """Write the JSON Schemas of a body as Kimi takes them."""
+        rules = self._of_model(model)
+        lifted = {key for key, rule in rules.items() if rule is None}
+        judged = {key: value for key, value in parameters.items() if key not in lifted}
+        return SentValues() if self.mode == "off" else sent_values(judged)
+
+
+def _without_reasoning(rules: _Rules, parameters: Mapping[str, Any]) -> str | None:
+    rule, thinking = rules.get("reasoning_content"), rules.get("thinking")
+    if rule is None or _state(parameters) not in rule.needed_with_tool_calls:
+        return None
+    add = "give the one that came with the answer"
+    always_thinks = thinking is not None and _broken("thinking", thinking, _NOT_THINKING) is not None
+    return f"{add}; this model always thinks" if always_thinks else f"{add}, or turn thinking off"
 
 
 def _broken(key: str, rule: ParameterRule, parameters: Mapping[str, Any]) -> str | None:
     value = parameters[key]
-    if rule.values is not None and value not in rule.values:
+    if rule.values is not None and _named_value(rule, value) is None:
         return None
     if rule.fixed is not None:
         return f"sets {key!r}, which the model fixes ({rule.fixed}) and Kimi refuses in a batch; leave it out"
     if rule.forbidden is not None:
         return f"sets {key!r}{_shown(rule, value)}, which Kimi refuses in a batch: {rule.forbidden}; leave it out"
-    thinking = f"thinking:{'enabled' if thinks(parameters) else 'disabled'}"
+    thinking = _state(parameters)
     other = next((name for name in rule.conflicts if name in parameters or name == thinking), None)
     if other is None:
         return None
@@ -112,8 +140,23 @@ def _broken(key: str, rule: ParameterRule, parameters: Mapping[str, Any]) -> str
 
 
 def _shown(rule: ParameterRule, value: object) -> str:
-    """Show a value only if a rule names it: then it is not data."""
-    return "" if rule.values is None else f" to {value!r}"
+    """Show a value only as a rule names it: then it is not data."""
+    return "" if rule.values is None else f" to {_named_value(rule, value)!r}"
+
+
+def _named_value(rule: ParameterRule, value: object) -> Any:
+    """The value of a rule that a body has; None if it has none of them."""
+    return next((named for named in rule.values or () if named == value or _is_part(named, value)), None)
+
+
+def _is_part(named: object, value: object) -> bool:
+    if not isinstance(named, Mapping) or not isinstance(value, Mapping):
+        return False
+    return all(pair in value.items() for pair in named.items())
+
+
+def _state(parameters: Mapping[str, Any]) -> str:
+    return f"thinking:{'enabled' if thinks(parameters) else 'disabled'}"
 
 
 def thinks(parameters: Mapping[str, Any]) -> bool:
@@ -135,8 +178,7 @@ def _malformed(parameters: Mapping[str, Any]) -> list[str]:
         problems.append(f"has {len(stops)} stop texts; {MAX_STOPS} are allowed")
     if any(isinstance(stop, str) and len(stop.encode("utf-8", "replace")) > MAX_STOP_BYTES for stop in stops):
         problems.append(f"has a stop text over {MAX_STOP_BYTES} bytes")
-    if isinstance(tools, list) and len(tools) > MAX_TOOLS:
-        problems.append(f"has {len(tools)} tools; {MAX_TOOLS} are allowed")
+    problems += tool_problems(tools)
     if isinstance(wanted, Mapping) and wanted.get("type") not in RESPONSE_FORMATS:
         problems.append(f"has a response_format whose type is none of {', '.join(RESPONSE_FORMATS)}")
     return problems

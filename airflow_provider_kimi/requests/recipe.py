@@ -10,6 +10,7 @@ from airflow_provider_kimi.fields import check_columns
 from airflow_provider_kimi.requests import ways
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict, wants_json
+from airflow_provider_kimi.requests.sent_schemas import SentValues
 from airflow_provider_kimi.requests.templates import Conversation, Template
 from airflow_provider_kimi.requests.validation import REQUEST_KEYS
 
@@ -48,7 +49,8 @@ class Recipe:
             return ways.BodyFunction(shared, self.body)
         if self.body is not None:
             messages = self._body_keys.get("messages")
-            return ways.Body(shared, _conversation(messages, "body has no list of messages"), self._body_keys)
+            keys = self._sent.in_place_of(self._body_keys)
+            return ways.Body(shared, _conversation(messages, "body has no list of messages"), keys)
         if callable(self.messages):
             return ways.MessagesFunction(shared, self.messages, self.system_prompt)
         if self.messages is not None:
@@ -83,11 +85,21 @@ class Recipe:
                 f"sent. {''.join(doubled[:1])}Write a column into it, as in {{text}}; for questions without a table, "
                 "give them as a list."
             )
+        self._check_schemas()
         if self._verdict.problems:
             where = " or ".join(name for name in ("body", "request_params") if getattr(self, name)) or "thinking"
             raise KimiInputError(
                 f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent. Correct it, or set "
                 "parameter_check='drop' to leave out what the model does not take. A number that Jinja renders is text."
+            )
+
+    def _check_schemas(self) -> None:
+        if self._sent.problems:
+            given_by = {"body": self.body, "request_params": self.request_params, "output_schema": self.response_format}
+            where = " or ".join(name for name, value in given_by.items() if value)
+            raise KimiInputError(
+                f"{where} {' and '.join(self._sent.problems)}. Nothing was sent. Correct it, or set "
+                "parameter_check='off' to send it as it is."
             )
 
     def _given_twice(self) -> Iterator[str]:
@@ -159,7 +171,13 @@ class Recipe:
 
     @cached_property
     def _params(self) -> Mapping[str, Any]:
-        return {key: value for key, value in self._given_params.items() if key not in self._verdict.dropped}
+        sent = self._sent.in_place_of(self._given_params)
+        return {key: value for key, value in sent.items() if key not in self._verdict.dropped}
+
+    @cached_property
+    def _sent(self) -> SentValues:
+        model = self._body_keys.get("model", self.model)
+        return self.rules.sent(model, {**self._given_params, **self._body_keys})
 
 
 def _conversation(messages: object, problem: str) -> Conversation:

@@ -10,7 +10,7 @@ from airflow_provider_kimi.api.catalogue import PARAMETER_TYPES, Count
 from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.requests.parameters import Verdict
 from airflow_provider_kimi.requests.problems import RowProblem
-from airflow_provider_kimi.requests.validation import RequestCheck, Role, is_sound
+from airflow_provider_kimi.requests.validation import RequestCheck, is_sound
 
 _PARAMETERS = tuple(PARAMETER_TYPES)
 
@@ -23,7 +23,7 @@ _LONGEST = 1 << 22
 
 
 class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    role: Role
+    role: Literal["system", "user", "assistant"]
     content: Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -96,7 +96,7 @@ class UsualRequests:
             self._check.names(model)
         except (RowProblem, *UNREADABLE):
             return None
-        if verdict.problems or verdict.dropped:
+        if verdict.problems or verdict.dropped or verdict.changed:
             return None
         self._shared, self._verdict = parameters, verdict
         self._holds_bytes = not given.keys() <= _READ_TYPES.keys()

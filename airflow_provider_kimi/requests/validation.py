@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -11,12 +11,17 @@ import msgspec
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
 from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.records.dead_letters import is_unsent, request_of
+from airflow_provider_kimi.requests.histories import (
+    NOTHING,
+    Message,
+    Role,
+    check_calls,
+    check_reasoning,
+    says_nothing,
+)
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict
 from airflow_provider_kimi.requests.problems import NeverSent, RowProblem, listed
 from airflow_provider_kimi.requests.text_forms import likely_encoding
-
-#: Roles of messages (chat reference).
-Role = Literal["system", "user", "assistant", "tool"]
 
 #: Sets of parameters whose verdict is remembered, and their bytes.
 _MAX_VERDICTS = 1000
@@ -30,7 +35,6 @@ _HALF_CHARACTER = re.compile(rb"\\u[dD]")
 
 _NOT_A_NUMBER = re.compile(rb":\s*-?(?:NaN|Infinity)\b")
 
-_NOTHING = msgspec.Raw(b"null")
 _QUOTE, _OPENING_BRACKET = b'"['
 
 #: The keys of a request, none of which a table row has.
@@ -52,13 +56,8 @@ class _Request(msgspec.Struct):
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Message(msgspec.Struct):
-    role: Role
-    content: msgspec.Raw = _NOTHING
-
-
 _read_request = msgspec.json.Decoder(_Request).decode
-_read_messages = msgspec.json.Decoder(list[_Message]).decode
+_read_messages = msgspec.json.Decoder(list[Message]).decode
 _read_text = msgspec.json.Decoder(str).decode
 
 
@@ -79,7 +78,8 @@ class RequestCheck:
     def passed(self, line: bytes) -> tuple[str, bytes]:
         """Return a line's `custom_id`, and the line as it may be sent.
 
-        Its bytes stay the same, unless keys are dropped, or it is a dead letter: its notes are not sent.
+        Its bytes stay the same, unless keys are dropped, a JSON Schema is written in another form, or it is a dead
+        letter: its notes are not sent.
 
         :param line: UTF-8 without half characters, which `is_sound` checks for many lines at once.
         :raises RowProblem: It may not be sent.
@@ -87,11 +87,13 @@ class RequestCheck:
         request = _read(line)
         body = request.body
         try:
-            model = bytes(body.pop("model", _NOTHING))
-            check_messages(body.pop("messages", _NOTHING))
+            model = bytes(body.pop("model", NOTHING))
+            messages = check_messages(body.pop("messages", NOTHING))
             verdict = self.verdict(model, body)
             if verdict.problems:
                 raise RowProblem(" and ".join(verdict.problems))
+            if verdict.without_reasoning is not None:
+                check_reasoning(messages, verdict.without_reasoning)
             if model != self._named:
                 self.names(_text(model))
                 self._named = model
@@ -103,7 +105,7 @@ class RequestCheck:
         self.count(verdict)
         if request.row is not msgspec.UNSET or request.error is not msgspec.UNSET:
             line = request_of(line)
-        return request.custom_id, _without(line, verdict.dropped) if verdict.dropped else line
+        return request.custom_id, _changed(line, verdict) if verdict.dropped or verdict.changed else line
 
     def count(self, verdict: Verdict, rows: int = 1) -> None:
         """Count rows that a verdict holds for."""
@@ -175,15 +177,16 @@ def _wrong_shape(request: object) -> RowProblem:
     return RowProblem("has no body; it must be a chat completion request", custom_id)
 
 
-def _without(line: bytes, dropped: Sequence[str]) -> bytes:
+def _changed(line: bytes, verdict: Verdict) -> bytes:
     request = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     body = msgspec.json.decode(request["body"], type=dict[str, msgspec.Raw])
-    kept = msgspec.Raw(msgspec.json.encode({key: raw for key, raw in body.items() if key not in dropped}))
+    body |= {key: msgspec.Raw(value) for key, value in verdict.changed}
+    kept = msgspec.Raw(msgspec.json.encode({key: raw for key, raw in body.items() if key not in verdict.dropped}))
     return msgspec.json.encode({**request, "body": kept})
 
 
-def check_messages(raw: msgspec.Raw) -> None:
-    """Refuse messages that the platform would refuse."""
+def check_messages(raw: msgspec.Raw) -> list[Message]:
+    """Refuse messages that the platform would refuse, whatever the model and its parameters; return the others."""
     try:
         messages = _read_messages(raw)
     except msgspec.DecodeError:
@@ -193,10 +196,13 @@ def check_messages(raw: msgspec.Raw) -> None:
     for number, message in enumerate(messages, 1):
         content = memoryview(message.content)
         first = content[0]
+        is_empty = first != _QUOTE or len(content) == len('""')
         if first == _OPENING_BRACKET:
             _check_parts(number, message.content)
-        elif (first != _QUOTE or len(content) == len('""')) and message.role in ("system", "user"):
+        elif is_empty and (message.role in ("system", "user") or says_nothing(message)):
             raise RowProblem(f"has an empty content in message {number}; the platform refuses it")
+    check_calls(messages)
+    return messages
 
 
 def _wrong_messages(raw: msgspec.Raw) -> RowProblem:

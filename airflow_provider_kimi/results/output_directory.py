@@ -13,7 +13,13 @@ import msgspec
 from airflow_provider_kimi.compat import object_storage_path
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import CHUNK_BYTES, ends_in_newline, read_lines
-from airflow_provider_kimi.files.locations import LASTING_FAULTS, located, open_binary, storage_remedy
+from airflow_provider_kimi.files.locations import (
+    LASTING_FAULTS,
+    check_directory_name,
+    located,
+    open_binary,
+    storage_remedy,
+)
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.results.staging import MANIFEST_NAME, is_staged, name_of, names_of, staged_name
 
@@ -35,6 +41,7 @@ class OutputDirectory:
                 f"output is {uri!r}; it must be the URI of a directory. Nothing was landed; the results stay on the "
                 "platform. Check the template of output."
             )
+        check_directory_name("output", str(uri))
         self.uri = uri
         with self._writing():
             self._path = object_storage_path(located(uri))

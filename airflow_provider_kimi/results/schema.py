@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from airflow_provider_kimi.api.schema_rewrite import rewritten, with_own_root
 from airflow_provider_kimi.results.found_json import Check, only_sound
 from airflow_provider_kimi.results.json_schemas import json_schema_check, keywords
 from airflow_provider_kimi.results.labels import labels_of, read_labels, read_synonyms
@@ -30,8 +31,14 @@ class AnswerSchema:
 
     @property
     def response_format(self) -> dict[str, Any] | None:
-        """What to send with a request; None if it does not help: the platform returns arrays unreliably."""
-        if self.json_schema is None or self.json_schema.get("type") == "array":
+        """What asks for it; None if that does not help: the platform returns arrays unreliably.
+
+        It is sent in Kimi's dialect of JSON Schema (`requests/sent_schemas.py`); answers are judged by what was given.
+        """
+        if self.json_schema is None:
+            return None
+        sent, problems = rewritten(self.json_schema)
+        if not problems and with_own_root(sent).get("type") == "array":
             return None
         name = re.sub(r"[^A-Za-z0-9_-]", "_", str(self.json_schema.get("title") or "answer"))[:64]
         return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": dict(self.json_schema)}}

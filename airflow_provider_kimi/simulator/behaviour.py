@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from time import time
 from typing import Literal
 
+from airflow_provider_kimi.simulator.schema_dialect import SchemaLevel
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -29,6 +31,9 @@ class Behaviour:
     :param empty_file_id: How an absent file id is written: `null`, `empty` (`""`) or `absent` (no key).
     :param line_errors: Whether faulty lines turn the batch `failed` later, or are `refused` at once with a 400.
     :param forbidden_keys: What a forbidden body key or `stream` does: fail the `batch`, fail the `row`, or `ignore`.
+    :param schema_level: How strictly the JSON Schemas of `response_format` and `tools` are checked against Moonshot's
+        own dialect: `ultra` as its documentation says, `strict` without what the server may let pass, `off` not at all.
+    :param refused_schemas: What a schema outside of it does in a batch: fail the `row`, or the `batch`.
     :param custom_id_pattern: Regular expression that every whole `custom_id` must match.
     :param max_lines: Most lines of an input file; None for no limit.
     :param max_active_batches: Most batches that have not ended; None for no limit.
@@ -85,6 +90,8 @@ class Behaviour:
     empty_file_id: Literal["null", "empty", "absent"] = "null"
     line_errors: Literal["failed", "refused"] = "failed"
     forbidden_keys: Literal["batch", "row", "ignore"] = "batch"
+    schema_level: SchemaLevel = "ultra"
+    refused_schemas: Literal["row", "batch"] = "row"
     custom_id_pattern: str = ".+"
     max_lines: int | None = None
     max_active_batches: int | None = None

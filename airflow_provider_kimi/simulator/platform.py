@@ -288,7 +288,7 @@ class Platform:
         if fields.get("stream"):
             raise rules.invalid("the simulator does not stream")
         with self._lock:
-            problem = rules.request_problem(fields, self.files.purpose_of)
+            problem = rules.request_problem(fields, self.behaviour, self.files.purpose_of)
         if problem:
             raise rules.invalid(problem)
 

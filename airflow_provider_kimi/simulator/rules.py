@@ -10,6 +10,7 @@ from airflow_provider_kimi.simulator.answers import RowError
 from airflow_provider_kimi.simulator.behaviour import Behaviour
 from airflow_provider_kimi.simulator.media import PurposeOf, media_problem
 from airflow_provider_kimi.simulator.thinking import conflict, token_cap
+from airflow_provider_kimi.simulator.tools import history_problem, refused_schema, tools_problem
 
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 
@@ -119,19 +120,25 @@ def body_problem(body: Mapping[str, Any], behaviour: Behaviour) -> str | None:
         return problem
     if behaviour.forbidden_keys == "batch" and (key := forbidden_key(body)):
         return f"{key} may not be set in a batch"
-    return None
+    return refused_schema(body, behaviour.schema_level) if behaviour.refused_schemas == "batch" else None
 
 
 def row_problem(body: Mapping[str, Any], behaviour: Behaviour, purpose_of: PurposeOf) -> str | None:
     """Say why a batch row is refused while the others of its batch go on."""
     if behaviour.forbidden_keys == "row" and (key := forbidden_key(body)):
         return f"{key} may not be set in a batch"
-    return request_problem(body, purpose_of)
+    return request_problem(body, behaviour, purpose_of)
 
 
-def request_problem(body: Mapping[str, Any], purpose_of: PurposeOf) -> str | None:
+def request_problem(body: Mapping[str, Any], behaviour: Behaviour, purpose_of: PurposeOf) -> str | None:
     """Say why a model refuses a request, in a batch or not."""
-    return conflict(body) or media_problem(body["messages"], purpose_of)
+    return (
+        conflict(body)
+        or tools_problem(body)
+        or refused_schema(body, behaviour.schema_level)
+        or history_problem(body)
+        or media_problem(body["messages"], purpose_of)
+    )
 
 
 def messages_problem(body: Mapping[str, Any]) -> str | None:

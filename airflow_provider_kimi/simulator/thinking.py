@@ -26,8 +26,9 @@ def conflict(body: Mapping[str, Any]) -> str | None:
     if not thinks(body):
         model = body.get("model")
         return f"thinking cannot be disabled for {model}" if model in limits.ALWAYS_THINKING_MODELS else None
-    if body.get("tool_choice") == "required":
-        return "tool_choice 'required' is incompatible with thinking enabled"
+    if (choice := body.get("tool_choice")) == "required" or isinstance(choice, dict):
+        named = "required" if choice == "required" else "specified"
+        return f"tool_choice '{named}' is incompatible with thinking enabled"
     return None
 
 

@@ -1,6 +1,6 @@
 """Which batches of other people have ended since the last poll."""
 
-from airflow_provider_kimi.account.news import carries, news_of
+from airflow_provider_kimi.account.news import carries, news_of, report_of
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS, Mark
 from tests.support.samples import make_batch
@@ -79,3 +79,8 @@ def test_a_mark_that_a_development_version_stored_is_read() -> None:
     mark = Mark.from_dict({"since": NOW, "running": ["b"], "told": ["a"]})
     assert reported(mark, [completed("a", NOW + 10)], [completed("b", NOW + 20)]) == [[], ["b"]]
     assert Mark.from_dict(mark.to_dict()) == mark
+
+
+def test_a_report_holds_nothing_that_airflow_cannot_store() -> None:
+    report = report_of(make_batch(metadata={"team\x00": {"a": ["\x00"]}}))
+    assert report["metadata"] == {"team\ufffd": {"a": ["\ufffd"]}}

@@ -112,6 +112,11 @@ def test_what_no_decoder_takes_hides_no_other_batch(text: bytes) -> None:
     assert page.data[1].metadata == {"kimi_shard": "1/1"}
 
 
+def test_a_text_holds_no_character_that_airflow_cannot_store() -> None:
+    batch = read_batch(id="batch_\x00", status="odd\x00", output_file_id="\x00")
+    assert (batch.id, batch.status, batch.output_file_id) == ("batch_\ufffd", "odd\ufffd", "\ufffd")
+
+
 def test_a_list_that_is_null_is_empty() -> None:
     assert read(b'{"data": null}', BatchPage) == BatchPage([])
     assert read(b'{"data": null}', FilePage).data == []

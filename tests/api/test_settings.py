@@ -80,7 +80,7 @@ def test_the_host_of_a_connection_decides_where_calls_go(host: str, base_url: st
         pytest.param("localhost", 8765, "http://localhost:8765/v1", id="added"),
         pytest.param("localhost:1", 8765, "http://localhost:1/v1", id="the one in the host wins"),
         pytest.param("http://[::1]/v1", 8765, "http://[::1]:8765/v1", id="added to IPv6"),
-        pytest.param(None, 8765, CN, id="without a host it means nothing"),
+        pytest.param(None, 443, CN, id="without a host it may be the usual one"),
     ],
 )
 def test_the_port_of_a_connection_is_used_if_the_host_has_none(host: str | None, port: int, base_url: str) -> None:

@@ -1,14 +1,16 @@
 """2,000 reviews in three rounds, of which 3 % fail once and 1 % always; the process dies in each round."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError, Timing
-from tests.crash.chain import SPEED
 from tests.crash.processes import Chain, told
 from tests.support.reviews import COUNT, read_rows, reviews_file
 from tests.support.rounds import Model, asked_in, letters, manifest, results
@@ -27,8 +29,32 @@ POINTS = (
     "os.rename results.jsonl",
 )
 
-#: Slow enough for the task to defer in each round.
+#: Nothing ends by itself, so that the task defers in each round on the slowest machine.
 TIMING = Timing(working_seconds=400)
+
+#: So many polls since the last batch was created are the trigger's: the task itself polls once.
+POLLS = 8
+
+
+@contextmanager
+def platform(model: Model) -> Iterator[KimiSimulator]:
+    """A platform whose batches end when a trigger polls them."""
+    over = Event()
+    with KimiSimulator(timing=TIMING, responder=model) as sim, ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(_end_what_is_polled, sim, over)
+        try:
+            yield sim
+        finally:
+            over.set()
+            watching.result()
+
+
+def _end_what_is_polled(sim: KimiSimulator, over: Event) -> None:
+    while not over.wait(0.005):
+        calls = [call.name for call in sim.journal]
+        created = len(calls) - calls[::-1].index("create_batch") if "create_batch" in calls else len(calls)
+        if calls[created:].count("get_batch") >= POLLS:
+            sim.advance(sum((TIMING.validating_seconds, TIMING.working_seconds, TIMING.finalizing_seconds)))
 
 
 class Reviews:
@@ -99,7 +125,7 @@ def test_three_rounds_label_99_percent_and_hold_exactly_the_rows_that_are_asked_
     chain: Chain, tmp_path: Path, reviews: Reviews
 ) -> None:
     model = reviews.model()
-    with KimiSimulator(speed=SPEED, timing=TIMING, responder=model) as sim:
+    with platform(model) as sim:
         assert chain.run(sim, tmp_path, 1, None, job=reviews.job) == 0
         check(sim, model, reviews, tmp_path)
         calls = [call.name for call in sim.journal]
@@ -116,7 +142,7 @@ def test_killed_in_any_round_the_retry_comes_to_the_same_end_and_sends_nothing_t
     chain: Chain, tmp_path: Path, reviews: Reviews, point: str, in_round: int
 ) -> None:
     model = reviews.model()
-    with KimiSimulator(speed=SPEED, timing=TIMING, responder=model) as sim:
+    with platform(model) as sim:
         assert chain.run(sim, tmp_path, 1, in_round, point=point, job=reviews.job) == -signal.SIGKILL
         before = list(sim.batches)
         assert chain.run(sim, tmp_path, 2, None, job=reviews.job) == 0

@@ -1,10 +1,13 @@
 """A location is found as a person means it, or refused by name."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 
-from airflow_provider_kimi.files.locations import Location, located, location_of
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.locations import Location, check_directory_name, check_location, located, location_of
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,39 @@ def test_locations_compare_without_connection_links_and_spelling(tmp_path: Path)
     assert location_of(f"{tmp_path}/link/x/../y/") == location_of(f"file://{tmp_path}/real/y")
     assert location_of("s3://conn@bucket/a//b/") == Location("s3://bucket", ("a", "b"))
     assert location_of("s3a://other@bucket/a/b") == location_of("s3://bucket/a/b")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://AKIA:geheim@bucket/labels",
+        "s3://AKIA:ge/heim@bucket/labels",
+        "S3A://:geheim@bucket",
+        "sftp://me:geheim@host:22/labels",
+        ObjectStoragePath("memory://AKIA:geheim@bucket/labels"),
+    ],
+    ids=str,
+)
+def test_a_password_in_a_location_is_refused_without_repeating_it(uri: Any) -> None:
+    with pytest.raises(KimiInputError, match="output holds a name and a password before its host") as caught:
+        check_location("output", uri)
+    assert "heim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *("s3://aws_default@bucket/a:b@c", "hdfs://conn@node:8020/a@b:c", "hdfs://node:8020", "hdfs://[::1]:8020/x"),
+        *("/data/a:b@c", "file:///a:b@c", "s3://{{ conn.x:y }}@bucket", "s3://bucket", None, ["s3://a:b@c"]),
+    ],
+    ids=str,
+)
+def test_a_location_without_a_password_is_taken(location: Any) -> None:
+    check_location("output", location)
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x00", "\udcff"], ids=ascii)
+def test_a_character_that_no_directory_keeps_is_refused_by_name(character: str) -> None:
+    with pytest.raises(KimiInputError, match="which no name of a directory can keep") as caught:
+        check_directory_name("output", f"/data/a{character}b")
+    assert f"with the character {character!r}" in str(caught.value)

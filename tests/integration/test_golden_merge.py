@@ -31,7 +31,7 @@ SAID: dict[str, Answer | RowError | None] = {
 }
 
 #: What differs from one platform to the next.
-_OF_PLATFORM = ("batch_ids", "created_at", "completed_at")
+_OF_PLATFORM = ("batch_ids", "created_at", "completed_at", "plain_locations")
 
 
 def plain(landed: Landed) -> dict[str, Any]:

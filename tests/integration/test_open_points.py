@@ -182,6 +182,48 @@ def insisting(connect: Connect, behaviour: Behaviour) -> Iterator[tuple[KimiSimu
         yield sim, connect(sim), [request("good", body=body), request("odd", body={**body, "temperature": 0})]
 
 
+#: Moonshot's validator refuses it at the level `ultra` only: an optional text with its default.
+OPTIONAL = {"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}}}
+#: And at the level `strict` too.
+TWO_TYPES = {"type": "object", "properties": {"a": {"type": "string", "anyOf": [{"type": "string"}]}}}
+
+
+class TestASchemaThatThePlatformRefuses:
+    @pytest.mark.parametrize(
+        ("level", "refuses", "schema", "statuses"),
+        [
+            ("ultra", "row", OPTIONAL, ["failed", "failed"]),
+            ("strict", "row", TWO_TYPES, ["failed", "failed"]),
+            ("strict", "row", OPTIONAL, ["succeeded", "succeeded"]),
+            ("off", "row", TWO_TYPES, ["succeeded", "succeeded"]),
+            ("ultra", "batch", TWO_TYPES, ["failed", "failed"]),
+        ],
+    )
+    @pytest.mark.parametrize("shape", ["error", "response"])
+    def test_a_schema_that_is_sent_all_the_same_costs_every_row_and_is_named(
+        self,
+        connect: Connect,
+        tmp_path: Path,
+        level: Any,
+        refuses: Any,
+        schema: dict[str, Any],
+        statuses: list[str],
+        shape: Any,
+    ) -> None:
+        wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        behaviour = Behaviour(schema_level=level, refused_schemas=refuses, error_shape=shape)
+        with KimiSimulator(speed=0, behaviour=behaviour) as sim:
+            hook = connect(sim)
+            asked = order(["a", "b"], request_params={"response_format": wanted}, rules=ParameterRules("off"))
+            ids = submit(hook, asked, ATTEMPT, LogRecord()).batch_ids
+            sim.advance(60)
+            rows = land(hook, tmp_path, ids).rows()
+        assert [row["status"] for row in rows] == statuses
+        if "failed" in statuses:
+            said = "response_format.json_schema is not a valid moonshot flavored json schema, details: <At path"
+            assert all(said in row["error_message"] for row in rows)
+
+
 class TestAParameterThatTheModelsFix:
     @pytest.mark.parametrize("outcome", ["batch", "row", "ignore"])
     def test_a_parameter_that_is_taken_out_costs_no_row(self, connect: Connect, tmp_path: Path, outcome: Any) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.lineage import dataset_name
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.lineage import dataset_name, lineage_of_result
+from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.requests import write_jsonl
 
@@ -101,10 +103,20 @@ def test_the_lineage_of_every_task_names_its_batch(runs: Runs, dag_id: str, task
     assert found["source"] == runs.base_url
 
 
+def test_an_input_that_nobody_can_find_leaves_the_rest_of_the_lineage(hook: KimiHook) -> None:
+    manifest = Manifest(
+        batch_ids=["batch_1"], counts={"total": 1, "succeeded": 1}, results_file="s3://c@bucket/评/#.csv"
+    )
+    lineage = lineage_of_result(manifest, hook.kimi_conn_id, "file://elsewhere/x.csv")
+    assert [(data.namespace, data.name) for data in lineage.outputs] == [("s3://bucket", "评/#.csv")]
+    assert lineage.inputs == []
+
+
 @pytest.mark.parametrize(
     ("uri", "name"),
     [
         ("s3://aws_default@bucket/a/b.jsonl", ("s3://bucket", "a/b.jsonl")),
+        ("https://key:secret@host:8443/a.csv?X-Amz-Signature=1", ("https://host:8443", "a.csv")),
         ("gs://bucket/b.csv", ("gs://bucket", "b.csv")),
         ("file:///data/x.jsonl", ("file", "/data/x.jsonl")),
         ("/data/x.jsonl", ("file", "/data/x.jsonl")),

@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pandas
+import polars
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -28,6 +31,10 @@ def test_the_results_operator_returns_the_manifest_and_pushes_file_ids(
     assert attempt.ti.xcoms == {
         "output_file": f"file://{tmp_path}/monday/output.jsonl",
         "error_file": None,
+        "plain_locations": {
+            "results_file": f"{tmp_path}/monday/results.jsonl",
+            "output_file": f"{tmp_path}/monday/output.jsonl",
+        },
         "output_file_ids": [sim.batches[submission.batch_ids[0]].output_file_id],
         "error_file_ids": [],
     }
@@ -84,3 +91,15 @@ def test_the_results_operator_accepts_failed_rows_up_to_the_limit(
 def test_the_results_operator_refuses_a_wrong_limit_while_the_dag_is_parsed(limit: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(limit))):
         KimiBatchResultsOperator(task_id="results", batch_id="batch_1", output="/tmp/out", **limit)
+
+
+def test_any_program_reads_a_result_at_its_plain_location(sim: KimiSimulator, hook: KimiHook, tmp_path: Path) -> None:
+    """Airflow's URI of it is no path, and a name that looks escaped is not."""
+    batch_ids = submit_prompts(hook, 3).batch_ids
+    sim.advance(60)
+    operator = KimiBatchResultsOperator(task_id="results", batch_id=batch_ids, output=f"{tmp_path}/标签 50%25 #1")
+    place = run_task(operator).value["plain_locations"]["results_file"]
+    assert [len(rows) for rows in (pandas.read_json(place, lines=True), polars.read_ndjson(place))] == [3, 3]
+    with duckdb.connect() as database:
+        assert database.execute(f"SELECT count(*) FROM read_json('{place}')").fetchall() == [(3,)]
+    assert len(Path(place).read_text().splitlines()) == 3

@@ -212,6 +212,8 @@ def test_a_result_is_landed_on_s3_with_the_manifest_last(
     assert len(s3.get("out/results.jsonl").splitlines()) == 20
     assert json.loads(s3.get("out/manifest.json")) == attempt.value
     assert attempt.value["output_file"] == attempt.ti.xcoms["output_file"] == s3.uri("out/output.jsonl")
+    plain = {f"{name}_file": f"s3://{s3.bucket}/out/{name}.jsonl" for name in ("results", "output")}
+    assert attempt.value["plain_locations"] == attempt.ti.xcoms["plain_locations"] == plain
     assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
 
 

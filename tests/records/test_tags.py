@@ -11,7 +11,7 @@ from airflow_provider_kimi import __version__
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.shard_names import Part
-from airflow_provider_kimi.records.tags import Tags, TaskIdentity, digest_of, shortened
+from airflow_provider_kimi.records.tags import Tags, TaskIdentity, check_metadata, digest_of, shortened
 
 TASK = TaskIdentity("labels", "scheduled__2026-09-01T00:00:00+00:00", "ask", 3)
 FINGERPRINT = digest_of("input")
@@ -227,3 +227,9 @@ def test_a_batch_of_another_program_is_not_ours(metadata: dict[str, object] | No
 @given(st.dictionaries(st.text(max_size=5), st.one_of(st.none(), st.integers(), st.text(), st.lists(st.text()))))
 def test_tags_of_another_program_are_read_whatever_they_hold(metadata: dict[str, object]) -> None:
     assert Tags.of(Batch(id="batch_1", status="in_progress", metadata=metadata)) == Tags()
+
+
+@pytest.mark.parametrize("pair", [{"team": "a\x00"}, {"te\x00am": "a"}, {"team": "\udcff"}], ids=ascii)
+def test_metadata_that_airflow_cannot_store_is_refused(pair: dict[str, str]) -> None:
+    with pytest.raises(KimiInputError, match="has a NUL or half a character in 'te"):
+        check_metadata(pair, {})

@@ -6,6 +6,7 @@ import pytest
 
 from airflow_provider_kimi.api.catalogue import DEFAULT_MODEL, PARAMETER_RULES
 from airflow_provider_kimi.requests.parameters import (
+    ParameterCheck,
     ParameterRules,
     RuleOverrides,
     Verdict,
@@ -37,6 +38,12 @@ BROKEN: list[Any] = [
         "to 'required' beside 'thinking enabled', which the model refuses; turn thinking off",
         id="tool_choice beside the default of thinking",
     ),
+    pytest.param(
+        {"tool_choice": {"type": "function", "function": {"name": "TOPSECRET"}}},
+        "tool_choice",
+        "to {'type': 'function'} beside 'thinking enabled', which the model refuses; turn thinking off",
+        id="a named tool beside the default of thinking",
+    ),
 ]
 
 ALLOWED: list[Any] = [
@@ -45,9 +52,14 @@ ALLOWED: list[Any] = [
     pytest.param({"reasoning_effort": "low"}, id="reasoning_effort alone"),
     pytest.param({"tool_choice": "auto"}, id="another tool_choice"),
     pytest.param({"tool_choice": "required", **OFF}, id="tool_choice without thinking"),
+    pytest.param({"tool_choice": {"type": "function", "function": {"name": "f"}}, **OFF}, id="a named tool without"),
     pytest.param({"thinking": {"type": "enabled"}}, id="thinking"),
     pytest.param({"seed": 7, "unknown": [1]}, id="keys that no rule names"),
 ]
+
+
+def named(count: int) -> list[dict[str, Any]]:
+    return [{"type": "function", "function": {"name": f"f{number}"}} for number in range(count)]
 
 
 def judged(parameters: dict[str, Any], model: str = DEFAULT_MODEL, **rules: Any) -> Verdict:
@@ -66,7 +78,7 @@ def test_the_published_rules_allow_everything_else(body: dict[str, Any]) -> None
     assert judged(body) == Verdict()
 
 
-@pytest.mark.parametrize("thinking", [{"type": "disabled"}, {"type": "disabled", "keep": None}])
+@pytest.mark.parametrize("thinking", [{"type": "disabled"}, *({"type": "disabled", "keep": k} for k in (None, "all"))])
 def test_the_published_rules_keep_thinking_on_for_a_model_that_always_thinks(thinking: dict[str, Any]) -> None:
     for model in (CODE, "kimi-k2.7-code-highspeed"):
         (problem,) = judged({"thinking": thinking}, model).problems
@@ -75,8 +87,8 @@ def test_the_published_rules_keep_thinking_on_for_a_model_that_always_thinks(thi
     assert judged({"thinking": {"type": "enabled"}}, CODE).problems == ()
 
 
-def test_each_published_rule_has_a_test_here() -> None:
-    tested = {param.values[1] for param in BROKEN} | {"thinking"}
+def test_each_published_rule_has_a_test_here_or_among_the_rules_of_messages() -> None:
+    tested = {param.values[1] for param in BROKEN} | {"thinking", "reasoning_content"}
     assert tested == {key for rules in PARAMETER_RULES.values() for key in rules}
 
 
@@ -169,7 +181,7 @@ def test_rules_of_the_user_that_cannot_be_read_are_refused(rules: Any) -> None:
         pytest.param({"stop": list("abcdef")}, "has 6 stop texts; 5 are allowed", id="six stops"),
         pytest.param({"stop": "x" * 33}, "has a stop text over 32 bytes", id="long stop"),
         pytest.param({"stop": ["a", "评" * 11]}, "has a stop text over 32 bytes", id="bytes, not characters"),
-        pytest.param({"tools": [{}] * 129}, "has 129 tools; 128 are allowed", id="tools"),
+        pytest.param({"tools": named(129)}, "has 129 tools; 128 are allowed", id="tools"),
         pytest.param({"response_format": {"type": "json"}}, "has a response_format whose type is none", id="json"),
         pytest.param({"response_format": "json_object"}, "has a 'response_format' that is not a mapping", id="text"),
     ],
@@ -180,12 +192,51 @@ def test_a_body_over_a_limit_is_refused_for_every_model(body: dict[str, Any], pr
 
 
 @pytest.mark.parametrize(
+    "tool",
+    [
+        *(
+            {"type": "function", "function": {"name": name}}
+            for name in ("1st", "_TOPSECRET", "-f", "", "TOP SECRET", "f.g")
+        ),
+        *(
+            {"type": "function", "function": {"name": name}}
+            for name in ("查询", "f" * 257, "f\n", None, 7, ["TOPSECRET"])
+        ),
+        *({"type": "function"}, {"function": {}}, {"type": "function", "function": "TOPSECRET"}, {}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", ["fail", "drop"])
+def test_a_tool_without_a_name_that_the_platform_takes_is_refused_by_its_place(mode: ParameterCheck, tool: Any) -> None:
+    (problem,) = judged({"tools": [*named(1), tool]}, mode=mode).problems
+    assert problem == (
+        "has a tool 2 whose function.name is not a letter, then letters, digits, '_' and '-', 256 characters at most"
+    )
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    (problem,) = judged({"tools": [*named(2), *named(1)]}).problems
+    assert problem == "has a tool 3 with the name of tool 1; each needs its own"
+
+
+@pytest.mark.parametrize("name", ["f", "look_up-2", "F" * 256])
+def test_a_tool_with_a_name_passes_and_one_of_the_platform_has_its_own(name: str) -> None:
+    search = {"type": "builtin_function", "function": {"name": "$web_search"}}
+    assert judged({"tools": [{"type": "function", "function": {"name": name}}, search, search]}) == Verdict()
+
+
+@pytest.mark.parametrize("rules", [{"mode": "off"}, {"overrides": {"*": {"tools": None}}}])
+def test_the_names_of_tools_are_not_judged_if_the_user_says_so(rules: dict[str, Any]) -> None:
+    assert judged({"tools": [{}, *named(1), *named(1)]}, **rules) == Verdict()
+
+
+@pytest.mark.parametrize(
     "body",
     [
         {"stop": ["x" * 32] * 5},
         {"stop": "评" * 10},
         {"stop": None},
-        {"tools": [{}] * 128},
+        {"tools": named(128)},
         *({"response_format": {"type": kind}} for kind in ("text", "json_object", "json_schema")),
         {"response_format": None},
     ],
@@ -236,7 +287,7 @@ def test_a_rule_of_the_user_counts_before_a_published_one_of_a_narrower_pattern(
 
 
 def test_a_rule_that_says_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="a rule says what is fixed, forbidden, or conflicts"):
+    with pytest.raises(ValueError, match="a rule says what is fixed, forbidden, or conflicts, or is needed with tool"):
         ParameterRules(overrides={"*": {"seed": {}}})
 
 

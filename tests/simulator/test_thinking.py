@@ -19,6 +19,7 @@ CLASHING = [
     pytest.param({"tool_choice": "required"}, "tool_choice", id="a forced tool while thinking by default"),
     pytest.param({**ON, "tool_choice": "required"}, "tool_choice", id="a forced tool while thinking"),
     pytest.param({**CODE, "tool_choice": "required"}, "tool_choice", id="a forced tool on a thinking model"),
+    pytest.param({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "'specified'", id="a named tool"),
     pytest.param({"max_completion_tokens": "64"}, "max_completion_tokens", id="a cap as text"),
     pytest.param({"max_tokens": 0}, "max_tokens", id="a cap of nothing"),
     pytest.param({**CODE, **OFF}, "kimi-k2.7-code", id="no thinking on a thinking model"),
