@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from airflow_provider_kimi.hooks.clients import AsyncKimiClient, KimiClient, PlatformClock
 
 T = TypeVar("T")
-Client = TypeVar("Client", "KimiClient", "AsyncKimiClient")
 
 #: Longest wait for the answer of a poll.
 POLL_TIMEOUT_SECONDS = 30.0
@@ -64,7 +63,6 @@ class KimiHook(BaseHook):
         self._built: tuple[ConnectionSettings, KimiClient] | None = None
         self._borrowed: tuple[ConnectionSettings, AsyncKimiClient] | None = None
         self._clock: PlatformClock | None = None
-        self._proxy = ""
         self._may_limit = True
 
     # The connection
@@ -126,14 +124,13 @@ class KimiHook(BaseHook):
 
         It retries nothing, follows no redirect, keeps to the connection's timeout, and takes nothing from the SDK's
         environment variables.
-
-        :raises KimiConnectionConfigError: The connection is wrong, or proxies or certificates of this process are.
         """
         from airflow_provider_kimi.hooks.clients import build_client
 
         if self._built is None or self._built[0] != self.settings:
             self._built = (self.settings, build_client(self.settings))
-        return self._in_use(self._built[1])
+        self._clock = self._built[1].clock
+        return self._built[1]
 
     async def aget_conn(self) -> AsyncOpenAI:
         """Return the async client, looked up and built off the event loop.
@@ -145,18 +142,16 @@ class KimiHook(BaseHook):
             await self.aclose()
         if self._borrowed is None:
             return self._keep(settings, await borrow(settings, _build_async_client))
-        return self._in_use(self._borrowed[1])
+        self._clock = self._borrowed[1].clock
+        return self._borrowed[1]
 
     def _keep(self, settings: ConnectionSettings, client: AsyncKimiClient) -> AsyncKimiClient:
         if self._borrowed is None:
             self._borrowed = (settings, client)
+            self._clock = client.clock
         else:  # another call of this hook was faster
             give_back(settings)
-        return self._in_use(self._borrowed[1])
-
-    def _in_use(self, client: Client) -> Client:
-        self._clock, self._proxy = client.clock, client.proxy
-        return client
+        return self._borrowed[1]
 
     @property
     def clock_skew_seconds(self) -> float | None:
@@ -172,13 +167,13 @@ class KimiHook(BaseHook):
 
     def _send(self, call: Call[T]) -> T:
         client = self.get_conn()  # before the time begins: building it may take as long as a short timeout
-        with self._sending(call) as arguments, limited(Limit(self._seconds(call))):
+        with self._sending(call, client) as arguments, limited(Limit(self._seconds(call))):
             answer: bytes = getattr(client, call.method)(call.path, **arguments)
             return decode(self.settings, call.action, answer, call.reply)
 
     async def _asend(self, call: Call[T]) -> T:
         client = await self.aget_conn()
-        with self._sending(call) as arguments:
+        with self._sending(call, client) as arguments:
             answer: bytes = await getattr(client, call.method)(call.path, **arguments)
             return decode(self.settings, call.action, answer, call.reply)
 
@@ -187,12 +182,12 @@ class KimiHook(BaseHook):
         return min(seconds, POLL_TIMEOUT_SECONDS) if call.is_poll else seconds
 
     @contextmanager
-    def _sending(self, call: Call[T]) -> Iterator[dict[str, Any]]:
+    def _sending(self, call: Call[T], client: OpenAI | AsyncOpenAI) -> Iterator[dict[str, Any]]:
         from airflow_provider_kimi.hooks.clients import timeout_of
 
         seconds = self._seconds(call)
         options = {"timeout": timeout_of(seconds), "params": call.params or {}}
-        with translated(self.settings, call.action, call.unanswered, seconds, self._proxy):
+        with translated(self.settings, call.action, call.unanswered, seconds, getattr(client, "proxy", "")):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
 
     @contextmanager
@@ -200,7 +195,7 @@ class KimiHook(BaseHook):
         """Send or receive a file with the client that is given, for as long as it moves."""
         client = self.get_conn()
         limit = Limit(self.settings.timeout_seconds, per_bytes=PROGRESS_BYTES)
-        with translated(self.settings, action, unanswered, proxy=self._proxy), limited(limit):
+        with translated(self.settings, action, unanswered, proxy=getattr(client, "proxy", "")), limited(limit):
             yield client
 
     def test_connection(self) -> tuple[bool, str]:

@@ -113,7 +113,8 @@ def hangs(connection: socket.socket) -> None:
 
 
 def hangs_up(connection: socket.socket) -> None:
-    """Close the connection with a reset."""
+    """Close the connection with a reset, once the other side begins."""
+    connection.recv(1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
