@@ -6,7 +6,10 @@ from functools import cache
 from typing import Any
 
 from airflow_provider_kimi.compat import AirflowFailException
-from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError, KimiNoAnswerError
+
+#: Errors that are raised only from what may be logged; the text of another error's cause may hold a key or an answer.
+_WITH_SAFE_CAUSES = (KimiNoAnswerError, KimiConnectionConfigError)
 
 
 @contextmanager
@@ -24,8 +27,8 @@ def airflow_errors(task: Any) -> Iterator[None]:
         is_final = isinstance(error, AirflowFailException)
         if is_final or error.retryable or getattr(task, "retry_policy", None) is not None:
             raise
-        cause = error.__cause__ if isinstance(error.__cause__, KimiError) else None  # no other text is ours
-        raise _final(error).with_traceback(error.__traceback__) from cause
+        is_safe = isinstance(error.__cause__, KimiError) or isinstance(error, _WITH_SAFE_CAUSES)
+        raise _final(error).with_traceback(error.__traceback__) from (error.__cause__ if is_safe else None)
 
 
 def _final(error: KimiError) -> KimiError:

@@ -3,10 +3,10 @@
 ::
 
     KimiError                       retryable: whether a retry can help
-      KimiConnectionConfigError     the Airflow connection cannot be used
+      KimiConnectionConfigError     the Airflow connection, or a client for it, cannot be used
       KimiInputError                the input or a parameter is wrong; nothing was sent
       KimiApiError                  the platform answered with an error
-      KimiNoAnswerError             no answer came; what the platform did is unknown
+      KimiNoAnswerError             no answer came; it says whether the call may have been sent
       KimiBatchError                a batch ended badly, or has not ended yet
       KimiResultError               a result file could not be downloaded whole
       KimiStoppedError              Airflow is ending the task, so it started nothing more
@@ -33,6 +33,18 @@ ApiErrorKind = Literal[
     "input",  # anything else that is wrong with the call
 ]
 
+#: Why no answer came.
+NoAnswerKind = Literal[
+    "name",  # the name of the host, or of the proxy, does not resolve
+    "refused",  # nobody takes connections there, or there is no way to it
+    "certificate",  # the certificate is not trusted
+    "tls",  # what is there does not speak TLS, or another version of it
+    "proxy",  # the proxy does not connect to the host
+    "timeout",  # no connection, or no answer, in time
+    "closed",  # the connection was closed, or brought something that is not HTTP
+    "unknown",  # anything else
+]
+
 
 class KimiError(Exception):
     """Base of all errors of this provider.
@@ -57,7 +69,7 @@ class KimiError(Exception):
 
 
 class KimiConnectionConfigError(KimiError, ValueError):
-    """The Airflow connection cannot be used. Nothing was sent."""
+    """The Airflow connection, or a client for it in this environment, cannot be used. Nothing was sent."""
 
     @classmethod
     def of(cls, conn_id: str, fault: str, remedy: str) -> Self:
@@ -115,10 +127,26 @@ class KimiApiError(KimiError):
 
 
 class KimiNoAnswerError(KimiError):
-    """No answer came: the connection was refused or dropped, or timed out. What the platform did is unknown."""
+    """No answer came.
 
-    retryable = True
-    outcome_unknown = True
+    :param kind: Why, for programs that decide; see `NoAnswerKind`.
+    :param retryable: Whether the same call may succeed later. False for what somebody has to set right: a certificate,
+        a protocol, or the refusal of a proxy.
+    :param outcome_unknown: Whether the platform may have done what it was asked; False if the call was never sent.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: NoAnswerKind = "unknown",
+        retryable: bool = True,
+        outcome_unknown: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.kind: NoAnswerKind = kind
+        self.retryable = retryable
+        self.outcome_unknown = outcome_unknown
 
 
 class KimiBatchError(KimiError):

@@ -85,17 +85,5 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def connection_form_widgets() -> dict[str, Any]:
-    """Return the provider's own fields of the connection form, for Airflow below 3.2."""
-    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-    from flask_babel import lazy_gettext
-    from wtforms import StringField
-
-    return {
-        name: StringField(lazy_gettext(field["label"]), widget=BS3TextFieldWidget(), description=field["description"])
-        for name, field in CONNECTION_FIELDS.items()
-    }
-
-
 def _listed(*modules: str) -> list[dict[str, Any]]:
     return [{"integration-name": "Kimi", "python-modules": [f"airflow_provider_kimi.{name}" for name in modules]}]

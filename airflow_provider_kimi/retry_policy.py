@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_kimi.compat import RetryDecision, RetryPolicy
-from airflow_provider_kimi.exceptions import KimiApiError, KimiError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
 
 if RetryPolicy is None:
     raise ImportError(
@@ -30,6 +30,7 @@ class KimiRetryPolicy(RetryPolicy):
     balance or budget, tokens of a day, number of files     tries again after ``later``
     too many requests, or batches in the queue              tries again after ``soon``, or as long as the platform asks
     no answer, a fault of the platform, a broken download   the same
+    an untrusted certificate, a proxy that refuses          fails at once
     input, connection, key, an id that does not exist       fails at once
     anything that is no ``KimiError``                       as its ``retries`` and ``retry_delay`` say
     ======================================================  ==========================================
@@ -49,7 +50,9 @@ class KimiRetryPolicy(RetryPolicy):
         """Decide by the type and the ``kind`` of an error, never by its text."""
         if not isinstance(exception, KimiError):
             return RetryDecision.default()
-        kind = exception.kind if isinstance(exception, KimiApiError) else type(exception).__name__
+        kind = type(exception).__name__
+        if isinstance(exception, (KimiApiError, KimiNoAnswerError)) and exception.kind != "unknown":
+            kind = exception.kind
         if kind in _LATER:
             return _waiting(max(self.later, _asked(exception)), f"{kind}: it needs time, or somebody's help")
         if not exception.retryable:

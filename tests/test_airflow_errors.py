@@ -20,6 +20,7 @@ from airflow_provider_kimi.exceptions import (
 
 PERMANENT = [
     KimiConnectionConfigError("x"),
+    KimiNoAnswerError("x", retryable=False),
     KimiInputError("x"),
     KimiBatchError("x"),
     KimiApiError("x", status_code=429, error_type="exceeded_current_quota_error", request_id="req_1"),
@@ -70,6 +71,15 @@ def test_the_log_shows_where_an_error_was_raised_under_its_own_name(task: BaseOp
     text = "".join(traceback.format_exception(raised(KimiInputError("the row"), task)))
     assert "airflow_provider_kimi.exceptions.KimiInputError: the row" in text
     assert "in raised" in text
+
+
+@pytest.mark.parametrize("error", [KimiConnectionConfigError("x"), KimiNoAnswerError("x", retryable=False)])
+def test_what_the_network_said_stays_the_cause(error: KimiError, task: BaseOperator) -> None:
+    cause = ConnectionRefusedError("refused")
+    with pytest.raises(KimiError) as caught, airflow_errors(task):
+        raise error from cause
+    assert isinstance(caught.value, AirflowFailException)
+    assert caught.value.__cause__ is cause
 
 
 def test_only_causes_whose_text_is_ours_are_chained(task: BaseOperator) -> None:

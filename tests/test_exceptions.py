@@ -25,6 +25,7 @@ from airflow_provider_kimi.exceptions import (
         pytest.param(KimiApiError("x", status_code=400), False, id="api, by default"),
         pytest.param(KimiApiError("x", status_code=503, retryable=True), True, id="api, passing"),
         pytest.param(KimiNoAnswerError("x"), True, id="no answer"),
+        pytest.param(KimiNoAnswerError("x", retryable=False), False, id="no answer, lasting"),
         pytest.param(KimiResultError("x"), True, id="result"),
         pytest.param(KimiStoppedError("x"), True, id="stopped"),
     ],
@@ -89,6 +90,7 @@ def test_the_status_of_an_api_error_says_whether_the_platform_may_have_acted(
 
 def test_the_outcome_is_unknown_if_no_answer_came() -> None:
     assert KimiNoAnswerError("x").outcome_unknown is True
+    assert KimiNoAnswerError("x", outcome_unknown=False).saying("y").outcome_unknown is False
 
 
 def test_no_message_holds_half_a_character() -> None:

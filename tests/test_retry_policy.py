@@ -63,6 +63,8 @@ def test_the_kind_of_an_error_decides_not_its_text(kind: ApiErrorKind, delay: ti
     ("error", "delay"),
     [
         *((KimiNoAnswerError("x"), SOON), (KimiResultError("x"), SOON), (KimiBatchError("x", retryable=True), SOON)),
+        (KimiNoAnswerError("x", kind="refused"), SOON),
+        (KimiNoAnswerError("x", kind="certificate", retryable=False), None),
         *((KimiInputError("x"), None), (KimiConnectionConfigError("x"), None), (KimiBatchError("x"), None)),
     ],
 )

@@ -14,11 +14,11 @@ import msgspec
 
 from airflow_provider_kimi.api.replies import read_reply
 from airflow_provider_kimi.api.settings import ConnectionSettings
+from airflow_provider_kimi.api.unreachable import no_answer, safe_cause
 from airflow_provider_kimi.exceptions import (
     ApiErrorKind,
     KimiApiError,
     KimiError,
-    KimiNoAnswerError,
     is_outcome_unknown,
 )
 
@@ -140,25 +140,28 @@ def redact(text: str) -> str:
 
 @contextmanager
 def translated(
-    settings: ConnectionSettings, action: str, unanswered: str, timeout_seconds: float | None = None
+    settings: ConnectionSettings, action: str, unanswered: str, timeout_seconds: float | None = None, proxy: str = ""
 ) -> Iterator[None]:
     """Turn what the SDK and its HTTP client raise into a `KimiError`.
 
-    The original is not chained, because its text repeats the answer with the ids in it.
+    A refusal is not chained, because its text repeats the answer with the ids in it.
 
     :param action: What the call does, as in "reading batch 'batch_1'".
     :param unanswered: What is true if no answer comes, or the platform fails.
     :param timeout_seconds: How long the call may take; None for the connection's timeout.
+    :param proxy: Address of the proxy on the way, without credentials; empty if there is none.
     """
+    import openai
+
     try:
         yield
-    except KimiError:
-        raise
+    except openai.APIStatusError as error:
+        raise _from_status(error, settings, action, unanswered) from None
     except Exception as error:
-        known = _known(error, settings, action, unanswered, timeout_seconds or settings.timeout_seconds)
-        if known is None:
+        if not isinstance(error, (openai.APIConnectionError, _transport_errors())):
             raise
-        raise known from None
+        seconds = timeout_seconds or settings.timeout_seconds
+        raise no_answer(error, settings, proxy, action, unanswered, seconds) from safe_cause(error)
 
 
 def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type[T]) -> T:
@@ -173,25 +176,6 @@ def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type
             retryable=True,
             kind="fault",
         ) from None
-
-
-def _known(
-    error: Exception, settings: ConnectionSettings, action: str, unanswered: str, timeout_seconds: float
-) -> KimiError | None:
-    import openai
-
-    if isinstance(error, openai.APIStatusError):
-        return _from_status(error, settings, action, unanswered)
-    if isinstance(error, openai.APITimeoutError) or type(error).__name__.endswith("Timeout"):
-        what = f"did not answer within {timeout_seconds:g} s while {action}"
-    elif isinstance(error, (openai.APIConnectionError, _transport_errors())):
-        what = f"could not be reached, or closed the connection, while {action}"
-    else:
-        return None
-    return KimiNoAnswerError(
-        f"{settings.base_url} {what}. {unanswered} Check the network, and the Base URL of connection "
-        f"{settings.conn_id!r}, if this lasts."
-    )
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

@@ -3,10 +3,14 @@
 Importing this module loads the SDK and an HTTP client, so it is imported at the first call.
 """
 
+import errno
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,10 +19,8 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, Ope
 from airflow_provider_kimi.api.base_url import is_loopback
 from airflow_provider_kimi.api.errors import unix_time
 from airflow_provider_kimi.api.settings import ConnectionSettings
+from airflow_provider_kimi.api.unreachable import CONNECT_TIMEOUT_SECONDS, safe_cause, unusable_client
 from airflow_provider_kimi.hooks.deadline import bound
-
-#: Seconds to wait for a TCP connection; a host that is up answers in milliseconds.
-CONNECT_TIMEOUT_SECONDS = 10.0
 
 #: What the SDK reads from the worker's environment where it is not given.
 _OF_ENVIRONMENT = ("organization", "project", "admin_api_key", "webhook_secret")
@@ -52,6 +54,7 @@ class KimiClient(OpenAI):
     def __init__(self, *, clock: PlatformClock | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.clock = clock or PlatformClock()
+        self.proxy = _proxy_of(self)
         _forget_environment(self, options)
 
 
@@ -64,6 +67,7 @@ class AsyncKimiClient(AsyncOpenAI):
     def __init__(self, *, clock: PlatformClock | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.clock = clock or PlatformClock()
+        self.proxy = _proxy_of(self)
         _forget_environment(self, options)
 
 
@@ -71,22 +75,62 @@ class _HttpClient(DefaultHttpxClient):
     """Closes its connections when nobody holds it any more, like the one that the SDK makes itself."""
 
     def __del__(self) -> None:
-        self.close()
+        with suppress(AttributeError):  # it could not be built
+            self.close()
 
 
 def build_client(settings: ConnectionSettings) -> KimiClient:
-    """Return a blocking client, whose calls keep to `hooks.deadline`."""
+    """Return a blocking client, whose calls keep to `hooks.deadline`.
+
+    :raises KimiConnectionConfigError: The environment of this process does not allow one.
+    """
     clock = PlatformClock()
-    http_client = _HttpClient(event_hooks={"response": [clock.note]}, **_http_options(settings))
-    bound(http_client)
-    return KimiClient(clock=clock, http_client=http_client, **_options(settings))
+    with _building(settings):
+        http_client = _HttpClient(event_hooks={"response": [clock.note]}, **_http_options(settings))
+        bound(http_client)
+        return KimiClient(clock=clock, http_client=http_client, **_options(settings))
 
 
 def build_async_client(settings: ConnectionSettings) -> AsyncKimiClient:
-    """Return a client for an event loop."""
+    """Return a client for an event loop.
+
+    :raises KimiConnectionConfigError: The environment of this process does not allow one.
+    """
     clock = PlatformClock()
-    http_client = DefaultAsyncHttpxClient(event_hooks={"response": [clock.anote]}, **_http_options(settings))
-    return AsyncKimiClient(clock=clock, http_client=http_client, **_options(settings))
+    with _building(settings):
+        http_client = DefaultAsyncHttpxClient(event_hooks={"response": [clock.anote]}, **_http_options(settings))
+        return AsyncKimiClient(clock=clock, http_client=http_client, **_options(settings))
+
+
+@contextmanager
+def _building(settings: ConnectionSettings) -> Iterator[None]:
+    """Say in words why the proxies and certificates of this process allow no client."""
+    try:
+        _check_certificates(settings)
+        yield
+    except Exception as error:
+        if (found := unusable_client(error, settings, os.environ)) is None:
+            raise
+        raise found from safe_cause(error)
+
+
+def _check_certificates(settings: ConnectionSettings) -> None:
+    """Refuse directories of certificates that are not there, which the HTTP client takes for empty ones."""
+    directories = os.environ.get("SSL_CERT_DIR")
+    if not directories or os.environ.get("SSL_CERT_FILE") or not settings.base_url.startswith("https:"):
+        return
+    if not any(Path(directory).is_dir() for directory in directories.split(os.pathsep)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), directories)
+
+
+def _proxy_of(client: Any) -> str:
+    """The address of the proxy that calls go through, without credentials; empty if there is none."""
+    url = getattr(getattr(client._client._transport_for_url(client.base_url), "_pool", None), "_proxy_url", None)
+    if url is None:
+        return ""
+    host = url.host.decode()
+    port = "" if url.port is None else f":{url.port}"
+    return f"{url.scheme.decode()}://{f'[{host}]' if ':' in host else host}{port}"
 
 
 def timeout_of(seconds: float) -> Timeout:

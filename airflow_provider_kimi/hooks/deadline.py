@@ -55,28 +55,29 @@ def bound(http_client: Any) -> None:
         if transport is not None:
             pool = transport._pool
             library = import_module(type(pool).__module__.partition(".")[0])  # httpcore2, or httpcore below openai 3
-            pool._network_backend = _Backend(pool._network_backend, library.ReadTimeout)
+            pool._network_backend = _Backend(pool._network_backend, library)
 
 
 class _Bounded:
     """Something of the HTTP client's network, with every step kept to the limit.
 
-    :param overdue: What is raised when no time is left.
+    :param library: Its errors are raised when no time is left.
     """
 
-    def __init__(self, inner: Any, overdue: type[Exception]) -> None:
+    def __init__(self, inner: Any, library: Any) -> None:
         self._inner = inner
-        self._overdue = overdue
+        self._library = library
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def _within(self, timeout: float | None) -> float | None:
+    def _within(self, timeout: float | None, *, connects: bool = False) -> float | None:
         limit = _running.get()
         if limit is None:
             return timeout
         if (left := limit.left) <= 0:
-            raise self._overdue("the call took too long as a whole")
+            overdue = self._library.ConnectTimeout if connects else self._library.ReadTimeout
+            raise overdue("the call took too long as a whole")
         return left if timeout is None else min(timeout, left)
 
 
@@ -86,12 +87,15 @@ class _Backend(_Bounded):
         fault: Exception | None = None
         for address in _addresses(host, port):
             try:
-                stream = self._inner.connect_tcp(address, port, timeout=self._within(timeout), **options)
+                within = self._within(timeout, connects=True)
+                stream = self._inner.connect_tcp(address, port, timeout=within, **options)
+            except UnicodeError as error:  # which the SDK would let pass
+                raise self._library.ConnectError(f"{host} is not a host name") from error
             except Exception as error:
                 fault = error
             else:
-                return _Stream(stream, self._overdue)
-        raise fault or self._overdue(f"{host} has no address")
+                return _Stream(stream, self._library)
+        raise fault or self._library.ConnectError(f"{host} has no address")
 
 
 #: Bytes that are sent at a time, so that the limit is looked at meanwhile: what the SDK reads of a file at once.
@@ -114,7 +118,8 @@ class _Stream(_Bounded):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> "_Stream":
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, self._within(timeout)), self._overdue)
+        within = self._within(timeout, connects=True)
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, within), self._library)
 
 
 def _count(moved: int) -> None:

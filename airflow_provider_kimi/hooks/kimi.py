@@ -19,11 +19,12 @@ from airflow_provider_kimi.api.errors import decode, translated
 from airflow_provider_kimi.api.ids import checked_id, in_path
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT, PAGE_SIZE
 from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
-from airflow_provider_kimi.compat import AirflowNotFoundException, BaseHook
-from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.compat import BaseHook
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.arrived import Arrived, sent_in_words
 from airflow_provider_kimi.hooks.call import UNCHANGED, Call, asking, cancelling, knowing_lists, listing, reading
 from airflow_provider_kimi.hooks.deadline import Limit, limited
+from airflow_provider_kimi.hooks.lookup import looking_up
 from airflow_provider_kimi.hooks.page_size import PageSize
 from airflow_provider_kimi.hooks.shared_clients import borrow, build_later, give_back
 
@@ -76,7 +77,7 @@ class KimiHook(BaseHook):
         :raises KimiConnectionConfigError: It does not exist, or a field is missing or wrong.
         """
         if self._settings is None:
-            with self._looking_up():
+            with looking_up(self.kimi_conn_id):
                 connection = self.get_connection(self.kimi_conn_id)
             self._settings = self._read(connection)
         return self._settings
@@ -85,7 +86,7 @@ class KimiHook(BaseHook):
         from airflow.providers.common.compat.connection import get_async_connection
 
         if self._settings is None:
-            with self._looking_up():
+            with looking_up(self.kimi_conn_id):
                 connection = await get_async_connection(self.kimi_conn_id)
             self._settings = self._read(connection)
         return self._settings
@@ -102,22 +103,6 @@ class KimiHook(BaseHook):
     def renew(self) -> None:
         """Read the connection again before the next call; if it has changed, that call gets a new client."""
         self._settings = None
-
-    @contextmanager
-    def _looking_up(self) -> Iterator[None]:
-        try:
-            yield
-        except AirflowNotFoundException:
-            raise KimiConnectionConfigError(
-                f"There is no Airflow connection {self.kimi_conn_id!r}. Nothing was sent. Create one of type 'kimi' "
-                "with an API key, or pass the id of another one as kimi_conn_id. If there is one, Airflow cannot read "
-                "it: a URI names its host without https://, JSON only Airflow's fields."
-            ) from None
-        except Exception as error:  # whatever a secrets backend raises; its text may hold secrets
-            raise KimiNoAnswerError(
-                f"Airflow could not look up connection {self.kimi_conn_id!r} ({type(error).__name__}). Nothing was "
-                "sent; batches go on as they were. Check Airflow's API server and secrets backend if this lasts."
-            ) from None
 
     # The clients
 
@@ -169,13 +154,13 @@ class KimiHook(BaseHook):
 
     def _send(self, call: Call[T]) -> T:
         client = self.get_conn()  # before the time begins: building it may take as long as a short timeout
-        with self._sending(call) as arguments, limited(Limit(self._seconds(call))):
+        with self._sending(call, client) as arguments, limited(Limit(self._seconds(call))):
             answer: bytes = getattr(client, call.method)(call.path, **arguments)
             return decode(self.settings, call.action, answer, call.reply)
 
     async def _asend(self, call: Call[T]) -> T:
         client = await self.aget_conn()
-        with self._sending(call) as arguments:
+        with self._sending(call, client) as arguments:
             answer: bytes = await getattr(client, call.method)(call.path, **arguments)
             return decode(self.settings, call.action, answer, call.reply)
 
@@ -184,12 +169,15 @@ class KimiHook(BaseHook):
         return min(seconds, POLL_TIMEOUT_SECONDS) if call.is_poll else seconds
 
     @contextmanager
-    def _sending(self, call: Call[T]) -> Iterator[dict[str, Any]]:
+    def _sending(self, call: Call[T], client: OpenAI | AsyncOpenAI) -> Iterator[dict[str, Any]]:
         from airflow_provider_kimi.hooks.clients import timeout_of
 
         seconds = self._seconds(call)
         options = {"timeout": timeout_of(seconds), "params": call.params}
-        with knowing_lists(call, self.settings), translated(self.settings, call.action, call.unanswered, seconds):
+        with (
+            knowing_lists(call, self.settings),
+            translated(self.settings, call.action, call.unanswered, seconds, getattr(client, "proxy", "")),
+        ):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
 
     @contextmanager
@@ -198,7 +186,7 @@ class KimiHook(BaseHook):
         client = self.get_conn()
         limit = Limit(self.settings.timeout_seconds, per_bytes=PROGRESS_BYTES)
         try:
-            with translated(self.settings, action, unanswered), limited(limit):
+            with translated(self.settings, action, unanswered, proxy=getattr(client, "proxy", "")), limited(limit):
                 yield client
         except KimiNoAnswerError as error:
             raise error.saying(f"{error} {how_far()}".strip()) from error.__cause__

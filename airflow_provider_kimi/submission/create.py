@@ -120,7 +120,7 @@ def _upload(job: Job, shard: Shard, content: Slice) -> tuple[str, bool]:
             if (pause := patience.pause_after(error)) is None:
                 raise
             job.calls.pause_after(error, pause)
-            is_lost = not isinstance(error, KimiApiError) or error.outcome_unknown
+            is_lost = not isinstance(error, (KimiApiError, KimiNoAnswerError)) or error.outcome_unknown
         if is_lost and (known := job.read_uploads().newest(name, content.size)):
             return known, False
 
@@ -142,7 +142,7 @@ def _create(job: Job, shard: Uploaded, made: Made) -> Batch:
         except (KimiApiError, KimiNoAnswerError) as error:
             if not error.outcome_unknown:
                 made.open_marks.discard(mark)
-                raise _refused(job, shard, error, lost, waits=made.waits) from None
+                raise _refused(job, shard, error, lost, waits=made.waits) from error.__cause__
             lost.append(metadata)
             if (found := _search_for(job, shard, lost, error)) is None and call == 2:
                 raise _unknown(job, shard, error) from None
@@ -157,7 +157,8 @@ def _create(job: Job, shard: Uploaded, made: Made) -> Batch:
 
 
 def _send(job: Job, shard: Uploaded, metadata: Mapping[str, str], patience: Patience, *, waits: bool) -> Batch:
-    """Send a create, again if it was refused for the time being, and so exists nowhere; raise any other fault.
+    """Send a create, again if it was refused for the time being or never sent, and so exists nowhere; raise any other
+    fault.
 
     :param waits: Whether one for which there is no room is sent later, from another process.
     """
@@ -167,7 +168,7 @@ def _send(job: Job, shard: Uploaded, metadata: Mapping[str, str], patience: Pati
             return job.calls.hook.create_batch(
                 shard.file_id, completion_window=job.order.completion_window, metadata=metadata
             )
-        except KimiApiError as error:
+        except (KimiApiError, KimiNoAnswerError) as error:
             if error.outcome_unknown or (waits and error.kind == "queue"):
                 raise
             may_pass = error.retryable or (shard.is_new and _is_file_unknown(error))
@@ -176,9 +177,9 @@ def _send(job: Job, shard: Uploaded, metadata: Mapping[str, str], patience: Pati
             job.calls.pause_after(error, pause)
 
 
-def _is_file_unknown(error: KimiApiError) -> bool:
+def _is_file_unknown(error: KimiError) -> bool:
     """Whether the platform does not know a file yet that it has just taken."""
-    return error.status_code in (400, 404) and "not found" in str(error).lower()
+    return isinstance(error, KimiApiError) and error.status_code in (400, 404) and "not found" in str(error).lower()
 
 
 def _search_for(job: Job, shard: Uploaded, lost: list[Mapping[str, str]], error: KimiError) -> Batch | None:

@@ -18,7 +18,7 @@ def failing_with(job: Job, made: Made) -> Iterator[None]:
     try:
         yield
     except KimiError as error:
-        raise _with_batches(error, made, job) from None
+        raise _with_batches(error, made, job) from error.__cause__
     except BaseException:  # execution_timeout is none of ours, and may interrupt anything
         if job.attempt.is_last and job.order.on_final_failure == "cancel" and not job.calls.stop.is_set:
             job.calls.log.warning("The task was ended while it submitted.%s", _cancelled(job, made))

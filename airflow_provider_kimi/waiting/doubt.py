@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError, KimiInputError
+from airflow_provider_kimi.exceptions import (
+    KimiApiError,
+    KimiConnectionConfigError,
+    KimiError,
+    KimiInputError,
+    KimiNoAnswerError,
+)
 
 #: What a fault is about: one batch, or every batch of the connection.
 Scope = Literal["batch", "connection"]
@@ -22,7 +28,8 @@ YOUNG_PATIENCE_SECONDS = 300.0
 #: Until when a batch is young: the platform's gateway answers a create only after this time.
 YOUNG_SECONDS = 900.0
 
-#: How long a key, a balance or a connection may be refused: time to put it right, or for an outage of logins to end.
+#: How long a key, a balance or a connection may be refused, or a certificate or a proxy stand in the way: time to put
+#: it right, or for an outage of logins to end.
 CONNECTION_PATIENCE_SECONDS = 600.0
 
 
@@ -73,5 +80,5 @@ def scope_of(fault: KimiError) -> Scope | None:
     if isinstance(fault, KimiApiError):
         is_shared = fault.status_code == 401 or fault.error_type == "exceeded_current_quota_error"
     else:
-        is_shared = isinstance(fault, KimiConnectionConfigError)
+        is_shared = isinstance(fault, (KimiConnectionConfigError, KimiNoAnswerError))
     return "connection" if is_shared else "batch"

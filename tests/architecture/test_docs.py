@@ -97,9 +97,10 @@ def test_the_page_of_results_explains_every_column_and_every_status() -> None:
 SHOWN_BY = {
     "How a task ends": {
         "input or parameter wrong": "test_an_error_that_lasts_is_reported_and_no_second_batch_is_created",
-        "key refused, or a batch unknown": "test_it_ends_the_wait_at_its_time_and_another_try_may_fare_better",
+        "key or certificate refused": "test_it_ends_the_wait_at_its_time_and_another_try_may_fare_better",
         "rate limit": "test_thirty_runs_at_once_get_through_twenty_requests_a_minute",
         "the queue is full": "test_a_full_queue_is_waited_for",
+        "certificate not trusted": "test_a_create_behind_it_fails_at_once_with_its_cause",
         "platform fault": "test_a_create_that_was_not_answered_is_sent_once_more",
         "polls fail": "test_six_hours_of_faults_of_all_kinds_only_delay_a_wait",
         "the batch is `failed`": "test_a_sensor_goes_on_with_an_incomplete_batch_if_asked_to_and_says_so",

@@ -78,7 +78,7 @@ def test_the_connection_test_reports_a_host_that_cannot_be_reached(connect: Conn
         hook = connect(sim)
     works, sentence = hook.test_connection()
     assert not works
-    assert "could not be reached" in sentence
+    assert " refuses the connection while listing models." in sentence
 
 
 def test_the_connection_test_reports_a_host_that_is_not_kimis(sim: KimiSimulator, hook: KimiHook) -> None:

@@ -72,6 +72,7 @@ PATIENCES = [
         KimiApiError("no", status_code=429, error_type="exceeded_current_quota_error"), _OLD, 600, id="balance"
     ),
     pytest.param(KimiConnectionConfigError("no"), None, 600, id="connection"),
+    pytest.param(KimiNoAnswerError("no", kind="certificate", retryable=False), _OLD, 600, id="certificate"),
 ]
 
 
