@@ -102,7 +102,7 @@ class Account:
             try:
                 return await in_time(self.platform.alist_batches(after=after, limit=PAGE_SIZE))
             except KimiError as error:
-                if after is not None and not error.retryable:
+                if after is not None and isinstance(error, KimiApiError) and not error.retryable:
                     return None
                 faults += 1
                 if faults & (faults - 1) == 0:  # the first, second, fourth, eighth, ... in a row

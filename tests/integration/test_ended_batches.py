@@ -9,12 +9,16 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from airflow_provider_kimi.account.ended_batches import Account
+from airflow_provider_kimi.api.limits import PAGE_SIZE
+from airflow_provider_kimi.api.models import BatchPage
+from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.mark import Mark
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.triggers.ended_batches import KimiBatchEndedTrigger
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
+from tests.support.time_lapse import TimeLapse, names
 from tests.support.triggers import created
 
 TEAM = {"team": "reviews"}
@@ -141,6 +145,30 @@ async def test_faults_of_the_list_are_logged_seldom_and_lose_no_news(sim: KimiSi
     await polls.poll(3)
     assert [batch_id for reported in polls.reported for batch_id in reported] == [first]
     assert len(polls.log.warnings) == 5
+
+
+class Behind(TimeLapse):
+    """A platform before which a proxy asks for a login, once the first page is read."""
+
+    has_been_out = False
+
+    async def alist_batches(self, *, after: str | None = None, limit: int = PAGE_SIZE) -> BatchPage:
+        if after is not None and not self.has_been_out:
+            self.has_been_out = True
+            raise KimiNoAnswerError("407", kind="proxy", retryable=False, outcome_unknown=False)
+        return await super().alist_batches(after=after, limit=2)
+
+
+async def test_a_list_does_not_end_where_the_network_does() -> None:
+    platform = Behind(newest_first=names(4))
+
+    async def sleep(seconds: float) -> None:
+        """Return at once."""
+
+    account = Account(platform, 60, log := LogRecord(), clock=lambda: platform.now, sleep=sleep)
+    async with aclosing(account.pages()) as pages:
+        assert [batch.id async for page in pages for batch in page] == names(4)
+    assert len(log.warnings) == 1
 
 
 class Store:
