@@ -16,6 +16,7 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiNoAnswerError, KimiResultError
 from airflow_provider_kimi.hooks.arrived import Arrived
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.landing import land
@@ -384,6 +385,17 @@ def test_an_upload_that_breaks_off_says_how_far_it_came(monkeypatch: pytest.Monk
     said = re.search(r" ([\d,]+) of 30,000,000 bytes were sent\.$", str(caught.value))
     assert said is not None
     assert 0 < int(said[1].replace(",", "")) < 30_000_000
+
+
+def test_an_upload_of_a_shard_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shard is a part of a larger file on this machine."""
+    (tmp_path / "rows").write_bytes(lines(30))
+    first = len(lines(10))
+    shard = Slice(tmp_path / "rows", first, first + 500, 5)
+    with raw_server(lambda request: [2.0]) as server, shard.open() as content:
+        hook = connect_to(monkeypatch, server.base_url, timeout=0.5)
+        with pytest.raises(KimiNoAnswerError, match=r" 500 of 500 bytes were sent\.$"):
+            hook.upload_file(content, "a.jsonl")
 
 
 def test_an_upload_whose_answer_is_lost_says_that_all_was_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
