@@ -157,24 +157,24 @@ class AskingOperator(TextTemplates):
         self.cancel_on_kill = cancel_on_kill
         self.max_batches_searched = max_batches_searched
         self.kimi_conn_id = kimi_conn_id
-        for name, choices in _CHOICES.items():
-            check_choice(name, getattr(self, name), choices)
-        self._check_texts(prompt=prompt, system_prompt=system_prompt)
+        self._check_fields(prompt=prompt, system_prompt=system_prompt)
         check_reads_files(as_uri(input), csv_options, read_reading(csv_options, encoding))
         check_media(media, image_column, video_column)
-        if max_rows_per_batch is not None:
-            check_whole_number("max_rows_per_batch", max_rows_per_batch)
-        check_whole_number("max_batches_searched", max_batches_searched)
-        check_flag("cancel_on_kill", cancel_on_kill)
         rules = ParameterRules(parameter_check, parameter_rules)
         _check_schemas(rules, known(model), read_schema(output_schema), known(request_params), body)
 
-    def _check_texts(self, **prompts: object) -> None:
+    def _check_fields(self, **prompts: object) -> None:
+        for name, choices in _CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
         check_texts(
             **prompts, model=self.model, completion_window=self.completion_window, kimi_conn_id=self.kimi_conn_id
         )
         check_pairs("metadata", known(self.metadata))
         check_columns("key_column", known(self.key_column))
+        if self.max_rows_per_batch is not None:
+            check_whole_number("max_rows_per_batch", self.max_rows_per_batch)
+        check_whole_number("max_batches_searched", self.max_batches_searched)
+        check_flag("cancel_on_kill", self.cancel_on_kill)
 
     def submit(self, context: Context, approve: Approve | None = None, in_flight: InFlight | None = None) -> Submission:
         """Check, upload, create; attach to what an earlier attempt has created.

@@ -9,7 +9,7 @@ from tests.architecture.modules import OWN_MODULES, imports_of, own_imports_of, 
 IMPURE = {
     # Airflow's side
     *("compat.py", "context.py", "rendering.py", "lineage.py", "outlets.py", "retry_policy.py", "airflow_errors.py"),
-    *("hooks/clients.py", "hooks/deadline.py", "hooks/kimi.py", "hooks/shared_clients.py"),
+    *("hooks/clients.py", "hooks/deadline.py", "hooks/kimi.py", "hooks/lookup.py", "hooks/shared_clients.py"),
     *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *(
         "operators/asking.py",
