@@ -7,7 +7,6 @@ because a repeated `POST /batches` is a second paid batch.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import IOBase
@@ -199,8 +198,9 @@ class KimiHook(BaseHook):
         try:
             found = self.list_models()
         except KimiError as error:
-            named = rf"(?<!no Airflow )([Cc])onnection {re.escape(repr(self.kimi_conn_id))}"
-            return False, re.sub(named, lambda found: f"{'Tt'[found[1] == 'c']}his connection", str(error))
+            name = repr(self.kimi_conn_id)
+            said = str(error).replace(f"Connection {name}", "This connection")
+            return False, said.replace(f"of connection {name}", "of this connection")
         names = ", ".join(model.id for model in found[:5])
         return True, f"{self.settings.base_url} accepts the key; it may use {len(found)} models ({names})."
 
