@@ -98,9 +98,9 @@ def _of_typed(place: str, part: Mapping[str, Any], own: frozenset[str] | set[str
         known = ", ".join(dialect.TYPES)
         yield Problem(place, "it does not say its type", f"add a type that is one of {known}, or anyOf")
         return
-    is_nullable = "enum" in part and len(kinds) == 2 and "null" in kinds and kinds[1 - kinds.index("null")] in OF_TYPE
     kind = next((kind for kind in kinds if kind != "null"), "null")
-    allowed = OF_TYPE[kind] if len(kinds) == 1 or (is_nullable and kind in dialect.SCALARS) else frozenset()
+    is_nullable = "enum" in part and len(kinds) == 2 and "null" in kinds and kind in dialect.SCALARS
+    allowed = OF_TYPE[kind] if len(kinds) == 1 or is_nullable else frozenset()
     for keyword in sorted((own & dialect.KEYWORDS) - allowed - ANNOTATIONS - ROOT_ONLY - {"type"}):
         yield Problem(place, f"{keyword!r} stands beside the type {part['type']!r}", "write a branch of anyOf for it")
     if len(kinds) > 1 and not allowed:
