@@ -34,7 +34,7 @@ def never_rendered(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """A text of a class of its own, such as a member of an Enum, as plain text; any other value as it is."""
-    return value if type(value) is str or not isinstance(value, str) else str.__str__(value)
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 def _holds_reference(value: Any) -> bool:
