@@ -172,7 +172,6 @@ def _look(
         fault = str(error)
     if fault:
         return _Seen(fault, size=arrived.size)
-    is_joined = arrived.is_joined
     arrived.forget()
     lines, last = count_lines(path, MAX_LINE_BYTES)
     if (
@@ -185,8 +184,8 @@ def _look(
             f"{wanted.lines:,} lines."
         )
     fault = _shortage(wanted.file_id, lines, last, wanted.lines)
-    digest = _digest(path) if fault or is_joined else b""
-    if not fault and is_joined and digest != before and not all(map(id_of, _lines(path))):
+    digest = _digest(path) if fault or arrived.is_joined else b""
+    if not fault and arrived.is_joined and digest != before and not all(map(id_of, _lines(path))):
         fault = f"File {wanted.file_id} came in pieces, and a line of it cannot be read."
     return _Seen(fault, lines, digest)
 

@@ -15,22 +15,18 @@ class Arrived:
 
     :ivar size: How many bytes have come.
     :ivar total: How many the file has; None where no answer says so.
+    :ivar is_joined: Whether it came from more than one answer.
     """
 
     def __init__(self) -> None:
         self.size = 0
         self.total: int | None = None
+        self.is_joined = False
         self._version: tuple[str, str] = ("", "")
         self._is_begun = False
         self._has_rest = False
         self._may_ask = True
-        self._is_joined = False
         self._refusals = 0
-
-    @property
-    def is_joined(self) -> bool:
-        """Whether it came from more than one answer."""
-        return self._is_joined
 
     @property
     def asks_for_rest(self) -> bool:
@@ -60,7 +56,7 @@ class Arrived:
             length = headers.get("content-length", "")
             self.size, self.total = 0, int(length) if is_plain and length.isdecimal() else None
         self._version = version if any(version) or status_code != 206 else self._version
-        self._is_joined, self._refusals = status_code == 206, 0
+        self.is_joined, self._refusals = status_code == 206, 0
         self._is_begun, self._has_rest = True, is_plain and self._may_ask
 
     def _fitting(self, headers: Mapping[str, str], version: tuple[str, str], *, is_plain: bool) -> tuple[int, int]:
