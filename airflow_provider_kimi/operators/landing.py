@@ -179,12 +179,9 @@ class LandingOperator(TextTemplates):
         self.log.warning("%s", message)
 
     def _landing(self, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None) -> Landing:
-        for name, location in (
-            ("output", self.output_directory),
-            ("merge_with", self.merge_with),
-            ("input", self.input),
-        ):
-            check_location(name, location)
+        check_location("output", self.output_directory)
+        check_location("merge_with", self.merge_with)
+        check_location("input", self.input)
         schema = read_schema(self.output_schema)
         parsed = schema.shape if schema else None
         spread = spread_fields(parsed) if self.parsed_columns else None
