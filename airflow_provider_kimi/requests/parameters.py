@@ -68,7 +68,6 @@ class ParameterRules:
 
     def __init__(self, mode: ParameterCheck = "fail", overrides: RuleOverrides | None = None) -> None:
         self.mode = mode
-        self.are_own = bool(overrides)
         try:
             own = msgspec.convert({} if overrides is None else overrides, dict[str, _Rules])
         except msgspec.ValidationError as error:
@@ -99,8 +98,7 @@ class ParameterRules:
         if broken and self.mode == "drop":  # without these keys, others may break a rule
             rest = self.judge(model, {key: value for key, value in parameters.items() if key not in broken})
             return replace(rest, dropped=(*broken, *rest.dropped))
-        lifted = {key for key, rule in rules.items() if rule is None}
-        judged = {key: value for key, value in parameters.items() if key not in lifted and key not in broken}
+        judged = {key: value for key, value in self._without_lifted(model, parameters).items() if key not in broken}
         sent = sent_values(judged)
         problems = (*broken.values(), *_malformed(judged), *sent.problems)
         without_reasoning = _without_reasoning(rules, parameters)
@@ -108,10 +106,11 @@ class ParameterRules:
 
     def sent(self, model: str, parameters: Mapping[str, Any]) -> SentValues:
         """Write the JSON Schemas of a body as Kimi takes them."""
-        rules = self._of_model(model)
-        lifted = {key for key, rule in rules.items() if rule is None}
-        judged = {key: value for key, value in parameters.items() if key not in lifted}
-        return SentValues() if self.mode == "off" else sent_values(judged)
+        return SentValues() if self.mode == "off" else sent_values(self._without_lifted(model, parameters))
+
+    def _without_lifted(self, model: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        lifted = {key for key, rule in self._of_model(model).items() if rule is None}
+        return {key: value for key, value in parameters.items() if key not in lifted}
 
 
 def _without_reasoning(rules: _Rules, parameters: Mapping[str, Any]) -> str | None:

@@ -177,7 +177,9 @@ def test_a_schema_that_cannot_be_written_is_refused_while_the_dag_is_parsed(
     output = {"output": "/tmp/o"} if operator is KimiBatchOperator else {}
     with pytest.raises(ValueError, match="Kimi does not take") as refused:
         operator(task_id="t", input=["a"], **output, **parameters)
-    assert str(refused.value) == f"{said}. Correct it, or set parameter_check='off' to send it as it is."
+    assert (
+        str(refused.value) == f"{said}. Nothing was sent. Correct it, or set parameter_check='off' to send it as it is."
+    )
     operator(task_id="t", input=["a"], parameter_check="off", **output, **parameters)
 
 
