@@ -21,7 +21,7 @@ from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.landing import land
 from tests.support.logs import LogRecord
-from tests.support.raw_server import Pieces, connect_to, raw_server, reply
+from tests.support.raw_server import Pieces, connect_to, headers_of, raw_server, reply
 from tests.support.requests import submit_prompts
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +55,7 @@ class Host:
     asked: list[dict[str, str]] = field(default_factory=list)
 
     def __call__(self, request: bytes) -> Pieces:
-        head = request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-        asked = {name.lower(): value for name, value in (line.split(": ", 1) for line in head)}
+        asked = headers_of(request)
         self.asked.append(asked)
         content = self.contents.pop(0) if len(self.contents) > 1 else self.contents[0]
         headers, status, body = {}, "200 OK", content

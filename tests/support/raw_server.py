@@ -33,8 +33,7 @@ class RawServer:
 
     def head(self, request: int = -1) -> dict[str, str]:
         """The headers of a request, by their names in lower case."""
-        lines = self.requests[request].split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-        return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        return headers_of(self.requests[request])
 
     def serve(self, connection: socket.socket) -> None:
         while request := read_message(connection):
@@ -44,6 +43,12 @@ class RawServer:
                     connection.sendall(piece)
                 else:
                     time.sleep(piece)
+
+
+def headers_of(request: bytes) -> dict[str, str]:
+    """The headers of a request, by their names in lower case."""
+    lines = request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
 
 
 def read_message(connection: socket.socket) -> bytes:
@@ -99,6 +104,7 @@ def connect_to(monkeypatch: pytest.MonkeyPatch, base_url: str, **extra: object) 
 
 def reply(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
     """A whole answer. Underscores in the names of headers are hyphens."""
-    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", "content-type: application/json"]
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", f"content-type: {kind}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
