@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_kimi.api import schema_dialect as dialect
 from airflow_provider_kimi.api.schema_dialect import ANNOTATIONS, OF_TYPE, ROOT_ONLY, Problem
-from airflow_provider_kimi.api.schema_graph import can_end, levels, noted, parts
+from airflow_provider_kimi.api.schema_graph import can_end, keywords_of, levels, parts
 
 _Path = tuple[str, ...]
 
@@ -83,7 +83,7 @@ def _of_reference(place: str, part: Mapping[str, Any], root: Mapping[str, Any]) 
     if ref != "#" and not (isinstance(ref, str) and ref.startswith("#/$defs/") and ref[8:] in names):
         yield Problem(place, f"$ref leads to {ref!r:.100}, which is not a name in $defs", "put it there")
         return
-    for keyword in sorted(ANNOTATIONS & part.keys() & noted(root, ref)):
+    for keyword in sorted(ANNOTATIONS & part.keys() & keywords_of(root, ref)):
         yield Problem(place, f"{keyword!r} stands beside '$ref', whose definition has one", "leave one of them out")
 
 
