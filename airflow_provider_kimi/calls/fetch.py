@@ -209,20 +209,14 @@ def _download(calls: Calls, file_id: str, path: Path, arrived: Arrived) -> str:
             return ""
         except KimiError as error:
             if not is_rate_limit(error):
-                if not (_may_be_of_part(error, arrived) or error.retryable):
+                if arrived.asks_for_rest and isinstance(error, KimiApiError):  # perhaps the rest alone is refused
+                    arrived.refuse(for_good=not error.retryable)
+                elif not error.retryable:
                     raise
                 return str(error)
             if (pause := patience.pause_after(error)) is None:
                 raise
             calls.pause_after(error, pause)
-
-
-def _may_be_of_part(error: KimiError, arrived: Arrived) -> bool:
-    """Whether it may be only the rest of a file that is refused; then the whole is asked for soon."""
-    if not (arrived.asks_for_rest and isinstance(error, KimiApiError)):
-        return False
-    arrived.refuse(for_good=not error.retryable)
-    return True
 
 
 def _shortage(file_id: str, lines: int, last: bytes, expected_lines: int) -> str:
