@@ -79,7 +79,12 @@ def test_a_model_is_asked_for_in_the_dialect_and_judged_as_it_was_given(
     with KimiSimulator(speed=5000, behaviour=behaviour, responder=spoiling(ANSWERS)) as sim:
         connect(sim)
         job = KimiBatchOperator(
-            task_id="job", deferrable=False, poke_interval=0.2, input=["a", "b", "c"], output=str(tmp_path), output_schema=Review
+            task_id="job",
+            deferrable=False,
+            poke_interval=0.2,
+            input=["a", "b", "c"],
+            output=str(tmp_path),
+            output_schema=Review,
         )
         run_to_end(job)
         rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
@@ -147,7 +152,9 @@ def test_rows_that_are_asked_again_are_asked_with_the_same_schema(connect: Conne
     with KimiSimulator(speed=5000, behaviour=behaviour, responder=spoiling(spoilt)) as sim:
         connect(sim)
         own: dict[str, Any] = {"output_schema": Review, "max_rounds": 2, "max_failed_rows": None}
-        job = KimiBatchOperator(task_id="job", deferrable=False, poke_interval=0.2, input=["a", "b"], output=str(tmp_path), **own)
+        job = KimiBatchOperator(
+            task_id="job", deferrable=False, poke_interval=0.2, input=["a", "b"], output=str(tmp_path), **own
+        )
         run_to_end(job)
         formats = [json.dumps(body["response_format"]) for body in sent_bodies(sim)]
         assert len(sim.batches) == 2
