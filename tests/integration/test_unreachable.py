@@ -20,11 +20,14 @@ from tests.support.networks import (
     certificate,
     closed_port,
     connects_to,
+    expired,
     hangs,
     hangs_up,
     network,
     over_tls,
+    proxy_says,
     says,
+    self_signed,
 )
 from tests.support.raw_server import KEY, connect_to
 
@@ -54,16 +57,6 @@ class Fault:
     is_sent: bool = False
 
 
-def self_signed(net: Network) -> str:
-    return f"https://{net.serves(over_tls(certificate(net.folder), says(b'')))}/v1"
-
-
-def expired(net: Network) -> str:
-    path = certificate(net.folder, days=-1)
-    net.sets("SSL_CERT_FILE", path)
-    return f"https://{net.serves(over_tls(path, says(b'')))}/v1"
-
-
 def of_another_host(net: Network) -> str:
     path = certificate(net.folder, name="other.example")
     net.sets("SSL_CERT_FILE", path)
@@ -77,10 +70,6 @@ def shown_by_a_proxy(net: Network) -> str:
 def old_tls(net: Network) -> str:
     """Send the alert that a server of TLS 1.1 sends."""
     return f"https://{net.serves(says(bytes((21, 3, 1, 0, 2, 2, 70))))}/v1"
-
-
-def proxy_says(status: str) -> Callable[[Network], str]:
-    return lambda net: net.proxied(net.serves(says(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())))
 
 
 DNS = "Check the Base URL of connection 'kimi_default', and the DNS of the machine that calls."

@@ -132,6 +132,23 @@ class Network:
         return "https://gateway.invalid/v1"
 
 
+def self_signed(net: Network) -> str:
+    """A platform whose certificate nobody has signed; its Base URL."""
+    return f"https://{net.serves(over_tls(certificate(net.folder), says(b'')))}/v1"
+
+
+def expired(net: Network) -> str:
+    """A platform whose certificate has expired; its Base URL."""
+    path = certificate(net.folder, days=-1)
+    net.sets("SSL_CERT_FILE", path)
+    return f"https://{net.serves(over_tls(path, says(b'')))}/v1"
+
+
+def proxy_says(status: str) -> Callable[[Network], str]:
+    """A proxy that answers so to who wants to be connected; the Base URL of what is behind it."""
+    return lambda net: net.proxied(net.serves(says(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())))
+
+
 @contextmanager
 def network(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Network]:
     """A process without proxies and certificates of its own."""
