@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_provider_kimi.api.replies import read_reply
 from airflow_provider_kimi.api.settings import ConnectionSettings
-from airflow_provider_kimi.api.unreachable import no_answer, safe_cause
+from airflow_provider_kimi.api.unreachable import chain_of, no_answer, safe_cause
 from airflow_provider_kimi.exceptions import (
     ApiErrorKind,
     KimiApiError,
@@ -153,6 +153,7 @@ def translated(
     """
     import openai
 
+    handled = sys.exception()
     try:
         yield
     except openai.APIStatusError as error:
@@ -161,7 +162,8 @@ def translated(
         if not isinstance(error, (openai.APIConnectionError, _transport_errors())):
             raise
         seconds = timeout_seconds or settings.timeout_seconds
-        raise no_answer(error, settings, proxy, action, unanswered, seconds) from safe_cause(error)
+        chain = chain_of(error, handled)
+        raise no_answer(chain, settings, proxy, action, unanswered, seconds) from safe_cause(chain)
 
 
 def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type[T]) -> T:

@@ -19,7 +19,7 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, Ope
 from airflow_provider_kimi.api.base_url import is_loopback
 from airflow_provider_kimi.api.errors import unix_time
 from airflow_provider_kimi.api.settings import ConnectionSettings
-from airflow_provider_kimi.api.unreachable import CONNECT_TIMEOUT_SECONDS, safe_cause, unusable_client
+from airflow_provider_kimi.api.unreachable import CONNECT_TIMEOUT_SECONDS, chain_of, safe_cause, unusable_client
 from airflow_provider_kimi.hooks.deadline import bound
 
 #: What the SDK reads from the worker's environment where it is not given.
@@ -111,7 +111,7 @@ def _building(settings: ConnectionSettings) -> Iterator[None]:
     except Exception as error:
         if (found := unusable_client(error, settings, os.environ)) is None:
             raise
-        raise found from safe_cause(error)
+        raise found from safe_cause(chain_of(error))
 
 
 def _check_certificates(settings: ConnectionSettings) -> None:
