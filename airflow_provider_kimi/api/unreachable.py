@@ -149,7 +149,13 @@ def unusable_client(
     elif isinstance(error, ValueError) or type(error).__name__ == "InvalidURL":
         names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
         found = [name for name in names if environment.get(name) or environment.get(name.lower())]
-        what = f"a variable for proxies cannot be read ({' or '.join(found) or 'none is set'})"
+        if not found:
+            return KimiConnectionConfigError.of(
+                settings.conn_id,
+                f"has a Base URL that is not a URL: {settings.base_url!r}",
+                "Write it as https://name/v1, the name in its own letters.",
+            )
+        what = f"a variable for proxies cannot be read ({' or '.join(found)})"
         remedy = (
             "Write a proxy as http://user:password@host:port, with special characters of the password "
             "percent-encoded, and list IPv6 addresses in NO_PROXY only with openai 3 or newer"
