@@ -160,8 +160,11 @@ def _forget_environment(client: Any, given: dict[str, Any]) -> None:
 
 
 def _quieten() -> None:
-    """Keep polls and prompts out of task logs: OPENAI_LOG makes the SDK, and below openai 3 httpx, log requests."""
-    for name in ("openai", "httpx", "httpx2"):
+    """Keep polls and prompts out of task logs: OPENAI_LOG makes the SDK, and below openai 3 httpx, log requests.
+
+    Where Airflow logs at DEBUG, the network logs a proxy's password, and the account's id and cookies of each answer.
+    """
+    for name in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
         log = logging.getLogger(name)
         if log.level == logging.NOTSET or "OPENAI_LOG" in os.environ:
             log.setLevel(logging.WARNING)
