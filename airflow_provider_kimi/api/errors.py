@@ -170,7 +170,7 @@ def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type
     """Read a reply; one that is not what the API documents is a `KimiApiError`."""
     try:
         return read_reply(content, kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise KimiApiError(
             f"{settings.base_url} sent an answer that is not Kimi's while {action}. What it did is unknown. Check the "
             f"Base URL of connection {settings.conn_id!r}: it ends in /v1, and a gateway must not change answers.",

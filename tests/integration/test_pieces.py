@@ -282,6 +282,7 @@ LIES = {
     "another total": says(f"bytes {BEGIN}-{END}/{len(CONTENT) + 5}"),
     "an end beyond it": says(f"bytes {BEGIN}-{END + 5}/{len(CONTENT)}"),
     "another unit": says("rows 3-20/20"),
+    "numbers without end": says(f"bytes {BEGIN}-{END}/{'9' * 5000}"),
     "a page": says(None, PAGE, Content_Type="text/html"),
     "a page that says it fits": says(FITS, PAGE, Content_Type="text/html; charset=utf-8"),
     "more than there is": says(FITS, CONTENT),
