@@ -139,7 +139,7 @@ def unusable_client(
     error: Exception, settings: ConnectionSettings, environment: Mapping[str, str]
 ) -> KimiConnectionConfigError | None:
     """Say why no HTTP client can be built from the environment of this process; None if that is not the reason."""
-    if isinstance(error, ImportError):
+    if isinstance(error, ImportError) and "socks" in str(error).lower():
         what = "a SOCKS proxy is set, and the Python package socksio is not installed"
         remedy = "Install socksio, or set an http proxy in HTTPS_PROXY (or ALL_PROXY)"
     elif isinstance(error, OSError):

@@ -59,6 +59,8 @@ def test_the_text_of_a_cause_that_may_repeat_an_answer_is_not_chained() -> None:
     assert "secret" not in log
 
 
-@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), RuntimeError("of another kind")])
+@pytest.mark.parametrize(
+    "error", [OSError(24, "Too many open files"), RuntimeError("of another kind"), ImportError("h2")]
+)
 def test_what_is_not_of_the_environment_is_not_taken_for_it(error: Exception) -> None:
     assert unusable_client(error, SETTINGS, {}) is None
