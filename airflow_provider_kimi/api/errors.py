@@ -191,7 +191,7 @@ def _from_status(
     headers = error.response.headers
     if 300 <= error.status_code < 400:
         return _redirected(error.status_code, headers.get("location"), settings, action, unanswered)
-    error_type, said = _read_body(error.body)
+    error_type, said = _read_body(error.body, settings.api_key)
     request_id = headers.get("msh-request-id")
     advice = advice_for(error.status_code, error_type, said)
     facts = f"HTTP {error.status_code}{f' {error_type}' if error_type else ''}"
@@ -228,12 +228,13 @@ def _redirected(
     )
 
 
-def _read_body(body: object) -> tuple[str | None, str]:
-    """The type of an error, and what it says; a page of HTML says nothing."""
+def _read_body(body: object, api_key: str) -> tuple[str | None, str]:
+    """The type of an error, and what it says, without the key; a page of HTML says nothing."""
+    kind = None
     if isinstance(body, dict):
-        kind = body.get("type")
-        return kind if isinstance(kind, str) else None, redact(str(body.get("message") or ""))
-    return None, redact(body) if isinstance(body, str) and "<html" not in body.lower() else ""
+        kind, body = body.get("type"), str(body.get("message") or "")
+    said = body if isinstance(body, str) and "<html" not in body.lower() else ""
+    return kind if isinstance(kind, str) else None, redact(said.replace(api_key, "<hidden>"))
 
 
 def _key_refused(settings: ConnectionSettings, action: str, facts: str) -> str:

@@ -15,6 +15,7 @@ from airflow_provider_kimi.get_provider_info import CONNECTION_FIELDS
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.networks import VARIABLES
+from tests.support.raw_server import raw_server, reply
 
 KEY = "sk-0123456789abcdef"
 
@@ -275,6 +276,18 @@ def test_a_host_that_no_client_can_be_built_for_is_blamed_on_the_base_url(monkey
     read(monkeypatch, {"host": "\uff41\uff50\uff49.moonshot.cn"})
     with pytest.raises(KimiConnectionConfigError, match="'kimi_default' has a Base URL that is not a URL: 'https://"):
         KimiHook().list_models()
+
+
+@pytest.mark.parametrize("before", ["", "x" * 270], ids=["whole", "where a long text is cut"])
+def test_a_key_of_a_gateway_that_its_refusal_repeats_is_not_shown(monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    """It may look like any word."""
+    key = "eyJhbGciOi.team-a.c2lnbmVk"
+    said = json.dumps({"error": {"message": f"{before} Invalid token: {key}"}}).encode()
+    with raw_server(lambda _: [reply(said, "401 Unauthorized")]) as server:
+        read(monkeypatch, {"host": server.base_url, "password": key})
+        works, sentence = KimiHook().test_connection()
+    assert not works
+    assert "eyJhbGciOi" not in sentence
 
 
 # The test button
