@@ -99,6 +99,8 @@ def fetch_file(
 class Attempts:
     """How often a file is downloaded: until the pauses are used up, all of them again after each that got further.
 
+    Where it begins again with its first byte, all are those that are left by then.
+
     :ivar met: Downloads until now that did not bring what they should.
     :ivar left: Pauses before further ones.
     """
@@ -118,7 +120,10 @@ class Attempts:
         if size > self._farthest > 0 and self.met < MOST_DOWNLOADS:
             self.left = list(self._pauses)
         self._farthest = max(self._farthest, size)
-        return self.left.pop(0) if self.left else None
+        pause = self.left.pop(0) if self.left else None
+        if not size:
+            self._farthest, self._pauses = 0, list(self.left)
+        return pause
 
 
 def _listed_size(calls: Calls, file_id: str) -> str:
@@ -185,9 +190,21 @@ def _look(
         )
     fault = _shortage(wanted.file_id, lines, last, wanted.lines)
     digest = _digest(path) if fault or arrived.is_joined else b""
-    if not fault and arrived.is_joined and digest != before and not all(map(id_of, _lines(path))):
-        fault = f"File {wanted.file_id} came in pieces, and a line of it cannot be read."
+    if not fault and arrived.is_joined and digest != before:
+        fault = _misfit(wanted.file_id, path)
     return _Seen(fault, lines, digest)
+
+
+def _misfit(file_id: str, path: Path) -> str:
+    """Say why the pieces of a file may be of two versions: nothing else tells where a server names none."""
+    ids: set[int] = set()
+    for line in _lines(path):
+        if not (known := id_of(line)):
+            return f"File {file_id} came in pieces, and a line of it cannot be read."
+        if hash(known) in ids:
+            return f"File {file_id} came in pieces, and a request is in it twice."
+        ids.add(hash(known))
+    return ""
 
 
 def _lines(path: Path) -> Iterator[bytes]:

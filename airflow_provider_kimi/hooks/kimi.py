@@ -261,7 +261,8 @@ class KimiHook(BaseHook):
                 target.seek(known.size)
                 target.truncate()
             for chunk in reply.iter_bytes():  # as they come: what is gathered is lost if it breaks off
-                known.size += target.write(chunk)
+                target.write(chunk)
+                known.take(chunk)
         known.end()
         return known.size
 

@@ -255,6 +255,21 @@ def test_a_certificate_that_ssl_cert_file_names_is_trusted(net: Network) -> None
     assert works, sentence
 
 
+@pytest.mark.parametrize("call", ["create_batch", "achat"])
+def test_a_call_that_is_sent_while_an_unreachable_host_is_handled_is_not_taken_for_unsent(
+    net: Network, call: str
+) -> None:
+    """Python chains the fault that is handled to the one that comes then."""
+    try:
+        connect_to(net.monkeypatch, "https://gateway.invalid/v1", timeout=TIMEOUT).list_models()
+    except KimiNoAnswerError:
+        hook = connect_to(net.monkeypatch, f"http://{net.serves(says(b''))}/v1", timeout=TIMEOUT)
+        with pytest.raises(KimiNoAnswerError) as caught:
+            make(hook, call)
+    assert caught.value.outcome_unknown
+    assert caught.value.kind == "closed"
+
+
 # The page of the docs
 
 DOCS = Path(__file__).parents[2] / "docs" / "when-it-does-not-work.md"
