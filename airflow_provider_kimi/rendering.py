@@ -108,7 +108,8 @@ class TextTemplates(BaseOperator):
             if parent is self and dag is not None and name not in _ARGUMENTS:
                 env = dag.get_template_env(force_sandboxed=True)
                 env.keep_trailing_newline |= name == "request_params"  # a text to stop at may be one
-                env.finalize = _Expressions(env.finalize, _OBJECTS.get(name, ()) if self._is_native(dag) else ())
+                if self._is_native(dag):
+                    env.finalize = _Expressions(env.finalize, _OBJECTS.get(name, ()))
             super()._do_render_template_fields(parent, [name], context, env, seen_oids)
 
     def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
