@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
     AssetAlias,
     BaseHook,
     BaseOperator,
+    BaseOperatorLink,
     BaseSensorOperator,
     Context,
     DecoratedOperator,
@@ -40,8 +41,8 @@ except ImportError:  # Airflow below 3.3
 
 # What is passed on from Airflow, beside the functions below.
 __all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout", "AirflowSkipException"]
-__all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseSensorOperator", "BaseTrigger"]
-__all__ += ["DecoratedOperator", "TaskDecorator", "task_decorator_factory"]
+__all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseOperatorLink", "BaseTrigger"]
+__all__ += ["BaseSensorOperator", "DecoratedOperator", "TaskDecorator", "task_decorator_factory"]
 __all__ += ["Context", "PokeReturnValue", "RetryDecision", "RetryPolicy", "TriggerEvent", "XComArg", "literal"]
 __all__ += ["render_template_to_string"]
 

@@ -15,6 +15,7 @@ from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, 
 from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.lineage import lineage_of_result
+from airflow_provider_kimi.links import LINKS
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
@@ -44,6 +45,8 @@ _NOTHING_LANDED = "Nothing was landed; the results stay on the platform."
 
 class LandingOperator(TextTemplates):
     """An operator that lands results; see `KimiBatchResultsOperator` for its parameters."""
+
+    operator_extra_links = LINKS
 
     input: Any
     key_column: KeyColumns | None
