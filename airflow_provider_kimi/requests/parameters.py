@@ -47,6 +47,7 @@ class Verdict:
     :param dropped: Keys to take out.
     :param warnings: What is allowed, and likely to be a mistake.
     :param changed: Keys whose JSON Schemas are sent in another form, and what is sent.
+    :param can_drop: Whether `drop` would take out some of what the problems name.
     :param without_reasoning: What to do about an earlier answer that calls tools and has no `reasoning_content`; None
         if it needs none.
     """
@@ -55,6 +56,7 @@ class Verdict:
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     changed: tuple[tuple[str, bytes], ...] = ()
+    can_drop: bool = False
     without_reasoning: str | None = field(default=None, compare=False)
 
 
@@ -102,7 +104,7 @@ class ParameterRules:
         sent = sent_values(judged)
         problems = (*broken.values(), *_malformed(judged), *sent.problems)
         without_reasoning = _without_reasoning(rules, parameters)
-        return Verdict(problems, (), _warnings(parameters), sent.changed, without_reasoning)
+        return Verdict(problems, (), _warnings(parameters), sent.changed, bool(broken), without_reasoning)
 
     def sent(self, model: str, parameters: Mapping[str, Any]) -> SentValues:
         """Write the JSON Schemas of a body as Kimi takes them."""

@@ -90,12 +90,19 @@ class Recipe:
                 "give them as a list."
             )
         self.check_schemas()
-        if self._verdict.problems:
-            where = " or ".join(name for name in ("body", "request_params") if getattr(self, name)) or "thinking"
-            raise KimiInputError(
-                f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent. Correct it, or set "
-                "parameter_check='drop' to leave out what the model does not take. A number that Jinja renders is text."
-            )
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        if not self._verdict.problems:
+            return
+        where = " or ".join(name for name in ("body", "request_params") if getattr(self, name)) or "thinking"
+        drop, off = "'drop' to leave out what the model does not take", "'off' to send it as it is"
+        has_text = any(isinstance(value, str) for value in self._given_params.values())
+        raise KimiInputError(
+            f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent. Correct it, or set "
+            f"parameter_check={drop if self._verdict.can_drop else off}."
+            f"{' A number that Jinja renders is text.' if has_text else ''}"
+        )
 
     def check_schemas(self) -> None:
         """Refuse JSON Schemas that cannot be sent.
