@@ -278,6 +278,12 @@ def test_a_list_at_the_root_is_not_asked_for_even_by_reference(sim: KimiSimulato
     assert "response_format" not in sent_bodies(sim)[0]
 
 
+def test_a_list_at_the_root_is_judged_also_if_it_could_not_be_sent(sim: KimiSimulator, connect: Connect) -> None:
+    connect(sim)
+    run_task(KimiCreateBatchOperator(task_id="label", input=["a"], output_schema={"type": "array", "items": REFUSED}))
+    assert "response_format" not in sent_bodies(sim)[0]
+
+
 class Narrow(BaseModel):
     day: datetime.date
     at: datetime.datetime | None
