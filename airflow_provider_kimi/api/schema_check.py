@@ -100,6 +100,7 @@ def _of_typed(place: str, part: Mapping[str, Any], own: frozenset[str] | set[str
         return
     kind = next((kind for kind in kinds if kind != "null"), "null")
     is_nullable = "enum" in part and len(kinds) == 2 and "null" in kinds and kind in dialect.SCALARS
+    is_nullable = is_nullable and kinds[0] not in ("integer", "number")  # null is then refused as a wrong number
     allowed = OF_TYPE[kind] if len(kinds) == 1 or is_nullable else frozenset()
     for keyword in sorted((own & dialect.KEYWORDS) - allowed - ANNOTATIONS - ROOT_ONLY - {"type"}):
         yield Problem(place, f"{keyword!r} stands beside the type {part['type']!r}", "write a branch of anyOf for it")
@@ -127,9 +128,9 @@ def _of_values(place: str, part: Mapping[str, Any], kinds: list[Any]) -> Iterato
     numbers = [value for value in (*values, part.get("default")) if is_a(value, "number")]
     if not all(map(is_in_range, numbers)):
         yield Problem(place, "a number is too large, or needs an exponent", "write it as text")
-    characters = sum(len(value if isinstance(value, str) else repr(value)) for value in values)
-    if len(values) > dialect.LONG_ENUM_VALUES and characters > dialect.MAX_LONG_ENUM_CHARACTERS:
-        yield Problem(place, f"its enum has {characters:,} characters", "list fewer values, or name them in the prompt")
+    size = sum(len(str(value).encode("utf-8", "replace")) for value in values)
+    if len(values) > dialect.LONG_ENUM_VALUES and size > dialect.MAX_LONG_ENUM_BYTES:
+        yield Problem(place, f"its enum has {size:,} bytes", "list fewer values, or name them in the prompt")
 
 
 def _of_bounds(place: str, part: Mapping[str, Any], kind: str) -> Iterator[Problem]:

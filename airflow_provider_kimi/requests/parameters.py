@@ -102,7 +102,8 @@ class ParameterRules:
             return replace(rest, dropped=(*broken, *rest.dropped))
         judged = {key: value for key, value in self._without_lifted(model, parameters).items() if key not in broken}
         sent = sent_values(judged)
-        problems = (*broken.values(), *_malformed(judged), *sent.problems)
+        refused = map("{}; parameter_check='off' sends it as it is".format, sent.problems)
+        problems = (*broken.values(), *_malformed(judged), *refused)
         without_reasoning = _without_reasoning(rules, parameters)
         return Verdict(problems, (), _warnings(parameters), sent.changed, bool(broken), without_reasoning)
 

@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import uuid
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -247,6 +249,7 @@ def test_a_function_whose_bodies_have_a_schema_that_cannot_be_written_sends_noth
     with pytest.raises(KimiInputError, match="Kimi does not take: at properties/tags") as refused:
         submit(hook, order([{"t": "a"}], **parameters), ATTEMPT, LogRecord())
     assert "Nothing was sent" in str(refused.value)
+    assert "parameter_check='off'" in str(refused.value)
     assert not sim.journal
 
 
@@ -257,8 +260,9 @@ def test_a_ready_request_with_a_schema_that_cannot_be_written_is_named(
     ready = write_jsonl(tmp_path / "in.jsonl", [request("r0"), request("r1", body=body)])
     with pytest.raises(
         KimiInputError, match=r"line 2 \(custom_id 'r1'\) has a tool 1 with a JSON Schema that Kimi does not take"
-    ):
+    ) as refused:
         submit(hook, order(ready), ATTEMPT, LogRecord())
+    assert f"{SAID}; parameter_check='off' sends it as it is. Nothing was sent" in str(refused.value)
     submit(hook, order(ready, rules=ParameterRules("off")), ATTEMPT, LogRecord())
     assert sent_bodies(sim)[1] == body
 
@@ -281,6 +285,39 @@ def test_a_list_at_the_root_is_not_asked_for_even_by_reference(sim: KimiSimulato
     listed = {"$ref": "#/$defs/L", "$defs": {"L": {"type": "array", "items": {"type": "string"}}}}
     run_task(KimiCreateBatchOperator(task_id="label", input=["a"], output_schema=listed))
     assert "response_format" not in sent_bodies(sim)[0]
+
+
+def test_a_list_at_the_root_is_judged_also_if_it_could_not_be_sent(sim: KimiSimulator, connect: Connect) -> None:
+    connect(sim)
+    run_task(KimiCreateBatchOperator(task_id="label", input=["a"], output_schema={"type": "array", "items": REFUSED}))
+    assert "response_format" not in sent_bodies(sim)[0]
+
+
+class Narrow(BaseModel):
+    day: datetime.date
+    at: datetime.datetime | None
+    lasts: datetime.timedelta = Field(description="How long.")
+    id: uuid.UUID
+    code: str = Field(pattern=r"^[A-Z]{3}\.\d$", max_length=5)
+    share: float = Field(gt=0, lt=1)
+    step: int = Field(ge=2, multiple_of=7)
+    large: int = Field(ge=2**60)
+    pair: tuple[int, str]
+    scored: tuple[Mood, float, bool | None]
+    tags: set[Literal["a", "b", "c"]] = Field(min_length=2)
+    counts: dict[str, int] = Field(min_length=1)
+    note: Decimal
+
+
+def test_the_simulator_reads_what_a_description_says_as_a_model_does(connect: Connect, tmp_path: Path) -> None:
+    with KimiSimulator(speed=5) as sim:
+        connect(sim)
+        rows = [f"row {number}" for number in range(20)]
+        run_to_end(
+            KimiBatchOperator(task_id="job", poke_interval=0.2, input=rows, output=str(tmp_path), output_schema=Narrow)
+        )
+        landed = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+        assert [row["error_message"] for row in landed] == [None] * 20
 
 
 class Tree(BaseModel):
