@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import AirflowSkipException, Context
+from airflow_provider_kimi.compat import AirflowSkipException, Context, push_own_xcom
 from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, said_list
@@ -148,8 +148,8 @@ class LandingOperator(TextTemplates):
         """Report to Airflow what was landed."""
         manifest, ti, batches = collected.manifest, context["ti"], collected.batches
         report_to_outlets(self.outlets, context, manifest, self.log)
-        ti.xcom_push("output_file", manifest.output_file)
-        ti.xcom_push("error_file", manifest.error_file)
+        push_own_xcom(ti, "output_file", manifest.output_file)
+        push_own_xcom(ti, "error_file", manifest.error_file)
         ti.xcom_push("plain_locations", manifest.plain_locations)
         ti.xcom_push("output_file_ids", [batch.output_file_id for batch in batches if batch.output_file_id])
         ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
