@@ -144,7 +144,6 @@ class Recipe:
             "system_prompt": self.system_prompt,
             "key_column": self.key_column,
             "request_params": self.request_params,
-            "output_schema": self.response_format,
             "thinking": self.thinking,
             "image_column or video_column": tuple(media_columns),
         }

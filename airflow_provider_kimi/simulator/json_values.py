@@ -19,10 +19,6 @@ _MAX_DEPTH = 6
 _MAX_VALUES = 200
 _MAX_REQUIRED_DEPTH = 40
 _MAX_TRIES = 20
-_SAID = {
-    "format": re.compile(r"Format: (\S+)\.(?= |$)"),
-    "pattern": re.compile(r"Matches the regular expression (.+?)\.(?= |$)"),
-}
 _WORDS = ("alpha", "bravo", "delta", "ember", "frost", "grove", "harbor", "island", "juniper", "kernel", "lumen")
 
 
@@ -139,7 +135,6 @@ class _Maker:
 
     def _text(self, schema: Mapping[str, Any]) -> str:
         number = self._random.randrange(1, 1 << 16)
-        schema = {**_said(schema.get("description")), **schema}
         if made := _FORMATS.get(schema.get("format", "")):
             return made(number)
         least, most = schema.get("minLength", 0), schema.get("maxLength", 1 << 16)
@@ -151,12 +146,6 @@ class _Maker:
         text = f"{self._random.choice(_WORDS)} {number}"
         text += " " + " ".join(_WORDS) * (least // 60 + 1) if len(text) < least else ""
         return text[:most] if least < len(text) <= most else text[: max(least, min(most, 40))]
-
-
-def _said(description: object) -> dict[str, str]:
-    """What a description says of a text, because Moonshot's dialect has no keyword for it."""
-    found = ((key, said.search(str(description))) for key, said in _SAID.items())
-    return {key: match[1] for key, match in found if match}
 
 
 def _type_of(schema: Mapping[str, Any]) -> str:
