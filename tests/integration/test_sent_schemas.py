@@ -163,6 +163,24 @@ def test_rows_that_are_asked_again_are_asked_with_the_same_schema(connect: Conne
         assert len(set(formats)) == 1
 
 
+def test_dead_letters_are_asked_again_by_their_own_schema_and_judged_by_the_one_given(
+    connect: Connect, tmp_path: Path
+) -> None:
+    first: dict[str, Any] = {"input": ["a", "b"], "output": str(tmp_path / "first"), "max_failed_rows": 2}
+    letters = str(tmp_path / "first" / "dead_letter.jsonl")
+    again: dict[str, Any] = {"input": letters, "output": str(tmp_path / "again"), "max_failed_rows": 2}
+    spoilt = {"row-00000001": Answer(json.dumps({**ANSWER, "score": 1})), "row-00000002": Answer("{}")}
+    with KimiSimulator(speed=5000, responder=spoiling(spoilt)) as sim:
+        connect(sim)
+        for task_id, own in (("first", first), ("again", again)):
+            run_to_end(KimiBatchOperator(task_id=task_id, poke_interval=0.2, output_schema=Review, **own))
+        formats = [json.dumps(body["response_format"]) for body in sent_bodies(sim)]
+    assert len(formats) == 4
+    assert len(set(formats)) == 1
+    rows = [json.loads(line) for line in (tmp_path / "again" / "results.jsonl").read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["invalid", "invalid"]
+
+
 @pytest.mark.parametrize("operator", [KimiCreateBatchOperator, KimiBatchOperator])
 @pytest.mark.parametrize(
     ("parameters", "said"),
