@@ -35,7 +35,7 @@ def never_rendered(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """A text of a class of its own, such as a member of an Enum, as plain text; any other value as it is."""
-    return value if type(value) is str or not isinstance(value, str) else str.__str__(value)
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 def _holds_reference(value: Any) -> bool:
@@ -130,7 +130,8 @@ class TextTemplates(BaseOperator):
             if parent is self and dag is not None and name not in _ARGUMENTS:
                 env = dag.get_template_env(force_sandboxed=True)
                 env.keep_trailing_newline |= name == "request_params"  # a text to stop at may be one
-                env.finalize = _Expressions(env.finalize, _OBJECTS.get(name, ()) if self._is_native(dag) else ())
+                if self._is_native(dag):
+                    env.finalize = _Expressions(env.finalize, _OBJECTS.get(name, ()))
             super()._do_render_template_fields(parent, [name], context, env, seen_oids)
             if parent is self and name == "input":
                 setattr(self, name, _without_texts(getattr(self, name)))

@@ -53,7 +53,7 @@ def read_settings(
     conn_id: str,
     *,
     host: str | None,
-    port: int | None,
+    port: int | str | None,
     password: str | None,
     extra: str | Mapping[str, Any] | None,
     schema: str | None = None,

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import AirflowSkipException, Context
+from airflow_provider_kimi.compat import AirflowSkipException, Context, push_own_xcom
 from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, said_list
@@ -152,8 +152,8 @@ class LandingOperator(TextTemplates):
         report_to_outlets(self.outlets, context, manifest, self.log)
         if not collected.is_kept:  # what an earlier landing has counted
             send(metrics_of_result(manifest, batches, read_attempt(context).task))
-        ti.xcom_push("output_file", manifest.output_file)
-        ti.xcom_push("error_file", manifest.error_file)
+        push_own_xcom(ti, "output_file", manifest.output_file)
+        push_own_xcom(ti, "error_file", manifest.error_file)
         ti.xcom_push("plain_locations", manifest.plain_locations)
         ti.xcom_push("output_file_ids", [batch.output_file_id for batch in batches if batch.output_file_id])
         ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
@@ -186,12 +186,9 @@ class LandingOperator(TextTemplates):
         self.log.warning("%s", message)
 
     def _landing(self, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None) -> Landing:
-        for name, location in (
-            ("output", self.output_directory),
-            ("merge_with", self.merge_with),
-            ("input", self.input),
-        ):
-            check_location(name, location)
+        check_location("output", self.output_directory)
+        check_location("merge_with", self.merge_with)
+        check_location("input", self.input)
         schema = read_schema(self.output_schema)
         parsed = schema.shape if schema else None
         spread = spread_fields(parsed) if self.parsed_columns else None
