@@ -65,10 +65,11 @@ def statsd_logger(client: Any, *, has_tags: bool = False) -> Any:
         from airflow.sdk._shared.observability.metrics.statsd_logger import SafeStatsdLogger
         from airflow.sdk._shared.observability.metrics.validators import PatternAllowListValidator
     except ImportError:  # Airflow below 3.3
-        names = import_module("airflow.metrics.validators").AllowListValidator("kimi")
-        return import_module("airflow.metrics.statsd_logger").SafeStatsdLogger(client, names, has_tags)
-    own = PatternAllowListValidator("kimi")
-    return SafeStatsdLogger(client, own, influxdb_tags_enabled=has_tags, statsd_influxdb_enabled=has_tags)
+        validators = import_module("airflow.metrics.validators")
+        own = getattr(validators, "AllowListValidator", None) or validators.PatternAllowListValidator
+        return import_module("airflow.metrics.statsd_logger").SafeStatsdLogger(client, own("kimi"), has_tags)
+    names = PatternAllowListValidator("kimi")
+    return SafeStatsdLogger(client, names, influxdb_tags_enabled=has_tags, statsd_influxdb_enabled=has_tags)
 
 
 @pytest.fixture
