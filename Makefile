@@ -83,7 +83,8 @@ test-long: $(READY) ## every point at which a task may die, and what takes many 
 # The browser is Debian's: Playwright's own is no package of any registry.
 $(BROWSER_READY): $(READY)
 	@$(BIN)/pip install --quiet --editable ".[browser]"
-	@which chromium > /dev/null || (apt-get update --quiet=2 && apt-get install --quiet=2 --yes chromium fonts-noto-cjk)
+	@which chromium > /dev/null && fc-list :lang=zh | grep --quiet . || \
+		(apt-get update --quiet=2 && apt-get install --quiet=2 --yes chromium fonts-wqy-zenhei)
 	@touch $@
 
 test-ui: $(BROWSER_READY) ## the page of batches in a real browser, on a real Airflow, in about 2 minutes

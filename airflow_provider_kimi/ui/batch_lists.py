@@ -36,7 +36,10 @@ class NoKimiConnectionError(KimiConnectionConfigError):
     """There is no connection of type `kimi` with this id; whether there is one of another type is not said."""
 
     def __init__(self, conn_id: str) -> None:
-        super().__init__(f"There is no Airflow connection {conn_id!r:.220} of type 'kimi'. Nothing was sent.")
+        super().__init__(
+            f"There is no Airflow connection {conn_id!r:.220} of type 'kimi'. Nothing was sent. Create it, or enter "
+            "the id of another one."
+        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ let fault = ""; // why the last question had no answer
 let asked = 0;
 let timer = 0;
 
-// What Airflow's own UI has chosen: its language, its theme
+// What Airflow's own UI has chosen: its language, its time zone, its theme
 
 const stored = (key) => {
   try {
@@ -35,6 +35,15 @@ const texts = locale.startsWith("zh") ? allTexts.zh : allTexts.en;
 const shownLocale = locale.startsWith("zh") ? locale : "en";
 document.documentElement.lang = shownLocale;
 
+const zone = (() => {
+  try {
+    const timeZone = JSON.parse(stored("timezone")) ?? undefined;
+    return new Intl.DateTimeFormat("en", { timeZone }).resolvedOptions().timeZone;
+  } catch {
+    return undefined;
+  }
+})();
+
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 function takeTheme() {
   const chosen = host?.document.documentElement.classList;
@@ -50,23 +59,29 @@ if (host) new MutationObserver(takeTheme).observe(host.document.documentElement,
 // Words and numbers
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-const number = (value) => new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 9 }).format(value);
+const numbers = new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 9 });
+const number = (value) => numbers.format(value);
 const statusText = (status) =>
   Object.hasOwn(texts, `status_${status}`) ? texts[`status_${status}`] : status;
 
+const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].map(([unit, size]) => {
+  return { size, format: new Intl.NumberFormat(shownLocale, { style: "unit", unit, unitDisplay: "short" }) };
+});
+
 function span(seconds) {
-  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
-  const [unit, size] = units.find(([, size]) => seconds >= size) ?? units[3];
-  const format = { style: "unit", unit, unitDisplay: "short" };
-  return new Intl.NumberFormat(shownLocale, format).format(Math.floor(seconds / size));
+  const { size, format } = units.find((unit) => seconds >= unit.size) ?? units.at(-1);
+  return format.format(Math.floor(seconds / size));
 }
+
+const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone };
+const days = new Intl.DateTimeFormat("en", { timeZone: zone });
+const ofToday = new Intl.DateTimeFormat(shownLocale, time);
+const ofAnyDay = new Intl.DateTimeFormat(shownLocale, { month: "short", day: "numeric", ...time });
 
 function moment(iso) {
   if (!iso) return "";
   const at = new Date(iso);
-  const isToday = at.toDateString() === new Date().toDateString();
-  const time = { hour: "2-digit", minute: "2-digit" };
-  return at.toLocaleString(shownLocale, isToday ? time : { month: "short", day: "numeric", ...time });
+  return (days.format(at) === days.format(new Date()) ? ofToday : ofAnyDay).format(at);
 }
 
 // Rows: one for each batch, kept over refreshes so that the focus stays where it is
@@ -124,8 +139,9 @@ function showBatch(shown, batch, seconds) {
   done.style.width = share(batch.done);
   failed.style.width = share(batch.failed);
   const counts = { done: batch.done, total: batch.total, failed: batch.failed, remaining: batch.remaining };
-  const numbers = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, number(count)]));
-  write(shown.counts, batch.total ? fill(texts.counts, numbers) : "");
+  const inWords = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, number(count)]));
+  shown.bar.hidden = !batch.total;
+  write(shown.counts, batch.total ? fill(texts.counts, inWords) : "");
   const runs = !batch.has_ended;
   write(shown.cells.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : "");
   write(shown.cells.end, runs ? moment(batch.expected_end) : "");
@@ -137,14 +153,17 @@ function showBatch(shown, batch, seconds) {
   else shown.task.removeAttribute("href");
   write(shown.run, batch.run_id ?? "");
   shown.run.title = batch.run_id ?? "";
+  for (const content of Object.values(shown.cells)) content.parentElement.classList.toggle("empty", !content.textContent);
 }
 
-function matches(batch) {
+function wanted(batches) {
   const status = byId("status").value;
   const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const names = ["id", "model", "dag_id", "run_id", "task_id", "status"];
-  const text = names.map((name) => batch[name] ?? "").join(" ").toLowerCase();
-  return (!status || batch.status === status) && words.every((word) => text.includes(word));
+  return batches.filter((batch) => {
+    const text = names.map((name) => batch[name] ?? "").join(" ").toLowerCase();
+    return (!status || batch.status === status) && words.every((word) => text.includes(word));
+  });
 }
 
 function offerStatuses(batches) {
@@ -159,11 +178,12 @@ function offerStatuses(batches) {
   }
 }
 
+const sinceAnswer = () => (Date.now() - last.at) / 1000;
+
 function show() {
-  if (last === null) return complain(fault);
-  const since = (Date.now() - last.at) / 1000;
-  const { batches, age_seconds: age, is_whole: isWhole, error } = last.answer;
-  const visible = batches.filter(matches);
+  if (last === null) return sumUp();
+  const { batches, age_seconds: age } = last.answer;
+  const visible = wanted(batches);
   const kept = new Set(visible.map((batch) => batch.id));
   for (const [id, shown] of rows) {
     if (kept.has(id)) continue;
@@ -174,13 +194,19 @@ function show() {
   for (const batch of visible) {
     if (!rows.has(batch.id)) rows.set(batch.id, makeRow());
     const shown = rows.get(batch.id);
-    showBatch(shown, batch, (age ?? 0) + since);
+    showBatch(shown, batch, (age ?? 0) + sinceAnswer());
     if (shown.row === next) next = next.nextElementSibling;
     else body.insertBefore(shown.row, next);
   }
   table.hidden = !visible.length;
-  complain(fault || error);
-  const counts = { shown: number(visible.length), count: number(batches.length), age: span((age ?? 0) + since) };
+  sumUp();
+}
+
+function sumUp() {
+  complain(fault || last?.answer.error);
+  if (last === null) return;
+  const { batches, age_seconds: age, is_whole: isWhole, error } = last.answer;
+  const counts = { shown: number(rows.size), count: number(batches.length), age: span((age ?? 0) + sinceAnswer()) };
   const summary = [age === null ? (fault || error ? "" : texts.reading) : fill(texts.shown, counts)];
   if (age !== null && !batches.length) summary[0] = texts.none;
   if (!isWhole) summary.push(texts.not_whole);
@@ -188,7 +214,7 @@ function show() {
 }
 
 function complain(text) {
-  write(byId("error"), text);
+  write(byId("error"), text || "");
   byId("error").hidden = !text;
 }
 
@@ -249,5 +275,5 @@ byId("search").addEventListener("input", show);
 body.addEventListener("click", follow);
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : ask()));
 write(byId("summary"), texts.reading);
-setInterval(show, 1000);
+setInterval(sumUp, 1000);
 ask();

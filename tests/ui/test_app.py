@@ -23,8 +23,7 @@ class Pages:
     def __init__(self, token_of: Callable[[str | None], str]) -> None:
         self.now = 1000.0
         self._token_of = token_of
-        self._lists = BatchLists(clock=lambda: self.now)
-        self.app = build_app(self._lists)
+        self.app = build_app(BatchLists(clock=lambda: self.now))
 
     async def get(self, path: str, role: str | None = "viewer", **params: str) -> Any:
         import httpx
@@ -39,15 +38,12 @@ class Pages:
         assert reply.status_code == 200, reply.text
         return reply.json()
 
-    async def close(self) -> None:
-        await self._lists.aclose()
-
 
 @pytest.fixture
 async def pages(airflow_users: Callable[[str | None], str]) -> Any:
     opened = Pages(airflow_users)
-    yield opened
-    await opened.close()
+    async with opened.app.router.lifespan_context(opened.app):
+        yield opened
 
 
 def listed(sim: KimiSimulator) -> int:
@@ -103,7 +99,7 @@ class TestConnections:
         connection("other", sim, conn_type="http")
         reply = await pages.get("/batches", conn_id=conn_id)
         assert reply.status_code == 404
-        assert reply.json()["detail"].endswith("of type 'kimi'. Nothing was sent.")
+        assert "of type 'kimi'. Nothing was sent." in reply.json()["detail"]
         assert sim.journal == []
 
     async def test_each_connection_shows_its_own_batches(

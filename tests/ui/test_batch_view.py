@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kimi.api.models import RequestCounts
+from airflow_provider_kimi.api.models import Batch, RequestCounts
 from airflow_provider_kimi.api.replies import read_reply
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 from airflow_provider_kimi.ui.batch_view import view_of, views_of
-from airflow_provider_kimi.waiting.progress import progress_of
+from airflow_provider_kimi.waiting.progress import progress_line, progress_of
 from tests.support.samples import make_batch
 
 NOW = 1_757_000_000
@@ -29,6 +29,12 @@ def test_the_numbers_of_a_batch_are_those_of_the_xcom_progress() -> None:
     assert (view["rows_per_minute"], view["expected_end"]) == (stored["rows_per_minute"], stored["expected_end"])
     assert view["rows_per_minute"] == 25
     assert view["age_seconds"] == 660
+
+
+def test_a_slow_batch_has_a_rate_that_is_not_zero_as_in_the_log() -> None:
+    batch = make_batch(created_at=NOW - 36_000, request_counts=RequestCounts(1000, 10))
+    assert view_of(batch, NOW)["rows_per_minute"] == 0.0167
+    assert "0.0167 rows a minute" in progress_line([batch], progress_of([batch], NOW), NOW)
 
 
 def test_a_batch_of_ours_leads_to_its_task_instance() -> None:
@@ -77,8 +83,6 @@ HOSTILE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("sent", HOSTILE, ids=range(len(HOSTILE)))
 def test_whatever_a_batch_holds_its_view_is_short_plain_json(sent: dict[str, Any]) -> None:
-    from airflow_provider_kimi.api.models import Batch
-
     view = view_of(read_reply(json.dumps(sent).encode(), Batch), NOW)
     text = json.dumps(view, ensure_ascii=False, allow_nan=False).encode()
     assert len(text) < 6000
