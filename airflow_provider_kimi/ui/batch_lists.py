@@ -143,7 +143,8 @@ class BatchLists:
         try:
             return await of_connection.look()
         except NoKimiConnectionError:
-            self._lists.pop(conn_id, None)
+            if self._lists.get(conn_id) is of_connection:
+                del self._lists[conn_id]
             raise
 
     def age_of(self, seen: Seen) -> float | None:

@@ -2,11 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
+from airflow_provider_kimi import ui
 from airflow_provider_kimi.api.models import ACTIVE_STATUSES, TERMINAL_STATUSES
-from tests.architecture.modules import PACKAGE
 
-UI = PACKAGE / "ui"
+UI = Path(ui.__file__).parent
 TEXTS = json.loads((UI / "texts.json").read_text(encoding="utf-8"))
 SCRIPT = (UI / "page.js").read_text(encoding="utf-8")
 PAGE = (UI / "page.html").read_text(encoding="utf-8")
