@@ -234,7 +234,7 @@ async function ask() {
     offerStatuses(answer.batches);
   }
   show();
-  timer = setTimeout(ask, PAUSE_MS);
+  if (!document.hidden) timer = setTimeout(ask, PAUSE_MS);
 }
 
 async function answerTo(address) {

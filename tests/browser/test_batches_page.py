@@ -175,6 +175,7 @@ def test_a_person_watches_a_batch_get_done_and_follows_it_to_its_task(
 
 LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"color_scheme": "dark", "viewport": {"width": 1400, "height": 800}},
+    "tablet": {"viewport": {"width": 1024, "height": 768}},
     "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
     "chinese": {"locale": "zh-CN", "viewport": {"width": 1400, "height": 800}},
 }
