@@ -3,12 +3,13 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from airflow_provider_kimi.api.models import BatchPage
 from airflow_provider_kimi.calls.batch_list import Walk
-from airflow_provider_kimi.calls.patience import in_time
+from airflow_provider_kimi.calls.patience import Patience, in_time, is_rate_limit
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.hooks.lookup import looking_up
@@ -27,6 +28,9 @@ MOST_BATCHES = 1000
 
 #: How long a viewer waits for a read: of a list that is known already, and of one that is not.
 PATIENCE_SECONDS, FIRST_PATIENCE_SECONDS = 2.0, 30.0
+
+#: Pauses without blocking.
+Sleep = Callable[[float], Awaitable[object]]
 
 #: Ids of connections that are looked up at all; others may mean something to a secrets backend.
 _CONN_ID = re.compile(r"(?!.*\.\.)[\w][\w.-]{0,199}")
@@ -63,9 +67,10 @@ class _List:
     :param hook: Of the connection.
     """
 
-    def __init__(self, hook: KimiHook, clock: Callable[[], float]) -> None:
+    def __init__(self, hook: KimiHook, clock: Callable[[], float], sleep: Sleep) -> None:
         self._hook = hook
         self._clock = clock
+        self._sleep = sleep
         self._next_at = 0.0
         self._faults = 0
         self._read: asyncio.Task[None] | None = None
@@ -95,7 +100,7 @@ class _List:
         try:
             await in_time(asyncio.to_thread(self._look_up))
             while not walk.is_over:
-                walk.take(await in_time(self._hook.alist_batches(after=walk.after)))
+                walk.take(await self._page(walk.after))
                 pages += 1
         except KimiError as fault:
             if isinstance(fault, NoKimiConnectionError) and self.seen.at is None:
@@ -110,6 +115,19 @@ class _List:
         else:
             batches = await asyncio.to_thread(views_of, walk.seen.values(), clock_of(self._hook)())
             self.seen = Seen(batches[:MOST_BATCHES], self._clock(), walk.is_whole)
+
+    async def _page(self, after: str | None) -> BatchPage:
+        """Read a page, however long the platform has too many requests; what the walk has seen is not lost."""
+        patience = Patience(self._hook)
+        while True:
+            try:
+                return await in_time(self._hook.alist_batches(after=after))
+            except KimiError as error:
+                pause = patience.pause_after(error) if is_rate_limit(error) else None
+                if pause is None:
+                    raise
+                self.seen = replace(self.seen, error=str(error))
+                await self._sleep(pause)
 
     def _look_up(self) -> None:
         """Read the connection anew. Blocks."""
@@ -128,8 +146,9 @@ class _List:
 class BatchLists:
     """The lists of all connections that somebody looks at, in one process of the API server."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Sleep = asyncio.sleep) -> None:
         self._clock = clock
+        self._sleep = sleep
         self._lists: dict[str, _List] = {}
 
     async def look(self, conn_id: str) -> Seen:
@@ -139,7 +158,7 @@ class BatchLists:
         """
         if _CONN_ID.fullmatch(conn_id) is None:
             raise NoKimiConnectionError(conn_id)
-        of_connection = self._lists.setdefault(conn_id, _List(KimiHook(conn_id), self._clock))
+        of_connection = self._lists.setdefault(conn_id, _List(KimiHook(conn_id), self._clock, self._sleep))
         try:
             return await of_connection.look()
         except NoKimiConnectionError:

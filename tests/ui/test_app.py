@@ -23,7 +23,11 @@ class Pages:
     def __init__(self, token_of: Callable[[str | None], str]) -> None:
         self.now = 1000.0
         self._token_of = token_of
-        self.app = build_app(BatchLists(clock=lambda: self.now))
+        self.slept = 0.0
+        self.app = build_app(BatchLists(clock=lambda: self.now, sleep=self._sleep))
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept += seconds
 
     async def get(self, path: str, role: str | None = "viewer", **params: str) -> Any:
         import httpx
@@ -179,6 +183,20 @@ class TestReads:
         await pages.batches()
         pages.now += 600
         assert (await pages.batches())["error"] == ""
+
+    async def test_a_page_that_comes_too_soon_is_asked_for_again_and_the_walk_goes_on(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        submit_prompts(hook, 1)
+        (record,) = sim.batches.values()
+        file_id = hook.upload_file(BytesIO(sim.file_content(str(record.input_file_id))), "x.jsonl").id
+        for _ in range(110):
+            hook.create_batch(file_id)
+        before = listed(sim)
+        sim.inject("list_batches", skip=1, times=2, status=429, retry_after=7)
+        shown = await pages.batches()
+        assert (len(shown["batches"]), shown["error"], listed(sim)) == (111, "", 4 + before)
+        assert pages.slept >= 14
 
     async def test_a_key_that_is_refused_is_told_in_words_before_anything_is_known(
         self, pages: Pages, sim: KimiSimulator, connection: Any
