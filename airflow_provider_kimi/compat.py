@@ -1,8 +1,10 @@
 """What differs between Airflow versions (2.11 to 3.4)."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from airflow import __version__ as _AIRFLOW
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowNotFoundException,
@@ -12,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     AssetAlias,
     BaseHook,
     BaseOperator,
+    BaseOperatorLink,
     BaseSensorOperator,
     Context,
     DecoratedOperator,
@@ -40,8 +43,8 @@ except ImportError:  # Airflow below 3.3
 
 # What is passed on from Airflow, beside the functions below.
 __all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout", "AirflowSkipException"]
-__all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseSensorOperator", "BaseTrigger"]
-__all__ += ["DecoratedOperator", "TaskDecorator", "task_decorator_factory"]
+__all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseOperatorLink", "BaseTrigger"]
+__all__ += ["BaseSensorOperator", "DecoratedOperator", "TaskDecorator", "task_decorator_factory"]
 __all__ += ["Context", "PokeReturnValue", "RetryDecision", "RetryPolicy", "TriggerEvent", "XComArg", "literal"]
 __all__ += ["render_template_to_string"]
 
@@ -116,6 +119,19 @@ def read_xcom(ti: Any, key: str, task_id: str | None = None, map_index: int = -1
 
     other = {} if task_id is None else {"task_id": task_id, "map_index": map_index}
     return XCom.get_one(key=key, **(_place(ti) | other))
+
+
+def push_own_xcom(ti: Any, key: str, value: Any) -> None:
+    """Push an XCom of the task that runs. Airflow 3.0 cannot send None, which is what a pull gives without it too."""
+    if value is not None or not _AIRFLOW.startswith("3.0."):
+        ti.xcom_push(key, value)
+
+
+def alias_extra(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the extra of an alias's event fit: Airflow 2 and 3.0 fail over a mapping in it, so that is JSON there."""
+    if not _AIRFLOW.startswith(("2.", "3.0.")):
+        return dict(extra)
+    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in extra.items()}
 
 
 def push_xcom(ti: Any, key: str, value: Any) -> None:

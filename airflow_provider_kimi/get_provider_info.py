@@ -29,6 +29,11 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Most batches of the account that run while a KimiBatchOperator creates more. Empty: no limit.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
+    "console_url": {
+        "label": "Console",
+        "description": "Address of the link on tasks, may hold {batch_id} and {region}. Empty: the region's console.",
+        "schema": {"type": ["string", "null"]},
+    },
     "progress": {
         "label": "Progress",
         "description": "Whether waits push the XCom progress. false spares a slow or dear XCom backend. Empty: true.",
@@ -78,6 +83,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _listed("operators.batch", "operators.files", "operators.orphans"),
         "sensors": _listed("sensors.batch"),
         "task-decorators": [{"name": "kimi_batch", "class-name": f"{package}.decorators.kimi_batch.kimi_batch_task"}],
+        "extra-links": [f"{package}.links.KimiConsoleLink"],
         "triggers": _listed("triggers.batch", "triggers.ended_batches"),
         "integrations": [
             {"integration-name": "Kimi", "external-doc-url": "https://platform.kimi.com/docs", "tags": ["service"]}

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_kimi.calls.patience import Log
-from airflow_provider_kimi.compat import Asset, AssetAlias, Context
+from airflow_provider_kimi.compat import Asset, AssetAlias, Context, alias_extra
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.outside import without_connection
 from airflow_provider_kimi.records.tags import shortened
@@ -32,7 +32,7 @@ def report_to_outlets(outlets: Iterable[Any], context: Context, manifest: Manife
         try:
             event = context["outlet_events"][outlet]
             if isinstance(outlet, AssetAlias) and (location := manifest.results_file):
-                event.add(Asset(_fit(asset_uri(location), log)), extra=summary)
+                event.add(Asset(_fit(asset_uri(location), log)), extra=alias_extra(summary))
             else:
                 event.extra = {**event.extra, **summary}
         except TypeError:  # an outlet that is not an asset has no event

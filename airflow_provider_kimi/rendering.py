@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import PurePath
 from types import NoneType
 from typing import Any, Self
 
@@ -34,7 +35,7 @@ def never_rendered(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """A text of a class of its own, such as a member of an Enum, as plain text; any other value as it is."""
-    return value if type(value) is str or not isinstance(value, str) else str.__str__(value)
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 def _holds_reference(value: Any) -> bool:
@@ -75,8 +76,29 @@ class Given:
         return f"<{type(self.value).__name__} {name}>"
 
 
+@dataclass(frozen=True, repr=False, eq=False)
+class GivenRows(Given):
+    """Rows in a template field that is rendered. Unwrapped, Airflow would store and show their texts."""
+
+    def __repr__(self) -> str:
+        kind = type(self.value).__name__
+        if isinstance(self.value, Mapping | bytes):
+            return kind
+        try:
+            number = len(self.value)
+        except Exception:  # of a class of its own; what is shown must not fail the task
+            return kind
+        return f"{kind} of {number:,} row{'s' * (number != 1)}"
+
+
+def _without_texts(value: Any) -> Any:
+    """Wrap the rows of a rendered input; a location, a function, and no input stay as they are."""
+    is_location = isinstance(value, str | PurePath) or hasattr(value, "protocol")
+    return value if value is None or is_location or isinstance(value, Given) else GivenRows(value)
+
+
 def given(value: Any) -> Any:
-    """Unwrap a function; return any other value as it is."""
+    """Unwrap a function, or rows; return any other value as it is."""
     return value.value if isinstance(value, Given) else value
 
 
@@ -108,8 +130,11 @@ class TextTemplates(BaseOperator):
             if parent is self and dag is not None and name not in _ARGUMENTS:
                 env = dag.get_template_env(force_sandboxed=True)
                 env.keep_trailing_newline |= name == "request_params"  # a text to stop at may be one
-                env.finalize = _Expressions(env.finalize, _OBJECTS.get(name, ()) if self._is_native(dag) else ())
+                if self._is_native(dag):
+                    env.finalize = _Expressions(env.finalize, _OBJECTS.get(name, ()))
             super()._do_render_template_fields(parent, [name], context, env, seen_oids)
+            if parent is self and name == "input":
+                setattr(self, name, _without_texts(getattr(self, name)))
 
     def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
         """Render a value; a member of an Enum of texts is its text, not its name."""

@@ -8,10 +8,17 @@ from threading import Lock
 from typing import Any
 
 import pytest
+from airflow import __version__ as AIRFLOW
 
-from airflow_provider_kimi.compat import keyword_arguments, object_storage_path
+from airflow_provider_kimi.compat import (
+    alias_extra,
+    keyword_arguments,
+    object_storage_path,
+    push_own_xcom,
+)
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.rendering import Given, given, known, never_rendered
+from tests.support.tasks import TaskInstanceRecord
 
 
 class Reference:
@@ -157,3 +164,18 @@ def test_a_value_that_is_not_a_path_is_returned_as_it_is(value: object) -> None:
 )
 def test_a_function_is_given_what_it_asks_of_the_context(function: Callable[..., Any], names: set[str]) -> None:
     assert set(keyword_arguments(function, {"ds": "2026-11-23", "params": {}})) == names
+
+
+def test_what_is_not_there_is_pushed_wherever_airflow_can_send_it() -> None:
+    ti = TaskInstanceRecord()
+    push_own_xcom(ti, "output_file", "file:///x")
+    push_own_xcom(ti, "error_file", None)
+    assert ti.xcoms == {"output_file": "file:///x"} | ({} if AIRFLOW.startswith("3.0.") else {"error_file": None})
+
+
+def test_the_extra_of_an_alias_is_what_each_airflow_can_store() -> None:
+    extra = alias_extra({"status": "partial", "counts": {"total": 1}, "cost": None})
+    if AIRFLOW.startswith(("2.", "3.0.")):
+        assert frozenset(extra.items()) == {("status", "partial"), ("counts", '{"total": 1}'), ("cost", None)}
+    else:
+        assert extra == {"status": "partial", "counts": {"total": 1}, "cost": None}

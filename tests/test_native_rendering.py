@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
+from jinja2 import pass_context
 
 from airflow_provider_kimi.compat import BaseOperator, literal
 from airflow_provider_kimi.decorators.kimi_batch import kimi_batch_task
@@ -165,6 +166,18 @@ def test_line_breaks_of_request_params_are_sent(is_native: bool) -> None:
     """Jinja takes one from the end of a text."""
     given = {"stop": ["\n", "a\n\n", "{{ ds }}\n"]}
     assert value_of(is_native, "create", "request_params", given) == {"stop": ["\n", "a\n\n", "2026-11-30\n"]}
+
+
+def test_what_a_dag_has_jinja_call_for_each_expression_is_called_as_jinja_does() -> None:
+    @pass_context
+    def with_day(context: Any, value: object) -> str:
+        return f"{value}-{context['ds']}"
+
+    kwargs = {"finalize": with_day}
+    with DAG("d", schedule=None, start_date=START, jinja_environment_kwargs=kwargs):
+        task = KimiBatchOperator(task_id="t", input=["a"], output="{{ count }}", request_params={"user": "{{ count }}"})
+    rendered(task)
+    assert (task.output_directory, task.request_params) == ("1000-2026-11-30", {"user": "1000-2026-11-30"})
 
 
 def test_the_arguments_of_a_function_come_as_in_any_other_task() -> None:

@@ -16,21 +16,23 @@ _PATH = re.compile(r"[\w./~+-]*")
 #: A call of the API, which people copy along with its base.
 _CALL = re.compile(r"(?<=/v1)/(?:batches|chat|files|models|tokenizers|users)(?:/.*)?$|/chat/completions$")
 
-#: Ports that a connection without a host may name: Airflow's form sends 0 for none, and 443 is what calls use.
-_NO_PORTS = (None, 0, 443)
+#: What calls use where no port is named.
+_HTTPS_PORT = 443
 
 _REMEDY = "Write it as https://name/v1."
 
 
-def read_base_url(conn_id: str, *, host: str | None, port: int | None, schema: str | None, region: str) -> str:
+def read_base_url(conn_id: str, *, host: str | None, port: int | str | None, schema: str | None, region: str) -> str:
     """Return where calls go, without a trailing slash.
 
+    :param port: Some secrets backends give it as text.
     :param schema: A path, where Airflow puts the one of a URI, or `http` or `https`, as in its other connections.
     :param region: Its own host is taken where the connection names none.
     """
     host, schema = (host or "").strip(), (schema or "").strip()
     scheme = schema.lower() if schema.lower() in ("http", "https") else ""
-    if not host and port not in _NO_PORTS:
+    port = _port(conn_id, port)
+    if not host and port not in (None, _HTTPS_PORT):
         raise KimiConnectionConfigError.of(
             conn_id, f"has port {port} but no Base URL", "Put the host into Base URL, or leave the port empty."
         )
@@ -49,12 +51,23 @@ def read_base_url(conn_id: str, *, host: str | None, port: int | None, schema: s
     return base_url
 
 
+def _port(conn_id: str, port: int | str | None) -> int | None:
+    """Read a port, which is 0 where Airflow's form has none."""
+    text = str(port or 0).strip() or "0"
+    if not (text.isascii() and text.isdecimal() and int(text) < 1 << 16):
+        raise KimiConnectionConfigError.of(
+            conn_id, f"has port {port!r}", "Give a whole number up to 65535, or leave the port empty."
+        )
+    return int(text) or None
+
+
 def _split(conn_id: str, host: str, scheme: str) -> SplitResult:
     try:
         parts = urlsplit(_with_scheme(host, scheme))
         _ = parts.port  # refuses what is not a number
+        _ = "[" in parts.netloc and ip_address(parts.hostname or "")
     except ValueError:
-        shown = "its port or brackets are wrong" if "@" in host else repr(host)
+        shown = "its port or brackets are wrong" if {"@", "?"} & set(host) else repr(host)
         raise KimiConnectionConfigError.of(conn_id, f"has a Base URL that is not a URL: {shown}", _REMEDY) from None
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise KimiConnectionConfigError.of(conn_id, "has a Base URL with credentials or a query in it", _REMEDY)

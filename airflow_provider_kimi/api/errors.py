@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_provider_kimi.api.replies import read_reply
 from airflow_provider_kimi.api.settings import ConnectionSettings
-from airflow_provider_kimi.api.unreachable import no_answer, safe_cause
+from airflow_provider_kimi.api.unreachable import chain_of, no_answer, safe_cause
 from airflow_provider_kimi.exceptions import (
     ApiErrorKind,
     KimiApiError,
@@ -153,6 +153,7 @@ def translated(
     """
     import openai
 
+    handled = sys.exception()
     try:
         yield
     except openai.APIStatusError as error:
@@ -161,14 +162,15 @@ def translated(
         if not isinstance(error, (openai.APIConnectionError, _transport_errors())):
             raise
         seconds = timeout_seconds or settings.timeout_seconds
-        raise no_answer(error, settings, proxy, action, unanswered, seconds) from safe_cause(error)
+        chain = chain_of(error, handled)
+        raise no_answer(chain, settings, proxy, action, unanswered, seconds) from safe_cause(chain)
 
 
 def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type[T]) -> T:
     """Read a reply; one that is not what the API documents is a `KimiApiError`."""
     try:
         return read_reply(content, kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise KimiApiError(
             f"{settings.base_url} sent an answer that is not Kimi's while {action}. What it did is unknown. Check the "
             f"Base URL of connection {settings.conn_id!r}: it ends in /v1, and a gateway must not change answers.",
@@ -189,7 +191,7 @@ def _from_status(
     headers = error.response.headers
     if 300 <= error.status_code < 400:
         return _redirected(error.status_code, headers.get("location"), settings, action, unanswered)
-    error_type, said = _read_body(error.body)
+    error_type, said = _read_body(error.body, settings.api_key)
     request_id = headers.get("msh-request-id")
     advice = advice_for(error.status_code, error_type, said)
     facts = f"HTTP {error.status_code}{f' {error_type}' if error_type else ''}"
@@ -226,12 +228,13 @@ def _redirected(
     )
 
 
-def _read_body(body: object) -> tuple[str | None, str]:
-    """The type of an error, and what it says; a page of HTML says nothing."""
+def _read_body(body: object, api_key: str) -> tuple[str | None, str]:
+    """The type of an error, and what it says, without the key; a page of HTML says nothing."""
+    kind = None
     if isinstance(body, dict):
-        kind = body.get("type")
-        return kind if isinstance(kind, str) else None, redact(str(body.get("message") or ""))
-    return None, redact(body) if isinstance(body, str) and "<html" not in body.lower() else ""
+        kind, body = body.get("type"), str(body.get("message") or "")
+    said = body if isinstance(body, str) and "<html" not in body.lower() else ""
+    return kind if isinstance(kind, str) else None, redact(said.replace(api_key, "<hidden>"))
 
 
 def _key_refused(settings: ConnectionSettings, action: str, facts: str) -> str:

@@ -51,9 +51,7 @@ def read_extra(conn_id: str, extra: str | Mapping[str, Any] | None) -> Mapping[s
 def _hint(name: str) -> str:
     """What somebody may have meant by an unknown name; empty if that is not known."""
     bare = name.lower().removeprefix("extra__kimi__").replace("-", "_")
+    if bare in _ELSEWHERE:
+        return f"for {name!r}, {_ELSEWHERE[bare]}"
     near = [one for one in NAMES if one in bare] or get_close_matches(bare, NAMES, n=1)
-    return (
-        f"for {name!r}, " + elsewhere
-        if (elsewhere := _ELSEWHERE.get(bare))
-        else (f"for {name!r}, write {near[0]!r}" if near else "")
-    )
+    return f"for {name!r}, write {near[0]!r}" if near else ""

@@ -25,5 +25,8 @@ MAX_METADATA_VALUE_CHARS = 512
 #: Base URL of each region: two separate systems, whose keys, files and batches are not shared.
 REGION_BASE_URLS = {"cn": "https://api.moonshot.cn/v1", "intl": "https://api.moonshot.ai/v1"}
 
+#: Where people see what is theirs, by region. No page of a batch has a published address.
+REGION_CONSOLES = {"cn": "https://platform.kimi.com/console", "intl": "https://platform.kimi.ai/console"}
+
 #: Batches of one page of the list; the largest page that any source shows.
 PAGE_SIZE = 100

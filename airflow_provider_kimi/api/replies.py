@@ -45,6 +45,7 @@ def read_reply(content: bytes, kind: type[T]) -> T:
 
     :raises msgspec.MsgspecError: It is not of this kind at all.
     :raises UnicodeDecodeError: It is not text.
+    :raises RecursionError: It is nested too deeply.
     """
     reader = _READERS.get(kind)
     if reader is None:

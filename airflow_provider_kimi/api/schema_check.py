@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_kimi.api import schema_dialect as dialect
 from airflow_provider_kimi.api.schema_dialect import ANNOTATIONS, OF_TYPE, ROOT_ONLY, Problem
-from airflow_provider_kimi.api.schema_graph import can_end, levels, noted, parts
+from airflow_provider_kimi.api.schema_graph import can_end, keywords_of, levels, parts
 
 _Path = tuple[str, ...]
 
@@ -83,7 +83,7 @@ def _of_reference(place: str, part: Mapping[str, Any], root: Mapping[str, Any]) 
     if ref != "#" and not (isinstance(ref, str) and ref.startswith("#/$defs/") and ref[8:] in names):
         yield Problem(place, f"$ref leads to {ref!r:.100}, which is not a name in $defs", "put it there")
         return
-    for keyword in sorted(ANNOTATIONS & part.keys() & noted(root, ref)):
+    for keyword in sorted(ANNOTATIONS & part.keys() & keywords_of(root, ref)):
         yield Problem(place, f"{keyword!r} stands beside '$ref', whose definition has one", "leave one of them out")
 
 
@@ -98,9 +98,10 @@ def _of_typed(place: str, part: Mapping[str, Any], own: frozenset[str] | set[str
         known = ", ".join(dialect.TYPES)
         yield Problem(place, "it does not say its type", f"add a type that is one of {known}, or anyOf")
         return
-    is_nullable = "enum" in part and len(kinds) == 2 and "null" in kinds and kinds[1 - kinds.index("null")] in OF_TYPE
     kind = next((kind for kind in kinds if kind != "null"), "null")
-    allowed = OF_TYPE[kind] if len(kinds) == 1 or (is_nullable and kind in dialect.SCALARS) else frozenset()
+    is_nullable = "enum" in part and len(kinds) == 2 and "null" in kinds and kind in dialect.SCALARS
+    is_nullable = is_nullable and kinds[0] not in ("integer", "number")  # null is then refused as a wrong number
+    allowed = OF_TYPE[kind] if len(kinds) == 1 or is_nullable else frozenset()
     for keyword in sorted((own & dialect.KEYWORDS) - allowed - ANNOTATIONS - ROOT_ONLY - {"type"}):
         yield Problem(place, f"{keyword!r} stands beside the type {part['type']!r}", "write a branch of anyOf for it")
     if len(kinds) > 1 and not allowed:
@@ -127,9 +128,9 @@ def _of_values(place: str, part: Mapping[str, Any], kinds: list[Any]) -> Iterato
     numbers = [value for value in (*values, part.get("default")) if is_a(value, "number")]
     if not all(map(is_in_range, numbers)):
         yield Problem(place, "a number is too large, or needs an exponent", "write it as text")
-    characters = sum(len(value if isinstance(value, str) else repr(value)) for value in values)
-    if len(values) > dialect.LONG_ENUM_VALUES and characters > dialect.MAX_LONG_ENUM_CHARACTERS:
-        yield Problem(place, f"its enum has {characters:,} characters", "list fewer values, or name them in the prompt")
+    size = sum(len(str(value).encode("utf-8", "replace")) for value in values)
+    if len(values) > dialect.LONG_ENUM_VALUES and size > dialect.MAX_LONG_ENUM_BYTES:
+        yield Problem(place, f"its enum has {size:,} bytes", "list fewer values, or name them in the prompt")
 
 
 def _of_bounds(place: str, part: Mapping[str, Any], kind: str) -> Iterator[Problem]:

@@ -43,9 +43,9 @@ MAX_BRANCHES = 10
 MAX_ENUM_VALUES = 500
 MAX_BYTES = 15_000
 
-#: An enum of more values than this may have so many characters.
+#: An enum of more values than this may have so many bytes in all.
 LONG_ENUM_VALUES = 250
-MAX_LONG_ENUM_CHARACTERS = 7_500
+MAX_LONG_ENUM_BYTES = 7_500
 
 #: The largest whole number.
 MAX_INTEGER = 2**53 - 1

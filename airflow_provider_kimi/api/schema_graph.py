@@ -33,7 +33,7 @@ def _target(root: _Schema, ref: str) -> _Schema:
     return found
 
 
-def noted(root: _Schema, ref: str) -> set[str]:
+def keywords_of(root: _Schema, ref: str) -> set[str]:
     """The keywords of a definition, and of those that it leads to where it only refers to them."""
     found: set[str] = set()
     followed: set[object] = set()

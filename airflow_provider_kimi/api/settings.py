@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_provider_kimi.api.base_url import read_base_url, region_of
 from airflow_provider_kimi.api.catalogue import DEFAULT_MODEL
+from airflow_provider_kimi.api.console import read_console_url
 from airflow_provider_kimi.api.extra import read_extra
 from airflow_provider_kimi.api.limits import REGION_BASE_URLS
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError
@@ -29,7 +30,7 @@ class ConnectionSettings:
     :param billing_region: Region whose prices apply: that of the host, or else the one that the connection names.
     :param model: Model to use if an operator names none.
     :param timeout_seconds: Seconds per HTTP call.
-    :param console_url: Template for links; None for the region's console.
+    :param console_url: Template for links, with `{batch_id}` and `{region}`; None for the region's console.
     :param requests_per_minute: Requests that waits may send; None if the connection does not say.
     :param max_in_flight: Most batches of the account that may run at a time; None if the connection does not say.
     :param progress: Whether waits push the XCom `progress`.
@@ -52,7 +53,7 @@ def read_settings(
     conn_id: str,
     *,
     host: str | None,
-    port: int | None,
+    port: int | str | None,
     password: str | None,
     extra: str | Mapping[str, Any] | None,
     schema: str | None = None,
@@ -88,7 +89,7 @@ def read_settings(
         model=extra.get("model") or DEFAULT_MODEL,
         timeout_seconds=_positive(conn_id, "timeout", extra, "Give seconds per HTTP call, for example 120.")
         or DEFAULT_TIMEOUT_SECONDS,
-        console_url=extra.get("console_url") or None,
+        console_url=read_console_url(conn_id, extra.get("console_url"), api_key),
         requests_per_minute=_positive(
             conn_id, "requests_per_minute", extra, "Give a number above 0: requests of waits in a minute."
         ),

@@ -98,17 +98,21 @@ class _Reason(NamedTuple):
 
 
 def no_answer(
-    error: BaseException, settings: ConnectionSettings, proxy: str, action: str, unanswered: str, seconds: float
+    chain: Sequence[BaseException],
+    settings: ConnectionSettings,
+    proxy: str,
+    action: str,
+    unanswered: str,
+    seconds: float,
 ) -> KimiNoAnswerError:
     """Say why a call got no answer.
 
-    :param error: What the SDK or its HTTP client raised.
+    :param chain: What the SDK or its HTTP client raised; see `chain_of`.
     :param proxy: Address of the proxy on the way, without credentials; empty if there is none.
     :param action: What the call does, as in "reading batch 'batch_1'".
     :param unanswered: What is true if it was sent.
     :param seconds: How long it could take.
     """
-    chain = _chain_of(error)
     names = {type(one).__name__ for one in chain}
     reason = _reason(chain, names, _Way(settings, proxy, seconds))
     is_sent = reason.kind != "name" and names.isdisjoint(_BEFORE_SENDING)
@@ -120,12 +124,12 @@ def no_answer(
     )
 
 
-def safe_cause(error: BaseException) -> BaseException:
+def safe_cause(chain: Sequence[BaseException]) -> BaseException:
     """The innermost cause, to be chained: with its text if that is the machine's own, which holds no secret.
 
     The text of any other may repeat a header, an answer, or a proxy's password.
     """
-    cause = _chain_of(error)[-1]
+    cause = chain[-1]
     if isinstance(cause, (OSError, ImportError)):
         return cause
     return type(cause).__new__(type(cause)).with_traceback(cause.__traceback__)
@@ -145,7 +149,13 @@ def unusable_client(
     elif isinstance(error, ValueError) or type(error).__name__ == "InvalidURL":
         names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
         found = [name for name in names if environment.get(name) or environment.get(name.lower())]
-        what = f"a variable for proxies cannot be read ({' or '.join(found) or 'none is set'})"
+        if not found:
+            return KimiConnectionConfigError.of(
+                settings.conn_id,
+                f"has a Base URL that is not a URL: {settings.base_url!r}",
+                "Write it as https://name/v1, the name in its own letters.",
+            )
+        what = f"a variable for proxies cannot be read ({' or '.join(found)})"
         remedy = (
             "Write a proxy as http://user:password@host:port, with special characters of the password "
             "percent-encoded, and list IPv6 addresses in NO_PROXY only with openai 3 or newer"
@@ -166,17 +176,19 @@ def _unreadable(error: OSError, environment: Mapping[str, str]) -> tuple[str, st
     return what, f"Let {variable} name what is there on every machine, or unset it"
 
 
-def _chain_of(error: BaseException) -> list[BaseException]:
+def chain_of(error: BaseException, handled: BaseException | None = None) -> list[BaseException]:
     """An error, what it was raised from, and so on.
 
     The HTTP client's pool hides what its errors were raised from. Any other context may be of another call.
+
+    :param handled: What the caller was handling when it called, which is of another call too.
     """
     chain = [error]
     while True:
         last = chain[-1]
         hidden = last.__context__ if last.__suppress_context__ else None
         cause = last.exceptions[-1] if isinstance(last, BaseExceptionGroup) else last.__cause__ or hidden
-        if not isinstance(cause, Exception) or cause in chain:
+        if not isinstance(cause, Exception) or cause in (*chain, handled):
             return chain
         chain.append(cause)
 

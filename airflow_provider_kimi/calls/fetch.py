@@ -99,6 +99,8 @@ def fetch_file(
 class Attempts:
     """How often a file is downloaded: until the pauses are used up, all of them again after each that got further.
 
+    Where it begins again with its first byte, all are those that are left by then.
+
     :ivar met: Downloads until now that did not bring what they should.
     :ivar left: Pauses before further ones.
     """
@@ -118,7 +120,10 @@ class Attempts:
         if size > self._farthest > 0 and self.met < MOST_DOWNLOADS:
             self.left = list(self._pauses)
         self._farthest = max(self._farthest, size)
-        return self.left.pop(0) if self.left else None
+        pause = self.left.pop(0) if self.left else None
+        if not size:
+            self._farthest, self._pauses = 0, list(self.left)
+        return pause
 
 
 def _listed_size(calls: Calls, file_id: str) -> str:
@@ -172,7 +177,6 @@ def _look(
         fault = str(error)
     if fault:
         return _Seen(fault, size=arrived.size)
-    is_joined = arrived.is_joined
     arrived.forget()
     lines, last = count_lines(path, MAX_LINE_BYTES)
     if (
@@ -185,10 +189,22 @@ def _look(
             f"{wanted.lines:,} lines."
         )
     fault = _shortage(wanted.file_id, lines, last, wanted.lines)
-    digest = _digest(path) if fault or is_joined else b""
-    if not fault and is_joined and digest != before and not all(map(id_of, _lines(path))):
-        fault = f"File {wanted.file_id} came in pieces, and a line of it cannot be read."
+    digest = _digest(path) if fault or arrived.is_joined else b""
+    if not fault and arrived.is_joined and digest != before:
+        fault = _misfit(wanted.file_id, path)
     return _Seen(fault, lines, digest)
+
+
+def _misfit(file_id: str, path: Path) -> str:
+    """Say why the pieces of a file may be of two versions: nothing else tells where a server names none."""
+    ids: set[int] = set()
+    for line in _lines(path):
+        if not (known := id_of(line)):
+            return f"File {file_id} came in pieces, and a line of it cannot be read."
+        if hash(known) in ids:
+            return f"File {file_id} came in pieces, and a request is in it twice."
+        ids.add(hash(known))
+    return ""
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -210,20 +226,14 @@ def _download(calls: Calls, file_id: str, path: Path, arrived: Arrived) -> str:
             return ""
         except KimiError as error:
             if not is_rate_limit(error):
-                if not (_may_be_of_part(error, arrived) or error.retryable):
+                if arrived.asks_for_rest and isinstance(error, KimiApiError):  # perhaps the rest alone is refused
+                    arrived.refuse(for_good=not error.retryable)
+                elif not error.retryable:
                     raise
                 return str(error)
             if (pause := patience.pause_after(error)) is None:
                 raise
             calls.pause_after(error, pause)
-
-
-def _may_be_of_part(error: KimiError, arrived: Arrived) -> bool:
-    """Whether it may be only the rest of a file that is refused; then the whole is asked for soon."""
-    if not (arrived.asks_for_rest and isinstance(error, KimiApiError)):
-        return False
-    arrived.refuse(for_good=not error.retryable)
-    return True
 
 
 def _shortage(file_id: str, lines: int, last: bytes, expected_lines: int) -> str:

@@ -15,8 +15,9 @@ LASTING_FAULTS = (NotADirectoryError, IsADirectoryError, PermissionError, ValueE
 
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 
-#: A name and a password before the host of a URI, or what of them stands before the first slash of the password.
-_SECRET = re.compile(r"[\w+.-]+://([^/]*:[^/]*@|[^/@\[]*:[^/@]*[^/@\d])")
+#: A name and a password before the host of a URI, or what of them stands before the first slash of the password. In the
+#: name of an access point of S3 stand colons too.
+_SECRET = re.compile(r"[\w+.-]+://([^/]*:[^/]*@|(?!arn:)[^/@\[]*:[^/@]*[^/@\d])")
 
 #: Characters of a path that Airflow drops, and halves of a character.
 _DROPPED = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")

@@ -15,22 +15,20 @@ class Arrived:
 
     :ivar size: How many bytes have come.
     :ivar total: How many the file has; None where no answer says so.
+    :ivar is_joined: Whether it came from more than one answer.
     """
 
     def __init__(self) -> None:
         self.size = 0
         self.total: int | None = None
+        self.is_joined = False
         self._version: tuple[str, str] = ("", "")
+        self._first = 0  # of the bytes that the last answer brought
+        self._line = 0  # where the last line begins
         self._is_begun = False
         self._has_rest = False
         self._may_ask = True
-        self._is_joined = False
         self._refusals = 0
-
-    @property
-    def is_joined(self) -> bool:
-        """Whether it came from more than one answer."""
-        return self._is_joined
 
     @property
     def asks_for_rest(self) -> bool:
@@ -44,8 +42,16 @@ class Arrived:
         if self.asks_for_rest:
             etag, modified = self._version
             version = modified if etag.startswith("W/") else etag or modified
-            headers |= {"Range": f"bytes={self.size}-"} | ({"If-Range": version} if version else {})
+            headers |= {"Range": f"bytes={self._rest}-"} | ({"If-Range": version} if version else {})
         return headers
+
+    @property
+    def _rest(self) -> int:
+        """Where the rest begins: with a line, since halves of two versions could make one that says what neither says.
+
+        A line that is longer than what an answer brings goes on in its middle.
+        """
+        return self._line if self._line > self._first else self.size
 
     def begin(self, status_code: int, headers: Mapping[str, str]) -> None:
         """Take the head of an answer; its body goes behind the first `size` bytes.
@@ -59,13 +65,15 @@ class Arrived:
         else:
             length = headers.get("content-length", "")
             self.size, self.total = 0, int(length) if is_plain and length.isdecimal() else None
+        self._first = self.size
+        self._line = min(self._line, self.size)
         self._version = version if any(version) or status_code != 206 else self._version
-        self._is_joined, self._refusals = status_code == 206, 0
+        self.is_joined, self._refusals = status_code == 206, 0
         self._is_begun, self._has_rest = True, is_plain and self._may_ask
 
     def _fitting(self, headers: Mapping[str, str], version: tuple[str, str], *, is_plain: bool) -> tuple[int, int]:
         """Where a part begins, and how long the file is."""
-        said = headers.get("content-range", "")
+        said = headers.get("content-range", "")[:80]
         part = _PART.fullmatch(said)
         is_ours = is_plain and "html" not in headers.get("content-type", "")
         is_same = all(not (old and new) or old == new for old, new in zip(self._version, version, strict=True))
@@ -78,6 +86,12 @@ class Arrived:
             f"A part of a file came that does not fit what had come before ({said or 'no Content-Range'}): the file "
             "has changed, or something in between answers for the platform. What had come is dropped."
         )
+
+    def take(self, chunk: bytes) -> None:
+        """Count what has come of the body."""
+        if end := chunk.rfind(b"\n") + 1:
+            self._line = self.size + end
+        self.size += len(chunk)
 
     def end(self) -> None:
         """Check that all has come, where that is known.

@@ -19,7 +19,7 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, Ope
 from airflow_provider_kimi.api.base_url import is_loopback
 from airflow_provider_kimi.api.errors import unix_time
 from airflow_provider_kimi.api.settings import ConnectionSettings
-from airflow_provider_kimi.api.unreachable import CONNECT_TIMEOUT_SECONDS, safe_cause, unusable_client
+from airflow_provider_kimi.api.unreachable import CONNECT_TIMEOUT_SECONDS, chain_of, safe_cause, unusable_client
 from airflow_provider_kimi.hooks.deadline import bound
 
 #: What the SDK reads from the worker's environment where it is not given.
@@ -111,7 +111,7 @@ def _building(settings: ConnectionSettings) -> Iterator[None]:
     except Exception as error:
         if (found := unusable_client(error, settings, os.environ)) is None:
             raise
-        raise found from safe_cause(error)
+        raise found from safe_cause(chain_of(error))
 
 
 def _check_certificates(settings: ConnectionSettings) -> None:
@@ -160,8 +160,11 @@ def _forget_environment(client: Any, given: dict[str, Any]) -> None:
 
 
 def _quieten() -> None:
-    """Keep polls and prompts out of task logs: OPENAI_LOG makes the SDK, and below openai 3 httpx, log requests."""
-    for name in ("openai", "httpx", "httpx2"):
+    """Keep polls and prompts out of task logs: OPENAI_LOG makes the SDK, and below openai 3 httpx, log requests.
+
+    Where Airflow logs at DEBUG, the network logs a proxy's password, and the account's id and cookies of each answer.
+    """
+    for name in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
         log = logging.getLogger(name)
         if log.level == logging.NOTSET or "OPENAI_LOG" in os.environ:
             log.setLevel(logging.WARNING)

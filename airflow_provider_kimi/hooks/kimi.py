@@ -7,7 +7,6 @@ because a repeated `POST /batches` is a second paid batch.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import IOBase
@@ -29,8 +28,6 @@ from airflow_provider_kimi.hooks.page_size import PageSize
 from airflow_provider_kimi.hooks.shared_clients import borrow, build_later, give_back
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAI
-
     from airflow_provider_kimi.hooks.clients import AsyncKimiClient, KimiClient, PlatformClock
 
 T = TypeVar("T")
@@ -106,7 +103,7 @@ class KimiHook(BaseHook):
 
     # The clients
 
-    def get_conn(self) -> OpenAI:
+    def get_conn(self) -> KimiClient:
         """Return the SDK's client for this connection.
 
         It retries nothing, follows no redirect, keeps to the connection's timeout, and takes nothing from the SDK's
@@ -119,7 +116,7 @@ class KimiHook(BaseHook):
         self._clock = self._built[1].clock
         return self._built[1]
 
-    async def aget_conn(self) -> AsyncOpenAI:
+    async def aget_conn(self) -> AsyncKimiClient:
         """Return the async client, looked up and built off the event loop.
 
         All hooks of one connection share it within an event loop; it is closed when the last one calls `aclose`.
@@ -169,24 +166,24 @@ class KimiHook(BaseHook):
         return min(seconds, POLL_TIMEOUT_SECONDS) if call.is_poll else seconds
 
     @contextmanager
-    def _sending(self, call: Call[T], client: OpenAI | AsyncOpenAI) -> Iterator[dict[str, Any]]:
+    def _sending(self, call: Call[T], client: KimiClient | AsyncKimiClient) -> Iterator[dict[str, Any]]:
         from airflow_provider_kimi.hooks.clients import timeout_of
 
         seconds = self._seconds(call)
         options = {"timeout": timeout_of(seconds), "params": call.params}
         with (
             knowing_lists(call, self.settings),
-            translated(self.settings, call.action, call.unanswered, seconds, getattr(client, "proxy", "")),
+            translated(self.settings, call.action, call.unanswered, seconds, client.proxy),
         ):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
 
     @contextmanager
-    def _moving(self, action: str, unanswered: str, how_far: Callable[[], str]) -> Iterator[OpenAI]:
+    def _moving(self, action: str, unanswered: str, how_far: Callable[[], str]) -> Iterator[KimiClient]:
         """Send or receive a file with the client that is given, for as long as it moves."""
         client = self.get_conn()
         limit = Limit(self.settings.timeout_seconds, per_bytes=PROGRESS_BYTES)
         try:
-            with translated(self.settings, action, unanswered, proxy=getattr(client, "proxy", "")), limited(limit):
+            with translated(self.settings, action, unanswered, proxy=client.proxy), limited(limit):
                 yield client
         except KimiNoAnswerError as error:
             raise error.saying(f"{error} {how_far()}".strip()) from error.__cause__
@@ -199,8 +196,9 @@ class KimiHook(BaseHook):
         try:
             found = self.list_models()
         except KimiError as error:
-            named = rf"(?<!no Airflow )([Cc])onnection {re.escape(repr(self.kimi_conn_id))}"
-            return False, re.sub(named, lambda found: f"{'Tt'[found[1] == 'c']}his connection", str(error))
+            name = repr(self.kimi_conn_id)
+            said = str(error).replace(f"Connection {name}", "This connection")
+            return False, said.replace(f"of connection {name}", "of this connection")
         names = ", ".join(model.id for model in found[:5])
         return True, f"{self.settings.base_url} accepts the key; it may use {len(found)} models ({names})."
 
@@ -263,7 +261,8 @@ class KimiHook(BaseHook):
                 target.seek(known.size)
                 target.truncate()
             for chunk in reply.iter_bytes():  # as they come: what is gathered is lost if it breaks off
-                known.size += target.write(chunk)
+                target.write(chunk)
+                known.take(chunk)
         known.end()
         return known.size
 

@@ -28,6 +28,7 @@ from airflow_provider_kimi.fields import (
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.thread import Kill
+from airflow_provider_kimi.links import LINKS, show_console
 from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
@@ -37,7 +38,7 @@ from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterR
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
 from airflow_provider_kimi.requests.text_forms import check_reads_files, read_reading
 from airflow_provider_kimi.requests.ways import RowFunction
-from airflow_provider_kimi.results.schema import AnswerSchema, read_schema
+from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.ending import Ending
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.in_flight import InFlight
@@ -56,8 +57,6 @@ _CHOICES: Mapping[str, Sequence[object]] = {
     "on_final_failure": get_args(OnFinalFailure),
 }
 
-_SCHEMA_WAY_OUT = "Correct it, or set parameter_check='off' to send it as it is."
-
 
 class AskingOperator(TextTemplates):
     """An operator that makes batches from an input; see `KimiCreateBatchOperator` for its parameters."""
@@ -75,6 +74,8 @@ class AskingOperator(TextTemplates):
         "metadata",
         "kimi_conn_id",
     )
+
+    operator_extra_links = LINKS
 
     #: Whether rows without a usable answer are asked again in further rounds of the same task.
     has_rounds = False
@@ -160,8 +161,7 @@ class AskingOperator(TextTemplates):
         self._check_fields(prompt=prompt, system_prompt=system_prompt)
         check_reads_files(as_uri(input), csv_options, read_reading(csv_options, encoding))
         check_media(media, image_column, video_column)
-        rules = ParameterRules(parameter_check, parameter_rules)
-        _check_schemas(rules, known(model), read_schema(output_schema), known(request_params), body)
+        self._check_schemas({"request_params": known(request_params), "body": body})
 
     def _check_fields(self, **prompts: object) -> None:
         for name, choices in _CHOICES.items():
@@ -176,6 +176,14 @@ class AskingOperator(TextTemplates):
         check_whole_number("max_batches_searched", self.max_batches_searched)
         check_flag("cancel_on_kill", self.cancel_on_kill)
 
+    def _check_schemas(self, given: Mapping[str, object]) -> None:
+        rules, schema = ParameterRules(self.parameter_check, self.parameter_rules), read_schema(self.output_schema)
+        if self.parameter_rules and not known(self.model):  # they may lift the check of the model that it will be
+            return
+        keys: dict[str, Any] = {name: value for name, value in given.items() if isinstance(value, Mapping)}
+        asked = schema.response_format if schema else None
+        Recipe(known(self.model) or "", response_format=asked, rules=rules, **keys).check_schemas()
+
     def submit(self, context: Context, approve: Approve | None = None, in_flight: InFlight | None = None) -> Submission:
         """Check, upload, create; attach to what an earlier attempt has created.
 
@@ -183,8 +191,10 @@ class AskingOperator(TextTemplates):
         :param in_flight: How many batches may run; what finds no room is only uploaded. None creates all of them.
         """
         with self.creating(context) as calls:
+            show_console(context, calls.hook)
             order, attempt = self.order(calls, context), self.attempt(context)
             submission = submit(calls, order, attempt, self.memory(context), approve, in_flight)
+        show_console(context, calls.hook, submission.batch_ids)
         ti = context["ti"]
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)
@@ -252,24 +262,3 @@ class AskingOperator(TextTemplates):
         """Make a value whose other fields are parameters of the same names."""
         names = {field.name for field in fields(kind)} - others.keys()
         return kind(**{name: getattr(self, name) for name in names}, **others)
-
-
-def _check_schemas(
-    rules: ParameterRules, model: str | None, schema: AnswerSchema | None, request_params: Any, body: Any
-) -> None:
-    """Refuse JSON Schemas that cannot be sent, while the DAG file is parsed.
-
-    :raises ValueError: Says which, where, and what to do.
-    """
-    if not model and rules.are_own:  # they may lift the check of the model that it will be
-        return
-    given_values = {"request_params": request_params, "body": body}
-    values = {name: value for name, value in given_values.items() if isinstance(value, Mapping)}
-    for name, value in values.items():
-        for problem in rules.sent(model or "", value).problems:
-            raise ValueError(f"{name} {problem}. {_SCHEMA_WAY_OUT}")
-    asked = schema.response_format if schema else None
-    if asked and not any("response_format" in value for value in values.values()):
-        for problem in rules.sent(model or "", {"response_format": asked}).problems:
-            said = problem.replace("has a JSON Schema in response_format", "is a JSON Schema")
-            raise ValueError(f"output_schema {said}. {_SCHEMA_WAY_OUT}")

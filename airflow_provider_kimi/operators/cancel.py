@@ -15,6 +15,7 @@ from airflow_provider_kimi.compat import Context, XComArg
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_flag, check_seconds, check_texts
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.links import LINKS, show_console
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.rendering import TextTemplates
@@ -38,6 +39,7 @@ class KimiCancelBatchOperator(TextTemplates):
     """
 
     template_fields: Sequence[str] = ("batch_id", "kimi_conn_id")
+    operator_extra_links = LINKS
     ui_color = "#ffe0d9"
 
     def __init__(
@@ -66,12 +68,14 @@ class KimiCancelBatchOperator(TextTemplates):
         """Ask for the cancels, then wait."""
         with airflow_errors(self):
             hook = KimiHook(self.kimi_conn_id)
-            batches = cancel_batches(Calls(hook, self.log), read_batch_ids(self.batch_id))
+            batch_ids = read_batch_ids(self.batch_id)
+            show_console(context, hook, batch_ids)
+            batches = cancel_batches(Calls(hook, self.log), batch_ids)
             if not self.wait_for_termination or all(batch.is_terminal for batch in batches):
                 return {batch.id: batch.status for batch in batches}
             deadline = time.time() + self.timeout
-            batch_ids = tuple(batch.id for batch in batches)
-            watch = Watch(batch_ids, self.poll_interval, deadline, kimi_conn_id=self.kimi_conn_id)
+            ids = tuple(batch.id for batch in batches)
+            watch = Watch(ids, self.poll_interval, deadline, kimi_conn_id=self.kimi_conn_id)
             if not self.deferrable:
                 return self._statuses(wait_here(hook, watch, self.log))
         self.defer(trigger=KimiBatchTrigger.of(watch), method_name="execute_complete")

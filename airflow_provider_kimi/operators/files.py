@@ -14,6 +14,7 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import Context, XComArg, run_state
 from airflow_provider_kimi.fields import check_flag, check_seconds, check_texts, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.links import LINKS, show_console
 from airflow_provider_kimi.rendering import TextTemplates
 
 
@@ -41,6 +42,7 @@ class KimiDeleteFilesOperator(TextTemplates):
     """
 
     template_fields: Sequence[str] = ("file_id", "kimi_conn_id")
+    operator_extra_links = LINKS
     ui_color = "#ffe0d9"
 
     def __init__(
@@ -70,9 +72,11 @@ class KimiDeleteFilesOperator(TextTemplates):
 
     def execute(self, context: Context) -> list[str]:
         """Search the batches, then delete."""
+        hook = KimiHook(self.kimi_conn_id)
+        show_console(context, hook)
         with airflow_errors(self):
             deletion = Deletion(
-                Calls(KimiHook(self.kimi_conn_id), self.log),
+                Calls(hook, self.log),
                 dry_run=self.only_list,
                 max_batches_searched=self.max_batches_searched,
             )

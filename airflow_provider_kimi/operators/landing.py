@@ -8,13 +8,14 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import AirflowSkipException, Context
+from airflow_provider_kimi.compat import AirflowSkipException, Context, push_own_xcom
 from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, said_list
 from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.lineage import lineage_of_result
+from airflow_provider_kimi.links import LINKS
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
@@ -44,6 +45,8 @@ _NOTHING_LANDED = "Nothing was landed; the results stay on the platform."
 
 class LandingOperator(TextTemplates):
     """An operator that lands results; see `KimiBatchResultsOperator` for its parameters."""
+
+    operator_extra_links = LINKS
 
     input: Any
     key_column: KeyColumns | None
@@ -145,8 +148,8 @@ class LandingOperator(TextTemplates):
         """Report to Airflow what was landed."""
         manifest, ti, batches = collected.manifest, context["ti"], collected.batches
         report_to_outlets(self.outlets, context, manifest, self.log)
-        ti.xcom_push("output_file", manifest.output_file)
-        ti.xcom_push("error_file", manifest.error_file)
+        push_own_xcom(ti, "output_file", manifest.output_file)
+        push_own_xcom(ti, "error_file", manifest.error_file)
         ti.xcom_push("plain_locations", manifest.plain_locations)
         ti.xcom_push("output_file_ids", [batch.output_file_id for batch in batches if batch.output_file_id])
         ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
@@ -179,12 +182,9 @@ class LandingOperator(TextTemplates):
         self.log.warning("%s", message)
 
     def _landing(self, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None) -> Landing:
-        for name, location in (
-            ("output", self.output_directory),
-            ("merge_with", self.merge_with),
-            ("input", self.input),
-        ):
-            check_location(name, location)
+        check_location("output", self.output_directory)
+        check_location("merge_with", self.merge_with)
+        check_location("input", self.input)
         schema = read_schema(self.output_schema)
         parsed = schema.shape if schema else None
         spread = spread_fields(parsed) if self.parsed_columns else None

@@ -51,7 +51,7 @@ def check_calls(messages: Sequence[Message]) -> None:
     asker = 0
     for number, message in enumerate(messages, 1):
         if message.role == "tool":
-            answered = _id_of(message)
+            answered = msgspec.json.decode(message.tool_call_id)
             if answered not in called:
                 raise RowProblem(
                     f"has a message {number} with the result of a tool, and its tool_call_id is of no call in the "
@@ -90,7 +90,3 @@ def _calls_of(number: int, message: Message) -> list[str]:
         return [call.id for call in _read_calls(message.tool_calls) or ()]
     except msgspec.DecodeError:
         raise RowProblem(f"has tool_calls in message {number} that are no list of calls with an id each") from None
-
-
-def _id_of(message: Message) -> object:
-    return msgspec.json.decode(message.tool_call_id)

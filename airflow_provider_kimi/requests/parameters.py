@@ -47,6 +47,7 @@ class Verdict:
     :param dropped: Keys to take out.
     :param warnings: What is allowed, and likely to be a mistake.
     :param changed: Keys whose JSON Schemas are sent in another form, and what is sent.
+    :param can_drop: Whether `drop` would take out some of what the problems name.
     :param without_reasoning: What to do about an earlier answer that calls tools and has no `reasoning_content`; None
         if it needs none.
     """
@@ -55,6 +56,7 @@ class Verdict:
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     changed: tuple[tuple[str, bytes], ...] = ()
+    can_drop: bool = False
     without_reasoning: str | None = field(default=None, compare=False)
 
 
@@ -68,7 +70,6 @@ class ParameterRules:
 
     def __init__(self, mode: ParameterCheck = "fail", overrides: RuleOverrides | None = None) -> None:
         self.mode = mode
-        self.are_own = bool(overrides)
         try:
             own = msgspec.convert({} if overrides is None else overrides, dict[str, _Rules])
         except msgspec.ValidationError as error:
@@ -99,19 +100,20 @@ class ParameterRules:
         if broken and self.mode == "drop":  # without these keys, others may break a rule
             rest = self.judge(model, {key: value for key, value in parameters.items() if key not in broken})
             return replace(rest, dropped=(*broken, *rest.dropped))
-        lifted = {key for key, rule in rules.items() if rule is None}
-        judged = {key: value for key, value in parameters.items() if key not in lifted and key not in broken}
+        judged = {key: value for key, value in self._without_lifted(model, parameters).items() if key not in broken}
         sent = sent_values(judged)
-        problems = (*broken.values(), *_malformed(judged), *sent.problems)
+        refused = map("{}; parameter_check='off' sends it as it is".format, sent.problems)
+        problems = (*broken.values(), *_malformed(judged), *refused)
         without_reasoning = _without_reasoning(rules, parameters)
-        return Verdict(problems, (), _warnings(parameters), sent.changed, without_reasoning)
+        return Verdict(problems, (), _warnings(parameters), sent.changed, bool(broken), without_reasoning)
 
     def sent(self, model: str, parameters: Mapping[str, Any]) -> SentValues:
         """Write the JSON Schemas of a body as Kimi takes them."""
-        rules = self._of_model(model)
-        lifted = {key for key, rule in rules.items() if rule is None}
-        judged = {key: value for key, value in parameters.items() if key not in lifted}
-        return SentValues() if self.mode == "off" else sent_values(judged)
+        return SentValues() if self.mode == "off" else sent_values(self._without_lifted(model, parameters))
+
+    def _without_lifted(self, model: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        lifted = {key for key, rule in self._of_model(model).items() if rule is None}
+        return {key: value for key, value in parameters.items() if key not in lifted}
 
 
 def _without_reasoning(rules: _Rules, parameters: Mapping[str, Any]) -> str | None:

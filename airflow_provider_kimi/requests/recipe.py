@@ -89,22 +89,36 @@ class Recipe:
                 f"sent. {''.join(doubled[:1])}Write a column into it, as in {{text}}; for questions without a table, "
                 "give them as a list."
             )
-        self._check_schemas()
-        if self._verdict.problems:
-            where = " or ".join(name for name in ("body", "request_params") if getattr(self, name)) or "thinking"
-            raise KimiInputError(
-                f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent. Correct it, or set "
-                "parameter_check='drop' to leave out what the model does not take. A number that Jinja renders is text."
-            )
+        self.check_schemas()
+        self._check_parameters()
 
-    def _check_schemas(self) -> None:
-        if self._sent.problems:
-            given_by = {"body": self.body, "request_params": self.request_params, "output_schema": self.response_format}
-            where = " or ".join(name for name, value in given_by.items() if value)
-            raise KimiInputError(
-                f"{where} {' and '.join(self._sent.problems)}. Nothing was sent. Correct it, or set "
-                "parameter_check='off' to send it as it is."
-            )
+    def _check_parameters(self) -> None:
+        if not self._verdict.problems:
+            return
+        where = " or ".join(name for name in ("body", "request_params") if getattr(self, name)) or "thinking"
+        drop, off = "'drop' to leave out what the model does not take", "'off' to send it as it is"
+        has_text = any(isinstance(value, str) for value in self._given_params.values())
+        raise KimiInputError(
+            f"{where} {' and '.join(self._verdict.problems)}. Nothing was sent. Correct it, or set "
+            f"parameter_check={drop if self._verdict.can_drop else off}."
+            f"{' A number that Jinja renders is text.' if has_text else ''}"
+        )
+
+    def check_schemas(self) -> None:
+        """Refuse JSON Schemas that cannot be sent.
+
+        :raises KimiInputError: Says which, where, and what to do.
+        """
+        given = {"body": self._body_keys, "request_params": self.request_params}
+        if self.response_format and not any("response_format" in keys for keys in given.values()):
+            given["output_schema"] = {"response_format": self.response_format}
+        for name, keys in given.items():
+            for problem in self.rules.sent(self._asked_model, keys).problems:
+                if name == "output_schema":
+                    problem = problem.replace("has a JSON Schema in response_format", "is a JSON Schema")
+                raise KimiInputError(
+                    f"{name} {problem}. Nothing was sent. Correct it, or set parameter_check='off' to send it as it is."
+                )
 
     def _given_twice(self) -> Iterator[str]:
         asked_by = [name for name in ("prompt", "messages", "body") if getattr(self, name) is not None]
@@ -130,7 +144,6 @@ class Recipe:
             "system_prompt": self.system_prompt,
             "key_column": self.key_column,
             "request_params": self.request_params,
-            "output_schema": self.response_format,
             "thinking": self.thinking,
             "image_column or video_column": tuple(media_columns),
         }
@@ -159,6 +172,11 @@ class Recipe:
     def _body_keys(self) -> Mapping[str, Any]:
         return self.body if isinstance(self.body, Mapping) else {}
 
+    @property
+    def _asked_model(self) -> str:
+        model: str = self._body_keys.get("model", self.model)
+        return model
+
     @cached_property
     def _given_params(self) -> Mapping[str, Any]:
         params = dict(self.request_params)
@@ -171,7 +189,7 @@ class Recipe:
         if callable(self.body):
             return Verdict()  # each body that it makes is judged as a whole
         parameters = {key: value for key, value in self._body_keys.items() if key not in _OWN_BODY_KEYS}
-        return self.rules.judge(self._body_keys.get("model", self.model), {**self._given_params, **parameters})
+        return self.rules.judge(self._asked_model, {**self._given_params, **parameters})
 
     @cached_property
     def _params(self) -> Mapping[str, Any]:
@@ -180,8 +198,7 @@ class Recipe:
 
     @cached_property
     def _sent(self) -> SentValues:
-        model = self._body_keys.get("model", self.model)
-        return self.rules.sent(model, {**self._given_params, **self._body_keys})
+        return self.rules.sent(self._asked_model, {**self._given_params, **self._body_keys})
 
 
 def _conversation(messages: object, problem: str) -> Conversation:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import is_
 from typing import Any, NamedTuple
 
 import msgspec
@@ -78,11 +79,7 @@ def _format(value: Any, refuse: _Refuse) -> Any:
 
 def _tools(value: Any, refuse: _Refuse) -> Any:
     sent = [_tool(place, tool, refuse) for place, tool in enumerate(value, 1)] if isinstance(value, list) else []
-    return value if all(map(_is_same, sent, value)) else sent
-
-
-def _is_same(one: object, other: object) -> bool:
-    return one is other
+    return value if all(map(is_, sent, value)) else sent
 
 
 def _tool(place: int, tool: Any, refuse: _Refuse) -> Any:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_kimi.results.found_json import Check, SchemaMismatch
@@ -10,6 +11,10 @@ from airflow_provider_kimi.results.models import place
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+#: Keywords that check nothing: OpenAPI's own, and those that only note something.
+_OF_OPENAPI = frozenset({"example", "nullable"})
+_NOTES = frozenset({"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment"})
 
 #: Values of every type, to see that the schema can be asked.
 _SAMPLES: tuple[Any, ...] = (None, True, 1, "a", [], [1], {}, {"a": 1})
@@ -69,11 +74,23 @@ def _checked_parts(schema: Mapping[str, Any]) -> Iterator[str]:
             continue
         seen.add(id(part.contents))
         yield from part.contents.get("properties", ())
+        _check_keywords(part.contents)
         _check_format(part.contents.get("format"))
         for ref in filter(None, (part.contents.get(key) for key in ("$ref", "$dynamicRef"))):
             target = _target(resolver, ref)
             waiting.append((part_of(target.contents), target.resolver))
         waiting += [(inner, resolver.in_subresource(inner)) for inner in part.subresources()]
+
+
+def _check_keywords(part: Mapping[str, Any]) -> None:
+    """Refuse a keyword that is misspelled: it would be ignored, and whatever is answered would fit."""
+    known = keywords()
+    for key in part.keys() - known - _OF_OPENAPI:
+        if near := get_close_matches(str(key), known - _NOTES, n=1, cutoff=0.8):
+            raise ValueError(
+                f"output_schema has the keyword {key!r}, which JSON Schema does not have, so it would check nothing. Is "
+                f"{near[0]!r} meant?"
+            )
 
 
 def _target(resolver: Any, ref: str) -> Any:

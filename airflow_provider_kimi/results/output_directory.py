@@ -41,7 +41,7 @@ class OutputDirectory:
                 f"output is {uri!r}; it must be the URI of a directory. Nothing was landed; the results stay on the "
                 "platform. Check the template of output."
             )
-        check_directory_name("output", str(uri))
+        check_directory_name("output", uri)
         self.uri = uri
         with self._writing():
             self._path = object_storage_path(located(uri))

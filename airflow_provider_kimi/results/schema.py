@@ -35,7 +35,7 @@ class AnswerSchema:
 
         It is sent in Kimi's dialect of JSON Schema (`requests/sent_schemas.py`); answers are judged by what was given.
         """
-        if self.json_schema is None:
+        if self.json_schema is None or self.json_schema.get("type") == "array":
             return None
         sent, problems = rewritten(self.json_schema)
         if not problems and with_own_root(sent).get("type") == "array":

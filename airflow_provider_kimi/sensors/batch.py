@@ -25,6 +25,7 @@ from airflow_provider_kimi.fields import check_choice, check_texts
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, WaitTerms
 from airflow_provider_kimi.lineage import lineage_of_batches
+from airflow_provider_kimi.links import LINKS
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
 from airflow_provider_kimi.rendering import TextTemplates
@@ -87,6 +88,7 @@ class KimiBatchSensor(TextTemplates, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("batch_id", "kimi_conn_id")
+    operator_extra_links = LINKS
     ui_color = "#e6e1ff"
 
     def __init__(

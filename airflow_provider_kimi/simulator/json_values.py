@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from airflow_provider_kimi.simulator.described import described
 from airflow_provider_kimi.simulator.patterns import text_of_pattern
 
 #: Picks one of several words, as the text of the row suggests.
@@ -63,12 +64,12 @@ class _Maker:
 
     def _plain(self, schema: Any, depth: int) -> dict[str, Any]:
         """A part of the schema with references, unions and intersections resolved."""
-        plain = dict(schema) if isinstance(schema, Mapping) else {}
+        plain = described(schema) if isinstance(schema, Mapping) else {}
         for _ in range(_MAX_TRIES):
             if isinstance(ref := plain.pop("$ref", None), str):
-                plain = {**self._target(ref), **plain}
+                plain = {**described(self._target(ref)), **plain}
             elif branches := plain.pop("anyOf", None) or plain.pop("oneOf", None):
-                plain = _both(plain, _branch(branches, last=self._is_enough(depth)))
+                plain = _both(plain, described(_branch(branches, last=self._is_enough(depth))))
             elif parts := plain.pop("allOf", None):
                 for part in parts:
                     plain = _both(plain, self._plain(part, depth))

@@ -23,8 +23,8 @@ _KNOWN = {"type", "anyOf", "$ref", *_NOTES, *_AT_ROOT}.union(*_KEYWORDS.values()
 
 _RESERVED_NAMES = {"$defs", "$ref", "anyOf", "required", "additionalProperties"}
 
-#: An `enum` of more values than this may have so many characters in all.
-_MANY_VALUES, _MAX_CHARACTERS = 250, 7500
+#: An `enum` of more values than this may have so many bytes in all.
+_MANY_VALUES, _MAX_BYTES = 250, 7500
 
 _BOUNDS = (("minLength", "maxLength"), ("minItems", "maxItems"), ("minimum", "maximum"))
 
@@ -183,12 +183,17 @@ def _enum(schema: Mapping[str, Any]) -> Iterator[str]:
     scalars = {"string", "integer", "number", "boolean"}
     if len(kinds) > 1 and not (len(kinds) == len({"null", "other"}) and "null" in kinds and scalars & {*kinds}):
         yield "when type is array and enum is specified, one of 2 types must be null, and the other a scalar"
-    for value in values:
-        if not any(is_of(kind, value) for kind in kinds):
-            yield f"enum value does not match any type in {kinds}"
-    characters = sum(len(str(value)) for value in values)
-    if len(values) > _MANY_VALUES and characters > _MAX_CHARACTERS:
-        yield f"total string length of enum values ({characters}) exceeds maximum limit of {_MAX_CHARACTERS}"
+    yield from _enum_values(values, kinds)
+
+
+def _enum_values(values: list[Any], kinds: list[Any]) -> Iterator[str]:
+    if None in values and kinds[:1] in (["integer"], ["number"]):
+        yield f"not a valid {kinds[0]}"
+    if not all(any(is_of(kind, value) for kind in kinds) for value in values):
+        yield f"enum value does not match any type in {kinds}"
+    size = sum(len(str(value).encode("utf-8", "replace")) for value in values)
+    if len(values) > _MANY_VALUES and size > _MAX_BYTES:
+        yield f"total string length of enum values ({size}) exceeds maximum limit of {_MAX_BYTES}"
 
 
 def _branches(schema: Mapping[str, Any]) -> Iterator[str]:

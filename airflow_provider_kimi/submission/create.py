@@ -243,7 +243,9 @@ def _delete_unused(job: Job, shard: Uploaded) -> None:
 
 
 def _unknown(job: Job, shard: Uploaded, lost: KimiError) -> KimiBatchError:
-    how = f"HTTP {lost.status_code}" if isinstance(lost, KimiApiError) else "no answer"
+    how = "no answer"
+    if isinstance(lost, KimiApiError):
+        how = f"HTTP {lost.status_code}" if lost.status_code else "what is not Kimi's"
     return KimiBatchError(
         f"The create of a batch was answered by {how}, and no such batch was found in the following "
         f"{sum(SEARCH_PAUSES_SECONDS):g} s. Whether it exists, and is billed, is unknown. {_remedy(job)} It would have "

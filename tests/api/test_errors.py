@@ -133,6 +133,7 @@ def test_numbers_in_a_reply_may_be_text() -> None:
         pytest.param(b'{"id": 1, "status": "completed"}', id="wrong type"),
         pytest.param(b'{"id": "\xff", "status": "completed"}', id="not UTF-8"),
         pytest.param(b'{"id": "batch_1", "status": "comp', id="cut"),
+        pytest.param(b'{"id": "batch_1", "more": ' + b"[" * 100_000, id="nested too deeply"),
     ],
 )
 def test_an_answer_that_is_not_kimis_is_an_error_that_may_pass(content: bytes) -> None:

@@ -104,6 +104,11 @@ def any_of(*branches: Any, **others: Any) -> dict[str, Any]:
             any_of({**TEXT, "enum": ["a"]}, NULL),
             id="a nullable enum with more",
         ),
+        pytest.param(
+            {"type": ["integer", "null"], "enum": [1, None]},
+            any_of({**WHOLE, "enum": [1]}, NULL),
+            id="an enum of numbers that may be null",
+        ),
         pytest.param({**TEXT, "enum": ["a"], "default": "a"}, {**TEXT, "enum": ["a"], "default": "a"}, id="a default"),
         pytest.param({"enum": [1], "default": True}, {**WHOLE, "enum": [1]}, id="a default of another type"),
         pytest.param({"type": "array", "default": []}, {"type": "array"}, id="a default that is no scalar"),
@@ -301,7 +306,11 @@ def nested(levels: int) -> dict[str, Any]:
             "it has 101 fields in all; 100 are allowed",
         ),
         ({"type": "string", "enum": list(map(str, range(501)))}, "its enums have 501 values in all; 500 are allowed"),
-        ({"type": "string", "enum": [f"{number:040}" for number in range(251)]}, "its enum has 10,040 characters"),
+        ({"type": "string", "enum": [f"{number:040}" for number in range(251)]}, "its enum has 10,040 bytes"),
+        (
+            {"type": "string", "enum": [f"中文标签名称甲乙{number:03}" for number in range(300)]},
+            "its enum has 8,100 bytes",
+        ),
         ({"type": "string", "description": "x" * 15_001}, "bytes; 15,000 are allowed; shorten its descriptions"),
         (
             {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},

@@ -30,6 +30,7 @@ LAYERS = (
     *(
         "lineage",
         "outlets",
+        "links",
         "retry_policy",
         "triggers",
         "jobs",
@@ -53,6 +54,7 @@ OPERATOR_MODULES = (
     "triggers.batch",
     "triggers.ended_batches",
     "hooks.kimi",
+    "links",
     "get_provider_info",
     "ui.plugin",
 )

@@ -12,6 +12,7 @@ import pytest
 
 import airflow_provider_kimi
 from airflow_provider_kimi.api import catalogue, limits, models
+from airflow_provider_kimi.api.extra import NAMES
 from airflow_provider_kimi.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import (
@@ -157,7 +158,7 @@ def test_what_airflow_discovers_exists() -> None:
     hook = getattr(importlib.import_module(module), name)
     assert hook is KimiHook
     assert (hook.conn_type, hook.hook_name) == (connection["connection-type"], connection["hook-name"])
-    assert set(CONNECTION_FIELDS) == {"region", "model", "timeout", "requests_per_minute", "max_in_flight", "progress"}
+    assert set(CONNECTION_FIELDS) == set(NAMES)
     assert hook.get_ui_field_behaviour()["relabeling"] == connection["ui-field-behaviour"]["relabeling"]
 
 

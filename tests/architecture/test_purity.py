@@ -8,7 +8,16 @@ from tests.architecture.modules import OWN_MODULES, imports_of, own_imports_of, 
 #: Every module that touches the world, or imports one that does.
 IMPURE = {
     # Airflow's side
-    *("compat.py", "context.py", "rendering.py", "lineage.py", "outlets.py", "retry_policy.py", "airflow_errors.py"),
+    *(
+        "compat.py",
+        "context.py",
+        "rendering.py",
+        "lineage.py",
+        "links.py",
+        "outlets.py",
+        "retry_policy.py",
+        "airflow_errors.py",
+    ),
     *("hooks/clients.py", "hooks/deadline.py", "hooks/kimi.py", "hooks/lookup.py", "hooks/shared_clients.py"),
     *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *(

@@ -97,6 +97,10 @@ def test_a_password_in_a_location_is_refused_without_repeating_it(uri: Any) -> N
     "location",
     [
         *("s3://aws_default@bucket/a:b@c", "hdfs://conn@node:8020/a@b:c", "hdfs://node:8020", "hdfs://[::1]:8020/x"),
+        *(
+            "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/labels/x",
+            "s3://conn@arn:aws:s3:eu-west-1:1:accesspoint/a",
+        ),
         *("/data/a:b@c", "file:///a:b@c", "s3://{{ conn.x:y }}@bucket", "s3://bucket", None, ["s3://a:b@c"]),
     ],
     ids=str,

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.api.extra import NAMES
-from airflow_provider_kimi.api.settings import ConnectionSettings
+from airflow_provider_kimi.api.settings import ConnectionSettings, read_settings
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError
 from airflow_provider_kimi.get_provider_info import CONNECTION_FIELDS
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import KimiSimulator
+from tests.support.networks import VARIABLES
+from tests.support.raw_server import raw_server, reply
 
 KEY = "sk-0123456789abcdef"
 
@@ -88,6 +90,28 @@ JSON_OBJECT = r"has an extra that is not a JSON object\. Nothing was sent\. Writ
 
 TWO_PATHS = r"has two paths, '/a/v1' in its Base URL and '/b/v1' in Schema"
 
+
+@pytest.mark.parametrize(
+    ("fields", "base_url"),
+    [
+        pytest.param({"port": ""}, "https://api.moonshot.cn/v1", id="empty"),
+        pytest.param({"port": "0"}, "https://api.moonshot.cn/v1", id="none"),
+        pytest.param({"port": "443"}, "https://api.moonshot.cn/v1", id="the one that calls use anyway"),
+        pytest.param({"port": "0", "host": "gateway.example.com"}, f"{GATEWAY}/v1", id="none, of a gateway"),
+        pytest.param({"port": "8443 ", "host": "gateway.example.com"}, f"{GATEWAY}:8443/v1", id="of a gateway"),
+    ],
+)
+def test_a_port_may_be_text_as_some_secrets_backends_give_it(fields: dict[str, str], base_url: str) -> None:
+    given: dict[str, Any] = {"host": None, "password": KEY, "extra": None} | fields
+    assert read_settings("kimi_default", **given).base_url == base_url
+
+
+@pytest.mark.parametrize("port", ["https", "-1", -1, 65536, "1.5", "८"], ids=repr)
+def test_a_port_that_is_none_is_refused(port: int | str) -> None:
+    with pytest.raises(KimiConnectionConfigError, match=r"has port .*Give a whole number up to 65535"):
+        read_settings("kimi_default", host="gateway.example.com", port=port, password=KEY, extra=None)
+
+
 OWN_HOST = r"has the path '/anthropic' for Kimi's own host, whose API is at https://api\.moonshot\.ai/v1"
 
 
@@ -97,6 +121,7 @@ OWN_HOST = r"has the path '/anthropic' for Kimi's own host, whose API is at http
         pytest.param({"extra": [1, 2]}, JSON_OBJECT, id="a list"),
         pytest.param({"extra": 5}, JSON_OBJECT, id="a number"),
         pytest.param({"extra": "{broken"}, JSON_OBJECT, id="broken JSON"),
+        pytest.param({"host": "https://[v1.x]/"}, r"is not a URL: 'https://\[v1\.x\]/'", id="no address in brackets"),
         pytest.param({"extra": "{'region': 'intl'}"}, JSON_OBJECT, id="Python's quotes"),
         pytest.param({"extra": "region=intl"}, JSON_OBJECT, id="no JSON"),
         pytest.param({"extra": json.dumps("intl")}, JSON_OBJECT, id="a word within text"),
@@ -174,6 +199,9 @@ def test_several_unknown_names_are_refused_together(monkeypatch: pytest.MonkeyPa
         pytest.param({"password": f"'{KEY}'"}, "an invalid character", id="single quotes"),
         pytest.param({"password": f"{KEY}\n{KEY}"}, "an invalid character", id="two lines"),
         pytest.param({"host": f"https://me:{KEY}@h:x/v1"}, "is not a URL: its port or brackets", id="in a wrong URL"),
+        pytest.param(
+            {"host": f"https://h:x/v1?key={KEY}"}, "is not a URL: its port or brackets", id="in a wrong query"
+        ),
     ],
 )
 def test_a_key_that_is_not_alone_in_its_field_is_refused_and_not_shown(
@@ -238,7 +266,28 @@ def test_the_page_repeats_the_messages_as_they_are(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_form_has_no_field_that_an_extra_may_not_hold() -> None:
-    assert set(CONNECTION_FIELDS) < set(NAMES)
+    assert set(CONNECTION_FIELDS) == set(NAMES)
+
+
+def test_a_host_that_no_client_can_be_built_for_is_blamed_on_the_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its letters only look like those of the platform's."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    read(monkeypatch, {"host": "\uff41\uff50\uff49.moonshot.cn"})
+    with pytest.raises(KimiConnectionConfigError, match="'kimi_default' has a Base URL that is not a URL: 'https://"):
+        KimiHook().list_models()
+
+
+@pytest.mark.parametrize("before", ["", "x" * 270], ids=["whole", "where a long text is cut"])
+def test_a_key_of_a_gateway_that_its_refusal_repeats_is_not_shown(monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    """It may look like any word."""
+    key = "eyJhbGciOi.team-a.c2lnbmVk"
+    said = json.dumps({"error": {"message": f"{before} Invalid token: {key}"}}).encode()
+    with raw_server(lambda _: [reply(said, "401 Unauthorized")]) as server:
+        read(monkeypatch, {"host": server.base_url, "password": key})
+        works, sentence = KimiHook().test_connection()
+    assert not works
+    assert "eyJhbGciOi" not in sentence
 
 
 # The test button

@@ -84,6 +84,29 @@ def test_a_client_that_a_user_copies_takes_nothing_of_the_environment_either(mon
         assert (copied.organization, copied.project, copied.webhook_secret) == (None, None, None)
 
 
+@pytest.fixture
+def levels() -> Iterator[None]:
+    """Loggers of the network as they are in a new process."""
+    before = {name: logging.getLogger(name).level for name in ("httpcore", "httpcore2")}
+    for name in before:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.usefixtures("levels")
+@pytest.mark.parametrize("call", ["create_batch", "aget_batch"])
+def test_a_task_log_at_debug_holds_no_headers_of_answers(
+    monkeypatch: pytest.MonkeyPatch, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    refusal = reply(b"{}", "429 Too Many", msh_org_id="org-12345", set_cookie="a=b")
+    with raw_server(lambda _: [refusal]) as server, pytest.raises(KimiApiError):
+        make(connect_to(monkeypatch, server.base_url), call)
+    assert "org-12345" not in caplog.text
+
+
 # Proxies
 
 

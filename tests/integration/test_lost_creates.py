@@ -49,6 +49,14 @@ def test_a_lost_create_is_searched_for_by_its_mark_and_never_by_its_input_file(
         assert len(sim.batches) == 2
 
 
+def test_creates_that_something_else_answers_are_said_to_be(connect: Connect) -> None:
+    """A login page stands before the platform."""
+    with KimiSimulator(speed=0) as sim:
+        sim.inject("create_batch", status=200, html=True, times=2)
+        with pytest.raises(KimiError, match="was answered by what is not Kimi's, and no such batch was found"):
+            submit(connect(sim), order(["a"]), attempt(), LogRecord(), sim.advance)
+
+
 def test_a_lost_create_is_found_though_the_list_shows_no_metadata(connect: Connect) -> None:
     with KimiSimulator(speed=0, behaviour=Behaviour(list_metadata=False)) as sim:
         sim.inject("create_batch", drop=True, accepted=True)

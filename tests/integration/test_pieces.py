@@ -5,7 +5,7 @@ import io
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.landing import land
 from tests.support.logs import LogRecord
-from tests.support.raw_server import Pieces, connect_to, raw_server, reply
+from tests.support.raw_server import Pieces, connect_to, headers_of, raw_server, reply
 from tests.support.requests import submit_prompts
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,7 @@ def lines(count: int, filler: str = "x") -> bytes:
 
 
 CONTENT = lines(20)
+NEWLINE = b"\n"
 
 
 @dataclass
@@ -55,8 +56,7 @@ class Host:
     asked: list[dict[str, str]] = field(default_factory=list)
 
     def __call__(self, request: bytes) -> Pieces:
-        head = request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-        asked = {name.lower(): value for name, value in (line.split(": ", 1) for line in head)}
+        asked = headers_of(request)
         self.asked.append(asked)
         content = self.contents.pop(0) if len(self.contents) > 1 else self.contents[0]
         headers, status, body = {}, "200 OK", content
@@ -139,7 +139,7 @@ def test_a_file_that_is_always_cut_arrives_where_parts_of_it_can_be_asked_for(
     assert len(host.asked) > 6, "more often than a file that gets no further"
     assert set(fetching.pauses) == {2.0}
     first = int(len(CONTENT) * 0.6)
-    assert host.ranges[:2] == [None, f"bytes={first}-"]
+    assert host.ranges[:2] == [None, f"bytes={CONTENT.rindex(NEWLINE, 0, first) + 1}-"], "with the line that was cut"
     assert f"{first:,} of {len(CONTENT):,} bytes have come. Downloading the rest in 2 s." in fetching.log.warnings[0]
     strong = version is tag
     assert host.asked[1].get("if-range") == (tag(CONTENT) if strong else None)
@@ -191,6 +191,30 @@ def test_a_part_of_another_version_is_not_joined_though_the_server_sends_it(fetc
 
     fetching.fetch(Host([CONTENT, CHANGED], version=weak))
     assert fetching.content == CHANGED
+
+
+def labels(order: Iterable[int]) -> bytes:
+    """Lines of one length, each of which says in its end what it says in its beginning."""
+    return b"".join(b'{"custom_id": "row-%02d", "label": "%s%02d"}\n' % (row, b"x" * 40, row) for row in order)
+
+
+@pytest.mark.parametrize("cut", [500, 505, 0.5], ids=["behind an id", "elsewhere in a line", "between two lines"])
+@pytest.mark.parametrize("version", [None, lambda content: '"same"'], ids=["none", "a lie"])
+def test_a_file_that_is_written_in_another_order_each_time_gives_no_row_the_answer_of_another(
+    fetching: Fetching, cut: int | float, version: Callable[[bytes], str] | None
+) -> None:
+    """Both have the same length, and no header tells them apart."""
+    host = Host([labels(range(20)), labels([*range(10, 20), *range(10)])], cut=cut, version=version)
+    fetching.fetch(host, cuts=1)
+    assert fetching.content == labels([*range(10, 20), *range(10)])
+    assert len(host.asked) == 3
+    assert re.search(r"came in pieces, and a (request is in it twice|line of it cannot)", fetching.log.warnings[-1])
+
+
+def test_a_request_that_is_twice_in_each_version_is_taken_as_it_is(fetching: Fetching) -> None:
+    content = labels([*range(19), 7])
+    fetching.fetch(Host([content], cut=0.9))
+    assert fetching.content == content
 
 
 def test_a_file_that_shrinks_between_two_pieces_is_fetched_anew(fetching: Fetching) -> None:
@@ -257,6 +281,7 @@ LIES = {
     "another total": says(f"bytes {BEGIN}-{END}/{len(CONTENT) + 5}"),
     "an end beyond it": says(f"bytes {BEGIN}-{END + 5}/{len(CONTENT)}"),
     "another unit": says("rows 3-20/20"),
+    "numbers without end": says(f"bytes {BEGIN}-{END}/{'9' * 5000}"),
     "a page": says(None, PAGE, Content_Type="text/html"),
     "a page that says it fits": says(FITS, PAGE, Content_Type="text/html; charset=utf-8"),
     "more than there is": says(FITS, CONTENT),
@@ -364,7 +389,7 @@ def test_a_call_goes_on_where_the_one_before_broke_off(monkeypatch: pytest.Monke
             hook.download_file("file_1", target, arrived)
         assert hook.download_file("file_1", target, arrived) == len(CONTENT)
     assert target.getvalue() == CONTENT
-    assert host.ranges == [None, "bytes=1000-"]
+    assert host.ranges == [None, f"bytes={CONTENT.rindex(NEWLINE, 0, 1000) + 1}-"]
 
 
 def test_a_call_alone_asks_for_the_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_kimi.decorators.kimi_batch import kimi_batch_task
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchOperator
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from airflow_provider_kimi.waiting.pushes import SLOW_SECONDS, TOO_SLOW
@@ -22,7 +23,7 @@ from tests.conftest import Connect
 from tests.support.requests import submit_prompts
 from tests.support.tasks import resume_task, run_task
 from tests.support.triggers import fired
-from tests.support.waiting import sensor
+from tests.support.waiting import sensor, waited
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +39,7 @@ class Place:
 
 
 def shown_by(trigger: Any) -> bool:
-    """Whether a trigger shows progress: without a supervisor a push fails, which is no matter."""
+    """Whether a trigger is to show progress."""
     assert isinstance(trigger, KimiBatchTrigger)
     return trigger.watch.progress
 
@@ -63,7 +64,7 @@ def test_a_task_or_its_connection_leaves_progress_out(
     assert waiting.deferred is not None
     assert shown_by(waiting.deferred.trigger) is shown
     sim.advance(60)
-    (event,) = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=0.1)])
+    event = asyncio.run(waited(hook, sim, Watch((batch_id,), 30.0, sim.now() + 60)))
     assert ("progress" in resume_task(task, event.to_dict()).ti.xcoms) is shown
     assert ("progress" in run_task(task).ti.xcoms) is shown
 
@@ -81,7 +82,7 @@ def test_the_whole_job_and_the_decorator_leave_progress_out_too(hook: KimiHook, 
 def test_a_connection_that_cannot_be_read_fails_no_wait(sim: KimiSimulator, hook: KimiHook) -> None:
     (batch_id,) = submit_prompts(hook, 2).batch_ids
     sim.advance(60)
-    (event,) = fired([KimiBatchTrigger(batch_ids=[batch_id], poll_interval=0.1)])
+    event = asyncio.run(waited(hook, sim, Watch((batch_id,), 30.0, sim.now() + 60)))
     resumed = resume_task(sensor(batch_id, kimi_conn_id="kimi_gone"), event.to_dict())
     assert resumed.value == [batch_id]
     assert resumed.ti.xcoms["progress"]["statuses"] == {"completed": 1}

@@ -37,6 +37,7 @@ def test_the_results_operator_returns_the_manifest_and_pushes_file_ids(
         },
         "output_file_ids": [sim.batches[submission.batch_ids[0]].output_file_id],
         "error_file_ids": [],
+        "_link_KimiConsoleLink": "https://platform.kimi.com/console",
     }
     assert len(json.dumps(attempt.value)) < 8000
 

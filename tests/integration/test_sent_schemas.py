@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import uuid
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -76,10 +78,15 @@ def test_a_model_is_asked_for_in_the_dialect_and_judged_as_it_was_given(
     connect: Connect, tmp_path: Path, level: Any
 ) -> None:
     behaviour = Behaviour(schema_level=level)
-    with KimiSimulator(speed=5, behaviour=behaviour, responder=spoiling(ANSWERS)) as sim:
+    with KimiSimulator(speed=5000, behaviour=behaviour, responder=spoiling(ANSWERS)) as sim:
         connect(sim)
         job = KimiBatchOperator(
-            task_id="job", poke_interval=0.2, input=["a", "b", "c"], output=str(tmp_path), output_schema=Review
+            task_id="job",
+            deferrable=False,
+            poke_interval=0.2,
+            input=["a", "b", "c"],
+            output=str(tmp_path),
+            output_schema=Review,
         )
         run_to_end(job)
         rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
@@ -144,14 +151,34 @@ def test_a_second_try_attaches_to_a_job_whose_schema_was_written_anew(connect: C
 def test_rows_that_are_asked_again_are_asked_with_the_same_schema(connect: Connect, tmp_path: Path) -> None:
     spoilt = {"row-00000001": Answer(json.dumps({**ANSWER, "score": 1})), "row-00000002": Answer(json.dumps(ANSWER))}
     behaviour = Behaviour(schema_level="ultra")
-    with KimiSimulator(speed=5, behaviour=behaviour, responder=spoiling(spoilt)) as sim:
+    with KimiSimulator(speed=5000, behaviour=behaviour, responder=spoiling(spoilt)) as sim:
         connect(sim)
         own: dict[str, Any] = {"output_schema": Review, "max_rounds": 2, "max_failed_rows": None}
-        job = KimiBatchOperator(task_id="job", poke_interval=0.2, input=["a", "b"], output=str(tmp_path), **own)
+        job = KimiBatchOperator(
+            task_id="job", deferrable=False, poke_interval=0.2, input=["a", "b"], output=str(tmp_path), **own
+        )
         run_to_end(job)
         formats = [json.dumps(body["response_format"]) for body in sent_bodies(sim)]
         assert len(sim.batches) == 2
         assert len(set(formats)) == 1
+
+
+def test_dead_letters_are_asked_again_by_their_own_schema_and_judged_by_the_one_given(
+    connect: Connect, tmp_path: Path
+) -> None:
+    first: dict[str, Any] = {"input": ["a", "b"], "output": str(tmp_path / "first"), "max_failed_rows": 2}
+    letters = str(tmp_path / "first" / "dead_letter.jsonl")
+    again: dict[str, Any] = {"input": letters, "output": str(tmp_path / "again"), "max_failed_rows": 2}
+    spoilt = {"row-00000001": Answer(json.dumps({**ANSWER, "score": 1})), "row-00000002": Answer("{}")}
+    with KimiSimulator(speed=5000, responder=spoiling(spoilt)) as sim:
+        connect(sim)
+        for task_id, own in (("first", first), ("again", again)):
+            run_to_end(KimiBatchOperator(task_id=task_id, poke_interval=0.2, output_schema=Review, **own))
+        formats = [json.dumps(body["response_format"]) for body in sent_bodies(sim)]
+    assert len(formats) == 4
+    assert len(set(formats)) == 1
+    rows = [json.loads(line) for line in (tmp_path / "again" / "results.jsonl").read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["invalid", "invalid"]
 
 
 @pytest.mark.parametrize("operator", [KimiCreateBatchOperator, KimiBatchOperator])
@@ -177,7 +204,9 @@ def test_a_schema_that_cannot_be_written_is_refused_while_the_dag_is_parsed(
     output = {"output": "/tmp/o"} if operator is KimiBatchOperator else {}
     with pytest.raises(ValueError, match="Kimi does not take") as refused:
         operator(task_id="t", input=["a"], **output, **parameters)
-    assert str(refused.value) == f"{said}. Correct it, or set parameter_check='off' to send it as it is."
+    assert (
+        str(refused.value) == f"{said}. Nothing was sent. Correct it, or set parameter_check='off' to send it as it is."
+    )
     operator(task_id="t", input=["a"], parameter_check="off", **output, **parameters)
 
 
@@ -238,6 +267,7 @@ def test_a_function_whose_bodies_have_a_schema_that_cannot_be_written_sends_noth
     with pytest.raises(KimiInputError, match="Kimi does not take: at properties/tags") as refused:
         submit(hook, order([{"t": "a"}], **parameters), ATTEMPT, LogRecord())
     assert "Nothing was sent" in str(refused.value)
+    assert "parameter_check='off'" in str(refused.value)
     assert not sim.journal
 
 
@@ -248,8 +278,9 @@ def test_a_ready_request_with_a_schema_that_cannot_be_written_is_named(
     ready = write_jsonl(tmp_path / "in.jsonl", [request("r0"), request("r1", body=body)])
     with pytest.raises(
         KimiInputError, match=r"line 2 \(custom_id 'r1'\) has a tool 1 with a JSON Schema that Kimi does not take"
-    ):
+    ) as refused:
         submit(hook, order(ready), ATTEMPT, LogRecord())
+    assert f"{SAID}; parameter_check='off' sends it as it is. Nothing was sent" in str(refused.value)
     submit(hook, order(ready, rules=ParameterRules("off")), ATTEMPT, LogRecord())
     assert sent_bodies(sim)[1] == body
 
@@ -272,6 +303,39 @@ def test_a_list_at_the_root_is_not_asked_for_even_by_reference(sim: KimiSimulato
     listed = {"$ref": "#/$defs/L", "$defs": {"L": {"type": "array", "items": {"type": "string"}}}}
     run_task(KimiCreateBatchOperator(task_id="label", input=["a"], output_schema=listed))
     assert "response_format" not in sent_bodies(sim)[0]
+
+
+def test_a_list_at_the_root_is_judged_also_if_it_could_not_be_sent(sim: KimiSimulator, connect: Connect) -> None:
+    connect(sim)
+    run_task(KimiCreateBatchOperator(task_id="label", input=["a"], output_schema={"type": "array", "items": REFUSED}))
+    assert "response_format" not in sent_bodies(sim)[0]
+
+
+class Narrow(BaseModel):
+    day: datetime.date
+    at: datetime.datetime | None
+    lasts: datetime.timedelta = Field(description="How long.")
+    id: uuid.UUID
+    code: str = Field(pattern=r"^[A-Z]{3}\.\d$", max_length=5)
+    share: float = Field(gt=0, lt=1)
+    step: int = Field(ge=2, multiple_of=7)
+    large: int = Field(ge=2**60)
+    pair: tuple[int, str]
+    scored: tuple[Mood, float, bool | None]
+    tags: set[Literal["a", "b", "c"]] = Field(min_length=2)
+    counts: dict[str, int] = Field(min_length=1)
+    note: Decimal
+
+
+def test_the_simulator_reads_what_a_description_says_as_a_model_does(connect: Connect, tmp_path: Path) -> None:
+    with KimiSimulator(speed=5) as sim:
+        connect(sim)
+        rows = [f"row {number}" for number in range(20)]
+        run_to_end(
+            KimiBatchOperator(task_id="job", poke_interval=0.2, input=rows, output=str(tmp_path), output_schema=Narrow)
+        )
+        landed = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+        assert [row["error_message"] for row in landed] == [None] * 20
 
 
 class Tree(BaseModel):

@@ -38,6 +38,7 @@ def test_the_create_operator_returns_batch_ids_and_pushes_input_files_and_row_co
         "batch_id": batch_id,
         "input_file_ids": [sim.batches[batch_id].input_file_id],
         "request_count": 2,
+        "_link_KimiConsoleLink": "https://platform.kimi.com/console",
     }
     assert [call.name for call in sim.journal] == [
         "list_batches",

@@ -20,11 +20,14 @@ from tests.support.networks import (
     certificate,
     closed_port,
     connects_to,
+    expired,
     hangs,
     hangs_up,
     network,
     over_tls,
+    proxy_says,
     says,
+    self_signed,
 )
 from tests.support.raw_server import KEY, connect_to
 
@@ -54,16 +57,6 @@ class Fault:
     is_sent: bool = False
 
 
-def self_signed(net: Network) -> str:
-    return f"https://{net.serves(over_tls(certificate(net.folder), says(b'')))}/v1"
-
-
-def expired(net: Network) -> str:
-    path = certificate(net.folder, days=-1)
-    net.sets("SSL_CERT_FILE", path)
-    return f"https://{net.serves(over_tls(path, says(b'')))}/v1"
-
-
 def of_another_host(net: Network) -> str:
     path = certificate(net.folder, name="other.example")
     net.sets("SSL_CERT_FILE", path)
@@ -77,10 +70,6 @@ def shown_by_a_proxy(net: Network) -> str:
 def old_tls(net: Network) -> str:
     """Send the alert that a server of TLS 1.1 sends."""
     return f"https://{net.serves(says(bytes((21, 3, 1, 0, 2, 2, 70))))}/v1"
-
-
-def proxy_says(status: str) -> Callable[[Network], str]:
-    return lambda net: net.proxied(net.serves(says(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())))
 
 
 DNS = "Check the Base URL of connection 'kimi_default', and the DNS of the machine that calls."
@@ -264,6 +253,21 @@ def test_a_certificate_that_ssl_cert_file_names_is_trusted(net: Network) -> None
     address = net.serves(over_tls(path, says(b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data":[]}')))
     works, sentence = connect_to(net.monkeypatch, f"https://{address}/v1").test_connection()
     assert works, sentence
+
+
+@pytest.mark.parametrize("call", ["create_batch", "achat"])
+def test_a_call_that_is_sent_while_an_unreachable_host_is_handled_is_not_taken_for_unsent(
+    net: Network, call: str
+) -> None:
+    """Python chains the fault that is handled to the one that comes then."""
+    try:
+        connect_to(net.monkeypatch, "https://gateway.invalid/v1", timeout=TIMEOUT).list_models()
+    except KimiNoAnswerError:
+        hook = connect_to(net.monkeypatch, f"http://{net.serves(says(b''))}/v1", timeout=TIMEOUT)
+        with pytest.raises(KimiNoAnswerError) as caught:
+            make(hook, call)
+    assert caught.value.outcome_unknown
+    assert caught.value.kind == "closed"
 
 
 # The page of the docs

@@ -18,11 +18,12 @@ from tests.support.logs import LogRecord
 from tests.support.networks import (
     PASSWORD,
     Network,
-    certificate,
     closed_port,
+    expired,
     network,
-    over_tls,
+    proxy_says,
     says,
+    self_signed,
 )
 from tests.support.raw_server import KEY, connect_to
 from tests.support.relay import Relay
@@ -39,14 +40,6 @@ Wait = Callable[[KimiHook, KimiSimulator, Watch, LogRecord], BatchEvent]
 def net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Network]:
     with network(monkeypatch, tmp_path) as found:
         yield found
-
-
-def untrusted(net: Network) -> str:
-    return f"https://{net.serves(over_tls(certificate(net.folder), says(b'')))}/v1"
-
-
-def proxy_login(net: Network) -> str:
-    return net.proxied(net.serves(says(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")))
 
 
 def plain_http(net: Network) -> str:
@@ -69,19 +62,9 @@ def invalid_proxy(net: Network) -> str:
     return "https://gateway.invalid/v1"
 
 
-def expired(net: Network) -> str:
-    path = certificate(net.folder, days=-1)
-    net.sets("SSL_CERT_FILE", path)
-    return f"https://{net.serves(over_tls(path, says(b'')))}/v1"
-
-
-def proxy_out(net: Network) -> str:
-    return net.proxied(net.serves(says(b"HTTP/1.1 503 Out\r\ncontent-length: 0\r\n\r\n")))
-
-
 LASTING = {
-    "an untrusted certificate": (untrusted, "is not trusted (self-signed certificate)"),
-    "a proxy that asks for a login": (proxy_login, "asks for a login (HTTP 407)"),
+    "an untrusted certificate": (self_signed, "is not trusted (self-signed certificate)"),
+    "a proxy that asks for a login": (proxy_says("407 Proxy Authentication Required"), "asks for a login (HTTP 407)"),
     "plain http": (plain_http, "No TLS connection to "),
     "a CA file that is not there": (no_ca_file, "what SSL_CERT_FILE names (/nowhere/ca) cannot be used"),
     "no package for SOCKS": (no_socksio, "the Python package socksio is not installed"),
@@ -92,7 +75,7 @@ PASSING = {
     "no name": (lambda net: "https://gateway.invalid/v1", "does not resolve"),
     "refused": (lambda net: f"https://127.0.0.1:{closed_port()}/v1", "refuses the connection"),
     "an expired certificate": (expired, "(certificate has expired)"),
-    "a proxy that is out": (proxy_out, "did not connect to gateway.invalid (HTTP 503)"),
+    "a proxy that is out": (proxy_says("503 Out"), "did not connect to gateway.invalid (HTTP 503)"),
 }
 
 

@@ -269,6 +269,22 @@ def test_a_refusal_names_the_parameter_that_is_wrong() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("params", "way_out"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "get weather"}}]}, "'off' to send it as it is."),
+        ({"stop": ["a"] * 6}, "'off' to send it as it is."),
+        ({"top_p": 1}, "'drop' to leave out what the model does not take."),
+        ({"top_p": 1, "stop": ["a"] * 6}, "'drop' to leave out what the model does not take."),
+        ({"max_tokens": "5"}, "'off' to send it as it is. A number that Jinja renders is text."),
+    ],
+    ids=["tools", "stop", "top_p", "both", "text"],
+)
+def test_a_refusal_names_the_check_that_would_let_it_pass(params: dict[str, Any], way_out: str) -> None:
+    message = refusal(Recipe("kimi-k2.6", prompt="{a}", request_params=params))
+    assert message.endswith(f"Nothing was sent. Correct it, or set parameter_check={way_out}")
+
+
 def test_a_parameter_that_is_taken_out_of_every_request_is_reported() -> None:
     recipe = Recipe("kimi-k2.6", prompt="{a}", request_params={"top_p": 1}, rules=ParameterRules("drop"))
     assert recipe.lint() == ["'top_p' is taken out of every request, because the model does not take it"]

@@ -157,3 +157,19 @@ def test_a_number_keeps_all_digits_in_the_results_and_is_a_number_before(number:
     assert row.parsed == {"rate": float(number)}
     line = ResultLines(checked.fields).encode(row, b"", (None, None, None))
     assert f'"parsed":{{"rate":{number}}}'.encode() in line
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("propertys", "properties"), ("require", "required"), ("enums", "enum"), ("minlength", "minLength")],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_misspelled_keyword_is_refused_since_everything_would_fit(written: str, meant: str, nested: bool) -> None:
+    part = {"type": "object", written: {} if written == "propertys" else ["a"]}
+    with pytest.raises(ValueError, match=f"has the keyword '{written}', .* Is '{meant}' meant"):
+        read_schema(of(inner={"anyOf": [part, {"type": "null"}]}) if nested else part)
+
+
+@pytest.mark.parametrize("note", ["example", "nullable", "descriptions", "x-order", "unit"])
+def test_a_keyword_that_only_notes_something_is_taken(note: str) -> None:
+    assert read_schema({**of(enums={"type": "string", note: "a"}), "propertyOrder": ["enums"]}) is not None

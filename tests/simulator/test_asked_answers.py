@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field
 
+from airflow_provider_kimi.api.schema_rewrite import rewritten
 from airflow_provider_kimi.simulator import label_answer
 from tests.simulator.wire import line
 
@@ -129,6 +130,20 @@ class Report(BaseModel):
 def test_a_pydantic_model_gets_a_value_that_fits_it() -> None:
     for number in range(20):
         Report.model_validate_json(json.dumps(value_of(Report.model_json_schema(), f"row {number}")))
+
+
+def test_a_pydantic_model_that_was_sent_in_the_dialect_of_kimi_gets_formats_and_patterns_that_fit() -> None:
+    class Order(BaseModel):
+        day: date
+        at: datetime | None = Field(description="When it came.")
+        key: UUID = Field(description="Of the shop.")
+        code: Annotated[str, Field(pattern=r"^\w{3}-\d+$", description="Of the order.")]
+
+    sent, problems = rewritten(Order.model_json_schema())
+    assert not problems
+    assert '"format"' not in json.dumps(sent)
+    for number in range(20):
+        Order.model_validate_json(json.dumps(value_of(dict(sent), f"row {number}")))
 
 
 def test_an_enum_is_chosen_as_the_text_suggests() -> None:

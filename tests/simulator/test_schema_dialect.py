@@ -51,6 +51,7 @@ PASSING = [
     pytest.param(of({"type": "array"}), id="an array of anything"),
     pytest.param(of({"type": ["string", "integer", "null"]}), id="several types"),
     pytest.param(of({"type": ["string", "null"], "enum": ["x", None]}), id="an enum that may be null"),
+    pytest.param(of({"type": ["null", "integer"], "enum": [1, None]}), id="an enum that may be null, or a number"),
     pytest.param(of({"anyOf": [TEXT, {"type": "null"}], "description": "d", "title": "t"}), id="a union with notes"),
     pytest.param(of({**TO_NODE, "description": "d"}, **{"$defs": {"Node": TEXT}}), id="a reference with a note"),
     pytest.param({"$ref": "#/$defs/Node", "$defs": {"Node": NODE}, "$id": "x"}, id="a list that ends"),
@@ -121,6 +122,18 @@ REFUSED = [
         "properties.a",
         "total string length of enum values",
         id="long enum",
+    ),
+    pytest.param(
+        of({"type": "string", "enum": ["标签名称一二三四五六" + str(n) for n in range(251)]}),
+        "properties.a",
+        "total string length of enum values",
+        id="long enum in Chinese",
+    ),
+    pytest.param(
+        of({"type": ["integer", "null"], "enum": [1, None]}),
+        "properties.a",
+        "not a valid integer",
+        id="enum of numbers that may be null",
     ),
     pytest.param(
         of({"type": "string", "enum": [str(n) for n in range(501)]}),

@@ -1,16 +1,15 @@
 """A gateway before the simulator, which passes all calls on but lists in its own way."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlencode
 from urllib.request import Request, urlopen
 
 from airflow_provider_kimi.simulator import KimiSimulator
+from tests.support.raw_server import Pieces, headers_of, raw_server, reply
 
 #: What a gateway answers instead of a page: a status, and a body.
 Refusal = tuple[int, bytes]
@@ -84,32 +83,13 @@ def gateway(sim: KimiSimulator, **behaviour: object) -> Iterator[Gateway]:
     """Run a gateway on a free port."""
     own = Gateway(sim, **behaviour)  # type: ignore[arg-type]
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(request: bytes) -> Pieces:
+        method, target, _ = request.split(b"\r\n")[0].decode().split(" ")
+        path, _, query = target.partition("?")
+        head = {name: value for name, value in headers_of(request).items() if name in ("authorization", "content-type")}
+        status, content = own.answer(method, path, query, head, request.partition(b"\r\n\r\n")[2])
+        return [reply(content, f"{status} Gateway")]
 
-        def _reply(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            head = {
-                name: value for name, value in self.headers.items() if name.lower() in ("authorization", "content-type")
-            }
-            path, _, query = self.path.partition("?")
-            status, content = own.answer(self.command, path, query, head, body)
-            self.send_response(status)
-            self.send_header("content-type", "text/html" if content.startswith(b"<") else "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_DELETE = _reply
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    own.base_url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    try:
+    with raw_server(answer) as server:
+        own.base_url = server.base_url
         yield own
-    finally:
-        server.shutdown()
-        server.server_close()

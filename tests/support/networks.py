@@ -5,9 +5,8 @@ import ipaddress
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
@@ -16,6 +15,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.support.raw_server import listening
 
 #: What nobody may read in a log.
 PASSWORD, ANSWER = "p4ssw0rd", "an answer that somebody paid for"
@@ -27,26 +28,6 @@ VARIABLES = [
 ]
 
 Handle = Callable[[socket.socket], None]
-
-
-@contextmanager
-def listening(handle: Handle) -> Iterator[int]:
-    """Give each connection to a port of 127.0.0.1 to a function, and then close it."""
-
-    def serve(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            handle(connection)
-
-    def accept(listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        yield listener.getsockname()[1]
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
 
 
 def closed_port() -> int:
@@ -149,6 +130,23 @@ class Network:
         """Let https go through a proxy; return the address of a platform that only a proxy finds."""
         self.sets("HTTPS_PROXY", f"{scheme}://somebody:{PASSWORD}@{address}")
         return "https://gateway.invalid/v1"
+
+
+def self_signed(net: Network) -> str:
+    """A platform whose certificate nobody has signed; its Base URL."""
+    return f"https://{net.serves(over_tls(certificate(net.folder), says(b'')))}/v1"
+
+
+def expired(net: Network) -> str:
+    """A platform whose certificate has expired; its Base URL."""
+    path = certificate(net.folder, days=-1)
+    net.sets("SSL_CERT_FILE", path)
+    return f"https://{net.serves(over_tls(path, says(b'')))}/v1"
+
+
+def proxy_says(status: str) -> Callable[[Network], str]:
+    """A proxy that answers so to who wants to be connected; the Base URL of what is behind it."""
+    return lambda net: net.proxied(net.serves(says(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())))
 
 
 @contextmanager

@@ -33,52 +33,66 @@ class RawServer:
 
     def head(self, request: int = -1) -> dict[str, str]:
         """The headers of a request, by their names in lower case."""
-        lines = self.requests[request].split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-        return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        return headers_of(self.requests[request])
 
     def serve(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            while request := _read_request(connection):
-                self.requests.append(request)
-                for piece in self.answer(request):
-                    if isinstance(piece, bytes):
-                        connection.sendall(piece)
-                    else:
-                        time.sleep(piece)
+        while request := read_message(connection):
+            self.requests.append(request)
+            for piece in self.answer(request):
+                if isinstance(piece, bytes):
+                    connection.sendall(piece)
+                else:
+                    time.sleep(piece)
 
 
-def _read_request(connection: socket.socket) -> bytes:
+def headers_of(request: bytes) -> dict[str, str]:
+    """The headers of a request, by their names in lower case."""
+    lines = request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+
+
+def read_message(connection: socket.socket) -> bytes:
+    """Read a request or an answer; nothing if the other side has closed."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (more := connection.recv(1 << 16)):
             return b""
         data += more
-    head, _, body = data.partition(b"\r\n\r\n")
+    head = data.split(b"\r\n\r\n")[0]
     length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    while len(body) < length:
+    while len(data) < len(head) + 4 + length:
         if not (more := connection.recv(1 << 16)):
             break
-        body += more
-    return head + b"\r\n\r\n" + body
+        data += more
+    return data
+
+
+@contextmanager
+def listening(handle: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Give each connection to a port of 127.0.0.1 to a function, and then close it."""
+
+    def serve(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            handle(connection)
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1]
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
 
 
 @contextmanager
 def raw_server(answer: Callable[[bytes], Pieces]) -> Iterator[RawServer]:
     """Run a server on a free port of 127.0.0.1."""
     server = RawServer(answer)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server.port = listener.getsockname()[1]
-
-        def accept() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    threading.Thread(target=server.serve, args=(connection,), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
+    with listening(server.serve) as server.port:
         yield server
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
 
 
 def connect_to(monkeypatch: pytest.MonkeyPatch, base_url: str, **extra: object) -> KimiHook:
@@ -90,6 +104,7 @@ def connect_to(monkeypatch: pytest.MonkeyPatch, base_url: str, **extra: object) 
 
 def reply(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
     """A whole answer. Underscores in the names of headers are hyphens."""
-    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", "content-type: application/json"]
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", f"content-type: {kind}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests.support.raw_server import read_message
+
 
 @dataclass
 class Relay:
@@ -49,25 +51,12 @@ class Relay:
 
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError):
-            request = _message(client)
+            request = read_message(client)
             self.requests.append(request.split(b" HTTP/1.1")[0].split(b"?")[0].decode())
             with socket.create_connection(("127.0.0.1", urlsplit(self.target).port)) as platform:
                 platform.sendall(request)
-                answer = _message(platform)
+                answer = read_message(platform)
             self.answers -= 1
             if not self.answers:
                 self.close()
             client.sendall(answer.replace(b"\r\n", b"\r\nconnection: close\r\n", 1))
-
-
-def _message(connection: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        if not (more := connection.recv(1 << 16)):
-            return b""
-        data += more
-    head = data.split(b"\r\n\r\n")[0]
-    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    while len(data) < len(head) + 4 + length:
-        data += connection.recv(1 << 16)
-    return data
