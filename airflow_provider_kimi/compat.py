@@ -159,6 +159,13 @@ def loop_iteration(context: Context) -> int | None:
     return None if loop is None else int(loop.index)
 
 
+def airflow_stats() -> Any:
+    """Return where metrics go. Imported late, because hardly a process sends any."""
+    from airflow.providers.common.compat.sdk import Stats
+
+    return Stats
+
+
 def object_storage_path(uri: str) -> Any:
     """Return a path on any storage that Airflow knows. Imported late, because it loads the file system libraries."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath

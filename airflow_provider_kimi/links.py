@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kimi.api.console import console_link
-from airflow_provider_kimi.compat import BaseOperatorLink, Context
+from airflow_provider_kimi.compat import BaseOperatorLink, Context, read_xcom
 from airflow_provider_kimi.exceptions import KimiError
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ class KimiConsoleLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Read the link; empty if the task has not come so far."""
-        from airflow.providers.common.compat.sdk import XCom
-
-        return XCom.get_value(ti_key=ti_key, key=CONSOLE_KEY) or ""
+        return read_xcom(ti_key, CONSOLE_KEY) or ""
 
 
 #: The links of each operator and of the sensor.

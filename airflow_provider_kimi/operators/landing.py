@@ -16,6 +16,7 @@ from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.lineage import lineage_of_result
 from airflow_provider_kimi.links import LINKS
+from airflow_provider_kimi.metrics import metrics_of_result
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
@@ -38,6 +39,7 @@ from airflow_provider_kimi.results.parsed_shape import spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.row_check import RowCheck, read_check
 from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.stats import send
 
 #: What the errors of a landing say, which is not so before the rows are sent.
 _NOTHING_LANDED = "Nothing was landed; the results stay on the platform."
@@ -148,6 +150,8 @@ class LandingOperator(TextTemplates):
         """Report to Airflow what was landed."""
         manifest, ti, batches = collected.manifest, context["ti"], collected.batches
         report_to_outlets(self.outlets, context, manifest, self.log)
+        if not collected.is_kept:  # what an earlier landing has counted
+            send(metrics_of_result(manifest, batches, read_attempt(context).task))
         push_own_xcom(ti, "output_file", manifest.output_file)
         push_own_xcom(ti, "error_file", manifest.error_file)
         ti.xcom_push("plain_locations", manifest.plain_locations)

@@ -88,8 +88,8 @@ def _check_keywords(part: Mapping[str, Any]) -> None:
     for key in part.keys() - known - _OF_OPENAPI:
         if near := get_close_matches(str(key), known - _NOTES, n=1, cutoff=0.8):
             raise ValueError(
-                f"output_schema has the keyword {key!r}, which JSON Schema does not have, so it would check nothing. Is "
-                f"{near[0]!r} meant?"
+                f"output_schema has the keyword {key!r}, which JSON Schema does not have, so it would check nothing. "
+                f"Is {near[0]!r} meant?"
             )
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.metrics import metrics_of_sweep
 from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.stats import send_aside
 from airflow_provider_kimi.waiting.clock import clock_of
 from airflow_provider_kimi.waiting.known import Seen, has_ended
 from airflow_provider_kimi.waiting.pace import (
@@ -96,6 +98,7 @@ async def _sweep(
     shown: dict[str, Seen] = {}
     async for seen in sweep.answers():
         shown |= {batch_id: seen[batch_id] for batch_id in due if batch_id in seen and batch_id not in shown}
+    send_aside(metrics_of_sweep(sweep.result.requests, sweep.result.faults))
     return shown, sweep.result
 
 

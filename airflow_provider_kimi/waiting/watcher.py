@@ -20,8 +20,10 @@ from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Log
 from airflow_provider_kimi.exceptions import KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.metrics import metrics_of_sweep
 from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS
 from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.stats import send_aside
 from airflow_provider_kimi.waiting.clock import ahead_of_steady, steady_now
 from airflow_provider_kimi.waiting.known import Seen, has_ended, is_passing
 from airflow_provider_kimi.waiting.pace import first_pause
@@ -139,6 +141,7 @@ class Watcher:
         self.schedule.requests_per_minute = self.platform.requests_per_minute
         self._memory = sweep.result.memory.without(self._gone)
         self.schedule.settle(start, sweep.result)
+        send_aside(metrics_of_sweep(sweep.result.requests, sweep.result.faults))
         self._notice_clock()
 
     def _notice_clock(self) -> None:

@@ -15,6 +15,7 @@ IMPURE = {
         "lineage.py",
         "links.py",
         "outlets.py",
+        "stats.py",
         "retry_policy.py",
         "airflow_errors.py",
     ),

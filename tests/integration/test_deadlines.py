@@ -304,5 +304,6 @@ def test_a_trigger_that_an_older_release_stored_starts_and_cancels_nothing_when_
         "fewer_than": None,
         "look_at": None,
         "to_come": 0,
+        "progress": True,
         "version": 1,
     }
