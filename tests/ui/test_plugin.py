@@ -1,14 +1,12 @@
 """What Airflow finds, and what it costs where nobody looks."""
 
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import pytest
 from airflow import plugins_manager
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_provider_kimi.ui.plugin import KimiPlugin
-from tests.support.missing import run_without
 
 
 def test_airflow_finds_the_plugin_through_the_package() -> None:
@@ -24,16 +22,6 @@ def test_the_page_is_in_the_navigation_below_the_path_of_the_api_server(monkeypa
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/team/airflow/")
     (view,) = KimiPlugin().external_views
     assert (view["href"], view["destination"], view["url_route"]) == ("/team/airflow/kimi/", "nav", "kimi-batches")
-
-
-@pytest.mark.skipif(not HAS_PAGES, reason="this Airflow shows no pages of plugins")
-def test_where_the_page_cannot_be_served_it_is_left_out_and_the_api_server_starts(tmp_path: Path) -> None:
-    program = """
-from airflow_provider_kimi.ui.plugin import KimiPlugin
-plugin = KimiPlugin()
-print(plugin.fastapi_apps, plugin.external_views)
-"""
-    assert run_without(("fastapi", "fastapi-*"), program, tmp_path).endswith("[] []\n")
 
 
 @pytest.mark.skipif(HAS_PAGES, reason="make test-lowest runs it on Airflow 2.11")
