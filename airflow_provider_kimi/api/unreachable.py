@@ -115,7 +115,7 @@ def no_answer(
     """
     names = {type(one).__name__ for one in chain}
     reason = _reason(chain, names, _Way(settings, proxy, seconds))
-    is_sent = reason.kind != "name" and names.isdisjoint(_BEFORE_SENDING)
+    is_sent = names.isdisjoint(_BEFORE_SENDING)
     return KimiNoAnswerError(
         f"{reason.what} while {action}. {unanswered if is_sent else _NOT_SENT} {reason.remedy}",
         kind=reason.kind,
@@ -227,7 +227,7 @@ def _too_late(names: set[str], way: _Way) -> _Reason:
         what = f"No connection to {way.through} was free within {way.seconds:g} s"
         return _Reason("timeout", what, "Other calls of this process hold them, which passes.")
     if not names.isdisjoint(_BEFORE_SENDING):
-        what = f"No connection to {way.through} came about within {min(way.seconds, CONNECT_TIMEOUT_SECONDS):g} s"
+        what = f"No connection to {way.through} could be made within {min(way.seconds, CONNECT_TIMEOUT_SECONDS):g} s"
         remedy = _OTHER_PROXY if way.proxy else _HOST
         return _Reason("timeout", what, way.say(remedy, "and the firewall"))
     what = f"{way.settings.base_url} did not answer within {way.seconds:g} s"
@@ -250,7 +250,7 @@ def _unconnected(cause: BaseException, way: _Way) -> _Reason:
         remedy += "connection {conn_id!r}."
         if way.proxy.startswith("https:"):
             remedy += " HTTPS_PROXY asks for TLS to the proxy itself: most proxies are written http://, for https too."
-        what = f"No TLS connection to {way.through} came about ({cause.reason.replace('_', ' ').lower()})"
+        what = f"No TLS connection to {way.through} could be made ({cause.reason.replace('_', ' ').lower()})"
         return _Reason("tls", what, way.say(remedy), lasts=True)
     found = _NO_CONNECTION.get((cause.errno if isinstance(cause, OSError) else None) or 0)
     if found and not isinstance(cause, ssl.SSLError):

@@ -1,8 +1,10 @@
 """Why no answer came: what servers of a test cannot show."""
 
 import traceback
+from typing import Any
 
 import httpx  # noqa: TID253  # its errors are what is read
+import openai  # noqa: TID253
 import pytest
 
 from airflow_provider_kimi.api.errors import translated
@@ -64,3 +66,10 @@ def test_the_text_of_a_cause_that_may_repeat_an_answer_is_not_chained() -> None:
 )
 def test_what_is_not_of_the_environment_is_not_taken_for_it(error: Exception) -> None:
     assert unusable_client(error, SETTINGS, {}) is None
+
+
+def test_a_text_that_cannot_be_read_may_be_of_an_answer_so_the_call_may_have_been_sent() -> None:
+    request: Any = httpx.Request("POST", SETTINGS.base_url)
+    error = openai.APIConnectionError(request=request)
+    error.__cause__ = UnicodeError("label empty or too long")
+    assert translate(error).outcome_unknown

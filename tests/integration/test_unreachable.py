@@ -101,14 +101,14 @@ FAULTS = {
     "plain http on an https port": Fault(
         "tls",
         lambda net: f"https://{net.serves(says(b'HTTP/1.1 400 Bad Request'))}/v1",
-        ("No TLS connection to HOST came about (wrong version number)", BASE_URL),
+        ("No TLS connection to HOST could be made (wrong version number)", BASE_URL),
         True,
     ),
-    "old TLS": Fault("tls", old_tls, ("No TLS connection to HOST came about (tlsv1 alert protocol version)",), True),
+    "old TLS": Fault("tls", old_tls, ("No TLS connection to HOST could be made (tlsv1 alert protocol version)",), True),
     "a proxy of http that is asked for over https": Fault(
         "tls",
         lambda net: net.proxied(net.serves(says(b"HTTP/1.1 400 Bad Request")), "https"),
-        ("through the proxy https://PROXY came about", "HTTPS_PROXY asks for TLS to the proxy itself"),
+        ("through the proxy https://PROXY could be made", "HTTPS_PROXY asks for TLS to the proxy itself"),
         True,
     ),
     "no name": Fault(
@@ -162,7 +162,7 @@ FAULTS = {
     "no connection in time": Fault(
         "timeout",
         lambda net: f"https://{net.serves(hangs)}/v1",
-        ("No connection to HOST came about within 1 s", "the firewall", ONLY_PROXY),
+        ("No connection to HOST could be made within 1 s", "the firewall", ONLY_PROXY),
     ),
     "no answer in time": Fault(
         "timeout",
@@ -292,7 +292,7 @@ def test_the_docs_have_each_message_as_it_is(net: Network, name: str) -> None:
     assert not works
     page = " ".join(DOCS.read_text(encoding="utf-8").split())
     what = as_in_docs(said).split(" while listing models. ")[0]
-    assert f"`{what.replace(' through the proxy PROXY came', ' came')}`" in page
+    assert f"`{what.replace(' through the proxy PROXY could', ' could')}`" in page
     if name == "self-signed":
         assert as_in_docs(said) in page
 
