@@ -4,6 +4,7 @@ AIRFLOW ?= apache-airflow~=3.3.0
 BIN := .venv/bin
 DEMO_READY := .venv/.demo
 READY := .venv/.ready
+BROWSER_READY := .venv/.browser
 BENCH_BIN := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 LOWEST_BIN := .venv-lowest/bin
@@ -44,7 +45,7 @@ check: $(READY) ## ruff, mypy strict, architecture tests
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/architecture
 
-CHAPTERS := api files records calls kills requests submission waiting results account jobs
+CHAPTERS := api files records calls kills requests submission waiting results account jobs ui
 
 test-unit: $(READY) ## one module at a time, in seconds
 	$(BIN)/pytest -q $(CHAPTERS:%=tests/%) tests/test_*.py
@@ -56,7 +57,7 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough -m "not slow and not long"
+PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough -m "not slow and not long and not browser"
 AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
 
 test-airflow: $(READY) ## the part that runs Airflow and processes that are killed
@@ -85,6 +86,16 @@ test-slow-rest: $(READY)
 test-long: $(READY) ## every point at which a task may die, and what takes many minutes, in about 40 minutes
 	$(BIN)/pytest -p no:cacheprovider -m long
 
+# The browser is Debian's: Playwright's own is no package of any registry.
+$(BROWSER_READY): $(READY)
+	@$(BIN)/pip install --quiet --editable ".[browser]"
+	@which chromium > /dev/null && fc-list :lang=zh | grep --quiet . || \
+		(apt-get update --quiet=2 && apt-get install --quiet=2 --yes chromium fonts-wqy-zenhei)
+	@touch $@
+
+test-ui: $(BROWSER_READY) ## the page of batches in a real browser, on a real Airflow, in about 2 minutes
+	$(BIN)/pytest -p no:cacheprovider -m browser tests/browser
+
 # pip takes the newest versions that fit; uv can take the lowest of those that pyproject.toml names. Airflow 2.11.0, which
 # is then installed, does not say itself that it needs an older universal-pathlib.
 $(LOWEST_READY): pyproject.toml
@@ -99,7 +110,7 @@ $(LOWEST_READY): pyproject.toml
 	@touch $@
 
 LOWEST_CHAINS := collect collect_columns odd_lines results_operator results_refusals usable_answers
-LOWEST_TESTS := api files records requests results $(LOWEST_CHAINS:%=integration/test_%.py)
+LOWEST_TESTS := api files records requests results ui/test_plugin.py ui/test_batch_view.py $(LOWEST_CHAINS:%=integration/test_%.py)
 
 test-lowest: $(LOWEST_READY) ## submitting and landing with the lowest version of each dependency, in about a minute
 	$(LOWEST_BIN)/python -m pytest -q -p no:cacheprovider -W default --disable-warnings $(LOWEST_TESTS:%=tests/%)
@@ -134,4 +145,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-slow-airflow test-slow-rest test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-slow-airflow test-slow-rest test-ui test-long test-lowest test-chaos test-waits bench docs build clean

@@ -61,8 +61,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_trigger_blocks_its_loop() -> Iterator[None]:
-    """Fail every test in which a trigger, or the watcher that triggers share, blocks the event loop."""
-    with blockbuster_ctx(["airflow_provider_kimi.triggers", "airflow_provider_kimi.waiting.watcher"]):
+    """Fail every test in which a trigger, the watcher that triggers share, or the page blocks the event loop."""
+    loops = ("triggers", "waiting.watcher", "ui.batch_lists")
+    with blockbuster_ctx([f"airflow_provider_kimi.{name}" for name in loops]):
         yield
 
 

@@ -105,6 +105,7 @@ def _run(folder: Path, connection: Mapping[str, Any], keep: bool) -> bool:
             airflow.call("POST", "/api/v2/connections", {"connection_id": "kimi_default", **connection})
         if keep:
             print(f"UI: {airflow.url}  login: {USER} / {PASSWORD}", flush=True)
+            print(f"Batches: {airflow.url}/plugin/kimi-batches", flush=True)
         print(f"Running {DAG_ID}: about three quarters of a minute on the simulator.", flush=True)
         airflow.run_dag(DAG_ID, RUN_ID, {"output": str(folder / "result")})
         state = _watch(airflow, connection)

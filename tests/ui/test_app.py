@@ -1,0 +1,228 @@
+"""The app behind the page: who gets what, and how often the platform is asked."""
+
+import asyncio
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import TaskIdentity
+from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.ui.app import FILES, build_app
+from airflow_provider_kimi.ui.batch_lists import BatchLists
+from tests.support.logs import LogRecord
+from tests.support.requests import ATTEMPT, order, submit, submit_prompts
+
+
+class Pages:
+    """A browser of each user, and the clock of the app, which stands still."""
+
+    def __init__(self, token_of: Callable[[str | None], str]) -> None:
+        self.now = 1000.0
+        self._token_of = token_of
+        self.slept = 0.0
+        self.app = build_app(BatchLists(clock=lambda: self.now, sleep=self._sleep))
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+    async def get(self, path: str, role: str | None = "viewer", **params: str) -> Any:
+        import httpx
+
+        cookies = {"_token": self._token_of(role)} if role else {}
+        transport = httpx.ASGITransport(app=self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://airflow", cookies=cookies) as client:
+            return await client.get(path, params=params)
+
+    async def batches(self, conn_id: str = "kimi_default", role: str = "viewer") -> Any:
+        reply = await self.get("/batches", role, conn_id=conn_id)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+
+@pytest.fixture
+async def pages(airflow_users: Callable[[str | None], str]) -> Any:
+    opened = Pages(airflow_users)
+    async with opened.app.router.lifespan_context(opened.app):
+        yield opened
+
+
+def listed(sim: KimiSimulator) -> int:
+    return [call.name for call in sim.journal].count("list_batches")
+
+
+class TestAccess:
+    async def test_every_route_is_closed_to_those_who_are_not_logged_in(self, pages: Pages) -> None:
+        paths = [route.path for route in pages.app.routes]  # type: ignore[attr-defined]
+        assert sorted(paths) == sorted([*FILES, "/batches"])
+        for path in paths:
+            assert (await pages.get(path, role=None)).status_code == 401, path
+
+    async def test_a_token_that_is_not_airflows_opens_nothing(self, pages: Pages) -> None:
+        import httpx
+
+        transport = httpx.ASGITransport(app=pages.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:
+            replies = [
+                await client.get(path, headers={"Authorization": "Bearer x.y.z"}) for path in (*FILES, "/batches")
+            ]
+        assert {reply.status_code for reply in replies} == {403}
+
+    async def test_a_user_without_a_role_sees_nothing_whatever_dag_the_query_names(self, pages: Pages) -> None:
+        for path in (*FILES, "/batches"):
+            assert (await pages.get(path, role="", dag_id="reviews")).status_code in (401, 403), path
+
+    async def test_a_batch_is_shown_to_those_who_may_see_its_dag(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        hidden = Attempt(TaskIdentity("salaries", "manual__1", "label"))
+        submit(hook, order(["a"]), hidden, LogRecord())
+        submit(hook, order(["b"]), ATTEMPT, LogRecord())
+        assert {batch["dag_id"] for batch in (await pages.batches(role="admin"))["batches"]} == {"salaries", "reviews"}
+        assert {batch["dag_id"] for batch in (await pages.batches())["batches"]} == {"reviews"}
+
+    async def test_a_viewer_gets_the_page_under_a_policy_that_runs_nothing_else(self, pages: Pages) -> None:
+        for path in FILES:
+            reply = await pages.get(path)
+            assert reply.status_code == 200
+            assert "default-src 'none'; script-src 'self'" in reply.headers["content-security-policy"]
+            assert reply.headers["x-content-type-options"] == "nosniff"
+        assert "unsafe" not in reply.headers["content-security-policy"]
+
+
+class TestConnections:
+    @pytest.mark.parametrize(
+        "conn_id", ["other", "absent", "", "../x", "a/b", "http://127.0.0.1:1/", "x" * 300, "a..b"]
+    )
+    async def test_what_is_no_connection_of_type_kimi_is_asked_nothing_and_looks_like_none(
+        self, pages: Pages, sim: KimiSimulator, connection: Any, conn_id: str
+    ) -> None:
+        connection("other", sim, conn_type="http")
+        reply = await pages.get("/batches", conn_id=conn_id)
+        assert reply.status_code == 404
+        assert "of type 'kimi'. Nothing was sent." in reply.json()["detail"]
+        assert sim.journal == []
+
+    async def test_each_connection_shows_its_own_batches(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook, connection: Any
+    ) -> None:
+        submit_prompts(hook, 3)
+        with KimiSimulator(speed=0) as empty:
+            connection("second", empty)
+            assert len((await pages.batches())["batches"]) == 1
+            assert (await pages.batches("second"))["batches"] == []
+
+
+class TestReads:
+    async def test_a_viewer_sees_a_batch_with_its_rows_and_its_task(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        (batch_id,) = submit_prompts(hook, 4).batch_ids
+        sim.advance(13)
+        shown = await pages.batches()
+        assert (shown["is_whole"], shown["error"], shown["age_seconds"]) == (True, "", 0.0)
+        (batch,) = shown["batches"]
+        assert (batch["id"], batch["status"], batch["total"]) == (batch_id, "in_progress", 4)
+        assert batch["task_path"] == "dags/reviews/runs/manual__1/tasks/label"
+
+    async def test_a_hundred_viewers_cost_one_walk_for_each_refresh(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        submit_prompts(hook, 3)
+        before = listed(sim)
+        await asyncio.gather(*(pages.batches() for _ in range(100)))
+        assert listed(sim) == before + 1
+        pages.now += 39
+        await pages.batches()
+        assert listed(sim) == before + 1
+        pages.now += 2
+        await asyncio.gather(*(pages.batches() for _ in range(100)))
+        assert listed(sim) == before + 2
+
+    async def test_a_connection_that_allows_many_requests_is_read_every_ten_seconds(
+        self, pages: Pages, sim: KimiSimulator, connection: Any
+    ) -> None:
+        connection("kimi_default", sim, extra={"requests_per_minute": 500})
+        for seconds, walks in ((0, 1), (9, 1), (2, 2)):
+            pages.now += seconds
+            await pages.batches()
+            assert listed(sim) == walks
+
+    async def test_a_thousand_batches_are_shown_newest_first(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        submit_prompts(hook, 1)
+        (record,) = sim.batches.values()
+        file_id = hook.upload_file(BytesIO(sim.file_content(str(record.input_file_id))), "x.jsonl").id
+        made = [hook.create_batch(file_id).id for _ in range(1000)]
+        shown = await pages.batches()
+        assert len(shown["batches"]) == 1000
+        assert shown["is_whole"] is False
+        assert set(made[1:]) <= {batch["id"] for batch in shown["batches"]}
+
+    async def test_a_fault_shows_what_was_known_with_its_age_and_the_reason_without_the_key(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        submit_prompts(hook, 3)
+        await pages.batches()
+        sim.inject("list_batches", times=2, status=500)
+        pages.now += 60
+        shown = await pages.batches()
+        assert len(shown["batches"]) == 1
+        assert shown["age_seconds"] == 60
+        assert "HTTP 500" in shown["error"]
+        assert sim.api_key not in shown["error"]
+        before = listed(sim)
+        pages.now += 5
+        await pages.batches()
+        assert listed(sim) == before, "a platform that fails is not asked by each viewer"
+        pages.now += 600
+        await pages.batches()
+        pages.now += 600
+        assert (await pages.batches())["error"] == ""
+
+    async def test_a_page_that_comes_too_soon_is_asked_for_again_and_the_walk_goes_on(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        submit_prompts(hook, 1)
+        (record,) = sim.batches.values()
+        file_id = hook.upload_file(BytesIO(sim.file_content(str(record.input_file_id))), "x.jsonl").id
+        for _ in range(110):
+            hook.create_batch(file_id)
+        before = listed(sim)
+        sim.inject("list_batches", skip=1, times=2, status=429, retry_after=7)
+        shown = await pages.batches()
+        assert (len(shown["batches"]), shown["error"], listed(sim)) == (111, "", 4 + before)
+        assert pages.slept >= 14
+
+    async def test_a_key_that_is_refused_is_told_in_words_before_anything_is_known(
+        self, pages: Pages, sim: KimiSimulator, connection: Any
+    ) -> None:
+        connection("kimi_default", sim, password="sk-wrong-key-0123456789")
+        shown = await pages.batches()
+        assert shown["batches"] == []
+        assert shown["age_seconds"] is None
+        assert "key" in shown["error"]
+        assert "sk-wrong-key-0123456789" not in shown["error"]
+
+    async def test_a_connection_that_is_put_right_is_taken_up(
+        self, pages: Pages, sim: KimiSimulator, connection: Any
+    ) -> None:
+        connection("kimi_default", sim, password="sk-wrong")
+        assert (await pages.batches())["error"]
+        connection("kimi_default", sim)
+        pages.now += 400
+        assert (await pages.batches())["error"] == ""
+
+    async def test_a_slow_platform_keeps_nobody_waiting_who_can_see_the_last_list(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        await pages.batches()
+        sim.inject("list_batches", hang_seconds=6)
+        pages.now += 60
+        async with asyncio.timeout(5):
+            shown = await pages.batches()
+        assert shown["age_seconds"] == 60

@@ -1,0 +1,33 @@
+"""What Airflow finds, and what it costs where nobody looks."""
+
+from importlib.metadata import entry_points
+
+import pytest
+from airflow import plugins_manager
+from airflow.plugins_manager import AirflowPlugin
+
+from airflow_provider_kimi.ui.plugin import KimiPlugin
+
+
+def test_airflow_finds_the_plugin_through_the_package() -> None:
+    found = [point for point in entry_points(group="airflow.plugins") if point.name == "kimi"]
+    assert [point.load() for point in found] == [KimiPlugin]
+
+
+HAS_PAGES = hasattr(AirflowPlugin, "external_views")
+
+
+@pytest.mark.skipif(not HAS_PAGES, reason="this Airflow shows no pages of plugins")
+def test_the_page_is_in_the_navigation_below_the_path_of_the_api_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/team/airflow/")
+    (view,) = KimiPlugin().external_views
+    assert (view["href"], view["destination"], view["url_route"]) == ("/team/airflow/kimi/", "nav", "kimi-batches")
+
+
+@pytest.mark.skipif(HAS_PAGES, reason="make test-lowest runs it on Airflow 2.11")
+def test_below_airflow_3_1_the_plugin_adds_nothing_and_breaks_nothing() -> None:
+    plugins_manager.ensure_plugins_loaded()
+    assert "kimi" in [plugin.name for plugin in plugins_manager.plugins or []]  # type: ignore[attr-defined]
+    assert not [source for source in plugins_manager.import_errors if "kimi" in source]  # type: ignore[attr-defined]
+    assert KimiPlugin().fastapi_apps == []
+    assert KimiPlugin().external_views == []
