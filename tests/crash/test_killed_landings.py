@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.records.outside import plain_location
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from tests.crash.conftest import Rewriting, Scene
 from tests.crash.lander import Fate, FateKind
@@ -28,10 +29,7 @@ def test_a_result_is_whole_whenever_its_landing_is_killed(scene: Scene) -> None:
     for number in range(KILLS):
         batch_id, other = scene.platform.many[:: 1 if number % 4 < 2 else -1]
         place = used if number % 2 else scene.place(f"new-{number}")
-        expected = {
-            name: content.replace(used.output.encode(), place.output.encode())
-            for name, content in whole[batch_id].items()
-        }
+        expected = {name: _moved(content, used.output, place.output) for name, content in whole[batch_id].items()}
         after = moments.uniform(0 if number % 8 < 4 else 0.7 * seconds, seconds)
         scene.lander.land([batch_id], place.output, scene.work, kill_after=after)
         found = place.files()
@@ -40,6 +38,13 @@ def test_a_result_is_whole_whenever_its_landing_is_killed(scene: Scene) -> None:
         assert result_in(found) in (result_in(expected), nothing), seen
         assert scene.lander.land([batch_id], place.output, scene.work).status == 0, seen
         assert place.files() == expected, seen
+
+
+def _moved(content: bytes, before: str, after: str) -> bytes:
+    """A file that names its directory, as Airflow does and as any program does, in another one."""
+    for written in (str, plain_location):
+        content = content.replace(written(before).encode(), written(after).encode())
+    return content
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -237,20 +237,29 @@ def test_a_long_wait_is_in_the_log_and_many_short_ones_are_not(monkeypatch: pyte
     assert KEY not in line
 
 
+class FailingOnce(AnswerParts):
+    """Parts on a storage that fails once."""
+
+    has_failed = False
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        if not self.has_failed:
+            self.has_failed = True
+            raise KeyError("what the storage says")
+        super().write(lines)
+
+
 def test_a_fault_that_nobody_foresaw_lets_calls_under_way_end_and_keeps_their_answers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As an answer that is nested too deep to be read, or a storage that fails once."""
-
-    def nested(handler: Handler, number: int) -> None:
-        if number == 0:
-            return handler.send(b'{"choices": [], "x": ' + b"[" * 5000 + b"]" * 5000 + b"}")
-        time.sleep(0.3)
+    def slow_but_first(handler: Handler, number: int) -> None:
+        time.sleep(0.3 if number else 0)
         return handler.send(answer())
 
-    with host(nested, monkeypatch) as calls:
-        round = round_of(tmp_path, at_once=4)
-        with pytest.raises(RecursionError):
+    with host(slow_but_first, monkeypatch) as calls:
+        parts = FailingOnce(OutputDirectory(str(tmp_path)), ".kimi-chat-a-")
+        round = round_of(tmp_path, at_once=4, parts=parts)
+        with pytest.raises(KeyError):
             round.ask(rows(50))
     assert len(calls) == 4
-    assert len(kept(tmp_path)) == 3
+    assert len(kept(tmp_path)) == 4
