@@ -75,13 +75,7 @@ test-modules: $(READY) ## the part with everything else, and the property tests 
 	$(PYTEST) $(AIRFLOW_TESTS:%=--ignore=%) --ignore=tests/integration
 
 test-slow: $(READY) ## what takes minutes and another test shows in small; the unit tests against the built wheel
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync test-slow-airflow test-slow-rest
-
-test-slow-airflow: $(READY)
-	$(BIN)/pytest -p no:cacheprovider -m slow tests/real_airflow
-
-test-slow-rest: $(READY)
-	$(BIN)/pytest -p no:cacheprovider -m slow --ignore=tests/real_airflow
+	$(BIN)/pytest -p no:cacheprovider -m slow
 
 test-long: $(READY) ## every point at which a task may die, and what takes many minutes, in about 40 minutes
 	$(BIN)/pytest -p no:cacheprovider -m long
@@ -145,4 +139,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-slow-airflow test-slow-rest test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-ui test-long test-lowest test-chaos test-waits bench docs build clean
