@@ -1,6 +1,5 @@
 """Tasks whose network is in the way: waits outlast an outage, and end after minutes where somebody has to act."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.simulator import KimiSimulator
-from airflow_provider_kimi.waiting.wait import poll_once
 from tests.support.logs import LogRecord
 from tests.support.networks import (
     PASSWORD,
@@ -29,7 +27,7 @@ from tests.support.raw_server import KEY, connect_to
 from tests.support.relay import Relay
 from tests.support.requests import ATTEMPT, order, submit
 from tests.support.tasks import resume_task, run_task
-from tests.support.waiting import sensor, wait_in_worker, waited
+from tests.support.waiting import from_poke_to_poke, in_triggerer, sensor, wait_in_worker
 
 HOUR = 3600.0
 
@@ -77,23 +75,6 @@ PASSING = {
     "an expired certificate": (expired, "(certificate has expired)"),
     "a proxy that is out": (proxy_says("503 Out"), "did not connect to gateway.invalid (HTTP 503)"),
 }
-
-
-def in_triggerer(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: LogRecord) -> BatchEvent:
-    return asyncio.run(waited(hook, sim, watch, log))
-
-
-def from_poke_to_poke(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: LogRecord) -> BatchEvent:
-    """Wait as `mode="reschedule"` does."""
-
-    async def sleep(seconds: float) -> None:
-        sim.advance(seconds)
-
-    while True:
-        first = poll_once(hook, watch, log, is_only_one=True, clock=sim.now, sleep=sleep)
-        if first.event is not None:
-            return first.event
-        sim.advance(watch.pause_seconds or 0.0)
 
 
 modes = pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Faults that look permanent: a wait believes them only once they have lasted, and another try may fare better."""
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,13 +12,12 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
-from airflow_provider_kimi.waiting.wait import poll_once
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
 from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
 from tests.support.triggers import created
-from tests.support.waiting import sensor, wait_in_worker, waited
+from tests.support.waiting import from_poke_to_poke, in_triggerer, sensor, wait_in_worker
 
 HOUR = 3600.0
 NEVER = Timing(working_seconds=100 * HOUR)
@@ -30,23 +28,6 @@ FORBIDDEN: dict[str, Any] = {"status": 403, "error_type": "permission_denied_err
 NO_MONEY: dict[str, Any] = {"status": 429, "error_type": "exceeded_current_quota_error", "message": "top up"}
 
 Wait = Callable[[KimiHook, KimiSimulator, Watch, LogRecord], BatchEvent]
-
-
-def in_triggerer(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: LogRecord) -> BatchEvent:
-    return asyncio.run(waited(hook, sim, watch, log))
-
-
-def from_poke_to_poke(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: LogRecord) -> BatchEvent:
-    """Wait as `mode="reschedule"` does: every poke is a process of its own, which remembers nothing."""
-
-    async def sleep(seconds: float) -> None:
-        sim.advance(seconds)
-
-    while True:
-        first = poll_once(hook, watch, log, is_only_one=True, clock=sim.now, sleep=sleep)
-        if first.event is not None:
-            return first.event
-        sim.advance(watch.pause_seconds or 0.0)
 
 
 MODES = [in_triggerer, wait_in_worker, from_poke_to_poke]

@@ -10,7 +10,7 @@ from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.waiting.alone import Alone, InWorker
-from airflow_provider_kimi.waiting.wait import until_finished
+from airflow_provider_kimi.waiting.wait import poll_once, until_finished
 from tests.support.logs import LogRecord
 from tests.support.requests import submit_prompts
 from tests.support.tasks import run_task
@@ -69,3 +69,20 @@ def first_poll(task: KimiBatchSensor) -> Any:
     attempt = run_task(task)
     assert attempt.deferred is None
     return attempt.value
+
+
+def in_triggerer(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: LogRecord) -> BatchEvent:
+    return asyncio.run(waited(hook, sim, watch, log))
+
+
+def from_poke_to_poke(hook: KimiHook, sim: KimiSimulator, watch: Watch, log: LogRecord) -> BatchEvent:
+    """Wait as `mode="reschedule"` does: every poke is a process of its own, which remembers nothing."""
+
+    async def sleep(seconds: float) -> None:
+        sim.advance(seconds)
+
+    while True:
+        first = poll_once(hook, watch, log, is_only_one=True, clock=sim.now, sleep=sleep)
+        if first.event is not None:
+            return first.event
+        sim.advance(watch.pause_seconds or 0.0)
