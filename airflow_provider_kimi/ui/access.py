@@ -1,11 +1,23 @@
-"""Who may see what, as Airflow decides it."""
+"""What each route is given: the user, what was read for all users, and who may see what, as Airflow decides it."""
+
+from typing import Annotated
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from fastapi import HTTPException, Request
+from fastapi import Depends, HTTPException, Request
 
-__all__ = ["GetUserDep"]
+from airflow_provider_kimi.ui.accounts import Accounts
+
+__all__ = ["AccountsDep", "GetUserDep"]
+
+
+def _accounts(request: Request) -> Accounts:
+    accounts: Accounts = request.app.state.accounts
+    return accounts
+
+
+AccountsDep = Annotated[Accounts, Depends(_accounts)]
 
 
 def reader(request: Request, user: GetUserDep) -> None:

@@ -11,8 +11,8 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.ui.accounts import Accounts
 from airflow_provider_kimi.ui.app import FILES, build_app
-from airflow_provider_kimi.ui.batch_lists import BatchLists
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
 
@@ -24,7 +24,7 @@ class Pages:
         self.now = 1000.0
         self._token_of = token_of
         self.slept = 0.0
-        self.app = build_app(BatchLists(clock=lambda: self.now, sleep=self._sleep))
+        self.app = build_app(Accounts(clock=lambda: self.now, sleep=self._sleep))
 
     async def _sleep(self, seconds: float) -> None:
         self.slept += seconds

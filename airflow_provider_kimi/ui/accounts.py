@@ -1,0 +1,165 @@
+"""What is read of each connection, once for all who look, and only while somebody does."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from airflow_provider_kimi.api.models import Batch, BatchPage
+from airflow_provider_kimi.calls.batch_list import Walk
+from airflow_provider_kimi.calls.patience import Patience, in_time, is_rate_limit
+from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.hooks.lookup import looking_up
+from airflow_provider_kimi.ui.batch_view import views_of
+from airflow_provider_kimi.ui.glance import Glance, Seen
+from airflow_provider_kimi.waiting.clock import clock_of
+from airflow_provider_kimi.waiting.pace import seconds_per_request
+
+T = TypeVar("T")
+
+#: Shortest time between two reads of a list.
+REFRESH_SECONDS = 10.0
+
+#: How much more time a read is given than the connection's rate asks for: the rest is for the waits of tasks.
+SHARE = 2.0
+
+#: Most batches that are shown.
+MOST_BATCHES = 1000
+
+#: Pauses without blocking.
+Sleep = Callable[[float], Awaitable[object]]
+
+#: Ids of connections that are looked up at all; others may mean something to a secrets backend.
+_CONN_ID = re.compile(r"(?!.*\.\.)[\w][\w.-]{0,199}")
+
+
+class NoKimiConnectionError(Exception):
+    """There is no connection of type `kimi` with this id; whether there is one of another type is not said."""
+
+    def __init__(self, conn_id: str) -> None:
+        super().__init__(
+            f"There is no Airflow connection {conn_id!r:.220} of type 'kimi'. Nothing was sent. Create it, or enter "
+            "the id of another one."
+        )
+
+
+@dataclass(frozen=True)
+class BatchList:
+    """The batches of a connection, as they are shown and as they were read.
+
+    :param batches: By their ids.
+    :param views: The newest first.
+    :param is_whole: Whether these are all batches of the account.
+    """
+
+    batches: dict[str, Batch]
+    views: list[dict[str, Any]]
+    is_whole: bool
+
+
+class Account:
+    """One connection that somebody looks at.
+
+    :param hook: Of the connection.
+    """
+
+    def __init__(self, hook: KimiHook, clock: Callable[[], float], sleep: Sleep) -> None:
+        self.hook = hook
+        self._sleep = sleep
+        self._pages = 0
+        self.batch_list = Glance(self._read_list, self._list_pause, clock)
+
+    async def aclose(self) -> None:
+        """End all reads, and give the client back."""
+        await self.batch_list.aclose()
+        await self.hook.aclose()
+
+    def _list_pause(self) -> float:
+        per_request = seconds_per_request(self.hook.requests_per_minute, None)
+        return max(REFRESH_SECONDS, SHARE * self._pages * per_request)
+
+    async def _read_list(self) -> BatchList:
+        await self._renew()
+        walk, self._pages = Walk(most=MOST_BATCHES), 0
+        while not walk.is_over:
+            walk.take(await self._page(walk.after))
+            self._pages += 1
+        now = clock_of(self.hook)()
+        views = await asyncio.to_thread(views_of, walk.seen.values(), now)
+        return BatchList(walk.seen, views[:MOST_BATCHES], walk.is_whole)
+
+    async def _page(self, after: str | None) -> BatchPage:
+        """Read a page, however long the platform has too many requests; what the walk has seen is not lost."""
+        patience = Patience(self.hook)
+        while True:
+            try:
+                return await in_time(self.hook.alist_batches(after=after))
+            except KimiError as error:
+                pause = patience.pause_after(error) if is_rate_limit(error) else None
+                if pause is None:
+                    raise
+                self.batch_list.tell(error)
+                await self._sleep(pause)
+
+    async def _renew(self) -> None:
+        if not await in_time(asyncio.to_thread(_look_up, self.hook)):
+            raise NoKimiConnectionError(self.hook.kimi_conn_id)
+
+
+def _look_up(hook: KimiHook) -> bool:
+    """Read the connection anew, and say whether there is one of type `kimi`. Blocks."""
+    hook.renew()
+    try:
+        with looking_up(hook.kimi_conn_id):
+            conn_type = hook.get_connection(hook.kimi_conn_id).conn_type
+    except KimiConnectionConfigError:
+        return False
+    if conn_type != KimiHook.conn_type:
+        return False
+    _ = hook.settings  # read here, off the event loop
+    return True
+
+
+class Accounts:
+    """All connections that somebody looks at, in one process of the API server."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Sleep = asyncio.sleep) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._accounts: dict[str, Account] = {}
+
+    async def batch_list(self, conn_id: str) -> Seen[BatchList]:
+        """Return the batches of a connection.
+
+        :raises NoKimiConnectionError: There is none of type `kimi` with this id.
+        """
+        return await self.look(conn_id, lambda account: account.batch_list)
+
+    async def look(self, conn_id: str, at: Callable[[Account], Glance[T]]) -> Seen[T]:
+        """Look at something of a connection.
+
+        :raises NoKimiConnectionError: There is none of type `kimi` with this id.
+        """
+        if _CONN_ID.fullmatch(conn_id) is None:
+            raise NoKimiConnectionError(conn_id)
+        account = self._accounts.setdefault(conn_id, Account(KimiHook(conn_id), self._clock, self._sleep))
+        try:
+            return await at(account).look()
+        except NoKimiConnectionError:
+            if self._accounts.get(conn_id) is account:
+                del self._accounts[conn_id]
+                await account.aclose()
+            raise
+
+    def age_of(self, seen: Seen[Any]) -> float | None:
+        """Seconds since something was read; None if it never was."""
+        return None if seen.at is None else self._clock() - seen.at
+
+    async def aclose(self) -> None:
+        """Give all clients back."""
+        accounts, self._accounts = self._accounts, {}
+        for account in accounts.values():
+            await account.aclose()

@@ -1,0 +1,81 @@
+"""One read for all who look: begun only while somebody does, at a pace that fits the connection."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from airflow_provider_kimi.exceptions import KimiError
+from airflow_provider_kimi.waiting.pace import pause_after_faults
+
+T = TypeVar("T")
+
+#: How long a viewer waits for a read: of what is known already, and of what is not.
+PATIENCE_SECONDS, FIRST_PATIENCE_SECONDS = 2.0, 30.0
+
+
+@dataclass(frozen=True)
+class Seen(Generic[T]):
+    """What is known, and since when.
+
+    :param value: None before the first read that succeeded.
+    :param at: When it was read, on the clock of the glance; None before that.
+    :param error: Why the last read failed; empty if it did not.
+    """
+
+    value: T | None = None
+    at: float | None = None
+    error: str = ""
+
+
+class Glance(Generic[T]):
+    """What all viewers see of one thing on the platform.
+
+    :param read: Reads it.
+    :param pause: Seconds from the end of a read to the next one, called after each read.
+    """
+
+    def __init__(
+        self, read: Callable[[], Awaitable[T]], pause: Callable[[], float], clock: Callable[[], float]
+    ) -> None:
+        self._read = read
+        self._pause = pause
+        self._clock = clock
+        self._next_at = 0.0
+        self._faults = 0
+        self._running: asyncio.Task[None] | None = None
+        self.seen: Seen[T] = Seen()
+
+    async def look(self) -> Seen[T]:
+        """Return what is known, after a read if one is due or under way and does not take long.
+
+        :raises Exception: The read has failed otherwise than with an error of the platform.
+        """
+        if (self._running is None or self._running.done()) and self._clock() >= self._next_at:
+            self._running = asyncio.create_task(self._refresh())
+        if (running := self._running) is not None:
+            await asyncio.wait({running}, timeout=FIRST_PATIENCE_SECONDS if self.seen.at is None else PATIENCE_SECONDS)
+            if running.done():
+                running.result()
+        return self.seen
+
+    def tell(self, error: KimiError) -> None:
+        """Show why a read that goes on takes so long."""
+        self.seen = replace(self.seen, error=str(error))
+
+    async def aclose(self) -> None:
+        """End the read."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running})
+
+    async def _refresh(self) -> None:
+        error: KimiError | None = None
+        try:
+            value = await self._read()
+        except KimiError as fault:
+            error = fault
+        self._faults = self._faults + 1 if error else 0
+        retry_after = error.retry_after_seconds if error else None
+        self._next_at = self._clock() + pause_after_faults(self._pause(), self._faults, retry_after)
+        self.seen = replace(self.seen, error=str(error)) if error else Seen(value, self._clock())
