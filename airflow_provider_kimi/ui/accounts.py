@@ -87,9 +87,14 @@ class Account:
         while not walk.is_over:
             walk.take(await self._page(walk.after))
             self._pages += 1
-        now = clock_of(self.hook)()
-        views = await asyncio.to_thread(views_of, walk.seen.values(), now)
-        return BatchList(walk.seen, views[:MOST_BATCHES], walk.is_whole)
+            if not walk.is_over:
+                self.batch_list.show(await self._seen_by(walk))
+        return await self._seen_by(walk)
+
+    async def _seen_by(self, walk: Walk) -> BatchList:
+        seen = dict(walk.seen)
+        views = await asyncio.to_thread(views_of, seen.values(), clock_of(self.hook)())
+        return BatchList(seen, views[:MOST_BATCHES], walk.is_whole)
 
     async def _page(self, after: str | None) -> BatchPage:
         """Read a page, however long the platform has too many requests; what the walk has seen is not lost."""
