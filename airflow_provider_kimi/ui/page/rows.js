@@ -1,0 +1,63 @@
+// Rows of the table of batches: one for each batch, kept over refreshes so that the focus stays where it is.
+
+import { element, leadInto, write } from "./nodes.js";
+import { fill, moment, number, span, statusText, texts } from "./words.js";
+
+export function makeRow() {
+  const row = element("tr");
+  const labels = ["batch", "status", "rows", "speed", "end", "age", "task"];
+  const cells = Object.fromEntries(labels.map((label) => {
+    const cell = element("td");
+    cell.dataset.label = texts[label];
+    const content = element("div");
+    cell.append(content);
+    row.append(cell);
+    return [label, content];
+  }));
+  const part = (cell, name, className) => {
+    const made = element(name, className);
+    cells[cell].append(made);
+    return made;
+  };
+  for (const label of ["speed", "end", "age"]) cells[label].parentElement.classList.add("number");
+  const bar = element("div", "bar");
+  bar.setAttribute("aria-hidden", "true");
+  bar.append(element("span", "done"), element("span", "failed"));
+  cells.rows.append(bar);
+  return {
+    row, cells, bar,
+    id: part("batch", "span", "clip mono"),
+    model: part("batch", "span", "quiet"),
+    badge: part("status", "span"),
+    counts: part("rows", "span", "quiet"),
+    task: part("task", "a", "clip"),
+    run: part("task", "span", "clip quiet"),
+  };
+}
+
+export function showBatch(shown, batch, seconds) {
+  write(shown.id, batch.id);
+  shown.id.title = batch.id;
+  write(shown.model, batch.model ?? "");
+  write(shown.badge, statusText(batch.status));
+  shown.badge.className = `badge clip ${/^[a-z_]+$/.test(batch.status) ? batch.status : ""}`;
+  const [done, failed] = shown.bar.children;
+  const share = (count) => `${batch.total ? Math.min(100, (100 * count) / batch.total) : 0}%`;
+  done.style.width = share(batch.done);
+  failed.style.width = share(batch.failed);
+  const counts = { done: batch.done, total: batch.total, failed: batch.failed, remaining: batch.remaining };
+  const inWords = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, number(count)]));
+  shown.bar.hidden = !batch.total;
+  write(shown.counts, batch.total ? fill(texts.counts, inWords) : "");
+  const runs = !batch.has_ended;
+  write(shown.cells.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : "");
+  write(shown.cells.end, runs ? moment(batch.expected_end) : "");
+  write(shown.cells.age, batch.age_seconds === null ? "" : span(batch.age_seconds + seconds));
+  const index = batch.map_index === null ? "" : ` [${batch.map_index}]`;
+  write(shown.task, batch.task_id ? `${batch.dag_id ?? ""} › ${batch.task_id}${index}` : "");
+  shown.task.title = shown.task.textContent;
+  leadInto(shown.task, batch.task_path);
+  write(shown.run, batch.run_id ?? "");
+  shown.run.title = batch.run_id ?? "";
+  for (const content of Object.values(shown.cells)) content.parentElement.classList.toggle("empty", !content.textContent);
+}
