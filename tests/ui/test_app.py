@@ -1,7 +1,6 @@
 """The app behind the page: who gets what, and how often the platform is asked."""
 
 import asyncio
-from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -11,43 +10,10 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.ui.accounts import Accounts
-from airflow_provider_kimi.ui.app import FILES, build_app
+from airflow_provider_kimi.ui.app import FILES
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
-
-
-class Pages:
-    """A browser of each user, and the clock of the app, which stands still."""
-
-    def __init__(self, token_of: Callable[[str | None], str]) -> None:
-        self.now = 1000.0
-        self._token_of = token_of
-        self.slept = 0.0
-        self.app = build_app(Accounts(clock=lambda: self.now, sleep=self._sleep))
-
-    async def _sleep(self, seconds: float) -> None:
-        self.slept += seconds
-
-    async def get(self, path: str, role: str | None = "viewer", **params: str) -> Any:
-        import httpx
-
-        cookies = {"_token": self._token_of(role)} if role else {}
-        transport = httpx.ASGITransport(app=self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://airflow", cookies=cookies) as client:
-            return await client.get(path, params=params)
-
-    async def batches(self, conn_id: str = "kimi_default", role: str = "viewer") -> Any:
-        reply = await self.get("/batches", role, conn_id=conn_id)
-        assert reply.status_code == 200, reply.text
-        return reply.json()
-
-
-@pytest.fixture
-async def pages(airflow_users: Callable[[str | None], str]) -> Any:
-    opened = Pages(airflow_users)
-    async with opened.app.router.lifespan_context(opened.app):
-        yield opened
+from tests.ui.pages import Pages
 
 
 def listed(sim: KimiSimulator) -> int:
@@ -56,10 +22,10 @@ def listed(sim: KimiSimulator) -> int:
 
 class TestAccess:
     async def test_every_route_is_closed_to_those_who_are_not_logged_in(self, pages: Pages) -> None:
-        paths = [route.path for route in pages.app.routes]  # type: ignore[attr-defined]
-        assert sorted(paths) == sorted([*FILES, "/batches"])
-        for path in paths:
-            assert (await pages.get(path, role=None)).status_code == 401, path
+        asked = [(method, route.path) for route in pages.app.routes for method in route.methods]  # type: ignore[attr-defined]
+        assert {path for _, path in asked} >= {*FILES, "/batches", "/batch", "/batches/{batch_id}/cancel"}
+        for method, path in asked:
+            assert (await pages.ask(method, path, role=None)).status_code == 401, (method, path)
 
     async def test_a_token_that_is_not_airflows_opens_nothing(self, pages: Pages) -> None:
         import httpx
