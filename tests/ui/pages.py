@@ -22,7 +22,7 @@ class Pages:
     async def _sleep(self, seconds: float) -> None:
         self.slept += seconds
 
-    async def ask(
+    async def send(
         self,
         method: str,
         path: str,
@@ -38,12 +38,18 @@ class Pages:
             return await client.request(method, path, params=params, headers=headers)
 
     async def get(self, path: str, role: str | None = "viewer", **params: str) -> Any:
-        return await self.ask("GET", path, role, **params)
+        return await self.send("GET", path, role, None, **params)
 
     async def batches(self, conn_id: str = "kimi_default", role: str = "viewer") -> Any:
         reply = await self.get("/batches", role, conn_id=conn_id)
         assert reply.status_code == 200, reply.text
         return reply.json()
+
+    async def all_batches(self) -> Any:
+        """Ask as the page does: again at once while the first read goes on."""
+        while (shown := await self.batches())["is_reading"]:
+            pass
+        return shown
 
     async def batch(self, batch_id: str, role: str = "viewer") -> Any:
         reply = await self.get("/batch", role, batch=batch_id)
@@ -53,4 +59,4 @@ class Pages:
     async def cancel(
         self, batch_id: str, role: str | None = "user", headers: Mapping[str, str] = OWN, **params: str
     ) -> Any:
-        return await self.ask("POST", f"/batches/{batch_id}/cancel", role, headers, **params)
+        return await self.send("POST", f"/batches/{batch_id}/cancel", role, headers, **params)

@@ -114,7 +114,7 @@ class TestDetail:
         assert (await pages.get("/batch", batch=name)).status_code == 404
         assert [call.path for call in sim.journal[before:]] in ([], ["/v1/batches/%252e%252e%2Fx"])
         for odd in (quote(name, safe=""), "%2e%2e%2fmodels", "..%2f..%2ffiles", "a%3fb"):
-            reply = await pages.ask("POST", f"/batches/{odd}/cancel", "admin", OWN) if len(odd) < 99 else None
+            reply = await pages.send("POST", f"/batches/{odd}/cancel", "admin", OWN) if len(odd) < 99 else None
             assert reply is None or reply.status_code in (404, 307, 405), odd
         assert calls(sim, "cancel_batch") == 0
 
@@ -263,7 +263,7 @@ class TestCancel:
 
     async def test_no_get_cancels(self, pages: Pages, sim: KimiSimulator, hook: KimiHook) -> None:
         (batch_id,) = submit_prompts(hook, 4).batch_ids
-        assert (await pages.ask("GET", f"/batches/{batch_id}/cancel", "admin", OWN)).status_code == 405
+        assert (await pages.send("GET", f"/batches/{batch_id}/cancel", "admin", OWN)).status_code == 405
         assert calls(sim, "cancel_batch") == 0
 
     async def test_a_program_cancels_with_a_token(self, pages: Pages, sim: KimiSimulator, hook: KimiHook) -> None:

@@ -18,7 +18,7 @@ OURS = Tags.of_task(TaskIdentity("tasks", "manual__1", "mapped", 3), job_key="j"
 
 
 def test_the_time_line_has_each_status_with_its_time_and_how_long_it_lasted() -> None:
-    times = {"created_at": NOW - 700, "in_progress_at": NOW - 600, "cancelling_at": NOW - 100}
+    times: dict[str, Any] = {"created_at": NOW - 700, "in_progress_at": NOW - 600, "cancelling_at": NOW - 100}
     shown = times_of(make_batch("cancelling", **times), NOW)
     assert [(each["status"], each["seconds"]) for each in shown] == [
         ("created", 100),
