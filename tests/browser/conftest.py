@@ -35,6 +35,7 @@ UNREAD = [f"kimi_unread_{n}" for n in range(4)]
 ACCOUNTS: Mapping[str, Callable[[KimiSimulator], None]] = {
     "kimi_default": fill_with_every_status,
     "kimi_watched": lambda _: None,
+    "kimi_cancelled": lambda _: None,
     "kimi_strange": fill_with_strange,
     "kimi_thousand": fill_with_thousand,
     "kimi_unread": fill_with_thousand,
@@ -145,7 +146,7 @@ class People:
 
 def enter(page: Any, conn_id: str) -> None:
     """Enter the id of a connection, as a person does; `page` is the page or its frame."""
-    page.locator("h1:not(:empty)").wait_for()
+    page.locator("#batches h1:not(:empty)").wait_for()
     field = page.locator("#connection")
     if field.input_value() != conn_id:
         field.fill(conn_id)
