@@ -16,11 +16,13 @@ class Supervisor:
     :param states: State of each task instance, by Airflow's name for it: `wait`, or `wait_0` for a mapped one.
     :param xcoms: By task id, map index and key.
     :param run_state: Of the run.
+    :param question: What the task has asked a person first. Airflow 3.3 goes on showing it, whatever is asked later.
     """
 
     states: Mapping[str, str | None] = field(default_factory=dict)
     xcoms: Mapping[tuple[str, int, str], Any] = field(default_factory=dict)
     run_state: str = "running"
+    question: comms.CreateHITLDetailPayload | None = None
 
     def send(self, msg: Any) -> Any:
         """Answer one message."""
@@ -35,6 +37,9 @@ class Supervisor:
                 return comms.DRCount(count=1)
             case comms.GetDagRunState():
                 return comms.DagRunStateResult(state=DagRunState(self.run_state))
+            case comms.CreateHITLDetailPayload():
+                self.question = self.question or msg
+                return comms.HITLDetailRequestResult(**self.question.model_dump(exclude={"type"}))
         raise AssertionError(f"nothing answers {msg!r}")
 
 
