@@ -178,8 +178,8 @@ def put_question(ti: Any, subject: str, body: str, options: Sequence[str]) -> bo
     from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-    asked = CreateHITLDetailPayload(ti_id=ti.id, options=list(options), subject=subject, body=body)
-    shown: Any = SUPERVISOR_COMMS.send(asked)
+    further: Any = {"options": list(options), "params": {}, "assigned_users": []}
+    shown: Any = SUPERVISOR_COMMS.send(CreateHITLDetailPayload(ti_id=ti.id, subject=subject, body=body, **further))
     return (shown.subject, shown.body) == (subject, body)
 
 

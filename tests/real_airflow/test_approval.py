@@ -25,6 +25,18 @@ def answer(run: Run, option: str) -> None:
     run.airflow.call("PATCH", path_of(run), {"chosen_options": [option], "params_input": {}})
 
 
+def until_parked(run: Run) -> None:
+    """Wait for the end of the process that parked the task: Airflow fails a task that an answer resumes before it."""
+    scheduler = run.airflow.home / "scheduler.log"
+    of_run = f"run_id={run.run_id}, map_index=-1"
+
+    def has_ended() -> bool:
+        lines = scheduler.read_text(errors="replace").splitlines()
+        return any(of_run in line and "state=awaiting_input, executor=" in line for line in lines)
+
+    wait_for(has_ended, f"{run.run_id} is not parked")
+
+
 def is_paying(run: Run) -> bool:
     return bool({"upload_file", "create_batch"} & {call.name for call in run.platform.journal})
 
@@ -37,6 +49,7 @@ def test_a_job_waits_for_a_person_without_a_triggerer_and_does_what_that_person_
         run.launch()
     for run in (approved, rejected):
         run.until("label", "awaiting_input")
+        until_parked(run)
     with sqlite3.connect(approved.airflow.home / "airflow.db") as database:
         waiting = "select trigger_id from task_instance where state = 'awaiting_input' and dag_id = 'approved'"
         assert database.execute(waiting).fetchall() == [(None,), (None,)]

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
 from airflow.sdk.api.datamodels._generated import DagRunState
 from airflow.sdk.execution_time import comms, task_runner
 
@@ -39,7 +40,8 @@ class Supervisor:
                 return comms.DagRunStateResult(state=DagRunState(self.run_state))
             case comms.CreateHITLDetailPayload():
                 self.question = self.question or msg
-                return comms.HITLDetailRequestResult(**self.question.model_dump(exclude={"type"}))
+                taken = HITLDetailRequest.model_validate(self.question.model_dump(mode="json", exclude={"type"}))
+                return comms.HITLDetailRequestResult(**taken.model_dump())
         raise AssertionError(f"nothing answers {msg!r}")
 
 

@@ -1,11 +1,11 @@
-"""A job that a person has to approve; in one DAG within a second."""
+"""A job that a person has to approve; in one DAG within ten seconds."""
 
 import pendulum
 from airflow.sdk import DAG
 
 from airflow_provider_kimi.operators.batch import KimiBatchOperator
 
-for dag_id, seconds in (("approved", None), ("approved_in_time", 1)):
+for dag_id, seconds in (("approved", None), ("approved_in_time", 10)):
     with DAG(
         dag_id=dag_id,
         schedule=None,
