@@ -43,7 +43,7 @@ def test_a_person_opens_a_batch_cancels_it_and_goes_back(place: Place, people: P
     platform = place.platforms[CONN_ID]
     batch.get_by_role("button", name="Cancel this batch").click()
     dialog = page.get_by_role("dialog", name="Cancel this batch?")
-    assert re.search(r"\d+ of 40 rows are done and billed", dialog.inner_text())
+    assert re.search(r"Done and billed: \d+ of 40 rows", dialog.inner_text())
     assert "mark it failed instead" in dialog.inner_text()
     assert page.evaluate("document.activeElement.dataset.part") == "keep"
     for _ in range(4):
