@@ -35,7 +35,6 @@ UNREAD = [f"kimi_unread_{n}" for n in range(4)]
 ACCOUNTS: Mapping[str, Callable[[KimiSimulator], None]] = {
     "kimi_default": fill_with_every_status,
     "kimi_watched": lambda _: None,
-    "kimi_cancelled": lambda _: None,
     "kimi_strange": fill_with_strange,
     "kimi_thousand": fill_with_thousand,
     "kimi_unread": fill_with_thousand,
