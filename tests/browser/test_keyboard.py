@@ -33,5 +33,4 @@ def test_the_keyboard_alone_narrows_the_table_down_opens_a_batch_and_comes_back(
     assert page.evaluate(FOCUSED) == "title", "a screen reader begins at the heading"
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
-    rows.first.wait_for()
-    assert rows.first.locator("a").first.inner_text() == batch_id
+    page.locator("#summary", has_text="of 200 batches").wait_for()
