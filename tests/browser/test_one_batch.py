@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser.accounts import STRANGE
-from tests.browser.conftest import People, Place
+from tests.browser.conftest import People, Place, complaints
 from tests.browser.test_strange import assert_nothing_runs
 from tests.support.real_airflow import USER, VIEWER
 
@@ -67,7 +67,7 @@ def test_a_person_opens_a_batch_cancels_it_and_goes_back(place: Place, people: P
     assert batch.locator("[data-part=id]").inner_text() == batch_id
     assert errors == []
     logged = place.airflow.call("GET", "/api/v2/eventLogs?event=kimi_cancel_batch")["event_logs"]
-    assert [(entry["owner"], json.loads(entry["extra"])["batch_id"]) for entry in logged] == [(USER, batch_id)]
+    assert (USER, batch_id) in [(entry["owner"], json.loads(entry["extra"])["batch_id"]) for entry in logged]
 
 
 def test_a_viewer_sees_a_batch_and_is_refused_its_cancel(place: Place, people: People) -> None:
@@ -114,9 +114,8 @@ def test_what_a_stranger_wrote_is_text_there_too(people: People, number: int) ->
 def test_the_view_and_its_dialog_take_the_theme_the_width_and_the_language(people: People, look: str) -> None:
     page = people.batches(CONN_ID, **LOOKS[look])
     open_first(page, "in_progress", "tickets")
-    width = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    assert page.evaluate(width), "the page is wider than the window"
+    assert complaints(page) == ""
     people.keep(page, f"detail_{look}")
     page.locator("[data-part=open]").click()
-    assert page.evaluate(width)
+    assert complaints(page) == ""
     people.keep(page, f"detail_{look}_dialog")
