@@ -39,7 +39,7 @@ ACCOUNTS: Mapping[str, Callable[[KimiSimulator], None]] = {
     "kimi_thousand": fill_with_thousand,
     "kimi_unread": fill_with_thousand,
     "kimi_empty": lambda _: None,
-    "kimi_cancelled": fill_with_every_status,
+    "kimi_detail": fill_with_every_status,
 }
 
 
