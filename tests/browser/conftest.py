@@ -163,6 +163,20 @@ def scroll_to_the_end(page: Any, rows: int) -> None:
     raise AssertionError(f"{rows} rows are not drawn")
 
 
+def complaints(page: Any) -> str:
+    """What axe-core finds wrong, as a text for developers, and whether the page is too wide; empty if all is well.
+
+    The script of axe-core runs beside the page's own policy.
+    """
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page)
+    assert found.response["passes"], "axe-core did not look at anything"
+    needed, given = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    wide = "" if needed <= given else f"The page is {needed} wide in a window of {given}."
+    return wide + (str(found.generate_report()) if found.violations_count else "")
+
+
 @pytest.fixture(scope="session")
 def sessions(place: Place, browser: Any, tmp_path_factory: pytest.TempPathFactory) -> People:
     shots = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("shots"))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.browser.accounts import STRANGE
-from tests.browser.conftest import People, Place, enter
-from tests.browser.test_looks import LOOKS, complaints
+from tests.browser.conftest import People, Place, complaints, enter
+from tests.browser.test_looks import LOOKS
 from tests.browser.test_strange import assert_nothing_runs
 from tests.support.real_airflow import USER, VIEWER
 
