@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from airflow_provider_kimi.api.models import Batch, BatchPage
@@ -15,6 +16,9 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.hooks.lookup import looking_up
 from airflow_provider_kimi.ui.batch_view import views_of
 from airflow_provider_kimi.ui.glance import Glance, Seen
+from airflow_provider_kimi.ui.holdings import PARTS, Holdings, holdings_of
+from airflow_provider_kimi.ui.landed import Recent, read_recent
+from airflow_provider_kimi.ui.whose import Whose, read_whose
 from airflow_provider_kimi.waiting.clock import clock_of
 from airflow_provider_kimi.waiting.pace import seconds_per_request
 
@@ -25,6 +29,12 @@ REFRESH_SECONDS = 10.0
 
 #: How much more time a read is given than the connection's rate asks for: the rest is for the waits of tasks.
 SHARE = 2.0
+
+#: Shortest time between two reads of what an account has, and of what results have cost.
+HOLDINGS_SECONDS = RECENT_SECONDS = 60.0
+
+#: How much more time a read of what an account has is given than the connection's rate asks for.
+HOLDINGS_SHARE = 10.0
 
 #: Most batches that are shown.
 MOST_BATCHES = 1000
@@ -71,10 +81,13 @@ class Account:
         self._sleep = sleep
         self._pages = 0
         self.batch_list = Glance(self._read_list, self._list_pause, clock)
+        self.whose = Glance(self._read_whose, lambda: REFRESH_SECONDS, clock)
+        self.holdings = Glance(self._read_holdings, self._holdings_pause, clock)
 
     async def aclose(self) -> None:
         """End all reads, and give the client back."""
-        await self.batch_list.aclose()
+        for glance in (self.batch_list, self.whose, self.holdings):
+            await glance.aclose()
         await self.hook.aclose()
 
     def _list_pause(self) -> float:
@@ -82,7 +95,7 @@ class Account:
         return max(REFRESH_SECONDS, SHARE * self._pages * per_request)
 
     async def _read_list(self) -> BatchList:
-        await self._renew()
+        await self._renew(self.hook)
         walk, self._pages = Walk(most=MOST_BATCHES), 0
         while not walk.is_over:
             walk.take(await self._page(walk.after))
@@ -92,21 +105,45 @@ class Account:
         return BatchList(walk.seen, views[:MOST_BATCHES], walk.is_whole)
 
     async def _page(self, after: str | None) -> BatchPage:
-        """Read a page, however long the platform has too many requests; what the walk has seen is not lost."""
+        return await self._patiently(lambda: self.hook.alist_batches(after=after), self.batch_list)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]], glance: Glance[Any]) -> T:
+        """Call, however long the platform has too many requests; what a read has seen before is not lost."""
         patience = Patience(self.hook)
         while True:
             try:
-                return await in_time(self.hook.alist_batches(after=after))
+                return await in_time(call())
             except KimiError as error:
                 pause = patience.pause_after(error) if is_rate_limit(error) else None
                 if pause is None:
                     raise
-                self.batch_list.tell(error)
+                glance.tell(error)
                 await self._sleep(pause)
 
-    async def _renew(self) -> None:
-        if not await in_time(asyncio.to_thread(_look_up, self.hook)):
-            raise NoKimiConnectionError(self.hook.kimi_conn_id)
+    async def _read_whose(self) -> Whose:
+        seen = self.batch_list.seen.value
+        return await asyncio.to_thread(read_whose, seen.views if seen else ())
+
+    def _holdings_pause(self) -> float:
+        seen = self.holdings.seen.value
+        return max(HOLDINGS_SECONDS, HOLDINGS_SHARE * seen.seconds if seen else 0.0)
+
+    async def _read_holdings(self) -> Holdings:
+        hook = KimiHook(self.hook.kimi_conn_id)  # its own: calls that block are in a thread
+        await self._renew(hook)
+        found = holdings_of(hook.settings, self.holdings.seen.value)
+        for name, read in PARTS.items():
+            try:
+                call = partial(asyncio.to_thread, read, hook)
+                found = found.having(name, await self._patiently(call, self.holdings))
+            except KimiError as error:
+                found = found.lacking(name, str(error))
+            self.holdings.show(found)
+        return found
+
+    async def _renew(self, hook: KimiHook) -> None:
+        if not await in_time(asyncio.to_thread(_look_up, hook)):
+            raise NoKimiConnectionError(hook.kimi_conn_id)
 
 
 def _look_up(hook: KimiHook) -> bool:
@@ -130,6 +167,7 @@ class Accounts:
         self._clock = clock
         self._sleep = sleep
         self._accounts: dict[str, Account] = {}
+        self._recent = Glance(_read_recent, lambda: RECENT_SECONDS, clock)
 
     async def batch_list(self, conn_id: str) -> Seen[BatchList]:
         """Return the batches of a connection.
@@ -137,6 +175,10 @@ class Accounts:
         :raises NoKimiConnectionError: There is none of type `kimi` with this id.
         """
         return await self.look(conn_id, lambda account: account.batch_list)
+
+    async def recent(self) -> Seen[Recent]:
+        """Return what results have cost that were landed in the last days, over whichever connection."""
+        return await self._recent.look()
 
     async def look(self, conn_id: str, at: Callable[[Account], Glance[T]]) -> Seen[T]:
         """Look at something of a connection.
@@ -159,7 +201,12 @@ class Accounts:
         return None if seen.at is None else self._clock() - seen.at
 
     async def aclose(self) -> None:
-        """Give all clients back."""
+        """End all reads, and give all clients back."""
+        await self._recent.aclose()
         accounts, self._accounts = self._accounts, {}
         for account in accounts.values():
             await account.aclose()
+
+
+async def _read_recent() -> Recent:
+    return await asyncio.to_thread(read_recent)

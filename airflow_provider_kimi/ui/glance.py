@@ -63,6 +63,10 @@ class Glance(Generic[T]):
         """Show why a read that goes on takes so long."""
         self.seen = replace(self.seen, error=str(error))
 
+    def show(self, value: T) -> None:
+        """Show what a read that goes on has brought by now."""
+        self.seen = Seen(value, self._clock())
+
     async def aclose(self) -> None:
         """End the read."""
         if self._running is not None:

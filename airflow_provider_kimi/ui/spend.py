@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.outside import storable
 
 #: Most that a number of a manifest may be: it stands in an XCom, which anybody may have edited.
 _MOST = 1e15
@@ -36,15 +37,17 @@ class Landed:
     def of(cls, manifest: Manifest, dag_id: str, landed_at: float) -> Self:
         """Read a manifest that was landed at a time."""
         cost = manifest.cost or {}
-        currency, amount, tokens = cost.get("currency"), cost.get("amount"), manifest.usage.get("total_tokens")
-        is_known = _is_amount(amount) and isinstance(currency, str) and 0 < len(currency) <= _LONGEST_CURRENCY
+        amount, tokens = _number(cost.get("amount")), _number(manifest.usage.get("total_tokens"))
+        currency = cost.get("currency")
+        if not isinstance(currency, str) or not 0 < len(currency) <= _LONGEST_CURRENCY:
+            amount = None
         return cls(
             dag_id,
             frozenset(manifest.batch_ids),
             min(_seconds(manifest.completed_at, landed_at), landed_at),
-            float(amount) if is_known else None,
-            str(currency) if is_known else "",
-            tokens if _is_amount(tokens) else None,
+            amount,
+            "" if amount is None else storable(currency),
+            None if tokens is None else int(tokens),
         )
 
 
@@ -121,8 +124,10 @@ def costs_of_batches(results: Iterable[Landed], batch_ids: Iterable[str]) -> dic
     }
 
 
-def _is_amount(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST
+def _number(value: Any) -> float | None:
+    """Return a number that can be one of money or tokens."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST
+    return float(value) if is_number else None
 
 
 def _seconds(iso: str | None, otherwise: float) -> float:

@@ -57,7 +57,7 @@ def listed(sim: KimiSimulator) -> int:
 class TestAccess:
     async def test_every_route_is_closed_to_those_who_are_not_logged_in(self, pages: Pages) -> None:
         paths = [route.path for route in pages.app.routes]  # type: ignore[attr-defined]
-        assert sorted(paths) == sorted([*FILES, "/batches"])
+        assert sorted(paths) == sorted([*FILES, "/account", "/batches", "/connections", "/spend"])
         for path in paths:
             assert (await pages.get(path, role=None)).status_code == 401, path
 

@@ -1,7 +1,7 @@
 // Rows of the table of batches: one for each batch, kept over refreshes so that the focus stays where it is.
 
 import { element, leadInto, write } from "./nodes.js";
-import { fill, moment, number, span, statusText, texts } from "./words.js";
+import { fill, moment, money, number, span, statusText, texts } from "./words.js";
 
 export function makeRow() {
   const row = element("tr");
@@ -30,12 +30,23 @@ export function makeRow() {
     model: part("batch", "span", "quiet"),
     badge: part("status", "span"),
     counts: part("rows", "span", "quiet"),
+    cost: part("rows", "div", "quiet"),
     task: part("task", "a", "clip"),
     run: part("task", "span", "clip quiet"),
   };
 }
 
-export function showBatch(shown, batch, seconds) {
+function costText(cost) {
+  if (!cost) return "";
+  const { amount, currency, tokens, batches } = cost;
+  const parts = tokens === null ? [] : [fill(texts.batch_tokens, { tokens: number(tokens) })];
+  parts.push(amount === null ? texts.cost_unknown : money(amount, currency));
+  const text = parts.join(", ");
+  return batches > 1 ? fill(texts.of_result, { cost: text, batches: number(batches) }) : text;
+}
+
+// `cost` is what its result has cost, if that is known.
+export function showBatch(shown, batch, seconds, cost) {
   write(shown.id, batch.id);
   shown.id.title = batch.id;
   write(shown.model, batch.model ?? "");
@@ -49,6 +60,7 @@ export function showBatch(shown, batch, seconds) {
   const inWords = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, number(count)]));
   shown.bar.hidden = !batch.total;
   write(shown.counts, batch.total ? fill(texts.counts, inWords) : "");
+  write(shown.cost, costText(cost));
   const runs = !batch.has_ended;
   write(shown.cells.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : "");
   write(shown.cells.end, runs ? moment(batch.expected_end) : "");

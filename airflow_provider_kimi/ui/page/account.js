@@ -1,0 +1,92 @@
+// The panel of the account, which is asked for while it is open; and what results have cost.
+
+import { watch } from "./asking.js";
+import { byId, complain, element, write } from "./nodes.js";
+import { fill, money, number, texts } from "./words.js";
+
+const ACCOUNT_MS = 10000;
+const SPEND_MS = 60000;
+const panel = byId("account");
+let costs = {}; // of batches, by id
+
+export const costOf = (batchId) => (Object.hasOwn(costs, batchId) ? costs[batchId] : null);
+
+const address = (path) => () => `${path}?${new URLSearchParams({ conn_id: byId("connection").value.trim() })}`;
+
+// Writes lines of text; the first is large, if it is an amount.
+function fillTile(id, lines, isAmount = true) {
+  const shown = lines.filter(Boolean).map((line, index) => element("p", isAmount && !index ? "amount" : "quiet", line));
+  byId(id).replaceChildren(...shown);
+}
+
+function showPlace({ region, host, currency }) {
+  const text = { cn: texts.region_cn, intl: texts.region_intl }[region] ?? texts.gateway;
+  fillTile("account-region", [fill(text, { host, currency }), texts.regions_apart]);
+}
+
+const tiles = {
+  balance: ({ amount }, place) => [amount === null ? "" : money(amount, place.currency)],
+  files: ({ count, quota, is_whole: isWhole }) => [
+    fill(isWhole ? texts.files_count : texts.files_at_least, { count: number(count), quota: number(quota) }),
+  ],
+  models: ({ count, names }) => [number(count), names.join(", ")],
+};
+
+function showAccount({ answer, fault, isAbsent }) {
+  const { is_shown: isShown = true, place, parts = {}, errors = {}, error } = answer ?? {};
+  complain(byId("account-fault"), fault || error);
+  if (!answer && !isAbsent) return; // what is shown stays
+  const otherwise = isAbsent || error ? "" : isShown ? texts.read_soon : texts.account_hidden;
+  if (place) showPlace(place);
+  else fillTile("account-region", [otherwise], false);
+  for (const [name, lines] of Object.entries(tiles)) {
+    if (name in parts) fillTile(`account-${name}`, lines(parts[name], place));
+    else fillTile(`account-${name}`, [errors[name] ?? otherwise], false);
+  }
+}
+
+function spentLines({ amounts, unknown }) {
+  const lines = Object.entries(amounts).map(([currency, amount]) => money(amount, currency));
+  const rest = unknown ? fill(texts.spent_unknown, { count: number(unknown) }) : "";
+  return [lines.join(" + ") || texts.spent_nothing, rest];
+}
+
+function showSpend({ spent, is_whole: isWhole = true, error }) {
+  for (const days of ["7", "30"]) {
+    if (spent) fillTile(`spent-${days}`, spentLines(spent[days]));
+    else fillTile(`spent-${days}`, [error || texts.read_soon], false);
+  }
+  write(byId("spent-of"), [texts.spent_of, isWhole ? "" : texts.spent_newest, spent ? error : ""].filter(Boolean).join(" "));
+}
+
+// `onCosts` is called when costs of batches have come.
+export function openAccount(onCosts) {
+  let account = null;
+  const toggle = () => {
+    account?.end();
+    account = panel.open ? watch(address("account"), showAccount, ACCOUNT_MS) : null;
+  };
+  const spend = watch(address("spend"), ({ answer }) => {
+    if (!answer) return;
+    costs = answer.batches ?? costs;
+    showSpend(answer);
+    onCosts();
+  }, SPEND_MS);
+  panel.addEventListener("toggle", toggle);
+  const begin = () => showAccount({ answer: {} });
+  begin();
+  showSpend({});
+  toggle();
+  return {
+    again: () => {
+      begin();
+      spend.again();
+      account?.again();
+    },
+    end: () => {
+      panel.removeEventListener("toggle", toggle);
+      spend.end();
+      account?.end();
+    },
+  };
+}
