@@ -2,7 +2,7 @@
 
 import { watch } from "./asking.js";
 import { byId, complain, element, write } from "./nodes.js";
-import { fill, money, number, texts } from "./words.js";
+import { fill, money, number, span, texts } from "./words.js";
 
 const ACCOUNT_MS = 10000;
 const SPEND_MS = 60000;
@@ -19,12 +19,11 @@ function fillTile(id, lines, isAmount = true) {
   byId(id).replaceChildren(...shown);
 }
 
-function showPlace({ region, host, currency }) {
-  const text = { cn: texts.region_cn, intl: texts.region_intl }[region] ?? texts.gateway;
-  fillTile("account-region", [fill(text, { host, currency }), texts.regions_apart]);
-}
-
 const tiles = {
+  region: ({ region, host, currency }) => {
+    const own = { cn: texts.region_cn, intl: texts.region_intl }[region];
+    return own ? [own] : [texts.gateway, host, fill(texts.billed_in, { currency })];
+  },
   balance: ({ amount }, place) => [amount === null ? "" : money(amount, place.currency)],
   files: ({ count, quota, is_whole: isWhole }) => [
     fill(isWhole ? texts.files_count : texts.files_at_least, { count: number(count), quota: number(quota) }),
@@ -32,16 +31,17 @@ const tiles = {
   models: ({ count, names }) => [number(count), names.join(", ")],
 };
 
-function showAccount({ answer, fault, isAbsent }) {
-  const { is_shown: isShown = true, place, parts = {}, errors = {}, error } = answer ?? {};
-  complain(byId("account-fault"), fault || error);
-  if (!answer && !isAbsent) return; // what is shown stays
-  const otherwise = isAbsent || error ? "" : isShown ? texts.read_soon : texts.account_hidden;
-  if (place) showPlace(place);
-  else fillTile("account-region", [otherwise], false);
+function showAccount({ answer, isAbsent }) {
+  if (!answer && !isAbsent) return; // what is shown stays, and the list says why
+  const { is_shown: isShown, place, parts, errors = {}, age_seconds: age, error } = answer ?? {};
+  complain(byId("account-fault"), error);
+  byId("account-tiles").hidden = !place;
+  if (!place) return write(byId("account-note"), isShown === false ? texts.account_hidden : isAbsent || error ? "" : texts.read_soon);
+  write(byId("account-note"), fill(texts.account_read, { age: span(age) }));
+  const known = { region: place, ...parts };
   for (const [name, lines] of Object.entries(tiles)) {
-    if (name in parts) fillTile(`account-${name}`, lines(parts[name], place));
-    else fillTile(`account-${name}`, [errors[name] ?? otherwise], false);
+    if (name in known) fillTile(`account-${name}`, lines(known[name], place));
+    else fillTile(`account-${name}`, [errors[name] ?? texts.read_soon], false);
   }
 }
 
@@ -56,7 +56,7 @@ function showSpend({ spent, is_whole: isWhole = true, error }) {
     if (spent) fillTile(`spent-${days}`, spentLines(spent[days]));
     else fillTile(`spent-${days}`, [error || texts.read_soon], false);
   }
-  write(byId("spent-of"), [texts.spent_of, isWhole ? "" : texts.spent_newest, spent ? error : ""].filter(Boolean).join(" "));
+  write(byId("spent-note"), [texts.spent_of, isWhole ? "" : texts.spent_newest, spent ? error : ""].filter(Boolean).join(" "));
 }
 
 // `onCosts` is called when costs of batches have come.

@@ -39,9 +39,8 @@ export function makeRow() {
 function costText(cost) {
   if (!cost) return "";
   const { amount, currency, tokens, batches } = cost;
-  const parts = tokens === null ? [] : [fill(texts.batch_tokens, { tokens: number(tokens) })];
-  parts.push(amount === null ? texts.cost_unknown : money(amount, currency));
-  const text = parts.join(", ");
+  const price = amount === null ? texts.cost_unknown : money(amount, currency);
+  const text = tokens === null ? price : fill(texts.batch_cost, { tokens: number(tokens), cost: price });
   return batches > 1 ? fill(texts.of_result, { cost: text, batches: number(batches) }) : text;
 }
 
