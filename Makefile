@@ -57,7 +57,7 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough -m "not slow and not long and not browser"
+PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough --durations=15 -m "not slow and not long and not browser"
 AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
 
 test-airflow: $(READY) ## the part that runs Airflow and processes that are killed
@@ -75,7 +75,13 @@ test-modules: $(READY) ## the part with everything else, and the property tests 
 	$(PYTEST) $(AIRFLOW_TESTS:%=--ignore=%) --ignore=tests/integration
 
 test-slow: $(READY) ## what takes minutes and another test shows in small; the unit tests against the built wheel
-	$(BIN)/pytest -p no:cacheprovider -m slow
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync test-slow-airflow test-slow-others
+
+test-slow-airflow: $(READY)
+	$(BIN)/pytest -p no:cacheprovider -m slow --durations=10 tests/real_airflow
+
+test-slow-others: $(READY)
+	$(BIN)/pytest -p no:cacheprovider -m slow --durations=10 --ignore=tests/real_airflow
 
 test-long: $(READY) ## every point at which a task may die, and what takes many minutes, in about 40 minutes
 	$(BIN)/pytest -p no:cacheprovider -m long
@@ -104,7 +110,7 @@ $(LOWEST_READY): pyproject.toml
 	@touch $@
 
 LOWEST_CHAINS := collect collect_columns odd_lines results_operator results_refusals usable_answers
-LOWEST_TESTS := api files records requests results ui/test_plugin.py ui/test_batch_view.py $(LOWEST_CHAINS:%=integration/test_%.py)
+LOWEST_TESTS := api files records requests results test_provider_info.py ui/test_plugin.py ui/test_batch_view.py $(LOWEST_CHAINS:%=integration/test_%.py)
 
 test-lowest: $(LOWEST_READY) ## submitting and landing with the lowest version of each dependency, in about a minute
 	$(LOWEST_BIN)/python -m pytest -q -p no:cacheprovider -W default --disable-warnings $(LOWEST_TESTS:%=tests/%)
@@ -139,4 +145,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-slow-airflow test-slow-others test-ui test-long test-lowest test-chaos test-waits bench docs build clean

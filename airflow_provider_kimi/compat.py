@@ -41,6 +41,9 @@ try:
 except ImportError:  # Airflow below 3.3
     RetryDecision = RetryPolicy = None  # type: ignore[assignment,misc]
 
+#: Whether a trigger learns that its task was marked: from Airflow 3.3 on.
+TRIGGERS_SEE_MARKS = hasattr(BaseTrigger, "on_kill")
+
 # What is passed on from Airflow, beside the functions below.
 __all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout", "AirflowSkipException"]
 __all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseOperatorLink", "BaseTrigger"]

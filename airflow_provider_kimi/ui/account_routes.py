@@ -14,7 +14,7 @@ from airflow_provider_kimi.ui.access import (
     may_read_results,
     readable_connections,
 )
-from airflow_provider_kimi.ui.accounts import BatchList
+from airflow_provider_kimi.ui.accounts import BatchList, NoKimiConnectionError
 from airflow_provider_kimi.ui.landed import DAYS, Recent
 from airflow_provider_kimi.ui.spend import costs_of_batches, shares_of, spend_since
 
@@ -36,7 +36,13 @@ async def account(user: GetUserDep, accounts: AccountsDep, conn_id: str = KimiHo
         return {"is_shown": False}
     seen = await accounts.look(conn_id, lambda account: account.holdings)
     known = seen.value.to_dict() if seen.value else {}
-    return {"is_shown": True, "age_seconds": accounts.age_of(seen), "error": seen.error, **known}
+    return {
+        "is_shown": True,
+        "is_reading": seen.is_part,
+        "age_seconds": accounts.age_of(seen),
+        "error": seen.error,
+        **known,
+    }
 
 
 @router.get("/spend")
@@ -44,12 +50,15 @@ async def spend(
     request: Request, user: GetUserDep, accounts: AccountsDep, conn_id: str = KimiHook.default_conn_name
 ) -> dict[str, Any]:
     """Show what results of the last days have cost, and what is known of each batch of a connection."""
-    batches = await accounts.batch_list(conn_id)
+    try:
+        batches = (await accounts.batch_list(conn_id)).value
+    except NoKimiConnectionError:  # what was spent is the same over all connections
+        batches = None
     seen = await accounts.recent()
     shown = {"error": seen.error, "age_seconds": accounts.age_of(seen)}
     if seen.value is None:
         return shown
-    return shown | await run_in_threadpool(_spend, request, user, seen.value, batches.value)
+    return shown | await run_in_threadpool(_spend, request, user, seen.value, batches)
 
 
 def _spend(request: Request, user: GetUserDep, recent: Recent, batches: BatchList | None) -> dict[str, Any]:

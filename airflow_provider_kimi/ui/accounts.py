@@ -16,7 +16,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.hooks.lookup import looking_up
 from airflow_provider_kimi.ui.batch_view import views_of
 from airflow_provider_kimi.ui.glance import Glance, Seen
-from airflow_provider_kimi.ui.holdings import PARTS, Holdings, holdings_of
+from airflow_provider_kimi.ui.holdings import PARTS, Holdings, nothing_yet
 from airflow_provider_kimi.ui.landed import Recent, read_recent
 from airflow_provider_kimi.ui.whose import Whose, read_whose
 from airflow_provider_kimi.waiting.clock import clock_of
@@ -29,6 +29,9 @@ REFRESH_SECONDS = 10.0
 
 #: How much more time a read is given than the connection's rate asks for: the rest is for the waits of tasks.
 SHARE = 2.0
+
+#: Shortest time between two reads of whose batches are, while more batches come.
+PART_SECONDS = 1.0
 
 #: Shortest time between two reads of what an account has, and of what results have cost.
 HOLDINGS_SECONDS = RECENT_SECONDS = 60.0
@@ -81,7 +84,7 @@ class Account:
         self._sleep = sleep
         self._pages = 0
         self.batch_list = Glance(self._read_list, self._list_pause, clock)
-        self.whose = Glance(self._read_whose, lambda: REFRESH_SECONDS, clock)
+        self.whose = Glance(self._read_whose, self._whose_pause, clock)
         self.holdings = Glance(self._read_holdings, self._holdings_pause, clock)
 
     async def aclose(self) -> None:
@@ -100,9 +103,14 @@ class Account:
         while not walk.is_over:
             walk.take(await self._page(walk.after))
             self._pages += 1
-        now = clock_of(self.hook)()
-        views = await asyncio.to_thread(views_of, walk.seen.values(), now)
-        return BatchList(walk.seen, views[:MOST_BATCHES], walk.is_whole)
+            if not walk.is_over:
+                self.batch_list.show(await self._seen_by(walk))
+        return await self._seen_by(walk)
+
+    async def _seen_by(self, walk: Walk) -> BatchList:
+        seen = dict(walk.seen)
+        views = await asyncio.to_thread(views_of, seen.values(), clock_of(self.hook)())
+        return BatchList(seen, views[:MOST_BATCHES], walk.is_whole)
 
     async def _page(self, after: str | None) -> BatchPage:
         return await self._patiently(lambda: self.hook.alist_batches(after=after), self.batch_list)
@@ -124,6 +132,9 @@ class Account:
         seen = self.batch_list.seen.value
         return await asyncio.to_thread(read_whose, seen.views if seen else ())
 
+    def _whose_pause(self) -> float:
+        return PART_SECONDS if self.batch_list.seen.is_part else REFRESH_SECONDS
+
     def _holdings_pause(self) -> float:
         seen = self.holdings.seen.value
         return max(HOLDINGS_SECONDS, HOLDINGS_SHARE * seen.seconds if seen else 0.0)
@@ -131,7 +142,7 @@ class Account:
     async def _read_holdings(self) -> Holdings:
         hook = KimiHook(self.hook.kimi_conn_id)  # its own: calls that block are in a thread
         await self._renew(hook)
-        found = holdings_of(hook.settings, self.holdings.seen.value)
+        found = nothing_yet(hook.settings)
         for name, read in PARTS.items():
             try:
                 call = partial(asyncio.to_thread, read, hook)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
@@ -13,8 +13,6 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.outside import storable
 from airflow_provider_kimi.records.tags import shortened
 from airflow_provider_kimi.waiting.pace import seconds_per_request
-
-T = TypeVar("T")
 
 #: Most models that are named, and most characters of a name.
 _MOST_MODELS, _LONGEST_NAME = 50, 100
@@ -37,11 +35,11 @@ class Holdings:
 
     def having(self, name: str, part: Mapping[str, Any]) -> Self:
         """Take in a part that was read."""
-        return replace(self, parts={**self.parts, name: part}, errors=_without(self.errors, name))
+        return replace(self, parts={**self.parts, name: part})
 
     def lacking(self, name: str, why: str) -> Self:
         """Take in that a part was not read, and why."""
-        return replace(self, parts=_without(self.parts, name), errors={**self.errors, name: why})
+        return replace(self, errors={**self.errors, name: why})
 
     @property
     def seconds(self) -> float:
@@ -54,19 +52,14 @@ class Holdings:
         return {"place": dict(self.place), "parts": dict(self.parts), "errors": dict(self.errors)}
 
 
-def holdings_of(settings: ConnectionSettings, last: Holdings | None) -> Holdings:
-    """Begin a read of what the account of a connection has; what was read last stays until it is read again."""
+def nothing_yet(settings: ConnectionSettings) -> Holdings:
+    """Say where the account of a connection is, before anything is read of it."""
     place = {
         "region": settings.region,
         "host": urlsplit(settings.base_url).netloc,
         "currency": PRICE_LISTS[settings.billing_region].currency,
     }
-    found = Holdings(place, seconds_per_request(settings.requests_per_minute, None))
-    return replace(last, per_request=found.per_request) if last and last.place == place else found
-
-
-def _without(parts: Mapping[str, T], name: str) -> dict[str, T]:
-    return {each: part for each, part in parts.items() if each != name}
+    return Holdings(place, seconds_per_request(settings.requests_per_minute, None))
 
 
 def _balance(hook: KimiHook) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from airflow.utils.session import create_session
-from sqlalchemy import and_, select
+from sqlalchemy import Text, and_, cast, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_provider_kimi.exceptions import KimiNoAnswerError
@@ -20,6 +20,9 @@ DAYS = 30
 
 #: Most XComs that are read, and how many of them are held at a time.
 MOST_XCOMS, _AT_ONCE = 10_000, 50
+
+#: Most characters of one; a manifest of a thousand batches has fewer.
+_MOST_CHARS = 200_000
 
 #: What only tasks push that have landed a result.
 _OF_LANDINGS = (MANIFEST_KEY, "plain_locations")
@@ -38,16 +41,17 @@ class Recent:
     is_whole: bool = True
 
 
-def read_recent() -> Recent:
+def read_recent(most: int = MOST_XCOMS) -> Recent:
     """Read what the results of the last days have cost. Blocks.
 
+    :param most: How many XComs are read, the newest first.
     :raises KimiNoAnswerError: The database does not answer.
     """
     now = datetime.now(UTC)
     results: list[Landed] = []
     count = 0
     try:
-        for dag_id, value, landed_at in _xcoms(now - timedelta(days=DAYS)):
+        for dag_id, value, landed_at in _xcoms(now - timedelta(days=DAYS), most):
             count += 1
             if (manifest := _manifest_of(value)) is not None:
                 results.append(Landed.of(manifest, dag_id, landed_at.timestamp()))
@@ -56,7 +60,7 @@ def read_recent() -> Recent:
             f"Airflow's database could not be read ({type(error).__name__}): what results have cost is not known now. "
             "Batches go on as they were. The log of the API server may have the details, if this lasts."
         ) from None
-    return Recent(tuple(results), now.timestamp(), count < MOST_XCOMS)
+    return Recent(tuple(results), now.timestamp(), count < most)
 
 
 def _manifest_of(value: Any) -> Manifest | None:
@@ -64,7 +68,7 @@ def _manifest_of(value: Any) -> Manifest | None:
     return Manifest.of_json(value.encode(errors="replace")) if isinstance(value, str) else Manifest.of_value(value)
 
 
-def _xcoms(since: datetime) -> Iterator[Any]:
+def _xcoms(since: datetime, most: int) -> Iterator[Any]:
     """Yield the DAG, value and time of XComs that may be manifests, the newest first."""
     xcom = XComModel
     ours = (
@@ -83,9 +87,13 @@ def _xcoms(since: datetime) -> Iterator[Any]:
                 xcom.map_index == ours.c.map_index,
             ),
         )
-        .where(xcom.key.in_((MANIFEST_KEY, XCOM_RETURN_KEY)), xcom.timestamp >= since)
+        .where(
+            xcom.key.in_((MANIFEST_KEY, XCOM_RETURN_KEY)),
+            xcom.timestamp >= since,
+            func.length(cast(xcom.value, Text)) <= _MOST_CHARS,
+        )
         .order_by(xcom.timestamp.desc())
-        .limit(MOST_XCOMS)
+        .limit(most)
     )
     with create_session(scoped=False) as session:
         yield from session.execute(statement.execution_options(yield_per=_AT_ONCE))

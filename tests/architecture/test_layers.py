@@ -68,7 +68,11 @@ OF_THE_SERVER = {
         "airflow.api_fastapi.app",
         "airflow.api_fastapi.auth.managers.models.resource_details",
         "airflow.api_fastapi.core_api.security",
+        "airflow.models.connection",
+        "airflow.utils.session",
     },
+    "ui/landed.py": {"airflow.models.xcom", "airflow.utils.session"},
+    "ui/whose.py": {"airflow.models.dag", "airflow.models.dagrun", "airflow.utils.session"},
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_kimi.records.manifest import Manifest
 
-SAMPLE = json.loads((Path(__file__).parents[1] / "records/samples/manifest.json").read_bytes())
+SAMPLE = json.loads((Path(__file__).parents[1] / "records/samples/manifest.jsonl").read_text("utf-8").splitlines()[0])
 
 
 def manifest(*batch_ids: str, amount: float | None = 2.5, days_ago: float = 0.0, **changes: Any) -> dict[str, Any]:
@@ -56,7 +56,9 @@ def store_run(dag_id: str, run_id: str, triggered_by: str | None = None, owners:
         if session.get(DagBundleModel, "dags") is None:
             session.execute(DagBundleModel.__table__.insert(), [{"name": "dags"}])
         if session.get(DagModel, dag_id) is None:
-            dag = DagModel(dag_id=dag_id, bundle_name="dags", owners=owners, fileloc="dag.py")
+            dag = DagModel(  # type: ignore[no-untyped-call]
+                dag_id=dag_id, bundle_name="dags", owners=owners, fileloc="dag.py"
+            )
             dag.max_active_tasks, dag.has_task_concurrency_limits, dag.timetable_summary = 16, False, ""
             session.add(dag)
             session.flush()

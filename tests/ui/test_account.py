@@ -16,7 +16,7 @@ from tests.ui.database import landing, manifest, store_run, store_task
 from tests.ui.test_app import Pages
 
 #: The calls that one look at an account takes.
-LOOK = ["get_balance", "list_files", "list_models"]
+LOOK: list[Any] = ["get_balance", "list_files", "list_models"]
 
 
 @pytest.fixture
@@ -32,6 +32,12 @@ async def answer(pages: Pages, path: str, role: str = "viewer", **params: str) -
     return reply.json()
 
 
+async def holdings(pages: Pages, conn_id: str = "kimi_default") -> Any:
+    """What a page shows of an account once nothing more comes."""
+    seen = await answer(pages, "/account", "op", conn_id=conn_id)
+    return await holdings(pages, conn_id) if seen.get("is_reading") else seen
+
+
 def asked(sim: KimiSimulator) -> list[str]:
     return sorted(call.name for call in sim.journal if call.name in LOOK)
 
@@ -42,11 +48,19 @@ def generous(connection: Any, sim: KimiSimulator) -> None:
 
 
 class TestHoldings:
+    async def test_the_part_that_has_come_is_shown_while_the_others_are_read(
+        self, pages: Pages, sim: KimiSimulator, generous: None
+    ) -> None:
+        sim.inject("list_files", hang_seconds=2)
+        seen = await answer(pages, "/account", "op")
+        assert (seen["is_reading"], seen["parts"].keys()) == (True, {"balance"})
+        assert (await holdings(pages))["parts"].keys() == {"balance", "files", "models"}
+
     async def test_who_may_read_the_connection_sees_what_the_account_has(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook
     ) -> None:
         submit_prompts(hook, 1)
-        seen = await answer(pages, "/account", "op")
+        seen = await holdings(pages)
         assert (seen["is_shown"], seen["error"], seen["errors"], seen["age_seconds"]) == (True, "", {}, 0)
         assert seen["place"] == {"region": None, "host": sim.base_url.split("/")[2], "currency": "CNY"}
         assert seen["parts"]["balance"] == {"amount": 1000}
@@ -65,7 +79,7 @@ class TestHoldings:
     ) -> None:
         for seconds, looks in ((0, 1), (59, 1), (2, 2)):
             pages.now += seconds
-            await asyncio.gather(*(answer(pages, "/account", "op") for _ in range(100)))
+            await asyncio.gather(*(holdings(pages) for _ in range(100)))
             assert asked(sim) == sorted(LOOK * looks)
 
     async def test_a_connection_that_says_nothing_is_asked_at_a_tenth_of_the_lowest_rate(
@@ -73,42 +87,42 @@ class TestHoldings:
     ) -> None:
         for seconds, looks in ((0, 1), (599, 1), (2, 2)):
             pages.now += seconds
-            await answer(pages, "/account", "op")
+            await holdings(pages)
             assert asked(sim) == sorted(LOOK * looks)
 
     @pytest.mark.parametrize("name", LOOK)
     async def test_a_part_that_a_gateway_does_not_have_is_told_and_the_others_are_shown(
-        self, pages: Pages, sim: KimiSimulator, generous: None, name: str
+        self, pages: Pages, sim: KimiSimulator, generous: None, name: Any
     ) -> None:
         sim.inject(name, status=404)
-        seen = await answer(pages, "/account", "op")
+        seen = await holdings(pages)
         (why,) = seen["errors"].values()
         assert "404" in why
         assert sim.api_key not in why
         assert len(seen["parts"]) == 2
         assert not seen["parts"].keys() & seen["errors"].keys()
         pages.now += 61
-        assert (await answer(pages, "/account", "op"))["errors"] == {}
+        assert (await holdings(pages))["errors"] == {}
 
     async def test_a_balance_that_comes_too_soon_is_asked_for_again(
         self, pages: Pages, sim: KimiSimulator, generous: None
     ) -> None:
         sim.inject("get_balance", times=2, status=429, retry_after=7)
-        seen = await answer(pages, "/account", "op")
+        seen = await holdings(pages)
         assert (seen["parts"]["balance"], seen["errors"]) == ({"amount": 1000}, {})
         assert pages.slept >= 14
 
     async def test_accounts_of_two_regions_are_told_apart(self, pages: Pages, connection: Any) -> None:
         with KimiSimulator(balance=5.0) as abroad:
             connection("kimi_intl", abroad, extra={"region": "intl"})
-            seen = await answer(pages, "/account", "op", conn_id="kimi_intl")
+            seen = await holdings(pages, "kimi_intl")
         assert (seen["place"]["currency"], seen["parts"]["balance"]) == ("USD", {"amount": 5})
 
     async def test_an_account_whose_key_is_refused_says_so_without_the_key(
         self, pages: Pages, sim: KimiSimulator, connection: Any
     ) -> None:
         connection("kimi_default", sim, password="sk-wrong-key-0123456789")
-        seen = await answer(pages, "/account", "op")
+        seen = await holdings(pages)
         assert (seen["parts"], len(seen["errors"])) == ({}, 3)
         assert "sk-wrong-key-0123456789" not in str(seen)
 
@@ -122,7 +136,9 @@ class TestHoldings:
 
 
 class TestSpend:
-    async def test_results_of_the_last_days_are_added_up(self, pages: Pages, sim: KimiSimulator, hook: KimiHook) -> None:
+    async def test_results_of_the_last_days_are_added_up(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
         store_task(landing(manifest("a", amount=1)), run_id="1")
         store_task({"manifest": manifest("b", amount=2, days_ago=10)}, run_id="2")
         store_task(landing(manifest("c", amount=None)), run_id="3")
@@ -150,10 +166,11 @@ class TestSpend:
         store_task(landing(manifest(secret, amount=5)), dag_id="salaries")
         store_task(landing(manifest(known, amount=1)))
         by_role = {role: await answer(pages, "/spend", role) for role in ("viewer", "admin")}
-        assert {role: seen["spent"]["7"]["amounts"]["CNY"] for role, seen in by_role.items()} == {"viewer": 1, "admin": 6}
-        assert by_role["viewer"]["batches"] == {
-            known: {"amount": 1, "currency": "CNY", "tokens": 32, "batches": 1}
+        assert {role: seen["spent"]["7"]["amounts"]["CNY"] for role, seen in by_role.items()} == {
+            "viewer": 1,
+            "admin": 6,
         }
+        assert by_role["viewer"]["batches"] == {known: {"amount": 1, "currency": "CNY", "tokens": 32, "batches": 1}}
         assert by_role["admin"]["batches"].keys() == {known, secret}
 
     async def test_a_manifest_that_names_a_batch_of_a_hidden_dag_says_nothing_of_it(
@@ -171,12 +188,13 @@ class TestSpend:
             7,
             "s3://bucket/xcom/1.json",
             ["batch_1"],
+            manifest(*(f"batch_{number}" for number in range(50_000))),
             {"batch_ids": ["batch_1"]},
             {"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1]},
             manifest("a") | {"batch_ids": [{"x": 1}]},
             manifest("a") | {"batch_ids": []},
         ],
-        ids=range(8),
+        ids=range(9),
     )
     async def test_an_xcom_that_holds_something_else_is_passed_over(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook, value: Any
@@ -212,10 +230,24 @@ class TestSpend:
         from airflow import settings
         from airflow.models.xcom import XComModel
 
-        XComModel.__table__.drop(settings.engine)  # type: ignore[attr-defined]
+        XComModel.__table__.drop(settings.engine)
         seen = await answer(pages, "/spend")
         assert "database could not be read" in seen["error"]
         assert "spent" not in seen
+
+    async def test_of_too_many_xcoms_the_newest_count_and_the_rest_is_told(self, pages: Pages) -> None:
+        from airflow_provider_kimi.ui.landed import read_recent
+
+        for number in range(4):
+            store_task({"manifest": manifest(f"b{number}")}, run_id=f"{number}")
+        assert [len(read_recent(most).results) for most in (3, 5)] == [3, 4]
+        assert [read_recent(most).is_whole for most in (3, 5)] == [False, True]
+        assert {"b3"} in [each.batch_ids for each in read_recent(1).results]
+
+    async def test_what_was_spent_is_told_whatever_connection_is_chosen(self, pages: Pages) -> None:
+        store_task(landing(manifest("a", amount=1)))
+        seen = await answer(pages, "/spend", conn_id="absent")
+        assert (seen["spent"]["7"]["amounts"], seen["batches"]) == ({"CNY": 1}, {})
 
 
 class TestMine:
@@ -227,7 +259,10 @@ class TestMine:
         store_run("invoices", "manual__1", owners="finance, somebody")
         store_run("letters", "manual__1", owners="somebody else, somebodyelse")
         whose = {
-            submit(hook, order([f"{n}"]), Attempt(TaskIdentity(dag, run, "label")), LogRecord()).batch_ids[0]: (dag, run)
+            submit(hook, order([f"{n}"]), Attempt(TaskIdentity(dag, run, "label")), LogRecord()).batch_ids[0]: (
+                dag,
+                run,
+            )
             for n, (dag, run) in enumerate(
                 [("reviews", "manual__1"), ("reviews", "manual__2"), ("invoices", "manual__1")]
                 + [("letters", "manual__1"), ("unknown", "manual__1")]
@@ -240,9 +275,7 @@ class TestMine:
             ("invoices", "manual__1"),
         }
 
-    async def test_a_batch_of_no_dag_is_nobodys(
-        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
-    ) -> None:
+    async def test_a_batch_of_no_dag_is_nobodys(self, pages: Pages, sim: KimiSimulator, hook: KimiHook) -> None:
         sim.add_odd_batch({"id": "batch_x", "status": "in_progress"})
         assert [batch["is_mine"] for batch in (await pages.batches())["batches"]] == [False]
 

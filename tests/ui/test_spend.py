@@ -1,7 +1,5 @@
 """Adding up what results have cost, whatever the manifests in XComs say."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +8,17 @@ from hypothesis import strategies as st
 
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.ui.spend import Landed, costs_of_batches, shares_of, spend_since
+from tests.ui.database import SAMPLE
 
-SAMPLE = json.loads((Path(__file__).parents[1] / "records/samples/manifest.json").read_bytes())
 AT = 1_780_000_000.0
 
 #: What each batch has truly cost, in units that floats add up exactly.
 TRUE_COSTS = {f"batch_{number}": float(2**number) for number in range(8)}
 
 
-def landed(*names: str, amount: float | None = None, at: float = AT, currency: str = "CNY", dag_id: str = "d") -> Landed:
+def landed(
+    *names: str, amount: float | None = None, at: float = AT, currency: str = "CNY", dag_id: str = "d"
+) -> Landed:
     return Landed(dag_id, frozenset(names), at, amount, "" if amount is None else currency, 100)
 
 

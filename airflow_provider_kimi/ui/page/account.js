@@ -31,18 +31,23 @@ const tiles = {
   models: ({ count, names }) => [number(count), names.join(", ")],
 };
 
+// Says whether more of it is being read.
 function showAccount({ answer, isAbsent }) {
-  if (!answer && !isAbsent) return; // what is shown stays, and the list says why
-  const { is_shown: isShown, place, parts, errors = {}, age_seconds: age, error } = answer ?? {};
+  if (!answer && !isAbsent) return false; // what is shown stays, and the list says why
+  const { is_shown: isShown, is_reading: isReading, place, parts, errors = {}, age_seconds: age, error } = answer ?? {};
   complain(byId("account-fault"), error);
   byId("account-tiles").hidden = !place;
-  if (!place) return write(byId("account-note"), isShown === false ? texts.account_hidden : isAbsent || error ? "" : texts.read_soon);
+  if (!place) {
+    write(byId("account-note"), isShown === false ? texts.account_hidden : isAbsent || error ? "" : texts.read_soon);
+    return false;
+  }
   write(byId("account-note"), fill(texts.account_read, { age: span(age) }));
   const known = { region: place, ...parts };
   for (const [name, lines] of Object.entries(tiles)) {
     if (name in known) fillTile(`account-${name}`, lines(known[name], place));
     else fillTile(`account-${name}`, [errors[name] ?? texts.read_soon], false);
   }
+  return isReading;
 }
 
 function spentLines({ amounts, unknown }) {
