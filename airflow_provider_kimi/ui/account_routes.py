@@ -14,7 +14,7 @@ from airflow_provider_kimi.ui.access import (
     may_read_results,
     readable_connections,
 )
-from airflow_provider_kimi.ui.accounts import BatchList, NoKimiConnectionError
+from airflow_provider_kimi.ui.accounts import BatchList, NoKimiConnectionError, check_conn_id
 from airflow_provider_kimi.ui.landed import DAYS, Recent
 from airflow_provider_kimi.ui.spend import costs_of_batches, shares_of, spend_since
 
@@ -32,6 +32,7 @@ def connections(user: GetUserDep) -> dict[str, Any]:
 @router.get("/account")
 async def account(user: GetUserDep, accounts: AccountsDep, conn_id: str = KimiHook.default_conn_name) -> dict[str, Any]:
     """Show what the account of a connection has, to those who may read the connection."""
+    check_conn_id(conn_id)
     if not await run_in_threadpool(may_read_connection, user, conn_id):
         return {"is_shown": False}
     seen = await accounts.look(conn_id, lambda account: account.holdings)

@@ -3,21 +3,26 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from io import BytesIO
+from types import MappingProxyType
 from typing import Any, TypeVar
 
+from airflow_provider_kimi.api.ids import is_id
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.calls.batch_list import Walk
 from airflow_provider_kimi.calls.patience import Patience, in_time, is_rate_limit
-from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.hooks.lookup import looking_up
-from airflow_provider_kimi.ui.batch_view import views_of
+from airflow_provider_kimi.ui.batch_view import LONGEST_TEXT, shown, view_of, views_of
+from airflow_provider_kimi.ui.error_view import MOST_BYTES, errors_in
 from airflow_provider_kimi.ui.glance import Glance, Seen
 from airflow_provider_kimi.ui.holdings import PARTS, Holdings, nothing_yet
 from airflow_provider_kimi.ui.landed import Recent, read_recent
+from airflow_provider_kimi.ui.single_reads import SingleReads
 from airflow_provider_kimi.ui.whose import Whose, read_whose
 from airflow_provider_kimi.waiting.clock import clock_of
 from airflow_provider_kimi.waiting.pace import seconds_per_request
@@ -30,14 +35,17 @@ REFRESH_SECONDS = 10.0
 #: How much more time a read is given than the connection's rate asks for: the rest is for the waits of tasks.
 SHARE = 2.0
 
+#: The same for batches and error files that are read alone, all together.
+SINGLE_SHARE = 10.0
+
+#: The same for what an account has.
+HOLDINGS_SHARE = 10.0
+
 #: Shortest time between two reads of whose batches are, while more batches come.
 PART_SECONDS = 1.0
 
 #: Shortest time between two reads of what an account has, and of what results have cost.
 HOLDINGS_SECONDS = RECENT_SECONDS = 60.0
-
-#: How much more time a read of what an account has is given than the connection's rate asks for.
-HOLDINGS_SHARE = 10.0
 
 #: Most batches that are shown.
 MOST_BATCHES = 1000
@@ -59,6 +67,15 @@ class NoKimiConnectionError(Exception):
         )
 
 
+def check_conn_id(conn_id: str) -> None:
+    """Refuse an id that no connection is looked up by.
+
+    :raises NoKimiConnectionError: It is one.
+    """
+    if _CONN_ID.fullmatch(conn_id) is None:
+        raise NoKimiConnectionError(conn_id)
+
+
 @dataclass(frozen=True)
 class BatchList:
     """The batches of a connection, as they are shown and as they were read.
@@ -72,6 +89,28 @@ class BatchList:
     views: list[dict[str, Any]]
     is_whole: bool
 
+    def find(self, shown_id: str) -> Batch | None:
+        """Return the batch that is shown under an id."""
+        return next((batch for batch in self.batches.values() if shown(batch.id) == shown_id), None)
+
+    def with_batch(self, batch: Batch, now: float) -> "BatchList":
+        """Replace a batch that was read since."""
+        views = [view_of(batch, now) if view["id"] == shown(batch.id) else view for view in self.views]
+        return replace(self, batches=self.batches | {batch.id: batch}, views=views)
+
+
+class _Beginning(BytesIO):
+    """Keeps the beginning of a file, and ends its download there."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > MOST_BYTES:
+            raise _IsEnough
+        return super().write(data)
+
+
+class _IsEnough(Exception):
+    """The rest of a file is not needed."""
+
 
 class Account:
     """One connection that somebody looks at.
@@ -83,14 +122,37 @@ class Account:
         self.hook = hook
         self._sleep = sleep
         self._pages = 0
+        self._cancelled: dict[str, Batch] = {}
         self.batch_list = Glance(self._read_list, self._list_pause, clock)
         self.whose = Glance(self._read_whose, self._whose_pause, clock)
         self.holdings = Glance(self._read_holdings, self._holdings_pause, clock)
+        self.single_reads = SingleReads(self._single_pause, clock, sleep)
+        self.cancelling = asyncio.Lock()
+
+    def batch(self, batch_id: str) -> Glance[Batch | None]:
+        """One batch that the list does not show; None if the account has none of this id."""
+        return self.single_reads.of(
+            f"batch {batch_id}",
+            lambda: self._read_batch(batch_id),
+            lambda batch: batch is not None and batch.is_terminal,
+        )
+
+    def errors(self, file_id: str) -> Glance[dict[str, Any]]:
+        """What an error file says, which never changes."""
+        return self.single_reads.of(f"errors {file_id}", lambda: self._read_errors(file_id), lambda _: True)
+
+    def take(self, batch: Batch) -> None:
+        """Show a batch as a cancel has left it, also where a read of the list is under way that may not know it yet."""
+        now = clock_of(self.hook)()
+        self._cancelled[batch.id] = batch
+        self.batch_list.correct(lambda known: known.with_batch(batch, now) if batch.id in known.batches else known)
+        self.batch(batch.id).correct(lambda _: batch)
 
     async def aclose(self) -> None:
         """End all reads, and give the client back."""
         for glance in (self.batch_list, self.whose, self.holdings):
             await glance.aclose()
+        await self.single_reads.aclose()
         await self.hook.aclose()
 
     def _list_pause(self) -> float:
@@ -105,12 +167,43 @@ class Account:
             self._pages += 1
             if not walk.is_over:
                 self.batch_list.show(await self._seen_by(walk))
-        return await self._seen_by(walk)
+        newer, self._cancelled = self._cancelled, {}
+        return await self._seen_by(walk, newer)
 
-    async def _seen_by(self, walk: Walk) -> BatchList:
-        seen = dict(walk.seen)
+    async def _seen_by(self, walk: Walk, newer: Mapping[str, Batch] = MappingProxyType({})) -> BatchList:
+        """Show what a walk has seen.
+
+        :param newer: Batches that were read since.
+        """
+        stale = {id for id in newer if id in walk.seen and walk.seen[id].is_cancellable}
+        seen = walk.seen | {id: newer[id] for id in stale}
         views = await asyncio.to_thread(views_of, seen.values(), clock_of(self.hook)())
         return BatchList(seen, views[:MOST_BATCHES], walk.is_whole)
+
+    def _single_pause(self) -> float:
+        return SINGLE_SHARE * seconds_per_request(self.hook.requests_per_minute, None)
+
+    async def _read_batch(self, batch_id: str) -> Batch | None:
+        await self._renew(self.hook)
+        try:
+            return await in_time(self.hook.aget_batch(batch_id))
+        except KimiApiError as error:
+            if error.kind != "not_found":
+                raise
+            return None
+
+    async def _read_errors(self, file_id: str) -> dict[str, Any]:
+        content = _Beginning()
+
+        def download() -> bool:
+            try:
+                KimiHook(self.hook.kimi_conn_id).download_file(file_id, content)
+            except _IsEnough:
+                return False
+            return True
+
+        is_whole = await in_time(asyncio.to_thread(download))
+        return await asyncio.to_thread(errors_in, content.getvalue(), is_whole=is_whole)
 
     async def _page(self, after: str | None) -> BatchPage:
         return await self._patiently(lambda: self.hook.alist_batches(after=after), self.batch_list)
@@ -191,21 +284,38 @@ class Accounts:
         """Return what results have cost that were landed in the last days, over whichever connection."""
         return await self._recent.look()
 
-    async def look(self, conn_id: str, at: Callable[[Account], Glance[T]]) -> Seen[T]:
+    async def batch(self, conn_id: str, shown_id: str) -> Seen[Batch | None]:
+        """Return one batch: of the list, or read alone if it is not there; None if there is none of this id."""
+        listed = await self.batch_list(conn_id)
+        if listed.value is not None and (batch := listed.value.find(shown_id)) is not None:
+            return Seen(batch, listed.at, error=listed.error)
+        if not is_id(shown_id) or len(shown_id) > LONGEST_TEXT:
+            return Seen(None, self._clock())
+        return await self.look(conn_id, lambda account: account.batch(shown_id))
+
+    def of(self, conn_id: str) -> Account:
+        """Return a connection that was looked at."""
+        return self._accounts[conn_id]
+
+    async def look(self, conn_id: str, at: Callable[[Account], Glance[T]], patience: float | None = None) -> Seen[T]:
         """Look at something of a connection.
 
+        :param patience: Seconds to wait for a read at most; None for what `Glance.look` waits.
         :raises NoKimiConnectionError: There is none of type `kimi` with this id.
         """
-        if _CONN_ID.fullmatch(conn_id) is None:
-            raise NoKimiConnectionError(conn_id)
+        check_conn_id(conn_id)
         account = self._accounts.setdefault(conn_id, Account(KimiHook(conn_id), self._clock, self._sleep))
         try:
-            return await at(account).look()
+            return await at(account).look(patience)
         except NoKimiConnectionError:
             if self._accounts.get(conn_id) is account:
                 del self._accounts[conn_id]
                 await account.aclose()
             raise
+
+    def now(self) -> float:
+        """Return the time on the clock by which ages are told."""
+        return self._clock()
 
     def age_of(self, seen: Seen[Any]) -> float | None:
         """Seconds since something was read; None if it never was."""

@@ -1,11 +1,5 @@
 """A thousand batches: how soon the first of them are seen, and what all who look cost the platform."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import pytest
-
 from tests.browser.conftest import THOUSANDS, People, Place
 
 #: Notes when the first frame that shows a row is drawn, in milliseconds since the navigation began.

@@ -1,6 +1,7 @@
 """The app behind the page: who gets what, and how often the platform is asked."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -30,12 +31,15 @@ class Pages:
         self.slept += seconds
 
     async def get(self, path: str, role: str | None = "viewer", **params: str) -> Any:
+        return await self.send("GET", path, role, **params)
+
+    async def send(self, method: str, path: str, role: str | None, **params: str) -> Any:
         import httpx
 
         cookies = {"_token": self._token_of(role)} if role else {}
         transport = httpx.ASGITransport(app=self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://airflow", cookies=cookies) as client:
-            return await client.get(path, params=params)
+            return await client.request(method, path, params=params)
 
     async def batches(self, conn_id: str = "kimi_default", role: str = "viewer") -> Any:
         reply = await self.get("/batches", role, conn_id=conn_id)
@@ -62,10 +66,11 @@ def listed(sim: KimiSimulator) -> int:
 
 class TestAccess:
     async def test_every_route_is_closed_to_those_who_are_not_logged_in(self, pages: Pages) -> None:
-        paths = [route.path for route in pages.app.routes]  # type: ignore[attr-defined]
-        assert sorted(paths) == sorted([*FILES, "/account", "/batches", "/connections", "/spend"])
-        for path in paths:
-            assert (await pages.get(path, role=None)).status_code == 401, path
+        routes = [(route.path, method) for route in pages.app.routes for method in route.methods]  # type: ignore[attr-defined]
+        assert {*FILES, "/account", "/batches", "/connections", "/spend"} <= {path for path, _ in routes}
+        for path, method in routes:
+            reply = await pages.send(method, path.format_map(defaultdict(lambda: "x")), role=None)
+            assert reply.status_code == 401, (method, path)
 
     async def test_a_token_that_is_not_airflows_opens_nothing(self, pages: Pages) -> None:
         import httpx
