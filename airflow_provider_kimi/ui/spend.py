@@ -74,7 +74,7 @@ def shares_of(results: Iterable[Landed]) -> list[Share]:
     share_of: dict[str, Share] = {}
     unshared: list[Landed] = []
     for result in smallest_first:
-        new = frozenset(result.batch_ids - share_of.keys())
+        new = frozenset(batch_id for batch_id in result.batch_ids if batch_id not in share_of)
         held = {share_of[batch_id] for batch_id in result.batch_ids - new}
         if result.amount is None or not all(
             share.batch_ids <= result.batch_ids and share.currency == result.currency for share in held
@@ -85,7 +85,7 @@ def shares_of(results: Iterable[Landed]) -> list[Share]:
             shares.append(Share(new, result.at, amount, result.currency))
             share_of.update(dict.fromkeys(new, shares[-1]))
     for result in unshared:
-        if new := frozenset(result.batch_ids - share_of.keys()):
+        if new := frozenset(batch_id for batch_id in result.batch_ids if batch_id not in share_of):
             shares.append(Share(new, result.at, None, ""))
             share_of.update(dict.fromkeys(new, shares[-1]))
     return shares
