@@ -1,7 +1,6 @@
 """What an account has, what results have cost, and whose batches are: who is shown what, and what it costs to know."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,17 +12,10 @@ from airflow_provider_kimi.submission.identity import Attempt
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
 from tests.ui.database import landing, manifest, store_run, store_task
-from tests.ui.test_app import Pages
+from tests.ui.pages import Pages
 
 #: The calls that one look at an account takes.
 LOOK: list[Any] = ["get_balance", "list_files", "list_models"]
-
-
-@pytest.fixture
-async def pages(airflow_users: Callable[[str | None], str]) -> Any:
-    opened = Pages(airflow_users)
-    async with opened.app.router.lifespan_context(opened.app):
-        yield opened
 
 
 async def answer(pages: Pages, path: str, role: str = "viewer", **params: str) -> Any:

@@ -1,6 +1,6 @@
 // Rows of the table of batches: one for each batch, kept over refreshes so that the focus stays where it is.
 
-import { element, leadInto, write } from "./nodes.js";
+import { byId, element, leadInto, write } from "./nodes.js";
 import { fill, moment, money, number, span, statusText, texts } from "./words.js";
 
 export function makeRow() {
@@ -20,14 +20,12 @@ export function makeRow() {
     return made;
   };
   for (const label of ["speed", "end", "age"]) cells[label].parentElement.classList.add("number");
-  const bar = element("div", "bar");
-  bar.setAttribute("aria-hidden", "true");
-  bar.append(element("span", "done"), element("span", "failed"));
+  const bar = makeBar();
   cells.rows.append(bar);
   return {
     row, cells, bar,
-    id: part("batch", "span", "clip mono"),
-    model: part("batch", "span", "quiet"),
+    id: part("batch", "a", "clip mono"),
+    model: part("batch", "span", "clip quiet"),
     badge: part("status", "span"),
     counts: part("rows", "span", "quiet"),
     cost: part("rows", "div", "quiet"),
@@ -44,20 +42,36 @@ function costText(cost) {
   return batches > 1 ? fill(texts.of_result, { cost: text, batches: number(batches) }) : text;
 }
 
+export function makeBar() {
+  const bar = element("div", "bar");
+  bar.setAttribute("aria-hidden", "true");
+  bar.append(element("span", "done"), element("span", "failed"));
+  return bar;
+}
+
+export function showBar(bar, batch) {
+  const [done, failed] = bar.children;
+  const share = (count) => `${batch.total ? Math.min(100, (100 * count) / batch.total) : 0}%`;
+  done.style.width = share(batch.done);
+  failed.style.width = share(batch.failed);
+  bar.hidden = !batch.total;
+}
+
+export function showStatus(badge, status) {
+  write(badge, statusText(status));
+  badge.className = `badge clip ${/^[a-z_]+$/.test(status) ? status : ""}`;
+}
+
 // `cost` is what its result has cost, if that is known.
 export function showBatch(shown, batch, seconds, cost) {
   write(shown.id, batch.id);
   shown.id.title = batch.id;
+  shown.id.href = `?${new URLSearchParams({ batch: batch.id, conn_id: byId("connection").value.trim() })}`;
   write(shown.model, batch.model ?? "");
-  write(shown.badge, statusText(batch.status));
-  shown.badge.className = `badge clip ${/^[a-z_]+$/.test(batch.status) ? batch.status : ""}`;
-  const [done, failed] = shown.bar.children;
-  const share = (count) => `${batch.total ? Math.min(100, (100 * count) / batch.total) : 0}%`;
-  done.style.width = share(batch.done);
-  failed.style.width = share(batch.failed);
+  showStatus(shown.badge, batch.status);
+  showBar(shown.bar, batch);
   const counts = { done: batch.done, total: batch.total, failed: batch.failed, remaining: batch.remaining };
   const inWords = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, number(count)]));
-  shown.bar.hidden = !batch.total;
   write(shown.counts, batch.total ? fill(texts.counts, inWords) : "");
   write(shown.cost, costText(cost));
   const runs = !batch.has_ended;
