@@ -60,10 +60,15 @@ export function restore() {
   byId("mine").checked = found.has("mine");
 }
 
-export function keep() {
+// The query of the address that holds what is chosen.
+export function chosen() {
   const kept = new URLSearchParams();
   for (const [name, field] of Object.entries(fields)) if (field.value.trim()) kept.set(name, field.value.trim());
   if (byId("mine").checked) kept.set("mine", "1");
-  history.replaceState(history.state, "", `?${kept}`);
+  return kept;
+}
+
+export function keep() {
+  history.replaceState(history.state, "", `?${chosen()}`);
   localStorage.setItem(CONNECTION, fields.conn_id.value.trim());
 }
