@@ -29,12 +29,12 @@ class KimiPlugin(AirflowPlugin):
         if not _SHOWS_PAGES:
             return []
         try:
+            from airflow_provider_kimi.ui.accounts import Accounts
             from airflow_provider_kimi.ui.app import build_app
-            from airflow_provider_kimi.ui.batch_lists import BatchLists
         except ImportError:  # the API server has to start all the same
             _log.exception("This Airflow lacks what the page 'Kimi batches' needs. The page is left out, tasks run.")
             return []
-        return [{"name": "Kimi batches", "app": build_app(BatchLists()), "url_prefix": PREFIX}]
+        return [{"name": "Kimi batches", "app": build_app(Accounts()), "url_prefix": PREFIX}]
 
     @cached_property
     def external_views(self) -> list[Any]:  # type: ignore[override]

@@ -100,7 +100,8 @@ IMPURE = {
     *("account/delete.py", "account/ended_batches.py"),
     *("jobs/before_spending.py", "jobs/realtime.py", "jobs/reserve.py", "jobs/rounds.py", "jobs/sampling.py"),
     *("jobs/in_turns.py", "jobs/job_run.py", "jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),
-    *("ui/access.py", "ui/app.py", "ui/batch_lists.py", "ui/plugin.py"),
+    *("ui/access.py", "ui/accounts.py", "ui/app.py", "ui/batch_routes.py", "ui/glance.py", "ui/plugin.py"),
+    *("ui/detail_routes.py", "ui/single_reads.py"),
 }
 
 #: Libraries that touch the world.

@@ -1,0 +1,125 @@
+// The view of all batches of a connection.
+
+import { watch } from "./asking.js";
+import { byId, complain, element, write } from "./nodes.js";
+import { makeRow, showBatch } from "./rows.js";
+import { fill, number, span, statusText, stored, texts } from "./words.js";
+
+const CONNECTION = "kimi-batches-connection";
+const table = document.querySelector("#batches table");
+const body = table.querySelector("tbody");
+const rows = new Map(); // by batch id
+const ROWS_AT_ONCE = 50;
+let most = ROWS_AT_ONCE; // rows that are drawn; more when their end comes into sight
+let found = 0; // batches that are wanted
+let last = null; // the last answer, and when it came
+let fault = ""; // why the last question had no answer
+let watched = null;
+
+function wanted(batches) {
+  const status = byId("status").value;
+  const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const names = ["id", "model", "dag_id", "run_id", "task_id", "status"];
+  return batches.filter((batch) => {
+    const text = names.map((name) => batch[name] ?? "").join(" ").toLowerCase();
+    return (!status || batch.status === status) && words.every((word) => text.includes(word));
+  });
+}
+
+function offerStatuses(batches) {
+  const select = byId("status");
+  const offered = new Set([...select.options].map((option) => option.value));
+  for (const status of new Set(batches.map((batch) => batch.status))) {
+    if (offered.has(status)) continue;
+    const option = element("option");
+    option.value = status;
+    option.textContent = statusText(status);
+    select.append(option);
+  }
+}
+
+const sinceAnswer = () => (Date.now() - last.at) / 1000;
+
+const atEnd = new IntersectionObserver(([{ isIntersecting }]) => {
+  if (!isIntersecting) return;
+  most += ROWS_AT_ONCE;
+  show();
+}, { rootMargin: "0px 0px 800px" });
+
+function show() {
+  if (last === null) return sumUp();
+  const { batches, age_seconds: age } = last.answer;
+  const all = wanted(batches);
+  found = all.length;
+  const visible = all.slice(0, most);
+  const kept = new Set(visible.map((batch) => batch.id));
+  for (const [id, shown] of rows) {
+    if (kept.has(id)) continue;
+    shown.row.remove();
+    rows.delete(id);
+  }
+  let next = body.firstElementChild;
+  for (const batch of visible) {
+    if (!rows.has(batch.id)) rows.set(batch.id, makeRow());
+    const shown = rows.get(batch.id);
+    showBatch(shown, batch, (age ?? 0) + sinceAnswer());
+    if (shown.row === next) next = next.nextElementSibling;
+    else body.insertBefore(shown.row, next);
+  }
+  table.hidden = !visible.length;
+  atEnd.disconnect();
+  if (most < found) atEnd.observe(byId("end"));
+  sumUp();
+}
+
+function narrow() {
+  most = ROWS_AT_ONCE;
+  show();
+}
+
+function sumUp() {
+  complain(byId("error"), fault || last?.answer.error);
+  if (last === null) return;
+  const { batches, age_seconds: age, is_whole: isWhole, is_reading: isReading, error } = last.answer;
+  const counts = { shown: number(found), count: number(batches.length), age: span((age ?? 0) + sinceAnswer()) };
+  const summary = [age === null ? (fault || error ? "" : texts.reading) : fill(texts.shown, counts)];
+  if (age !== null && !batches.length) summary[0] = texts.none;
+  if (isReading) summary.push(texts.reading_more);
+  else if (!isWhole) summary.push(texts.not_whole);
+  write(byId("summary"), summary.join(" "));
+}
+
+const nothing = () => ({ batches: [], age_seconds: null, is_whole: true, error: "" });
+
+function take({ answer, fault: complaint, isAbsent }) {
+  fault = complaint;
+  if (answer || isAbsent) last = { answer: answer ?? nothing(), at: Date.now() };
+  if (answer) offerStatuses(answer.batches);
+  show();
+  return answer?.is_reading;
+}
+
+const address = () => `batches?${new URLSearchParams({ conn_id: byId("connection").value.trim() })}`;
+
+function chooseConnection() {
+  localStorage.setItem(CONNECTION, byId("connection").value.trim());
+  last = { answer: nothing(), at: Date.now() };
+  fault = "";
+  narrow();
+  watched.again();
+}
+
+byId("connection").value = stored(CONNECTION) || "kimi_default";
+byId("connection").addEventListener("change", chooseConnection);
+byId("status").addEventListener("change", narrow);
+byId("search").addEventListener("input", narrow);
+write(byId("summary"), texts.reading);
+
+export function open() {
+  watched = watch(address, take);
+  const clock = setInterval(sumUp, 1000);
+  return () => {
+    clearInterval(clock);
+    watched.end();
+  };
+}

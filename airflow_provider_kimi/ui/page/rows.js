@@ -1,0 +1,77 @@
+// Rows of the table of batches: one for each batch, kept over refreshes so that the focus stays where it is.
+
+import { byId, element, leadInto, write } from "./nodes.js";
+import { fill, moment, number, span, statusText, texts } from "./words.js";
+
+export function makeRow() {
+  const row = element("tr");
+  const labels = ["batch", "status", "rows", "speed", "end", "age", "task"];
+  const cells = Object.fromEntries(labels.map((label) => {
+    const cell = element("td");
+    cell.dataset.label = texts[label];
+    const content = element("div");
+    cell.append(content);
+    row.append(cell);
+    return [label, content];
+  }));
+  const part = (cell, name, className) => {
+    const made = element(name, className);
+    cells[cell].append(made);
+    return made;
+  };
+  for (const label of ["speed", "end", "age"]) cells[label].parentElement.classList.add("number");
+  const bar = makeBar();
+  cells.rows.append(bar);
+  return {
+    row, cells, bar,
+    id: part("batch", "a", "clip mono"),
+    model: part("batch", "span", "clip quiet"),
+    badge: part("status", "span"),
+    counts: part("rows", "span", "quiet"),
+    task: part("task", "a", "clip"),
+    run: part("task", "span", "clip quiet"),
+  };
+}
+
+export function makeBar() {
+  const bar = element("div", "bar");
+  bar.setAttribute("aria-hidden", "true");
+  bar.append(element("span", "done"), element("span", "failed"));
+  return bar;
+}
+
+export function showBar(bar, batch) {
+  const [done, failed] = bar.children;
+  const share = (count) => `${batch.total ? Math.min(100, (100 * count) / batch.total) : 0}%`;
+  done.style.width = share(batch.done);
+  failed.style.width = share(batch.failed);
+  bar.hidden = !batch.total;
+}
+
+export function showStatus(badge, status) {
+  write(badge, statusText(status));
+  badge.className = `badge clip ${/^[a-z_]+$/.test(status) ? status : ""}`;
+}
+
+export function showBatch(shown, batch, seconds) {
+  write(shown.id, batch.id);
+  shown.id.title = batch.id;
+  shown.id.href = `?${new URLSearchParams({ batch: batch.id, conn_id: byId("connection").value.trim() })}`;
+  write(shown.model, batch.model ?? "");
+  showStatus(shown.badge, batch.status);
+  showBar(shown.bar, batch);
+  const counts = { done: batch.done, total: batch.total, failed: batch.failed, remaining: batch.remaining };
+  const inWords = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, number(count)]));
+  write(shown.counts, batch.total ? fill(texts.counts, inWords) : "");
+  const runs = !batch.has_ended;
+  write(shown.cells.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : "");
+  write(shown.cells.end, runs ? moment(batch.expected_end) : "");
+  write(shown.cells.age, batch.age_seconds === null ? "" : span(batch.age_seconds + seconds));
+  const index = batch.map_index === null ? "" : ` [${batch.map_index}]`;
+  write(shown.task, batch.task_id ? `${batch.dag_id ?? ""} › ${batch.task_id}${index}` : "");
+  shown.task.title = shown.task.textContent;
+  leadInto(shown.task, batch.task_path);
+  write(shown.run, batch.run_id ?? "");
+  shown.run.title = batch.run_id ?? "";
+  for (const content of Object.values(shown.cells)) content.parentElement.classList.toggle("empty", !content.textContent);
+}

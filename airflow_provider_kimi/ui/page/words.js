@@ -1,0 +1,57 @@
+// Words and numbers in the language and the time zone that Airflow's own UI has chosen.
+
+export const stored = (key) => {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+};
+const language = stored("i18nextLng") || navigator.language || "en";
+const locale = (() => {
+  try {
+    return Intl.getCanonicalLocales(language)[0];
+  } catch {
+    return "en";
+  }
+})();
+const chosen = locale.startsWith("zh") ? "zh" : "en";
+const shownLocale = chosen === "zh" ? locale : "en";
+const allTexts = await (await fetch("texts.json")).json();
+export const texts = Object.fromEntries(Object.entries(allTexts).map(([key, text]) => [key, text[chosen]]));
+document.documentElement.lang = shownLocale;
+
+const zone = (() => {
+  try {
+    const timeZone = JSON.parse(stored("timezone")) ?? undefined;
+    return new Intl.DateTimeFormat("en", { timeZone }).resolvedOptions().timeZone;
+  } catch {
+    return undefined;
+  }
+})();
+
+export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const numbers = new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 9 });
+export const number = (value) => numbers.format(value);
+export const statusText = (status) =>
+  Object.hasOwn(texts, `status_${status}`) ? texts[`status_${status}`] : status;
+
+const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].map(([unit, size]) => {
+  return { size, format: new Intl.NumberFormat(shownLocale, { style: "unit", unit, unitDisplay: "short" }) };
+});
+
+export function span(seconds) {
+  const { size, format } = units.find((unit) => seconds >= unit.size) ?? units.at(-1);
+  return format.format(Math.floor(seconds / size));
+}
+
+const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone };
+const days = new Intl.DateTimeFormat("en", { timeZone: zone });
+const ofToday = new Intl.DateTimeFormat(shownLocale, time);
+const ofAnyDay = new Intl.DateTimeFormat(shownLocale, { month: "short", day: "numeric", ...time });
+
+export function moment(iso) {
+  if (!iso) return "";
+  const at = new Date(iso);
+  return (days.format(at) === days.format(new Date()) ? ofToday : ofAnyDay).format(at);
+}
