@@ -1,7 +1,6 @@
 """The panel of the account, and filters that the address keeps."""
 
-from tests.browser.conftest import People, Place
-from tests.browser.test_looks import complaints
+from tests.browser.conftest import People, Place, complaints
 from tests.support.real_airflow import VIEWER
 
 
