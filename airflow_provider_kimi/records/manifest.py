@@ -1,6 +1,7 @@
 """The manifest: the summary of a result, as plain JSON for XCom and for `manifest.json`."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, Self
 
 import msgspec
@@ -112,16 +113,24 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_json(cls, content: bytes) -> Self | None:
-        """Read one back, whatever somebody has edited: a field that does not fit has its default.
-
-        What lacks a field that is always written, or names no batches, or no files where it should, is a file of
-        another program: None.
-        """
+        """Read one back; see `of_value`."""
         try:
-            stored = msgspec.json.decode(content, type=dict[str, Any])
+            return cls.of_value(msgspec.json.decode(content))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
-        known = msgspec.structs.fields(cls)
+
+    @classmethod
+    def of_value(cls, stored: Any) -> Self | None:
+        """Read one back, whatever somebody has edited: a field that does not fit has its default.
+
+        What lacks a field that is always written, or names no batches, or no files where it should, is of another
+        program: None.
+
+        :param stored: Any JSON, such as the value of an XCom.
+        """
+        if not isinstance(stored, dict):
+            return None
+        known = _fields(cls)
         if any(field.name not in stored for field in known if field.default is not msgspec.UNSET):
             return None
         fields: dict[str, Any] = {}
@@ -146,3 +155,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def files(self) -> Mapping[str, str]:
         """URIs of the files that exist, by field."""
         return {name: uri for name in FILE_FIELDS if isinstance(uri := getattr(self, name), str)}
+
+
+@cache
+def _fields(record: type[Manifest]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return its fields, which msgspec evaluates anew each time."""
+    return msgspec.structs.fields(record)

@@ -33,6 +33,9 @@ const zone = (() => {
 export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const numbers = new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 9 });
 export const number = (value) => numbers.format(value);
+const large = new Intl.NumberFormat(shownLocale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const small = new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 2 });
+export const money = (amount, currency) => `${(Math.abs(amount) >= 1 ? large : small).format(amount)} ${currency}`;
 export const statusText = (status) =>
   Object.hasOwn(texts, `status_${status}`) ? texts[`status_${status}`] : status;
 
