@@ -47,9 +47,16 @@ class Holdings:
         files: int = self.parts.get("files", {}).get("count", 0)
         return (len(PARTS) + files // PAGE_SIZE) * self.per_request
 
+    @property
+    def sizes(self) -> Mapping[str, int | None]:
+        """Bytes of each file, by its id."""
+        sizes: Mapping[str, int | None] = self.parts.get("files", {}).get("sizes", {})
+        return sizes
+
     def to_dict(self) -> dict[str, Any]:
-        """Write it as plain JSON."""
-        return {"place": dict(self.place), "parts": dict(self.parts), "errors": dict(self.errors)}
+        """Write it as plain JSON, for those who may read the connection."""
+        parts = {name: {key: part[key] for key in part if key != "sizes"} for name, part in self.parts.items()}
+        return {"place": dict(self.place), "parts": parts, "errors": dict(self.errors)}
 
 
 def nothing_yet(settings: ConnectionSettings) -> Holdings:
@@ -69,7 +76,8 @@ def _balance(hook: KimiHook) -> dict[str, Any]:
 
 def _files(hook: KimiHook) -> dict[str, Any]:
     page = hook.list_all_files()
-    return {"count": len(page.data), "is_whole": not page.has_more, "quota": MAX_FILES}
+    sizes = {file.id: file.bytes for file in page.data}
+    return {"count": len(page.data), "is_whole": not page.has_more, "quota": MAX_FILES, "sizes": sizes}
 
 
 def _models(hook: KimiHook) -> dict[str, Any]:

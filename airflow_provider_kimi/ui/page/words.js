@@ -48,6 +48,14 @@ export function span(seconds) {
   return format.format(Math.floor(seconds / size));
 }
 
+const bytes = ["megabyte", "kilobyte", "byte"].map((unit) => {
+  return new Intl.NumberFormat(shownLocale, { style: "unit", unit, maximumSignificantDigits: 3 });
+});
+export const size = (count) => {
+  const step = count >= 1e6 ? 0 : count >= 1e3 ? 1 : 2;
+  return bytes[step].format(count / [1e6, 1e3, 1][step]);
+};
+
 const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone };
 const days = new Intl.DateTimeFormat("en", { timeZone: zone });
 const ofToday = new Intl.DateTimeFormat(shownLocale, time);
