@@ -1,6 +1,6 @@
 """The panel of the account, and filters that the address keeps."""
 
-from tests.browser.conftest import People, Place, complaints
+from tests.browser.conftest import People, Place, complaints, enter
 from tests.support.real_airflow import VIEWER
 
 
@@ -60,3 +60,20 @@ def test_a_filtered_page_can_be_shared_and_is_there_again_on_the_way_back(people
     page.check("#mine")
     page.locator("#summary", has_text="0 of 200").wait_for()
     assert page.url.endswith("&mine=1")
+
+
+def test_airflows_own_address_keeps_the_filters(people: People, place: Place) -> None:
+    page = people.window(viewport={"width": 1400, "height": 900})
+    page.goto(f"{place.airflow.url}/plugin/kimi-batches/")
+    frame = page.frame_locator("iframe")
+    enter(frame, "kimi_default")
+    frame.locator("#summary", has_text="200 of 200").wait_for()
+    frame.locator("#dag").select_option("reviews")
+    page.wait_for_url("**/plugin/kimi-batches/kimi/?conn_id=kimi_default&dag=reviews")
+    page.reload()
+    frame.locator("#summary", has_text="50 of 200").wait_for()
+    frame.locator("#account summary").click()
+    frame.locator("#account-files", has_text="of 1,000").wait_for()
+    people.keep(page, "account_in_airflow")
+    page.go_back()
+    page.wait_for_url(lambda url: "kimi-batches" not in url)
