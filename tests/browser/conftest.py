@@ -35,6 +35,7 @@ UNREAD = [f"kimi_unread_{n}" for n in range(4)]
 ACCOUNTS: Mapping[str, Callable[[KimiSimulator], None]] = {
     "kimi_default": fill_with_every_status,
     "kimi_watched": lambda _: None,
+    "kimi_landed": lambda _: None,
     "kimi_strange": fill_with_strange,
     "kimi_thousand": fill_with_thousand,
     "kimi_unread": fill_with_thousand,
@@ -78,7 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with ExitStack() as stack:
         platforms = {}
         for conn_id, fill in ACCOUNTS.items():
-            timing = Timing(1, 7200, 1) if conn_id == "kimi_watched" else SLOW
+            timing = Timing(1, 7200, 1) if conn_id in ("kimi_watched", "kimi_landed") else SLOW
             platform = KimiSimulator(speed=0, timing=timing, responder=some_rows_fail)
             platforms[conn_id] = stack.enter_context(platform)
             fill(platform)

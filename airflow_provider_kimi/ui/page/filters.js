@@ -2,7 +2,7 @@
 
 import { ask } from "./asking.js";
 import { byId, element } from "./nodes.js";
-import { query } from "./route.js";
+import { announce, query } from "./route.js";
 import { statusText, stored } from "./words.js";
 
 const CONNECTION = "kimi-batches-connection"; // what was looked at last, for an address that names none
@@ -64,6 +64,9 @@ export function keep() {
   const kept = new URLSearchParams();
   for (const [name, field] of Object.entries(fields)) if (field.value.trim()) kept.set(name, field.value.trim());
   if (byId("mine").checked) kept.set("mine", "1");
-  history.replaceState(history.state, "", `?${kept}`);
+  if (location.search !== `?${kept}`) {
+    history.replaceState(history.state, "", `?${kept}`);
+    announce();
+  }
   localStorage.setItem(CONNECTION, fields.conn_id.value.trim());
 }
