@@ -65,5 +65,6 @@ export function keep() {
   for (const [name, field] of Object.entries(fields)) if (field.value.trim()) kept.set(name, field.value.trim());
   if (byId("mine").checked) kept.set("mine", "1");
   history.replaceState(history.state, "", `?${kept}`);
+  byId("back").href = `?${kept}`;
   localStorage.setItem(CONNECTION, fields.conn_id.value.trim());
 }
