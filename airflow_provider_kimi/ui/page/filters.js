@@ -68,5 +68,6 @@ export function keep() {
     history.replaceState(history.state, "", `?${kept}`);
     announce();
   }
+  byId("back").href = `?${kept}`;
   localStorage.setItem(CONNECTION, fields.conn_id.value.trim());
 }
