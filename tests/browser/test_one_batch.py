@@ -57,6 +57,7 @@ def test_a_person_opens_a_batch_cancels_it_and_goes_back(place: Place, people: P
     assert batch.get_by_role("button", name="Cancel this batch").is_hidden()
     people.keep(page, "detail_cancelled")
     batch.get_by_role("link", name="All batches").click()
+    assert page.locator("#search").input_value() == "reviews", "the list is as it was left"
     page.locator("#status").select_option("")
     page.locator("#search").fill(batch_id)
     page.locator("tbody tr", has_text=batch_id).locator(".badge.cancelling").wait_for()

@@ -1,6 +1,7 @@
 // The view of one batch, and its cancel.
 
 import { ask, watch } from "./asking.js";
+import { chosen } from "./filters.js";
 import { byId, complain, element, leadInto, write } from "./nodes.js";
 import { query } from "./route.js";
 import { showBar, showStatus } from "./rows.js";
@@ -144,6 +145,9 @@ dialog.addEventListener("cancel", (event) => part("confirm").disabled && event.p
 export function open() {
   asked = { id: query().get("batch"), connection: query().get("conn_id") || "kimi_default" };
   last = null;
+  const back = chosen(); // the list as it was left
+  back.set("conn_id", asked.connection);
+  part("back").href = `?${back}`;
   show();
   part("title").focus();
   watched = watch(address, take);

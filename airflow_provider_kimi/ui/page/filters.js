@@ -60,14 +60,19 @@ export function restore() {
   byId("mine").checked = found.has("mine");
 }
 
-export function keep() {
+// The query of the address that holds what is chosen.
+export function chosen() {
   const kept = new URLSearchParams();
   for (const [name, field] of Object.entries(fields)) if (field.value.trim()) kept.set(name, field.value.trim());
   if (byId("mine").checked) kept.set("mine", "1");
+  return kept;
+}
+
+export function keep() {
+  const kept = chosen();
   if (location.search !== `?${kept}`) {
     history.replaceState(history.state, "", `?${kept}`);
     announce();
   }
-  byId("back").href = `?${kept}`;
   localStorage.setItem(CONNECTION, fields.conn_id.value.trim());
 }
