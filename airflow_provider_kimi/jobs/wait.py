@@ -186,7 +186,7 @@ class TaskWait:
     def show_end(self, event: BatchEvent) -> None:
         """Push how far the batches are at the end of the wait."""
         if event.batches:
-            self._push_progress(event.batches.values())
+            self._push_progress(event.batches.values(), event.polled_at)
 
     def check(self, event: BatchEvent, *, is_overdue: bool = False) -> None:
         """Fail a task whose batches have not ended, or could not be read.
@@ -259,11 +259,11 @@ class TaskWait:
         if self._task.do_xcom_push and (ti := self._context.get("ti")) is not None:
             ti.xcom_push(self._shown_as, list(self.batch_ids))
             if not self.batch_ids:  # a trigger without batches pushes nothing
-                self._push_progress(())
+                self._push_progress((), None)
 
-    def _push_progress(self, batches: Collection[BatchEnd]) -> None:
+    def _push_progress(self, batches: Collection[BatchEnd], polled_at: float | None) -> None:
         if self._shows_progress() and (ti := self._context.get("ti")) is not None:
-            ti.xcom_push(PROGRESS_KEY, progress_at_end(batches, self._to_come.count).to_dict())
+            ti.xcom_push(PROGRESS_KEY, progress_at_end(batches, polled_at, self._to_come.count).to_dict())
 
     def _shows_progress(self) -> bool:
         """Whether the task and its connection both want it; that the connection cannot be read now fails no wait."""

@@ -28,7 +28,7 @@ def view_of(batch: Batch, now: float) -> dict[str, Any]:
     """
     tags = Tags.of(batch)
     progress = progress_of([batch], now)
-    rate, end = progress.rows_per_minute, progress.expected_end
+    end = progress.expected_end
     return {
         "id": _shown(batch.id),
         "status": _shown(batch.status),
@@ -36,7 +36,7 @@ def view_of(batch: Batch, now: float) -> dict[str, Any]:
         "failed": progress.failed,
         "remaining": rows_left(batch),
         "total": progress.total,
-        "rows_per_minute": None if rate is None else float(f"{rate:.3g}"),
+        "rows_per_minute": progress.rows_per_minute,
         "expected_end": None if end is None else end.isoformat(),
         "age_seconds": None if batch.created_at is None else max(0, round(now - batch.created_at)),
         "has_ended": batch.is_terminal,

@@ -202,6 +202,12 @@ class Subscription:
         """The connection that its watcher polls over."""
         return self._watcher.platform
 
+    @property
+    def polled_at(self) -> float | None:
+        """When the batch that was not polled for longest was polled, in unix seconds; None if all have ended."""
+        of_running = [at for batch_id, at in self._read_at.items() if not has_ended(self.seen[batch_id])]
+        return min(of_running) + ahead_of_steady(self.platform) if of_running else None
+
     async def poll(self, until: float | None, log_at: float | None) -> Mapping[str, Seen]:
         """Return what is known of each batch once that has changed, or at one of these times.
 
