@@ -94,14 +94,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_json(cls, content: bytes) -> Self | None:
+        """Read one back; see `of_value`."""
+        try:
+            return cls.of_value(msgspec.json.decode(content))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+
+    @classmethod
+    def of_value(cls, stored: Any) -> Self | None:
         """Read one back, whatever somebody has edited: a field that does not fit has its default.
 
-        What lacks a field that is always written, or names no batches, or no files where it should, is a file of
-        another program: None.
+        What lacks a field that is always written, or names no batches, or no files where it should, is of another
+        program: None.
+
+        :param stored: Any JSON, such as the value of an XCom.
         """
-        try:
-            stored = msgspec.json.decode(content, type=dict[str, Any])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        if not isinstance(stored, dict):
             return None
         known = msgspec.structs.fields(cls)
         if any(field.name not in stored for field in known if field.default is not msgspec.UNSET):

@@ -286,3 +286,13 @@ def test_a_manifest_that_somebody_has_edited_is_still_the_result_of_its_batches(
     read = manifest({**stored, **edit})
     assert read is not None
     assert (read.batch_ids, read.results_file) == (stored["batch_ids"], stored["results_file"])
+
+
+@pytest.mark.parametrize("value", [None, "gs://bucket/xcom/1.json", 3, [], {}, ["batch_1"], {"batch_ids": ["batch_1"]}])
+def test_what_another_xcom_holds_is_no_manifest(value: Any) -> None:
+    assert Manifest.of_value(value) is None
+
+
+def test_a_manifest_is_read_from_an_xcom_as_from_its_file() -> None:
+    content = (SAMPLES / "manifest.json").read_bytes()
+    assert Manifest.of_value(json.loads(content)) == Manifest.of_json(content) is not None
