@@ -57,7 +57,7 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough -m "not slow and not long and not browser"
+PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough --durations=15 -m "not slow and not long and not browser"
 AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
 
 test-airflow: $(READY) ## the part that runs Airflow and processes that are killed
@@ -75,7 +75,13 @@ test-modules: $(READY) ## the part with everything else, and the property tests 
 	$(PYTEST) $(AIRFLOW_TESTS:%=--ignore=%) --ignore=tests/integration
 
 test-slow: $(READY) ## what takes minutes and another test shows in small; the unit tests against the built wheel
-	$(BIN)/pytest -p no:cacheprovider -m slow
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync test-slow-airflow test-slow-others
+
+test-slow-airflow: $(READY)
+	$(BIN)/pytest -p no:cacheprovider -m slow --durations=10 tests/real_airflow
+
+test-slow-others: $(READY)
+	$(BIN)/pytest -p no:cacheprovider -m slow --durations=10 --ignore=tests/real_airflow
 
 test-long: $(READY) ## every point at which a task may die, and what takes many minutes, in about 40 minutes
 	$(BIN)/pytest -p no:cacheprovider -m long
@@ -139,4 +145,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-slow-airflow test-slow-others test-ui test-long test-lowest test-chaos test-waits bench docs build clean

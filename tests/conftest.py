@@ -8,11 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+import certifi
+
 # Airflow reads these when it is first imported.
 _home = tempfile.TemporaryDirectory(prefix="kimi-tests-")
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parent.parent / "example_dags")
+
+# Clients read all public certificates when they are made, which takes longer than most tests; one is enough for them.
+_certificate = Path(_home.name) / "certificate.pem"
+_end = "-----END CERTIFICATE-----"
+_certificate.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(_end)[0] + _end)
+os.environ.setdefault("SSL_CERT_FILE", str(_certificate))
 
 # A shell that starts the tests in the background lets them, and what they start, ignore an interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,15 +1,18 @@
-"""What each route is given: the user, what was read for all users, and who may see what, as Airflow decides it."""
+"""What each route is given: the user, what was read for all users, and who may do what, as Airflow decides it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.api_fastapi.logging.decorators import action_logging
 from fastapi import Depends, HTTPException, Request
 
 from airflow_provider_kimi.ui.accounts import Accounts
 
-__all__ = ["AccountsDep", "GetUserDep"]
+__all__ = ["AccountsDep", "GetUserDep", "SessionDep"]
 
 
 def _accounts(request: Request) -> Accounts:
@@ -22,24 +25,56 @@ AccountsDep = Annotated[Accounts, Depends(_accounts)]
 
 def reader(request: Request, user: GetUserDep) -> None:
     """Refuse everybody who is not logged in, or may read no task instances; no parameter of the request matters."""
-    if not _may_read_any(user):
+    if not _may_any("GET", user):
         raise HTTPException(403, "Forbidden")
+
+
+def from_own_page(request: Request) -> None:
+    """Refuse what a page of another site may have a browser send with the user's cookie; no browser adds a token."""
+    headers = request.headers
+    if headers.get("authorization", "").lower().startswith("bearer "):
+        return
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    is_own = site == "same-origin" if site else origin is None or _host_of(origin) == headers.get("host")
+    if not is_own or "x-requested-with" not in headers:
+        raise HTTPException(403, "This has to be sent by the page itself, or with a token. Nothing was changed.")
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def may_read(request: Request, user: GetUserDep, dag_id: str | None) -> bool:
     """Whether a user may read the task instances of a DAG; None for what belongs to no DAG. Blocks."""
+    return _may("GET", request, user, dag_id)
+
+
+def may_edit(request: Request, user: GetUserDep, dag_id: str | None) -> bool:
+    """Whether a user may edit the task instances of a DAG; None for those of all DAGs. Blocks."""
+    return _may("PUT", request, user, dag_id)
+
+
+async def audit(event: str, request: Request, user: GetUserDep, session: SessionDep) -> None:
+    """Write into Airflow's audit log who does what, with the parameters of the request."""
+    await action_logging(event)(request, session, user)
+
+
+def _may(method: Literal["GET", "PUT"], request: Request, user: GetUserDep, dag_id: str | None) -> bool:
     if dag_id is None:
-        return _may_read_any(user)
+        return _may_any(method, user)
     try:
-        requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE, dag_id)(request, user)
+        requires_access_dag(method, DagAccessEntity.TASK_INSTANCE, dag_id)(request, user)
     except HTTPException:
         return False
     return True
 
 
-def _may_read_any(user: GetUserDep) -> bool:
+def _may_any(method: Literal["GET", "PUT"], user: GetUserDep) -> bool:
     return bool(
         get_auth_manager().is_authorized_dag(
-            method="GET", access_entity=DagAccessEntity.TASK_INSTANCE, details=DagDetails(), user=user
+            method=method, access_entity=DagAccessEntity.TASK_INSTANCE, details=DagDetails(), user=user
         )
     )

@@ -4,17 +4,21 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any, TypeVar
 
+from airflow_provider_kimi.api.ids import is_id
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.calls.batch_list import Walk
 from airflow_provider_kimi.calls.patience import Patience, in_time, is_rate_limit
-from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.hooks.lookup import looking_up
-from airflow_provider_kimi.ui.batch_view import views_of
+from airflow_provider_kimi.ui.batch_view import LONGEST_TEXT, shown, view_of, views_of
+from airflow_provider_kimi.ui.error_view import MOST_BYTES, errors_in
 from airflow_provider_kimi.ui.glance import Glance, Seen
+from airflow_provider_kimi.ui.single_reads import SingleReads
 from airflow_provider_kimi.waiting.clock import clock_of
 from airflow_provider_kimi.waiting.pace import seconds_per_request
 
@@ -25,6 +29,9 @@ REFRESH_SECONDS = 10.0
 
 #: How much more time a read is given than the connection's rate asks for: the rest is for the waits of tasks.
 SHARE = 2.0
+
+#: The same for batches and error files that are read alone, all together.
+SINGLE_SHARE = 10.0
 
 #: Most batches that are shown.
 MOST_BATCHES = 1000
@@ -59,6 +66,28 @@ class BatchList:
     views: list[dict[str, Any]]
     is_whole: bool
 
+    def find(self, shown_id: str) -> Batch | None:
+        """Return the batch that is shown under an id."""
+        return next((batch for batch in self.batches.values() if shown(batch.id) == shown_id), None)
+
+    def with_batch(self, batch: Batch, now: float) -> "BatchList":
+        """Replace a batch that was read since."""
+        views = [view_of(batch, now) if view["id"] == shown(batch.id) else view for view in self.views]
+        return replace(self, batches=self.batches | {batch.id: batch}, views=views)
+
+
+class _Beginning(BytesIO):
+    """Keeps the beginning of a file, and ends its download there."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > MOST_BYTES:
+            raise _IsEnough
+        return super().write(data)
+
+
+class _IsEnough(Exception):
+    """The rest of a file is not needed."""
+
 
 class Account:
     """One connection that somebody looks at.
@@ -70,11 +99,34 @@ class Account:
         self.hook = hook
         self._sleep = sleep
         self._pages = 0
+        self._cancelled: dict[str, Batch] = {}
         self.batch_list = Glance(self._read_list, self._list_pause, clock)
+        self.single_reads = SingleReads(self._single_pause, clock, sleep)
+        self.cancelling = asyncio.Lock()
+
+    def batch(self, batch_id: str) -> Glance[Batch | None]:
+        """One batch that the list does not show; None if the account has none of this id."""
+        return self.single_reads.of(
+            f"batch {batch_id}",
+            lambda: self._read_batch(batch_id),
+            lambda batch: batch is not None and batch.is_terminal,
+        )
+
+    def errors(self, file_id: str) -> Glance[dict[str, Any]]:
+        """What an error file says, which never changes."""
+        return self.single_reads.of(f"errors {file_id}", lambda: self._read_errors(file_id), lambda _: True)
+
+    def take(self, batch: Batch) -> None:
+        """Show a batch as a cancel has left it, also where a read of the list is under way that may not know it yet."""
+        now = clock_of(self.hook)()
+        self._cancelled[batch.id] = batch
+        self.batch_list.correct(lambda known: known.with_batch(batch, now) if batch.id in known.batches else known)
+        self.batch(batch.id).correct(lambda _: batch)
 
     async def aclose(self) -> None:
         """End all reads, and give the client back."""
         await self.batch_list.aclose()
+        await self.single_reads.aclose()
         await self.hook.aclose()
 
     def _list_pause(self) -> float:
@@ -88,8 +140,37 @@ class Account:
             walk.take(await self._page(walk.after))
             self._pages += 1
         now = clock_of(self.hook)()
-        views = await asyncio.to_thread(views_of, walk.seen.values(), now)
-        return BatchList(walk.seen, views[:MOST_BATCHES], walk.is_whole)
+        newer, self._cancelled = self._cancelled, {}
+        seen = walk.seen | {
+            id: batch for id, batch in newer.items() if id in walk.seen and walk.seen[id].is_cancellable
+        }
+        views = await asyncio.to_thread(views_of, seen.values(), now)
+        return BatchList(seen, views[:MOST_BATCHES], walk.is_whole)
+
+    def _single_pause(self) -> float:
+        return SINGLE_SHARE * seconds_per_request(self.hook.requests_per_minute, None)
+
+    async def _read_batch(self, batch_id: str) -> Batch | None:
+        await self._renew()
+        try:
+            return await in_time(self.hook.aget_batch(batch_id))
+        except KimiApiError as error:
+            if error.kind != "not_found":
+                raise
+            return None
+
+    async def _read_errors(self, file_id: str) -> dict[str, Any]:
+        content = _Beginning()
+
+        def download() -> bool:
+            try:
+                KimiHook(self.hook.kimi_conn_id).download_file(file_id, content)
+            except _IsEnough:
+                return False
+            return True
+
+        is_whole = await in_time(asyncio.to_thread(download))
+        return await asyncio.to_thread(errors_in, content.getvalue(), is_whole=is_whole)
 
     async def _page(self, after: str | None) -> BatchPage:
         """Read a page, however long the platform has too many requests; what the walk has seen is not lost."""
@@ -138,21 +219,39 @@ class Accounts:
         """
         return await self.look(conn_id, lambda account: account.batch_list)
 
-    async def look(self, conn_id: str, at: Callable[[Account], Glance[T]]) -> Seen[T]:
+    async def batch(self, conn_id: str, shown_id: str) -> Seen[Batch | None]:
+        """Return one batch: of the list, or read alone if it is not there; None if there is none of this id."""
+        listed = await self.batch_list(conn_id)
+        if listed.value is not None and (batch := listed.value.find(shown_id)) is not None:
+            return Seen(batch, listed.at, listed.error)
+        if not is_id(shown_id) or len(shown_id) > LONGEST_TEXT:
+            return Seen(None, self._clock())
+        return await self.look(conn_id, lambda account: account.batch(shown_id))
+
+    def of(self, conn_id: str) -> Account:
+        """Return a connection that was looked at."""
+        return self._accounts[conn_id]
+
+    async def look(self, conn_id: str, at: Callable[[Account], Glance[T]], patience: float | None = None) -> Seen[T]:
         """Look at something of a connection.
 
+        :param patience: Seconds to wait for a read at most; None for what `Glance.look` waits.
         :raises NoKimiConnectionError: There is none of type `kimi` with this id.
         """
         if _CONN_ID.fullmatch(conn_id) is None:
             raise NoKimiConnectionError(conn_id)
         account = self._accounts.setdefault(conn_id, Account(KimiHook(conn_id), self._clock, self._sleep))
         try:
-            return await at(account).look()
+            return await at(account).look(patience)
         except NoKimiConnectionError:
             if self._accounts.get(conn_id) is account:
                 del self._accounts[conn_id]
                 await account.aclose()
             raise
+
+    def now(self) -> float:
+        """Return the time on the clock by which ages are told."""
+        return self._clock()
 
     def age_of(self, seen: Seen[Any]) -> float | None:
         """Seconds since something was read; None if it never was."""

@@ -30,8 +30,8 @@ def view_of(batch: Batch, now: float) -> dict[str, Any]:
     progress = progress_of([batch], now)
     end = progress.expected_end
     return {
-        "id": _shown(batch.id),
-        "status": _shown(batch.status),
+        "id": shown(batch.id),
+        "status": shown(batch.status),
         "done": progress.completed,
         "failed": progress.failed,
         "remaining": rows_left(batch),
@@ -40,10 +40,10 @@ def view_of(batch: Batch, now: float) -> dict[str, Any]:
         "expected_end": None if end is None else end.isoformat(),
         "age_seconds": None if batch.created_at is None else max(0, round(now - batch.created_at)),
         "has_ended": batch.is_terminal,
-        "model": _shown(tags.model),
-        "dag_id": _shown(tags.dag_id),
-        "run_id": _shown(tags.run_id),
-        "task_id": _shown(tags.task_id),
+        "model": shown(tags.model),
+        "dag_id": shown(tags.dag_id),
+        "run_id": shown(tags.run_id),
+        "task_id": shown(tags.task_id),
         "map_index": _map_index(tags),
         "task_path": task_path(tags),
     }
@@ -65,5 +65,6 @@ def _map_index(tags: Tags) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
-def _shown(text: str | None) -> str | None:
-    return shortened(storable(text), LONGEST_TEXT) if text else None
+def shown(text: str | None, most: int = LONGEST_TEXT) -> str | None:
+    """Cut a text to what a page can show; None if there is none."""
+    return shortened(storable(text), most) if text else None

@@ -46,16 +46,18 @@ class Glance(Generic[T]):
         self._running: asyncio.Task[None] | None = None
         self.seen: Seen[T] = Seen()
 
-    async def look(self) -> Seen[T]:
+    async def look(self, patience: float | None = None) -> Seen[T]:
         """Return what is known, after a read if one is due or under way and does not take long.
 
+        :param patience: Seconds to wait for a read; None for few of what is known already, and for more of what is not.
         :raises Exception: The read has failed otherwise than with an error of the platform.
         """
         if (self._running is None or self._running.done()) and self._clock() >= self._next_at:
             self._running = asyncio.create_task(self._refresh())
         if (running := self._running) is not None:
-            await asyncio.wait({running}, timeout=FIRST_PATIENCE_SECONDS if self.seen.at is None else PATIENCE_SECONDS)
-            if running.done():
+            usual = FIRST_PATIENCE_SECONDS if self.seen.at is None else PATIENCE_SECONDS
+            await asyncio.wait({running}, timeout=usual if patience is None else patience)
+            if running.done() and not running.cancelled():
                 running.result()
         return self.seen
 
@@ -63,10 +65,20 @@ class Glance(Generic[T]):
         """Show why a read that goes on takes so long."""
         self.seen = replace(self.seen, error=str(error))
 
-    async def aclose(self) -> None:
-        """End the read."""
+    def correct(self, change: Callable[[T], T]) -> None:
+        """Take in what an act of a user has changed, until the next read."""
+        if self.seen.value is not None:
+            self.seen = replace(self.seen, value=change(self.seen.value))
+
+    def drop(self) -> None:
+        """End the read; whoever waits for it gets what is known."""
         if self._running is not None:
             self._running.cancel()
+
+    async def aclose(self) -> None:
+        """End the read, and wait for its end."""
+        if self._running is not None:
+            self.drop()
             await asyncio.wait({self._running})
 
     async def _refresh(self) -> None:

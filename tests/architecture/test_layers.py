@@ -67,7 +67,9 @@ OF_THE_SERVER = {
     "ui/access.py": {
         "airflow.api_fastapi.app",
         "airflow.api_fastapi.auth.managers.models.resource_details",
+        "airflow.api_fastapi.common.db.common",
         "airflow.api_fastapi.core_api.security",
+        "airflow.api_fastapi.logging.decorators",
     },
 }
 

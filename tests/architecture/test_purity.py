@@ -94,6 +94,7 @@ IMPURE = {
     *("jobs/before_spending.py", "jobs/realtime.py", "jobs/reserve.py", "jobs/rounds.py", "jobs/sampling.py"),
     *("jobs/in_turns.py", "jobs/job_run.py", "jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),
     *("ui/access.py", "ui/accounts.py", "ui/app.py", "ui/batch_routes.py", "ui/glance.py", "ui/plugin.py"),
+    *("ui/detail_routes.py", "ui/single_reads.py"),
 }
 
 #: Libraries that touch the world.

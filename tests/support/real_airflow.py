@@ -21,6 +21,7 @@ T = TypeVar("T")
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 USER = "admin"
 PASSWORD = "admin"
+VIEWER = "viewer"  # may see everything, and change nothing
 
 #: Seconds that a component gets to end by itself.
 STOP_SECONDS = 20.0
@@ -53,7 +54,7 @@ class RealAirflow:
         self._token = ""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         passwords = home / "passwords.json"
-        passwords.write_text(json.dumps({USER: PASSWORD}))
+        passwords.write_text(json.dumps({USER: PASSWORD, VIEWER: PASSWORD}))
         settings = {
             "CORE__DAGS_FOLDER": dags,
             "CORE__LOAD_EXAMPLES": False,
@@ -61,7 +62,7 @@ class RealAirflow:
             "CORE__TEST_CONNECTION": "Enabled",
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout={LOCK_SECONDS:g}",
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{VIEWER}:viewer",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
             "API__HOST": "127.0.0.1",
             "API__PORT": self.port,
