@@ -41,6 +41,11 @@ try:
 except ImportError:  # Airflow below 3.3
     RetryDecision = RetryPolicy = None  # type: ignore[assignment,misc]
 
+_VERSION = tuple(int(part) for part in _AIRFLOW.split(".")[:2])
+
+#: Whether this Airflow shows pages of plugins, and whether addresses lead to what is within such a page.
+SHOWS_PAGES, SHOWS_WITHIN_PAGES = _VERSION >= (3, 1), _VERSION >= (3, 3)
+
 # What is passed on from Airflow, beside the functions below.
 __all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout", "AirflowSkipException"]
 __all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseOperatorLink", "BaseTrigger"]
@@ -157,6 +162,13 @@ def loop_iteration(context: Context) -> int | None:
     """Read which iteration of its loop a task is in, from 0; None outside of loops, and below Airflow 3.4."""
     loop: Any = context.get("loop")
     return None if loop is None else int(loop.index)
+
+
+def airflow_base_url() -> str | None:
+    """Return where Airflow's UI is, as its configuration says."""
+    from airflow.providers.common.compat.sdk import conf
+
+    return conf.get("api", "base_url", fallback=None)
 
 
 def airflow_stats() -> Any:

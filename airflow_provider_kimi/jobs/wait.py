@@ -25,7 +25,7 @@ from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, ToCome
 from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
 from airflow_provider_kimi.kills.cancels import acancel_given_up
 from airflow_provider_kimi.kills.thread import Kill
-from airflow_provider_kimi.links import show_console
+from airflow_provider_kimi.links import show_links
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.watch import OnStall, OnTimeout, Watch
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, KimiBatchTrigger
@@ -209,7 +209,7 @@ class TaskWait:
 
     def _note(self) -> None:
         """Note the try and its batches, so that a kill knows whether a later try or another task waits for them."""
-        show_console(self._context, self._hook, self.batch_ids)
+        show_links(self._context, self._hook, self.batch_ids)
         if (try_number := read_try_number(self._context)) is not None:
             self._context["ti"].xcom_push(WAITING_TRY_KEY, try_number)
             self._context["ti"].xcom_push(WAITING_FOR_KEY, list(self.batch_ids))

@@ -57,22 +57,38 @@ def may_edit(request: Request, user: GetUserDep, dag_id: str | None) -> bool:
     return _may("PUT", request, user, dag_id)
 
 
+def may_read_xcoms(request: Request, user: GetUserDep, dag_id: str) -> bool:
+    """Whether a user may read the XComs of a DAG. Blocks."""
+    return _may("GET", request, user, dag_id, DagAccessEntity.XCOM)
+
+
+def may_start(request: Request, user: GetUserDep, dag_id: str) -> bool:
+    """Whether a user may start runs of a DAG. Blocks."""
+    return _may("POST", request, user, dag_id, DagAccessEntity.RUN)
+
+
 async def audit(event: str, request: Request, user: GetUserDep, session: SessionDep) -> None:
     """Write into Airflow's audit log who does what, with the parameters of the request."""
     await action_logging(event)(request, session, user)
 
 
-def _may(method: Literal["GET", "PUT"], request: Request, user: GetUserDep, dag_id: str | None) -> bool:
+def _may(
+    method: Literal["GET", "PUT", "POST"],
+    request: Request,
+    user: GetUserDep,
+    dag_id: str | None,
+    entity: DagAccessEntity = DagAccessEntity.TASK_INSTANCE,
+) -> bool:
     if dag_id is None:
         return _may_any(method, user)
     try:
-        requires_access_dag(method, DagAccessEntity.TASK_INSTANCE, dag_id)(request, user)
+        requires_access_dag(method, entity, dag_id)(request, user)
     except HTTPException:
         return False
     return True
 
 
-def _may_any(method: Literal["GET", "PUT"], user: GetUserDep) -> bool:
+def _may_any(method: Literal["GET", "PUT", "POST"], user: GetUserDep) -> bool:
     return bool(
         get_auth_manager().is_authorized_dag(
             method=method, access_entity=DagAccessEntity.TASK_INSTANCE, details=DagDetails(), user=user

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
 
+from airflow_provider_kimi import addresses
 from airflow_provider_kimi.api.limits import MAX_METADATA_VALUE_CHARS
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.outside import storable
-from airflow_provider_kimi.records.tags import Tags, shortened
+from airflow_provider_kimi.records.tags import Tags, TaskIdentity, shortened
 from airflow_provider_kimi.waiting.pace import rows_left
 from airflow_provider_kimi.waiting.progress import progress_of
 
@@ -55,9 +55,8 @@ def task_path(tags: Tags) -> str | None:
     named = [part for part in parts if part and part not in (".", "..") and len(part) < LONGEST_TEXT]
     if not tags.is_ours or len(named) < len(parts):
         return None
-    dag, run, task = (quote(storable(part), safe="") for part in named)
     index = _map_index(tags)
-    return f"dags/{dag}/runs/{run}/tasks/{task}" + ("" if index is None else f"/mapped/{index}")
+    return addresses.task_path(TaskIdentity(*named, -1 if index is None else index))
 
 
 def _map_index(tags: Tags) -> int | None:

@@ -204,9 +204,12 @@ class Subscription:
 
     @property
     def polled_at(self) -> float | None:
-        """When the batch that was not polled for longest was polled, in unix seconds; None if all have ended."""
+        """When the batch that was not polled for longest was polled; of those that have ended, only the last counts."""
+        if not self._read_at:
+            return None
         of_running = [at for batch_id, at in self._read_at.items() if not has_ended(self.seen[batch_id])]
-        return min(of_running) + ahead_of_steady(self.platform) if of_running else None
+        at = min(of_running) if of_running else max(self._read_at.values())
+        return at + ahead_of_steady(self.platform)
 
     async def poll(self, until: float | None, log_at: float | None) -> Mapping[str, Seen]:
         """Return what is known of each batch once that has changed, or at one of these times.

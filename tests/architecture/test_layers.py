@@ -16,6 +16,7 @@ LAYERS = (
         "exceptions",
         "api",
         "records",
+        "addresses",
         "metrics",
         "fields",
         "compat",
@@ -70,6 +71,13 @@ OF_THE_SERVER = {
         "airflow.api_fastapi.common.db.common",
         "airflow.api_fastapi.core_api.security",
         "airflow.api_fastapi.logging.decorators",
+    },
+    "ui/airflow_records.py": {
+        "airflow.models.dag",
+        "airflow.models.renderedtifields",
+        "airflow.models.taskinstance",
+        "airflow.models.xcom",
+        "airflow.utils.session",
     },
 }
 
