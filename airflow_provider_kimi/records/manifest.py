@@ -23,6 +23,21 @@ FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file", 
 _OF_OWNERSHIP = ("batch_ids", *FILE_FIELDS)
 
 
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows without a usable answer that have one reason.
+
+    :param status: That of the rows.
+    :param reason: Their `error_code`, or the `finish_reason` of their answers, if that is written as a code, else
+        `other`.
+    :param sample: The ids of the first of them; long ones are shortened.
+    """
+
+    status: str
+    reason: str
+    count: int
+    sample: list[str] = msgspec.field(default_factory=list)
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One landed result. Files are URIs of Airflow, None where there is none; times are ISO 8601 in UTC.
 
@@ -34,6 +49,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param counts: `total`, and the rows of each status; they add up.
     :param answers: How many answers have text: `whole` ones, and those that were `cut` off. No schema and no check
         changes these numbers.
+    :param failures: Why rows have no usable answer, the most common reason first; they add up to the rows that did not
+        succeed. Those that are not named are the last one, `further_reasons`. Not there if every row succeeded.
     :param landed_by: The task instance that landed it, as `dag_id`, `run_id`, `task_id` and `map_index`.
     :param former_files: Names of files of the result that this one replaces, while they are not removed.
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
@@ -68,6 +85,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str | None = None
     completed_at: str | None = None
     answers: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    failures: list[Failure] | msgspec.UnsetType = msgspec.UNSET
     input_changes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     by_round: list[dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
     realtime: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET

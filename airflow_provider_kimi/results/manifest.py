@@ -15,6 +15,7 @@ from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import ROW_STATUSES, InputChange
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity, digest_of, shortened
 from airflow_provider_kimi.results.cost import cost_of, sum_of_costs
+from airflow_provider_kimi.results.failures import fitted
 from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.results.tally import Tally, total
 
@@ -65,6 +66,7 @@ def build_manifest(
         by_round=rounds if len(rounds) > 1 else UNSET,
         completed_at=_iso(max((batch.ended_at for batch in batches if batch.ended_at), default=None)),
         answers=dict(tally.answers),
+        failures=tally.failures.named or UNSET,
         input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
         landed_by=UNSET if landed_by is None else identity_of(landed_by),
     )
@@ -110,12 +112,12 @@ def rounds_of(batches: Sequence[Batch], tally: Tally) -> list[dict[str, int]]:
 
 
 def with_files(manifest: Manifest, uris: Mapping[str, str]) -> Manifest:
-    """Name the files of a result.
+    """Name the files of a result, and have it fit into an XCom.
 
     :param uris: The URI of each file by its name.
     """
     fields = {f"{name.split('.')[0]}_file": uri for name, uri in uris.items()}
-    return replace(manifest, **fields)
+    return fitted(replace(manifest, **fields))
 
 
 def identity_of(task: TaskIdentity) -> dict[str, str]:

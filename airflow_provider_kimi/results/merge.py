@@ -109,6 +109,7 @@ def merged_manifest(
         created_at=earlier.created_at or new.created_at,
         completed_at=new.completed_at or earlier.completed_at,
         answers=_answers(earlier, merged),
+        failures=tally.failures.named or UNSET,
         input_changes=earlier.input_changes,
         guarded_cells=UNSET if guarded is None else (earlier.guarded_cells or 0) + guarded,
         merged=dict(merged.fates),

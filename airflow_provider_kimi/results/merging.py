@@ -31,6 +31,9 @@ AS_GIVEN: Mapping[str | None, NotesOfJob] = {
     None: NotesOfJob(RecipeNote(is_ready=True, requests_version=REQUESTS_VERSION))
 }
 
+#: What is read of each row.
+_OF_ROW = ("custom_id", "status", "content", "finish_reason", "error_code", "error_message")
+
 #: Columns of ours that stay as they were.
 _STAY = ("input_change", "prompt_fingerprint")
 
@@ -39,6 +42,7 @@ class _NewRow(msgspec.Struct):
     custom_id: str
     status: RowStatus
     content: str | None
+    finish_reason: str | None
     error_code: str | None
     error_message: str | None
     input_change: InputChange | None
@@ -46,14 +50,10 @@ class _NewRow(msgspec.Struct):
 
     @property
     def row(self) -> Row:
-        return _row(self.custom_id, self.status, self.content, self.error_code, self.error_message)
+        return Row(**{name: getattr(self, name) for name in _OF_ROW})
 
 
 _read = msgspec.json.Decoder(_NewRow).decode
-
-
-def _row(custom_id: str, status: RowStatus, content: str | None, code: str | None, message: str | None) -> Row:
-    return Row(custom_id=custom_id, status=status, content=content, error_code=code, error_message=message)
 
 
 def merge_rows(
@@ -127,8 +127,7 @@ class _Merge:
             yield self._behind(line)
 
     def _old(self, cells: Cells) -> Row:
-        value, names = self.old_rows.value, ("custom_id", "status", "content", "error_code", "error_message")
-        return _row(*(value(cells[name]) for name in names))
+        return Row(**{name: self.old_rows.value(cells[name]) for name in _OF_ROW})
 
     def _keep(self, old: Row) -> None:
         self.merged.tally.add(old)

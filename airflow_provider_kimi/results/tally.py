@@ -10,6 +10,7 @@ from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.records.manifest import Manifest, ManifestStatus
 from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, Row, absent_status
 from airflow_provider_kimi.results.cost import Usage
+from airflow_provider_kimi.results.failures import Failures
 
 #: How many reasons for rows without an answer are counted apart, and how many of their characters are compared.
 MAX_REASONS = 1000
@@ -52,6 +53,7 @@ class Tally:
     :param usage: Tokens of batches by model; those of chat calls are in `realtime`.
     :param uncounted: Answers of batches without token counts, whose cost is not known.
     :param input_changes: Rows of each way in which the input differs from what was asked; None if it is not known.
+    :param failures: Rows without a usable answer by reason, as the manifest names them.
     :param unclaimed: Lines of result files that belong to no row: unreadable, or with an id that was not asked for.
     """
 
@@ -65,6 +67,7 @@ class Tally:
     leaked: int = 0
     uncounted: int = 0
     unclaimed: int = 0
+    failures: Failures = field(default_factory=Failures)
     realtime: RealtimeTally = field(default_factory=RealtimeTally)
 
     @classmethod
@@ -83,8 +86,10 @@ class Tally:
         if row.status == "succeeded":
             self.succeeded[round] += 1
             self.realtime.succeeded += is_realtime
-        if row.status != "succeeded" and (kind := _text_of(row)):
-            self.refused[kind] += 1
+        else:
+            self.failures.add(row)
+            if kind := _text_of(row):
+                self.refused[kind] += 1
         self.leaked += row.leaked
         if row.input_change is not None and self.input_changes is not None:
             self.input_changes[row.input_change] += 1
@@ -115,6 +120,7 @@ class Tally:
         """Count rows whose ids are not known, because the input file of their batch is gone."""
         if rows > 0:
             self.counts[absent_status(batch_status)] += rows
+            self.failures.add_unnamed(rows, batch_status)
 
     @property
     def model(self) -> str | None:

@@ -5,7 +5,7 @@ must end in. The other files are made from plain lines, byte by byte.
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +81,20 @@ def test_every_known_shape_of_line_is_counted_once(landed: Landed) -> None:
     counts = dict(landed.manifest["counts"])
     assert counts.pop("total") == len(EXPECTED) + 1
     assert counts == {status: expected[status] for status in ROW_STATUSES}
+
+
+def test_every_known_shape_of_line_without_an_answer_is_counted_by_its_code(landed: Landed) -> None:
+    ids: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in landed.rows():
+        if row["status"] != "succeeded":
+            is_odd_end = row["error_code"] == "finish_reason"
+            ids[row["status"], row["finish_reason"] if is_odd_end else row["error_code"]].append(row["custom_id"])
+    *named, rest = landed.manifest["failures"]
+    found = {(one["status"], one["reason"]): (one["count"], one["sample"]) for one in named}
+    assert len(found) == 10
+    assert found == {pair: (len(ids[pair]), ids[pair][:3]) for pair in found}
+    left = sum(len(of_pair) for pair, of_pair in ids.items() if pair not in found)
+    assert rest == {"status": "mixed", "reason": "further_reasons", "count": left, "sample": []}
 
 
 def test_every_known_shape_of_line_is_landed_byte_for_byte(landed: Landed) -> None:

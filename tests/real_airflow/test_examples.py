@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.simulator import KimiSimulator
+from airflow_provider_kimi.ui.replay import replay_conf
 from tests.real_airflow.conftest import World
 from tests.support.real_airflow import wait_for
 from tests.support.reviews import read_rows
+from tests.support.rounds import QUICK, Model, failing, job, tries
 
 pytestmark = pytest.mark.real_airflow
 
 RUN = "examples"
 TEXTS = ("Love it.", "Very disappointed.")
+LABELS = ["positive", "negative"]
 
 #: What the form of the UI sends: every field, as its type says.
 FORM: dict[str, Any] = {
@@ -32,6 +36,23 @@ def conf(world: World, example: str) -> dict[str, Any]:
     return {"output": str(world.folder / "examples" / example)}
 
 
+def landed_before(world: World) -> dict[str, Any]:
+    """Land a result with dead letters, and return its manifest."""
+    (folder := world.folder / "before").mkdir()
+    labels: dict[str, Any] = {"output_schema": LABELS, "output_format": "csv"}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        KimiSimulator(speed=0, timing=QUICK, responder=Model(failing(3, 7))) as sim,
+    ):
+        fields = {"conn_type": "kimi", "host": sim.base_url, "password": sim.api_key}
+        patch.setenv("AIRFLOW_CONN_KIMI_DEFAULT", json.dumps(fields))
+        task = job(
+            folder, sim=sim, prompt="Answer with exactly one of: positive, negative. {text}", max_rounds=1, **labels
+        )
+        manifest: dict[str, Any] = tries(task, sim).value
+    return manifest
+
+
 @pytest.fixture(scope="module")
 def finished(world: World) -> None:
     """Run all examples side by side, to their end."""
@@ -45,9 +66,11 @@ def finished(world: World) -> None:
         for name in ("form", "pydantic", "sql", "partitions", "maintenance", "images", "taskflow")
     }
     confs["form"] |= FORM | {"input": str(world.folder / "dags" / "data" / "reviews.csv")}
-    runs = dict.fromkeys(confs, RUN) | {"form_dry": RUN + "_dry"}
     confs["form_dry"] = confs["form"] | {"dry_run": True}
-    dags = {name: f"example_kimi_{name.removesuffix('_dry')}" for name in confs}
+    confs["replay"] = (replay_conf(landed_before(world)) or {}) | {"output_schema": LABELS}
+    confs["replay_alone"] = conf(world, "replay") | {"dead_letters": confs["replay"]["dead_letters"]}
+    runs = {name: "_".join([RUN, *name.split("_")[1:]]) for name in confs}
+    dags = {name: f"example_kimi_{name.split('_')[0]}" for name in confs}
     for name, dag_id in dags.items():
         world.airflow.run_dag(dag_id, runs[name], confs[name])
 
@@ -105,6 +128,20 @@ class TestExamples:
         assert [(row["custom_id"], row["status"]) for row in rows] == [
             (name, "succeeded") for name in ("blue.png", "green.png", "red.png")
         ]
+
+    def test_dead_letters_are_asked_again_by_the_conf_of_their_manifest_and_merged(self, world: World) -> None:
+        manifest = world.airflow.xcom("example_kimi_replay", RUN, "merge", map_index=0)
+        assert (manifest["counts"]["total"], manifest["counts"]["succeeded"], manifest["merged"]) == (
+            10,
+            10,
+            {"taken": 2},
+        )
+        assert manifest["results_file"] == f"file://{world.folder}/before/out/replay/{RUN}/merged/results.csv"
+
+    def test_dead_letters_without_an_earlier_result_have_one_of_their_own(self, world: World) -> None:
+        rows = read_rows(world.folder / "examples" / "replay" / f"{RUN}_alone" / "asked" / "results.jsonl")
+        assert [(row["custom_id"], row["status"]) for row in rows] == [("r3", "succeeded"), ("r7", "succeeded")]
+        assert world.airflow.task_states("example_kimi_replay", f"{RUN}_alone")["merge"] == "skipped"
 
     def test_no_row_is_in_a_rendered_field_or_an_xcom_of_the_one_task(self, world: World) -> None:
         ti = world.airflow.task_instance("example_kimi_sql", RUN, "label")

@@ -194,6 +194,7 @@ def test_the_manifest_has_exactly_these_fields() -> None:
         "created_at": "2025-09-04T15:33:20+00:00",
         "completed_at": "2025-09-04T16:34:21+00:00",
         "answers": {"whole": 2, "cut": 0},
+        "failures": [{"status": "expired", "reason": "other", "count": 1, "sample": ["expired-0"]}],
         "plain_locations": {"output_file": "/out/output.jsonl", "results_file": "/out/results.jsonl"},
     }
     assert len(json.dumps(manifest)) < 8192

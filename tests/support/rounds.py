@@ -167,6 +167,7 @@ def check_sums(found: Mapping[str, Any], rows: int) -> None:
     """Every row counts once, and the rounds add up."""
     counts = found["counts"]
     assert counts["total"] == rows == sum(number for status, number in counts.items() if status != "total")
+    assert sum(failure["count"] for failure in found.get("failures", ())) == rows - counts["succeeded"]
     if "by_round" in found:
         assert sum(of_round["succeeded"] for of_round in found["by_round"]) == counts["succeeded"]
         assert found["by_round"][0]["requests"] <= rows
