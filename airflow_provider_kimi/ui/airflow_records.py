@@ -40,7 +40,7 @@ def read_task(task: TaskIdentity) -> TaskRecord | None:
             )
         )
         operator, state, try_number = found
-        return TaskRecord(operator, state, try_number, fields or {}, {key: value for key, value in xcoms})
+        return TaskRecord(operator, state, try_number, fields or {}, dict(xcoms.tuples()))
 
 
 def has_dag(dag_id: str) -> bool:

@@ -9,6 +9,8 @@ from airflow.plugins_manager import AirflowPlugin
 
 from airflow_provider_kimi.addresses import PAGE_ROUTE, PREFIX, TAB_ROUTE, root_of
 
+__all__ = ["PREFIX", "KimiPlugin"]
+
 _log = logging.getLogger(__name__)
 
 #: The query of the tab on a task instance, which Airflow fills in.

@@ -7,6 +7,7 @@ from typing import Any
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import ROW_STATUSES
 from airflow_provider_kimi.ui.batch_view import shown
+from airflow_provider_kimi.ui.replay import failures_view, replay_conf
 
 #: Longest location that is shown.
 MOST_CHARS = 1024
@@ -24,8 +25,8 @@ def manifest_of(value: object) -> Manifest | None:
 
 
 def result_of(manifest: Manifest) -> dict[str, Any]:
-    """Show a landed result as plain JSON: numbers, and where its files are."""
-    cost = manifest.cost or {}
+    """Show a landed result as plain JSON: numbers, where its files are, what failed, and how to ask that again."""
+    cost, stored = manifest.cost or {}, manifest.to_dict()
     return {
         "status": shown(manifest.status),
         "model": shown(manifest.model),
@@ -35,6 +36,8 @@ def result_of(manifest: Manifest) -> dict[str, Any]:
         "rounds": whole(manifest.rounds),
         "completed_at": shown(manifest.completed_at),
         "files": [[name, shown(location, MOST_CHARS)] for name, location in manifest.plain_locations.items()],
+        "failures": failures_view(stored),
+        "replay_conf": replay_conf(stored),
     }
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 
-from airflow_provider_kimi.records.tags import TaskIdentity, Tags
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read, may_read_xcoms, may_start
 from airflow_provider_kimi.ui.accounts import Accounts, BatchList, NoKimiConnectionError
 from airflow_provider_kimi.ui.airflow_records import has_dag, read_task
@@ -61,7 +62,7 @@ async def _seen(accounts: Accounts, record: TaskRecord) -> Seen[BatchList]:
     if not record.is_ours:
         return Seen()
     try:
-        return await accounts.batch_list(record.conn_id)
+        return await accounts.batch_list(record.conn_id or KimiHook.default_conn_name)
     except NoKimiConnectionError as error:
         return Seen(error=str(error))
 

@@ -10,14 +10,8 @@ import msgspec
 
 from airflow_provider_kimi.api.ids import is_id, read_some_ids
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.in_turns import BATCH_IDS_KEY
-from airflow_provider_kimi.jobs.job_run import MANIFEST_KEY
-from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY
-from airflow_provider_kimi.links import CONSOLE_KEY
 from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
-from airflow_provider_kimi.triggers.batch import PROGRESS_KEY
 from airflow_provider_kimi.ui.batch_view import shown, view_of
 from airflow_provider_kimi.ui.detail_view import outcomes_of
 from airflow_provider_kimi.ui.result_view import amount, manifest_of, numbers, result_of, whole
@@ -32,10 +26,10 @@ OPERATORS = frozenset(
 )
 
 #: XComs that may name batches, in the order in which they are read.
-_OF_IDS = (MANIFEST_KEY, RETURNED_KEY, BATCH_IDS_KEY, "batch_id", WAITING_FOR_KEY)
+_OF_IDS = ("manifest", "return_value", "batch_ids", "batch_id", "kimi_waiting_for")
 
 #: All that are read.
-XCOM_KEYS = (*_OF_IDS, PROGRESS_KEY, CONSOLE_KEY)
+XCOM_KEYS = (*_OF_IDS, "progress", "_link_KimiConsoleLink")
 
 #: Most batches that are shown of one task.
 MOST_BATCHES = 1000
@@ -64,13 +58,13 @@ class TaskRecord:
     @property
     def is_ours(self) -> bool:
         """Whether it is a task of this provider."""
-        return self.operator in OPERATORS or "kimi_conn_id" in self.fields or CONSOLE_KEY in self.xcoms
+        return self.operator in OPERATORS or "kimi_conn_id" in self.fields or "_link_KimiConsoleLink" in self.xcoms
 
     @property
-    def conn_id(self) -> str:
-        """The connection that it uses; the default one where that is not known any more."""
+    def conn_id(self) -> str | None:
+        """The connection that it uses; None where that is not known yet, or not any more."""
         given = self.fields.get("kimi_conn_id")
-        return given if isinstance(given, str) else KimiHook.default_conn_name
+        return given if isinstance(given, str) else None
 
     @property
     def batch_ids(self) -> list[str]:
@@ -80,7 +74,10 @@ class TaskRecord:
 
 
 def read_map_index(text: str) -> int | None:
-    """Read a map index as Airflow puts it into an address, `{MAP_INDEX}` for a task that is not mapped; None for others."""
+    """Read a map index as Airflow puts it into an address: `{MAP_INDEX}` for a task that is not mapped.
+
+    None for what is no map index.
+    """
     if text in ("", "-1", "{MAP_INDEX}"):
         return -1
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
@@ -107,8 +104,8 @@ def outcomes_of_task(record: TaskRecord, batches: Iterable[Batch]) -> dict[str, 
 
 def task_view(task: TaskIdentity, record: TaskRecord) -> dict[str, Any]:
     """Show a task instance as plain JSON, without its batches."""
-    returned = manifest_of(record.xcoms.get(RETURNED_KEY))
-    manifest = returned or manifest_of(record.xcoms.get(MANIFEST_KEY))
+    returned = manifest_of(record.xcoms.get("return_value"))
+    manifest = returned or manifest_of(record.xcoms.get("manifest"))
     return {
         "dag_id": shown(task.dag_id),
         "run_id": shown(task.run_id),
@@ -119,8 +116,7 @@ def task_view(task: TaskIdentity, record: TaskRecord) -> dict[str, Any]:
         "try_number": whole(record.try_number),
         "is_ours": record.is_ours,
         "is_waiting": record.state in _WAITING,
-        "conn_id": shown(record.conn_id),
-        "progress": progress_in(record.xcoms.get(PROGRESS_KEY)),
+        "progress": progress_in(record.xcoms.get("progress")),
         "result": None if manifest is None else result_of(manifest) | {"is_whole": returned is not None},
     }
 

@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.jobs.in_turns import BATCH_IDS_KEY
+from airflow_provider_kimi.jobs.job_run import MANIFEST_KEY
+from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY
+from airflow_provider_kimi.links import CONSOLE_KEY
 from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.triggers.batch import PROGRESS_KEY
+from airflow_provider_kimi.ui.task_view import XCOM_KEYS
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
 from tests.ui.records import as_text, store_task
@@ -21,7 +27,8 @@ __all__ = ["pages"]
 TASK = ATTEMPT.task
 OTHER = TaskIdentity("reviews", "manual__1", "bash")
 HIDDEN = TaskIdentity("salaries", "manual__1", "label")
-MANIFEST = json.loads((Path(__file__).parents[1] / "records" / "samples" / "manifest.json").read_text())
+SAMPLES = Path(__file__).parents[1] / "records" / "samples"
+MANIFEST = json.loads((SAMPLES / "manifest.jsonl").read_text().splitlines()[-1])
 OURS = {"kimi_conn_id": "kimi_default"}
 
 
@@ -77,7 +84,8 @@ class TestBatches:
     async def test_the_batches_of_the_present_try_are_shown_as_in_the_list(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook
     ) -> None:
-        earlier, present = (submit_prompts(hook, rows).batch_ids[0] for rows in (2, 3))
+        (earlier,) = submit_prompts(hook, 2).batch_ids
+        (present,) = submit(hook, order(["a"], reuse="never"), ATTEMPT, LogRecord()).batch_ids
         sim.advance(13)
         store_task(TASK, fields=OURS, xcoms={"batch_ids": [present]}, try_number=2)
         shown = await task(pages)
@@ -163,6 +171,11 @@ class TestNumbers:
     async def test_a_result_between_two_rounds_is_not_the_whole_one(self, pages: Pages, hook: KimiHook) -> None:
         store_task(TASK, fields=OURS, xcoms={"manifest": MANIFEST})
         assert (await task(pages))["task"]["result"]["is_whole"] is False
+
+
+def test_the_xcoms_that_are_read_are_those_that_tasks_push() -> None:
+    keys = {MANIFEST_KEY, RETURNED_KEY, BATCH_IDS_KEY, WAITING_FOR_KEY, PROGRESS_KEY, CONSOLE_KEY, "batch_id"}
+    assert set(XCOM_KEYS) == keys
 
 
 HUGE = 10**400
