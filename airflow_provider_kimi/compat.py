@@ -46,6 +46,9 @@ _VERSION = tuple(int(part) for part in _AIRFLOW.split(".")[:2])
 #: Whether this Airflow shows pages of plugins, and whether addresses lead to what is within such a page.
 SHOWS_PAGES, SHOWS_WITHIN_PAGES = _VERSION >= (3, 1), _VERSION >= (3, 3)
 
+#: Whether a trigger learns that its task was marked: from Airflow 3.3 on.
+TRIGGERS_SEE_MARKS = hasattr(BaseTrigger, "on_kill")
+
 # What is passed on from Airflow, beside the functions below.
 __all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout", "AirflowSkipException"]
 __all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseOperatorLink", "BaseTrigger"]

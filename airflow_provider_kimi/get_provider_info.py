@@ -6,8 +6,13 @@ from typing import Any
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "region": {
         "label": "Region",
-        "description": "cn: api.moonshot.cn, yuan. intl: api.moonshot.ai, US dollars. A key works in its region only.",
-        "schema": {"type": ["string", "null"], "enum": ["cn", "intl"], "default": "cn"},
+        "description": "Where the key was made; it works there only. cn bills in yuan, intl in US dollars. Empty: cn.",
+        "schema": {
+            "type": ["string", "null"],
+            "enum": ["cn", "intl"],
+            "default": "cn",
+            "values_display": {"cn": "cn (api.moonshot.cn)", "intl": "intl (api.moonshot.ai)"},
+        },
     },
     "model": {
         "label": "Default model",
@@ -36,7 +41,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "progress": {
         "label": "Progress",
-        "description": "Whether waits push the XCom progress. false spares a slow or dear XCom backend. Empty: true.",
+        "description": "Whether waits push the XCom progress. Off (false) spares a slow XCom backend. Empty: true.",
         "schema": {"type": ["boolean", "null"], "default": True},
     },
 }
@@ -44,18 +49,31 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden_fields": ["schema", "login", "port", "extra"],
     "relabeling": {"password": "API key", "host": "Base URL"},
-    "placeholders": {"password": "sk-...", "host": "empty: the region's own; else https://gateway.example.com/v1"},
+    "placeholders": {
+        "password": "sk-..., of the open platform; not sk-kimi-...",
+        "host": "empty: the region's own; else https://gateway.example.com/v1",
+    },
 }
 
 
 def connection_form_widgets() -> dict[str, Any]:
-    """Return the provider's own fields of the connection form as Airflow below 3.2 asks for them."""
+    """Return the provider's own fields of the connection form as Airflow below 3.2 asks for them.
+
+    It takes no select field. But it checks the values of a text field, and 3.1 makes a select of those.
+    """
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from flask_babel import lazy_gettext
     from wtforms import StringField
+    from wtforms.validators import Optional, any_of
 
+    choices = {"region": ["cn", "intl"], "progress": ["true", "false"]}
     return {
-        name: StringField(lazy_gettext(field["label"]), widget=BS3TextFieldWidget(), description=field["description"])
+        name: StringField(
+            lazy_gettext(field["label"]),
+            widget=BS3TextFieldWidget(),
+            description=field["description"],
+            validators=[Optional(), any_of(choices[name])] if name in choices else (),
+        )
         for name, field in CONNECTION_FIELDS.items()
     }
 

@@ -1,14 +1,15 @@
 """
 A daily annotation that people also start from the form of the UI.
 
-The form asks for the rows, the labels, the model, and the most that a run may cost. ``Estimate only`` says what the run
-would cost and sends nothing. ``Rows`` also takes the ``dead_letter.jsonl`` of an earlier run, whose rows are then asked
-again. ``Pay again`` asks all rows anew, although an earlier attempt of the run has asked them.
+Each field says what it takes, and Airflow starts no run whose fields do not fit. ``Estimate only`` says what the run
+would cost and sends nothing. ``Row limit`` tries a question out on a few rows. ``Rows`` also takes the
+``dead_letter.jsonl`` of an earlier run, whose rows are then asked again.
 """
 
 import csv
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -30,13 +31,70 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     params={
-        "input": Param(REVIEWS, type="string", title="Rows", description="A CSV file, or a dead_letter.jsonl."),
-        "labels": Param(["positive", "negative"], type="array", title="Labels"),
-        "model": Param("kimi-k2.6", type="string", title="Model"),
-        "max_cost": Param(5.0, type="number", exclusiveMinimum=0, title="Most that it may cost, in yuan"),
-        "dry_run": Param(False, type="boolean", title="Estimate only"),
-        "kimi_force_fresh": Param(False, type="boolean", title="Pay again"),
-        "output": Param(f"{gettempdir()}/example_kimi_form", type="string", title="Directory of the results"),
+        "input": Param(
+            REVIEWS,
+            type="string",
+            pattern=r"\.(csv|jsonl)$",
+            title="Rows",
+            description="A CSV file with the columns review_id and text, or the dead_letter.jsonl of an earlier run.",
+        ),
+        "labels": Param(
+            ["positive", "negative"],
+            type="array",
+            items={"type": "string", "pattern": r"^[^,]*[^,\s][^,]*$"},
+            minItems=2,
+            uniqueItems=True,
+            title="Labels",
+            description="Every answer is one of these. One a line, two at least, without commas.",
+        ),
+        "prompt": Param(
+            "Which label fits this product review?",
+            type="string",
+            minLength=1,
+            format="multiline",
+            title="Question",
+            description="Stands before the text of each row. Any characters; braces mean nothing.",
+        ),
+        "row_limit": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Row limit",
+            description="Ask only so many rows, the first ones. Empty: all.",
+        ),
+        "model": Param(
+            "kimi-k2.6",
+            type="string",
+            minLength=1,
+            title="Model",
+            description="One that the Batch API takes and that can answer without thinking.",
+        ),
+        "max_cost": Param(
+            5.0,
+            type="number",
+            exclusiveMinimum=0,
+            title="Most that it may cost",
+            description="In yuan (region cn) or US dollars (intl). If it might cost more, nothing is sent.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Estimate only",
+            description="Say what the run would cost, and send nothing.",
+        ),
+        "kimi_force_fresh": Param(
+            False,
+            type="boolean",
+            title="Pay again",
+            description="Each attempt asks all rows anew. Off: a retry and a clear go on with the batches that exist.",
+        ),
+        "output": Param(
+            f"{gettempdir()}/example_kimi_form",
+            type="string",
+            minLength=1,
+            title="Directory of the results",
+            description="A path or URI that all workers reach. Each run has a directory of its own in it.",
+        ),
     },
     tags=["example", "kimi"],
     doc_md=__doc__,
@@ -44,7 +102,7 @@ with DAG(
 
     @task.kimi_batch(
         system_prompt="You label product reviews.",
-        prompt="{text}\n\nAnswer with exactly one of: {labels}",
+        prompt="{question}\n\n{text}\n\nAnswer with exactly one of: {labels}",
         key_column="review_id",
         model="{{ params.model }}",
         thinking="disabled",
@@ -54,13 +112,15 @@ with DAG(
         max_cost="{{ params.max_cost }}",
         dry_run="{{ params.dry_run }}",
         output="{{ params.output }}/{{ run_id }}",
+        exclude="question",
     )
     def label(params: Mapping[str, Any] | None = None) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of a table, or those of dead letters."""
         chosen = params or {}
         with ObjectStoragePath(chosen["input"]).open(encoding="utf-8") as file:
             is_table = chosen["input"].endswith(".csv")
-            for row in csv.DictReader(file) if is_table else (json.loads(line)["row"] for line in file):
-                yield {**row, "labels": ", ".join(chosen["labels"])}
+            rows = csv.DictReader(file) if is_table else (json.loads(line)["row"] for line in file)
+            for row in islice(rows, chosen["row_limit"]):
+                yield {**row, "question": chosen["prompt"], "labels": ", ".join(chosen["labels"])}
 
     label()

@@ -49,6 +49,12 @@ def limited(limit: Limit) -> Iterator[None]:
         _running.reset(token)
 
 
+def within_limit(seconds: float) -> float:
+    """Return so many seconds, or what is left of the limit that this thread keeps to, if that is less."""
+    limit = _running.get()
+    return seconds if limit is None else max(min(seconds, limit.left), 0.001)
+
+
 def bound(http_client: Any) -> None:
     """Make a blocking HTTP client keep to limits, whichever proxies it goes through."""
     for transport in (http_client._transport, *http_client._mounts.values()):

@@ -22,7 +22,8 @@ from airflow_provider_kimi.compat import BaseHook
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.arrived import Arrived, sent_in_words
 from airflow_provider_kimi.hooks.call import UNCHANGED, Call, asking, cancelling, knowing_lists, listing, reading
-from airflow_provider_kimi.hooks.deadline import Limit, limited
+from airflow_provider_kimi.hooks.deadline import Limit, limited, within_limit
+from airflow_provider_kimi.hooks.findings import account_in_words, models_in_words
 from airflow_provider_kimi.hooks.lookup import looking_up
 from airflow_provider_kimi.hooks.page_size import PageSize
 from airflow_provider_kimi.hooks.shared_clients import borrow, build_later, give_back
@@ -163,7 +164,7 @@ class KimiHook(BaseHook):
 
     def _seconds(self, call: Call[T]) -> float:
         seconds = max(self.settings.timeout_seconds, call.seconds or 0.0)
-        return min(seconds, POLL_TIMEOUT_SECONDS) if call.is_poll else seconds
+        return within_limit(min(seconds, POLL_TIMEOUT_SECONDS) if call.is_poll else seconds)
 
     @contextmanager
     def _sending(self, call: Call[T], client: KimiClient | AsyncKimiClient) -> Iterator[dict[str, Any]]:
@@ -189,9 +190,9 @@ class KimiHook(BaseHook):
             raise error.saying(f"{error} {how_far()}".strip()) from error.__cause__
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say in one sentence whether the key works on its host, by asking for the models.
+        """Say whether the key works on its host, by asking for the models, and what else there is to see.
 
-        Airflow's test button calls this under an id that it makes up, so the sentence does not name the connection.
+        Airflow's test button calls this under an id that it makes up, so no sentence names the connection.
         """
         try:
             found = self.list_models()
@@ -199,8 +200,8 @@ class KimiHook(BaseHook):
             name = repr(self.kimi_conn_id)
             said = str(error).replace(f"Connection {name}", "This connection")
             return False, said.replace(f"of connection {name}", "of this connection")
-        names = ", ".join(model.id for model in found[:5])
-        return True, f"{self.settings.base_url} accepts the key; it may use {len(found)} models ({names})."
+        account = account_in_words(self.settings, self.get_balance, self.list_all_files)
+        return True, f"{models_in_words(self.settings, found)} {account}"
 
     # Files
 

@@ -16,7 +16,7 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import AirflowSensorTimeout, Context, first_poke
+from airflow_provider_kimi.compat import TRIGGERS_SEE_MARKS, AirflowSensorTimeout, Context, first_poke
 from airflow_provider_kimi.context import is_last_try, read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
@@ -24,6 +24,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, ToCome
 from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
 from airflow_provider_kimi.kills.cancels import acancel_given_up
+from airflow_provider_kimi.kills.claims import marks_in_words
 from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.links import show_links
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
@@ -222,6 +223,7 @@ class TaskWait:
         """Return the event if a first poll has ended the wait; else wait on."""
         while first.event is None:
             self._task.log.info("Waiting until %s at the latest.%s", as_clock(first.ends_at), self._next_look())
+            self._task.log.info("%s", marks_in_words(cancels=self._sees_marks()))
             self._push_ids()
             if self._terms.deferrable:
                 trigger = KimiBatchTrigger.of(first.watch)
@@ -246,6 +248,10 @@ class TaskWait:
             return again
         batches = {batch_id: BatchEnd.of(batch) for batch_id, batch in again.read.items()}
         return again._replace(event=replace(event, batches=batches))
+
+    def _sees_marks(self) -> bool:
+        """Whether a failed mark cancels the batches."""
+        return self._terms.cancel_on_kill and (TRIGGERS_SEE_MARKS or not self._terms.deferrable)
 
     def _next_look(self) -> str:
         """Say when the task looks for room, if it does."""

@@ -61,6 +61,19 @@ def why_given_up(state: str | None, run_state: str | None = None, states: Iterab
     return ""
 
 
+def marks_in_words(*, cancels: bool) -> str:
+    """Say, while a task waits, what becomes of its batches if somebody marks or clears it.
+
+    :param cancels: Whether a failed mark cancels: it is to, and there is somebody to notice it.
+    """
+    if not cancels:
+        return "If this task is marked or cleared, nothing is cancelled: the batches go on and are billed."
+    return (
+        "Mark failed cancels these batches, but for those that another task of the run may use; rows that are done or "
+        "running are billed. Mark success and clear cancel nothing: the batches go on and are billed."
+    )
+
+
 def kept(state: str | None, batch_ids: Sequence[str]) -> str:
     """Say that the batches of a killed task are kept, and what to do with them."""
     how = {"success": "was marked success", "skipped": "was skipped"}.get(state or "", f"is {state} now")

@@ -3,9 +3,10 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from airflow_provider_kimi.api.ids import is_id
@@ -139,12 +140,19 @@ class Account:
         while not walk.is_over:
             walk.take(await self._page(walk.after))
             self._pages += 1
-        now = clock_of(self.hook)()
+            if not walk.is_over:
+                self.batch_list.show(await self._seen_by(walk))
         newer, self._cancelled = self._cancelled, {}
-        seen = walk.seen | {
-            id: batch for id, batch in newer.items() if id in walk.seen and walk.seen[id].is_cancellable
-        }
-        views = await asyncio.to_thread(views_of, seen.values(), now)
+        return await self._seen_by(walk, newer)
+
+    async def _seen_by(self, walk: Walk, newer: Mapping[str, Batch] = MappingProxyType({})) -> BatchList:
+        """Show what a walk has seen.
+
+        :param newer: Batches that were read since.
+        """
+        stale = {id for id in newer if id in walk.seen and walk.seen[id].is_cancellable}
+        seen = walk.seen | {id: newer[id] for id in stale}
+        views = await asyncio.to_thread(views_of, seen.values(), clock_of(self.hook)())
         return BatchList(seen, views[:MOST_BATCHES], walk.is_whole)
 
     def _single_pause(self) -> float:
@@ -223,7 +231,7 @@ class Accounts:
         """Return one batch: of the list, or read alone if it is not there; None if there is none of this id."""
         listed = await self.batch_list(conn_id)
         if listed.value is not None and (batch := listed.value.find(shown_id)) is not None:
-            return Seen(batch, listed.at, listed.error)
+            return Seen(batch, listed.at, error=listed.error)
         if not is_id(shown_id) or len(shown_id) > LONGEST_TEXT:
             return Seen(None, self._clock())
         return await self.look(conn_id, lambda account: account.batch(shown_id))

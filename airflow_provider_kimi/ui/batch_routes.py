@@ -17,7 +17,8 @@ async def batches(
 ) -> dict[str, Any]:
     """List the batches of a connection whose DAGs the user may see."""
     seen = await accounts.batch_list(conn_id)
-    shown = {"batches": [], "is_whole": True, "age_seconds": accounts.age_of(seen), "error": seen.error}
+    shown = {"batches": [], "is_whole": True, "is_reading": seen.is_part}
+    shown |= {"age_seconds": accounts.age_of(seen), "error": seen.error}
     if seen.value is None:
         return shown
     visible = await run_in_threadpool(_visible, request, user, seen.value.views)

@@ -74,7 +74,7 @@ async def cancel(
             left = await acancel_batch(account.hook, fresh.id, fresh)
         except KimiError as error:
             _log.warning("The cancel of batch %s by user %r has failed: %s", known.id, user.get_name(), error)
-            return await _answer(request, user, accounts, conn_id, Seen(known, seen.at, str(error)))
+            return await _answer(request, user, accounts, conn_id, Seen(known, seen.at, error=str(error)))
     _log.info("Batch %s is %s after the cancel by user %r.", left.id, left.status, user.get_name())
     account.take(left)
     return await _answer(request, user, accounts, conn_id, Seen(left, accounts.now()))

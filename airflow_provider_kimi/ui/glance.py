@@ -20,11 +20,13 @@ class Seen(Generic[T]):
 
     :param value: None before the first read that succeeded.
     :param at: When it was read, on the clock of the glance; None before that.
+    :param is_part: Whether it is what the first read has brought so far.
     :param error: Why the last read failed; empty if it did not.
     """
 
     value: T | None = None
     at: float | None = None
+    is_part: bool = False
     error: str = ""
 
 
@@ -44,6 +46,7 @@ class Glance(Generic[T]):
         self._next_at = 0.0
         self._faults = 0
         self._running: asyncio.Task[None] | None = None
+        self._part: asyncio.Future[None] | None = None
         self.seen: Seen[T] = Seen()
 
     async def look(self, patience: float | None = None) -> Seen[T]:
@@ -53,13 +56,25 @@ class Glance(Generic[T]):
         :raises Exception: The read has failed otherwise than with an error of the platform.
         """
         if (self._running is None or self._running.done()) and self._clock() >= self._next_at:
+            self._part = asyncio.get_running_loop().create_future()
             self._running = asyncio.create_task(self._refresh())
-        if (running := self._running) is not None:
-            usual = FIRST_PATIENCE_SECONDS if self.seen.at is None else PATIENCE_SECONDS
-            await asyncio.wait({running}, timeout=usual if patience is None else patience)
+        if (running := self._running) is not None and self._part is not None:
+            is_new = self.seen.at is None
+            awaited: set[asyncio.Future[None]] = {running, self._part} if is_new else {running}
+            usual = FIRST_PATIENCE_SECONDS if is_new else PATIENCE_SECONDS
+            timeout = usual if patience is None else patience
+            await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if running.done() and not running.cancelled():
                 running.result()
         return self.seen
+
+    def show(self, part: T) -> None:
+        """Show what the first read has brought so far; a later one shows nothing before it is over."""
+        if self.seen.at is not None and not self.seen.is_part:
+            return
+        self.seen = Seen(part, self._clock(), is_part=True)
+        if self._part is not None and not self._part.done():
+            self._part.set_result(None)
 
     def tell(self, error: KimiError) -> None:
         """Show why a read that goes on takes so long."""
@@ -90,4 +105,7 @@ class Glance(Generic[T]):
         self._faults = self._faults + 1 if error else 0
         retry_after = error.retry_after_seconds if error else None
         self._next_at = self._clock() + pause_after_faults(self._pause(), self._faults, retry_after)
-        self.seen = replace(self.seen, error=str(error)) if error else Seen(value, self._clock())
+        if error is not None:
+            self.seen = replace(self.seen, is_part=False, error=str(error))
+        else:
+            self.seen = Seen(value, self._clock())

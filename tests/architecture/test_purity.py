@@ -19,7 +19,14 @@ IMPURE = {
         "retry_policy.py",
         "airflow_errors.py",
     ),
-    *("hooks/clients.py", "hooks/deadline.py", "hooks/kimi.py", "hooks/lookup.py", "hooks/shared_clients.py"),
+    *(
+        "hooks/clients.py",
+        "hooks/deadline.py",
+        "hooks/findings.py",
+        "hooks/kimi.py",
+        "hooks/lookup.py",
+        "hooks/shared_clients.py",
+    ),
     *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *(
         "operators/asking.py",

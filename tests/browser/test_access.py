@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 import pytest
 
+from airflow_provider_kimi.ui.accounts import Accounts
 from airflow_provider_kimi.ui.app import build_app
-from airflow_provider_kimi.ui.batch_lists import BatchLists
 from airflow_provider_kimi.ui.plugin import PREFIX
 from tests.browser.conftest import Place
 
@@ -36,7 +36,7 @@ def status_of(url: str, method: str, **headers: str) -> int:
 
 def routes() -> Iterator[tuple[str, str]]:
     """Every method and path that the app answers, taken from the app; one that is mounted answers below its path."""
-    for route in build_app(BatchLists()).routes:
+    for route in build_app(Accounts()).routes:
         path = getattr(route, "path_format", "")
         for method in getattr(route, "methods", None) or {"GET", "POST"}:
             yield method, path.replace("{", "").replace("}", "")

@@ -270,6 +270,26 @@ class TestTheDeferredSensor:
         latest = as_clock(sim.batches[batch_id].expires_at + 6 * 3600)
         assert f"Waiting until {latest} at the latest." in capsys.readouterr().out
 
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({}, "Mark failed cancels these batches, but for those that another task of the run may use;"),
+            ({"cancel_on_kill": False}, "If this task is marked or cleared, nothing is cancelled: the batches go on"),
+        ],
+    )
+    def test_a_sensor_logs_what_a_mark_does_to_its_batches(
+        self,
+        sim: KimiSimulator,
+        hook: KimiHook,
+        capsys: pytest.CaptureFixture[str],
+        options: dict[str, Any],
+        says: str,
+    ) -> None:
+        """The log is what a person sees of a task that waits, beside the buttons for marks."""
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        run_task(sensor(batch_id, **options))
+        assert capsys.readouterr().out.count(says) == 1
+
     def test_a_sensor_keeps_to_a_shorter_execution_timeout(self, sim: KimiSimulator, hook: KimiHook) -> None:
         """Airflow does not enforce it while a task is deferred."""
         (batch_id,) = submit_prompts(hook, 2).batch_ids

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_kimi.kills.claims import Other, kept, unclaimed, why_given_up
+from airflow_provider_kimi.kills.claims import Other, kept, marks_in_words, unclaimed, why_given_up
 
 LIVE = (None, "scheduled", "queued", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting")
 
@@ -64,3 +64,13 @@ def test_the_log_says_what_becomes_of_batches_that_are_kept_and_what_to_do() -> 
     assert kept("skipped", ["a"]).startswith("The task was skipped: its batches go on")
     assert kept("deferred", ["a"]).startswith("The task is deferred now: its batches go on")
     assert kept("failed", []) == "The task is failed now: nothing is cancelled."
+
+
+def test_a_waiting_task_says_that_only_a_failed_mark_cancels() -> None:
+    said = marks_in_words(cancels=True)
+    assert said.startswith("Mark failed cancels these batches")
+    assert "Mark success and clear cancel nothing: the batches go on and are billed." in said
+
+
+def test_a_waiting_task_that_no_mark_reaches_does_not_promise_a_cancel() -> None:
+    assert "nothing is cancelled: the batches go on and are billed" in marks_in_words(cancels=False)

@@ -1,5 +1,6 @@
 """The connection form and its values, through the real API server."""
 
+import json
 from typing import Any
 
 import pytest
@@ -21,7 +22,26 @@ def form(world: World) -> Any:
 def test_the_connection_type_has_its_name_and_its_own_fields(form: Any) -> None:
     assert form["hook_name"] == "Kimi (Moonshot AI)"
     assert set(form["extra_fields"]) == set(CONNECTION_FIELDS)
-    assert form["extra_fields"]["region"]["schema"]["enum"] == ["cn", "intl"]
+    assert all(field["description"] for field in form["extra_fields"].values())
+
+
+def test_the_region_is_a_choice_that_names_its_hosts(form: Any) -> None:
+    schema = form["extra_fields"]["region"]["schema"]
+    assert schema["enum"] == ["cn", "intl"]
+    assert schema["values_display"]["intl"] == "intl (api.moonshot.ai)"
+
+
+def test_a_form_that_is_saved_without_filling_it_in_is_a_working_connection(world: World, form: Any) -> None:
+    """But for the key, and the host of the simulator. The page sends every field, and null for one that is cleared."""
+    untouched = {name: field["value"] for name, field in form["extra_fields"].items()}
+    for name, extra in {"untouched": untouched, "cleared": dict.fromkeys(untouched)}.items():
+        host, _, port = world.platform.base_url.removesuffix("/v1").rpartition(":")
+        fields = {"connection_id": f"kimi_{name}", "conn_type": "kimi", "host": host, "port": int(port)}
+        body = {**fields, "extra": json.dumps(extra), "password": world.platform.api_key}
+        world.airflow.call("POST", "/api/v2/connections", body)
+        answer = world.airflow.call("POST", "/api/v2/connections/test", body)
+        assert answer["status"], answer["message"]
+        assert "kimi-k2.6 of this connection" in answer["message"]
 
 
 def test_standard_fields_of_a_connection_are_named_for_what_they_hold(form: Any) -> None:
@@ -46,4 +66,6 @@ def test_the_test_button_accepts_a_connection_with_a_port(world: World) -> None:
     sent = {name: shown[name] or "" for name in ("host", "login", "password", "schema", "description")}
     body = {**fields, **sent, "extra": shown["extra"] or "{}", "port": int(shown["port"] or 0)}
     answer = world.airflow.call("POST", "/api/v2/connections/test", body)
-    assert (answer["status"], "accepts the key" in answer["message"]) == (True, True)
+    assert answer["status"]
+    for found in ("accepts the key. It may use ", " Balance: ", " CNY. Files: "):
+        assert found in answer["message"]

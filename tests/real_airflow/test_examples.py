@@ -2,10 +2,10 @@
 
 import json
 import sqlite3
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -25,6 +25,8 @@ LABELS = ["positive", "negative"]
 #: What the form of the UI sends: every field, as its type says.
 FORM: dict[str, Any] = {
     "labels": ["good", "bad"],
+    "prompt": "Is this {good} or {bad}?",
+    "row_limit": 20,
     "model": "kimi-k2.6",
     "max_cost": 5,
     "dry_run": False,
@@ -66,7 +68,7 @@ def finished(world: World) -> None:
         for name in ("form", "pydantic", "sql", "partitions", "maintenance", "images", "taskflow")
     }
     confs["form"] |= FORM | {"input": str(world.folder / "dags" / "data" / "reviews.csv")}
-    confs["form_dry"] = confs["form"] | {"dry_run": True}
+    confs["form_dry"] = confs["form"] | {"dry_run": True, "row_limit": None}
     confs["replay"] = (replay_conf(landed_before(world)) or {}) | {"output_schema": LABELS}
     confs["replay_alone"] = conf(world, "replay") | {"dead_letters": confs["replay"]["dead_letters"]}
     runs = {name: "_".join([RUN, *name.split("_")[1:]]) for name in confs}
@@ -90,8 +92,35 @@ def finished(world: World) -> None:
 class TestExamples:
     def test_the_form_takes_labels_that_a_person_has_chosen(self, world: World) -> None:
         rows = read_rows(world.folder / "examples" / "form" / RUN / "results.jsonl")
-        assert Counter(row["status"] for row in rows) == {"succeeded": 60}
+        assert {row["status"] for row in rows} == {"succeeded"}
         assert {row["content"] for row in rows} <= {"good", "bad"}
+
+    def test_the_form_asks_as_many_rows_as_a_person_has_chosen_and_with_their_question(self, world: World) -> None:
+        folder = world.folder / "examples" / "form" / RUN
+        assert len(read_rows(folder / "results.jsonl")) == 20
+        (batch_id,) = json.loads((folder / "manifest.json").read_text())["batch_ids"]
+        requests = world.platform.file_content(world.platform.batches[batch_id].input_file_id)
+        assert requests.count(b"Is this {good} or {bad}?") == 20
+
+    def test_every_field_of_the_form_says_what_it_takes(self, world: World) -> None:
+        params = world.airflow.call("GET", "/api/v2/dags/example_kimi_form/details")["params"]
+        assert set(params) == {*FORM, "input", "output"}
+        for name, param in params.items():
+            assert param["description"].endswith("."), name
+            assert param["schema"]["title"], name
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            *({"input": "reviews.txt"}, {"labels": ["one"]}, {"labels": ["a", "b, c"]}, {"labels": ["a", " "]}),
+            *({"prompt": ""}, {"row_limit": 0}, {"row_limit": 1.5}, {"max_cost": 0}, {"output": ""}),
+        ],
+        ids=repr,
+    )
+    def test_the_form_starts_no_run_whose_fields_do_not_fit(self, world: World, wrong: dict[str, Any]) -> None:
+        run = {"dag_run_id": "wrong", "logical_date": None, "conf": wrong}
+        with pytest.raises(HTTPError, match="400"):
+            world.airflow.call("POST", "/api/v2/dags/example_kimi_form/dagRuns", run)
 
     def test_the_form_estimates_only_if_a_person_asks_for_that(self, world: World) -> None:
         report = world.airflow.xcom("example_kimi_form", RUN + "_dry", "label")

@@ -1,6 +1,7 @@
 """The app behind the page: who gets what, and how often the platform is asked."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -30,17 +31,26 @@ class Pages:
         self.slept += seconds
 
     async def get(self, path: str, role: str | None = "viewer", **params: str) -> Any:
+        return await self.send("GET", path, role, **params)
+
+    async def send(self, method: str, path: str, role: str | None, **params: str) -> Any:
         import httpx
 
         cookies = {"_token": self._token_of(role)} if role else {}
         transport = httpx.ASGITransport(app=self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://airflow", cookies=cookies) as client:
-            return await client.get(path, params=params)
+            return await client.request(method, path, params=params)
 
     async def batches(self, conn_id: str = "kimi_default", role: str = "viewer") -> Any:
         reply = await self.get("/batches", role, conn_id=conn_id)
         assert reply.status_code == 200, reply.text
         return reply.json()
+
+    async def all_batches(self) -> Any:
+        """Ask as the page does: again at once while the first read goes on."""
+        while (shown := await self.batches())["is_reading"]:
+            pass
+        return shown
 
 
 @pytest.fixture
@@ -56,10 +66,11 @@ def listed(sim: KimiSimulator) -> int:
 
 class TestAccess:
     async def test_every_route_is_closed_to_those_who_are_not_logged_in(self, pages: Pages) -> None:
-        paths = [route.path for route in pages.app.routes]  # type: ignore[attr-defined]
-        assert sorted(paths) == sorted([*FILES, "/batches"])
-        for path in paths:
-            assert (await pages.get(path, role=None)).status_code == 401, path
+        routes = [(route.path, method) for route in pages.app.routes for method in route.methods]  # type: ignore[attr-defined]
+        assert {*FILES, "/batches"} <= {path for path, _ in routes}
+        for path, method in routes:
+            reply = await pages.send(method, path.format_map(defaultdict(lambda: "x")), role=None)
+            assert reply.status_code == 401, (method, path)
 
     async def test_a_token_that_is_not_airflows_opens_nothing(self, pages: Pages) -> None:
         import httpx
@@ -158,10 +169,39 @@ class TestReads:
         (record,) = sim.batches.values()
         file_id = hook.upload_file(BytesIO(sim.file_content(str(record.input_file_id))), "x.jsonl").id
         made = [hook.create_batch(file_id).id for _ in range(1000)]
-        shown = await pages.batches()
+        shown = await pages.all_batches()
         assert len(shown["batches"]) == 1000
         assert shown["is_whole"] is False
         assert set(made[1:]) <= {batch["id"] for batch in shown["batches"]}
+
+    async def test_the_first_batches_are_shown_while_the_others_are_read(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        submit_prompts(hook, 1)
+        (record,) = sim.batches.values()
+        for _ in range(219):
+            hook.create_batch(str(record.input_file_id))
+        sim.inject("list_batches", skip=1, hang_seconds=1)
+        shown = await pages.batches()
+        assert (len(shown["batches"]), shown["is_reading"], shown["error"]) == (100, True, "")
+        shown = await pages.batches()
+        assert (len(shown["batches"]), shown["is_reading"], shown["is_whole"]) == (220, False, True)
+        sim.inject("list_batches", skip=1, hang_seconds=1)
+        pages.now += 600
+        shown = await pages.batches()
+        assert (len(shown["batches"]), shown["age_seconds"]) == (220, 0), "what is known never shrinks"
+
+    async def test_a_first_read_that_fails_midway_shows_what_it_saw_and_why(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        submit_prompts(hook, 1)
+        (record,) = sim.batches.values()
+        for _ in range(119):
+            hook.create_batch(str(record.input_file_id))
+        sim.inject("list_batches", skip=1, times=4, status=500)
+        await pages.batches()
+        shown = await pages.batches()
+        assert (len(shown["batches"]), shown["is_reading"], "HTTP 500" in shown["error"]) == (100, False, True)
 
     async def test_a_fault_shows_what_was_known_with_its_age_and_the_reason_without_the_key(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook
@@ -194,7 +234,7 @@ class TestReads:
             hook.create_batch(file_id)
         before = listed(sim)
         sim.inject("list_batches", skip=1, times=2, status=429, retry_after=7)
-        shown = await pages.batches()
+        shown = await pages.all_batches()
         assert (len(shown["batches"]), shown["error"], listed(sim)) == (111, "", 4 + before)
         assert pages.slept >= 14
 

@@ -3,6 +3,7 @@
 import { texts } from "./words.js";
 
 const PAUSE_MS = 5000;
+const SHORT_PAUSE_MS = 100; // the server lets a question wait for what is being read
 
 // Answers are `{ answer }`, or `{ fault }`: why there is none. `isAbsent` says that what was asked for does not exist.
 export async function ask(address, options) {
@@ -16,7 +17,8 @@ export async function ask(address, options) {
   }
 }
 
-// Asks at once and then every few seconds; `take` gets each answer. Returns how to ask at once again, and how to end it.
+// Asks at once and then every few seconds; `take` gets each answer, and says whether there is more to ask for at once.
+// Returns how to ask at once again, and how to end it.
 export function watch(address, take, pause = PAUSE_MS) {
   let turn = 0;
   let timer = 0;
@@ -25,8 +27,8 @@ export function watch(address, take, pause = PAUSE_MS) {
     const mine = ++turn;
     const answered = await ask(address());
     if (turn !== mine) return; // something else was asked meanwhile
-    take(answered);
-    if (!document.hidden) timer = setTimeout(again, pause);
+    const isMore = take(answered);
+    if (!document.hidden) timer = setTimeout(again, isMore ? SHORT_PAUSE_MS : pause);
   };
   const onVisible = () => (document.hidden ? clearTimeout(timer) : again());
   document.addEventListener("visibilitychange", onVisible);

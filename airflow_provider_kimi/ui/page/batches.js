@@ -9,6 +9,9 @@ const CONNECTION = "kimi-batches-connection";
 const table = document.querySelector("#batches table");
 const body = table.querySelector("tbody");
 const rows = new Map(); // by batch id
+const ROWS_AT_ONCE = 50;
+let most = ROWS_AT_ONCE; // rows that are drawn; more when their end comes into sight
+let found = 0; // batches that are wanted
 let last = null; // the last answer, and when it came
 let fault = ""; // why the last question had no answer
 let watched = null;
@@ -37,10 +40,18 @@ function offerStatuses(batches) {
 
 const sinceAnswer = () => (Date.now() - last.at) / 1000;
 
+const atEnd = new IntersectionObserver(([{ isIntersecting }]) => {
+  if (!isIntersecting) return;
+  most += ROWS_AT_ONCE;
+  show();
+}, { rootMargin: "0px 0px 800px" });
+
 function show() {
   if (last === null) return sumUp();
   const { batches, age_seconds: age } = last.answer;
-  const visible = wanted(batches);
+  const all = wanted(batches);
+  found = all.length;
+  const visible = all.slice(0, most);
   const kept = new Set(visible.map((batch) => batch.id));
   for (const [id, shown] of rows) {
     if (kept.has(id)) continue;
@@ -56,17 +67,25 @@ function show() {
     else body.insertBefore(shown.row, next);
   }
   table.hidden = !visible.length;
+  atEnd.disconnect();
+  if (most < found) atEnd.observe(byId("end"));
   sumUp();
+}
+
+function narrow() {
+  most = ROWS_AT_ONCE;
+  show();
 }
 
 function sumUp() {
   complain(byId("error"), fault || last?.answer.error);
   if (last === null) return;
-  const { batches, age_seconds: age, is_whole: isWhole, error } = last.answer;
-  const counts = { shown: number(rows.size), count: number(batches.length), age: span((age ?? 0) + sinceAnswer()) };
+  const { batches, age_seconds: age, is_whole: isWhole, is_reading: isReading, error } = last.answer;
+  const counts = { shown: number(found), count: number(batches.length), age: span((age ?? 0) + sinceAnswer()) };
   const summary = [age === null ? (fault || error ? "" : texts.reading) : fill(texts.shown, counts)];
   if (age !== null && !batches.length) summary[0] = texts.none;
-  if (!isWhole) summary.push(texts.not_whole);
+  if (isReading) summary.push(texts.reading_more);
+  else if (!isWhole) summary.push(texts.not_whole);
   write(byId("summary"), summary.join(" "));
 }
 
@@ -77,6 +96,7 @@ function take({ answer, fault: complaint, isAbsent }) {
   if (answer || isAbsent) last = { answer: answer ?? nothing(), at: Date.now() };
   if (answer) offerStatuses(answer.batches);
   show();
+  return answer?.is_reading;
 }
 
 const address = () => `batches?${new URLSearchParams({ conn_id: byId("connection").value.trim() })}`;
@@ -85,14 +105,14 @@ function chooseConnection() {
   localStorage.setItem(CONNECTION, byId("connection").value.trim());
   last = { answer: nothing(), at: Date.now() };
   fault = "";
-  show();
+  narrow();
   watched.again();
 }
 
 byId("connection").value = stored(CONNECTION) || "kimi_default";
 byId("connection").addEventListener("change", chooseConnection);
-byId("status").addEventListener("change", show);
-byId("search").addEventListener("input", show);
+byId("status").addEventListener("change", narrow);
+byId("search").addEventListener("input", narrow);
 write(byId("summary"), texts.reading);
 
 export function open() {
