@@ -69,13 +69,13 @@ async def cancel(
         try:
             fresh = await in_time(account.hook.aget_batch(known.id))
             await _check_right(request, user, fresh)
-            _log.info("User %r cancels batch %s over connection %r.", user.get_name(), fresh.id, conn_id)
+            _log.info("User %r cancels batch %r over connection %r.", user.get_name(), known.id, conn_id)
             await audit(AUDIT_EVENT, request, user, session)
-            left = await acancel_batch(account.hook, fresh.id, fresh)
+            left = await acancel_batch(account.hook, known.id, fresh)
         except KimiError as error:
-            _log.warning("The cancel of batch %s by user %r has failed: %s", known.id, user.get_name(), error)
+            _log.warning("The cancel of batch %r by user %r has failed: %s", known.id, user.get_name(), error)
             return await _answer(request, user, accounts, conn_id, Seen(known, seen.at, error=str(error)))
-    _log.info("Batch %s is %s after the cancel by user %r.", left.id, left.status, user.get_name())
+    _log.info("Batch %r is %r after the cancel by user %r.", known.id, left.status, user.get_name())
     account.take(left)
     return await _answer(request, user, accounts, conn_id, Seen(left, accounts.now()))
 

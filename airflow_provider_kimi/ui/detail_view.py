@@ -14,26 +14,34 @@ _WHILE_RUNNING = {
     "mark_failed": "mark_failed_cancels",
     "mark_success": "mark_success_goes_on",
     "cancel": "cancel_running",
+    "after": "after_cancel",
 }
 _ENDED = {"mark_failed": "mark_ended", "mark_success": "mark_ended", "cancel": "cancel_ended"}
 _OUTCOMES = {
-    "finalizing": _WHILE_RUNNING | {"mark_failed": "mark_failed_keeps", "cancel": "cancel_finalizing"},
+    "finalizing": {
+        "clear": "clear_goes_on",
+        "mark_failed": "mark_failed_keeps",
+        "mark_success": "mark_success_goes_on",
+        "cancel": "cancel_finalizing",
+    },
     "cancelling": {
         "clear": "clear_cancelling",
         "mark_failed": "mark_cancelling",
         "mark_success": "mark_cancelling",
         "cancel": "cancel_under_way",
+        "after": "after_cancel",
     },
-    "completed": _ENDED | {"clear": "clear_lands"},
-    "expired": _ENDED | {"clear": "clear_rest"},
-    "cancelled": _ENDED | {"clear": "clear_rest"},
-    "failed": _ENDED | {"clear": "clear_failed"},
+    "completed": {"clear": "clear_lands"} | _ENDED,
+    "expired": {"clear": "clear_rest"} | _ENDED,
+    "cancelled": {"clear": "clear_rest"} | _ENDED,
+    "failed": {"clear": "clear_failed"} | _ENDED,
 }
 
 #: How the keys of a recipe note begin.
 _OF_PROMPTS = "kimi_recipe"
 
-#: All of these words.
+#: What somebody may do, and all of these words.
+ACTS = tuple(_WHILE_RUNNING)
 OUTCOMES = {word for acts in (_WHILE_RUNNING, *_OUTCOMES.values()) for word in acts.values()} | {
     "cancel_uncounted",
     "clear_stranger",
@@ -47,7 +55,9 @@ def detail_of(batch: Batch, now: float, *, may_edit: bool) -> dict[str, Any]:
     :param may_edit: Whether the user may edit the task instances of its DAG.
     """
     tags = Tags.of(batch)
-    return view_of(batch, now) | {
+    view = view_of(batch, now)
+    return view | {
+        "run_path": "/".join(view["task_path"].split("/")[:4]) if view["task_path"] else None,
         "completion_window": shown(batch.completion_window),
         "is_ours": tags.is_ours,
         "may_cancel": may_edit and batch.is_cancellable,
@@ -64,7 +74,7 @@ def detail_of(batch: Batch, now: float, *, may_edit: bool) -> dict[str, Any]:
 
 
 def outcomes_of(batch: Batch) -> dict[str, str]:
-    """Say in one word each what a clear, marks of a task that waits, and a cancel do to a batch."""
+    """Say in one word each what a clear, marks of a task that waits, and a cancel do, and what tasks do after one."""
     outcomes = dict(_OUTCOMES.get(batch.status, _WHILE_RUNNING))
     if batch.is_cancellable and not batch.counts.total:
         outcomes["cancel"] = "cancel_uncounted"

@@ -1,12 +1,13 @@
 """The app behind the page, with Airflow's own authentication in front of it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from airflow_provider_kimi.simulator import KimiSimulator
+from tests.ui.pages import Pages
 
 
 @pytest.fixture
@@ -37,3 +38,10 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
 
     return create
+
+
+@pytest.fixture
+async def pages(airflow_users: Callable[[str | None], str]) -> AsyncIterator[Pages]:
+    opened = Pages(airflow_users)
+    async with opened.app.router.lifespan_context(opened.app):
+        yield opened

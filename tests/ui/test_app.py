@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -12,52 +11,10 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.ui.accounts import Accounts
-from airflow_provider_kimi.ui.app import FILES, build_app
+from airflow_provider_kimi.ui.app import FILES
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
-
-
-class Pages:
-    """A browser of each user, and the clock of the app, which stands still."""
-
-    def __init__(self, token_of: Callable[[str | None], str]) -> None:
-        self.now = 1000.0
-        self._token_of = token_of
-        self.slept = 0.0
-        self.app = build_app(Accounts(clock=lambda: self.now, sleep=self._sleep))
-
-    async def _sleep(self, seconds: float) -> None:
-        self.slept += seconds
-
-    async def get(self, path: str, role: str | None = "viewer", **params: str) -> Any:
-        return await self.send("GET", path, role, **params)
-
-    async def send(self, method: str, path: str, role: str | None, **params: str) -> Any:
-        import httpx
-
-        cookies = {"_token": self._token_of(role)} if role else {}
-        transport = httpx.ASGITransport(app=self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://airflow", cookies=cookies) as client:
-            return await client.request(method, path, params=params)
-
-    async def batches(self, conn_id: str = "kimi_default", role: str = "viewer") -> Any:
-        reply = await self.get("/batches", role, conn_id=conn_id)
-        assert reply.status_code == 200, reply.text
-        return reply.json()
-
-    async def all_batches(self) -> Any:
-        """Ask as the page does: again at once while the first read goes on."""
-        while (shown := await self.batches())["is_reading"]:
-            pass
-        return shown
-
-
-@pytest.fixture
-async def pages(airflow_users: Callable[[str | None], str]) -> Any:
-    opened = Pages(airflow_users)
-    async with opened.app.router.lifespan_context(opened.app):
-        yield opened
+from tests.ui.pages import Pages
 
 
 def listed(sim: KimiSimulator) -> int:
@@ -67,7 +24,7 @@ def listed(sim: KimiSimulator) -> int:
 class TestAccess:
     async def test_every_route_is_closed_to_those_who_are_not_logged_in(self, pages: Pages) -> None:
         routes = [(route.path, method) for route in pages.app.routes for method in route.methods]  # type: ignore[attr-defined]
-        assert {*FILES, "/batches"} <= {path for path, _ in routes}
+        assert {*FILES, "/batches", "/batch", "/batches/{batch_id}/cancel"} <= {path for path, _ in routes}
         for path, method in routes:
             reply = await pages.send(method, path.format_map(defaultdict(lambda: "x")), role=None)
             assert reply.status_code == 401, (method, path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from airflow_provider_kimi import ui
 from airflow_provider_kimi.api.models import ACTIVE_STATUSES, TERMINAL_STATUSES
+from airflow_provider_kimi.ui.detail_view import ACTS, OUTCOMES
 
 PAGE = Path(ui.__file__).parent / "page"
 TEXTS: dict[str, dict[str, str]] = json.loads((PAGE / "texts.json").read_text(encoding="utf-8"))
@@ -14,6 +15,7 @@ HTML = (PAGE / "index.html").read_text(encoding="utf-8")
 
 #: Keys that scripts make of a word of the platform.
 MADE = {f"status_{status}" for status in (*ACTIVE_STATUSES, *TERMINAL_STATUSES, "unknown")}
+MADE |= OUTCOMES | {f"act_{act}" for act in ACTS} | {f"file_{kind}" for kind in ("input", "output", "error")}
 
 
 def test_every_text_is_there_in_every_language_with_the_same_placeholders() -> None:

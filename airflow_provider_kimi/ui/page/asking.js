@@ -11,7 +11,8 @@ export async function ask(address, options) {
     const reply = await fetch(address, options);
     if (reply.ok) return { answer: await reply.json(), fault: "" };
     if (reply.status === 404) return { answer: null, fault: (await reply.json()).detail, isAbsent: true };
-    return { answer: null, fault: [401, 403].includes(reply.status) ? texts.signed_out : texts.no_answer };
+    const fault = [401, 403].includes(reply.status) ? texts.signed_out : texts.no_answer;
+    return { answer: null, fault, isForbidden: reply.status === 403 };
   } catch {
     return { answer: null, fault: texts.no_answer };
   }

@@ -1,18 +1,19 @@
 // The page. Its address names the view: each has a section of the page, and `open`, which returns how to close it.
 
+import * as batch from "./batch.js";
 import * as batches from "./batches.js";
-import { onRoute } from "./route.js";
+import { onRoute, query } from "./route.js";
 import "./theme.js";
 import { texts } from "./words.js";
 
 for (const node of document.querySelectorAll("[data-text]")) node.textContent = texts[node.dataset.text];
 document.title = texts.title;
 
-const views = { batches };
+const views = { batch, batches };
 let close = () => {};
 
 onRoute(() => {
-  const name = "batches";
+  const name = query().has("batch") ? "batch" : "batches";
   close();
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== name;
   close = views[name].open();

@@ -1,6 +1,6 @@
 // Rows of the table of batches: one for each batch, kept over refreshes so that the focus stays where it is.
 
-import { element, leadInto, write } from "./nodes.js";
+import { byId, element, leadInto, write } from "./nodes.js";
 import { fill, moment, number, span, statusText, texts } from "./words.js";
 
 export function makeRow() {
@@ -20,13 +20,11 @@ export function makeRow() {
     return made;
   };
   for (const label of ["speed", "end", "age"]) cells[label].parentElement.classList.add("number");
-  const bar = element("div", "bar");
-  bar.setAttribute("aria-hidden", "true");
-  bar.append(element("span", "done"), element("span", "failed"));
+  const bar = makeBar();
   cells.rows.append(bar);
   return {
     row, cells, bar,
-    id: part("batch", "span", "clip mono"),
+    id: part("batch", "a", "clip mono"),
     model: part("batch", "span", "quiet"),
     badge: part("status", "span"),
     counts: part("rows", "span", "quiet"),
@@ -35,19 +33,35 @@ export function makeRow() {
   };
 }
 
-export function showBatch(shown, batch, seconds) {
-  write(shown.id, batch.id);
-  shown.id.title = batch.id;
-  write(shown.model, batch.model ?? "");
-  write(shown.badge, statusText(batch.status));
-  shown.badge.className = `badge clip ${/^[a-z_]+$/.test(batch.status) ? batch.status : ""}`;
-  const [done, failed] = shown.bar.children;
+export function makeBar() {
+  const bar = element("div", "bar");
+  bar.setAttribute("aria-hidden", "true");
+  bar.append(element("span", "done"), element("span", "failed"));
+  return bar;
+}
+
+export function showBar(bar, batch) {
+  const [done, failed] = bar.children;
   const share = (count) => `${batch.total ? Math.min(100, (100 * count) / batch.total) : 0}%`;
   done.style.width = share(batch.done);
   failed.style.width = share(batch.failed);
+  bar.hidden = !batch.total;
+}
+
+export function showStatus(badge, status) {
+  write(badge, statusText(status));
+  badge.className = `badge clip ${/^[a-z_]+$/.test(status) ? status : ""}`;
+}
+
+export function showBatch(shown, batch, seconds) {
+  write(shown.id, batch.id);
+  shown.id.title = batch.id;
+  shown.id.href = `?${new URLSearchParams({ batch: batch.id, conn_id: byId("connection").value.trim() })}`;
+  write(shown.model, batch.model ?? "");
+  showStatus(shown.badge, batch.status);
+  showBar(shown.bar, batch);
   const counts = { done: batch.done, total: batch.total, failed: batch.failed, remaining: batch.remaining };
   const inWords = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, number(count)]));
-  shown.bar.hidden = !batch.total;
   write(shown.counts, batch.total ? fill(texts.counts, inWords) : "");
   const runs = !batch.has_ended;
   write(shown.cells.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : "");

@@ -1,0 +1,155 @@
+// The view of one batch, and its cancel.
+
+import { ask, watch } from "./asking.js";
+import { byId, complain, element, leadInto, write } from "./nodes.js";
+import { query } from "./route.js";
+import { showBar, showStatus } from "./rows.js";
+import { fill, moment, number, span, statusText, texts } from "./words.js";
+
+const view = byId("batch");
+const dialog = byId("cancel");
+let last = null; // the last answer, and when it came
+let asked = null; // the id and the connection that the address names
+let watched = null;
+
+const part = (name) => view.querySelector(`[data-part="${name}"]`);
+const address = () => `batch?${new URLSearchParams({ batch: asked.id, conn_id: asked.connection })}`;
+
+// Lists are kept as they are while nothing has changed, so that a selection or a reader's place in them is not lost.
+function list(name, entries) {
+  const node = part(name);
+  const told = JSON.stringify(entries.map((entry) => entry.map((each) => each?.path ?? each?.text ?? each)));
+  node.closest("section").hidden = !entries.length;
+  if (node.dataset.told === told) return;
+  node.dataset.told = told;
+  node.replaceChildren(...entries.map(([term, content, note]) => {
+    const row = element("div");
+    const value = element("dd", "wrap");
+    value.append(typeof content === "string" ? content : content.node, ...(note ? [element("span", "quiet note", note)] : []));
+    row.append(element("dt", "", term), value);
+    return row;
+  }));
+}
+
+function link(text, path) {
+  const node = element(path ? "a" : "span", "", text);
+  if (path) leadInto(node, path);
+  return { node, text, path };
+}
+
+const counts = (batch) => ({
+  done: number(batch.done), failed: number(batch.failed), left: number(batch.remaining), total: number(batch.total),
+});
+
+function facts(batch) {
+  const index = batch.map_index === null ? "" : ` [${batch.map_index}]`;
+  const runs = !batch.has_ended;
+  return [
+    [texts.task, batch.task_id ? link(`${batch.dag_id ?? ""} › ${batch.task_id}${index}`, batch.task_path) : texts.of_nobody],
+    [texts.run, batch.run_id && link(batch.run_id, batch.run_path)],
+    [texts.model, batch.model],
+    [texts.window, batch.completion_window],
+    [texts.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : ""],
+    [texts.end, runs ? moment(batch.expected_end) : ""],
+  ].filter(([, content]) => content);
+}
+
+function times(batch, seconds) {
+  const rows = batch.times.map(({ status, at, seconds: lasted }, number) => {
+    const goesOn = !batch.has_ended && number === batch.times.length - 1;
+    const since = lasted === null ? "" : span(lasted + (goesOn ? seconds : 0));
+    return [status === "created" ? texts.created : statusText(status), moment(at), since];
+  });
+  return batch.expires_at ? [...rows, [texts.expires, moment(batch.expires_at)]] : rows;
+}
+
+function errors(answer) {
+  const { batch, errors: found } = answer;
+  if (batch.status === "failed" && !batch.files.error) return [[texts.errors, texts.no_error_file]];
+  if (!found) return [];
+  if (found.error) return [[texts.errors, found.error]];
+  const codes = found.codes.map(({ code, count, lines }) => {
+    return [code, fill(texts.times_found, { count: number(count) }), lines.length ? fill(texts.in_lines, { lines: lines.join(", ") }) : ""];
+  });
+  return found.is_whole ? codes : [...codes, [texts.errors, codes.length ? texts.more_errors : texts.reading_errors]];
+}
+
+function outcomes(batch) {
+  const words = Object.entries(batch.outcomes).map(([act, word]) => [texts[`act_${act}`], fill(texts[word], counts(batch))]);
+  return batch.is_ours ? words : [[texts.owner, texts.of_stranger], ...words];
+}
+
+function show() {
+  const answer = last?.answer;
+  const batch = answer?.batch;
+  write(part("id"), batch?.id ?? asked.id);
+  complain(part("error"), last?.fault || answer?.error);
+  part("body").hidden = !batch;
+  if (!batch) return write(part("read"), last && (last.fault || answer?.error) ? "" : texts.reading);
+  const seconds = (answer.age_seconds ?? 0) + (Date.now() - last.at) / 1000;
+  write(part("read"), fill(texts.read_ago, { age: span(seconds) }));
+  showStatus(part("badge"), batch.status);
+  showBar(part("bar"), batch);
+  write(part("counts"), batch.total ? fill(texts.counts, { ...counts(batch), remaining: number(batch.remaining) }) : texts.no_counts);
+  part("open").hidden = !batch.may_cancel;
+  list("times", times(batch, seconds));
+  list("facts", facts(batch));
+  list("outcomes", outcomes(batch));
+  list("errors", errors(answer));
+  list("files", Object.entries(batch.files).filter(([, id]) => id).map(([kind, id]) => [texts[`file_${kind}`], id]));
+  list("metadata", batch.metadata);
+  if (dialog.open && !batch.may_cancel) dialog.close();
+}
+
+// A question without an answer leaves what is known on the page; what does not exist leaves nothing.
+function take({ answer, fault, isAbsent }) {
+  const known = isAbsent ? null : (answer ?? last?.answer ?? null);
+  last = { answer: known, fault, at: answer || !last ? Date.now() : last.at };
+  show();
+}
+
+function offer() {
+  const batch = last.answer.batch;
+  write(part("price"), fill(texts[batch.outcomes.cancel], counts(batch)));
+  write(part("then"), texts.after_cancel);
+  write(part("instead"), batch.is_ours ? texts.cancel_instead : "");
+  complain(part("refusal"), "");
+  dialog.showModal();
+  part("keep").focus();
+}
+
+async function cancel() {
+  const path = `batches/${encodeURIComponent(asked.id)}/cancel?${new URLSearchParams({ conn_id: asked.connection })}`;
+  part("confirm").disabled = true;
+  const mine = asked;
+  const answered = await ask(path, { method: "POST", headers: { "X-Requested-With": "kimi-batches" } });
+  part("confirm").disabled = false;
+  if (mine !== asked) return;
+  const refusal = answered.isForbidden ? texts.may_not_cancel : answered.fault || answered.answer.error;
+  if (answered.answer) take(answered);
+  complain(part("refusal"), refusal);
+  if (!refusal) {
+    dialog.close();
+    part("title").focus();
+  }
+  watched.again();
+}
+
+part("open").addEventListener("click", offer);
+part("keep").addEventListener("click", () => dialog.close());
+part("confirm").addEventListener("click", cancel);
+
+export function open() {
+  asked = { id: query().get("batch"), connection: query().get("conn_id") || "kimi_default" };
+  last = null;
+  show();
+  part("title").focus();
+  watched = watch(address, take);
+  const clock = setInterval(show, 1000);
+  return () => {
+    clearInterval(clock);
+    watched.end();
+    dialog.close();
+    asked = null;
+  };
+}
