@@ -16,10 +16,16 @@ def root_of(base_url: str | None) -> str:
     return urlsplit(base_url or "").path.rstrip("/")
 
 
+def run_path(task: TaskIdentity) -> str:
+    """Return the page of the run of a task instance, below the root of Airflow's UI."""
+    dag, run = (quote(storable(part), safe="") for part in (task.dag_id, task.run_id))
+    return f"dags/{dag}/runs/{run}"
+
+
 def task_path(task: TaskIdentity) -> str:
     """Return the page of a task instance, below the root of Airflow's UI."""
-    dag, run, name = (quote(storable(part), safe="") for part in (task.dag_id, task.run_id, task.task_id))
-    return f"dags/{dag}/runs/{run}/tasks/{name}" + ("" if task.map_index < 0 else f"/mapped/{task.map_index}")
+    name = quote(storable(task.task_id), safe="")
+    return f"{run_path(task)}/tasks/{name}" + ("" if task.map_index < 0 else f"/mapped/{task.map_index}")
 
 
 def tab_path(task: TaskIdentity) -> str:

@@ -171,7 +171,8 @@ def airflow_base_url() -> str | None:
     """Return where Airflow's UI is, as its configuration says."""
     from airflow.providers.common.compat.sdk import conf
 
-    return conf.get("api", "base_url", fallback=None)
+    base_url: str | None = conf.get("api", "base_url", fallback=None)
+    return base_url
 
 
 def airflow_stats() -> Any:

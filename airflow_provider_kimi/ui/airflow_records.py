@@ -12,10 +12,13 @@ from sqlalchemy import Text, cast, func, select
 
 from airflow_provider_kimi.records.outside import storable
 from airflow_provider_kimi.records.tags import TaskIdentity
-from airflow_provider_kimi.ui.task_view import XCOM_KEYS, TaskRecord
+from airflow_provider_kimi.ui.task_view import MANIFEST_KEYS, XCOM_KEYS, TaskRecord
 
 #: Most characters of an XCom that is read. A manifest has at most 8 KB, and a list of a thousand ids 40.
 MOST_CHARS = 200_000
+
+#: Most XComs of a run that are looked at for the result of a batch.
+MOST_LANDINGS = 20
 
 
 def read_task(task: TaskIdentity) -> TaskRecord | None:
@@ -40,7 +43,29 @@ def read_task(task: TaskIdentity) -> TaskRecord | None:
             )
         )
         operator, state, try_number = found
-        return TaskRecord(operator, state, try_number, fields or {}, dict(xcoms.tuples()))
+        return TaskRecord(operator, state, try_number, fields or {}, {row.key: row.value for row in xcoms})
+
+
+def read_landings(dag_id: str, run_id: str, batch_id: str) -> list[tuple[TaskIdentity, object]]:
+    """Read the XComs of a run that may be manifests and hold the id of a batch, the newest first. Blocks."""
+    if storable([dag_id, run_id, batch_id]) != [dag_id, run_id, batch_id]:
+        return []
+    text = cast(XComModel.value, Text)
+    statement = (
+        select(XComModel.task_id, XComModel.map_index, XComModel.value)
+        .where(
+            XComModel.dag_id == dag_id,
+            XComModel.run_id == run_id,
+            XComModel.key.in_(MANIFEST_KEYS),
+            func.length(text) <= MOST_CHARS,
+            text.contains(batch_id, autoescape=True),
+        )
+        .order_by(XComModel.timestamp.desc())
+        .limit(MOST_LANDINGS)
+    )
+    with create_session(scoped=False) as session:
+        found = session.execute(statement).all()
+    return [(TaskIdentity(dag_id, run_id, task_id, map_index), value) for task_id, map_index, value in found]
 
 
 def has_dag(dag_id: str) -> bool:

@@ -56,7 +56,8 @@ def task_path(tags: Tags) -> str | None:
     if not tags.is_ours or len(named) < len(parts):
         return None
     index = _map_index(tags)
-    return addresses.task_path(TaskIdentity(*named, -1 if index is None else index))
+    dag_id, run_id, task_id = named
+    return addresses.task_path(TaskIdentity(dag_id, run_id, task_id, -1 if index is None else index))
 
 
 def _map_index(tags: Tags) -> int | None:

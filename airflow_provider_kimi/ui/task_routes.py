@@ -7,12 +7,14 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 
+from airflow_provider_kimi.addresses import run_path, task_path
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
-from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read, may_read_xcoms, may_start
+from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read, may_read_xcoms
 from airflow_provider_kimi.ui.accounts import Accounts, BatchList, NoKimiConnectionError
-from airflow_provider_kimi.ui.airflow_records import has_dag, read_task
+from airflow_provider_kimi.ui.airflow_records import read_task
 from airflow_provider_kimi.ui.glance import Seen
+from airflow_provider_kimi.ui.landed_batches import replay_path
 from airflow_provider_kimi.ui.task_view import (
     TaskRecord,
     batches_of,
@@ -23,9 +25,6 @@ from airflow_provider_kimi.ui.task_view import (
 )
 
 router = APIRouter()
-
-#: The DAG that asks dead letters again, as the examples name it.
-REPLAY_DAG = "example_kimi_replay"
 
 
 @router.get("/task")
@@ -75,11 +74,13 @@ def _shown(
     batches = batches_of(task, record, listed.batches)
     allowed = {dag_id: may_read(request, user, dag_id) for dag_id in {Tags.of(batch).dag_id for batch in batches}}
     visible = [batch for batch in batches if allowed[Tags.of(batch).dag_id]]
-    may_replay = may_start(request, user, REPLAY_DAG) and has_dag(REPLAY_DAG)
     return {
         "task": task_view(task, record),
+        "task_path": task_path(task),
+        "run_path": run_path(task),
+        "conn_id": record.conn_id or KimiHook.default_conn_name,
         "batches": views_of_task(visible, listed.views, time.time()),
         "outcomes": outcomes_of_task(record, visible),
         "is_whole": listed.is_whole,
-        "replay_path": f"dags/{REPLAY_DAG}" if may_replay else None,
+        "replay_path": replay_path(request, user),
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_kimi.addresses import tab_path
 from airflow_provider_kimi.api.ids import is_id, read_some_ids
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.progress import Progress
@@ -25,8 +26,11 @@ OPERATORS = frozenset(
     }
 )
 
+#: XComs that may be manifests.
+MANIFEST_KEYS = ("manifest", "return_value")
+
 #: XComs that may name batches, in the order in which they are read.
-_OF_IDS = ("manifest", "return_value", "batch_ids", "batch_id", "kimi_waiting_for")
+_OF_IDS = (*MANIFEST_KEYS, "batch_ids", "batch_id", "kimi_waiting_for")
 
 #: All that are read.
 XCOM_KEYS = (*_OF_IDS, "progress", "_link_KimiConsoleLink")
@@ -119,6 +123,18 @@ def task_view(task: TaskIdentity, record: TaskRecord) -> dict[str, Any]:
         "progress": progress_in(record.xcoms.get("progress")),
         "result": None if manifest is None else result_of(manifest) | {"is_whole": returned is not None},
     }
+
+
+def result_with(landings: Iterable[tuple[TaskIdentity, object]], batch_id: str) -> dict[str, Any] | None:
+    """Show the newest result that a batch is part of, and the task that has landed it; None if there is none.
+
+    :param landings: Tasks and values of their XComs, the newest first.
+    """
+    for task, value in landings:
+        manifest = manifest_of(value)
+        if manifest is not None and batch_id in manifest.batch_ids:
+            return result_of(manifest) | {"is_whole": True, "landed_by": shown(task.task_id), "path": tab_path(task)}
+    return None
 
 
 def views_of_task(batches: Iterable[Batch], listed: Iterable[Mapping[str, Any]], now: float) -> list[dict[str, Any]]:

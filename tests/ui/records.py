@@ -34,11 +34,11 @@ def store_task(
         run = select(DagRun.id).filter_by(**of_run)
         if (run_id := session.scalar(run)) is None:
             begun = {"run_type": "manual", "run_after": NOW, "logical_date": None, "state": "running"}
-            session.execute(insert(DagRun.__table__).values(**of_run, **begun))  # type: ignore[arg-type]
+            session.execute(insert(DagRun.__table__).values(**of_run, **begun))
             run_id = session.scalar(run)
         stands: dict[str, Any] = {"id": uuid4(), "operator": operator, "state": state, "try_number": try_number}
         stands |= {"pool": "default_pool", "pool_slots": 1, "queue": "default", "priority_weight": 1}
-        session.execute(insert(TaskInstance.__table__).values(**place, **stands))  # type: ignore[arg-type]
+        session.execute(insert(TaskInstance.__table__).values(**place, **stands))
         if fields is not None:
             session.execute(insert(RenderedTaskInstanceFields).values(**place, rendered_fields=dict(fields)))
         for key, value in (xcoms or {}).items():

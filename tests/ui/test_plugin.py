@@ -1,6 +1,7 @@
 """What Airflow finds, and what it costs where nobody looks."""
 
 from importlib.metadata import entry_points
+from typing import Any
 
 import pytest
 from airflow import plugins_manager
@@ -41,7 +42,12 @@ def test_the_tab_is_on_task_instances_and_airflow_3_4_shows_it_for_our_operators
     _, tab = KimiPlugin().external_views
     assert (tab["name"], tab["destination"], tab["url_route"]) == ("Kimi batch", "task_instance", "kimi-batch")
     assert tab["applies_to"] == {"task.template_fields": ["kimi_conn_id"]}
-    operators = [KimiBatchOperator, KimiBatchResultsOperator, KimiCancelBatchOperator, KimiCreateBatchOperator]
+    operators: list[Any] = [
+        KimiBatchOperator,
+        KimiBatchResultsOperator,
+        KimiCancelBatchOperator,
+        KimiCreateBatchOperator,
+    ]
     operators += [KimiDeleteFilesOperator, KimiOrphanBatchesOperator, KimiBatchSensor, _KimiBatchDecoratedOperator]
     assert {operator.__name__ for operator in operators} == OPERATORS
     assert all("kimi_conn_id" in operator.template_fields for operator in operators)

@@ -19,10 +19,8 @@ from airflow_provider_kimi.triggers.batch import PROGRESS_KEY
 from airflow_provider_kimi.ui.task_view import XCOM_KEYS
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
+from tests.ui.pages import Pages
 from tests.ui.records import as_text, store_task
-from tests.ui.test_app import Pages, pages
-
-__all__ = ["pages"]
 
 TASK = ATTEMPT.task
 OTHER = TaskIdentity("reviews", "manual__1", "bash")

@@ -2,7 +2,7 @@
 
 import { watch } from "./asking.js";
 import { byId, complain, element, write } from "./nodes.js";
-import { makeRow, showBatch } from "./rows.js";
+import { showRows } from "./rows.js";
 import { fill, number, span, statusText, stored, texts } from "./words.js";
 
 const CONNECTION = "kimi-batches-connection";
@@ -52,20 +52,7 @@ function show() {
   const all = wanted(batches);
   found = all.length;
   const visible = all.slice(0, most);
-  const kept = new Set(visible.map((batch) => batch.id));
-  for (const [id, shown] of rows) {
-    if (kept.has(id)) continue;
-    shown.row.remove();
-    rows.delete(id);
-  }
-  let next = body.firstElementChild;
-  for (const batch of visible) {
-    if (!rows.has(batch.id)) rows.set(batch.id, makeRow());
-    const shown = rows.get(batch.id);
-    showBatch(shown, batch, (age ?? 0) + sinceAnswer());
-    if (shown.row === next) next = next.nextElementSibling;
-    else body.insertBefore(shown.row, next);
-  }
+  showRows(body, rows, visible, (age ?? 0) + sinceAnswer(), byId("connection").value.trim());
   table.hidden = !visible.length;
   atEnd.disconnect();
   if (most < found) atEnd.observe(byId("end"));
