@@ -89,8 +89,10 @@ test-long: $(READY) ## every point at which a task may die, and what takes many 
 # The browser is Debian's: Playwright's own is no package of any registry.
 $(BROWSER_READY): $(READY)
 	@$(BIN)/pip install --quiet --editable ".[browser]"
-	@which chromium > /dev/null && fc-list :lang=zh | grep --quiet . || \
-		(apt-get update --quiet=2 && apt-get install --quiet=2 --yes chromium fonts-wqy-zenhei)
+	@which chromium > /dev/null && fc-list :lang=zh | grep --quiet . || { apt-get update --quiet=2 && \
+		DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes chromium fontconfig fonts-wqy-zenhei; } || \
+		{ echo "This needs Chromium and a font with Chinese. As root on Debian it installs chromium and" \
+		"fonts-wqy-zenhei; elsewhere, install them so that 'chromium' and 'fc-list :lang=zh' find them."; exit 1; }
 	@touch $@
 
 test-ui: $(BROWSER_READY) ## the page of batches in a real browser, on a real Airflow, in about 2 minutes

@@ -1,8 +1,9 @@
 """What differs between Airflow versions (2.11 to 3.4)."""
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
 
 from airflow import __version__ as _AIRFLOW
 from airflow.providers.common.compat.sdk import (
@@ -45,6 +46,14 @@ _VERSION = tuple(int(part) for part in _AIRFLOW.split(".")[:2])
 
 #: Whether this Airflow shows pages of plugins, and whether addresses lead to what is within such a page.
 SHOWS_PAGES, SHOWS_WITHIN_PAGES = _VERSION >= (3, 1), _VERSION >= (3, 3)
+
+try:
+    from airflow.sdk.exceptions import TaskAwaitingInput
+except ImportError:  # Airflow below 3.3
+    TaskAwaitingInput = None  # type: ignore[assignment,misc]
+
+#: Whether a task can ask a person: Airflow 3.1 and newer.
+CAN_ASK = not _AIRFLOW.startswith(("2.", "3.0."))
 
 #: Whether a trigger learns that its task was marked: from Airflow 3.3 on.
 TRIGGERS_SEE_MARKS = hasattr(BaseTrigger, "on_kill")
@@ -173,6 +182,39 @@ def airflow_base_url() -> str | None:
 
     base_url: str | None = conf.get("api", "base_url", fallback=None)
     return base_url
+
+
+def put_question(ti: Any, subject: str, body: str, options: Sequence[str]) -> bool:
+    """Ask a person, at a task instance; whether that is what is shown. Blocks.
+
+    Airflow 3.3 and older go on showing what an earlier try has asked (apache/airflow#73235).
+
+    :param body: In Markdown.
+    """
+    from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    further: Any = {"options": list(options), "params": {}, "assigned_users": []}
+    shown: Any = SUPERVISOR_COMMS.send(CreateHITLDetailPayload(ti_id=ti.id, subject=subject, body=body, **further))
+    return (shown.subject, shown.body) == (subject, body)
+
+
+def await_answer(
+    task: BaseOperator, ti: Any, options: Sequence[str], seconds: float | None, method: str, kwargs: dict[str, Any]
+) -> NoReturn:
+    """Park a task until the question that was put is answered; from Airflow 3.3 on, without a triggerer.
+
+    :param seconds: How long, at most; None for as long as it takes.
+    :param method: Of the task; it gets the answer as `event`, and `kwargs`.
+    """
+    timeout = None if seconds is None else timedelta(seconds=seconds)
+    if TaskAwaitingInput is not None:
+        raise TaskAwaitingInput(method_name=method, kwargs=kwargs, timeout=timeout)
+    from airflow.providers.standard.triggers.hitl import HITLTrigger  # comes with Airflow 3.1
+
+    until = None if timeout is None else datetime.now(UTC) + timeout
+    trigger = HITLTrigger(ti_id=ti.id, options=list(options), params={}, timeout_datetime=until)
+    task.defer(trigger=trigger, method_name=method, kwargs=kwargs)
 
 
 def airflow_stats() -> Any:

@@ -42,7 +42,7 @@ with DAG(
             type="string",
             pattern=r"dead_letter\.jsonl$",
             title="Dead letters",
-            description="The dead_letter.jsonl of a result.",
+            description="The dead_letter.jsonl of the result.",
         ),
         "merge_with": Param(
             None,
@@ -60,7 +60,7 @@ with DAG(
             None,
             type=["null", "object", "array"],
             title="Answers",
-            description="Labels or JSON Schema, if the earlier task had an output_schema.",
+            description='The output_schema of the earlier task, as JSON: ["positive", "negative"]. Empty for none.',
         ),
         "output_format": Param("jsonl", enum=["jsonl", "csv", "parquet"], title="Format of the results"),
         "kimi_conn_id": Param("kimi_default", type="string", title="Connection"),

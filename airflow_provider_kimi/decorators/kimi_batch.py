@@ -53,6 +53,11 @@ class _KimiBatchDecoratedOperator(DecoratedOperator, KimiBatchOperator):
         self._bind()
         return super().execute_complete(context, event, *args, **kwargs)
 
+    def execute_answered(self, context: Context, event: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Go on once a person has approved the job."""
+        self._bind()
+        return super().execute_answered(context, event, *args, **kwargs)
+
     def _bind(self) -> None:
         """Give the function the arguments that it was called with in the DAG."""
         self.input = never_rendered(partial(self.python_callable, *self.op_args, **self.op_kwargs))

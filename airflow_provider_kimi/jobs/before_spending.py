@@ -10,6 +10,7 @@ from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.jobs.answer_sizes import AnswerSize
+from airflow_provider_kimi.jobs.approval import SAMPLES, Approved, Question, is_to_be_asked, question
 from airflow_provider_kimi.jobs.assumptions import assumptions
 from airflow_provider_kimi.jobs.cost_limit import check_cost, described, round_refused
 from airflow_provider_kimi.jobs.estimate import (
@@ -21,12 +22,24 @@ from airflow_provider_kimi.jobs.estimate import (
     worst_case,
 )
 from airflow_provider_kimi.jobs.report import table
-from airflow_provider_kimi.jobs.sampling import count_sample, survey
+from airflow_provider_kimi.jobs.sampling import count_sample, first_prompts, survey
 from airflow_provider_kimi.jobs.survey import Survey
 from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.requests.prepare import Prepared
 from airflow_provider_kimi.requests.spool import Slice
+from airflow_provider_kimi.submission.failing import Postponed
 from airflow_provider_kimi.submission.job import Job
+
+
+class Unapproved(Postponed):
+    """A person has to approve the job first.
+
+    :param question: What that person is asked.
+    """
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self.question = question
 
 
 @dataclass(frozen=True)
@@ -37,34 +50,57 @@ class Spending:
     :param answer: How long an answer is expected to be.
     :param currency: That of the account's balance.
     :param max_cost: Most that the task may cost, in the currency of the prices; None for no limit.
+    :param approve_over: What may cost more than that, a person has to approve; None for nothing.
+    :param approved: What a person has approved in this try; None for nothing.
     """
 
     prices: PriceList
     answer: AnswerSize
     currency: str
     max_cost: float | None = None
+    approve_over: float | None = None
+    approved: Approved | None = None
 
     @property
     def at_standard_rate(self) -> Spending:
         """The same for ordinary chat calls."""
         return replace(self, prices=self.prices.at_standard_rate)
 
-    def approve(self, job: Job) -> None:
+    def approve(self, job: Job, is_begun: bool) -> None:
         """Look at a job before anything is uploaded for it.
 
+        :param is_begun: Whether some of its batches exist.
         :raises KimiInputError: It may cost more than it may.
+        :raises Unapproved: A person has to approve it, and has not.
         """
         calls, prepared = job.calls, job.prepared
         found = survey(_contents(prepared))
-        if self.max_cost is not None:
+        asks = self.approve_over is not None and not is_begun
+        if self.max_cost is not None or asks:
             estimate = self._estimate(calls, _contents(prepared), prepared.model, found)
-            check_cost(estimate, self.max_cost, self.prices)
-            calls.log.info(
-                "The estimate of this job is within max_cost=%s: %s.",
-                self.prices.amount(self.max_cost),
+            if self.max_cost is not None:
+                check_cost(estimate, self.max_cost, self.prices)
+                calls.log.info(
+                    "The estimate of this job is within max_cost=%s: %s.",
+                    self.prices.amount(self.max_cost),
+                    described(estimate, self.prices),
+                )
+            if asks:
+                self._check_approval(job, estimate)
+        self._check_balance(calls, prepared.model, found)
+
+    def _check_approval(self, job: Job, estimate: Estimate) -> None:
+        wanted = Approved(job.prepared.fingerprint, estimate.cost.high if estimate.cost else None)
+        is_asked = is_to_be_asked(wanted, self.approve_over, self.approved)
+        if self.approved is not None and (is_asked or self.approved.fingerprint != wanted.fingerprint):
+            job.calls.log.warning(
+                "The job is not the one that was approved. It costs %s now: %s.",
+                "more" if is_asked else "no more",
                 described(estimate, self.prices),
             )
-        self._check_balance(calls, prepared.model, found)
+        if is_asked:
+            samples = first_prompts(_contents(job.prepared), SAMPLES)
+            raise Unapproved(question(wanted, estimate, len(job.prepared.shards), self.prices, samples))
 
     def approve_round(
         self, calls: Calls, spent: Mapping[str, Any] | None, requests: Mapping[ShardName, Slice], model: str

@@ -1,4 +1,4 @@
-"""The most that a job may cost, and what is refused because of it."""
+"""The amounts that users set for what a job may cost, and what is refused because of them."""
 
 import reprlib
 from collections.abc import Mapping
@@ -20,14 +20,40 @@ def read_max_cost(given: object) -> float | None:
 
     :raises KimiInputError: It is something else.
     """
-    most: Any = said(given)
-    if most is None:
-        return None
-    if isinstance(most, int | float) and not isinstance(most, bool) and isfinite(most) and most > 0:
-        return float(most)
-    raise KimiInputError(
-        f"max_cost is {reprlib.repr(given)}; it must be an amount of money above zero, such as 5 or 0.5, in the "
-        "currency of the prices, or None for no limit. Nothing was sent."
+    most = _amount(given)
+    if most is None or most > 0:
+        return most
+    raise _no_amount("max_cost", given, "above zero, such as 5 or 0.5,", "no limit")
+
+
+def read_approve_over(given: object, *, can_ask: bool) -> float | None:
+    """Read the amount above which a person is asked: a number, or its text; 0 asks always, and None never.
+
+    :param can_ask: Whether Airflow can ask a person.
+    :raises KimiInputError: It is something else, or there is nobody to ask.
+    """
+    over = _amount(given)
+    if over is not None and over < 0:
+        raise _no_amount("approve_over", given, "such as 5 or 0.5, or 0 to ask always,", "never asking")
+    if over is not None and not can_ask:
+        raise KimiInputError(
+            "approve_over needs Airflow 3.1 or newer, where a person can approve a task. Nothing was sent. Leave it "
+            "out, and set max_cost to refuse what costs more."
+        )
+    return over
+
+
+def _amount(given: object) -> float | None:
+    """Read an amount of money, or None; what is neither is below zero."""
+    amount: Any = said(given)
+    is_number = isinstance(amount, int | float) and not isinstance(amount, bool) and isfinite(amount)
+    return None if amount is None else float(amount) if is_number else -1.0
+
+
+def _no_amount(name: str, given: object, amounts: str, none: str) -> KimiInputError:
+    return KimiInputError(
+        f"{name} is {reprlib.repr(given)}; it must be an amount of money {amounts} in the currency of the prices, or "
+        f"None for {none}. Nothing was sent."
     )
 
 

@@ -4,7 +4,7 @@ import random
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -72,6 +72,17 @@ def count_sample(calls: Calls, contents: Sequence[Slice], found: Survey, model: 
         messages = _read(line).body.messages
         counted += [Counted(_weight(messages), _tokens(calls, messages, model))] * drawn[place]
     return counted
+
+
+def first_prompts(contents: Sequence[Slice], most: int) -> list[str]:
+    """Return the last message of each of the first requests, as text."""
+    return [_text(_read(line).body.messages[-1].get("content")) for line in islice(_lines(contents), most)]
+
+
+def _text(content: Any) -> str:
+    if not isinstance(content, list):
+        return str(content or "")
+    return "\n".join(str(part.get("text") or f"[{part.get('type')}]") for part in content if isinstance(part, Mapping))
 
 
 def _drawn(found: Survey, size: int, seed: str) -> Counter[int]:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import cache, cached_property, partial
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import Context
+from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, await_answer, put_question
 from airflow_provider_kimi.context import read_run_start, read_try_number
-from airflow_provider_kimi.fields import check_choice, check_flag, check_whole_number
+from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
-from airflow_provider_kimi.jobs.before_spending import Spending
-from airflow_provider_kimi.jobs.cost_limit import read_dry_run, read_max_cost
+from airflow_provider_kimi.jobs.approval import APPROVE, REJECT, Approved, Question, not_shown, read_answer
+from airflow_provider_kimi.jobs.before_spending import Spending, Unapproved
+from airflow_provider_kimi.jobs.cost_limit import read_approve_over, read_dry_run, read_max_cost
 from airflow_provider_kimi.jobs.deadline import Deadline, deadline_of, read_finish_by, too_late
 from airflow_provider_kimi.jobs.in_turns import InTurns
 from airflow_provider_kimi.jobs.job_run import JobRun
@@ -131,6 +132,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         or that of ``price_list``. If every answer as long as its cap would cost more, nothing is uploaded; the same is
         checked again before each further round, which is then not asked. Needs a price. Work that an earlier attempt
         has submitted is paid, and never refused. None for no limit. Templated.
+    :param approve_over: Amount in the same currency above which a person has to approve the job in Airflow before
+        anything is uploaded; as with ``max_cost``, every answer is taken to be as long as its cap. 0 for always, also
+        where no price is known. Rejected, the task is skipped. A retry or a clear asks only if no batch of the job
+        exists. Needs Airflow 3.1. None for never. Templated.
+    :param approval_timeout: Seconds or timedelta after which a task that nobody has approved fails; None for never.
     :param max_in_flight: Most batches of the task that run at a time; the others are created as those end, in order.
         All are uploaded at once, so that a later change of the input changes nothing. None for all at once.
     :param pilot_rows: How many of the first rows are asked in a batch of their own before the others. Its result is
@@ -156,6 +162,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         "max_failed_ratio",
         "price_list",
         "max_cost",
+        "approve_over",
         "finish_by",
         "is_dry_run",
     )
@@ -219,6 +226,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         finish_by: datetime | timedelta | str | None = None,
         allow_realtime: bool = False,
         max_cost: float | str | None = None,
+        approve_over: float | str | None = None,
+        approval_timeout: timedelta | float | None = None,
         max_in_flight: int | None = None,
         pilot_rows: int | None = None,
         dry_run: bool | str = False,
@@ -237,6 +246,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         check_flag("allow_realtime", allow_realtime)
         read_finish_by(known(finish_by))
         read_max_cost(known(max_cost))
+        read_approve_over(known(approve_over), can_ask=CAN_ASK)
         read_dry_run(known(dry_run))
         self.max_rounds = max_rounds
         self.has_rounds = max_rounds > 1
@@ -244,6 +254,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self.finish_by = finish_by
         self.allow_realtime = allow_realtime
         self.max_cost = max_cost
+        self.approve_over = approve_over
+        self.approval_timeout = (
+            None if approval_timeout is None else check_seconds("approval_timeout", approval_timeout)
+        )
         self.max_in_flight = max_in_flight
         self.pilot_rows = pilot_rows
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
@@ -258,10 +272,25 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit, wait, land, and ask again what has no usable answer; or only estimate what that would cost."""
+        return self._begin(context)
+
+    def execute_answered(self, context: Context, event: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+        """Go on once a person has approved the job.
+
+        :param asked: What was to be approved.
+        """
+        with airflow_errors(self):
+            answer = read_answer(event)
+        if not answer.is_approved:
+            raise AirflowSkipException(f"Rejected by {answer.by}. Nothing was uploaded or submitted by this attempt.")
+        self.log.info("Approved by %s.", answer.by)
+        return self._begin(context, Approved(asked["fingerprint"], asked["amount"]))
+
+    def _begin(self, context: Context, approved: Approved | None = None) -> dict[str, Any]:
         with airflow_errors(self):
             is_dry = read_dry_run(self.is_dry_run)
             self.check_before_paying(context, lands=not is_dry)
-            spending = self._spending()
+            spending = self._spending(approved)
             deadline = self._deadline(context)
         if is_dry:
             with self.creating(context) as calls:
@@ -273,9 +302,23 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self.only_attaches = deadline is not None and deadline.is_over(time.time())
         approve = partial(_refuse, deadline) if deadline and self.only_attaches else spending.approve
         in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
-        submission = self.submit(context, approve, in_flight)
-        whole = self._job(context, deadline, submission.cancelled)
-        return whole.go_on(submission.batch_ids, pending=submission.pending)
+        try:
+            submission = self.submit(context, approve, in_flight)
+        except Unapproved as unapproved:
+            question = unapproved.question
+        else:
+            whole = self._job(context, deadline, submission.cancelled)
+            return whole.go_on(submission.batch_ids, pending=submission.pending)
+        self._ask(context, question)
+
+    def _ask(self, context: Context, question: Question) -> NoReturn:
+        """Park the task until a person has approved the job."""
+        options, asked = (APPROVE, REJECT), question.asked
+        with airflow_errors(self):
+            if not put_question(context["ti"], question.subject, question.body, options):
+                raise not_shown()
+        self.log.info("%s Waiting for a person to approve it in Airflow. Nothing is uploaded yet.", question.subject)
+        await_answer(self, context["ti"], options, self.approval_timeout, "execute_answered", {"asked": asdict(asked)})
 
     def execute_complete(
         self,
@@ -331,13 +374,14 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         limits = pilot_limits(read_limits(self.max_failed_rows, self.max_failed_ratio), has_rounds=self.has_rounds)
         return Pilot(limits, spending.max_cost, spending.prices)
 
-    def _spending(self) -> Spending:
+    def _spending(self, approved: Approved | None = None) -> Spending:
         region = self.hook.settings.billing_region
         prices, currency = read_price_list(self.price_list, region), PRICE_LISTS[region].currency
-        return Spending(prices, answer_size(self.output_schema), currency, read_max_cost(self.max_cost))
+        limits = read_max_cost(self.max_cost), read_approve_over(self.approve_over, can_ask=CAN_ASK)
+        return Spending(prices, answer_size(self.output_schema), currency, *limits, approved)
 
 
-def _refuse(deadline: Deadline, _: Job) -> None:
+def _refuse(deadline: Deadline, _: Job, is_begun: bool) -> None:
     raise too_late(deadline)
 
 

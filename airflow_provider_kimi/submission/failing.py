@@ -12,6 +12,10 @@ from airflow_provider_kimi.submission.job import Job
 from airflow_provider_kimi.submission.settle import Made, is_ours_alone
 
 
+class Postponed(BaseException):
+    """Nothing has failed, and nothing is sent: the task goes on later."""
+
+
 @contextmanager
 def failing_with(job: Job, made: Made) -> Iterator[None]:
     """If what is done meanwhile fails for good, do with what exists what was asked for, and say so."""
@@ -19,6 +23,8 @@ def failing_with(job: Job, made: Made) -> Iterator[None]:
         yield
     except KimiError as error:
         raise _with_batches(error, made, job) from error.__cause__
+    except Postponed:
+        raise
     except BaseException:  # execution_timeout is none of ours, and may interrupt anything
         if job.attempt.is_last and job.order.on_final_failure == "cancel" and not job.calls.stop.is_set:
             job.calls.log.warning("The task was ended while it submitted.%s", _cancelled(job, made))

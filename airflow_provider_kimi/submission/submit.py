@@ -33,8 +33,9 @@ from airflow_provider_kimi.submission.later import pending_of
 from airflow_provider_kimi.submission.rest import rest_of
 from airflow_provider_kimi.submission.settle import Made, settle
 
-#: Looks at a job whose work is not all there, before anything is uploaded for it; raises to refuse it.
-Approve = Callable[[Job], None]
+#: Looks at a job whose work is not all there, before anything is uploaded for it; raises to refuse it, or to postpone
+#: it. It is told whether some of the work is there.
+Approve = Callable[[Job, bool], None]
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,9 @@ def _check_room(job: Job) -> None:
 def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | None, in_flight: InFlight | None) -> None:
     """Upload what was not found, and create it as far as there is room."""
     with failing_with(job, made):
-        if approve is not None:
-            approve(job)
         _preflight(job)
+        if approve is not None:
+            approve(job, bool(made.batches or made.ended))
         _submit_shards(job, made, workshop, in_flight)
         if made.own:
             settle(job, made)

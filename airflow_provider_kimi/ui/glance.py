@@ -20,14 +20,14 @@ class Seen(Generic[T]):
 
     :param value: None before the first read that succeeded.
     :param at: When it was read, on the clock of the glance; None before that.
-    :param is_part: Whether it is what the first read has brought so far.
     :param error: Why the last read failed; empty if it did not.
+    :param is_part: Whether it is what the first read has brought so far.
     """
 
     value: T | None = None
     at: float | None = None
-    is_part: bool = False
     error: str = ""
+    is_part: bool = False
 
 
 class Glance(Generic[T]):

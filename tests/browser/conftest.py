@@ -23,22 +23,26 @@ from tests.support.real_airflow import PASSWORD, USER, VIEWER, RealAirflow
 
 HERE = Path(__file__).parent
 DAGS = HERE.parent / "real_airflow" / "dags"
+EXAMPLES = HERE.parents[1] / "example_dags"
 CHROMIUM = shutil.which("chromium") or "chromium"
 
 #: Seconds that a test may take; all of them wait for one Airflow.
 SECONDS = 300
 
-#: Connections to the account with a thousand batches, each of which Airflow reads for itself.
-THOUSANDS = [f"kimi_thousand_{n}" for n in range(4)]
+#: Connections to one account with a thousand batches, each of which Airflow reads for itself.
+UNREAD = [f"kimi_unread_{n}" for n in range(4)]
 
 #: What the account behind a connection holds when the tests begin.
 ACCOUNTS: Mapping[str, Callable[[KimiSimulator], None]] = {
     "kimi_default": fill_with_every_status,
     "kimi_watched": lambda _: None,
     "kimi_tab": lambda _: None,
+    "kimi_landed": lambda _: None,
     "kimi_strange": fill_with_strange,
     "kimi_thousand": fill_with_thousand,
+    "kimi_unread": fill_with_thousand,
     "kimi_empty": lambda _: None,
+    "kimi_cancelled": fill_with_every_status,
 }
 
 
@@ -75,18 +79,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (folder / "dags").mkdir()
     for name in ("assets.py", "links.py", "tab.py"):
         shutil.copy(DAGS / name, folder / "dags")
+    shutil.copy(EXAMPLES / "example_kimi_replay.py", folder / "dags")
     with ExitStack() as stack:
         platforms = {}
         for conn_id, fill in ACCOUNTS.items():
-            timing = Timing(1, 7200, 1) if conn_id in ("kimi_watched", "kimi_tab") else SLOW
+            timing = Timing(1, 7200, 1) if conn_id in ("kimi_watched", "kimi_tab", "kimi_landed") else SLOW
             platform = KimiSimulator(speed=0, timing=timing, responder=some_rows_fail)
             platforms[conn_id] = stack.enter_context(platform)
             fill(platform)
         airflow = stack.enter_context(RealAirflow(folder / "home", folder / "dags", {}))
         for conn_id, platform in platforms.items():
             connect(airflow, conn_id, platform)
-        for conn_id in THOUSANDS:
-            connect(airflow, conn_id, platforms["kimi_thousand"])
+        for conn_id in UNREAD:
+            connect(airflow, conn_id, platforms["kimi_unread"])
         connect(airflow, "kimi_refused", platforms["kimi_empty"], key="sk-wrong-key-0123456789")
         yield Place(airflow, platforms)
 
@@ -146,11 +151,21 @@ class People:
 
 def enter(page: Any, conn_id: str) -> None:
     """Enter the id of a connection, as a person does; `page` is the page or its frame."""
-    page.locator("h1:not(:empty)").wait_for()
+    page.locator("#batches h1:not(:empty)").wait_for()
     field = page.locator("#connection")
     if field.input_value() != conn_id:
         field.fill(conn_id)
         field.press("Enter")
+
+
+def scroll_to_the_end(page: Any, rows: int) -> None:
+    """Scroll until so many rows are drawn."""
+    for _ in range(100):
+        if page.locator("tbody tr").count() >= rows:
+            return
+        page.mouse.wheel(0, 100_000)
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{rows} rows are not drawn")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_kimi.simulator.limits import BATCH_STATUSES
 from tests.browser.accounts import OF_EACH_STATUS
-from tests.browser.conftest import People
+from tests.browser.conftest import People, scroll_to_the_end
 
 ENGLISH = ["validating", "in progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"]
 CHINESE = ["校验中", "进行中", "收尾中", "已完成", "失败", "已过期", "取消中", "已取消"]
@@ -18,9 +18,11 @@ def test_each_status_has_its_badge_and_its_word(people: People, user: str, langu
     words, summary = LANGUAGES[language]
     page = people.batches(user=user, locale=language, viewport={"width": 1400, "height": 1000})
     page.locator("#summary", has_text=summary).wait_for()
+    scroll_to_the_end(page, 200)
     badges = page.locator("tbody .badge").evaluate_all("all => all.map((one) => [one.classList[2], one.textContent])")
     shown = Counter((name, word) for name, word in badges)
     assert shown == Counter(dict.fromkeys(zip(BATCH_STATUSES, words, strict=True), OF_EACH_STATUS))
+    page.mouse.wheel(0, -1_000_000)
     people.keep(page, f"statuses_{language}_{user}")
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.browser.accounts import STRANGE
-from tests.browser.conftest import People, Place
+from tests.browser.conftest import People, Place, enter
 
 
 def test_what_a_stranger_wrote_is_text(place: Place, people: People) -> None:
@@ -13,8 +13,7 @@ def test_what_a_stranger_wrote_is_text(place: Place, people: People) -> None:
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("dialog", lambda dialog: errors.append(dialog.message))
     page.goto(f"{place.airflow.url}/kimi/")
-    page.locator("#connection").fill("kimi_strange")
-    page.locator("#connection").press("Enter")
+    enter(page, "kimi_strange")
     page.locator("#summary", has_text=f"{len(STRANGE)} of {len(STRANGE)} batches").wait_for()
     shown = page.locator("tbody").inner_text()
     for text in (

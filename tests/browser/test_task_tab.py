@@ -12,7 +12,7 @@ from tests.browser.test_looks import WIDTHS, complaints
 from tests.browser.test_strange import assert_nothing_runs
 from tests.support.real_airflow import wait_for
 
-RUN = "manual__2026-02-02T00:00:00+00:00"
+RUN, LANDED = "manual__2026-02-02T00:00:00+00:00", "manual__2026-02-03T00:00:00+00:00"
 VIEW = {"width": 1400, "height": 1100}
 SAMPLE = Path(__file__).parents[1] / "records" / "samples" / "manifest.jsonl"
 
@@ -57,13 +57,25 @@ def run(place: Place, tmp_path_factory: pytest.TempPathFactory) -> str:
     return conf["output"]
 
 
-def task_page(place: Place, dag_id: str, task: str) -> str:
-    return f"{place.airflow.url}/dags/{dag_id}/runs/{quote(RUN)}/tasks/{task}"
+@pytest.fixture(scope="module")
+def landed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run whose result is landed; returns where."""
+    platform, airflow = place.platforms["kimi_landed"], place.airflow
+    conf = {"conn": "kimi_landed", "output": str(tmp_path_factory.mktemp("landed") / "result")}
+    airflow.run_dag("tab", LANDED, conf)
+    wait_for(lambda: airflow.task_states("tab", LANDED).get("label") == "deferred", "not deferred")
+    platform.advance(9000)
+    wait_for(lambda: airflow.task_states("tab", LANDED)["label"] == "success", "not landed")
+    return conf["output"]
 
 
-def opened_tab(page: Any, place: Place, dag_id: str, task: str) -> Any:
+def task_page(place: Place, dag_id: str, task: str, run_id: str = RUN) -> str:
+    return f"{place.airflow.url}/dags/{dag_id}/runs/{quote(run_id)}/tasks/{task}"
+
+
+def opened_tab(page: Any, place: Place, dag_id: str, task: str, run_id: str = RUN) -> Any:
     """Open the tab as a person does; returns the frame."""
-    page.goto(task_page(place, dag_id, task))
+    page.goto(task_page(place, dag_id, task, run_id))
     page.get_by_role("link", name="Kimi batch", exact=True).click()
     page.wait_for_url("**/plugin/kimi-batch")
     frame = page.frame_locator("iframe")
@@ -74,18 +86,18 @@ def opened_tab(page: Any, place: Place, dag_id: str, task: str) -> Any:
 def test_a_deferred_task_shows_its_batch_its_progress_and_what_acts_do(place: Place, people: People, run: str) -> None:
     page = people.window(viewport=VIEW, color_scheme="light")
     frame = opened_tab(page, place, "tab", "label")
-    frame.locator("tbody tr .badge.in_progress").wait_for()
+    frame.locator("#task tbody tr .badge.in_progress").wait_for()
     told = place.airflow.xcom("tab", RUN, "label", "progress")
-    progress = frame.locator("[data-part='progress']").inner_text()
+    progress = frame.locator("#task [data-part='progress']").inner_text()
     assert f"{told['completed']} of {told['total']} done, {told['failed']} failed" in progress
     assert "ago" in progress.split("Last poll of the task")[1]
-    row = frame.locator("tbody tr").inner_text()
+    row = frame.locator("#task tbody tr").inner_text()
     assert f"{told['completed']} of {told['total']} done" in row
-    outcomes = frame.locator("[data-part='outcomes']").inner_text()
+    outcomes = frame.locator("#task [data-part='outcomes']").inner_text()
     assert "Goes on with this batch" in outcomes
     assert "Cancels this batch" in outcomes
     people.keep(page, "tab_deferred")
-    frame.locator("tbody tr a").first.click()
+    frame.locator("#task tbody tr a").first.click()
     frame.locator("#batch h1", has_text=told and next(iter(place.platforms["kimi_tab"].batches))).wait_for()
 
 
@@ -118,13 +130,13 @@ def test_the_links_are_there_and_lead_to_the_batch_and_to_the_tab(
 def test_a_failed_and_a_mapped_task_have_the_tab(place: Place, people: People, run: str) -> None:
     page = people.window(viewport=VIEW, color_scheme="dark")
     frame = opened_tab(page, place, "links", "fails")
-    frame.locator("tbody .badge", has_text="unknown").wait_for()
-    assert "batch-unknown" in frame.locator("tbody").inner_text()
-    assert "failed" in frame.locator("[data-part='facts']").inner_text()
+    frame.locator("#task tbody .badge", has_text="unknown").wait_for()
+    assert "batch-unknown" in frame.locator("#task tbody").inner_text()
+    assert "failed" in frame.locator("#task [data-part='facts']").inner_text()
     people.keep(page, "tab_failed")
     frame = opened_tab(page, place, "links", "mapped/1")
-    frame.locator("tbody tr").wait_for()
-    assert "links › mapped [1]" in frame.locator("[data-part='facts']").inner_text()
+    frame.locator("#task tbody tr").wait_for()
+    assert "links › mapped [1]" in frame.locator("#task [data-part='facts']").inner_text()
     people.keep(page, "tab_mapped")
 
 
@@ -144,7 +156,7 @@ def test_whatever_an_xcom_holds_is_text(place: Place, people: People, run: str) 
     page.on("pageerror", lambda error: errors.append(str(error)))
     asked = f"dag_id=links&run_id={quote(RUN)}&task_id=fails&map_index=%7BMAP_INDEX%7D"
     page.goto(f"{place.airflow.url}/kimi/?{asked}")
-    page.locator("[data-part='result'] dl").first.wait_for()
+    page.locator("#task [data-part='result'] dl").first.wait_for()
     shown = page.locator("#task").inner_text()
     for text in (
         "<svg onload=window.hacked=1>",
@@ -165,25 +177,23 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_landed_result_shows_counts_files_and_how_to_ask_the_rest(place: Place, people: People, run: str) -> None:
-    place.platforms["kimi_tab"].advance(9000)
-    wait_for(lambda: place.airflow.task_states("tab", RUN)["label"] == "success", "not landed")
+def test_a_landed_result_shows_counts_files_and_how_to_ask_the_rest(place: Place, people: People, landed: str) -> None:
     faults = {}
     for look, options in LOOKS.items():
         page = people.window(**options)
-        page.goto(f"{place.airflow.url}/kimi/?dag_id=tab&run_id={quote(RUN)}&task_id=label&map_index=")
-        page.locator("[data-part='result'] pre").wait_for()
+        page.goto(f"{place.airflow.url}/kimi/?dag_id=tab&run_id={quote(LANDED)}&task_id=label&map_index=")
+        page.locator("#task pre").wait_for()
         needed, given = page.evaluate(WIDTHS)
         faults[look] = complaints(page) + ("" if needed <= given else f"{needed} wide in {given}")
-        page.locator("[data-part='result'] h2").first.scroll_into_view_if_needed()
+        page.locator("#task [data-part='result'] h2").first.scroll_into_view_if_needed()
         people.keep(page, f"tab_landed_{look}")
     page = people.window(**LOOKS["light"])
-    frame = opened_tab(page, place, "tab", "label")
-    result = frame.locator("[data-part='result']")
+    frame = opened_tab(page, place, "tab", "label", LANDED)
+    result = frame.locator("#task [data-part='result']")
     result.locator("pre").wait_for()
     shown = result.inner_text()
     assert "20, 18 succeeded, 2 " in shown
-    assert f"{run}/results.jsonl" in shown
+    assert f"{landed}/results.jsonl" in shown
     assert "content_filter" in shown
     conf = json.loads(result.locator("pre").inner_text())
     assert conf["dead_letters"].endswith("/dead_letter.jsonl")

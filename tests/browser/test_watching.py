@@ -56,7 +56,7 @@ def test_a_person_watches_a_batch_get_done_and_follows_it_to_its_task_and_back(
     assert "2 of 2 done" in row.inner_text()
     assert loads == [], "the page was loaded again"
 
-    row.locator("a").click()
+    row.get_by_role("link", name="assets › label").click()
     window.wait_for_url(f"**/dags/assets/runs/{RUN_ID.replace(':', '%3A').replace('+', '%2B')}/tasks/label**")
     window.get_by_text("KimiBatchOperator").first.wait_for()
     people.keep(window, "task")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
 from airflow.sdk.api.datamodels._generated import DagRunState
 from airflow.sdk.execution_time import comms, task_runner
 
@@ -16,11 +17,13 @@ class Supervisor:
     :param states: State of each task instance, by Airflow's name for it: `wait`, or `wait_0` for a mapped one.
     :param xcoms: By task id, map index and key.
     :param run_state: Of the run.
+    :param question: What the task has asked a person first. Airflow 3.3 goes on showing it, whatever is asked later.
     """
 
     states: Mapping[str, str | None] = field(default_factory=dict)
     xcoms: Mapping[tuple[str, int, str], Any] = field(default_factory=dict)
     run_state: str = "running"
+    question: comms.CreateHITLDetailPayload | None = None
 
     def send(self, msg: Any) -> Any:
         """Answer one message."""
@@ -35,6 +38,10 @@ class Supervisor:
                 return comms.DRCount(count=1)
             case comms.GetDagRunState():
                 return comms.DagRunStateResult(state=DagRunState(self.run_state))
+            case comms.CreateHITLDetailPayload():
+                self.question = self.question or msg
+                taken = HITLDetailRequest.model_validate(self.question.model_dump(mode="json", exclude={"type"}))
+                return comms.HITLDetailRequestResult(**taken.model_dump())
         raise AssertionError(f"nothing answers {msg!r}")
 
 

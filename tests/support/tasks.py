@@ -63,18 +63,20 @@ def resume_task(
     ti: TaskInstanceRecord | None = None,
     kwargs: Mapping[str, Any] | None = None,
     variables: Mapping[str, object] | None = None,
+    method: str = "execute_complete",
 ) -> Attempt:
     """Resume a fresh copy of a deferred operator with an event, as a worker that has no state of the first half.
 
     :param kwargs: What the deferral said to give back beside the event.
     :param variables: What else the context has.
+    :param method: What resumes it.
     """
     task = copy.copy(operator)
     attempt = Attempt(ti or TaskInstanceRecord(task_id=operator.task_id, try_number=try_number))
     context: Any = {"ti": attempt.ti, **(variables or {})}
     task.render_template_fields(context)
     try:
-        attempt.value = task.execute_complete(context, event, **(kwargs or {}))  # type: ignore[attr-defined]
+        attempt.value = getattr(task, method)(context, event, **(kwargs or {}))
     except TaskDeferred as deferred:
         attempt.deferred = deferred
     return attempt

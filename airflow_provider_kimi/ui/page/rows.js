@@ -25,7 +25,7 @@ function makeRow() {
   return {
     row, cells, bar,
     id: part("batch", "a", "clip mono"),
-    model: part("batch", "span", "quiet"),
+    model: part("batch", "span", "clip quiet"),
     badge: part("status", "span"),
     counts: part("rows", "span", "quiet"),
     task: part("task", "a", "clip"),

@@ -1,0 +1,122 @@
+"""A person opens one batch from the list, reads what it is, cancels it, and goes back."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.browser.accounts import STRANGE
+from tests.browser.conftest import People, Place
+from tests.browser.test_strange import assert_nothing_runs
+from tests.support.real_airflow import USER, VIEWER
+
+CONN_ID = "kimi_cancelled"
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+    "chinese": {"locale": "zh-CN", "viewport": {"width": 1280, "height": 900}},
+}
+
+
+def open_first(page: Any, status: str, words: str = "reviews") -> Any:
+    """Open the first batch in a status, as a person does."""
+    page.locator("#search").fill(words)
+    page.locator("#status").select_option(status)
+    page.locator("tbody tr a").first.click()
+    page.locator("#batch .badge").wait_for()
+    return page.locator("#batch")
+
+
+def test_a_person_opens_a_batch_cancels_it_and_goes_back(place: Place, people: People) -> None:
+    page = people.batches(CONN_ID, viewport={"width": 1280, "height": 900})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    batch = open_first(page, "in_progress")
+    batch_id = batch.locator("[data-part=id]").inner_text()
+    assert page.evaluate("document.activeElement.dataset.part") == "title"
+    for words in ("Time line", "reviews › label", "kimi-k2.6", "24h", "What happens, and what it costs", "reviews-"):
+        assert words in batch.inner_text()
+
+    platform = place.platforms[CONN_ID]
+    batch.get_by_role("button", name="Cancel this batch").click()
+    dialog = page.get_by_role("dialog", name="Cancel this batch?")
+    assert re.search(r"\d+ of 40 rows are done and billed", dialog.inner_text())
+    assert "mark it failed instead" in dialog.inner_text()
+    assert page.evaluate("document.activeElement.dataset.part") == "keep"
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('dialog')")
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    assert platform.status(batch_id) == "in_progress"
+
+    batch.get_by_role("button", name="Cancel this batch").click()
+    dialog.get_by_role("button", name="Cancel the batch").click()
+    batch.locator(".badge.cancelling").wait_for()
+    dialog.wait_for(state="hidden")
+    assert platform.status(batch_id) == "cancelling"
+    assert batch.get_by_role("button", name="Cancel this batch").is_hidden()
+    people.keep(page, "detail_cancelled")
+    batch.get_by_role("link", name="All batches").click()
+    page.locator("#status").select_option("")
+    page.locator("tbody tr", has_text=batch_id).locator(".badge.cancelling").wait_for()
+    page.go_back()
+    assert batch.locator("[data-part=id]").inner_text() == batch_id
+    assert errors == []
+    logged = place.airflow.call("GET", "/api/v2/eventLogs?event=kimi_cancel_batch")["event_logs"]
+    assert [(entry["owner"], json.loads(entry["extra"])["batch_id"]) for entry in logged] == [(USER, batch_id)]
+
+
+def test_a_viewer_sees_a_batch_and_is_refused_its_cancel(place: Place, people: People) -> None:
+    page = people.batches(CONN_ID, user=VIEWER)
+    batch = open_first(page, "validating")
+    batch_id = batch.locator("[data-part=id]").inner_text()
+    assert batch.get_by_role("button", name="Cancel this batch").is_hidden()
+    sent = "fetch(`batches/${id}/cancel?conn_id=kimi_cancelled`, {method: 'POST', headers: {'X-Requested-With': 'x'}})"
+    assert page.evaluate(f"(id) => {sent}.then((reply) => reply.status)", batch_id) == 403
+    assert place.platforms[CONN_ID].status(batch_id) == "validating"
+
+
+def test_a_cancel_that_fails_says_so_in_the_dialog(place: Place, people: People) -> None:
+    page = people.batches(CONN_ID)
+    open_first(page, "in_progress", "news")
+    place.platforms[CONN_ID].inject("cancel_batch", status=503)
+    page.locator("[data-part=open]").click()
+    page.locator("[data-part=confirm]").click()
+    refusal = page.locator("[data-part=refusal]")
+    refusal.wait_for()
+    assert "HTTP 503" in refusal.inner_text()
+
+
+def test_an_id_that_no_batch_has_is_told_in_words(place: Place, people: People) -> None:
+    page = people.window()
+    page.goto(f"{place.airflow.url}/kimi/?batch=batch_absent&conn_id={CONN_ID}")
+    page.locator("#batch [role=alert]", has_text="There is no batch 'batch_absent' that you may see").wait_for()
+    assert page.locator("#batch .badge").is_hidden()
+
+
+@pytest.mark.parametrize("number", range(len(STRANGE)))
+def test_what_a_stranger_wrote_is_text_there_too(people: People, number: int) -> None:
+    page = people.batches("kimi_strange")
+    page.locator("tbody tr").nth(number).wait_for()
+    page.locator("tbody tr").nth(number).locator("a").first.click()
+    page.locator("#batch .badge").wait_for(state="attached")
+    page.locator("#batch dd").first.wait_for()
+    assert page.evaluate("[window.hacked, top.hacked]") == [None, None]
+    assert page.locator("#batch :is(script, img, svg, iframe, b)").count() == 0
+    assert_nothing_runs(page)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_view_and_its_dialog_take_the_theme_the_width_and_the_language(people: People, look: str) -> None:
+    page = people.batches(CONN_ID, **LOOKS[look])
+    open_first(page, "in_progress", "tickets")
+    width = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    assert page.evaluate(width), "the page is wider than the window"
+    people.keep(page, f"detail_{look}")
+    page.locator("[data-part=open]").click()
+    assert page.evaluate(width)
+    people.keep(page, f"detail_{look}_dialog")

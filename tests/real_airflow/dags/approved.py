@@ -1,0 +1,23 @@
+"""A job that a person has to approve; in one DAG within ten seconds."""
+
+import pendulum
+from airflow.sdk import DAG
+
+from airflow_provider_kimi.operators.batch import KimiBatchOperator
+
+for dag_id, seconds in (("approved", None), ("approved_in_time", 10)):
+    with DAG(
+        dag_id=dag_id,
+        schedule=None,
+        start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+        params={"conn": "", "output": ""},
+    ):
+        KimiBatchOperator(
+            task_id="label",
+            input=["很好，喜欢 ``` <b>bold</b>", "太差，失望", "c"],
+            output="{{ params.output }}",
+            kimi_conn_id="{{ params.conn }}",
+            approve_over=0,
+            approval_timeout=seconds,
+            poke_interval=1,
+        )
