@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_kimi.records.manifest import Manifest
@@ -34,7 +35,7 @@ def result_of(manifest: Manifest) -> dict[str, Any]:
         "usage": {name: whole(manifest.usage.get(name)) for name in USAGE},
         "cost": {"amount": amount(cost.get("amount")), "currency": text(cost.get("currency"))},
         "rounds": whole(manifest.rounds),
-        "completed_at": shown(manifest.completed_at),
+        "completed_at": moment(manifest.completed_at),
         "files": [[name, shown(location, MOST_CHARS)] for name, location in manifest.plain_locations.items()],
         "failures": failures_view(stored),
         "replay_conf": replay_conf(stored),
@@ -56,6 +57,14 @@ def amount(value: object) -> float | None:
 def text(value: object) -> str | None:
     """Return a short text; None for what is none."""
     return shown(value) if isinstance(value, str) else None
+
+
+def moment(value: str | None) -> str | None:
+    """Return a time in ISO 8601, which a browser can read; None for what is none."""
+    try:
+        return datetime.fromisoformat(value).isoformat() if value else None
+    except ValueError:
+        return None
 
 
 def numbers(stored: Mapping[str, Any]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -27,6 +27,7 @@ HOSTILE: dict[str, Any] = {
         "batch_ids": [IMAGE, "batch_of_yore", "b" * 9000],
         "counts": {"total": 10**30, "succeeded": -1, "failed": "<b>1</b>"},
         "cost": {"amount": 12.5, "currency": "<svg onload=window.hacked=1>"},
+        "completed_at": "<b>now</b>",
         "results_file": "javascript:window.hacked=1//results.jsonl",
         "dead_letter_file": "../../../etc/passwd",
         "failures": [
@@ -106,25 +107,24 @@ def test_a_deferred_task_shows_its_batch_its_progress_and_what_acts_do(place: Pl
     [
         ("tab", "label", ("Kimi batch", "Kimi console", "Results")),
         ("links", "fails", ("Kimi batch", "Kimi console", "Results")),
-        ("links", "mapped/1", ("Kimi batch", "Kimi console")),
+        ("links", "mapped/mapped/1", ("Kimi batch", "Kimi console")),
     ],
 )
 def test_the_links_are_there_and_lead_to_the_batch_and_to_the_tab(
     place: Place, people: People, run: str, dag_id: str, task: str, has: tuple[str, ...]
 ) -> None:
     page = people.window(viewport=VIEW)
-    for name in (name for name in has if name != "Kimi console"):
-        page.goto(f"{task_page(place, dag_id, task)}/details")
-        page.get_by_role("link", name="Kimi console").wait_for()
-        links = page.get_by_role("link", name=name, exact=True).evaluate_all("all => all.map((link) => link.href)")
-        leads = [link for link in links if "/kimi/?batch=" in link or link.endswith(f"{task}/plugin/kimi-batch")]
-        people.keep(page, f"tab_links_{task.replace('/', '_')}")
-        page.goto(leads[-1])
-        part = "#batch h1" if "?batch=" in leads[-1] else "#task h1"
-        page.frame_locator("iframe").locator(part).wait_for()
-    names = page.goto(f"{task_page(place, dag_id, task)}/details") and has
-    for name in names:
-        page.get_by_role("link", name=name, exact=True).first.wait_for()
+    page.goto(f"{task_page(place, dag_id, task)}/details")
+    for name in has:
+        page.get_by_role("link", name=name, exact=True).last.wait_for()
+    people.keep(page, f"tab_links_{task.replace('/', '_')}")
+    batch, tab = (page.get_by_role("link", name=name, exact=True) for name in ("Kimi batch", "Results"))
+    if "Results" in has:
+        assert unquote(tab.get_attribute("href")).endswith(f"/runs/{RUN}/tasks/{task}/plugin/kimi-batch")
+    batch.last.click()
+    page.frame_locator("iframe").locator("#batch h1").wait_for()
+    assert "conn_id=kimi_tab" in page.url
+    people.keep(page, f"tab_batch_of_{task.replace('/', '_')}")
 
 
 def test_a_failed_and_a_mapped_task_have_the_tab(place: Place, people: People, run: str) -> None:
@@ -134,7 +134,7 @@ def test_a_failed_and_a_mapped_task_have_the_tab(place: Place, people: People, r
     assert "batch-unknown" in frame.locator("#task tbody").inner_text()
     assert "failed" in frame.locator("#task [data-part='facts']").inner_text()
     people.keep(page, "tab_failed")
-    frame = opened_tab(page, place, "links", "mapped/1")
+    frame = opened_tab(page, place, "links", "mapped/mapped/1")
     frame.locator("#task tbody tr").wait_for()
     assert "links › mapped [1]" in frame.locator("#task [data-part='facts']").inner_text()
     people.keep(page, "tab_mapped")

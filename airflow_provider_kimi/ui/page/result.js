@@ -17,7 +17,7 @@ export function showResult(place, result, replayPath) {
 
 const parts = (result, replayPath) => [
   section(texts.result, facts(result), result.is_whole ? "" : texts.result_so_far),
-  section(texts.files, result.files.map(([name, location]) => [texts[`file_${name}`], location ?? ""]), "", "mono"),
+  section(texts.files, result.files.map(([name, location]) => [texts[`file_${name}`], location ?? ""]), "", "places"),
   section(texts.dead_letters, result.failures.map(failure)),
   ...(result.replay_conf ? [replay(result.replay_conf, replayPath)] : []),
 ];
@@ -39,11 +39,12 @@ function facts(result) {
   const tokens = { prompt: usage.prompt_tokens, cached: usage.cached_tokens, completion: usage.completion_tokens, total: usage.total_tokens };
   const inWords = Object.fromEntries(Object.entries(tokens).map(([name, count]) => [name, number(count)]));
   return [
-    [texts.status, texts[`result_${status}`] ?? status ?? "", completedAt ? moment(completedAt) : ""],
-    [texts.rows, [number(total), ...rows.map(([name, count]) => `${number(count)} ${texts[`row_${name}`]}`)].join(", ")],
+    [texts.status, texts[`result_${status}`] ?? status ?? ""],
+    [texts.rows, number(total), rows.map(([name, count]) => `${number(count)} ${texts[`row_${name}`]}`).join(", ")],
     [texts.tokens, fill(texts.tokens_in_words, inWords)],
     [texts.cost, cost.amount === null ? texts.cost_unknown : `${number(cost.amount)} ${cost.currency ?? ""}`],
     [texts.rounds, number(rounds)],
+    ...(completedAt ? [[texts.batches_ended, moment(completedAt)]] : []),
     ...landedBy(result),
   ];
 }
