@@ -75,7 +75,7 @@ with DAG(
         chosen = params or {}
         earlier, form, schema = chosen["merge_with"], chosen["output_format"], chosen["output_schema"] or None
         if earlier and ("parsed" in columns_of(ObjectStoragePath(earlier) / f"results.{form}")) is (schema is None):
-            raise ValueError("Answers has to be as the earlier task had them. Nothing was sent.")
+            raise ValueError("Only one of the earlier result and this run has Answers to check. Nothing was sent.")
         return [{"output_schema": schema, "output_format": form}]
 
     @task

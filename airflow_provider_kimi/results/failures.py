@@ -65,7 +65,7 @@ class Failures:
     def named(self) -> list[Failure]:
         """The most common ones first, and the sum of the rest; empty if nothing failed."""
         found = [
-            Failure(status=status, reason=reason, count=count, sample=self._samples[status, reason])
+            Failure(status=status, reason=reason, count=count, sample=[*self._samples[status, reason]])
             for (status, reason), count in self._counts.most_common()
         ]
         return _first(found, MAX_REASONS)

@@ -81,7 +81,7 @@ def test_ci_calls_only_make() -> None:
         for line in (ROOT / ".ci" / "run").read_text().splitlines()
         if line and not line.startswith(("#", "set", "cd"))
     ]
-    assert lines == ["make check", "make docs", "make test", "make test-slow", "make test-lowest"]
+    assert lines == ["make check", "make docs", "make test", "make test-slow", "make test-ui", "make test-lowest"]
 
 
 def test_the_page_of_results_explains_every_column_and_every_status() -> None:

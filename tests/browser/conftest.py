@@ -42,7 +42,7 @@ ACCOUNTS: Mapping[str, Callable[[KimiSimulator], None]] = {
     "kimi_thousand": fill_with_thousand,
     "kimi_unread": fill_with_thousand,
     "kimi_empty": lambda _: None,
-    "kimi_cancelled": fill_with_every_status,
+    "kimi_detail": fill_with_every_status,
 }
 
 
@@ -166,6 +166,20 @@ def scroll_to_the_end(page: Any, rows: int) -> None:
         page.mouse.wheel(0, 100_000)
         page.wait_for_timeout(50)
     raise AssertionError(f"{rows} rows are not drawn")
+
+
+def complaints(page: Any) -> str:
+    """What axe-core finds wrong, as a text for developers, and whether the page is too wide; empty if all is well.
+
+    The script of axe-core runs beside the page's own policy.
+    """
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page)
+    assert found.response["passes"], "axe-core did not look at anything"
+    needed, given = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    wide = "" if needed <= given else f"The page is {needed} wide in a window of {given}."
+    return wide + (str(found.generate_report()) if found.violations_count else "")
 
 
 @pytest.fixture(scope="session")

@@ -7,18 +7,14 @@ from typing import Any
 import pytest
 
 from tests.browser.accounts import STRANGE
-from tests.browser.conftest import People, Place
+from tests.browser.conftest import People, Place, complaints
+from tests.browser.test_looks import LOOKS
 from tests.browser.test_strange import assert_nothing_runs
 from tests.support.real_airflow import USER, VIEWER
 
-CONN_ID = "kimi_cancelled"
+CONN_ID = "kimi_detail"
 
-LOOKS: dict[str, dict[str, Any]] = {
-    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
-    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
-    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
-    "chinese": {"locale": "zh-CN", "viewport": {"width": 1280, "height": 900}},
-}
+IS_TOO_WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
 def open_first(page: Any, status: str, words: str = "reviews") -> Any:
@@ -43,7 +39,7 @@ def test_a_person_opens_a_batch_cancels_it_and_goes_back(place: Place, people: P
     platform = place.platforms[CONN_ID]
     batch.get_by_role("button", name="Cancel this batch").click()
     dialog = page.get_by_role("dialog", name="Cancel this batch?")
-    assert re.search(r"\d+ of 40 rows are done and billed", dialog.inner_text())
+    assert re.search(r"Done and billed: \d+ of 40 rows", dialog.inner_text())
     assert "mark it failed instead" in dialog.inner_text()
     assert page.evaluate("document.activeElement.dataset.part") == "keep"
     for _ in range(4):
@@ -67,7 +63,7 @@ def test_a_person_opens_a_batch_cancels_it_and_goes_back(place: Place, people: P
     assert batch.locator("[data-part=id]").inner_text() == batch_id
     assert errors == []
     logged = place.airflow.call("GET", "/api/v2/eventLogs?event=kimi_cancel_batch")["event_logs"]
-    assert [(entry["owner"], json.loads(entry["extra"])["batch_id"]) for entry in logged] == [(USER, batch_id)]
+    assert (USER, batch_id) in [(entry["owner"], json.loads(entry["extra"])["batch_id"]) for entry in logged]
 
 
 def test_a_viewer_sees_a_batch_and_is_refused_its_cancel(place: Place, people: People) -> None:
@@ -75,7 +71,7 @@ def test_a_viewer_sees_a_batch_and_is_refused_its_cancel(place: Place, people: P
     batch = open_first(page, "validating")
     batch_id = batch.locator("[data-part=id]").inner_text()
     assert batch.get_by_role("button", name="Cancel this batch").is_hidden()
-    sent = "fetch(`batches/${id}/cancel?conn_id=kimi_cancelled`, {method: 'POST', headers: {'X-Requested-With': 'x'}})"
+    sent = "fetch(`batches/${id}/cancel?conn_id=kimi_detail`, {method: 'POST', headers: {'X-Requested-With': 'x'}})"
     assert page.evaluate(f"(id) => {sent}.then((reply) => reply.status)", batch_id) == 403
     assert place.platforms[CONN_ID].status(batch_id) == "validating"
 
@@ -111,12 +107,11 @@ def test_what_a_stranger_wrote_is_text_there_too(people: People, number: int) ->
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_the_view_and_its_dialog_take_the_theme_the_width_and_the_language(people: People, look: str) -> None:
+def test_everybody_can_use_the_view_and_its_dialog_in_each_look(people: People, look: str) -> None:
     page = people.batches(CONN_ID, **LOOKS[look])
     open_first(page, "in_progress", "tickets")
-    width = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    assert page.evaluate(width), "the page is wider than the window"
     people.keep(page, f"detail_{look}")
+    assert (complaints(page), page.evaluate(IS_TOO_WIDE)) == ("", False)
     page.locator("[data-part=open]").click()
-    assert page.evaluate(width)
     people.keep(page, f"detail_{look}_dialog")
+    assert (complaints(page), page.evaluate(IS_TOO_WIDE)) == ("", False)

@@ -18,12 +18,11 @@ def test_each_status_has_its_badge_and_its_word(people: People, user: str, langu
     words, summary = LANGUAGES[language]
     page = people.batches(user=user, locale=language, viewport={"width": 1400, "height": 1000})
     page.locator("#summary", has_text=summary).wait_for()
+    people.keep(page, f"statuses_{language}_{user}")
     scroll_to_the_end(page, 200)
     badges = page.locator("tbody .badge").evaluate_all("all => all.map((one) => [one.classList[2], one.textContent])")
     shown = Counter((name, word) for name, word in badges)
     assert shown == Counter(dict.fromkeys(zip(BATCH_STATUSES, words, strict=True), OF_EACH_STATUS))
-    page.mouse.wheel(0, -1_000_000)
-    people.keep(page, f"statuses_{language}_{user}")
 
 
 def test_a_status_and_words_narrow_the_table_down(people: People) -> None:

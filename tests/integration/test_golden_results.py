@@ -97,6 +97,18 @@ def test_every_known_shape_of_line_without_an_answer_is_counted_by_its_code(land
     assert rest == {"status": "mixed", "reason": "further_reasons", "count": left, "sample": []}
 
 
+def test_no_text_of_the_platform_gets_into_the_manifest(platform: Platform) -> None:
+    said = ["sk-0123456789abcdef", "Is this review positive? 很好", "3f9c1b7a5d2e4f60", "model_not_found"]
+    errors = [{"code": code, "type": code, "message": f"{code} is refused"} for code in said]
+    lines = [output_line(str(number), error=error) for number, error in enumerate(errors)]
+    failures = platform.land([*map(str, range(4)), "z"], b"\n".join(lines), b"").manifest["failures"]
+    assert [(one["reason"], one["count"]) for one in failures] == [
+        ("other", 3),
+        ("model_not_found", 1),
+        ("batch_completed", 1),
+    ]
+
+
 def test_every_known_shape_of_line_is_landed_byte_for_byte(landed: Landed) -> None:
     for kind in ("output", "error"):
         assert (landed.folder / f"{kind}.jsonl").read_bytes() == (GOLDEN / f"shapes.{kind}.jsonl").read_bytes()

@@ -102,10 +102,11 @@ function offer() {
 
 async function cancel() {
   const path = `batches/${encodeURIComponent(asked.id)}/cancel?${new URLSearchParams({ conn_id: asked.connection })}`;
-  part("confirm").disabled = true;
+  const buttons = [part("confirm"), part("keep")];
+  for (const button of buttons) button.disabled = true;
   const mine = asked;
   const answered = await ask(path, { method: "POST", headers: { "X-Requested-With": "kimi-batches" } });
-  part("confirm").disabled = false;
+  for (const button of buttons) button.disabled = false;
   if (mine !== asked) return;
   const refusal = answered.isForbidden ? texts.may_not_cancel : answered.fault || answered.answer.error;
   if (answered.answer) take(answered);
@@ -120,6 +121,7 @@ async function cancel() {
 part("open").addEventListener("click", offer);
 part("keep").addEventListener("click", () => dialog.close());
 part("confirm").addEventListener("click", cancel);
+dialog.addEventListener("cancel", (event) => part("confirm").disabled && event.preventDefault()); // Escape, while it is sent
 
 export function open() {
   asked = { id: query().get("batch"), connection: query().get("conn_id") || "kimi_default" };
