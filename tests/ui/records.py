@@ -46,6 +46,18 @@ def store_task(
             session.execute(insert(XComModel).values(**place, **stored))
 
 
+def store_dag(dag_id: str) -> None:
+    """Store a DAG that can be started."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.session import create_session
+
+    with create_session(scoped=False) as session:
+        session.add(DagBundleModel(name="dags-folder"))
+        session.flush()
+        session.add(DagModel(dag_id=dag_id, bundle_name="dags-folder", is_stale=False))
+
+
 def as_text(value: object) -> str:
     """An XCom as Airflow's models store it: the text of its JSON."""
     return json.dumps(value)

@@ -16,11 +16,12 @@ from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY
+from airflow_provider_kimi.ui.landed_batches import REPLAY_DAG
 from airflow_provider_kimi.ui.task_view import XCOM_KEYS
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
 from tests.ui.pages import Pages
-from tests.ui.records import as_text, store_task
+from tests.ui.records import as_text, store_dag, store_task
 
 TASK = ATTEMPT.task
 OTHER = TaskIdentity("reviews", "manual__1", "bash")
@@ -169,6 +170,42 @@ class TestNumbers:
     async def test_a_result_between_two_rounds_is_not_the_whole_one(self, pages: Pages, hook: KimiHook) -> None:
         store_task(TASK, fields=OURS, xcoms={"manifest": MANIFEST})
         assert (await task(pages))["task"]["result"]["is_whole"] is False
+
+
+class TestResultOfABatch:
+    async def test_a_batch_that_has_ended_shows_the_result_of_its_run_that_it_is_part_of(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        lands = TaskIdentity("reviews", "manual__1", "land")
+        others = TaskIdentity("reviews", "manual__2", "land")
+        store_task(lands, state="success", xcoms={"return_value": MANIFEST | {"batch_ids": [batch_id]}})
+        store_task(others, state="success", xcoms={"return_value": MANIFEST | {"batch_ids": [batch_id], "rounds": 9}})
+        assert (await pages.get("/batch", batch=batch_id)).json()["result"] is None, "it runs"
+        sim.advance(9000)
+        pages.now += 600
+        shown = (await pages.get("/batch", batch=batch_id)).json()
+        assert (shown["result"]["rounds"], shown["result"]["landed_by"]) == (MANIFEST["rounds"], "land")
+        assert shown["result"]["path"] == "dags/reviews/runs/manual__1/tasks/land/plugin/kimi-batch"
+        assert shown["replay_path"] is None, "Airflow has no such DAG"
+
+    async def test_a_manifest_that_names_other_batches_is_not_its_result(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        (batch_id,) = submit_prompts(hook, 2).batch_ids
+        sim.advance(9000)
+        edited = MANIFEST | {"batch_ids": ["batch_of_yore"], "model": batch_id}
+        store_task(TASK, state="success", xcoms={"return_value": edited, "manifest": [batch_id]})
+        assert (await pages.get("/batch", batch=batch_id)).json()["result"] is None
+
+
+async def test_the_dag_that_asks_dead_letters_again_is_offered_to_those_who_may_start_it(
+    pages: Pages, hook: KimiHook
+) -> None:
+    store_task(TASK, state="success", fields=OURS, xcoms={"return_value": MANIFEST})
+    store_dag(REPLAY_DAG)
+    assert (await task(pages, role="admin"))["replay_path"] == "dags/example_kimi_replay"
+    assert (await task(pages))["replay_path"] is None
 
 
 def test_the_xcoms_that_are_read_are_those_that_tasks_push() -> None:
