@@ -23,6 +23,7 @@ DAG_ID = f"example_kimi_{os.environ.get('EXAMPLE') or 'batch'}"
 REVIEWS = EXAMPLES / "data" / "reviews.csv"
 RUN_ID = "demo"
 SHOWN_ROWS = 5
+WAITING_OPERATORS = ("KimiBatchSensor", "KimiBatchOperator", "@task.kimi_batch")
 
 
 def main() -> int:
@@ -103,11 +104,10 @@ def _run(folder: Path, connection: Mapping[str, Any], keep: bool) -> bool:
         print(f"Airflow is up after {time.monotonic() - started:.0f} s.", flush=True)
         if "host" in connection:  # a real key stays in the environment
             airflow.call("POST", "/api/v2/connections", {"connection_id": "kimi_default", **connection})
-        if keep:
-            print(f"UI: {airflow.url}  login: {USER} / {PASSWORD}", flush=True)
-            print(f"Batches: {airflow.url}/plugin/kimi-batches", flush=True)
         print(f"Running {DAG_ID}: about three quarters of a minute on the simulator.", flush=True)
         airflow.run_dag(DAG_ID, RUN_ID, {"output": str(folder / "result")})
+        if keep:
+            _print_addresses(airflow)
         state = _watch(airflow, connection)
         if state == "success":
             for manifest in sorted((folder / "result").rglob("manifest.json")):
@@ -119,6 +119,15 @@ def _run(folder: Path, connection: Mapping[str, Any], keep: bool) -> bool:
             print(f"Airflow stays up at {airflow.url} (login: {USER} / {PASSWORD}) until Ctrl-C.", flush=True)
             signal.pause()
     return state == "success"
+
+
+def _print_addresses(airflow: RealAirflow) -> None:
+    """Print where the run, the tasks that wait and their batches are seen in the UI."""
+    print(f"UI       {airflow.url}  login: {USER} / {PASSWORD}")
+    print(f"Batches  {airflow.url}/plugin/kimi-batches")
+    for task in airflow.call("GET", f"/api/v2/dags/{DAG_ID}/tasks")["tasks"]:
+        if task["operator_name"] in WAITING_OPERATORS:
+            print(f"Task     {airflow.url}/dags/{DAG_ID}/runs/{RUN_ID}/tasks/{task['task_id']}", flush=True)
 
 
 def _watch(airflow: RealAirflow, connection: Mapping[str, Any]) -> str:

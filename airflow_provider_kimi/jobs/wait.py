@@ -223,7 +223,8 @@ class TaskWait:
         """Return the event if a first poll has ended the wait; else wait on."""
         while first.event is None:
             self._task.log.info("Waiting until %s at the latest.%s", as_clock(first.ends_at), self._next_look())
-            self._task.log.info("%s", marks_in_words(cancels=self._sees_marks()))
+            for line in marks_in_words(cancels=self._sees_marks()):
+                self._task.log.info("%s", line)
             self._push_ids()
             if self._terms.deferrable:
                 trigger = KimiBatchTrigger.of(first.watch)

@@ -61,16 +61,18 @@ def why_given_up(state: str | None, run_state: str | None = None, states: Iterab
     return ""
 
 
-def marks_in_words(*, cancels: bool) -> str:
+def marks_in_words(*, cancels: bool) -> Sequence[str]:
     """Say, while a task waits, what becomes of its batches if somebody marks or clears it.
+
+    In short lines: the page of a task instance cuts its log at about 90 letters, beside the buttons for marks.
 
     :param cancels: Whether a failed mark cancels: it is to, and there is somebody to notice it.
     """
     if not cancels:
-        return "If this task is marked or cleared, nothing is cancelled: the batches go on and are billed."
+        return ("Marks and clears of this task cancel nothing: its batches go on and are billed.",)
     return (
-        "Mark failed cancels these batches, but for those that another task of the run may use; rows that are done or "
-        "running are billed. Mark success and clear cancel nothing: the batches go on and are billed."
+        "Mark failed cancels these batches, unless another task uses them. What is done is billed.",
+        "Mark success and clear cancel nothing: the batches go on and are billed.",
     )
 
 

@@ -1,6 +1,7 @@
 """The manifest: the summary of a result, as plain JSON for XCom and for `manifest.json`."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, Self
 
 import msgspec
@@ -129,7 +130,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not isinstance(stored, dict):
             return None
-        known = msgspec.structs.fields(cls)
+        known = _fields(cls)
         if any(field.name not in stored for field in known if field.default is not msgspec.UNSET):
             return None
         fields: dict[str, Any] = {}
@@ -154,3 +155,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def files(self) -> Mapping[str, str]:
         """URIs of the files that exist, by field."""
         return {name: uri for name in FILE_FIELDS if isinstance(uri := getattr(self, name), str)}
+
+
+@cache
+def _fields(record: type[Manifest]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return its fields, which msgspec evaluates anew each time."""
+    return msgspec.structs.fields(record)

@@ -4,12 +4,16 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.api_fastapi.logging.decorators import action_logging
+from airflow.models.connection import Connection
+from airflow.utils.session import create_session
 from fastapi import Depends, HTTPException, Request
+from sqlalchemy import select
 
+from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.ui.accounts import Accounts
 
 __all__ = ["AccountsDep", "GetUserDep", "SessionDep"]
@@ -57,11 +61,6 @@ def may_edit(request: Request, user: GetUserDep, dag_id: str | None) -> bool:
     return _may("PUT", request, user, dag_id)
 
 
-def may_read_xcoms(request: Request, user: GetUserDep, dag_id: str) -> bool:
-    """Whether a user may read the XComs of a DAG. Blocks."""
-    return _may("GET", request, user, dag_id, DagAccessEntity.XCOM)
-
-
 def may_start(request: Request, user: GetUserDep, dag_id: str) -> bool:
     """Whether a user may start runs of a DAG. Blocks."""
     return _may("POST", request, user, dag_id, DagAccessEntity.RUN)
@@ -70,6 +69,26 @@ def may_start(request: Request, user: GetUserDep, dag_id: str) -> bool:
 async def audit(event: str, request: Request, user: GetUserDep, session: SessionDep) -> None:
     """Write into Airflow's audit log who does what, with the parameters of the request."""
     await action_logging(event)(request, session, user)
+
+
+def may_read_results(request: Request, user: GetUserDep, dag_id: str) -> bool:
+    """Whether a user may read the task instances of a DAG and their XComs. Blocks."""
+    is_visible = may_read(request, user, dag_id)
+    return is_visible and _may("GET", request, user, dag_id, DagAccessEntity.XCOM)
+
+
+def may_read_connection(user: GetUserDep, conn_id: str) -> bool:
+    """Whether a user may read a connection of Airflow. Blocks."""
+    details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id))
+    return bool(get_auth_manager().is_authorized_connection(method="GET", details=details, user=user))
+
+
+def readable_connections(user: GetUserDep) -> list[str]:
+    """Return the ids of the connections of type `kimi` in Airflow's database that a user may read. Blocks."""
+    statement = select(Connection.conn_id).where(Connection.conn_type == KimiHook.conn_type)
+    with create_session(scoped=False) as session:
+        conn_ids = list(session.scalars(statement.order_by(Connection.conn_id)))
+    return [conn_id for conn_id in conn_ids if may_read_connection(user, conn_id)]
 
 
 def _may(

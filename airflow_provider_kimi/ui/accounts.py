@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -19,7 +20,10 @@ from airflow_provider_kimi.hooks.lookup import looking_up
 from airflow_provider_kimi.ui.batch_view import LONGEST_TEXT, shown, view_of, views_of
 from airflow_provider_kimi.ui.error_view import MOST_BYTES, errors_in
 from airflow_provider_kimi.ui.glance import Glance, Seen
+from airflow_provider_kimi.ui.holdings import PARTS, Holdings, nothing_yet
+from airflow_provider_kimi.ui.landed import Recent, read_recent
 from airflow_provider_kimi.ui.single_reads import SingleReads
+from airflow_provider_kimi.ui.whose import Whose, read_whose
 from airflow_provider_kimi.waiting.clock import clock_of
 from airflow_provider_kimi.waiting.pace import seconds_per_request
 
@@ -33,6 +37,15 @@ SHARE = 2.0
 
 #: The same for batches and error files that are read alone, all together.
 SINGLE_SHARE = 10.0
+
+#: The same for what an account has.
+HOLDINGS_SHARE = 10.0
+
+#: Shortest time between two reads of whose batches are, while more batches come.
+PART_SECONDS = 1.0
+
+#: Shortest time between two reads of what an account has, and of what results have cost.
+HOLDINGS_SECONDS = RECENT_SECONDS = 60.0
 
 #: Most batches that are shown.
 MOST_BATCHES = 1000
@@ -52,6 +65,15 @@ class NoKimiConnectionError(Exception):
             f"There is no Airflow connection {conn_id!r:.220} of type 'kimi'. Nothing was sent. Create it, or enter "
             "the id of another one."
         )
+
+
+def check_conn_id(conn_id: str) -> None:
+    """Refuse an id that no connection is looked up by.
+
+    :raises NoKimiConnectionError: It is one.
+    """
+    if _CONN_ID.fullmatch(conn_id) is None:
+        raise NoKimiConnectionError(conn_id)
 
 
 @dataclass(frozen=True)
@@ -102,6 +124,8 @@ class Account:
         self._pages = 0
         self._cancelled: dict[str, Batch] = {}
         self.batch_list = Glance(self._read_list, self._list_pause, clock)
+        self.whose = Glance(self._read_whose, self._whose_pause, clock)
+        self.holdings = Glance(self._read_holdings, self._holdings_pause, clock)
         self.single_reads = SingleReads(self._single_pause, clock, sleep)
         self.cancelling = asyncio.Lock()
 
@@ -126,7 +150,8 @@ class Account:
 
     async def aclose(self) -> None:
         """End all reads, and give the client back."""
-        await self.batch_list.aclose()
+        for glance in (self.batch_list, self.whose, self.holdings):
+            await glance.aclose()
         await self.single_reads.aclose()
         await self.hook.aclose()
 
@@ -135,7 +160,7 @@ class Account:
         return max(REFRESH_SECONDS, SHARE * self._pages * per_request)
 
     async def _read_list(self) -> BatchList:
-        await self._renew()
+        await self._renew(self.hook)
         walk, self._pages = Walk(most=MOST_BATCHES), 0
         while not walk.is_over:
             walk.take(await self._page(walk.after))
@@ -159,7 +184,7 @@ class Account:
         return SINGLE_SHARE * seconds_per_request(self.hook.requests_per_minute, None)
 
     async def _read_batch(self, batch_id: str) -> Batch | None:
-        await self._renew()
+        await self._renew(self.hook)
         try:
             return await in_time(self.hook.aget_batch(batch_id))
         except KimiApiError as error:
@@ -181,21 +206,48 @@ class Account:
         return await asyncio.to_thread(errors_in, content.getvalue(), is_whole=is_whole)
 
     async def _page(self, after: str | None) -> BatchPage:
-        """Read a page, however long the platform has too many requests; what the walk has seen is not lost."""
+        return await self._patiently(lambda: self.hook.alist_batches(after=after), self.batch_list)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]], glance: Glance[Any]) -> T:
+        """Call, however long the platform has too many requests; what a read has seen before is not lost."""
         patience = Patience(self.hook)
         while True:
             try:
-                return await in_time(self.hook.alist_batches(after=after))
+                return await in_time(call())
             except KimiError as error:
                 pause = patience.pause_after(error) if is_rate_limit(error) else None
                 if pause is None:
                     raise
-                self.batch_list.tell(error)
+                glance.tell(error)
                 await self._sleep(pause)
 
-    async def _renew(self) -> None:
-        if not await in_time(asyncio.to_thread(_look_up, self.hook)):
-            raise NoKimiConnectionError(self.hook.kimi_conn_id)
+    async def _read_whose(self) -> Whose:
+        seen = self.batch_list.seen.value
+        return await asyncio.to_thread(read_whose, seen.views if seen else ())
+
+    def _whose_pause(self) -> float:
+        return PART_SECONDS if self.batch_list.seen.is_part else REFRESH_SECONDS
+
+    def _holdings_pause(self) -> float:
+        seen = self.holdings.seen.value
+        return max(HOLDINGS_SECONDS, HOLDINGS_SHARE * seen.seconds if seen else 0.0)
+
+    async def _read_holdings(self) -> Holdings:
+        hook = KimiHook(self.hook.kimi_conn_id)  # its own: calls that block are in a thread
+        await self._renew(hook)
+        found = nothing_yet(hook.settings)
+        for name, read in PARTS.items():
+            try:
+                call = partial(asyncio.to_thread, read, hook)
+                found = found.having(name, await self._patiently(call, self.holdings))
+            except KimiError as error:
+                found = found.lacking(name, str(error))
+            self.holdings.show(found)
+        return found
+
+    async def _renew(self, hook: KimiHook) -> None:
+        if not await in_time(asyncio.to_thread(_look_up, hook)):
+            raise NoKimiConnectionError(hook.kimi_conn_id)
 
 
 def _look_up(hook: KimiHook) -> bool:
@@ -219,6 +271,7 @@ class Accounts:
         self._clock = clock
         self._sleep = sleep
         self._accounts: dict[str, Account] = {}
+        self._recent = Glance(_read_recent, lambda: RECENT_SECONDS, clock)
 
     async def batch_list(self, conn_id: str) -> Seen[BatchList]:
         """Return the batches of a connection.
@@ -226,6 +279,10 @@ class Accounts:
         :raises NoKimiConnectionError: There is none of type `kimi` with this id.
         """
         return await self.look(conn_id, lambda account: account.batch_list)
+
+    async def recent(self) -> Seen[Recent]:
+        """Return what results have cost that were landed in the last days, over whichever connection."""
+        return await self._recent.look()
 
     async def batch(self, conn_id: str, shown_id: str) -> Seen[Batch | None]:
         """Return one batch: of the list, or read alone if it is not there; None if there is none of this id."""
@@ -246,8 +303,7 @@ class Accounts:
         :param patience: Seconds to wait for a read at most; None for what `Glance.look` waits.
         :raises NoKimiConnectionError: There is none of type `kimi` with this id.
         """
-        if _CONN_ID.fullmatch(conn_id) is None:
-            raise NoKimiConnectionError(conn_id)
+        check_conn_id(conn_id)
         account = self._accounts.setdefault(conn_id, Account(KimiHook(conn_id), self._clock, self._sleep))
         try:
             return await at(account).look(patience)
@@ -266,7 +322,12 @@ class Accounts:
         return None if seen.at is None else self._clock() - seen.at
 
     async def aclose(self) -> None:
-        """Give all clients back."""
+        """End all reads, and give all clients back."""
+        await self._recent.aclose()
         accounts, self._accounts = self._accounts, {}
         for account in accounts.values():
             await account.aclose()
+
+
+async def _read_recent() -> Recent:
+    return await asyncio.to_thread(read_recent)

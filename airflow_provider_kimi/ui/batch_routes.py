@@ -7,6 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read
+from airflow_provider_kimi.ui.whose import Whose
 
 router = APIRouter()
 
@@ -22,7 +23,10 @@ async def batches(
     if seen.value is None:
         return shown
     visible = await run_in_threadpool(_visible, request, user, seen.value.views)
-    return shown | {"batches": visible, "is_whole": seen.value.is_whole}
+    whose = await accounts.look(conn_id, lambda account: account.whose)
+    known, name = whose.value or Whose(), user.get_name()
+    mine = [{**view, "is_mine": known.is_of(view, name)} for view in visible]
+    return shown | {"batches": mine, "is_whole": seen.value.is_whole, "error": seen.error or whose.error}
 
 
 def _visible(request: Request, user: GetUserDep, views: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The routes of one batch: what it is, and its cancel."""
 
 import logging
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -22,7 +23,7 @@ from airflow_provider_kimi.ui.access import (
     may_read,
 )
 from airflow_provider_kimi.ui.accounts import Accounts
-from airflow_provider_kimi.ui.detail_view import detail_of
+from airflow_provider_kimi.ui.detail_view import detail_of, files_of
 from airflow_provider_kimi.ui.glance import Seen
 from airflow_provider_kimi.ui.landed_batches import landed_with
 from airflow_provider_kimi.waiting.clock import clock_of
@@ -120,9 +121,18 @@ async def _answer(
     if (batch := seen.value) is None:
         return answer
     now = clock_of(accounts.of(conn_id).hook)() - (age or 0.0)
-    detail = detail_of(batch, now, may_edit=await _may_edit(request, user, batch))
+    sizes = await _sizes(accounts, conn_id, batch)
+    detail = detail_of(batch, now, may_edit=await _may_edit(request, user, batch), sizes=sizes)
     landed = await run_in_threadpool(landed_with, request, user, batch)
     return answer | landed | {"batch": detail, "errors": await _errors(accounts, conn_id, batch)}
+
+
+async def _sizes(accounts: Accounts, conn_id: str, batch: Batch) -> Mapping[str, int | None]:
+    """Sizes of files, as the list of files has shown them; a batch that lacks some has it read, and does not wait."""
+    known = accounts.of(conn_id).holdings.seen.value
+    if known is None or not known.sizes.keys() >= set(files_of(batch).values()):
+        known = (await accounts.look(conn_id, lambda account: account.holdings, 0)).value
+    return known.sizes if known else {}
 
 
 async def _errors(accounts: Accounts, conn_id: str, batch: Batch) -> dict[str, Any] | None:

@@ -1,6 +1,8 @@
 """What the page shows of one batch in full, and what becomes of it if somebody acts on its task, or cancels it."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from airflow_provider_kimi.api.limits import MAX_METADATA_KEY_CHARS, MAX_METADATA_PAIRS
@@ -48,11 +50,14 @@ OUTCOMES = {word for acts in (_WHILE_RUNNING, *_OUTCOMES.values()) for word in a
 }
 
 
-def detail_of(batch: Batch, now: float, *, may_edit: bool) -> dict[str, Any]:
+def detail_of(
+    batch: Batch, now: float, *, may_edit: bool, sizes: Mapping[str, int | None] = MappingProxyType({})
+) -> dict[str, Any]:
     """Show one batch in full as plain JSON.
 
     :param now: Unix seconds on the platform's clock, when the batch was read.
     :param may_edit: Whether the user may edit the task instances of its DAG.
+    :param sizes: Bytes of files, by their ids, as far as they are known.
     """
     tags = Tags.of(batch)
     view = view_of(batch, now)
@@ -64,13 +69,18 @@ def detail_of(batch: Batch, now: float, *, may_edit: bool) -> dict[str, Any]:
         "outcomes": outcomes_of(batch),
         "times": times_of(batch, now),
         "expires_at": None if batch.is_terminal else _iso(batch.expires_at),
-        "files": {
-            "input": shown(batch.input_file_id),
-            "output": shown(batch.output_file_id),
-            "error": shown(batch.error_file_id),
-        },
+        "files": [
+            {"kind": kind, "id": shown(file_id), "bytes": sizes.get(file_id)}
+            for kind, file_id in files_of(batch).items()
+        ],
         "metadata": _metadata(batch),
     }
+
+
+def files_of(batch: Batch) -> dict[str, str]:
+    """Return the ids of the files of a batch, as far as it has any."""
+    ids = {"input": batch.input_file_id, "output": batch.output_file_id, "error": batch.error_file_id}
+    return {kind: file_id for kind, file_id in ids.items() if file_id}
 
 
 def outcomes_of(batch: Batch) -> dict[str, str]:

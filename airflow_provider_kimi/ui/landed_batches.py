@@ -6,7 +6,7 @@ from fastapi import Request
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.tags import Tags
-from airflow_provider_kimi.ui.access import GetUserDep, may_read_xcoms, may_start
+from airflow_provider_kimi.ui.access import GetUserDep, may_read_results, may_start
 from airflow_provider_kimi.ui.airflow_records import has_dag, read_landings
 from airflow_provider_kimi.ui.task_view import result_with
 
@@ -19,7 +19,7 @@ def landed_with(request: Request, user: GetUserDep, batch: Batch) -> dict[str, A
     tags = Tags.of(batch)
     if not (batch.is_terminal and tags.is_ours and tags.dag_id and tags.run_id):
         return {"result": None, "replay_path": None}
-    if not may_read_xcoms(request, user, tags.dag_id):
+    if not may_read_results(request, user, tags.dag_id):
         return {"result": None, "replay_path": None}
     result = result_with(read_landings(tags.dag_id, tags.run_id, batch.id), batch.id)
     return {"result": result, "replay_path": replay_path(request, user) if result else None}

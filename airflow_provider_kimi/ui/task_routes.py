@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from airflow_provider_kimi.addresses import run_path, task_path
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
-from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read, may_read_xcoms
+from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read, may_read_results
 from airflow_provider_kimi.ui.accounts import Accounts, BatchList, NoKimiConnectionError
 from airflow_provider_kimi.ui.airflow_records import read_task
 from airflow_provider_kimi.ui.glance import Seen
@@ -52,7 +52,7 @@ def _found(
     if index is not None and may_read(request, user, dag_id):
         identity = TaskIdentity(dag_id, run_id, task_id, index)
         if (record := read_task(identity)) is not None:
-            return identity, record if may_read_xcoms(request, user, dag_id) else replace(record, xcoms={})
+            return identity, record if may_read_results(request, user, dag_id) else replace(record, xcoms={})
     raise HTTPException(404, "There is no task instance of these names that you may see.")
 
 

@@ -71,6 +71,8 @@ OF_THE_SERVER = {
         "airflow.api_fastapi.common.db.common",
         "airflow.api_fastapi.core_api.security",
         "airflow.api_fastapi.logging.decorators",
+        "airflow.models.connection",
+        "airflow.utils.session",
     },
     "ui/airflow_records.py": {
         "airflow.models.dag",
@@ -79,6 +81,8 @@ OF_THE_SERVER = {
         "airflow.models.xcom",
         "airflow.utils.session",
     },
+    "ui/landed.py": {"airflow.models.xcom", "airflow.utils.session"},
+    "ui/whose.py": {"airflow.models.dag", "airflow.models.dagrun", "airflow.utils.session"},
 }
 
 

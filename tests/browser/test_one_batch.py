@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser.accounts import STRANGE
-from tests.browser.conftest import People, Place, complaints
+from tests.browser.conftest import People, Place, complaints, enter
 from tests.browser.test_looks import LOOKS
 from tests.browser.test_strange import assert_nothing_runs
 from tests.support.real_airflow import USER, VIEWER
@@ -85,6 +85,29 @@ def test_a_cancel_that_fails_says_so_in_the_dialog(place: Place, people: People)
     refusal = page.locator("[data-part=refusal]")
     refusal.wait_for()
     assert "HTTP 503" in refusal.inner_text()
+
+
+def test_the_view_of_a_batch_has_an_address_in_airflow_and_leads_to_its_run_and_back(
+    place: Place, people: People
+) -> None:
+    page = people.window(viewport={"width": 1280, "height": 900})
+    page.goto(f"{place.airflow.url}/plugin/kimi-batches/")
+    frame = page.frame_locator("iframe")
+    enter(frame, CONN_ID)
+    batch = open_first(frame, "in_progress", "news")
+    batch_id = batch.locator("[data-part=id]").inner_text()
+    page.wait_for_url(f"**/plugin/kimi-batches/**batch={batch_id}**")
+    page.reload()
+    batch.locator(".badge.in_progress").wait_for()
+    assert batch.locator("[data-part=id]").inner_text() == batch_id
+    people.keep(page, "detail_in_airflow")
+    batch.get_by_role("button", name="Cancel this batch").click()
+    frame.get_by_role("button", name="Cancel the batch").click()
+    batch.locator(".badge.cancelling").wait_for()
+    batch.locator("a", has_text="scheduled__").click()
+    page.wait_for_url("**/dags/news/runs/scheduled__**")
+    page.go_back()
+    batch.locator(".badge.cancelling").wait_for()
 
 
 def test_an_id_that_no_batch_has_is_told_in_words(place: Place, people: People) -> None:

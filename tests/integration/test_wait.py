@@ -273,8 +273,11 @@ class TestTheDeferredSensor:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            ({}, "Mark failed cancels these batches, but for those that another task of the run may use;"),
-            ({"cancel_on_kill": False}, "If this task is marked or cleared, nothing is cancelled: the batches go on"),
+            ({}, "Mark failed cancels these batches, unless another task uses them. What is done is billed."),
+            (
+                {"cancel_on_kill": False},
+                "Marks and clears of this task cancel nothing: its batches go on and are billed.",
+            ),
         ],
     )
     def test_a_sensor_logs_what_a_mark_does_to_its_batches(

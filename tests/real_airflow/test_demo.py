@@ -20,13 +20,16 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run the demo with its temporary files in `folder`."""
+def demo(folder: Path, **options: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the demo with its temporary files in `folder`.
+
+    :param options: As `make demo` takes them.
+    """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.demo"],
         cwd=ROOT,
-        env={**environment, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        env={**environment, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1", **options},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -94,3 +97,17 @@ def test_an_interrupt_of_the_demo_waits_until_a_started_process_is_known() -> No
     with pytest.raises(KeyboardInterrupt):
         start()
     assert steps == ["registered"]
+
+
+def test_a_demo_that_stays_up_says_where_its_batches_and_the_task_that_waits_are_seen(tmp_path: Path) -> None:
+    with demo(tmp_path, KEEP="1") as process:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith("Task "):
+                break
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130, printed
+    (batches,) = re.findall(r"^Batches +(http://127\.0\.0\.1:\d+)/plugin/kimi-batches$", printed, re.MULTILINE)
+    assert re.search(rf"^Task +{batches}/dags/example_kimi_batch/runs/demo/tasks/wait$", printed, re.MULTILINE)

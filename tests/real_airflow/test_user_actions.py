@@ -14,8 +14,9 @@ pytestmark = pytest.mark.real_airflow
 
 class TestGivingTheTaskUp:
     def test_marking_a_waiting_task_failed_cancels_the_batch(self, start: Any) -> None:
-        """From Airflow 3.3 on, nothing is left to bill on."""
+        """From Airflow 3.3 on, nothing is left to bill on. The log has said so before."""
         run = start()
+        assert "Mark failed cancels these batches" in run.log()
         run.airflow.mark(run.dag_id, run.run_id, "wait", "failed")
         run.until_cancelled()
 
@@ -44,6 +45,7 @@ class TestGivingTheTaskUp:
     def test_a_batch_that_is_to_be_kept_is_kept_and_the_sweep_finds_it(self, start: Any) -> None:
         """Whatever was left alive is listed with its run, and cancelled on request."""
         run = start("kept_on_kill")
+        assert "Marks and clears of this task cancel nothing: its batches go on and are billed." in run.log()
         run.airflow.call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
         wait_for(lambda: "cancel_on_kill is False" in run.trigger_log(), "the trigger was not stopped")
         assert run.calls("cancel_batch") == 0

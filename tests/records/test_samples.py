@@ -294,6 +294,6 @@ def test_what_another_xcom_holds_is_no_manifest(value: Any) -> None:
     assert Manifest.of_value(value) is None
 
 
-def test_a_manifest_is_read_from_an_xcom_as_from_its_file() -> None:
-    content = (SAMPLES / "manifest.jsonl").read_bytes().splitlines()[-1]
-    assert Manifest.of_value(json.loads(content)) == Manifest.of_json(content) is not None
+@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures"])
+def test_a_manifest_is_read_from_an_xcom_as_from_its_file(stored: dict[str, Any]) -> None:
+    assert Manifest.of_value(stored) == manifest(stored) is not None

@@ -55,7 +55,7 @@ def store_dag(dag_id: str) -> None:
     with create_session(scoped=False) as session:
         session.add(DagBundleModel(name="dags-folder"))
         session.flush()
-        session.add(DagModel(dag_id=dag_id, bundle_name="dags-folder", is_stale=False))
+        session.add(DagModel(dag_id=dag_id, bundle_name="dags-folder", is_stale=False))  # type: ignore[no-untyped-call]
 
 
 def as_text(value: object) -> str:

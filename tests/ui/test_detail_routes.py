@@ -52,16 +52,16 @@ class TestDetail:
         (batch_id,) = submit_prompts(hook, 4).batch_ids
         sim.advance(13)
         (listed,) = (await pages.batches())["batches"]
-        before = len(sim.journal)
+        walks = calls(sim, "list_batches")
         shown = await pages.batch(batch_id)
-        assert len(sim.journal) == before
-        assert shown["batch"].keys() > listed.keys(), "the view says what the list says, and more"
+        assert (calls(sim, "list_batches"), calls(sim, "get_batch")) == (walks, 0)
+        assert shown["batch"].keys() > listed.keys() - {"is_mine"}, "the view says what the list says, and more"
         names = ("id", "status", "done", "failed", "remaining", "total", "task_path")
         assert [shown["batch"][name] for name in names] == [listed[name] for name in names]
         assert (shown["age_seconds"], shown["error"], shown["errors"]) == (0.0, "", None)
         assert shown["batch"]["may_cancel"] is False, "a viewer may not"
         assert [time["status"] for time in shown["batch"]["times"]] == ["created", "in_progress"]
-        assert shown["batch"]["files"]["input"]
+        assert [file["kind"] for file in shown["batch"]["files"]] == ["input"]
         assert (await pages.batch(batch_id, "user"))["batch"]["may_cancel"] is True
 
     async def test_a_batch_that_is_hidden_from_a_user_looks_like_one_that_does_not_exist(
@@ -126,6 +126,20 @@ class TestDetail:
         shown = await pages.batch(listed["id"])
         assert shown["batch"]["metadata"] == [["a", "<script>"]]
         assert calls(sim, "get_batch") == 0
+
+    async def test_files_have_their_sizes_once_the_list_of_files_is_read_which_is_read_once(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        batch_id = batch_of_another(hook)
+        (file,) = (await pages.batch(batch_id))["batch"]["files"]
+        while file["bytes"] is None:
+            await asyncio.sleep(0.05)
+            (file,) = (await pages.batch(batch_id))["batch"]["files"]
+        assert file["bytes"] == len(json.dumps(request("0")))
+        pages.now += 10_000
+        await pages.batch(batch_id)
+        await asyncio.sleep(0.2)
+        assert calls(sim, "list_files") == 1
 
     async def test_an_error_file_is_read_once_and_shown_as_codes_without_its_texts(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook

@@ -6,7 +6,7 @@ import { byId, complain, write } from "./nodes.js";
 import { showResult } from "./result.js";
 import { query } from "./route.js";
 import { showBar, showStatus } from "./rows.js";
-import { fill, moment, number, span, statusText, texts } from "./words.js";
+import { fill, moment, number, size, span, statusText, texts } from "./words.js";
 
 const view = byId("batch");
 const dialog = byId("cancel");
@@ -46,7 +46,7 @@ function times(batch, seconds) {
 
 function errors(answer) {
   const { batch, errors: found } = answer;
-  if (batch.status === "failed" && !batch.files.error) return [[texts.errors, texts.no_error_file]];
+  if (batch.status === "failed" && !batch.files.some(({ kind }) => kind === "error")) return [[texts.errors, texts.no_error_file]];
   if (!found) return [];
   if (found.error) return [[texts.errors, found.error]];
   const codes = found.codes.map(({ code, count, lines }) => {
@@ -77,7 +77,7 @@ function show() {
   list("facts", facts(batch));
   list("outcomes", outcomes(batch));
   list("errors", errors(answer));
-  list("files", Object.entries(batch.files).filter(([, id]) => id).map(([kind, id]) => [texts[`file_${kind}`], id]));
+  list("files", batch.files.map(({ kind, id, bytes }) => [texts[`file_${kind}`], id, bytes === null ? "" : size(bytes)]));
   list("metadata", batch.metadata);
   showResult(part("result"), answer.result, answer.replay_path);
   if (dialog.open && !batch.may_cancel) dialog.close();

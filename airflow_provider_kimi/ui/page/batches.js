@@ -1,11 +1,12 @@
 // The view of all batches of a connection.
 
+import { costOf, openAccount } from "./account.js";
 import { watch } from "./asking.js";
-import { byId, complain, element, write } from "./nodes.js";
+import { keep, offerChoices, offerConnections, restore, wanted } from "./filters.js";
+import { byId, complain, write } from "./nodes.js";
 import { showRows } from "./rows.js";
-import { fill, number, span, statusText, stored, texts } from "./words.js";
+import { fill, number, span, texts } from "./words.js";
 
-const CONNECTION = "kimi-batches-connection";
 const table = document.querySelector("#batches table");
 const body = table.querySelector("tbody");
 const rows = new Map(); // by batch id
@@ -15,28 +16,7 @@ let found = 0; // batches that are wanted
 let last = null; // the last answer, and when it came
 let fault = ""; // why the last question had no answer
 let watched = null;
-
-function wanted(batches) {
-  const status = byId("status").value;
-  const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const names = ["id", "model", "dag_id", "run_id", "task_id", "status"];
-  return batches.filter((batch) => {
-    const text = names.map((name) => batch[name] ?? "").join(" ").toLowerCase();
-    return (!status || batch.status === status) && words.every((word) => text.includes(word));
-  });
-}
-
-function offerStatuses(batches) {
-  const select = byId("status");
-  const offered = new Set([...select.options].map((option) => option.value));
-  for (const status of new Set(batches.map((batch) => batch.status))) {
-    if (offered.has(status)) continue;
-    const option = element("option");
-    option.value = status;
-    option.textContent = statusText(status);
-    select.append(option);
-  }
-}
+let account = null;
 
 const sinceAnswer = () => (Date.now() - last.at) / 1000;
 
@@ -52,7 +32,7 @@ function show() {
   const all = wanted(batches);
   found = all.length;
   const visible = all.slice(0, most);
-  showRows(body, rows, visible, (age ?? 0) + sinceAnswer(), byId("connection").value.trim());
+  showRows(body, rows, visible, (age ?? 0) + sinceAnswer(), byId("connection").value.trim(), costOf);
   table.hidden = !visible.length;
   atEnd.disconnect();
   if (most < found) atEnd.observe(byId("end"));
@@ -81,7 +61,7 @@ const nothing = () => ({ batches: [], age_seconds: null, is_whole: true, error: 
 function take({ answer, fault: complaint, isAbsent }) {
   fault = complaint;
   if (answer || isAbsent) last = { answer: answer ?? nothing(), at: Date.now() };
-  if (answer) offerStatuses(answer.batches);
+  if (answer) offerChoices(answer.batches);
   show();
   return answer?.is_reading;
 }
@@ -89,24 +69,35 @@ function take({ answer, fault: complaint, isAbsent }) {
 const address = () => `batches?${new URLSearchParams({ conn_id: byId("connection").value.trim() })}`;
 
 function chooseConnection() {
-  localStorage.setItem(CONNECTION, byId("connection").value.trim());
+  keep();
   last = { answer: nothing(), at: Date.now() };
   fault = "";
   narrow();
   watched.again();
+  account.again();
 }
 
-byId("connection").value = stored(CONNECTION) || "kimi_default";
+function choose() {
+  keep();
+  narrow();
+}
+
 byId("connection").addEventListener("change", chooseConnection);
-byId("status").addEventListener("change", narrow);
+for (const name of ["status", "dag", "mine", "search"]) byId(name).addEventListener("change", choose);
 byId("search").addEventListener("input", narrow);
 write(byId("summary"), texts.reading);
 
 export function open() {
+  restore();
+  keep();
+  offerConnections();
+  show();
   watched = watch(address, take);
+  account = openAccount(show);
   const clock = setInterval(sumUp, 1000);
   return () => {
     clearInterval(clock);
     watched.end();
+    account.end();
   };
 }

@@ -42,7 +42,7 @@ function facts(result) {
     [texts.status, texts[`result_${status}`] ?? status ?? ""],
     [texts.rows, number(total), rows.map(([name, count]) => `${number(count)} ${texts[`row_${name}`]}`).join(", ")],
     [texts.tokens, fill(texts.tokens_in_words, inWords)],
-    [texts.cost, cost.amount === null ? texts.cost_unknown : `${number(cost.amount)} ${cost.currency ?? ""}`],
+    [texts.cost, cost.amount === null ? texts.not_known : `${number(cost.amount)} ${cost.currency ?? ""}`],
     [texts.rounds, number(rounds)],
     ...(completedAt ? [[texts.batches_ended, moment(completedAt)]] : []),
     ...landedBy(result),

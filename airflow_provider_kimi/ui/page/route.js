@@ -25,6 +25,9 @@ function follow(event) {
 
 export function onRoute(show) {
   document.addEventListener("click", follow);
-  window.addEventListener("popstate", show);
+  window.addEventListener("popstate", () => {
+    show();
+    window.frameElement?.dispatchEvent(new Event("load")); // at which Airflow takes over the address
+  });
   show();
 }

@@ -1,7 +1,7 @@
 // Rows of the table of batches: one for each batch, kept over refreshes so that the focus stays where it is.
 
 import { element, leadInto, write } from "./nodes.js";
-import { fill, moment, number, span, statusText, texts } from "./words.js";
+import { fill, moment, money, number, span, statusText, texts } from "./words.js";
 
 function makeRow() {
   const row = element("tr");
@@ -28,9 +28,18 @@ function makeRow() {
     model: part("batch", "span", "clip quiet"),
     badge: part("status", "span"),
     counts: part("rows", "span", "quiet"),
+    cost: part("rows", "div", "quiet"),
     task: part("task", "a", "clip"),
     run: part("task", "span", "clip quiet"),
   };
+}
+
+function costText(cost) {
+  if (!cost) return "";
+  const { amount, currency, tokens, batches } = cost;
+  const price = amount === null ? texts.cost_unknown : money(amount, currency);
+  const text = tokens === null ? price : fill(texts.batch_cost, { tokens: number(tokens), cost: price });
+  return batches > 1 ? fill(texts.of_result, { cost: text, batches: number(batches) }) : text;
 }
 
 export function makeBar() {
@@ -54,7 +63,8 @@ export function showStatus(badge, status) {
 }
 
 // Rows for batches, in their order; those that are there already are kept.
-export function showRows(body, rows, batches, seconds, connection) {
+// `costOf` says what the result of a batch has cost, if that is known.
+export function showRows(body, rows, batches, seconds, connection, costOf = () => undefined) {
   const kept = new Set(batches.map((batch) => batch.id));
   for (const [id, shown] of rows) {
     if (kept.has(id)) continue;
@@ -65,13 +75,13 @@ export function showRows(body, rows, batches, seconds, connection) {
   for (const batch of batches) {
     if (!rows.has(batch.id)) rows.set(batch.id, makeRow());
     const shown = rows.get(batch.id);
-    showBatch(shown, batch, seconds, connection);
+    showBatch(shown, batch, seconds, connection, costOf(batch.id));
     if (shown.row === next) next = next.nextElementSibling;
     else body.insertBefore(shown.row, next);
   }
 }
 
-function showBatch(shown, batch, seconds, connection) {
+function showBatch(shown, batch, seconds, connection, cost) {
   write(shown.id, batch.id);
   shown.id.title = batch.id;
   shown.id.href = `?${new URLSearchParams({ batch: batch.id, conn_id: connection })}`;
@@ -81,6 +91,7 @@ function showBatch(shown, batch, seconds, connection) {
   const counts = { done: batch.done, total: batch.total, failed: batch.failed, remaining: batch.remaining };
   const inWords = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, number(count)]));
   write(shown.counts, batch.total ? fill(texts.counts, inWords) : "");
+  write(shown.cost, costText(cost));
   const runs = !batch.has_ended;
   write(shown.cells.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : "");
   write(shown.cells.end, runs ? moment(batch.expected_end) : "");

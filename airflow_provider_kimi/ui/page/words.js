@@ -33,6 +33,9 @@ const zone = (() => {
 export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const numbers = new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 9 });
 export const number = (value) => numbers.format(value);
+const large = new Intl.NumberFormat(shownLocale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const small = new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 2 });
+export const money = (amount, currency) => `${(Math.abs(amount) >= 1 ? large : small).format(amount)} ${currency}`;
 export const statusText = (status) =>
   Object.hasOwn(texts, `status_${status}`) ? texts[`status_${status}`] : status;
 
@@ -44,6 +47,14 @@ export function span(seconds) {
   const { size, format } = units.find((unit) => seconds >= unit.size) ?? units.at(-1);
   return format.format(Math.floor(seconds / size));
 }
+
+const bytes = ["megabyte", "kilobyte", "byte"].map((unit) => {
+  return new Intl.NumberFormat(shownLocale, { style: "unit", unit, maximumSignificantDigits: 3 });
+});
+export const size = (count) => {
+  const step = count >= 1e6 ? 0 : count >= 1e3 ? 1 : 2;
+  return bytes[step].format(count / [1e6, 1e3, 1][step]);
+};
 
 const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone };
 const days = new Intl.DateTimeFormat("en", { timeZone: zone });

@@ -1,0 +1,62 @@
+"""The panel of the account, and filters that the address keeps."""
+
+from tests.browser.conftest import People, Place, complaints
+from tests.support.real_airflow import VIEWER
+
+
+def balances(place: Place) -> int:
+    """How often the platform was asked for the balance of the empty account."""
+    return [call.name for call in place.platforms["kimi_empty"].journal].count("get_balance")
+
+
+def test_the_account_is_read_once_somebody_opens_its_panel(people: People, place: Place) -> None:
+    page = people.batches("kimi_empty")
+    page.locator("#summary", has_text="no batches").wait_for()
+    assert balances(place) == 0
+    page.locator("#account summary").click()
+    page.locator("#account-files", has_text="0 of 1,000").wait_for()
+    page.locator("#account-models", has_text="kimi-k2.6").wait_for()
+    assert page.locator("#account-balance").inner_text() == "1,000.00 CNY"
+    assert "Nothing that is known" in page.locator("#spent-7").inner_text()
+    assert balances(place) == 1
+    assert complaints(page) == ""
+
+
+def test_a_viewer_learns_nothing_of_the_account(people: People) -> None:
+    page = people.batches(user=VIEWER)
+    page.locator("#account summary").click()
+    page.locator("#account-note", has_text="who may read this connection").wait_for()
+    page.locator("#spent-30", has_text="known").wait_for()
+    assert not page.locator("#account-tiles").is_visible()
+    assert complaints(page) == ""
+
+
+def test_connections_are_offered_to_those_who_may_read_them(people: People) -> None:
+    page = people.batches()
+    page.locator('#connections option[value="kimi_empty"]').wait_for(state="attached")
+    offered = [option.get_attribute("value") for option in page.locator("#connections option").all()]
+    assert {"kimi_default", "kimi_thousand"} <= set(offered)
+
+
+def test_a_filtered_page_can_be_shared_and_is_there_again_on_the_way_back(people: People) -> None:
+    page = people.batches()
+    page.locator("#summary", has_text="200 of 200").wait_for()
+    page.select_option("#dag", "reviews")
+    page.locator("#summary", has_text="50 of 200").wait_for()
+    page.select_option("#status", "completed")
+    page.locator("#summary:not(:has-text('50 of 200'))").wait_for()
+    filtered = page.locator("#summary").inner_text().split(",")[0]
+    assert page.url.endswith("/kimi/?conn_id=kimi_default&status=completed&dag=reviews")
+
+    other = people.window(VIEWER)
+    other.goto(page.url)
+    other.locator("#summary", has_text=filtered).wait_for()
+
+    page.locator("#batches tbody a.mono").first.click()
+    page.locator("#batch h1").wait_for()
+    page.go_back()
+    page.locator("#summary", has_text=filtered).wait_for()
+    assert page.locator("#dag").input_value() == "reviews"
+    page.check("#mine")
+    page.locator("#summary", has_text="0 of 200").wait_for()
+    assert page.url.endswith("&mine=1")
