@@ -42,6 +42,11 @@ try:
 except ImportError:  # Airflow below 3.3
     RetryDecision = RetryPolicy = None  # type: ignore[assignment,misc]
 
+_VERSION = tuple(int(part) for part in _AIRFLOW.split(".")[:2])
+
+#: Whether this Airflow shows pages of plugins, and whether addresses lead to what is within such a page.
+SHOWS_PAGES, SHOWS_WITHIN_PAGES = _VERSION >= (3, 1), _VERSION >= (3, 3)
+
 try:
     from airflow.sdk.exceptions import TaskAwaitingInput
 except ImportError:  # Airflow below 3.3
@@ -169,6 +174,14 @@ def loop_iteration(context: Context) -> int | None:
     """Read which iteration of its loop a task is in, from 0; None outside of loops, and below Airflow 3.4."""
     loop: Any = context.get("loop")
     return None if loop is None else int(loop.index)
+
+
+def airflow_base_url() -> str | None:
+    """Return where Airflow's UI is, as its configuration says."""
+    from airflow.providers.common.compat.sdk import conf
+
+    base_url: str | None = conf.get("api", "base_url", fallback=None)
+    return base_url
 
 
 def put_question(ti: Any, subject: str, body: str, options: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The link to the console on tasks: when it is pushed, and how Airflow stores it."""
+"""The links on tasks: when it is pushed, and how Airflow stores it."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.module_loading import import_string
 
+from airflow_provider_kimi.compat import SHOWS_PAGES, SHOWS_WITHIN_PAGES
 from airflow_provider_kimi.decorators.kimi_batch import _KimiBatchDecoratedOperator
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.get_provider_info import get_provider_info
-from airflow_provider_kimi.links import CONSOLE_KEY
+from airflow_provider_kimi.links import BATCH_KEY, CONSOLE_KEY, KimiResultsLink
 from airflow_provider_kimi.operators.batch import (
     KimiBatchOperator,
     KimiBatchResultsOperator,
@@ -18,6 +19,7 @@ from airflow_provider_kimi.operators.batch import (
     KimiCreateBatchOperator,
 )
 from airflow_provider_kimi.operators.files import KimiDeleteFilesOperator
+from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.operators.orphans import KimiOrphanBatchesOperator
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator
@@ -42,9 +44,35 @@ def link_of(task: Any) -> object:
 
 @pytest.mark.parametrize("operator", ALL, ids=lambda operator: str(operator.__name__))
 def test_every_operator_and_the_sensor_have_the_link(operator: Any) -> None:
-    (link,) = operator.operator_extra_links
-    assert (link.name, link.xcom_key) == ("Kimi console", CONSOLE_KEY)
-    assert import_string(get_provider_info()["extra-links"][0]) is type(link)
+    links = operator.operator_extra_links
+    assert (links[0].name, links[0].xcom_key) == ("Kimi console", CONSOLE_KEY)
+    lands = issubclass(operator, LandingOperator)
+    of_pages = ["Kimi batch", *(["Results"] if lands else [])] if SHOWS_PAGES else []
+    assert [link.name for link in links[1:]] == of_pages
+    known = [import_string(name) for name in get_provider_info()["extra-links"]]
+    assert known[: len(links)] == [type(link) for link in links]
+
+
+@pytest.mark.skipif(not SHOWS_PAGES, reason="this Airflow shows no pages of plugins")
+def test_the_link_to_the_page_leads_to_the_one_batch_or_to_the_tab_below_the_path_of_airflow(
+    sim: KimiSimulator, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(sim)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/team/airflow/")
+    frame = "/plugin/kimi-batches" if SHOWS_WITHIN_PAGES else ""
+    tab = "dags/reviews/runs/manual__2026-11-23T10%3A00%3A00%2B00%3A00/tasks"
+    for rows, map_index, link in (
+        (["a"], -1, f"/team/airflow{frame}/kimi/?batch={{batch_id}}&conn_id=kimi_default"),
+        (["b", "c"], -1, f"/team/airflow/{tab}/create/plugin/kimi-batch"),
+        (["d", "e"], 3, f"/team/airflow/{tab}/create/mapped/3/plugin/kimi-batch"),
+        ([None], -1, f"/team/airflow/{tab}/create/plugin/kimi-batch"),
+    ):
+        ti = TaskInstanceRecord(task_id="create", map_index=map_index)
+        task = KimiCreateBatchOperator(task_id="create", input=rows, max_rows_per_batch=1, reuse="never")
+        with suppress(KimiError):
+            run_task(task, ti)
+        assert ti.xcoms[BATCH_KEY] == link.format(batch_id=list(sim.batches)[-1] if sim.batches else "")
+    assert KimiResultsLink().get_link(None, ti_key=ti) == f"/team/airflow/{tab}/create/plugin/kimi-batch"
 
 
 def test_the_link_is_there_when_a_task_has_deferred_returned_or_failed(

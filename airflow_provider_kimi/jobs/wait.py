@@ -26,7 +26,7 @@ from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, W
 from airflow_provider_kimi.kills.cancels import acancel_given_up
 from airflow_provider_kimi.kills.claims import marks_in_words
 from airflow_provider_kimi.kills.thread import Kill
-from airflow_provider_kimi.links import show_console
+from airflow_provider_kimi.links import show_links
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.watch import OnStall, OnTimeout, Watch
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, KimiBatchTrigger
@@ -187,7 +187,7 @@ class TaskWait:
     def show_end(self, event: BatchEvent) -> None:
         """Push how far the batches are at the end of the wait."""
         if event.batches:
-            self._push_progress(event.batches.values())
+            self._push_progress(event.batches.values(), event.polled_at)
 
     def check(self, event: BatchEvent, *, is_overdue: bool = False) -> None:
         """Fail a task whose batches have not ended, or could not be read.
@@ -210,7 +210,7 @@ class TaskWait:
 
     def _note(self) -> None:
         """Note the try and its batches, so that a kill knows whether a later try or another task waits for them."""
-        show_console(self._context, self._hook, self.batch_ids)
+        show_links(self._context, self._hook, self.batch_ids)
         if (try_number := read_try_number(self._context)) is not None:
             self._context["ti"].xcom_push(WAITING_TRY_KEY, try_number)
             self._context["ti"].xcom_push(WAITING_FOR_KEY, list(self.batch_ids))
@@ -266,11 +266,11 @@ class TaskWait:
         if self._task.do_xcom_push and (ti := self._context.get("ti")) is not None:
             ti.xcom_push(self._shown_as, list(self.batch_ids))
             if not self.batch_ids:  # a trigger without batches pushes nothing
-                self._push_progress(())
+                self._push_progress((), None)
 
-    def _push_progress(self, batches: Collection[BatchEnd]) -> None:
+    def _push_progress(self, batches: Collection[BatchEnd], polled_at: float | None) -> None:
         if self._shows_progress() and (ti := self._context.get("ti")) is not None:
-            ti.xcom_push(PROGRESS_KEY, progress_at_end(batches, self._to_come.count).to_dict())
+            ti.xcom_push(PROGRESS_KEY, progress_at_end(batches, polled_at, self._to_come.count).to_dict())
 
     def _shows_progress(self) -> bool:
         """Whether the task and its connection both want it; that the connection cannot be read now fails no wait."""

@@ -28,7 +28,7 @@ from airflow_provider_kimi.fields import (
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.thread import Kill
-from airflow_provider_kimi.links import LINKS, show_console
+from airflow_provider_kimi.links import LINKS, show_links
 from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
@@ -191,10 +191,10 @@ class AskingOperator(TextTemplates):
         :param in_flight: How many batches may run; what finds no room is only uploaded. None creates all of them.
         """
         with self.creating(context) as calls:
-            show_console(context, calls.hook)
+            show_links(context, calls.hook)
             order, attempt = self.order(calls, context), self.attempt(context)
             submission = submit(calls, order, attempt, self.memory(context), approve, in_flight)
-        show_console(context, calls.hook, submission.batch_ids)
+        show_links(context, calls.hook, submission.batch_ids)
         ti = context["ti"]
         ti.xcom_push("input_file_ids", submission.input_file_ids)
         ti.xcom_push("request_count", submission.request_count)

@@ -15,7 +15,7 @@ from airflow_provider_kimi.compat import Context, XComArg
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_flag, check_seconds, check_texts
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.links import LINKS, show_console
+from airflow_provider_kimi.links import LINKS, show_links
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.rendering import TextTemplates
@@ -69,7 +69,7 @@ class KimiCancelBatchOperator(TextTemplates):
         with airflow_errors(self):
             hook = KimiHook(self.kimi_conn_id)
             batch_ids = read_batch_ids(self.batch_id)
-            show_console(context, hook, batch_ids)
+            show_links(context, hook, batch_ids)
             batches = cancel_batches(Calls(hook, self.log), batch_ids)
             if not self.wait_for_termination or all(batch.is_terminal for batch in batches):
                 return {batch.id: batch.status for batch in batches}

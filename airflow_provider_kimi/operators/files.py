@@ -14,7 +14,7 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import Context, XComArg, run_state
 from airflow_provider_kimi.fields import check_flag, check_seconds, check_texts, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.links import LINKS, show_console
+from airflow_provider_kimi.links import LINKS, show_links
 from airflow_provider_kimi.rendering import TextTemplates
 
 
@@ -73,7 +73,7 @@ class KimiDeleteFilesOperator(TextTemplates):
     def execute(self, context: Context) -> list[str]:
         """Search the batches, then delete."""
         hook = KimiHook(self.kimi_conn_id)
-        show_console(context, hook)
+        show_links(context, hook)
         with airflow_errors(self):
             deletion = Deletion(
                 Calls(hook, self.log),

@@ -15,7 +15,7 @@ from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, 
 from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.lineage import lineage_of_result
-from airflow_provider_kimi.links import LINKS
+from airflow_provider_kimi.links import LANDING_LINKS
 from airflow_provider_kimi.metrics import metrics_of_result
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
@@ -48,7 +48,7 @@ _NOTHING_LANDED = "Nothing was landed; the results stay on the platform."
 class LandingOperator(TextTemplates):
     """An operator that lands results; see `KimiBatchResultsOperator` for its parameters."""
 
-    operator_extra_links = LINKS
+    operator_extra_links = LANDING_LINKS
 
     input: Any
     key_column: KeyColumns | None

@@ -27,7 +27,7 @@ from airflow_provider_kimi.fields import (
 )
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.links import LINKS, show_console
+from airflow_provider_kimi.links import LINKS, show_links
 from airflow_provider_kimi.records.outside import storable
 from airflow_provider_kimi.rendering import TextTemplates, known
 from airflow_provider_kimi.results.collect import collect
@@ -105,7 +105,7 @@ class KimiOrphanBatchesOperator(TextTemplates):
         with airflow_errors(self):
             check_location("output", self.output_directory)
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
-            show_console(context, calls.hook)
+            show_links(context, calls.hook)
             orphans = self._find(calls, _read_dag_ids(self.dag_ids))
             self.log.info("%s batches have no owner, or are doubles.", len(orphans))
             report: list[dict[str, Any]] = storable(

@@ -11,7 +11,8 @@ from airflow_provider_kimi.compat import Context, XComArg, map_index_of
 from airflow_provider_kimi.fields import check_columns, check_texts
 from airflow_provider_kimi.files.locations import check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.links import show_console
+from airflow_provider_kimi.jobs.job_run import MANIFEST_KEY
+from airflow_provider_kimi.links import show_links
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.operators.upstream import read_landed_ids
 from airflow_provider_kimi.rendering import known, never_rendered
@@ -170,8 +171,9 @@ class KimiBatchResultsOperator(LandingOperator):
             read_limits(self.max_failed_rows, self.max_failed_ratio)  # refuses what a template rendered
             batch_ids = read_landed_ids(self.batch_id, self, context["ti"], self.log)
             calls = Calls(KimiHook(self.kimi_conn_id), self.log)
-            show_console(context, calls.hook, batch_ids)
+            show_links(context, calls.hook, batch_ids)
             collected = self.land(calls, context, batch_ids)
+            context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())  # it is shown if too many rows failed
             if map_index_of(context["ti"]) < 0 and (lack := lacking_shards(collected.batches)):
                 self.log.warning(
                     "Not all batches of a job are given, so the result lacks the rows of the others: %s. A task that "

@@ -59,6 +59,7 @@ class BatchEvent(msgspec.Struct, frozen=True):
         knows that it is not its own.
     :param retryable: On `failed`, whether another try of the task may fare better.
     :param to_come: How many batches of the task are still to be created.
+    :param polled_at: When the batches were last read, in unix seconds; None where that is not known.
     """
 
     outcome: Outcome
@@ -68,6 +69,7 @@ class BatchEvent(msgspec.Struct, frozen=True):
     version: int = EVENT_VERSION
     retryable: bool = False
     to_come: int = 0
+    polled_at: float | None = None
 
     def has_ended(self, batch_ids: Iterable[str]) -> bool:
         """Whether each of these batches was seen to have ended."""

@@ -14,6 +14,7 @@ class Progress(msgspec.Struct, frozen=True):
     :param rows_per_minute: Rows completed or failed a minute, since each batch began; None while there are none.
     :param expected_end: When the last batch should end at that rate, in UTC; None where that is not known.
     :param to_come: How many batches of the task are still to be created.
+    :param polled_at: When these numbers were read, in UTC; None while nothing was, and in what earlier releases stored.
     :param version: Of the shape. Earlier releases store none.
     """
 
@@ -24,16 +25,13 @@ class Progress(msgspec.Struct, frozen=True):
     rows_per_minute: float | None = None
     expected_end: datetime | None = None
     to_come: int = 0
+    polled_at: datetime | None = None
     version: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Write it as plain JSON, with the expected end in ISO 8601."""
+        """Write it as plain JSON, with times in ISO 8601."""
         stored: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(datetime,))
-        rate, end = self.rows_per_minute, self.expected_end
-        return stored | {
-            "rows_per_minute": None if rate is None else round(rate, 1),
-            "expected_end": None if end is None else end.isoformat(),
-        }
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in stored.items()}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:

@@ -61,6 +61,11 @@ def may_edit(request: Request, user: GetUserDep, dag_id: str | None) -> bool:
     return _may("PUT", request, user, dag_id)
 
 
+def may_start(request: Request, user: GetUserDep, dag_id: str) -> bool:
+    """Whether a user may start runs of a DAG. Blocks."""
+    return _may("POST", request, user, dag_id, DagAccessEntity.RUN)
+
+
 async def audit(event: str, request: Request, user: GetUserDep, session: SessionDep) -> None:
     """Write into Airflow's audit log who does what, with the parameters of the request."""
     await action_logging(event)(request, session, user)
@@ -87,7 +92,7 @@ def readable_connections(user: GetUserDep) -> list[str]:
 
 
 def _may(
-    method: Literal["GET", "PUT"],
+    method: Literal["GET", "PUT", "POST"],
     request: Request,
     user: GetUserDep,
     dag_id: str | None,
@@ -102,7 +107,7 @@ def _may(
     return True
 
 
-def _may_any(method: Literal["GET", "PUT"], user: GetUserDep) -> bool:
+def _may_any(method: Literal["GET", "PUT", "POST"], user: GetUserDep) -> bool:
     return bool(
         get_auth_manager().is_authorized_dag(
             method=method, access_entity=DagAccessEntity.TASK_INSTANCE, details=DagDetails(), user=user

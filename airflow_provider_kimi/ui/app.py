@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from airflow_provider_kimi.ui import account_routes, batch_routes, detail_routes
+from airflow_provider_kimi.ui import account_routes, batch_routes, detail_routes, task_routes
 from airflow_provider_kimi.ui.access import reader
 from airflow_provider_kimi.ui.accounts import Accounts, NoKimiConnectionError
 
@@ -57,6 +57,7 @@ def build_app(accounts: Accounts) -> FastAPI:
     app.include_router(batch_routes.router)
     app.include_router(detail_routes.router)
     app.include_router(account_routes.router)
+    app.include_router(task_routes.router)
     app.include_router(_files())
     return app
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
 
+from airflow_provider_kimi import addresses
 from airflow_provider_kimi.api.limits import MAX_METADATA_VALUE_CHARS
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.outside import storable
-from airflow_provider_kimi.records.tags import Tags, shortened
+from airflow_provider_kimi.records.tags import Tags, TaskIdentity, shortened
 from airflow_provider_kimi.waiting.pace import rows_left
 from airflow_provider_kimi.waiting.progress import progress_of
 
@@ -28,7 +28,7 @@ def view_of(batch: Batch, now: float) -> dict[str, Any]:
     """
     tags = Tags.of(batch)
     progress = progress_of([batch], now)
-    rate, end = progress.rows_per_minute, progress.expected_end
+    end = progress.expected_end
     return {
         "id": shown(batch.id),
         "status": shown(batch.status),
@@ -36,7 +36,7 @@ def view_of(batch: Batch, now: float) -> dict[str, Any]:
         "failed": progress.failed,
         "remaining": rows_left(batch),
         "total": progress.total,
-        "rows_per_minute": None if rate is None else float(f"{rate:.3g}"),
+        "rows_per_minute": progress.rows_per_minute,
         "expected_end": None if end is None else end.isoformat(),
         "age_seconds": None if batch.created_at is None else max(0, round(now - batch.created_at)),
         "has_ended": batch.is_terminal,
@@ -55,9 +55,9 @@ def task_path(tags: Tags) -> str | None:
     named = [part for part in parts if part and part not in (".", "..") and len(part) < LONGEST_TEXT]
     if not tags.is_ours or len(named) < len(parts):
         return None
-    dag, run, task = (quote(storable(part), safe="") for part in named)
     index = _map_index(tags)
-    return f"dags/{dag}/runs/{run}/tasks/{task}" + ("" if index is None else f"/mapped/{index}")
+    dag_id, run_id, task_id = named
+    return addresses.task_path(TaskIdentity(dag_id, run_id, task_id, -1 if index is None else index))
 
 
 def _map_index(tags: Tags) -> int | None:

@@ -25,6 +25,7 @@ from airflow_provider_kimi.ui.access import (
 from airflow_provider_kimi.ui.accounts import Accounts
 from airflow_provider_kimi.ui.detail_view import detail_of, files_of
 from airflow_provider_kimi.ui.glance import Seen
+from airflow_provider_kimi.ui.landed_batches import landed_with
 from airflow_provider_kimi.waiting.clock import clock_of
 
 _log = logging.getLogger(__name__)
@@ -116,13 +117,14 @@ async def _answer(
     request: Request, user: GetUserDep, accounts: Accounts, conn_id: str, seen: Seen[Batch | None]
 ) -> dict[str, Any]:
     age = accounts.age_of(seen)
-    answer = {"batch": None, "errors": None, "age_seconds": age, "error": seen.error}
+    answer = {"batch": None, "errors": None, "result": None, "age_seconds": age, "error": seen.error}
     if (batch := seen.value) is None:
         return answer
     now = clock_of(accounts.of(conn_id).hook)() - (age or 0.0)
     sizes = await _sizes(accounts, conn_id, batch)
     detail = detail_of(batch, now, may_edit=await _may_edit(request, user, batch), sizes=sizes)
-    return answer | {"batch": detail, "errors": await _errors(accounts, conn_id, batch)}
+    landed = await run_in_threadpool(landed_with, request, user, batch)
+    return answer | landed | {"batch": detail, "errors": await _errors(accounts, conn_id, batch)}
 
 
 async def _sizes(accounts: Accounts, conn_id: str, batch: Batch) -> Mapping[str, int | None]:

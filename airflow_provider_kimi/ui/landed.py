@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.jobs.job_run import MANIFEST_KEY
-from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.ui.result_view import manifest_of
 from airflow_provider_kimi.ui.spend import Landed
 
 #: The longest time over which spend is added up.
@@ -53,7 +53,7 @@ def read_recent(most: int = MOST_XCOMS) -> Recent:
     try:
         for dag_id, value, landed_at in _xcoms(now - timedelta(days=DAYS), most):
             count += 1
-            if (manifest := _manifest_of(value)) is not None:
+            if (manifest := manifest_of(value)) is not None:
                 results.append(Landed.of(manifest, dag_id, landed_at.timestamp()))
     except SQLAlchemyError as error:
         raise KimiNoAnswerError(
@@ -61,11 +61,6 @@ def read_recent(most: int = MOST_XCOMS) -> Recent:
             "Batches go on as they were. The log of the API server may have the details, if this lasts."
         ) from None
     return Recent(tuple(results), now.timestamp(), count < most)
-
-
-def _manifest_of(value: Any) -> Manifest | None:
-    """Read the value of an XCom, which some versions of Airflow store as the text of its JSON."""
-    return Manifest.of_json(value.encode(errors="replace")) if isinstance(value, str) else Manifest.of_value(value)
 
 
 def _xcoms(since: datetime, most: int) -> Iterator[Any]:

@@ -3,16 +3,22 @@
 import logging
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
+from airflow_provider_kimi.addresses import PAGE_ROUTE, PREFIX, TAB_ROUTE, root_of
+
+__all__ = ["PREFIX", "KimiPlugin"]
+
 _log = logging.getLogger(__name__)
 
-#: Where the app is mounted, and the page's place in Airflow's own UI.
-PREFIX = "/kimi"
-URL_ROUTE = "kimi-batches"
+#: The query of the tab on a task instance, which Airflow fills in.
+TAB_QUERY = "?dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"
+
+#: On which task instances Airflow 3.4 shows the tab: those of our operators, and of what is derived from them. Older
+#: versions show it on all of them, and it says so there.
+TAB_APPLIES_TO = {"task.template_fields": ["kimi_conn_id"]}
 
 #: Airflow 3.1 is the first that shows pages of plugins; below it, this one adds nothing.
 _SHOWS_PAGES = hasattr(AirflowPlugin, "external_views")
@@ -38,16 +44,13 @@ class KimiPlugin(AirflowPlugin):
 
     @cached_property
     def external_views(self) -> list[Any]:  # type: ignore[override]
-        """The entry in the navigation."""
+        """The entry in the navigation, and the tab on task instances."""
         if not self.fastapi_apps:
             return []
-        root = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+        page = f"{root_of(conf.get('api', 'base_url', fallback=''))}{PREFIX}/"
+        batches = {"name": "Kimi batches", "destination": "nav", "category": "browse", "url_route": PAGE_ROUTE}
+        tab = {"name": "Kimi batch", "destination": "task_instance", "url_route": TAB_ROUTE}
         return [
-            {
-                "name": "Kimi batches",
-                "href": f"{root}{PREFIX}/",
-                "destination": "nav",
-                "category": "browse",
-                "url_route": URL_ROUTE,
-            }
+            batches | {"href": page},
+            tab | {"href": f"{page}{TAB_QUERY}", "applies_to": TAB_APPLIES_TO},
         ]

@@ -143,6 +143,7 @@ class Alone:
         self._clock = clock or clock_of(platform)
         self._sleep = sleep
         self.polled = polled
+        self.polled_at = None  # it polls, and then the wait decides
 
     async def poll(self, until: float | None, log_at: float | None) -> Mapping[str, Seen]:
         """Pause as long as fits, then poll every batch that has not ended; return all that is known."""

@@ -17,8 +17,9 @@ LONGEST_FORECAST_SECONDS = 30 * 86_400.0
 
 
 def progress_of(batches: Collection[Batch], now: float, to_come: int = 0) -> Progress:
-    """Add batches up, with a forecast.
+    """Add batches up, with a forecast. The log, the XCom and the page show these very numbers.
 
+    :param now: When they were read, in unix seconds.
     :param to_come: How many batches are still to be created.
     """
     running = [batch for batch in batches if batch.status == "in_progress"]
@@ -27,13 +28,15 @@ def progress_of(batches: Collection[Batch], now: float, to_come: int = 0) -> Pro
     ends = [now + seconds for seconds in left if seconds < LONGEST_FORECAST_SECONDS]
     is_known = not to_come and len(ends) == len(batches) - sum(batch.is_terminal for batch in batches)
     expected_end = datetime.fromtimestamp(max(ends), UTC) if ends and is_known else None
-    return replace(
-        progress_at_end(batches, to_come), rows_per_minute=sum(rates) * 60 or None, expected_end=expected_end
-    )
+    rate = float(f"{sum(rates) * 60:.3g}") or None
+    return replace(progress_at_end(batches, now, to_come), rows_per_minute=rate, expected_end=expected_end)
 
 
-def progress_at_end(batches: Collection[Batch | BatchEnd], to_come: int = 0) -> Progress:
-    """Add batches up as they stood when a wait was over, without a forecast."""
+def progress_at_end(batches: Collection[Batch | BatchEnd], polled_at: float | None, to_come: int = 0) -> Progress:
+    """Add batches up as they stood when a wait was over, without a forecast.
+
+    :param polled_at: When they were read, in unix seconds; None if that is not known, or nothing was.
+    """
     counts = [batch.counts for batch in batches]
     return Progress(
         dict(Counter(batch.status for batch in batches)),
@@ -41,6 +44,7 @@ def progress_at_end(batches: Collection[Batch | BatchEnd], to_come: int = 0) -> 
         completed=sum(count.completed for count in counts),
         failed=sum(count.failed for count in counts),
         to_come=to_come,
+        polled_at=None if polled_at is None else datetime.fromtimestamp(round(polled_at), UTC),
     )
 
 
@@ -53,7 +57,7 @@ def progress_line(batches: Collection[Batch], progress: Progress, now: float) ->
         is_today = end.date() == datetime.fromtimestamp(now, UTC).date()
         numbers.append(f"ends {end:%H:%M} UTC" if is_today else f"ends {end:%Y-%m-%d %H:%M} UTC")
     if (rate := progress.rows_per_minute) is not None:
-        numbers.append(f"{float(f'{rate:.3g}'):,.9g} rows a minute")
+        numbers.append(f"{rate:,.9g} rows a minute")
     statuses = ", ".join(f"{count} {status}" for status, count in progress.statuses.items())
     if to_come := progress.to_come:
         which = f"{len(batches)} of {len(batches) + to_come} batches, {statuses}, {to_come} to come"

@@ -34,6 +34,10 @@ class Polls(Protocol):
     def platform(self) -> Platform:
         """The connection that cancels go over."""
 
+    @property
+    def polled_at(self) -> float | None:
+        """Unix seconds, on the platform's clock, since when what is known is at the oldest; None for just now."""
+
     async def poll(self, until: float | None, log_at: float | None) -> Mapping[str, Seen]:
         """Return what is known of each batch, when there may be something to decide.
 
@@ -78,20 +82,24 @@ class _Course:
         """Whether a fault of the last poll looks permanent."""
         return any(what.fault is not None and not what.fault.retryable for what in self.known.values())
 
-    async def step(self, seen: Mapping[str, Seen]) -> BatchEvent | None:
-        """Decide after a poll, and do what was decided; return the event once the wait is over."""
+    async def step(self, seen: Mapping[str, Seen], polled_at: float | None = None) -> BatchEvent | None:
+        """Decide after a poll, and do what was decided; return the event once the wait is over.
+
+        :param polled_at: When that was, in unix seconds; None for just now.
+        """
         now = self.clock()
+        polled_at = now if polled_at is None else polled_at
         self.known = known_after(self.known, seen, now)
         if not self._is_clock_known and (skew := skew_of(self._platform)):
             self.wait_log.warn(skew_in_words(skew), subject="the clock")
         step = decide_next(self.watch, self.known, now)
-        progress = self.wait_log.write(self.known, step, now)
+        progress = self.wait_log.write(self.known, step, now, polled_at)
         if progress is not None and self._show is not None:
             self._show(progress)
         if isinstance(step, Finish):
             await self._cancel(step.cancels, TIMED_OUT)
             reasons = " ".join(self._reasons.values())
-            return step.event if step.event.message else replace(step.event, message=reasons)
+            return replace(step.event, message=step.event.message or reasons, polled_at=polled_at)
         self.until = step.until
         if isinstance(step, Cancel):
             if now >= self._cancel_at:  # all was just read; between two cancels, a batch may have gone on
@@ -135,7 +143,7 @@ async def until_finished(
     course = _Course(polls.platform, watch, wait_log, show, clock=clock, sleep=sleep)
     while True:
         seen = await polls.poll(course.until, course.wait_log.again_at)
-        if (event := await course.step(seen)) is not None:
+        if (event := await course.step(seen, polls.polled_at)) is not None:
             return event
 
 

@@ -10,6 +10,9 @@ from airflow_provider_kimi.waiting.known import Known, just_read
 from airflow_provider_kimi.waiting.progress import progress_line, progress_of
 from airflow_provider_kimi.waiting.stalls import Note, in_short
 
+#: How often progress is shown again, with the time of the last poll, while nothing changes.
+SHOWN_AGAIN_SECONDS = 900.0
+
 
 class WaitLog:
     """Keeps a day of waiting under two hundred lines.
@@ -38,16 +41,22 @@ class WaitLog:
         self._to_come = to_come
         self._logged_at = start
         self._logged: Progress | None = None
+        self._shown_at = start
         self._statuses: set[frozenset[str]] = set()
         self._known = None if logged_statuses is None else frozenset(logged_statuses)
         self._warned: set[str] = set()
         self._is_out = False
         self.again_at: float | None = None
 
-    def write(self, known: Mapping[str, Known], step: Step, now: float) -> Progress | None:
-        """Log what is new; return the progress of all batches when it is first known, and with each line about it.
+    def write(
+        self, known: Mapping[str, Known], step: Step, now: float, polled_at: float | None = None
+    ) -> Progress | None:
+        """Log what is new; return the progress of all batches when it is to be shown.
 
-        What is held back is logged by a call at `again_at`, or at any later one.
+        That is when it is first known, with each line about it, and every quarter of an hour. What is held back comes
+        with a call at `again_at`, or at any later one.
+
+        :param polled_at: When the batches were read, in unix seconds; None for now.
         """
         batches = just_read(known).values()
         self.again_at = None
@@ -55,7 +64,15 @@ class WaitLog:
             self._log_doubts(step.doubts, now)
             self._log_notes(step.notes, now)
             self._log_fault(step.fault, now)
-        return self._log_progress(batches, now) if batches and len(batches) == self._count else None
+        if not batches or len(batches) < self._count:
+            return None
+        progress = progress_of(batches, now if polled_at is None else polled_at, self._to_come)
+        is_shown = self._log_progress(batches, progress, now) or now >= self._shown_at + SHOWN_AGAIN_SECONDS
+        if is_shown:
+            self._shown_at = now
+        show_at = self._shown_at + SHOWN_AGAIN_SECONDS
+        self.again_at = show_at if self.again_at is None else min(self.again_at, show_at)
+        return progress if is_shown else None
 
     def warn(self, line: str, subject: str) -> None:
         """Log a warning, unless there was one of this subject before."""
@@ -85,20 +102,20 @@ class WaitLog:
         self._is_out = bool(fault)
         self._logged_at = now
 
-    def _log_progress(self, batches: Collection[Batch], now: float) -> Progress | None:
-        progress = progress_of(batches, now, self._to_come)
+    def _log_progress(self, batches: Collection[Batch], progress: Progress, now: float) -> bool:
+        """Log progress if it is new; whether it was."""
         if self._logged is not None and _key(progress) == _key(self._logged):
-            return None
+            return False
         statuses = frozenset(progress.statuses)
         if statuses in self._statuses and self._is_too_soon(now):
-            return None
+            return False
         has_ended = all(batch.is_terminal for batch in batches)
         is_known = self._logged is None and self._known in (None, statuses)
         if not is_known or has_ended:
             self._log.info("%s", progress_line(batches, progress, now))
         self._statuses.add(statuses)
         self._logged, self._logged_at = progress, now
-        return progress
+        return True
 
     def _is_too_soon(self, now: float) -> bool:
         silence = min((self._logged_at - self._start) / 10, 900.0)

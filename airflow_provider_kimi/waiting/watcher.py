@@ -202,6 +202,15 @@ class Subscription:
         """The connection that its watcher polls over."""
         return self._watcher.platform
 
+    @property
+    def polled_at(self) -> float | None:
+        """When the batch that was not polled for longest was polled; of those that have ended, only the last counts."""
+        if not self._read_at:
+            return None
+        of_running = [at for batch_id, at in self._read_at.items() if not has_ended(self.seen[batch_id])]
+        at = min(of_running) if of_running else max(self._read_at.values())
+        return at + ahead_of_steady(self.platform)
+
     async def poll(self, until: float | None, log_at: float | None) -> Mapping[str, Seen]:
         """Return what is known of each batch once that has changed, or at one of these times.
 

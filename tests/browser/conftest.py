@@ -23,6 +23,7 @@ from tests.support.real_airflow import PASSWORD, USER, VIEWER, RealAirflow
 
 HERE = Path(__file__).parent
 DAGS = HERE.parent / "real_airflow" / "dags"
+EXAMPLES = HERE.parents[1] / "example_dags"
 CHROMIUM = shutil.which("chromium") or "chromium"
 
 #: Seconds that a test may take; all of them wait for one Airflow.
@@ -35,6 +36,8 @@ UNREAD = [f"kimi_unread_{n}" for n in range(4)]
 ACCOUNTS: Mapping[str, Callable[[KimiSimulator], None]] = {
     "kimi_default": fill_with_every_status,
     "kimi_watched": lambda _: None,
+    "kimi_tab": lambda _: None,
+    "kimi_landed": lambda _: None,
     "kimi_strange": fill_with_strange,
     "kimi_thousand": fill_with_thousand,
     "kimi_unread": fill_with_thousand,
@@ -74,11 +77,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("browser")
     (folder / "home").mkdir()
     (folder / "dags").mkdir()
-    shutil.copy(DAGS / "assets.py", folder / "dags")
+    for name in ("assets.py", "links.py", "tab.py"):
+        shutil.copy(DAGS / name, folder / "dags")
+    shutil.copy(EXAMPLES / "example_kimi_replay.py", folder / "dags")
     with ExitStack() as stack:
         platforms = {}
         for conn_id, fill in ACCOUNTS.items():
-            timing = Timing(1, 7200, 1) if conn_id == "kimi_watched" else SLOW
+            timing = Timing(1, 7200, 1) if conn_id in ("kimi_watched", "kimi_tab", "kimi_landed") else SLOW
             platform = KimiSimulator(speed=0, timing=timing, responder=some_rows_fail)
             platforms[conn_id] = stack.enter_context(platform)
             fill(platform)

@@ -1,7 +1,9 @@
 """The panel of the account, and filters that the address keeps."""
 
-from tests.browser.conftest import People, Place, complaints
-from tests.support.real_airflow import VIEWER
+from pathlib import Path
+
+from tests.browser.conftest import People, Place, complaints, enter
+from tests.support.real_airflow import VIEWER, wait_for
 
 
 def balances(place: Place) -> int:
@@ -60,3 +62,46 @@ def test_a_filtered_page_can_be_shared_and_is_there_again_on_the_way_back(people
     page.check("#mine")
     page.locator("#summary", has_text="0 of 200").wait_for()
     assert page.url.endswith("&mine=1")
+
+
+def test_airflows_own_address_keeps_the_filters(people: People, place: Place) -> None:
+    page = people.window(viewport={"width": 1400, "height": 900})
+    page.goto(f"{place.airflow.url}/plugin/kimi-batches/")
+    frame = page.frame_locator("iframe")
+    enter(frame, "kimi_default")
+    frame.locator("#summary", has_text="200 of 200").wait_for()
+    frame.locator("#dag").select_option("reviews")
+    page.wait_for_url("**/plugin/kimi-batches/kimi/?conn_id=kimi_default&dag=reviews")
+    page.reload()
+    frame.locator("#summary", has_text="50 of 200").wait_for()
+    frame.locator("#account summary").click()
+    frame.locator("#account-files", has_text="of 1,000").wait_for()
+    people.keep(page, "account_in_airflow")
+    page.go_back()
+    page.wait_for_url(lambda url: "kimi-batches" not in url)
+
+
+def test_what_a_task_has_landed_is_spent_and_stands_under_its_batch(
+    people: People, place: Place, tmp_path: Path
+) -> None:
+    platform = place.platforms["kimi_landed"]
+    place.airflow.run_dag("assets", "manual__landed", {"conn": "kimi_landed", "output": str(tmp_path / "result")})
+    wait_for(lambda: platform.batches, "no batch was created")
+    platform.advance(8000)
+    run = "/api/v2/dags/assets/dagRuns/manual__landed"
+    wait_for(lambda: place.airflow.call("GET", run)["state"] == "success", "nothing was landed")
+    page = people.batches("kimi_landed")
+
+    def has_cost() -> bool:
+        page.reload()
+        page.locator("tbody tr").wait_for()
+        page.wait_for_timeout(1000)
+        return " CNY" in page.locator("tbody tr").inner_text()
+
+    wait_for(has_cost, "no cost is shown", pause=5)
+    assert " tokens, " in page.locator("tbody tr").inner_text()
+    page.locator("#account summary").click()
+    assert page.locator("#spent-7").inner_text().endswith(" CNY")
+    page.check("#mine")
+    page.locator("#summary", has_text="1 of 1 batches").wait_for()
+    people.keep(page, "account_landed")

@@ -34,3 +34,5 @@ def test_the_keyboard_alone_narrows_the_table_down_opens_a_batch_and_comes_back(
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     page.locator("#summary", has_text="of 200 batches").wait_for()
+    assert rows.count() < 25, "the list is narrowed down as before"
+    assert rows.first.locator("a").first.inner_text() == batch_id

@@ -38,6 +38,8 @@ CONTENTS = {
 def test_everybody_can_use_the_page_in_each_look(people: People, look: str) -> None:
     page = people.batches(**LOOKS[look])
     page.locator("#summary", has_text="200").wait_for()
+    page.locator("#account > summary").click()
+    page.locator("#account-balance .amount").wait_for()
     page.locator("#search").fill(ONE_OF_EACH)
     assert page.evaluate("document.documentElement.classList.contains('dark')") is ("dark" in look)
     is_chinese = "chinese" in look

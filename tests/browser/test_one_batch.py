@@ -59,6 +59,7 @@ def test_a_person_opens_a_batch_cancels_it_and_goes_back(place: Place, people: P
     batch.get_by_role("link", name="All batches").click()
     assert page.locator("#search").input_value() == "reviews", "the list is as it was left"
     page.locator("#status").select_option("")
+    page.locator("#search").fill(batch_id)
     page.locator("tbody tr", has_text=batch_id).locator(".badge.cancelling").wait_for()
     page.go_back()
     assert batch.locator("[data-part=id]").inner_text() == batch_id

@@ -15,7 +15,7 @@ from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.simulator import KimiSimulator, RowError
 from tests.conftest import Connect
 from tests.support.requests import spoiling, submit_prompts
-from tests.support.tasks import run_task
+from tests.support.tasks import links_of_batch, run_task
 
 
 def test_the_results_operator_returns_the_manifest_and_pushes_file_ids(
@@ -37,7 +37,8 @@ def test_the_results_operator_returns_the_manifest_and_pushes_file_ids(
         },
         "output_file_ids": [sim.batches[submission.batch_ids[0]].output_file_id],
         "error_file_ids": [],
-        "_link_KimiConsoleLink": "https://platform.kimi.com/console",
+        "manifest": attempt.value,
+        **links_of_batch(submission.batch_ids[0]),
     }
     assert len(json.dumps(attempt.value)) < 8000
 

@@ -15,7 +15,7 @@ from airflow_provider_kimi.operators.batch import KimiCreateBatchOperator
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, request, submit, write_jsonl
-from tests.support.tasks import Attempt, run_task
+from tests.support.tasks import Attempt, links_of_batch, run_task
 
 
 def uploaded_lines(sim: KimiSimulator) -> list[Any]:
@@ -38,7 +38,7 @@ def test_the_create_operator_returns_batch_ids_and_pushes_input_files_and_row_co
         "batch_id": batch_id,
         "input_file_ids": [sim.batches[batch_id].input_file_id],
         "request_count": 2,
-        "_link_KimiConsoleLink": "https://platform.kimi.com/console",
+        **links_of_batch(batch_id),
     }
     assert [call.name for call in sim.journal] == [
         "list_batches",

@@ -68,7 +68,7 @@ def test_a_stored_event_of_version_1_loads() -> None:
         {"batch_1": BatchEnd("completed", 3, 2, 1, "file_e"), "batch_2": BatchEnd("in_progress")},
         "why",
     )
-    assert event.to_dict() == {**VERSION_1, "try_number": None, "retryable": False, "to_come": 0}
+    assert event.to_dict() == {**VERSION_1, "try_number": None, "retryable": False, "to_come": 0, "polled_at": None}
 
 
 def test_an_event_without_optional_fields_loads() -> None:

@@ -170,7 +170,7 @@ def test_a_job_note_that_this_version_cannot_read_is_none(stored: object) -> Non
     assert JobNote.of(stored) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b'{"batch_ids": "a"}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b'{"batch_ids": "a"}', b"\xff", b"[" * 9999])
 def test_the_manifest_of_another_program_is_none(content: bytes) -> None:
     assert Manifest.of_json(content) is None
 
@@ -218,21 +218,23 @@ def test_arguments_of_a_trigger_that_are_not_its_own_are_refused_in_words() -> N
 
 
 def test_an_event_keeps_its_meaning() -> None:
-    stored, refused = samples_of("event")
+    stored, refused, polled = samples_of("event")
     event = BatchEvent.from_dict(stored)
     assert (event.outcome, event.message, event.try_number) == ("timed_out", stored["message"], 2)
     assert event.batches == {
         "batch_1": BatchEnd("completed", 3, 2, 1, "file_e"),
         "batch_2": BatchEnd("in_progress", 200, 128, 5),
     }
-    assert event.to_dict() == {**stored, "retryable": False, "to_come": 0}
+    assert event.to_dict() == {**stored, "retryable": False, "to_come": 0, "polled_at": None}
+    assert BatchEvent.from_dict(polled).to_dict() == polled
     assert BatchEvent.from_dict(refused).retryable is True
-    assert BatchEvent.from_dict(refused).to_dict() == {**refused, "to_come": 0}
+    assert BatchEvent.from_dict(refused).to_dict() == {**refused, "to_come": 0, "polled_at": None}
 
 
 def test_progress_keeps_its_meaning() -> None:
-    (stored,) = samples_of("progress")
-    assert Progress.from_dict(stored).to_dict() == {**stored, "to_come": 0, "version": 1}
+    stored, later = samples_of("progress")
+    assert Progress.from_dict(stored).to_dict() == {**stored, "to_come": 0, "polled_at": None, "version": 1}
+    assert Progress.from_dict(later).to_dict() == later
 
 
 def test_what_is_still_to_be_created_keeps_its_meaning() -> None:

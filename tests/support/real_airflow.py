@@ -139,6 +139,8 @@ class RealAirflow:
                 deadline = time.monotonic() + STOP_SECONDS
                 while time.monotonic() < deadline and self._living():
                     time.sleep(0.1)
+            for process in self._processes.values():
+                process.wait(STOP_SECONDS)  # it is over, or was killed; it may not have been asked since
             self._processes.clear()
 
     def _living(self) -> set[int]:

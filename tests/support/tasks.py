@@ -10,6 +10,8 @@ from uuid import uuid4
 from airflow.providers.common.compat.module_loading import import_string
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
+from airflow_provider_kimi.compat import SHOWS_PAGES, SHOWS_WITHIN_PAGES
+from airflow_provider_kimi.links import BATCH_KEY, CONSOLE_KEY
 from tests.support.triggers import fired
 
 
@@ -93,3 +95,10 @@ def resume_to_end(operator: BaseOperator, attempt: Attempt) -> Attempt:
         kwargs = json.loads(json.dumps(deferred.kwargs or {}))
         attempt = resume_task(operator, event.to_dict(), ti=attempt.ti, kwargs=kwargs)
     return attempt
+
+
+def links_of_batch(batch_id: str) -> dict[str, str]:
+    """The XComs of the links of a task with one batch."""
+    links = {CONSOLE_KEY: "https://platform.kimi.com/console"}
+    frame = "/plugin/kimi-batches" if SHOWS_WITHIN_PAGES else ""
+    return links | ({BATCH_KEY: f"{frame}/kimi/?batch={batch_id}&conn_id=kimi_default"} if SHOWS_PAGES else {})

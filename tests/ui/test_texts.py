@@ -3,9 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 from airflow_provider_kimi import ui
 from airflow_provider_kimi.api.models import ACTIVE_STATUSES, TERMINAL_STATUSES
+from airflow_provider_kimi.records.manifest import FILE_FIELDS, ManifestStatus
+from airflow_provider_kimi.records.rows import ROW_STATUSES
 from airflow_provider_kimi.ui.detail_view import ACTS, OUTCOMES
 
 PAGE = Path(ui.__file__).parent / "page"
@@ -15,6 +18,8 @@ HTML = (PAGE / "index.html").read_text(encoding="utf-8")
 
 #: Keys that scripts make of a word of the platform.
 MADE = {f"status_{status}" for status in (*ACTIVE_STATUSES, *TERMINAL_STATUSES, "unknown")}
+MADE |= {f"row_{status}" for status in ROW_STATUSES} | {f"result_{status}" for status in get_args(ManifestStatus)}
+MADE |= {f"file_{name}" for name in FILE_FIELDS} | {"failures_mixed", "reason_further_reasons", "reason_other"}
 MADE |= OUTCOMES | {f"act_{act}" for act in ACTS} | {f"file_{kind}" for kind in ("input", "output", "error")}
 
 

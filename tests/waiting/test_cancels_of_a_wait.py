@@ -22,6 +22,7 @@ class Script:
 
     requests_per_minute = None
     clock_skew_seconds = None
+    polled_at = None
 
     def __init__(self, polls: Mapping[float, Mapping[str, str]], without_answer: str) -> None:
         self._polls = iter(polls.items())

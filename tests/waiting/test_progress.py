@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.api.models import RequestCounts
+from airflow_provider_kimi.ui.batch_view import view_of
 from airflow_provider_kimi.waiting.progress import progress_line, progress_of
 from tests.support.samples import make_batch
 
@@ -50,8 +51,21 @@ def test_the_rate_and_the_expected_end_follow_from_the_rows_so_far() -> None:
         "rows_per_minute": 25.0,
         "expected_end": "2025-09-04T16:03:20+00:00",
         "to_come": 0,
+        "polled_at": "2025-09-04T15:33:20+00:00",
         "version": 1,
     }
+
+
+def test_the_log_the_xcom_and_the_page_show_the_same_numbers_of_a_poll() -> None:
+    batch = make_batch(created_at=NOW - 36_000, request_counts=RequestCounts(1000, 10, 2))
+    text, stored, shown = line(batch), progress_of([batch], NOW).to_dict(), view_of(batch, NOW)
+    assert text.startswith("10 of 1,000 rows completed, 2 failed, ends 2025-10-09 12:53 UTC, 0.02 rows a minute: ")
+    assert (stored["completed"], stored["failed"], stored["total"]) == (10, 2, 1000)
+    assert (shown["done"], shown["failed"], shown["total"]) == (10, 2, 1000)
+    assert stored["rows_per_minute"] == shown["rows_per_minute"] == 0.02
+    assert stored["expected_end"] == shown["expected_end"]
+    assert stored["expected_end"].startswith("2025-10-09T12:53")
+    assert stored["polled_at"] == datetime.fromtimestamp(NOW, UTC).isoformat()
 
 
 def test_a_line_says_how_many_batches_are_still_to_be_created() -> None:

@@ -3,8 +3,10 @@
 import random
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from airflow_provider_kimi.api.models import Batch, RequestCounts
+from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.waiting.decision import Finish, Wait, decide_next
@@ -41,8 +43,30 @@ def test_the_first_poll_of_a_task_logs_how_its_batch_stands_and_later_ones_only_
     log = LogRecord()
     wait_log = WaitLog(log, 1, NOW, logged_statuses=())
     assert wait_log.write(in_progress(0), Wait(), NOW) is not None
-    assert wait_log.write(in_progress(0), Wait(), NOW + 1000) is None
+    assert wait_log.write(in_progress(0), Wait(), NOW + 800) is None
     assert log.infos == ["0 of 100,000 rows completed: batch batch_1 is in_progress"]
+
+
+def test_progress_that_does_not_change_is_shown_every_quarter_of_an_hour_with_the_time_of_its_poll() -> None:
+    log = LogRecord()
+    wait_log = WaitLog(log, 1, NOW, logged_statuses=())
+    wait_log.write(in_progress(0), Wait(), NOW)
+    assert wait_log.again_at == NOW + 900
+    again = wait_log.write(in_progress(0), Wait(), NOW + 900, polled_at=NOW + 870)
+    assert again is not None
+    assert again.polled_at == datetime.fromtimestamp(NOW + 870, UTC)
+    assert wait_log.write(in_progress(0), Wait(), NOW + 1000) is None
+    assert wait_log.again_at == NOW + 1800
+    assert len(log.infos) == 1
+
+
+def test_progress_that_cannot_be_read_is_not_shown_as_if_it_was() -> None:
+    log = LogRecord()
+    wait_log = WaitLog(log, 1, NOW, logged_statuses=())
+    before = in_progress(0)
+    wait_log.write(before, Wait(), NOW)
+    unread = known_after(before, {"batch_1": KimiNoAnswerError("no answer")}, NOW + 1000)
+    assert wait_log.write(unread, Wait(), NOW + 1000) is None
 
 
 def test_a_trigger_shows_progress_at_once_but_does_not_repeat_the_line_of_the_worker() -> None:
@@ -75,7 +99,7 @@ def test_a_line_that_is_held_back_is_logged_at_the_time_that_the_log_asks_for() 
     assert wait_log.again_at is not None
     assert wait_log.write(in_progress(2), Wait(), wait_log.again_at) is not None
     assert len(log.infos) == 2
-    assert wait_log.again_at is None
+    assert wait_log.again_at > NOW + 1900
 
 
 def warnings_of(watch: Watch, seen_at: Callable[[int], dict[str, Seen]], seconds: int, pause: int = 60) -> list[str]:

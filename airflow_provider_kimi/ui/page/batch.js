@@ -1,8 +1,10 @@
 // The view of one batch, and its cancel.
 
 import { ask, watch } from "./asking.js";
+import { link, listFacts } from "./facts.js";
 import { chosen } from "./filters.js";
-import { byId, complain, element, leadInto, write } from "./nodes.js";
+import { byId, complain, write } from "./nodes.js";
+import { showResult } from "./result.js";
 import { query } from "./route.js";
 import { showBar, showStatus } from "./rows.js";
 import { fill, moment, number, size, span, statusText, texts } from "./words.js";
@@ -16,28 +18,7 @@ let watched = null;
 const part = (name) => view.querySelector(`[data-part="${name}"]`);
 const address = () => `batch?${new URLSearchParams({ batch: asked.id, conn_id: asked.connection })}`;
 
-// Lists are kept as they are while nothing has changed, so that a selection or a reader's place in them is not lost.
-function list(name, entries) {
-  const node = part(name);
-  const told = JSON.stringify(entries.map((entry) => entry.map((each) => each?.path ?? each?.text ?? each)));
-  node.closest("section").hidden = !entries.length;
-  if (node.dataset.told === told) return;
-  node.dataset.told = told;
-  node.replaceChildren(...entries.map(([term, content, note]) => {
-    const row = element("div");
-    const value = element("dd", "wrap");
-    value.append(typeof content === "string" ? content : content.node, ...(note ? [element("span", "quiet note", note)] : []));
-    row.append(element("dt", "", term), value);
-    return row;
-  }));
-}
-
-function link(text, path) {
-  const node = element(path ? "a" : "span", "", text);
-  if (path) leadInto(node, path);
-  return { node, text, path };
-}
-
+const list = (name, entries) => listFacts(part(name), entries);
 const counts = (batch) => ({
   done: number(batch.done), failed: number(batch.failed), left: number(batch.remaining), total: number(batch.total),
 });
@@ -99,6 +80,7 @@ function show() {
   list("errors", errors(answer));
   list("files", batch.files.map(({ kind, id, bytes }) => [texts[`file_${kind}`], id, bytes === null ? "" : size(bytes)]));
   list("metadata", batch.metadata);
+  showResult(part("result"), answer.result, answer.replay_path);
   if (dialog.open && !batch.may_cancel) dialog.close();
 }
 

@@ -4,7 +4,7 @@ import { costOf, openAccount } from "./account.js";
 import { watch } from "./asking.js";
 import { keep, offerChoices, offerConnections, restore, wanted } from "./filters.js";
 import { byId, complain, write } from "./nodes.js";
-import { makeRow, showBatch } from "./rows.js";
+import { showRows } from "./rows.js";
 import { fill, number, span, texts } from "./words.js";
 
 const table = document.querySelector("#batches table");
@@ -32,20 +32,7 @@ function show() {
   const all = wanted(batches);
   found = all.length;
   const visible = all.slice(0, most);
-  const kept = new Set(visible.map((batch) => batch.id));
-  for (const [id, shown] of rows) {
-    if (kept.has(id)) continue;
-    shown.row.remove();
-    rows.delete(id);
-  }
-  let next = body.firstElementChild;
-  for (const batch of visible) {
-    if (!rows.has(batch.id)) rows.set(batch.id, makeRow());
-    const shown = rows.get(batch.id);
-    showBatch(shown, batch, (age ?? 0) + sinceAnswer(), costOf(batch.id));
-    if (shown.row === next) next = next.nextElementSibling;
-    else body.insertBefore(shown.row, next);
-  }
+  showRows(body, rows, visible, (age ?? 0) + sinceAnswer(), byId("connection").value.trim(), costOf);
   table.hidden = !visible.length;
   atEnd.disconnect();
   if (most < found) atEnd.observe(byId("end"));

@@ -2,7 +2,7 @@
 
 import { ask } from "./asking.js";
 import { byId, element } from "./nodes.js";
-import { query } from "./route.js";
+import { announce, query } from "./route.js";
 import { statusText, stored } from "./words.js";
 
 const CONNECTION = "kimi-batches-connection"; // what was looked at last, for an address that names none
@@ -69,6 +69,10 @@ export function chosen() {
 }
 
 export function keep() {
-  history.replaceState(history.state, "", `?${chosen()}`);
+  const kept = chosen();
+  if (location.search !== `?${kept}`) {
+    history.replaceState(history.state, "", `?${kept}`);
+    announce();
+  }
   localStorage.setItem(CONNECTION, fields.conn_id.value.trim());
 }

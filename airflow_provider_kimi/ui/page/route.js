@@ -23,11 +23,14 @@ function follow(event) {
   }
 }
 
+// Airflow takes over the address of its frame when that has loaded.
+export const announce = () => window.frameElement?.dispatchEvent(new Event("load"));
+
 export function onRoute(show) {
   document.addEventListener("click", follow);
   window.addEventListener("popstate", () => {
     show();
-    window.frameElement?.dispatchEvent(new Event("load")); // at which Airflow takes over the address
+    announce();
   });
   show();
 }

@@ -1,9 +1,9 @@
 // Rows of the table of batches: one for each batch, kept over refreshes so that the focus stays where it is.
 
-import { byId, element, leadInto, write } from "./nodes.js";
+import { element, leadInto, write } from "./nodes.js";
 import { fill, moment, money, number, span, statusText, texts } from "./words.js";
 
-export function makeRow() {
+function makeRow() {
   const row = element("tr");
   const labels = ["batch", "status", "rows", "speed", "end", "age", "task"];
   const cells = Object.fromEntries(labels.map((label) => {
@@ -62,11 +62,29 @@ export function showStatus(badge, status) {
   badge.className = `badge clip ${/^[a-z_]+$/.test(status) ? status : ""}`;
 }
 
-// `cost` is what its result has cost, if that is known.
-export function showBatch(shown, batch, seconds, cost) {
+// Rows for batches, in their order; those that are there already are kept.
+// `costOf` says what the result of a batch has cost, if that is known.
+export function showRows(body, rows, batches, seconds, connection, costOf = () => undefined) {
+  const kept = new Set(batches.map((batch) => batch.id));
+  for (const [id, shown] of rows) {
+    if (kept.has(id)) continue;
+    shown.row.remove();
+    rows.delete(id);
+  }
+  let next = body.firstElementChild;
+  for (const batch of batches) {
+    if (!rows.has(batch.id)) rows.set(batch.id, makeRow());
+    const shown = rows.get(batch.id);
+    showBatch(shown, batch, seconds, connection, costOf(batch.id));
+    if (shown.row === next) next = next.nextElementSibling;
+    else body.insertBefore(shown.row, next);
+  }
+}
+
+function showBatch(shown, batch, seconds, connection, cost) {
   write(shown.id, batch.id);
   shown.id.title = batch.id;
-  shown.id.href = `?${new URLSearchParams({ batch: batch.id, conn_id: byId("connection").value.trim() })}`;
+  shown.id.href = `?${new URLSearchParams({ batch: batch.id, conn_id: connection })}`;
   write(shown.model, batch.model ?? "");
   showStatus(shown.badge, batch.status);
   showBar(shown.bar, batch);
