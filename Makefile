@@ -95,7 +95,7 @@ $(BROWSER_READY): $(READY)
 		"fonts-wqy-zenhei; elsewhere, install them so that 'chromium' and 'fc-list :lang=zh' find them."; exit 1; }
 	@touch $@
 
-test-ui: $(BROWSER_READY) ## the page of batches in a real browser, on a real Airflow, in about 2 minutes
+test-ui: $(BROWSER_READY) ## the page of batches in a real browser, on a real Airflow, in about 3 minutes
 	$(BIN)/pytest -p no:cacheprovider -m browser tests/browser
 
 # pip takes the newest versions that fit; uv can take the lowest of those that pyproject.toml names. Airflow 2.11.0, which
