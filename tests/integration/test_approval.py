@@ -202,6 +202,25 @@ def test_an_input_that_costs_no_more_than_what_was_approved_is_sent_with_a_warni
     assert "The job is not the one that was approved. It costs no more now" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("answer", [APPROVED, REJECTED])
+def test_a_late_answer_to_a_question_of_an_earlier_try_does_not_end_the_wait_for_batches(
+    connect: Connect, airflow: Supervisor, tmp_path: Path, answer: Mapping[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Airflow 3.3 shows an open question while the task is deferred, and resumes the task with any answer."""
+    with KimiSimulator(speed=0, timing=QUICK) as sim:
+        connect(sim)
+        parked(job(tmp_path))
+        cleared = job(tmp_path, approve_over=None, reuse="never", max_rows_per_batch=20, max_in_flight=1)
+        waits = run_task(cleared).deferred
+        assert waits is not None
+        kwargs = json.loads(json.dumps(waits.kwargs))
+        again = resume_task(cleared, answer, kwargs=kwargs, method=waits.method_name)
+        assert again.deferred is not None
+        assert again.deferred.trigger.serialize()[1]["batch_ids"] == waits.trigger.serialize()[1]["batch_ids"]
+        assert names(sim).count("create_batch") == 1
+    assert "'ada' (id '7') answered a question of an earlier try" in capsys.readouterr().out
+
+
 def test_a_parked_task_cancels_nothing_though_it_is_to_cancel_when_it_fails(
     sim: KimiSimulator, airflow: Supervisor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
