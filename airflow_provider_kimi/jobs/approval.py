@@ -29,16 +29,19 @@ class Approved:
 
     :param fingerprint: Of the input.
     :param amount: The high end of its estimate; None where its price is not known.
+    :param price: That of its model, with the currency.
     """
 
     fingerprint: str
     amount: float | None
+    price: str | None = None
 
     def covers(self, wanted: Approved) -> bool:
-        """Whether that is approved too: it costs no more, or is the same where no price says so."""
-        if self.amount is None or wanted.amount is None:
-            return self.fingerprint == wanted.fingerprint
-        return wanted.amount <= self.amount
+        """Whether that is approved too: at the same price, it is the same job, or costs no more."""
+        if self.price != wanted.price:
+            return False
+        is_cheaper = None not in (self.amount, wanted.amount) and (wanted.amount or 0) <= (self.amount or 0)
+        return is_cheaper or self.fingerprint == wanted.fingerprint
 
 
 class Question(NamedTuple):

@@ -284,7 +284,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if not answer.is_approved:
             raise AirflowSkipException(f"Rejected by {answer.by}. Nothing was uploaded or submitted by this attempt.")
         self.log.info("Approved by %s.", answer.by)
-        return self._begin(context, Approved(asked["fingerprint"], asked["amount"]))
+        return self._begin(context, Approved(**asked))
 
     def _begin(self, context: Context, approved: Approved | None = None) -> dict[str, Any]:
         with airflow_errors(self):

@@ -178,7 +178,34 @@ def test_an_input_that_has_grown_since_it_was_approved_is_asked_about_again(
         answered(job(tmp_path, rows=50), waits, APPROVED)
     assert newest.question is not None
     assert "for 50 rows" in newest.question.subject
-    assert "The job is not the one that was approved. It costs more now: up to 0.08" in capsys.readouterr().out
+    assert (
+        "The job is not the one that was approved. It costs more, or has another price, now: up to 0.08"
+        in capsys.readouterr().out
+    )
+    assert not PAYING & set(names(sim))
+
+
+def test_an_approved_job_is_sent_though_the_platform_counts_no_tokens_any_more(
+    sim: KimiSimulator, airflow: Supervisor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operator = job(tmp_path)
+    waits = parked(operator)
+    sim.inject("estimate_tokens", status=400, times=99)
+    answered(operator, waits, APPROVED)
+    assert len(sim.batches) == 1
+    assert "not the one that was approved" not in capsys.readouterr().out
+
+
+def test_an_approval_in_one_currency_is_none_in_another(
+    sim: KimiSimulator, airflow: Supervisor, tmp_path: Path
+) -> None:
+    waits = parked(job(tmp_path))
+    prices = {"currency": "USD", "date": "2026-09-01", "models": {"kimi-k2.6": {"input": 0.57, "output": 2.4}}}
+    in_dollars = job(tmp_path, rows=60, price_list=prices)
+    with supervised(Supervisor()) as newest, pytest.raises(TaskAwaitingInput):
+        answered(in_dollars, waits, APPROVED)
+    assert newest.question is not None
+    assert "USD for 60 rows" in newest.question.subject
     assert not PAYING & set(names(sim))
 
 
