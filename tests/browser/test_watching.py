@@ -73,4 +73,6 @@ def test_the_page_takes_the_theme_that_is_chosen_in_airflow(place: Place, people
     frame.locator("tbody tr").first.wait_for()
     window.evaluate("document.documentElement.className = 'dark'")
     frame.locator("html.dark").wait_for()
+    background = "body => getComputedStyle(body).backgroundColor"
+    assert frame.locator("body").evaluate(background) == window.locator("body").evaluate(background)
     people.keep(window, "dark_in_airflow")

@@ -9,6 +9,7 @@ function takeTheme() {
   const theme = chosen?.contains("dark") ? "dark" : chosen?.contains("light") ? "light" : stored("theme");
   const isDark = theme === "dark" || (theme !== "light" && prefersDark.matches);
   document.documentElement.classList.toggle("dark", isDark);
+  if (host) document.body.style.backgroundColor = host.getComputedStyle(host.document.body).backgroundColor;
 }
 takeTheme();
 prefersDark.addEventListener("change", takeTheme);
