@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import ROW_STATUSES
@@ -27,7 +30,7 @@ def manifest_of(value: object) -> Manifest | None:
 
 def result_of(manifest: Manifest) -> dict[str, Any]:
     """Show a landed result as plain JSON: numbers, where its files are, what failed, and how to ask that again."""
-    cost, stored = manifest.cost or {}, manifest.to_dict()
+    cost, stored = manifest.cost or {}, replace(manifest, cost=None, realtime=UNSET).to_dict()
     return {
         "status": shown(manifest.status),
         "model": shown(manifest.model),
@@ -60,10 +63,11 @@ def text(value: object) -> str | None:
 
 
 def moment(value: str | None) -> str | None:
-    """Return a time in ISO 8601, which a browser can read; None for what is none."""
+    """Return a time in UTC and ISO 8601, which a browser can read; None for what is none."""
     try:
-        return datetime.fromisoformat(value).isoformat() if value else None
-    except ValueError:
+        at = datetime.fromisoformat(value or "")
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         return None
 
 
