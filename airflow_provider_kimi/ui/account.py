@@ -14,12 +14,12 @@ from airflow_provider_kimi.calls.patience import Patience, in_time, is_rate_limi
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.hooks.lookup import looking_up
+from airflow_provider_kimi.ui.airflow_records import Whose, read_whose
 from airflow_provider_kimi.ui.batch_view import shown, view_of, views_of
 from airflow_provider_kimi.ui.error_view import MOST_BYTES, errors_in
 from airflow_provider_kimi.ui.glance import Glance
 from airflow_provider_kimi.ui.holdings import PARTS, Holdings, nothing_yet
 from airflow_provider_kimi.ui.single_reads import SingleReads
-from airflow_provider_kimi.ui.whose import Whose, read_whose
 from airflow_provider_kimi.waiting.clock import clock_of
 from airflow_provider_kimi.waiting.pace import seconds_per_request
 

@@ -10,9 +10,9 @@ from airflow_provider_kimi.api.ids import is_id
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.ui.account import Account, BatchList, NoKimiConnectionError, Sleep
+from airflow_provider_kimi.ui.airflow_records import Recent, read_recent
 from airflow_provider_kimi.ui.batch_view import LONGEST_TEXT
 from airflow_provider_kimi.ui.glance import Glance, Seen
-from airflow_provider_kimi.ui.landed import Recent, read_recent
 
 T = TypeVar("T")
 

@@ -228,7 +228,7 @@ class TestSpend:
         assert "spent" not in seen
 
     async def test_of_too_many_xcoms_the_newest_count_and_the_rest_is_told(self, pages: Pages) -> None:
-        from airflow_provider_kimi.ui.landed import read_recent
+        from airflow_provider_kimi.ui.airflow_records import read_recent
 
         for number in range(4):
             store_task({"manifest": manifest(f"b{number}")}, run_id=f"{number}")
