@@ -145,7 +145,7 @@ def test_dead_letters_of_another_result_are_refused_before_anything_is_paid(conn
         first = tries(job(tmp_path, sim=sim, max_rounds=1), sim).value
         asks_other: dict[str, Any] = {"output": f"{tmp_path}/other", "prompt": "Spam? {text}", "reuse": "never"}
         other = tries(job(tmp_path, sim=sim, max_rounds=1, task_id="other", **asks_other), sim).value
-        conf, batches = replay_conf(first), len(sim.batches)
+        conf, batches = shown(first)["replay_conf"], len(sim.batches)
         assert conf is not None
         with pytest.raises(
             ValueError, match=r"None of the dead letters is one of the earlier result\. Nothing was sent"
@@ -158,7 +158,7 @@ def test_dead_letters_that_were_copied_and_may_answer_longer_are_merged(connect:
     with KimiSimulator(speed=0, timing=QUICK, responder=model(r5=1, r7=1)) as sim:
         connect(sim)
         first = tries(job(tmp_path, sim=sim, max_rounds=1), sim).value
-        conf = replay_conf(first)
+        conf = shown(first)["replay_conf"]
         assert conf is not None
         (tmp_path / "copy").mkdir()
         letters = [json.loads(line) for line in (tmp_path / "out/dead_letter.jsonl").read_text().splitlines()]
