@@ -21,6 +21,9 @@ DAYS = 30
 #: Most XComs that are read, and how many of them are held at a time.
 MOST_XCOMS, _AT_ONCE = 10_000, 50
 
+#: Most batches of all results together: sums over them must not keep the API server busy.
+MOST_BATCHES = 100_000
+
 #: Most characters of one; a manifest of a thousand batches has fewer.
 _MOST_CHARS = 200_000
 
@@ -41,26 +44,30 @@ class Recent:
     is_whole: bool = True
 
 
-def read_recent(most: int = MOST_XCOMS) -> Recent:
+def read_recent(most: int = MOST_XCOMS, most_batches: int = MOST_BATCHES) -> Recent:
     """Read what the results of the last days have cost. Blocks.
 
     :param most: How many XComs are read, the newest first.
+    :param most_batches: How many batches these may name; the XCom that names more is the first that is left out.
     :raises KimiNoAnswerError: The database does not answer.
     """
     now = datetime.now(UTC)
     results: list[Landed] = []
-    count = 0
+    count = batches = 0
     try:
         for dag_id, value, landed_at in _xcoms(now - timedelta(days=DAYS), most):
             count += 1
             if (manifest := manifest_of(value)) is not None:
+                batches += len(manifest.batch_ids)
+                if batches > most_batches:
+                    break
                 results.append(Landed.of(manifest, dag_id, landed_at.timestamp()))
     except SQLAlchemyError as error:
         raise KimiNoAnswerError(
             f"Airflow's database could not be read ({type(error).__name__}): what results have cost is not known now. "
             "Batches go on as they were. The log of the API server may have the details, if this lasts."
         ) from None
-    return Recent(tuple(results), now.timestamp(), count < most)
+    return Recent(tuple(results), now.timestamp(), count < most and batches <= most_batches)
 
 
 def _xcoms(since: datetime, most: int) -> Iterator[Any]:
