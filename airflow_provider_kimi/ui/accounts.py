@@ -50,6 +50,9 @@ HOLDINGS_SECONDS = RECENT_SECONDS = 60.0
 #: Most batches that are shown.
 MOST_BATCHES = 1000
 
+#: Most connections that are kept although they could not be looked up: viewers may make up ids.
+MOST_UNREAD = 100
+
 #: Pauses without blocking.
 Sleep = Callable[[float], Awaitable[object]]
 
@@ -128,6 +131,7 @@ class Account:
         self.holdings = Glance(self._read_holdings, self._holdings_pause, clock)
         self.single_reads = SingleReads(self._single_pause, clock, sleep)
         self.cancelling = asyncio.Lock()
+        self.is_read = False
 
     def batch(self, batch_id: str) -> Glance[Batch | None]:
         """One batch that the list does not show; None if the account has none of this id."""
@@ -248,6 +252,7 @@ class Account:
     async def _renew(self, hook: KimiHook) -> None:
         if not await in_time(asyncio.to_thread(_look_up, hook)):
             raise NoKimiConnectionError(hook.kimi_conn_id)
+        self.is_read = True
 
 
 def _look_up(hook: KimiHook) -> bool:
@@ -294,8 +299,13 @@ class Accounts:
         return await self.look(conn_id, lambda account: account.batch(shown_id))
 
     def of(self, conn_id: str) -> Account:
-        """Return a connection that was looked at."""
-        return self._accounts[conn_id]
+        """Return a connection that was looked at.
+
+        :raises NoKimiConnectionError: It has been deleted since.
+        """
+        if (account := self._accounts.get(conn_id)) is None:
+            raise NoKimiConnectionError(conn_id)
+        return account
 
     async def look(self, conn_id: str, at: Callable[[Account], Glance[T]], patience: float | None = None) -> Seen[T]:
         """Look at something of a connection.
@@ -304,6 +314,8 @@ class Accounts:
         :raises NoKimiConnectionError: There is none of type `kimi` with this id.
         """
         check_conn_id(conn_id)
+        if conn_id not in self._accounts:
+            await self._make_room()
         account = self._accounts.setdefault(conn_id, Account(KimiHook(conn_id), self._clock, self._sleep))
         try:
             return await at(account).look(patience)
@@ -312,6 +324,12 @@ class Accounts:
                 del self._accounts[conn_id]
                 await account.aclose()
             raise
+
+    async def _make_room(self) -> None:
+        """Forget the oldest of very many connections that could not be looked up."""
+        unread = [conn_id for conn_id, account in self._accounts.items() if not account.is_read]
+        if len(unread) >= MOST_UNREAD:
+            await self._accounts.pop(unread[0]).aclose()
 
     def now(self) -> float:
         """Return the time on the clock by which ages are told."""
