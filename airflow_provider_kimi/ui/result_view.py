@@ -4,7 +4,7 @@ A manifest comes from an XCom, which people may edit: no part is trusted, and no
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import UNSET
@@ -111,10 +111,11 @@ def text(value: object) -> str | None:
 
 
 def moment(value: str | None) -> str | None:
-    """Return a time in ISO 8601, which a browser can read; None for what is none."""
+    """Return a time in UTC and ISO 8601, which a browser can read; None for what is none."""
     try:
-        return datetime.fromisoformat(value).isoformat() if value else None
-    except ValueError:
+        at = datetime.fromisoformat(value or "")
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         return None
 
 

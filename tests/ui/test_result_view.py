@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.ui.result_view import failures_view, manifest_of, replay_conf, result_of
+from airflow_provider_kimi.ui.result_view import failures_view, manifest_of, moment, replay_conf, result_of
+from tests.ui.database import manifest
 
 OUT = "s3://aws_default@bucket/labels/manual__1"
 
@@ -144,3 +145,30 @@ def test_whatever_a_manifest_holds_the_view_is_short_plain_json(manifest: Mappin
         texts = [failure["status"], failure["reason"], *failure["sample"]]
         assert all(isinstance(one, str) and len(one) <= 64 for one in texts)
         assert len(failure["sample"]) <= 3
+
+
+def test_a_manifest_that_is_nested_deeply_is_shown() -> None:
+    cost: Any = {}
+    for _ in range(800):
+        cost = {"amount": cost}
+    read = manifest_of(manifest("batch_1") | {"cost": cost})
+    assert read is not None
+    shown = result_of(read)
+    assert shown["cost"] == {"amount": None, "currency": None}
+    assert shown["failures"], "the rest of it is shown"
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("2026-11-30T10:00:00+00:00", "2026-11-30T10:00:00+00:00"),
+        ("2026-11-30T10:00:00+05:30:15", "2026-11-30T04:29:45+00:00"),
+        ("2026-11-30", "2026-11-30T00:00:00+00:00"),
+        ("0001-01-01T00:00:00+23:00", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_time_is_one_that_any_browser_can_read(stored: str | None, shown: str | None) -> None:
+    assert moment(stored) == shown
