@@ -15,7 +15,7 @@ from airflow_provider_kimi.ui.account import BatchList, NoKimiConnectionError
 from airflow_provider_kimi.ui.accounts import Accounts
 from airflow_provider_kimi.ui.airflow_records import read_task
 from airflow_provider_kimi.ui.glance import Seen
-from airflow_provider_kimi.ui.landed_batches import replay_path
+from airflow_provider_kimi.ui.landed_result import replay_path
 from airflow_provider_kimi.ui.task_view import (
     TaskRecord,
     batches_of,
