@@ -53,7 +53,7 @@ except ImportError:  # Airflow below 3.3
     TaskAwaitingInput = None  # type: ignore[assignment,misc]
 
 #: Whether a task can ask a person: Airflow 3.1 and newer.
-CAN_ASK = not _AIRFLOW.startswith(("2.", "3.0."))
+CAN_ASK = _VERSION >= (3, 1)
 
 #: Whether a trigger learns that its task was marked: from Airflow 3.3 on.
 TRIGGERS_SEE_MARKS = hasattr(BaseTrigger, "on_kill")

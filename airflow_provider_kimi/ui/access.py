@@ -1,5 +1,6 @@
 """What each route is given: the user, what was read for all users, and who may do what, as Airflow decides it."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -54,6 +55,11 @@ def _host_of(origin: str) -> str | None:
 def may_read(request: Request, user: GetUserDep, dag_id: str | None) -> bool:
     """Whether a user may read the task instances of a DAG; None for what belongs to no DAG. Blocks."""
     return _may("GET", request, user, dag_id)
+
+
+def readable(request: Request, user: GetUserDep, dag_ids: Iterable[str | None]) -> set[str | None]:
+    """Return those DAGs whose task instances a user may read. Blocks."""
+    return {dag_id for dag_id in set(dag_ids) if may_read(request, user, dag_id)}
 
 
 def may_edit(request: Request, user: GetUserDep, dag_id: str | None) -> bool:

@@ -9,9 +9,9 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.ui.access import (
     AccountsDep,
     GetUserDep,
-    may_read,
     may_read_connection,
     may_read_results,
+    readable,
     readable_connections,
 )
 from airflow_provider_kimi.ui.account import BatchList, NoKimiConnectionError
@@ -68,10 +68,10 @@ def _spend(request: Request, user: GetUserDep, recent: Recent, batches: BatchLis
     allowed = {dag_id: may_read_results(request, user, dag_id) for dag_id in {each.dag_id for each in recent.results}}
     results = [each for each in recent.results if allowed[each.dag_id]]
     views = batches.views if batches else []
-    visible = {dag_id: may_read(request, user, dag_id) for dag_id in {view["dag_id"] for view in views}}
+    visible = readable(request, user, (view["dag_id"] for view in views))
     shares = shares_of(results)
     return {
         "spent": {str(days): spend_since(shares, recent.now - days * _DAY_SECONDS) for days in (7, DAYS)},
         "is_whole": recent.is_whole,
-        "batches": costs_of_batches(results, (view["id"] for view in views if visible[view["dag_id"]])),
+        "batches": costs_of_batches(results, (view["id"] for view in views if view["dag_id"] in visible)),
     }

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read
+from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, readable
 from airflow_provider_kimi.ui.airflow_records import Whose
 
 router = APIRouter()
@@ -31,5 +31,5 @@ async def batches(
 
 def _visible(request: Request, user: GetUserDep, views: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Keep the batches whose DAG the user may see. Blocks."""
-    allowed = {dag_id: may_read(request, user, dag_id) for dag_id in {view["dag_id"] for view in views}}
-    return [view for view in views if allowed[view["dag_id"]]]
+    dag_ids = readable(request, user, (view["dag_id"] for view in views))
+    return [view for view in views if view["dag_id"] in dag_ids]

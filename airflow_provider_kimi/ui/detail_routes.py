@@ -26,7 +26,7 @@ from airflow_provider_kimi.ui.accounts import Accounts
 from airflow_provider_kimi.ui.batch_view import shown
 from airflow_provider_kimi.ui.detail_view import detail_of, files_of
 from airflow_provider_kimi.ui.glance import Seen
-from airflow_provider_kimi.ui.landed_batches import landed_with
+from airflow_provider_kimi.ui.landed_result import landed_with
 from airflow_provider_kimi.waiting.clock import clock_of
 
 _log = logging.getLogger(__name__)

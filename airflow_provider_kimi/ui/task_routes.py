@@ -10,12 +10,12 @@ from fastapi.concurrency import run_in_threadpool
 from airflow_provider_kimi.addresses import run_path, task_path
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
-from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read, may_read_results
+from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read, may_read_results, readable
 from airflow_provider_kimi.ui.account import BatchList, NoKimiConnectionError
 from airflow_provider_kimi.ui.accounts import Accounts
 from airflow_provider_kimi.ui.airflow_records import read_task
 from airflow_provider_kimi.ui.glance import Seen
-from airflow_provider_kimi.ui.landed_batches import replay_path
+from airflow_provider_kimi.ui.landed_result import replay_path
 from airflow_provider_kimi.ui.task_view import (
     TaskRecord,
     batches_of,
@@ -73,8 +73,8 @@ def _shown(
     """Show a task instance, and those of its batches whose DAG the user may see. Blocks."""
     listed = known or BatchList({}, [], is_whole=True)
     batches = batches_of(task, record, listed.batches)
-    allowed = {dag_id: may_read(request, user, dag_id) for dag_id in {Tags.of(batch).dag_id for batch in batches}}
-    visible = [batch for batch in batches if allowed[Tags.of(batch).dag_id]]
+    dag_ids = readable(request, user, (Tags.of(batch).dag_id for batch in batches))
+    visible = [batch for batch in batches if Tags.of(batch).dag_id in dag_ids]
     return {
         "task": task_view(task, record),
         "task_path": task_path(task),

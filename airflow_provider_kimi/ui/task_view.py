@@ -95,7 +95,7 @@ def batches_of(task: TaskIdentity, record: TaskRecord, listed: Mapping[str, Batc
     :param listed: The batches of its connection, by id.
     """
     ids = record.batch_ids or [batch.id for batch in listed.values() if Tags.of(batch).is_of(task)]
-    batches = [listed.get(batch_id) or Batch(id=batch_id, status=_UNKNOWN) for batch_id in ids[:MOST_BATCHES]]
+    batches = [listed.get(batch_id) or Batch(id=batch_id, status=_UNKNOWN) for batch_id in ids]
     return sorted(batches, key=_place)
 
 

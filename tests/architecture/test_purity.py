@@ -103,7 +103,7 @@ IMPURE = {
     *("ui/account.py", "ui/account_routes.py", "ui/holdings.py"),
     *("ui/access.py", "ui/accounts.py", "ui/app.py", "ui/batch_routes.py", "ui/glance.py", "ui/plugin.py"),
     *("ui/detail_routes.py", "ui/single_reads.py"),
-    *("ui/airflow_records.py", "ui/landed_batches.py", "ui/task_routes.py"),
+    *("ui/airflow_records.py", "ui/landed_result.py", "ui/task_routes.py"),
 }
 
 #: Libraries that touch the world.

@@ -19,12 +19,15 @@ from tests.browser.accounts import (
     fill_with_thousand,
     some_rows_fail,
 )
-from tests.support.real_airflow import PASSWORD, USER, VIEWER, RealAirflow
+from tests.support.real_airflow import PASSWORD, USER, VIEWER, RealAirflow, wait_for
 
 HERE = Path(__file__).parent
 DAGS = HERE.parent / "real_airflow" / "dags"
 EXAMPLES = HERE.parents[1] / "example_dags"
 CHROMIUM = shutil.which("chromium") or "chromium"
+
+#: The run of the DAG `tab` whose result is landed.
+LANDED = "manual__2026-02-03T00:00:00+00:00"
 
 #: Seconds that a test may take; all of them wait for one Airflow.
 SECONDS = 300
@@ -94,6 +97,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             connect(airflow, conn_id, platforms["kimi_unread"])
         connect(airflow, "kimi_refused", platforms["kimi_empty"], key="sk-wrong-key-0123456789")
         yield Place(airflow, platforms)
+
+
+@pytest.fixture(scope="session")
+def landed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run whose result is landed; returns where."""
+    platform, airflow = place.platforms["kimi_landed"], place.airflow
+    conf = {"conn": "kimi_landed", "output": str(tmp_path_factory.mktemp("landed") / "result")}
+    airflow.run_dag("tab", LANDED, conf)
+    wait_for(lambda: airflow.task_states("tab", LANDED).get("label") == "deferred", "not deferred")
+    platform.advance(9000)
+    wait_for(lambda: airflow.task_states("tab", LANDED)["label"] == "success", "not landed")
+    return conf["output"]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """The panel of the account, and filters that the address keeps."""
 
-from pathlib import Path
-
 from tests.browser.conftest import People, Place, complaints, enter
 from tests.support.real_airflow import VIEWER, wait_for
 
@@ -81,15 +79,7 @@ def test_airflows_own_address_keeps_the_filters(people: People, place: Place) ->
     page.wait_for_url(lambda url: "kimi-batches" not in url)
 
 
-def test_what_a_task_has_landed_is_spent_and_stands_under_its_batch(
-    people: People, place: Place, tmp_path: Path
-) -> None:
-    platform = place.platforms["kimi_landed"]
-    place.airflow.run_dag("assets", "manual__landed", {"conn": "kimi_landed", "output": str(tmp_path / "result")})
-    wait_for(lambda: platform.batches, "no batch was created")
-    platform.advance(8000)
-    run = "/api/v2/dags/assets/dagRuns/manual__landed"
-    wait_for(lambda: place.airflow.call("GET", run)["state"] == "success", "nothing was landed")
+def test_what_a_task_has_landed_is_spent_and_stands_under_its_batch(people: People, landed: str) -> None:
     page = people.batches("kimi_landed")
 
     def has_cost() -> bool:

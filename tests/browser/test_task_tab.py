@@ -7,11 +7,11 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from tests.browser.conftest import People, Place, complaints
+from tests.browser.conftest import LANDED, People, Place, complaints
 from tests.browser.test_strange import assert_nothing_runs
 from tests.support.real_airflow import wait_for
 
-RUN, LANDED = "manual__2026-02-02T00:00:00+00:00", "manual__2026-02-03T00:00:00+00:00"
+RUN = "manual__2026-02-02T00:00:00+00:00"
 VIEW = {"width": 1400, "height": 1100}
 SAMPLE = Path(__file__).parents[1] / "records" / "samples" / "manifest.jsonl"
 
@@ -54,18 +54,6 @@ def run(place: Place, tmp_path_factory: pytest.TempPathFactory) -> str:
     wait_for(lambda: airflow.task_states("links", RUN).get("fails") == "failed", "not failed")
     wait_for(lambda: airflow.mapped_states("links", RUN, "mapped") == ["success"] * 2, "not created")
     wait_for(lambda: (airflow.xcom("tab", RUN, "label", "progress") or {}).get("completed"), "no progress")
-    return conf["output"]
-
-
-@pytest.fixture(scope="module")
-def landed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A run whose result is landed; returns where."""
-    platform, airflow = place.platforms["kimi_landed"], place.airflow
-    conf = {"conn": "kimi_landed", "output": str(tmp_path_factory.mktemp("landed") / "result")}
-    airflow.run_dag("tab", LANDED, conf)
-    wait_for(lambda: airflow.task_states("tab", LANDED).get("label") == "deferred", "not deferred")
-    platform.advance(9000)
-    wait_for(lambda: airflow.task_states("tab", LANDED)["label"] == "success", "not landed")
     return conf["output"]
 
 

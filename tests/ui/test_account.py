@@ -279,6 +279,19 @@ class TestMine:
             ("invoices", "manual__1"),
         }
 
+    async def test_batches_that_come_later_in_the_first_read_are_mine_too(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        store_run("reviews", "manual__1", triggered_by="somebody")
+        submit_prompts(hook, 1)
+        (record,) = sim.batches.values()
+        for _ in range(100):
+            hook.create_batch(str(record.input_file_id))
+        sim.inject("list_batches", skip=1, hang_seconds=1)
+        assert len((await pages.batches())["batches"]) == 100
+        pages.now += 1
+        assert [batch["is_mine"] for batch in (await pages.all_batches())["batches"]] == [False] * 100 + [True]
+
     async def test_a_batch_of_no_dag_is_nobodys(self, pages: Pages, sim: KimiSimulator, hook: KimiHook) -> None:
         sim.add_odd_batch({"id": "batch_x", "status": "in_progress"})
         assert [batch["is_mine"] for batch in (await pages.batches())["batches"]] == [False]

@@ -113,9 +113,8 @@ class TestDetail:
         before = len(sim.journal)
         assert (await pages.get("/batch", batch=name)).status_code == 404
         assert [call.path for call in sim.journal[before:]] in ([], ["/v1/batches/%252e%252e%2Fx"])
-        for odd in (quote(name, safe=""), "%2e%2e%2fmodels", "..%2f..%2ffiles", "a%3fb"):
-            reply = await pages.send("POST", f"/batches/{odd}/cancel", "admin", OWN) if len(odd) < 99 else None
-            assert reply is None or reply.status_code in (404, 307, 405), odd
+        reply = await pages.send("POST", f"/batches/{quote(name, safe='')}/cancel", "admin", OWN)
+        assert reply.status_code in (404, 307, 405)
         assert calls(sim, "cancel_batch") == 0
 
     async def test_a_hostile_batch_is_found_by_what_the_list_shows_of_its_id(
@@ -319,6 +318,15 @@ class TestCancel:
         assert (reply["batch"]["status"], reply["error"]) == ("completed", "")
         assert calls(sim, "cancel_batch") == 0
 
+    async def test_two_who_cancel_at_once_both_see_that_it_is_cancelled(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        (batch_id,) = submit_prompts(hook, 4).batch_ids
+        await pages.batches()
+        replies = [reply.json() for reply in await asyncio.gather(*(pages.cancel(batch_id) for _ in range(5)))]
+        assert [(reply["batch"]["status"], reply["error"]) for reply in replies] == [("cancelling", "")] * 5
+        assert calls(sim, "cancel_batch") == 1
+
     async def test_a_cancel_that_fails_says_why_and_what_is_true(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook
     ) -> None:
@@ -367,3 +375,12 @@ async def test_rows_that_failed_are_counted_by_their_codes(
     shown = await pages.batch(batch_id)
     assert shown["errors"] == {"codes": [{"code": "content_filter", "count": 1, "lines": []}], "is_whole": True}
     assert "SECRET" not in json.dumps(shown)
+
+
+async def test_of_a_large_error_file_the_first_megabyte_counts(pages: Pages, connect: Any) -> None:
+    long = RowError("content_filter", "x" * 300_000)
+    with KimiSimulator(speed=0, timing=Timing(1, 10, 1), responder=spoiling(dict.fromkeys("01234", long))) as sim:
+        batch_id = batch_of_another(connect(sim), 5)
+        sim.advance(100)
+        shown = await pages.batch(batch_id)
+    assert shown["errors"] == {"codes": [{"code": "content_filter", "count": 3, "lines": []}], "is_whole": False}

@@ -16,7 +16,7 @@ from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY
-from airflow_provider_kimi.ui.landed_batches import REPLAY_DAG
+from airflow_provider_kimi.ui.landed_result import REPLAY_DAG
 from airflow_provider_kimi.ui.task_view import XCOM_KEYS
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts

@@ -25,9 +25,7 @@ const tiles = {
     return own ? [own] : [texts.gateway, host, fill(texts.billed_in, { currency })];
   },
   balance: ({ amount }, place) => [amount === null ? "" : money(amount, place.currency)],
-  files: ({ count, quota, is_whole: isWhole }) => [
-    fill(isWhole ? texts.files_count : texts.files_at_least, { count: number(count), quota: number(quota) }),
-  ],
+  files: (files) => [fill(files.is_whole ? texts.files_count : texts.files_at_least, files)],
   models: ({ count, names }) => [number(count), names.join(", ")],
 };
 
@@ -38,28 +36,28 @@ function showAccount({ answer, isAbsent }) {
   complain(byId("account-fault"), error);
   byId("account-tiles").hidden = !place;
   if (!place) {
-    write(byId("account-note"), isShown === false ? texts.account_hidden : isAbsent || error ? "" : texts.read_soon);
+    write(byId("account-note"), isShown === false ? texts.account_hidden : isAbsent || error ? "" : texts.reading);
     return false;
   }
   write(byId("account-note"), fill(texts.account_read, { age: span(age) }));
   const known = { region: place, ...parts };
   for (const [name, lines] of Object.entries(tiles)) {
     if (name in known) fillTile(`account-${name}`, lines(known[name], place));
-    else fillTile(`account-${name}`, [errors[name] ?? texts.read_soon], false);
+    else fillTile(`account-${name}`, [errors[name] ?? texts.reading], false);
   }
   return isReading;
 }
 
 function spentLines({ amounts, unknown }) {
   const lines = Object.entries(amounts).map(([currency, amount]) => money(amount, currency));
-  const rest = unknown ? fill(texts.spent_unknown, { count: number(unknown) }) : "";
+  const rest = unknown ? fill(texts.spent_unknown, { count: unknown }) : "";
   return [lines.join(" + ") || texts.spent_nothing, rest];
 }
 
 function showSpend({ spent, is_whole: isWhole = true, error }) {
   for (const days of ["7", "30"]) {
     if (spent) fillTile(`spent-${days}`, spentLines(spent[days]));
-    else fillTile(`spent-${days}`, [error || texts.read_soon], false);
+    else fillTile(`spent-${days}`, [error || texts.reading], false);
   }
   write(byId("spent-note"), [texts.spent_of, isWhole ? "" : texts.spent_newest, spent ? error : ""].filter(Boolean).join(" "));
 }

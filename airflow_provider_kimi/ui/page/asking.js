@@ -18,6 +18,14 @@ export async function ask(address, options) {
   }
 }
 
+// What is known after an answer, and when it came: a question without one leaves what was known, and what does not exist
+// leaves nothing.
+export const latest = (last, { answer, fault, isAbsent }) => ({
+  answer: isAbsent ? null : (answer ?? last?.answer ?? null),
+  fault,
+  at: answer || !last ? Date.now() : last.at,
+});
+
 // Asks at once and then every few seconds; `take` gets each answer, and says whether there is more to ask for at once.
 // Returns how to ask at once again, and how to end it.
 export function watch(address, take, pause = PAUSE_MS) {

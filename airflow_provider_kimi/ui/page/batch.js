@@ -1,13 +1,13 @@
 // The view of one batch, and its cancel.
 
-import { ask, watch } from "./asking.js";
+import { ask, latest, watch } from "./asking.js";
 import { link, listFacts } from "./facts.js";
 import { chosen } from "./filters.js";
 import { byId, complain, write } from "./nodes.js";
 import { showResult } from "./result.js";
 import { query } from "./route.js";
 import { showBar, showStatus } from "./rows.js";
-import { fill, moment, number, size, span, statusText, texts } from "./words.js";
+import { fill, moment, number, size, span, statusText, taskText, texts } from "./words.js";
 
 const view = byId("batch");
 const dialog = byId("cancel");
@@ -19,15 +19,11 @@ const part = (name) => view.querySelector(`[data-part="${name}"]`);
 const address = () => `batch?${new URLSearchParams({ batch: asked.id, conn_id: asked.connection })}`;
 
 const list = (name, entries) => listFacts(part(name), entries);
-const counts = (batch) => ({
-  done: number(batch.done), failed: number(batch.failed), left: number(batch.remaining), total: number(batch.total),
-});
 
 function facts(batch) {
-  const index = batch.map_index === null ? "" : ` [${batch.map_index}]`;
   const runs = !batch.has_ended;
   return [
-    [texts.task, batch.task_id ? link(`${batch.dag_id ?? ""} › ${batch.task_id}${index}`, batch.task_path) : texts.of_nobody],
+    [texts.task, batch.task_id ? link(taskText(batch), batch.task_path) : texts.of_nobody],
     [texts.run, batch.run_id && link(batch.run_id, batch.run_path)],
     [texts.model, batch.model],
     [texts.window, batch.completion_window],
@@ -51,13 +47,13 @@ function errors(answer) {
   if (!found) return [];
   if (found.error) return [[texts.errors, found.error]];
   const codes = found.codes.map(({ code, count, lines }) => {
-    return [code, fill(texts.times_found, { count: number(count) }), lines.length ? fill(texts.in_lines, { lines: lines.join(", ") }) : ""];
+    return [code, fill(texts.times_found, { count }), lines.length ? fill(texts.in_lines, { lines: lines.join(", ") }) : ""];
   });
   return found.is_whole ? codes : [...codes, [texts.errors, codes.length ? texts.more_errors : texts.reading_errors]];
 }
 
 function outcomes(batch) {
-  const words = Object.entries(batch.outcomes).map(([act, word]) => [texts[`act_${act}`], fill(texts[word], counts(batch))]);
+  const words = Object.entries(batch.outcomes).map(([act, word]) => [texts[`act_${act}`], fill(texts[word], batch)]);
   return batch.is_ours ? words : [[texts.owner, texts.of_stranger], ...words];
 }
 
@@ -72,7 +68,7 @@ function show() {
   write(part("read"), fill(texts.read_ago, { age: span(seconds) }));
   showStatus(part("badge"), batch.status);
   showBar(part("bar"), batch);
-  write(part("counts"), batch.total ? fill(texts.counts, { ...counts(batch), remaining: number(batch.remaining) }) : texts.no_counts);
+  write(part("counts"), batch.total ? fill(texts.counts, batch) : texts.no_counts);
   part("open").hidden = !batch.may_cancel;
   list("times", times(batch, seconds));
   list("facts", facts(batch));
@@ -84,16 +80,14 @@ function show() {
   if (dialog.open && !batch.may_cancel) dialog.close();
 }
 
-// A question without an answer leaves what is known on the page; what does not exist leaves nothing.
-function take({ answer, fault, isAbsent }) {
-  const known = isAbsent ? null : (answer ?? last?.answer ?? null);
-  last = { answer: known, fault, at: answer || !last ? Date.now() : last.at };
+function take(answered) {
+  last = latest(last, answered);
   show();
 }
 
 function offer() {
   const batch = last.answer.batch;
-  write(part("price"), fill(texts[batch.outcomes.cancel], counts(batch)));
+  write(part("price"), fill(texts[batch.outcomes.cancel], batch));
   write(part("then"), texts.after_cancel);
   write(part("instead"), batch.is_ours ? texts.cancel_instead : "");
   complain(part("refusal"), "");

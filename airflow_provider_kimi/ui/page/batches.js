@@ -5,7 +5,7 @@ import { watch } from "./asking.js";
 import { keep, offerChoices, offerConnections, restore, wanted } from "./filters.js";
 import { byId, complain, write } from "./nodes.js";
 import { showRows } from "./rows.js";
-import { fill, number, span, texts } from "./words.js";
+import { fill, span, texts } from "./words.js";
 
 const table = document.querySelector("#batches table");
 const body = table.querySelector("tbody");
@@ -48,7 +48,7 @@ function sumUp() {
   complain(byId("error"), fault || last?.answer.error);
   if (last === null) return;
   const { batches, age_seconds: age, is_whole: isWhole, is_reading: isReading, error } = last.answer;
-  const counts = { shown: number(found), count: number(batches.length), age: span((age ?? 0) + sinceAnswer()) };
+  const counts = { shown: found, count: batches.length, age: span((age ?? 0) + sinceAnswer()) };
   const summary = [age === null ? (fault || error ? "" : texts.reading) : fill(texts.shown, counts)];
   if (age !== null && !batches.length) summary[0] = texts.none;
   if (isReading) summary.push(texts.reading_more);

@@ -36,12 +36,10 @@ function facts(result) {
   const { status, counts, usage, cost, rounds, completed_at: completedAt } = result;
   const { total, ...byStatus } = counts;
   const rows = Object.entries(byStatus).filter(([, count]) => count);
-  const tokens = { prompt: usage.prompt_tokens, cached: usage.cached_tokens, completion: usage.completion_tokens, total: usage.total_tokens };
-  const inWords = Object.fromEntries(Object.entries(tokens).map(([name, count]) => [name, number(count)]));
   return [
     [texts.status, texts[`result_${status}`] ?? status ?? ""],
     [texts.rows, number(total), rows.map(([name, count]) => `${number(count)} ${texts[`row_${name}`]}`).join(", ")],
-    [texts.tokens, fill(texts.tokens_in_words, inWords)],
+    [texts.tokens, fill(texts.tokens_in_words, usage)],
     [texts.cost, cost.amount === null ? texts.not_known : `${number(cost.amount)} ${cost.currency ?? ""}`],
     [texts.rounds, number(rounds)],
     ...(completedAt ? [[texts.batches_ended, moment(completedAt)]] : []),

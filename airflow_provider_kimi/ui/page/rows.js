@@ -1,7 +1,7 @@
 // Rows of the table of batches: one for each batch, kept over refreshes so that the focus stays where it is.
 
 import { element, leadInto, write } from "./nodes.js";
-import { fill, moment, money, number, span, statusText, texts } from "./words.js";
+import { fill, moment, money, number, span, statusText, taskText, texts } from "./words.js";
 
 function makeRow() {
   const row = element("tr");
@@ -38,8 +38,8 @@ function costText(cost) {
   if (!cost) return "";
   const { amount, currency, tokens, batches } = cost;
   const price = amount === null ? texts.cost_unknown : money(amount, currency);
-  const text = tokens === null ? price : fill(texts.batch_cost, { tokens: number(tokens), cost: price });
-  return batches > 1 ? fill(texts.of_result, { cost: text, batches: number(batches) }) : text;
+  const text = tokens === null ? price : fill(texts.batch_cost, { tokens, cost: price });
+  return batches > 1 ? fill(texts.of_result, { cost: text, batches }) : text;
 }
 
 export function makeBar() {
@@ -88,16 +88,13 @@ function showBatch(shown, batch, seconds, connection, cost) {
   write(shown.model, batch.model ?? "");
   showStatus(shown.badge, batch.status);
   showBar(shown.bar, batch);
-  const counts = { done: batch.done, total: batch.total, failed: batch.failed, remaining: batch.remaining };
-  const inWords = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, number(count)]));
-  write(shown.counts, batch.total ? fill(texts.counts, inWords) : "");
+  write(shown.counts, batch.total ? fill(texts.counts, batch) : "");
   write(shown.cost, costText(cost));
   const runs = !batch.has_ended;
   write(shown.cells.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : "");
   write(shown.cells.end, runs ? moment(batch.expected_end) : "");
   write(shown.cells.age, batch.age_seconds === null ? "" : span(batch.age_seconds + seconds));
-  const index = batch.map_index === null ? "" : ` [${batch.map_index}]`;
-  write(shown.task, batch.task_id ? `${batch.dag_id ?? ""} › ${batch.task_id}${index}` : "");
+  write(shown.task, taskText(batch));
   shown.task.title = shown.task.textContent;
   leadInto(shown.task, batch.task_path);
   write(shown.run, batch.run_id ?? "");

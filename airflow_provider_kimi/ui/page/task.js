@@ -1,12 +1,12 @@
 // The view of one task instance: its batches, how far they are, and what it has landed. Airflow shows it as a tab.
 
-import { watch } from "./asking.js";
+import { latest, watch } from "./asking.js";
 import { link, listFacts } from "./facts.js";
 import { byId, complain, write } from "./nodes.js";
 import { showResult } from "./result.js";
 import { query } from "./route.js";
 import { showRows } from "./rows.js";
-import { fill, moment, number, span, statusText, texts } from "./words.js";
+import { fill, moment, number, span, statusText, taskText, texts } from "./words.js";
 
 const view = byId("task");
 const table = view.querySelector("table");
@@ -22,20 +22,19 @@ const index = (task) => (task.map_index === null ? "" : ` [${task.map_index}]`);
 const ago = (iso) => fill(texts.ago, { age: span(Math.max(0, (Date.now() - new Date(iso)) / 1000)) });
 
 const facts = ({ task, task_path: path, run_path: runPath }) => known([
-  [texts.task, link(`${task.dag_id} › ${task.task_id}${index(task)}`, path)],
+  [texts.task, link(taskText(task), path)],
   [texts.run, link(task.run_id, runPath)],
-  [texts.state, task.state ?? texts.no_state, task.try_number ? fill(texts.try_number, { number: number(task.try_number) }) : ""],
+  [texts.state, task.state ?? texts.no_state, task.try_number ? fill(texts.try_number, { number: task.try_number }) : ""],
   [texts.operator, task.operator],
 ]);
 
 function progress({ progress: found, is_waiting: waits }) {
   if (!found) return waits ? [[texts.last_poll, texts.no_poll]] : [];
-  const { done, failed, remaining, total, to_come: toCome, polled_at: polledAt } = found;
-  const counts = { done: number(done), failed: number(failed), remaining: number(remaining), total: number(total) };
+  const { to_come: toCome, polled_at: polledAt } = found;
   const batches = Object.entries(found.statuses).map(([status, count]) => `${number(count)} ${statusText(status)}`);
-  if (toCome) batches.push(fill(texts.to_come, { count: number(toCome) }));
+  if (toCome) batches.push(fill(texts.to_come, { count: toCome }));
   return known([
-    [texts.rows, total ? fill(texts.counts, counts) : ""],
+    [texts.rows, found.total ? fill(texts.counts, found) : ""],
     [texts.batches, batches.join(", ")],
     [texts.speed, waits && found.rows_per_minute !== null ? number(found.rows_per_minute) : ""],
     [texts.end, waits ? moment(found.expected_end) : ""],
@@ -44,8 +43,8 @@ function progress({ progress: found, is_waiting: waits }) {
 }
 
 function outcomes({ outcomes: found, batches }) {
-  const sum = (name) => number(batches.reduce((all, batch) => all + batch[name], 0));
-  const counts = { done: sum("done"), failed: sum("failed"), left: sum("remaining"), total: sum("total") };
+  const sum = (name) => batches.reduce((all, batch) => all + batch[name], 0);
+  const counts = { done: sum("done"), remaining: sum("remaining"), total: sum("total") };
   return Object.entries(found).flatMap(([act, words]) => words.map((word) => [texts[`act_${act}`], fill(texts[word], counts)]));
 }
 
@@ -75,10 +74,8 @@ function show() {
   showResult(part("result"), answer.task.result, answer.replay_path);
 }
 
-// A question without an answer leaves what is known on the page; what does not exist leaves nothing.
-function take({ answer, fault, isAbsent }) {
-  const kept = isAbsent ? null : (answer ?? last?.answer ?? null);
-  last = { answer: kept, fault, at: answer || !last ? Date.now() : last.at };
+function take(answered) {
+  last = latest(last, answered);
   show();
 }
 

@@ -30,14 +30,18 @@ const zone = (() => {
   }
 })();
 
-export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const numbers = new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 9 });
 export const number = (value) => numbers.format(value);
+export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => {
+  return typeof values[name] === "string" ? values[name] : number(values[name]);
+});
 const large = new Intl.NumberFormat(shownLocale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const small = new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 2 });
 export const money = (amount, currency) => `${(Math.abs(amount) >= 1 ? large : small).format(amount)} ${currency}`;
 export const statusText = (status) =>
   Object.hasOwn(texts, `status_${status}`) ? texts[`status_${status}`] : status;
+export const taskText = ({ dag_id: dagId, task_id: taskId, map_index: index }) =>
+  taskId ? `${dagId ?? ""} › ${taskId}${index === null ? "" : ` [${index}]`}` : "";
 
 const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].map(([unit, size]) => {
   return { size, format: new Intl.NumberFormat(shownLocale, { style: "unit", unit, unitDisplay: "short" }) };
