@@ -75,7 +75,10 @@ with DAG(
         chosen = params or {}
         earlier, form, schema = chosen["merge_with"], chosen["output_format"], chosen["output_schema"] or None
         if earlier and ("parsed" in columns_of(ObjectStoragePath(earlier) / f"results.{form}")) is (schema is None):
-            raise ValueError("Only one of the earlier result and this run has Answers to check. Nothing was sent.")
+            raise ValueError(
+                "Only one of the earlier result and this run has Answers to check. Nothing was sent. Start another run "
+                "with the output_schema of the earlier task, or without one if it had none."
+            )
         return [{"output_schema": schema, "output_format": form}]
 
     @task

@@ -43,10 +43,12 @@ def failures_view(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [_shown(failure) for failure in failures[: MAX_REASONS + 1]]
 
 
-def replay_conf(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+def replay_conf(manifest: Mapping[str, Any], conn_id: str | None) -> dict[str, Any] | None:
     """The conf by which `example_kimi_replay` asks the dead letters of a result again, and merges the answers into it.
 
     None if there are none that can be asked, or if they do not lie beside the results.
+
+    :param conn_id: The connection that the result came over; None if that is not known.
     """
     read = _read(manifest)
     if read is None or (failures := read.failures) and all(failure.reason in NEVER_SENT for failure in failures):
@@ -57,12 +59,13 @@ def replay_conf(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     if not _is_plain(directory):
         return None
-    return {
+    conf = {
         "dead_letters": f"{directory}/{name}",
         "merge_with": directory,
         "output": f"{directory}/replay",
         "output_format": output_format,
     }
+    return conf | ({"kimi_conn_id": conn_id} if conn_id else {})
 
 
 def _is_plain(uri: str) -> bool:

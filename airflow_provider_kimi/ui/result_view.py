@@ -25,8 +25,11 @@ def manifest_of(value: object) -> Manifest | None:
     return Manifest.of_json(value.encode(errors="replace")) if isinstance(value, str) else Manifest.of_value(value)
 
 
-def result_of(manifest: Manifest) -> dict[str, Any]:
-    """Show a landed result as plain JSON: numbers, where its files are, what failed, and how to ask that again."""
+def result_of(manifest: Manifest, conn_id: str | None) -> dict[str, Any]:
+    """Show a landed result as plain JSON: numbers, where its files are, what failed, and how to ask that again.
+
+    :param conn_id: The connection that it came over; None if that is not known.
+    """
     cost, stored = manifest.cost or {}, manifest.to_dict()
     return {
         "status": shown(manifest.status),
@@ -38,7 +41,7 @@ def result_of(manifest: Manifest) -> dict[str, Any]:
         "completed_at": moment(manifest.completed_at),
         "files": [[name, shown(location, MOST_CHARS)] for name, location in manifest.plain_locations.items()],
         "failures": failures_view(stored),
-        "replay_conf": replay_conf(stored),
+        "replay_conf": replay_conf(stored, conn_id),
     }
 
 

@@ -78,7 +78,7 @@ def test_dead_letters_of_the_one_task_are_asked_again_and_merged(
         form: dict[str, Any] = {"output_schema": LABELS, "output_format": output_format}
         first = tries(job(tmp_path, sim=sim, max_rounds=2, **form), sim).value
         before = files_of(tmp_path / "out")
-        conf = replay_conf(first)
+        conf = replay_conf(first, None)
         assert conf is not None
         asked, merged = Replay(sim, **conf, output_schema=LABELS).run()
     assert [(one["reason"], one["sample"]) for one in failures_view(first)] == [
@@ -99,7 +99,7 @@ def test_dead_letters_of_the_chain_are_asked_again_and_merged_and_those_of_a_rep
     with KimiSimulator(speed=0, timing=QUICK, responder=model(r5=1, r6=2, r7=99)) as sim:
         first = Platform(sim, connect(sim), tmp_path).first().manifest
         for left in (["r6", "r7"], ["r7"]):
-            conf = replay_conf(first)
+            conf = replay_conf(first, None)
             assert conf is not None
             _, first = Replay(sim, **conf).run()
             assert [custom_id for one in failures_view(first) for custom_id in one["sample"]] == left
@@ -124,8 +124,10 @@ def test_what_could_not_be_merged_is_refused_before_anything_is_paid(
         connect(sim)
         form: dict[str, Any] = {"output_schema": output_schema, "output_format": output_format}
         first = tries(job(tmp_path, sim=sim, max_rounds=1, **form), sim).value
-        conf, batches = replay_conf(first), len(sim.batches)
+        conf, batches = replay_conf(first, None), len(sim.batches)
         assert conf is not None
-        with pytest.raises(ValueError, match=r"Only one of .* has Answers to check\. Nothing was sent"):
+        with pytest.raises(
+            ValueError, match=r"Only one of .* has Answers to check\. Nothing was sent\. Start another run"
+        ):
             Replay(sim, **conf, output_schema=None if output_schema else LABELS).run()
         assert len(sim.batches) == batches

@@ -69,7 +69,7 @@ def finished(world: World) -> None:
     }
     confs["form"] |= FORM | {"input": str(world.folder / "dags" / "data" / "reviews.csv")}
     confs["form_dry"] = confs["form"] | {"dry_run": True, "row_limit": None}
-    confs["replay"] = (replay_conf(landed_before(world)) or {}) | {"output_schema": LABELS}
+    confs["replay"] = (replay_conf(landed_before(world), None) or {}) | {"output_schema": LABELS}
     confs["replay_alone"] = conf(world, "replay") | {"dead_letters": confs["replay"]["dead_letters"]}
     runs = {name: "_".join([RUN, *name.split("_")[1:]]) for name in confs}
     dags = {name: f"example_kimi_{name.split('_')[0]}" for name in confs}

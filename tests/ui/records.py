@@ -15,6 +15,7 @@ def store_task(
     task: TaskIdentity,
     *,
     operator: str = "KimiBatchOperator",
+    operator_name: str | None = None,
     state: str | None = "deferred",
     try_number: int = 1,
     fields: Mapping[str, Any] | None = None,
@@ -37,6 +38,7 @@ def store_task(
             session.execute(insert(DagRun.__table__).values(**of_run, **begun))
             run_id = session.scalar(run)
         stands: dict[str, Any] = {"id": uuid4(), "operator": operator, "state": state, "try_number": try_number}
+        stands["custom_operator_name"] = operator_name
         stands |= {"pool": "default_pool", "pool_slots": 1, "queue": "default", "priority_weight": 1}
         session.execute(insert(TaskInstance.__table__).values(**place, **stands))
         if fields is not None:

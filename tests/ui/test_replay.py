@@ -49,26 +49,27 @@ def test_a_result_without_failures_shows_none() -> None:
     assert failures_view({**STORED, "counts": counts, "dead_letter_file": None}) == []
 
 
-def test_the_conf_asks_the_dead_letters_again_and_merges_them_into_their_result() -> None:
-    assert replay_conf(LANDED) == {
+def test_the_conf_asks_the_dead_letters_again_and_merges_them_into_their_result_over_its_connection() -> None:
+    assert replay_conf(LANDED, "kimi_team") == {
         "dead_letters": f"{OUT}/dead_letter.jsonl",
         "merge_with": OUT,
         "output": f"{OUT}/replay",
         "output_format": "csv",
+        "kimi_conn_id": "kimi_team",
     }
-    assert replay_conf(STORED) == replay_conf(LANDED), "an earlier version has no failures"
+    assert replay_conf(STORED, None) == replay_conf(LANDED, None), "an earlier version has no failures"
 
 
 def test_the_conf_has_only_fields_of_the_form_of_the_replay() -> None:
     source = Path("example_dags/example_kimi_replay.py").read_text(encoding="utf-8")
-    assert [name for name in replay_conf(LANDED) or () if f'"{name}": Param(' not in source] == []
+    assert [name for name in replay_conf(LANDED, "kimi_team") or () if f'"{name}": Param(' not in source] == []
 
 
 @pytest.mark.parametrize(
     "directory", ["file:///data/标签 1/{{ ds }}", "gs://bucket", "s3://a:b/x", "s3://c@arn:aws:s3:x/y"]
 )
 def test_a_result_on_any_storage_has_a_conf(directory: str) -> None:
-    conf = replay_conf(placed(directory))
+    conf = replay_conf(placed(directory), None)
     assert conf is not None
     assert conf["merge_with"] == directory
 
@@ -83,7 +84,7 @@ def test_a_result_on_any_storage_has_a_conf(directory: str) -> None:
     ids=["no file", "never sent", "never asked"],
 )
 def test_without_dead_letters_that_can_be_asked_there_is_no_conf(manifest: Mapping[str, Any]) -> None:
-    assert replay_conf(manifest) is None
+    assert replay_conf(manifest, None) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_without_dead_letters_that_can_be_asked_there_is_no_conf(manifest: Mappi
     ids=lambda edit: repr(edit)[:60],
 )
 def test_a_manifest_that_names_odd_places_has_no_conf(edit: Mapping[str, Any]) -> None:
-    assert replay_conf({**LANDED, **edit}) is None
+    assert replay_conf({**LANDED, **edit}, None) is None
 
 
 DEEP: Any = []
@@ -157,4 +158,4 @@ def test_whatever_an_xcom_holds_the_view_is_short_plain_json(manifest: Any) -> N
         texts = [failure["status"], failure["reason"], *failure["sample"]]
         assert all(isinstance(one, str) and len(one) <= 64 for one in texts)
         assert len(failure["sample"]) <= 3
-    replay_conf(manifest)
+    replay_conf(manifest, None)
