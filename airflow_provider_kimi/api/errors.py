@@ -192,7 +192,7 @@ def _from_status(
     if 300 <= error.status_code < 400:
         return _redirected(error.status_code, headers.get("location"), settings, action, unanswered)
     error_type, said = _read_body(error.body, settings.api_key)
-    request_id = headers.get("msh-request-id")
+    request_id = _without_key(headers.get("msh-request-id", ""), settings.api_key) or None
     advice = advice_for(error.status_code, error_type, said)
     facts = f"HTTP {error.status_code}{f' {error_type}' if error_type else ''}"
     facts += f", {said!r}" if said else ""
@@ -229,12 +229,16 @@ def _redirected(
 
 
 def _read_body(body: object, api_key: str) -> tuple[str | None, str]:
-    """The type of an error, and what it says, without the key; a page of HTML says nothing."""
+    """The type of an error, and what it says, both without the key; a page of HTML says nothing."""
     kind = None
     if isinstance(body, dict):
         kind, body = body.get("type"), str(body.get("message") or "")
     said = body if isinstance(body, str) and "<html" not in body.lower() else ""
-    return kind if isinstance(kind, str) else None, redact(said.replace(api_key, "<hidden>"))
+    return _without_key(kind, api_key) if isinstance(kind, str) else None, _without_key(said, api_key)
+
+
+def _without_key(text: str, api_key: str) -> str:
+    return redact(text.replace(api_key, "<hidden>"))
 
 
 def _key_refused(settings: ConnectionSettings, action: str, facts: str) -> str:

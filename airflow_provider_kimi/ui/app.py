@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from airflow_provider_kimi.ui import account_routes, batch_routes, detail_routes, task_routes
 from airflow_provider_kimi.ui.access import reader
-from airflow_provider_kimi.ui.accounts import Accounts, NoKimiConnectionError
+from airflow_provider_kimi.ui.account import NoKimiConnectionError
+from airflow_provider_kimi.ui.accounts import Accounts
 
 #: What the page consists of, by the endings of its files.
 MEDIA_TYPES = {
@@ -50,9 +52,10 @@ def build_app(accounts: Accounts) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
-        dependencies=[Depends(reader), Depends(_guarded)],
+        dependencies=[Depends(reader)],
         exception_handlers={NoKimiConnectionError: _no_connection},
     )
+    app.add_middleware(_Guarded)
     app.state.accounts = accounts
     app.include_router(batch_routes.router)
     app.include_router(detail_routes.router)
@@ -62,13 +65,24 @@ def build_app(accounts: Accounts) -> FastAPI:
     return app
 
 
-def _guarded(response: Response) -> None:
-    """Put the headers on whatever a route answers."""
-    response.headers.update(HEADERS)
+class _Guarded:
+    """Puts the headers on whatever is answered, refusals too."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_guarded(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                guards = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message = message | {"headers": [*message["headers"], *guards]}
+            await send(message)
+
+        await self._app(scope, receive, send_guarded)
 
 
 async def _no_connection(_: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": str(error)}, 404, HEADERS)
+    return JSONResponse({"detail": str(error)}, 404)
 
 
 def _files() -> APIRouter:
@@ -81,4 +95,4 @@ def _files() -> APIRouter:
 def _serve(router: APIRouter, path: str, content: bytes, media_type: str) -> None:
     @router.get(path)
     def file() -> Response:
-        return Response(content, media_type=media_type, headers=HEADERS)
+        return Response(content, media_type=media_type)

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_provider_kimi.files.line_ids import id_of
 from airflow_provider_kimi.results.answer_lines import batch_error, read_row
+from airflow_provider_kimi.results.failures import reason_of
 
 #: How much of an error file is read.
 MOST_BYTES = 1_000_000
@@ -13,7 +14,6 @@ MOST_BYTES = 1_000_000
 #: How many codes, and how many numbers of lines for each, are shown.
 MOST_CODES, MOST_LINES = 10, 5
 
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,59}")
 _LINE = re.compile(r"\bline (\d{1,9})\b")
 
 
@@ -30,7 +30,7 @@ def errors_in(content: bytes, *, is_whole: bool) -> dict[str, Any]:
         row = read_row(line) if id_of(line) else batch_error(line)
         if row is None:
             continue
-        code = row.error_code if row.error_code and _CODE.fullmatch(row.error_code) else "other"
+        code = reason_of(row.error_code)
         counts[code] += 1
         if found := _LINE.search(row.error_message or ""):
             named.setdefault(code, []).append(int(found[1]))

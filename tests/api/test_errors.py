@@ -251,6 +251,14 @@ def test_a_key_that_the_international_region_refuses_may_be_a_chinese_one() -> N
     assert "set Region to 'cn'." in str(error)
 
 
+@pytest.mark.parametrize("status_code", [400, 401, 429, 500])
+def test_a_key_is_hidden_wherever_in_a_refusal_it_stands(status_code: int) -> None:
+    key = make_settings().api_key
+    body = {"type": f"bad_{key}", "message": f"{key} is bad", "code": key}
+    error = refused(status_code, body, {"msh-request-id": f"req_{key}"})
+    assert key not in f"{error}{error.error_type}{error.request_id}"
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

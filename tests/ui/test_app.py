@@ -11,7 +11,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.ui.app import FILES
+from airflow_provider_kimi.ui.app import FILES, HEADERS
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
 from tests.ui.pages import Pages
@@ -60,6 +60,24 @@ class TestAccess:
             assert "default-src 'none'; script-src 'self'" in reply.headers["content-security-policy"]
             assert reply.headers["x-content-type-options"] == "nosniff"
         assert "unsafe" not in reply.headers["content-security-policy"]
+
+    @pytest.mark.parametrize(
+        ("method", "path", "role", "status_code"),
+        [
+            ("GET", "/", None, 401),
+            ("POST", "/batches/x/cancel", "user", 403),
+            ("GET", "/absent", "viewer", 404),
+            ("GET", "/batches?conn_id=absent", "viewer", 404),
+            ("PUT", "/batches", "viewer", 405),
+            ("GET", "/batch", "viewer", 422),
+        ],
+    )
+    async def test_an_answer_that_says_no_is_under_the_same_policy_as_the_page(
+        self, pages: Pages, method: str, path: str, role: str | None, status_code: int
+    ) -> None:
+        reply = await pages.send(method, path, role)
+        assert reply.status_code == status_code
+        assert {name: reply.headers.get(name) for name in HEADERS} == HEADERS
 
 
 class TestConnections:

@@ -16,7 +16,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator, RowError, Timing
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.ui.accounts import MOST_BATCHES
+from airflow_provider_kimi.ui.account import MOST_BATCHES
 from airflow_provider_kimi.ui.single_reads import MOST_KEPT
 from tests.support.logs import LogRecord
 from tests.support.requests import order, request, spoiling, submit, submit_prompts
@@ -324,8 +324,9 @@ class TestCancel:
         batch_id = batch_of_another(hook)
         shown = await pages.batch(batch_id)
         assert (shown["batch"]["is_ours"], shown["batch"]["outcomes"]["clear"]) == (False, "clear_stranger")
-        assert (await pages.cancel(batch_id, "viewer")).status_code == 403
-        assert (await pages.cancel(batch_id, "user")).status_code == 200
+        assert [(await pages.cancel(batch_id, role)).status_code for role in ("viewer", "user")] == [403, 403]
+        assert (await pages.batch(batch_id, "user"))["batch"]["may_cancel"] is False, "a user may edit some DAGs"
+        assert (await pages.cancel(batch_id, "admin")).status_code == 200
 
 
 @pytest.fixture

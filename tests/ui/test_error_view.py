@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from airflow_provider_kimi.ui.error_view import MOST_CODES, errors_in
 
 
@@ -30,6 +32,12 @@ def test_a_code_that_is_a_sentence_is_not_shown() -> None:
     shown = errors_in(content, is_whole=True)
     assert {each["code"] for each in shown["codes"]} == {"other", "error"}
     assert "text" not in json.dumps(shown)
+
+
+@pytest.mark.parametrize("code", ["sk-abc", "sk-kimi-0123456789abcdefABCDEF", "org:abc.def", "x9y8z7w6v5"])
+def test_a_code_that_may_be_a_key_is_not_shown(code: str) -> None:
+    content = line("a", code=code) + b"\n" + line(code=code, message="line 3: bad")
+    assert code not in json.dumps(errors_in(content, is_whole=True))
 
 
 def test_a_line_that_was_cut_does_not_count() -> None:
