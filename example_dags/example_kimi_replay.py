@@ -82,11 +82,17 @@ with DAG(
         chosen = params or {}
         earlier, form, schema = chosen["merge_with"], chosen["output_format"], chosen["output_schema"] or None
         if earlier and ("parsed" in columns_of(ObjectStoragePath(earlier) / f"results.{form}")) is (schema is None):
-            raise ValueError("Only one of the earlier result and this run has Answers to check. Nothing was sent.")
+            raise ValueError(
+                "Only one of the earlier result and this run has Answers to check. Nothing was sent. Start another run "
+                "with the output_schema of the earlier task, or without one if it had none."
+            )
         if earlier:
             given, own = ObjectStoragePath(chosen["dead_letters"]), ObjectStoragePath(earlier) / "dead_letter.jsonl"
             if asked_in(given).isdisjoint(asked_in(own)):
-                raise ValueError("None of the dead letters is one of the earlier result. Nothing was sent.")
+                raise ValueError(
+                    "None of the dead letters is one of the earlier result. Nothing was sent. Start another run with the "
+                    "dead_letter.jsonl of that result, or without merge_with."
+                )
         return [{"output_schema": schema, "output_format": form}]
 
     @task

@@ -79,7 +79,12 @@ def read_task(task: TaskIdentity) -> TaskRecord | None:
         return None
     with create_session(scoped=False) as session:
         found = session.execute(
-            select(TaskInstance.operator, TaskInstance.state, TaskInstance.try_number).where(*_of(TaskInstance, task))
+            select(
+                TaskInstance.operator,
+                TaskInstance.state,
+                TaskInstance.try_number,
+                TaskInstance.custom_operator_name,
+            ).where(*_of(TaskInstance, task))
         ).one_or_none()
         if found is None:
             return None
@@ -93,8 +98,8 @@ def read_task(task: TaskIdentity) -> TaskRecord | None:
                 func.length(cast(XComModel.value, Text)) <= MOST_CHARS,
             )
         )
-        operator, state, try_number = found
-        return TaskRecord(operator, state, try_number, fields or {}, {row.key: row.value for row in xcoms})
+        operator, state, try_number, name = found
+        return TaskRecord(operator, state, try_number, fields or {}, {row.key: row.value for row in xcoms}, name)
 
 
 def read_landings(dag_id: str, run_id: str, batch_id: str) -> list[tuple[TaskIdentity, object]]:

@@ -134,7 +134,7 @@ async def _answer(
     now = clock_of(accounts.of(conn_id).hook)() - (age or 0.0)
     sizes = await _sizes(accounts, conn_id, batch)
     detail = detail_of(batch, now, may_edit=await _may_edit(request, user, batch), sizes=sizes)
-    landed = await run_in_threadpool(landed_with, request, user, batch)
+    landed = await run_in_threadpool(landed_with, request, user, batch, conn_id)
     return answer | landed | {"batch": detail, "errors": await _errors(accounts, conn_id, batch)}
 
 

@@ -1,6 +1,7 @@
 """What an account has, what results have cost, and whose batches are: who is shown what, and what it costs to know."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -243,8 +244,8 @@ class TestSpend:
     ) -> None:
         from airflow_provider_kimi.ui.airflow_records import read_recent
 
-        store_task(landing(manifest("b0")), task_id="older")
-        store_task(landing(manifest(*(f"b{n}" for n in range(1, 11)))), task_id="newer")
+        store_task(replace(TASK, task_id="older"), landing(manifest("b0")))
+        store_task(replace(TASK, task_id="newer"), landing(manifest(*(f"b{n}" for n in range(1, 11)))))
         assert [len(read_recent(most_batches=most).results) for most in (11, 10, 9)] == [2, 1, 0]
         assert [read_recent(most_batches=most).is_whole for most in (11, 10, 9)] == [True, False, False]
 
