@@ -51,25 +51,33 @@ test-unit: $(READY) ## one module at a time, in seconds
 	$(BIN)/pytest -q $(CHAPTERS:%=tests/%) tests/test_*.py
 
 # Parts side by side, since they mostly wait; each prints what it has when it ends.
-test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 10 minutes
+test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 20 minutes
 	@$(BIN)/coverage erase
-	@$(MAKE) --no-print-directory --jobs=4 --output-sync test-airflow test-integration test-modules
+	@$(MAKE) --no-print-directory --jobs=6 --output-sync test-airflow test-integration test-modules
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
 PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough --durations=15 -m "not slow and not long and not browser"
 AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
 
-test-airflow: $(READY) ## the part that runs Airflow and processes that are killed
-	$(PYTEST) $(AIRFLOW_TESTS)
+test-airflow: test-airflow-a test-airflow-b ## the part that runs Airflow and processes that are killed
 
-test-integration: test-integration-a test-integration-b ## the part that runs whole chains against the simulator
+test-airflow-a: $(READY)
+	$(PYTEST) tests/real_airflow
+
+test-airflow-b: $(READY)
+	$(PYTEST) tests/crash tests/chaos
+
+test-integration: test-integration-a test-integration-b test-integration-c ## the part that runs whole chains against the simulator
 
 test-integration-a: $(READY)
-	$(PYTEST) tests/integration/test_[a-n]*.py
+	$(PYTEST) tests/integration/test_[a-e]*.py
 
 test-integration-b: $(READY)
-	$(PYTEST) tests/integration/test_[o-z]*.py
+	$(PYTEST) tests/integration/test_[f-o]*.py
+
+test-integration-c: $(READY)
+	$(PYTEST) tests/integration/test_[p-z]*.py
 
 test-modules: $(READY) ## the part with everything else, and the property tests on more examples
 	$(PYTEST) $(AIRFLOW_TESTS:%=--ignore=%) --ignore=tests/integration
@@ -147,4 +155,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration test-integration-a test-integration-b test-modules test-slow test-slow-airflow test-slow-others test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-airflow-a test-airflow-b test-integration test-integration-a test-integration-b test-integration-c test-modules test-slow test-slow-airflow test-slow-others test-ui test-long test-lowest test-chaos test-waits bench docs build clean

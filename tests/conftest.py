@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def no_trigger_blocks_its_loop() -> Iterator[None]:
     """Fail every test in which a trigger, the watcher that triggers share, or the page blocks the event loop."""
-    loops = ("triggers", "waiting.watcher", "ui.accounts", "ui.glance")
+    loops = ("triggers", "waiting.watcher", "ui.account", "ui.accounts", "ui.glance")
     with blockbuster_ctx([f"airflow_provider_kimi.{name}" for name in loops]):
         yield
 

@@ -74,20 +74,22 @@ class KimiHook(BaseHook):
 
         :raises KimiConnectionConfigError: It does not exist, or a field is missing or wrong.
         """
-        if self._settings is None:
+        settings = self._settings
+        if settings is None:
             with looking_up(self.kimi_conn_id):
                 connection = self.get_connection(self.kimi_conn_id)
-            self._settings = self._read(connection)
-        return self._settings
+            settings = self._settings = self._read(connection)
+        return settings
 
     async def _asettings(self) -> ConnectionSettings:
         from airflow.providers.common.compat.connection import get_async_connection
 
-        if self._settings is None:
+        settings = self._settings
+        if settings is None:
             with looking_up(self.kimi_conn_id):
                 connection = await get_async_connection(self.kimi_conn_id)
-            self._settings = self._read(connection)
-        return self._settings
+            settings = self._settings = self._read(connection)
+        return settings
 
     def _read(self, connection: Any) -> ConnectionSettings:
         names = ("host", "port", "schema", "login", "password", "extra")  # not Airflow's reading of the extra
@@ -99,7 +101,10 @@ class KimiHook(BaseHook):
         return self._settings.requests_per_minute if self._settings else None
 
     def renew(self) -> None:
-        """Read the connection again before the next call; if it has changed, that call gets a new client."""
+        """Read the connection again before the next call; if it has changed, that call gets a new client.
+
+        Other threads may make calls meanwhile.
+        """
         self._settings = None
 
     # The clients

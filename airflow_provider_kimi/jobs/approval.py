@@ -12,7 +12,7 @@ from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.jobs.estimate import Estimate, Range
 
-APPROVE, REJECT = "Approve", "Reject"
+OPTIONS = APPROVE, REJECT = "Approve", "Reject"
 
 #: Prompts that are shown, at most, and how much of each.
 SAMPLES = 3
@@ -29,16 +29,19 @@ class Approved:
 
     :param fingerprint: Of the input.
     :param amount: The high end of its estimate; None where its price is not known.
+    :param price: That of its model, with the currency.
     """
 
     fingerprint: str
     amount: float | None
+    price: str | None = None
 
     def covers(self, wanted: Approved) -> bool:
-        """Whether that is approved too: it costs no more, or is the same where no price says so."""
-        if self.amount is None or wanted.amount is None:
-            return self.fingerprint == wanted.fingerprint
-        return wanted.amount <= self.amount
+        """Whether that is approved too: at the same price, it is the same job, or costs no more."""
+        if self.price != wanted.price:
+            return False
+        is_cheaper = None not in (self.amount, wanted.amount) and (wanted.amount or 0) <= (self.amount or 0)
+        return is_cheaper or self.fingerprint == wanted.fingerprint
 
 
 class Question(NamedTuple):
@@ -142,3 +145,17 @@ def read_answer(event: Mapping[str, Any]) -> Answer:
         )
     user = event.get("responded_by_user") or {}
     return Answer(event.get("chosen_options") == [APPROVE], f"{user.get('name')!r} (id {user.get('id')!r})")
+
+
+def answered_late(event: Mapping[str, Any]) -> str:
+    """Say that a task that waits for its batches was resumed by an answer to a question of an earlier try.
+
+    Airflow 3.3 shows such a question while the task is deferred, and resumes it with any answer. Empty for an event of
+    batches.
+    """
+    if "chosen_options" not in event:
+        return ""
+    return (
+        f"{read_answer(event).by} answered a question of an earlier try, which Airflow still showed. This try asked "
+        "nobody, so the answer changes nothing, and the task waits on. To cancel what runs, mark the task failed."
+    )

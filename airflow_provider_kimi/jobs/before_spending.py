@@ -90,12 +90,13 @@ class Spending:
         self._check_balance(calls, prepared.model, found)
 
     def _check_approval(self, job: Job, estimate: Estimate) -> None:
-        wanted = Approved(job.prepared.fingerprint, estimate.cost.high if estimate.cost else None)
+        price = f"{self.prices.currency} {self.prices.models.get(estimate.model)}"
+        wanted = Approved(job.prepared.fingerprint, estimate.cost.high if estimate.cost else None, price)
         is_asked = is_to_be_asked(wanted, self.approve_over, self.approved)
         if self.approved is not None and (is_asked or self.approved.fingerprint != wanted.fingerprint):
             job.calls.log.warning(
                 "The job is not the one that was approved. It costs %s now: %s.",
-                "more" if is_asked else "no more",
+                "more, or has another price," if is_asked else "no more",
                 described(estimate, self.prices),
             )
         if is_asked:

@@ -20,7 +20,7 @@ from airflow_provider_kimi.context import read_run_start, read_try_number
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
-from airflow_provider_kimi.jobs.approval import APPROVE, REJECT, Approved, Question, not_shown, read_answer
+from airflow_provider_kimi.jobs.approval import OPTIONS, Approved, Question, answered_late, not_shown, read_answer
 from airflow_provider_kimi.jobs.before_spending import Spending, Unapproved
 from airflow_provider_kimi.jobs.cost_limit import read_approve_over, read_dry_run, read_max_cost
 from airflow_provider_kimi.jobs.deadline import Deadline, deadline_of, read_finish_by, too_late
@@ -284,7 +284,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if not answer.is_approved:
             raise AirflowSkipException(f"Rejected by {answer.by}. Nothing was uploaded or submitted by this attempt.")
         self.log.info("Approved by %s.", answer.by)
-        return self._begin(context, Approved(asked["fingerprint"], asked["amount"]))
+        return self._begin(context, Approved(**asked))
 
     def _begin(self, context: Context, approved: Approved | None = None) -> dict[str, Any]:
         with airflow_errors(self):
@@ -313,12 +313,12 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
 
     def _ask(self, context: Context, question: Question) -> NoReturn:
         """Park the task until a person has approved the job."""
-        options, asked = (APPROVE, REJECT), question.asked
+        asked = question.asked
         with airflow_errors(self):
-            if not put_question(context["ti"], question.subject, question.body, options):
+            if not put_question(context["ti"], question.subject, question.body, OPTIONS):
                 raise not_shown()
         self.log.info("%s Waiting for a person to approve it in Airflow. Nothing is uploaded yet.", question.subject)
-        await_answer(self, context["ti"], options, self.approval_timeout, "execute_answered", {"asked": asdict(asked)})
+        await_answer(self, context["ti"], OPTIONS, self.approval_timeout, "execute_answered", {"asked": asdict(asked)})
 
     def execute_complete(
         self,
@@ -336,15 +336,16 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         :param pending: What is still to be created.
         :param deadline: That of the try, if it has one.
         """
+        if late := answered_late(event):
+            self.log.warning("%s", late)
         with airflow_errors(self):
-            read = BatchEvent.from_dict(event)
-            is_of_this_try = read.try_number in (None, read_try_number(context) or read.try_number)
-            if read.to_come and (pending is None or not is_of_this_try):
+            read = None if late else BatchEvent.from_dict(event)
+            if read and read.to_come and (pending is None or not _is_of_this_try(read, context)):
                 # In `dag.test()`; or the task was cleared while it created these, so it has to look for them.
                 return self.execute(context)
             to_create = Pending.from_dict(pending)
             job = self._job(context, Deadline(**deadline) if deadline else self._deadline(context), cancelled)
-        return job.go_on(batch_ids or list(read.batches), read, to_create)
+        return job.go_on(batch_ids or list(read.batches if read else ()), read, to_create)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
@@ -383,6 +384,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
 
 def _refuse(deadline: Deadline, _: Job, is_begun: bool) -> None:
     raise too_late(deadline)
+
+
+def _is_of_this_try(event: BatchEvent, context: Context) -> bool:
+    return event.try_number in (None, read_try_number(context) or event.try_number)
 
 
 @cache

@@ -14,8 +14,9 @@ from airflow_provider_kimi.ui.access import (
     may_read_results,
     readable_connections,
 )
-from airflow_provider_kimi.ui.accounts import BatchList, NoKimiConnectionError, check_conn_id
-from airflow_provider_kimi.ui.landed import DAYS, Recent
+from airflow_provider_kimi.ui.account import BatchList, NoKimiConnectionError
+from airflow_provider_kimi.ui.accounts import check_conn_id
+from airflow_provider_kimi.ui.airflow_records import DAYS, Recent
 from airflow_provider_kimi.ui.spend import costs_of_batches, shares_of, spend_since
 
 router = APIRouter()

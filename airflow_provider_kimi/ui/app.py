@@ -10,7 +10,8 @@ from fastapi.responses import JSONResponse
 
 from airflow_provider_kimi.ui import account_routes, batch_routes, detail_routes, task_routes
 from airflow_provider_kimi.ui.access import reader
-from airflow_provider_kimi.ui.accounts import Accounts, NoKimiConnectionError
+from airflow_provider_kimi.ui.account import NoKimiConnectionError
+from airflow_provider_kimi.ui.accounts import Accounts
 
 #: What the page consists of, by the endings of its files.
 MEDIA_TYPES = {

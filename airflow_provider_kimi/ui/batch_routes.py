@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read
-from airflow_provider_kimi.ui.whose import Whose
+from airflow_provider_kimi.ui.airflow_records import Whose
 
 router = APIRouter()
 

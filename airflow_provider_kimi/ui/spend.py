@@ -8,9 +8,7 @@ from typing import Any, Self
 
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.outside import storable
-
-#: Most that a number of a manifest may be: it stands in an XCom, which anybody may have edited.
-_MOST = 1e15
+from airflow_provider_kimi.ui.result_view import amount
 
 #: Longest name of a currency.
 _LONGEST_CURRENCY = 16
@@ -37,16 +35,16 @@ class Landed:
     def of(cls, manifest: Manifest, dag_id: str, landed_at: float) -> Self:
         """Read a manifest that was landed at a time."""
         cost = manifest.cost or {}
-        amount, tokens = _number(cost.get("amount")), _number(manifest.usage.get("total_tokens"))
+        spent, tokens = amount(cost.get("amount")), amount(manifest.usage.get("total_tokens"))
         currency = cost.get("currency")
         if not isinstance(currency, str) or not 0 < len(currency) <= _LONGEST_CURRENCY:
-            amount = None
+            spent = None
         return cls(
             dag_id,
             frozenset(manifest.batch_ids),
             min(_seconds(manifest.completed_at, landed_at), landed_at),
-            amount,
-            "" if amount is None else storable(currency),
+            spent,
+            "" if spent is None else storable(currency),
             None if tokens is None else int(tokens),
         )
 
@@ -81,8 +79,8 @@ def shares_of(results: Iterable[Landed]) -> list[Share]:
         ):
             unshared.append(result)
         elif new:
-            amount = max(0.0, result.amount - sum(share.amount or 0.0 for share in held))
-            shares.append(Share(new, result.at, amount, result.currency))
+            more = max(0.0, result.amount - sum(share.amount or 0.0 for share in held))
+            shares.append(Share(new, result.at, more, result.currency))
             share_of.update(dict.fromkeys(new, shares[-1]))
     for result in unshared:
         if new := frozenset(batch_id for batch_id in result.batch_ids if batch_id not in share_of):
@@ -122,12 +120,6 @@ def costs_of_batches(results: Iterable[Landed], batch_ids: Iterable[str]) -> dic
         if result.amount is not None or result.tokens is not None
         for batch_id in result.batch_ids & wanted
     }
-
-
-def _number(value: Any) -> float | None:
-    """Return a number that can be one of money or tokens."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST
-    return float(value) if is_number else None
 
 
 def _seconds(iso: str | None, otherwise: float) -> float:

@@ -11,7 +11,8 @@ from airflow_provider_kimi.addresses import run_path, task_path
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity
 from airflow_provider_kimi.ui.access import AccountsDep, GetUserDep, may_read, may_read_results
-from airflow_provider_kimi.ui.accounts import Accounts, BatchList, NoKimiConnectionError
+from airflow_provider_kimi.ui.account import BatchList, NoKimiConnectionError
+from airflow_provider_kimi.ui.accounts import Accounts
 from airflow_provider_kimi.ui.airflow_records import read_task
 from airflow_provider_kimi.ui.glance import Seen
 from airflow_provider_kimi.ui.landed_batches import replay_path

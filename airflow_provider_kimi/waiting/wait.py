@@ -99,7 +99,7 @@ class _Course:
         if isinstance(step, Finish):
             await self._cancel(step.cancels, TIMED_OUT)
             reasons = " ".join(self._reasons.values())
-            return replace(step.event, message=step.event.message or reasons, polled_at=polled_at)
+            return replace(step.event, message=step.event.message or reasons, polled_at=float(round(polled_at)))
         self.until = step.until
         if isinstance(step, Cancel):
             if now >= self._cancel_at:  # all was just read; between two cancels, a batch may have gone on

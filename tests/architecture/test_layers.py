@@ -76,13 +76,12 @@ OF_THE_SERVER = {
     },
     "ui/airflow_records.py": {
         "airflow.models.dag",
+        "airflow.models.dagrun",
         "airflow.models.renderedtifields",
         "airflow.models.taskinstance",
         "airflow.models.xcom",
         "airflow.utils.session",
     },
-    "ui/landed.py": {"airflow.models.xcom", "airflow.utils.session"},
-    "ui/whose.py": {"airflow.models.dag", "airflow.models.dagrun", "airflow.utils.session"},
 }
 
 

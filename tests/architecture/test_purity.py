@@ -100,7 +100,7 @@ IMPURE = {
     *("account/delete.py", "account/ended_batches.py"),
     *("jobs/before_spending.py", "jobs/realtime.py", "jobs/reserve.py", "jobs/rounds.py", "jobs/sampling.py"),
     *("jobs/in_turns.py", "jobs/job_run.py", "jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),
-    *("ui/account_routes.py", "ui/holdings.py", "ui/landed.py", "ui/whose.py"),
+    *("ui/account.py", "ui/account_routes.py", "ui/holdings.py"),
     *("ui/access.py", "ui/accounts.py", "ui/app.py", "ui/batch_routes.py", "ui/glance.py", "ui/plugin.py"),
     *("ui/detail_routes.py", "ui/single_reads.py"),
     *("ui/airflow_records.py", "ui/landed_batches.py", "ui/task_routes.py"),

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_kimi.ui.accounts import REFRESH_SECONDS
+from airflow_provider_kimi.ui.account import REFRESH_SECONDS
 from tests.browser.conftest import UNREAD, People, Place, scroll_to_the_end
 
 #: The promise, and how often the page is loaded to see whether it can be kept: other work on the machine only adds.

@@ -74,3 +74,5 @@ def test_the_page_takes_the_theme_that_is_chosen_in_airflow(place: Place, people
     window.evaluate("document.documentElement.className = 'dark'")
     frame.locator("html.dark").wait_for()
     people.keep(window, "dark_in_airflow")
+    inside, around = (window.screenshot(clip={"x": x, "y": 400, "width": 1, "height": 1}) for x in (1396 - 8, 1399))
+    assert inside == around, "the page has another background than Airflow around it"

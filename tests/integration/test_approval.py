@@ -178,7 +178,34 @@ def test_an_input_that_has_grown_since_it_was_approved_is_asked_about_again(
         answered(job(tmp_path, rows=50), waits, APPROVED)
     assert newest.question is not None
     assert "for 50 rows" in newest.question.subject
-    assert "The job is not the one that was approved. It costs more now: up to 0.08" in capsys.readouterr().out
+    assert (
+        "The job is not the one that was approved. It costs more, or has another price, now: up to 0.08"
+        in capsys.readouterr().out
+    )
+    assert not PAYING & set(names(sim))
+
+
+def test_an_approved_job_is_sent_though_the_platform_counts_no_tokens_any_more(
+    sim: KimiSimulator, airflow: Supervisor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operator = job(tmp_path)
+    waits = parked(operator)
+    sim.inject("estimate_tokens", status=400, times=99)
+    answered(operator, waits, APPROVED)
+    assert len(sim.batches) == 1
+    assert "not the one that was approved" not in capsys.readouterr().out
+
+
+def test_an_approval_in_one_currency_is_none_in_another(
+    sim: KimiSimulator, airflow: Supervisor, tmp_path: Path
+) -> None:
+    waits = parked(job(tmp_path))
+    prices = {"currency": "USD", "date": "2026-09-01", "models": {"kimi-k2.6": {"input": 0.57, "output": 2.4}}}
+    in_dollars = job(tmp_path, rows=60, price_list=prices)
+    with supervised(Supervisor()) as newest, pytest.raises(TaskAwaitingInput):
+        answered(in_dollars, waits, APPROVED)
+    assert newest.question is not None
+    assert "USD for 60 rows" in newest.question.subject
     assert not PAYING & set(names(sim))
 
 
@@ -200,6 +227,25 @@ def test_an_input_that_costs_no_more_than_what_was_approved_is_sent_with_a_warni
     attempt = resume_to_end(smaller, answered(smaller, waits, APPROVED))
     assert attempt.value["counts"]["succeeded"] == 30
     assert "The job is not the one that was approved. It costs no more now" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [APPROVED, REJECTED])
+def test_a_late_answer_to_a_question_of_an_earlier_try_does_not_end_the_wait_for_batches(
+    connect: Connect, airflow: Supervisor, tmp_path: Path, answer: Mapping[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Airflow 3.3 shows an open question while the task is deferred, and resumes the task with any answer."""
+    with KimiSimulator(speed=0, timing=QUICK) as sim:
+        connect(sim)
+        parked(job(tmp_path))
+        cleared = job(tmp_path, approve_over=None, reuse="never", max_rows_per_batch=20, max_in_flight=1)
+        waits = run_task(cleared).deferred
+        assert waits is not None
+        kwargs = json.loads(json.dumps(waits.kwargs))
+        again = resume_task(cleared, answer, kwargs=kwargs, method=waits.method_name)
+        assert again.deferred is not None
+        assert again.deferred.trigger.serialize()[1]["batch_ids"] == waits.trigger.serialize()[1]["batch_ids"]
+        assert names(sim).count("create_batch") == 1
+    assert "'ada' (id '7') answered a question of an earlier try" in capsys.readouterr().out
 
 
 def test_a_parked_task_cancels_nothing_though_it_is_to_cancel_when_it_fails(

@@ -9,7 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from airflow_provider_kimi.simulator.answers import RowError
-from airflow_provider_kimi.ui.replay import failures_view, replay_conf
+from airflow_provider_kimi.ui.result_view import manifest_of, result_of
 from tests.conftest import Connect
 from tests.integration.test_merge_with import Platform
 from tests.support.rounds import BROKEN, QUICK, YES, Model, check_sums, job, tries
@@ -65,6 +65,13 @@ def model(maybe: int = 0, **broken: int) -> Model:
     return Model(say)
 
 
+def shown(manifest: object) -> dict[str, Any]:
+    """What the page shows of a result."""
+    read = manifest_of(manifest)
+    assert read is not None
+    return result_of(read)
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
@@ -78,16 +85,16 @@ def test_dead_letters_of_the_one_task_are_asked_again_and_merged(
         form: dict[str, Any] = {"output_schema": LABELS, "output_format": output_format}
         first = tries(job(tmp_path, sim=sim, max_rounds=2, **form), sim).value
         before = files_of(tmp_path / "out")
-        conf = replay_conf(first)
+        conf = shown(first)["replay_conf"]
         assert conf is not None
         asked, merged = Replay(sim, **conf, output_schema=LABELS).run()
-    assert [(one["reason"], one["sample"]) for one in failures_view(first)] == [
+    assert [(one["reason"], one["sample"]) for one in shown(first)["failures"]] == [
         ("server_error", ["r5", "r7"]),
         ("schema_mismatch", ["r2"]),
     ]
     assert (asked["counts"]["total"], asked["counts"]["succeeded"]) == (3, 2)
     check_sums(merged, 10)
-    assert failures_view(merged) == [{"status": "failed", "reason": "server_error", "count": 1, "sample": ["r7"]}]
+    assert shown(merged)["failures"] == [{"status": "failed", "reason": "server_error", "count": 1, "sample": ["r7"]}]
     assert merged["merged"] == {"taken": 3}
     assert merged["results_file"] == f"file://{tmp_path}/out/replay/again_2/merged/results.{output_format}"
     assert files_of(tmp_path / "out") == before
@@ -99,10 +106,10 @@ def test_dead_letters_of_the_chain_are_asked_again_and_merged_and_those_of_a_rep
     with KimiSimulator(speed=0, timing=QUICK, responder=model(r5=1, r6=2, r7=99)) as sim:
         first = Platform(sim, connect(sim), tmp_path).first().manifest
         for left in (["r6", "r7"], ["r7"]):
-            conf = replay_conf(first)
+            conf = shown(first)["replay_conf"]
             assert conf is not None
             _, first = Replay(sim, **conf).run()
-            assert [custom_id for one in failures_view(first) for custom_id in one["sample"]] == left
+            assert [custom_id for one in shown(first)["failures"] for custom_id in one["sample"]] == left
     check_sums(first, 10)
     assert first["batch_ids"] == [*sim.batches]
 
@@ -124,7 +131,7 @@ def test_what_could_not_be_merged_is_refused_before_anything_is_paid(
         connect(sim)
         form: dict[str, Any] = {"output_schema": output_schema, "output_format": output_format}
         first = tries(job(tmp_path, sim=sim, max_rounds=1, **form), sim).value
-        conf, batches = replay_conf(first), len(sim.batches)
+        conf, batches = shown(first)["replay_conf"], len(sim.batches)
         assert conf is not None
         with pytest.raises(ValueError, match=r"Only one of .* has Answers to check\. Nothing was sent"):
             Replay(sim, **conf, output_schema=None if output_schema else LABELS).run()

@@ -85,13 +85,16 @@ def test_a_person_is_asked_above_the_amount_and_where_no_price_is_known(
         (Approved("f", 3.0), Approved("f", 3.0), False),
         (Approved("f", 3.0), Approved("other", 2.9), False),
         (Approved("f", 3.0), Approved("other", 3.1), True),
-        (Approved("f", 3.0), Approved("f", 3.1), True),
+        (Approved("f", 3.0, "CNY 4"), Approved("f", 3.1, "CNY 4"), False),
+        (Approved("f", 3.0, "CNY 4"), Approved("f", 3.0, "USD 4"), True),
+        (Approved("f", 3.0, "CNY 4"), Approved("f", 3.1, "CNY 5"), True),
+        (Approved("f", None, "CNY None"), Approved("f", 3.0, "CNY 4"), True),
         (Approved("f", None), Approved("f", None), False),
         (Approved("f", None), Approved("other", None), True),
         (Approved("f", 3.0), Approved("other", None), True),
     ],
 )
-def test_an_approval_covers_what_costs_no_more_or_is_the_same(
+def test_an_approval_covers_what_costs_no_more_or_is_the_same_at_the_same_price(
     approved: Approved, wanted: Approved, is_asked: bool
 ) -> None:
     assert is_to_be_asked(wanted, 0.0, approved) is is_asked

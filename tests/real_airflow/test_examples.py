@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 import pytest
 
 from airflow_provider_kimi.simulator import KimiSimulator
-from airflow_provider_kimi.ui.replay import replay_conf
+from airflow_provider_kimi.ui.result_view import manifest_of, replay_conf
 from tests.real_airflow.conftest import World
 from tests.support.real_airflow import wait_for
 from tests.support.reviews import read_rows
@@ -69,7 +69,9 @@ def finished(world: World) -> None:
     }
     confs["form"] |= FORM | {"input": str(world.folder / "dags" / "data" / "reviews.csv")}
     confs["form_dry"] = confs["form"] | {"dry_run": True, "row_limit": None}
-    confs["replay"] = (replay_conf(landed_before(world)) or {}) | {"output_schema": LABELS}
+    before = manifest_of(landed_before(world))
+    assert before is not None
+    confs["replay"] = (replay_conf(before) or {}) | {"output_schema": LABELS}
     confs["replay_alone"] = conf(world, "replay") | {"dead_letters": confs["replay"]["dead_letters"]}
     runs = {name: "_".join([RUN, *name.split("_")[1:]]) for name in confs}
     dags = {name: f"example_kimi_{name.split('_')[0]}" for name in confs}

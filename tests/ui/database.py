@@ -1,11 +1,13 @@
 """Rows of Airflow's database, as tasks leave them."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.tags import TaskIdentity
 
 SAMPLE = json.loads((Path(__file__).parents[1] / "records/samples/manifest.jsonl").read_text("utf-8").splitlines()[0])
 
@@ -25,22 +27,30 @@ def landing(value: Any) -> dict[str, Any]:
 
 
 def store_task(
-    xcoms: dict[str, Any], dag_id: str = "reviews", run_id: str = "manual__1", task_id: str = "label"
+    task: TaskIdentity,
+    xcoms: Mapping[str, Any] | None = None,
+    *,
+    operator: str = "KimiBatchOperator",
+    state: str | None = "deferred",
+    try_number: int = 1,
+    fields: Mapping[str, Any] | None = None,
 ) -> None:
-    """Store a task instance and its XComs, and its run and DAG where they are missing."""
+    """Store a task instance with its rendered fields and its XComs, and its run and DAG where they are missing."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
+    from sqlalchemy import insert
 
-    run = store_run(dag_id, run_id)
-    names = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": -1}
+    run = store_run(task.dag_id, task.run_id)
+    place = {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id, "map_index": task.map_index}
+    stands = {"operator": operator, "state": state, "try_number": try_number, "pool": "default_pool"}
     with create_session() as session:
-        session.execute(
-            TaskInstance.__table__.insert(),
-            [names | {"pool": "default_pool", "try_number": 1, "operator": "KimiBatchOperator"}],
-        )
-        for key, value in xcoms.items():
-            session.execute(XComModel.__table__.insert(), [names | {"dag_run_id": run, "key": key, "value": value}])
+        session.execute(TaskInstance.__table__.insert(), [place | stands])
+        if fields is not None:
+            session.execute(insert(RenderedTaskInstanceFields).values(**place, rendered_fields=dict(fields)))
+        for key, value in (xcoms or {}).items():
+            session.execute(XComModel.__table__.insert(), [place | {"dag_run_id": run, "key": key, "value": value}])
 
 
 def store_run(dag_id: str, run_id: str, triggered_by: str | None = None, owners: str = "airflow") -> int:
@@ -57,7 +67,7 @@ def store_run(dag_id: str, run_id: str, triggered_by: str | None = None, owners:
             session.execute(DagBundleModel.__table__.insert(), [{"name": "dags"}])
         if session.get(DagModel, dag_id) is None:
             dag = DagModel(  # type: ignore[no-untyped-call]
-                dag_id=dag_id, bundle_name="dags", owners=owners, fileloc="dag.py"
+                dag_id=dag_id, bundle_name="dags", owners=owners, fileloc="dag.py", is_stale=False
             )
             dag.max_active_tasks, dag.has_task_concurrency_limits, dag.timetable_summary = 16, False, ""
             session.add(dag)

@@ -14,6 +14,8 @@ from tests.support.requests import ATTEMPT, order, submit, submit_prompts
 from tests.ui.database import landing, manifest, store_run, store_task
 from tests.ui.pages import Pages
 
+TASK = ATTEMPT.task
+
 #: The calls that one look at an account takes.
 LOOK: list[Any] = ["get_balance", "list_files", "list_models"]
 
@@ -131,10 +133,10 @@ class TestSpend:
     async def test_results_of_the_last_days_are_added_up(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook
     ) -> None:
-        store_task(landing(manifest("a", amount=1)), run_id="1")
-        store_task({"manifest": manifest("b", amount=2, days_ago=10)}, run_id="2")
-        store_task(landing(manifest("c", amount=None)), run_id="3")
-        store_task(landing(manifest("d", amount=4, days_ago=31)), run_id="4")
+        store_task(TaskIdentity("reviews", "1", "label"), landing(manifest("a", amount=1)))
+        store_task(TaskIdentity("reviews", "2", "label"), {"manifest": manifest("b", amount=2, days_ago=10)})
+        store_task(TaskIdentity("reviews", "3", "label"), landing(manifest("c", amount=None)))
+        store_task(TaskIdentity("reviews", "4", "label"), landing(manifest("d", amount=4, days_ago=31)))
         seen = await answer(pages, "/spend")
         assert seen["spent"] == {
             "7": {"amounts": {"CNY": 1}, "unknown": 1},
@@ -145,8 +147,8 @@ class TestSpend:
     async def test_the_manifest_of_each_round_and_the_returned_one_count_once(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook
     ) -> None:
-        store_task({"manifest": manifest("a", amount=1), **landing(manifest("a", "b", amount=3))})
-        store_task(landing(manifest("a", "b", "c", amount=7)), task_id="again")
+        store_task(TASK, {"manifest": manifest("a", amount=1), **landing(manifest("a", "b", amount=3))})
+        store_task(TaskIdentity("reviews", "manual__1", "again"), landing(manifest("a", "b", "c", amount=7)))
         assert (await answer(pages, "/spend"))["spent"]["7"] == {"amounts": {"CNY": 7}, "unknown": 0}
 
     async def test_results_of_dags_that_a_user_may_not_see_are_not_counted_for_them(
@@ -155,8 +157,8 @@ class TestSpend:
         hidden = Attempt(TaskIdentity("salaries", "manual__1", "label"))
         (secret,) = submit(hook, order(["a"]), hidden, LogRecord()).batch_ids
         (known,) = submit(hook, order(["b"]), ATTEMPT, LogRecord()).batch_ids
-        store_task(landing(manifest(secret, amount=5)), dag_id="salaries")
-        store_task(landing(manifest(known, amount=1)))
+        store_task(TaskIdentity("salaries", "manual__1", "label"), landing(manifest(secret, amount=5)))
+        store_task(TASK, landing(manifest(known, amount=1)))
         by_role = {role: await answer(pages, "/spend", role) for role in ("viewer", "admin")}
         assert {role: seen["spent"]["7"]["amounts"]["CNY"] for role, seen in by_role.items()} == {
             "viewer": 1,
@@ -170,7 +172,7 @@ class TestSpend:
     ) -> None:
         hidden = Attempt(TaskIdentity("salaries", "manual__1", "label"))
         (secret,) = submit(hook, order(["a"]), hidden, LogRecord()).batch_ids
-        store_task(landing(manifest(secret)))
+        store_task(TASK, landing(manifest(secret)))
         assert (await answer(pages, "/spend"))["batches"] == {}
 
     @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ class TestSpend:
     async def test_an_xcom_that_holds_something_else_is_passed_over(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook, value: Any
     ) -> None:
-        store_task(landing(value))
+        store_task(TASK, landing(value))
         assert (await answer(pages, "/spend"))["spent"]["30"] == {"amounts": {}, "unknown": 0}
 
     async def test_a_manifest_that_airflow_stores_as_text_counts(
@@ -199,11 +201,11 @@ class TestSpend:
     ) -> None:
         import json
 
-        store_task(landing(json.dumps(manifest("a", amount=1))))
+        store_task(TASK, landing(json.dumps(manifest("a", amount=1))))
         assert (await answer(pages, "/spend"))["spent"]["7"]["amounts"] == {"CNY": 1}
 
     async def test_what_other_tasks_return_is_not_read(self, pages: Pages, sim: KimiSimulator, hook: KimiHook) -> None:
-        store_task({"return_value": manifest("a")})
+        store_task(TASK, {"return_value": manifest("a")})
         assert (await answer(pages, "/spend"))["spent"]["30"] == {"amounts": {}, "unknown": 0}
 
     async def test_the_database_is_read_once_a_minute_for_all(
@@ -214,7 +216,7 @@ class TestSpend:
             seen = await asyncio.gather(*(answer(pages, "/spend") for _ in range(20)))
             assert [each["spent"]["7"]["amounts"] for each in seen] == [amounts] * 20
             if not seconds:
-                store_task(landing(manifest("a")))
+                store_task(TASK, landing(manifest("a")))
 
     async def test_a_database_that_cannot_be_read_is_told_in_words(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook
@@ -228,10 +230,10 @@ class TestSpend:
         assert "spent" not in seen
 
     async def test_of_too_many_xcoms_the_newest_count_and_the_rest_is_told(self, pages: Pages) -> None:
-        from airflow_provider_kimi.ui.landed import read_recent
+        from airflow_provider_kimi.ui.airflow_records import read_recent
 
         for number in range(4):
-            store_task({"manifest": manifest(f"b{number}")}, run_id=f"{number}")
+            store_task(TaskIdentity("reviews", f"{number}", "label"), {"manifest": manifest(f"b{number}")})
         assert [len(read_recent(most).results) for most in (3, 5)] == [3, 4]
         assert [read_recent(most).is_whole for most in (3, 5)] == [False, True]
         assert {"b3"} in [each.batch_ids for each in read_recent(1).results]
@@ -239,15 +241,15 @@ class TestSpend:
     async def test_a_result_of_very_many_batches_ends_what_is_read_and_that_is_said(
         self, pages: Pages, hook: KimiHook
     ) -> None:
-        from airflow_provider_kimi.ui.landed import read_recent
+        from airflow_provider_kimi.ui.airflow_records import read_recent
 
-        store_task(landing(manifest("b0")), task_id="older")
-        store_task(landing(manifest(*(f"b{n}" for n in range(1, 11)))), task_id="newer")
+        store_task(TaskIdentity("reviews", "1", "older"), landing(manifest("b0")))
+        store_task(TaskIdentity("reviews", "1", "newer"), landing(manifest(*(f"b{n}" for n in range(1, 11)))))
         assert [len(read_recent(most_batches=most).results) for most in (11, 10, 9)] == [2, 1, 0]
         assert [read_recent(most_batches=most).is_whole for most in (11, 10, 9)] == [True, False, False]
 
     async def test_what_was_spent_is_told_whatever_connection_is_chosen(self, pages: Pages) -> None:
-        store_task(landing(manifest("a", amount=1)))
+        store_task(TASK, landing(manifest("a", amount=1)))
         seen = await answer(pages, "/spend", conn_id="absent")
         assert (seen["spent"]["7"]["amounts"], seen["batches"]) == ({"CNY": 1}, {})
 

@@ -12,7 +12,8 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.ui.accounts import MOST_UNREAD, Account, Accounts, NoKimiConnectionError
+from airflow_provider_kimi.ui.account import Account, NoKimiConnectionError
+from airflow_provider_kimi.ui.accounts import MOST_UNREAD, Accounts
 from airflow_provider_kimi.ui.app import FILES, HEADERS
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts

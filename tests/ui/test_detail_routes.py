@@ -16,7 +16,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator, RowError, Timing
 from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.ui.accounts import MOST_BATCHES
+from airflow_provider_kimi.ui.account import MOST_BATCHES
 from airflow_provider_kimi.ui.single_reads import MOST_KEPT
 from tests.support.logs import LogRecord
 from tests.support.requests import order, request, spoiling, submit, submit_prompts

@@ -20,8 +20,8 @@ from airflow_provider_kimi.ui.landed_batches import REPLAY_DAG
 from airflow_provider_kimi.ui.task_view import XCOM_KEYS
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
+from tests.ui.database import store_run, store_task
 from tests.ui.pages import Pages
-from tests.ui.records import as_text, store_dag, store_task
 
 TASK = ATTEMPT.task
 OTHER = TaskIdentity("reviews", "manual__1", "bash")
@@ -127,7 +127,7 @@ class TestBatches:
     async def test_a_connection_that_is_gone_is_told_beside_what_the_task_left(
         self, pages: Pages, sim: KimiSimulator
     ) -> None:
-        store_task(TASK, fields={"kimi_conn_id": "absent"}, xcoms={"return_value": as_text(MANIFEST)})
+        store_task(TASK, fields={"kimi_conn_id": "absent"}, xcoms={"return_value": json.dumps(MANIFEST)})
         shown = await task(pages)
         assert "There is no Airflow connection 'absent' of type 'kimi'" in shown["error"]
         assert shown["task"]["result"]["status"] == MANIFEST["status"]
@@ -203,7 +203,7 @@ async def test_the_dag_that_asks_dead_letters_again_is_offered_to_those_who_may_
     pages: Pages, hook: KimiHook
 ) -> None:
     store_task(TASK, state="success", fields=OURS, xcoms={"return_value": MANIFEST})
-    store_dag(REPLAY_DAG)
+    store_run(REPLAY_DAG, "manual__1")
     assert (await task(pages, role="admin"))["replay_path"] == "dags/example_kimi_replay"
     assert (await task(pages))["replay_path"] is None
 
@@ -221,7 +221,7 @@ HOSTILE: list[dict[str, Any]] = [
     {"return_value": MANIFEST | {"results_file": "/etc/" + "x" * 99_999, "output_file": "javascript:alert(1)"}},
     {"return_value": MANIFEST | {"batch_ids": ["../../x", "<script>", "a b", "batch_1"]}},
     {"return_value": "[" * 10_000, "batch_ids": {"a": 1}, "manifest": 5, "progress": "x"},
-    {"return_value": as_text([1, None, {"a": 2}]), "progress": [1]},
+    {"return_value": json.dumps([1, None, {"a": 2}]), "progress": [1]},
     {"return_value": [[["batch_1"]]], "progress": {"total": HUGE, "completed": -HUGE, "rows_per_minute": 1e999}},
     {"progress": {"statuses": {"<script>" * 999: HUGE} | {str(n): n for n in range(999)}, "to_come": 2}},
     {"progress": {"expected_end": "0001-01-01T00:00:00", "polled_at": "9999-12-31T23:59:59-23:59"}},

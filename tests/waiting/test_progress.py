@@ -57,14 +57,14 @@ def test_the_rate_and_the_expected_end_follow_from_the_rows_so_far() -> None:
 
 
 def test_the_log_the_xcom_and_the_page_show_the_same_numbers_of_a_poll() -> None:
-    batch = make_batch(created_at=NOW - 36_000, request_counts=RequestCounts(1000, 10, 2))
+    batch = make_batch(created_at=NOW - 36_000, request_counts=RequestCounts(500, 10, 2))
     text, stored, shown = line(batch), progress_of([batch], NOW).to_dict(), view_of(batch, NOW)
-    assert text.startswith("10 of 1,000 rows completed, 2 failed, ends 2025-10-09 12:53 UTC, 0.02 rows a minute: ")
-    assert (stored["completed"], stored["failed"], stored["total"]) == (10, 2, 1000)
-    assert (shown["done"], shown["failed"], shown["total"]) == (10, 2, 1000)
+    assert text.startswith("10 of 500 rows completed, 2 failed, ends 2025-09-21 14:13 UTC, 0.02 rows a minute: ")
+    assert (stored["completed"], stored["failed"], stored["total"]) == (10, 2, 500)
+    assert (shown["done"], shown["failed"], shown["total"]) == (10, 2, 500)
     assert stored["rows_per_minute"] == shown["rows_per_minute"] == 0.02
     assert stored["expected_end"] == shown["expected_end"]
-    assert stored["expected_end"].startswith("2025-10-09T12:53")
+    assert stored["expected_end"].startswith("2025-09-21T14:13")
     assert stored["polled_at"] == datetime.fromtimestamp(NOW, UTC).isoformat()
 
 
