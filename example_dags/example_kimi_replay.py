@@ -11,7 +11,7 @@ this DAG and give both of its operators the same.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from tempfile import gettempdir
 from typing import Any
 
@@ -30,6 +30,13 @@ def columns_of(results: ObjectStoragePath) -> Sequence[str]:
             return list(parquet.read_schema(file).names)
         line = file.readline().decode()
     return list(json.loads(line)) if results.suffix == ".jsonl" else line.strip().split(",")
+
+
+def asked_in(letters: ObjectStoragePath) -> Set[int]:
+    """Read which rows dead letters have and what these ask, each as a number."""
+    with letters.open("rb") as file:
+        rows = map(json.loads, file)
+        return {hash((row["custom_id"], json.dumps(row.get("body", {}).get("messages")))) for row in rows}
 
 
 with DAG(
@@ -75,7 +82,17 @@ with DAG(
         chosen = params or {}
         earlier, form, schema = chosen["merge_with"], chosen["output_format"], chosen["output_schema"] or None
         if earlier and ("parsed" in columns_of(ObjectStoragePath(earlier) / f"results.{form}")) is (schema is None):
-            raise ValueError("Only one of the earlier result and this run has Answers to check. Nothing was sent.")
+            raise ValueError(
+                "Only one of the earlier result and this run has Answers to check. Nothing was sent. Start another run "
+                "with the output_schema of the earlier task, or without one if it had none."
+            )
+        if earlier:
+            given, own = ObjectStoragePath(chosen["dead_letters"]), ObjectStoragePath(earlier) / "dead_letter.jsonl"
+            if asked_in(given).isdisjoint(asked_in(own)):
+                raise ValueError(
+                    "None of the dead letters is one of the earlier result. Nothing was sent. Start another run with the "
+                    "dead_letter.jsonl of that result, or without merge_with."
+                )
         return [{"output_schema": schema, "output_format": form}]
 
     @task

@@ -112,6 +112,7 @@ class Account:
         self.holdings = Glance(self._read_holdings, self._holdings_pause, clock)
         self.single_reads = SingleReads(self._single_pause, clock, sleep)
         self.cancelling = asyncio.Lock()
+        self.is_read = False
 
     def batch(self, batch_id: str) -> Glance[Batch | None]:
         """One batch that the list does not show; None if the account has none of this id."""
@@ -232,6 +233,7 @@ class Account:
     async def _renew(self, hook: KimiHook) -> None:
         if not await in_time(asyncio.to_thread(_look_up, hook)):
             raise NoKimiConnectionError(hook.kimi_conn_id)
+        self.is_read = True
 
 
 def _look_up(hook: KimiHook) -> bool:

@@ -19,6 +19,9 @@ T = TypeVar("T")
 #: Shortest time between two reads of what results have cost.
 RECENT_SECONDS = 60.0
 
+#: Most connections that are kept although they could not be looked up: viewers may make up ids.
+MOST_UNREAD = 100
+
 #: Ids of connections that are looked up at all; others may mean something to a secrets backend.
 _CONN_ID = re.compile(r"(?!.*\.\.)[\w][\w.-]{0,199}")
 
@@ -62,8 +65,13 @@ class Accounts:
         return await self.look(conn_id, lambda account: account.batch(shown_id))
 
     def of(self, conn_id: str) -> Account:
-        """Return a connection that was looked at."""
-        return self._accounts[conn_id]
+        """Return a connection that was looked at.
+
+        :raises NoKimiConnectionError: It has been deleted since.
+        """
+        if (account := self._accounts.get(conn_id)) is None:
+            raise NoKimiConnectionError(conn_id)
+        return account
 
     async def look(self, conn_id: str, at: Callable[[Account], Glance[T]], patience: float | None = None) -> Seen[T]:
         """Look at something of a connection.
@@ -72,6 +80,8 @@ class Accounts:
         :raises NoKimiConnectionError: There is none of type `kimi` with this id.
         """
         check_conn_id(conn_id)
+        if conn_id not in self._accounts:
+            await self._make_room()
         account = self._accounts.setdefault(conn_id, Account(KimiHook(conn_id), self._clock, self._sleep))
         try:
             return await at(account).look(patience)
@@ -80,6 +90,12 @@ class Accounts:
                 del self._accounts[conn_id]
                 await account.aclose()
             raise
+
+    async def _make_room(self) -> None:
+        """Forget the oldest of very many connections that could not be looked up."""
+        unread = [conn_id for conn_id, account in self._accounts.items() if not account.is_read]
+        if len(unread) >= MOST_UNREAD:
+            await self._accounts.pop(unread[0]).aclose()
 
     def now(self) -> float:
         """Return the time on the clock by which ages are told."""

@@ -35,6 +35,9 @@ DAYS = 30
 #: Most XComs that are read, and how many of them are held at a time.
 MOST_XCOMS, _AT_ONCE = 10_000, 50
 
+#: Most batches of all results together: sums over them must not keep the API server busy.
+MOST_BATCHES = 100_000
+
 #: What only tasks push that have landed a result.
 _OF_LANDINGS = (MANIFEST_KEY, "plain_locations")
 
@@ -76,7 +79,12 @@ def read_task(task: TaskIdentity) -> TaskRecord | None:
         return None
     with create_session(scoped=False) as session:
         found = session.execute(
-            select(TaskInstance.operator, TaskInstance.state, TaskInstance.try_number).where(*_of(TaskInstance, task))
+            select(
+                TaskInstance.operator,
+                TaskInstance.state,
+                TaskInstance.try_number,
+                TaskInstance.custom_operator_name,
+            ).where(*_of(TaskInstance, task))
         ).one_or_none()
         if found is None:
             return None
@@ -90,8 +98,8 @@ def read_task(task: TaskIdentity) -> TaskRecord | None:
                 func.length(cast(XComModel.value, Text)) <= MOST_CHARS,
             )
         )
-        operator, state, try_number = found
-        return TaskRecord(operator, state, try_number, fields or {}, {row.key: row.value for row in xcoms})
+        operator, state, try_number, name = found
+        return TaskRecord(operator, state, try_number, fields or {}, {row.key: row.value for row in xcoms}, name)
 
 
 def read_landings(dag_id: str, run_id: str, batch_id: str) -> list[tuple[TaskIdentity, object]]:
@@ -123,21 +131,25 @@ def has_dag(dag_id: str) -> bool:
     return found is False
 
 
-def read_recent(most: int = MOST_XCOMS) -> Recent:
+def read_recent(most: int = MOST_XCOMS, most_batches: int = MOST_BATCHES) -> Recent:
     """Read what the results of the last days have cost.
 
     :param most: How many XComs are read, the newest first.
+    :param most_batches: How many batches these may name; the XCom that names more is the first that is left out.
     :raises KimiNoAnswerError: The database does not answer.
     """
     now = datetime.now(UTC)
     results: list[Landed] = []
-    count = 0
+    count = batches = 0
     with _answering("what results have cost"):
         for dag_id, value, landed_at in _xcoms(now - timedelta(days=DAYS), most):
             count += 1
             if (manifest := manifest_of(value)) is not None:
+                batches += len(manifest.batch_ids)
+                if batches > most_batches:
+                    break
                 results.append(Landed.of(manifest, dag_id, landed_at.timestamp()))
-    return Recent(tuple(results), now.timestamp(), count < most)
+    return Recent(tuple(results), now.timestamp(), count < most and batches <= most_batches)
 
 
 def read_whose(views: Collection[Mapping[str, Any]]) -> Whose:

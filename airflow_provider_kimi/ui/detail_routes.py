@@ -23,6 +23,7 @@ from airflow_provider_kimi.ui.access import (
     may_read,
 )
 from airflow_provider_kimi.ui.accounts import Accounts
+from airflow_provider_kimi.ui.batch_view import shown
 from airflow_provider_kimi.ui.detail_view import detail_of, files_of
 from airflow_provider_kimi.ui.glance import Seen
 from airflow_provider_kimi.ui.landed_result import landed_with
@@ -37,6 +38,9 @@ ERRORS_PATIENCE_SECONDS = 2.0
 
 #: What the audit log calls a cancel.
 AUDIT_EVENT = "kimi_cancel_batch"
+
+#: Longest name that Airflow's audit log has a column for.
+MOST_AUDITED = 250
 
 
 @router.get("/batch")
@@ -72,7 +76,7 @@ async def cancel(
             fresh = await in_time(account.hook.aget_batch(known.id))
             await _check_right(request, user, fresh)
             _log.info("User %r cancels batch %r over connection %r.", user.get_name(), known.id, conn_id)
-            await audit(AUDIT_EVENT, request, user, session)
+            await audit(AUDIT_EVENT, request, user, session, conn_id=conn_id, **_names_of(fresh))
             left = await acancel_batch(account.hook, known.id, fresh)
         except KimiError as error:
             _log.warning("The cancel of batch %r by user %r has failed: %s", known.id, user.get_name(), error)
@@ -113,6 +117,13 @@ async def _may_edit(request: Request, user: GetUserDep, batch: Batch) -> bool:
     return await run_in_threadpool(may_edit, request, user, tags.dag_id if tags.is_ours else None)
 
 
+def _names_of(batch: Batch) -> dict[str, str | None]:
+    """Name a batch and its task instance, as far as it says, for the audit log."""
+    tags = Tags.of(batch)
+    names = {"batch_id": batch.id, "dag_id": tags.dag_id, "run_id": tags.run_id, "task_id": tags.task_id}
+    return {name: shown(text, MOST_AUDITED) for name, text in names.items()}
+
+
 async def _answer(
     request: Request, user: GetUserDep, accounts: Accounts, conn_id: str, seen: Seen[Batch | None]
 ) -> dict[str, Any]:
@@ -123,7 +134,7 @@ async def _answer(
     now = clock_of(accounts.of(conn_id).hook)() - (age or 0.0)
     sizes = await _sizes(accounts, conn_id, batch)
     detail = detail_of(batch, now, may_edit=await _may_edit(request, user, batch), sizes=sizes)
-    landed = await run_in_threadpool(landed_with, request, user, batch)
+    landed = await run_in_threadpool(landed_with, request, user, batch, conn_id)
     return answer | landed | {"batch": detail, "errors": await _errors(accounts, conn_id, batch)}
 
 

@@ -14,14 +14,14 @@ from airflow_provider_kimi.ui.task_view import result_with
 REPLAY_DAG = "example_kimi_replay"
 
 
-def landed_with(request: Request, user: GetUserDep, batch: Batch) -> dict[str, Any]:
+def landed_with(request: Request, user: GetUserDep, batch: Batch, conn_id: str) -> dict[str, Any]:
     """Show the result of the batch's own run that it is part of. Blocks."""
     tags = Tags.of(batch)
     if not (batch.is_terminal and tags.is_ours and tags.dag_id and tags.run_id):
         return {"result": None, "replay_path": None}
     if not may_read_results(request, user, tags.dag_id):
         return {"result": None, "replay_path": None}
-    result = result_with(read_landings(tags.dag_id, tags.run_id, batch.id), batch.id)
+    result = result_with(read_landings(tags.dag_id, tags.run_id, batch.id), batch.id, conn_id)
     return {"result": result, "replay_path": replay_path(request, user) if result else None}
 
 

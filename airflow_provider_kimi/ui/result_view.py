@@ -34,8 +34,11 @@ def manifest_of(value: object) -> Manifest | None:
     return Manifest.of_json(value.encode(errors="replace")) if isinstance(value, str) else Manifest.of_value(value)
 
 
-def result_of(manifest: Manifest) -> dict[str, Any]:
-    """Show a landed result as plain JSON: numbers, where its files are, what failed, and how to ask that again."""
+def result_of(manifest: Manifest, conn_id: str | None = None) -> dict[str, Any]:
+    """Show a landed result as plain JSON: numbers, where its files are, what failed, and how to ask that again.
+
+    :param conn_id: The connection that it came over; None if that is not known.
+    """
     cost = manifest.cost or {}
     return {
         "status": shown(manifest.status),
@@ -47,7 +50,7 @@ def result_of(manifest: Manifest) -> dict[str, Any]:
         "completed_at": moment(manifest.completed_at),
         "files": [[name, shown(location, MOST_CHARS)] for name, location in manifest.plain_locations.items()],
         "failures": failures_view(manifest),
-        "replay_conf": replay_conf(manifest),
+        "replay_conf": replay_conf(manifest, conn_id),
     }
 
 
@@ -71,10 +74,12 @@ def failures_view(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
-def replay_conf(manifest: Manifest) -> dict[str, Any] | None:
+def replay_conf(manifest: Manifest, conn_id: str | None = None) -> dict[str, Any] | None:
     """The conf by which `example_kimi_replay` asks the dead letters of a result again, and merges the answers into it.
 
     None if there are none that can be asked, or if they do not lie beside the results.
+
+    :param conn_id: The connection that the result came over; None if that is not known.
     """
     failures = manifest.failures or ()
     if failures and all(failure.reason in NEVER_SENT for failure in failures):
@@ -85,12 +90,13 @@ def replay_conf(manifest: Manifest) -> dict[str, Any] | None:
         return None
     if not _is_plain(directory):
         return None
-    return {
+    conf = {
         "dead_letters": f"{directory}/{name}",
         "merge_with": directory,
         "output": f"{directory}/replay",
         "output_format": output_format,
     }
+    return conf | ({"kimi_conn_id": conn_id} if conn_id else {})
 
 
 def whole(value: object) -> int:

@@ -49,6 +49,7 @@ _WAITING = ("deferred", "running", "up_for_reschedule")
 class TaskRecord:
     """A task instance as Airflow's database has it. Its fields and XComs may have been edited.
 
+    :param operator_name: What Airflow shows as the operator, such as `@task.kimi_batch`.
     :param fields: The rendered template fields; empty if the task has not run, or Airflow has dropped them.
     :param xcoms: Those of `XCOM_KEYS` that there are.
     """
@@ -58,6 +59,7 @@ class TaskRecord:
     try_number: int
     fields: Mapping[str, Any] = field(default_factory=dict)
     xcoms: Mapping[str, Any] = field(default_factory=dict)
+    operator_name: str | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -115,17 +117,19 @@ def task_view(task: TaskIdentity, record: TaskRecord) -> dict[str, Any]:
         "run_id": shown(task.run_id),
         "task_id": shown(task.task_id),
         "map_index": None if task.map_index < 0 else task.map_index,
-        "operator": shown(record.operator),
+        "operator": shown(record.operator_name or record.operator),
         "state": shown(record.state),
         "try_number": whole(record.try_number),
         "is_ours": record.is_ours,
         "is_waiting": record.state in _WAITING,
         "progress": progress_in(record.xcoms.get("progress")),
-        "result": None if manifest is None else result_of(manifest) | {"is_whole": returned is not None},
+        "result": None
+        if manifest is None
+        else result_of(manifest, record.conn_id) | {"is_whole": returned is not None},
     }
 
 
-def result_with(landings: Iterable[tuple[TaskIdentity, object]], batch_id: str) -> dict[str, Any] | None:
+def result_with(landings: Iterable[tuple[TaskIdentity, object]], batch_id: str, conn_id: str) -> dict[str, Any] | None:
     """Show the newest result that a batch is part of, and the task that has landed it; None if there is none.
 
     :param landings: Tasks and values of their XComs, the newest first.
@@ -133,7 +137,8 @@ def result_with(landings: Iterable[tuple[TaskIdentity, object]], batch_id: str) 
     for task, value in landings:
         manifest = manifest_of(value)
         if manifest is not None and batch_id in manifest.batch_ids:
-            return result_of(manifest) | {"is_whole": True, "landed_by": shown(task.task_id), "path": tab_path(task)}
+            whose = {"landed_by": shown(task.task_id), "path": tab_path(task)}
+            return result_of(manifest, conn_id) | {"is_whole": True} | whose
     return None
 
 

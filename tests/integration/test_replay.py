@@ -1,5 +1,6 @@
 """The replay of the examples asks the dead letters of any result again, and merges the answers into it."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,35 @@ def test_what_could_not_be_merged_is_refused_before_anything_is_paid(
         with pytest.raises(ValueError, match=r"Only one of .* has Answers to check\. Nothing was sent"):
             Replay(sim, **conf, output_schema=None if output_schema else LABELS).run()
         assert len(sim.batches) == batches
+
+
+def test_dead_letters_of_another_result_are_refused_before_anything_is_paid(connect: Connect, tmp_path: Path) -> None:
+    with KimiSimulator(speed=0, timing=QUICK, responder=model(r5=99)) as sim:
+        connect(sim)
+        first = tries(job(tmp_path, sim=sim, max_rounds=1), sim).value
+        asks_other: dict[str, Any] = {"output": f"{tmp_path}/other", "prompt": "Spam? {text}", "reuse": "never"}
+        other = tries(job(tmp_path, sim=sim, max_rounds=1, task_id="other", **asks_other), sim).value
+        conf, batches = shown(first)["replay_conf"], len(sim.batches)
+        assert conf is not None
+        with pytest.raises(
+            ValueError, match=r"None of the dead letters is one of the earlier result\. Nothing was sent"
+        ):
+            Replay(sim, **(conf | {"dead_letters": other["dead_letter_file"]})).run()
+        assert len(sim.batches) == batches
+
+
+def test_dead_letters_that_were_copied_and_may_answer_longer_are_merged(connect: Connect, tmp_path: Path) -> None:
+    with KimiSimulator(speed=0, timing=QUICK, responder=model(r5=1, r7=1)) as sim:
+        connect(sim)
+        first = tries(job(tmp_path, sim=sim, max_rounds=1), sim).value
+        conf = shown(first)["replay_conf"]
+        assert conf is not None
+        (tmp_path / "copy").mkdir()
+        letters = [json.loads(line) for line in (tmp_path / "out/dead_letter.jsonl").read_text().splitlines()]
+        for letter in letters:
+            letter["body"]["max_completion_tokens"] = 4000
+        copy = tmp_path / "copy/dead_letter.jsonl"
+        copy.write_text("".join(json.dumps(letter) + "\n" for letter in letters))
+        _, merged = Replay(sim, **(conf | {"dead_letters": str(copy)})).run()
+    assert merged["counts"]["succeeded"] == 10
+    assert merged["merged"] == {"taken": 2}

@@ -77,3 +77,20 @@ def test_a_job_waits_for_a_person_without_a_triggerer_and_does_what_that_person_
     rejected.airflow.mark(rejected.dag_id, rejected.run_id, "label", "failed")
     rejected.until_the_run_is("failed")
     assert not is_paying(rejected)
+
+
+def test_an_answer_that_comes_while_a_later_try_waits_for_its_batches_does_not_end_that_wait(
+    prepare: Callable[[str], Run],
+) -> None:
+    run = prepare("approved_at_first")
+    run.launch()
+    run.until("label", "awaiting_input")
+    until_parked(run)
+    run.airflow.clear(run.dag_id, run.run_id, "label")
+    run.until("label", "deferred")
+    answer(run, "Reject")
+    wait_for(lambda: "answered a question of an earlier try" in run.log(), "the answer has not resumed the task")
+    run.until("label", "deferred")
+    run.platform.advance(8000)
+    run.until("label", "success")
+    assert run.calls("create_batch") == 1

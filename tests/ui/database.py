@@ -31,6 +31,7 @@ def store_task(
     xcoms: Mapping[str, Any] | None = None,
     *,
     operator: str = "KimiBatchOperator",
+    operator_name: str | None = None,
     state: str | None = "deferred",
     try_number: int = 1,
     fields: Mapping[str, Any] | None = None,
@@ -44,7 +45,13 @@ def store_task(
 
     run = store_run(task.dag_id, task.run_id)
     place = {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id, "map_index": task.map_index}
-    stands = {"operator": operator, "state": state, "try_number": try_number, "pool": "default_pool"}
+    stands = {
+        "operator": operator,
+        "custom_operator_name": operator_name,
+        "state": state,
+        "try_number": try_number,
+        "pool": "default_pool",
+    }
     with create_session() as session:
         session.execute(TaskInstance.__table__.insert(), [place | stands])
         if fields is not None:

@@ -1,6 +1,7 @@
 """What an account has, what results have cost, and whose batches are: who is shown what, and what it costs to know."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -237,6 +238,16 @@ class TestSpend:
         assert [len(read_recent(most).results) for most in (3, 5)] == [3, 4]
         assert [read_recent(most).is_whole for most in (3, 5)] == [False, True]
         assert {"b3"} in [each.batch_ids for each in read_recent(1).results]
+
+    async def test_a_result_of_very_many_batches_ends_what_is_read_and_that_is_said(
+        self, pages: Pages, hook: KimiHook
+    ) -> None:
+        from airflow_provider_kimi.ui.airflow_records import read_recent
+
+        store_task(replace(TASK, task_id="older"), landing(manifest("b0")))
+        store_task(replace(TASK, task_id="newer"), landing(manifest(*(f"b{n}" for n in range(1, 11)))))
+        assert [len(read_recent(most_batches=most).results) for most in (11, 10, 9)] == [2, 1, 0]
+        assert [read_recent(most_batches=most).is_whole for most in (11, 10, 9)] == [True, False, False]
 
     async def test_what_was_spent_is_told_whatever_connection_is_chosen(self, pages: Pages) -> None:
         store_task(TASK, landing(manifest("a", amount=1)))

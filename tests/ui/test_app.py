@@ -1,6 +1,7 @@
 """The app behind the page: who gets what, and how often the platform is asked."""
 
 import asyncio
+import gc
 from collections import defaultdict
 from io import BytesIO
 from typing import Any
@@ -11,6 +12,8 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.ui.account import Account, NoKimiConnectionError
+from airflow_provider_kimi.ui.accounts import MOST_UNREAD, Accounts
 from airflow_provider_kimi.ui.app import FILES, HEADERS
 from tests.support.logs import LogRecord
 from tests.support.requests import ATTEMPT, order, submit, submit_prompts
@@ -81,6 +84,20 @@ class TestAccess:
 
 
 class TestConnections:
+    def test_a_connection_that_is_deleted_while_it_is_looked_at_is_none(self) -> None:
+        with pytest.raises(NoKimiConnectionError):
+            Accounts().of("deleted")
+
+    async def test_connections_that_cannot_be_read_fill_no_memory(
+        self, pages: Pages, sim: KimiSimulator, connection: Any
+    ) -> None:
+        """A secrets backend may refuse whatever id a viewer makes up."""
+        for n in range(MOST_UNREAD + 20):
+            connection(f"odd_{n}", sim, host="ftp://nowhere")
+            assert (await pages.batches(f"odd_{n}"))["error"]
+        gc.collect()
+        assert sum(isinstance(each, Account) for each in gc.get_objects()) <= MOST_UNREAD
+
     @pytest.mark.parametrize(
         "conn_id", ["other", "absent", "", "../x", "a/b", "http://127.0.0.1:1/", "x" * 300, "a..b"]
     )

@@ -210,6 +210,28 @@ class TestCancel:
             assert entry.owner == "somebody"
             assert json.loads(str(entry.extra))["batch_id"] == batch_id
 
+    async def test_the_audit_log_names_the_dag_of_a_batch_whatever_else_a_request_names(
+        self, pages: Pages, sim: KimiSimulator, hook: KimiHook
+    ) -> None:
+        """Airflow shows an entry that names no DAG to all who may see the audit log."""
+        from airflow.models import Log
+        from airflow.utils.session import create_session
+
+        (batch_id,) = submit_prompts(hook, 4).batch_ids
+        sim.add_odd_batch({"id": "forged", "status": "in_progress", "metadata": {"airflow_dag_id": "\ud800" * 9999}})
+        json_body = OWN | {"Content-Type": "application/json"}
+        for name, role in ((batch_id, "user"), ("forged", "admin")):
+            odd = {"dag_id": "salaries", "task_id": "x", "run_id": "x", "password": "x"}
+            assert (await pages.cancel(name, role, json_body, **odd)).status_code == 200
+        with create_session() as session:
+            entries = list(session.query(Log).filter(Log.event == "kimi_cancel_batch").order_by(Log.id))
+            ours, forged = [(each.dag_id, each.run_id, each.task_id) for each in entries]
+            assert ours == ("reviews", "manual__1", "label")
+            assert (len(str(forged[0])), *forged[1:]) == (250, None, None), "the column of PostgreSQL takes no more"
+            assert [json.loads(str(each.extra)) for each in entries] == [
+                {"batch_id": name, "conn_id": "kimi_default", "method": "POST"} for name in (batch_id, "forged")
+            ]
+
     async def test_who_may_only_look_is_refused_and_nothing_is_sent(
         self, pages: Pages, sim: KimiSimulator, hook: KimiHook
     ) -> None:

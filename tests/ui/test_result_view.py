@@ -56,19 +56,20 @@ def test_a_result_without_failures_shows_none() -> None:
     assert failures_view(read({**STORED, "counts": counts, "dead_letter_file": None})) == []
 
 
-def test_the_conf_asks_the_dead_letters_again_and_merges_them_into_their_result() -> None:
-    assert replay_conf(read(LANDED)) == {
+def test_the_conf_asks_the_dead_letters_again_and_merges_them_into_their_result_over_its_connection() -> None:
+    assert replay_conf(read(LANDED), "kimi_team") == {
         "dead_letters": f"{OUT}/dead_letter.jsonl",
         "merge_with": OUT,
         "output": f"{OUT}/replay",
         "output_format": "csv",
+        "kimi_conn_id": "kimi_team",
     }
     assert replay_conf(read(STORED)) == replay_conf(read(LANDED)), "an earlier version has no failures"
 
 
 def test_the_conf_has_only_fields_of_the_form_of_the_replay() -> None:
     source = Path("example_dags/example_kimi_replay.py").read_text(encoding="utf-8")
-    assert [name for name in replay_conf(read(LANDED)) or () if f'"{name}": Param(' not in source] == []
+    assert [name for name in replay_conf(read(LANDED), "kimi_team") or () if f'"{name}": Param(' not in source] == []
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,10 @@ class TestOtherTasks:
 
 
 class TestNumbers:
+    async def test_an_operator_has_the_name_that_airflow_shows(self, pages: Pages, hook: KimiHook) -> None:
+        store_task(TASK, operator="_KimiBatchDecoratedOperator", operator_name="@task.kimi_batch", fields=OURS)
+        assert (await task(pages))["task"]["operator"] == "@task.kimi_batch"
+
     async def test_progress_is_shown_with_the_time_of_its_poll(self, pages: Pages, hook: KimiHook) -> None:
         at = "2026-11-30T12:00:00+00:00"
         stored = {"statuses": {"in_progress": 1}, "total": 9, "completed": 4, "failed": 1, "rows_per_minute": 0.02}
@@ -166,6 +170,14 @@ class TestNumbers:
         assert result["cost"]["currency"] == MANIFEST["cost"]["currency"]
         assert ["results_file", "s3://bucket/out/results.jsonl"] in result["files"]
         assert result["is_whole"] is True
+
+    async def test_its_dead_letters_are_asked_again_over_the_same_connection(
+        self, pages: Pages, hook: KimiHook
+    ) -> None:
+        files = {"results_file": "file:///out/results.jsonl", "dead_letter_file": "file:///out/dead_letter.jsonl"}
+        landed = MANIFEST | files | {"failures": []}
+        store_task(TASK, state="success", fields=OURS, xcoms={"return_value": landed})
+        assert (await task(pages))["task"]["result"]["replay_conf"]["kimi_conn_id"] == "kimi_default"
 
     async def test_a_result_between_two_rounds_is_not_the_whole_one(self, pages: Pages, hook: KimiHook) -> None:
         store_task(TASK, fields=OURS, xcoms={"manifest": MANIFEST})

@@ -64,7 +64,7 @@ function replay(conf, path) {
     said.textContent = (await copied(text)) ? texts.copied : texts.copy_by_hand;
   });
   buttons.append(button, said);
-  made.append(element("h2", "", texts.replay), how(path), text, buttons);
+  made.append(element("h2", "", texts.replay), how(path), element("p", "", texts.replay_schema), text, buttons);
   return made;
 }
 

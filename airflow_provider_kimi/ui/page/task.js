@@ -50,6 +50,7 @@ function outcomes({ outcomes: found, batches }) {
 function none({ task, batches, error }) {
   if (batches.length) return batches.some((batch) => batch.status === "unknown") ? texts.not_listed : "";
   if (error) return "";
+  if (task.state === "awaiting_input") return texts.awaits_approval;
   return task.is_waiting ? texts.no_batch_yet : texts.no_batch;
 }
 

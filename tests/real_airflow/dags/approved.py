@@ -1,11 +1,17 @@
-"""A job that a person has to approve; in one DAG within ten seconds."""
+"""A job that a person has to approve; in one DAG within ten seconds, in one in its first try only."""
 
 import pendulum
 from airflow.sdk import DAG
 
 from airflow_provider_kimi.operators.batch import KimiBatchOperator
 
-for dag_id, seconds in (("approved", None), ("approved_in_time", 10)):
+FIRST_TRY = "{{ 0 if ti.try_number == 1 else None }}"
+
+for dag_id, seconds, over in (
+    ("approved", None, 0),
+    ("approved_in_time", 10, 0),
+    ("approved_at_first", None, FIRST_TRY),
+):
     with DAG(
         dag_id=dag_id,
         schedule=None,
@@ -17,7 +23,7 @@ for dag_id, seconds in (("approved", None), ("approved_in_time", 10)):
             input=["很好，喜欢 ``` <b>bold</b>", "太差，失望", "c"],
             output="{{ params.output }}",
             kimi_conn_id="{{ params.conn }}",
-            approve_over=0,
+            approve_over=over,
             approval_timeout=seconds,
             poke_interval=1,
         )
