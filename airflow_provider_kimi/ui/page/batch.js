@@ -1,7 +1,7 @@
 // The view of one batch, and its cancel.
 
 import { ask, latest, watch } from "./asking.js";
-import { link, listFacts } from "./facts.js";
+import { known, link, listFacts } from "./facts.js";
 import { chosen } from "./filters.js";
 import { byId, complain, write } from "./nodes.js";
 import { showResult } from "./result.js";
@@ -22,14 +22,14 @@ const list = (name, entries) => listFacts(part(name), entries);
 
 function facts(batch) {
   const runs = !batch.has_ended;
-  return [
+  return known([
     [texts.task, batch.task_id ? link(taskText(batch), batch.task_path) : texts.of_nobody],
     [texts.run, batch.run_id && link(batch.run_id, batch.run_path)],
     [texts.model, batch.model],
     [texts.window, batch.completion_window],
     [texts.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : ""],
     [texts.end, runs ? moment(batch.expected_end) : ""],
-  ].filter(([, content]) => content);
+  ]);
 }
 
 function times(batch, seconds) {

@@ -3,6 +3,8 @@
 
 import { element, leadInto } from "./nodes.js";
 
+export const known = (entries) => entries.filter(([, content]) => content);
+
 export function listFacts(node, entries) {
   const told = JSON.stringify(entries.map((entry) => entry.map((each) => each?.path ?? each?.text ?? each)));
   node.closest("section").hidden = !entries.length;

@@ -4,7 +4,6 @@ import { link, listFacts } from "./facts.js";
 import { element } from "./nodes.js";
 import { fill, moment, number, texts } from "./words.js";
 
-const REPLAY_DAG = "example_kimi_replay";
 const shown = new WeakMap(); // what stands in each place, as text
 
 export function showResult(place, result, replayPath) {
@@ -72,7 +71,7 @@ function replay(conf, path) {
 function how(path) {
   const node = element("p", "", path ? texts.replay_here : texts.replay_elsewhere);
   if (!path) return node;
-  node.append(" ", link(REPLAY_DAG, path).node);
+  node.append(" ", link(path.split("/").at(-1), path).node);
   return node;
 }
 

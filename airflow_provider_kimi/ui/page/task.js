@@ -1,7 +1,7 @@
 // The view of one task instance: its batches, how far they are, and what it has landed. Airflow shows it as a tab.
 
 import { latest, watch } from "./asking.js";
-import { link, listFacts } from "./facts.js";
+import { known, link, listFacts } from "./facts.js";
 import { byId, complain, write } from "./nodes.js";
 import { showResult } from "./result.js";
 import { query } from "./route.js";
@@ -17,7 +17,6 @@ let asked = ""; // the query that names the task instance
 
 const part = (name) => view.querySelector(`[data-part="${name}"]`);
 const list = (name, entries) => listFacts(part(name), entries);
-const known = (entries) => entries.filter(([, content]) => content);
 const index = (task) => (task.map_index === null ? "" : ` [${task.map_index}]`);
 const ago = (iso) => fill(texts.ago, { age: span(Math.max(0, (Date.now() - new Date(iso)) / 1000)) });
 
