@@ -90,8 +90,8 @@ with DAG(
             given, own = ObjectStoragePath(chosen["dead_letters"]), ObjectStoragePath(earlier) / "dead_letter.jsonl"
             if asked_in(given).isdisjoint(asked_in(own)):
                 raise ValueError(
-                    "None of the dead letters is one of the earlier result. Nothing was sent. Start another run with the "
-                    "dead_letter.jsonl of that result, or without merge_with."
+                    "None of the dead letters is one of the earlier result. Nothing was sent. Start another run with "
+                    "the dead_letter.jsonl of that result, or without merge_with."
                 )
         return [{"output_schema": schema, "output_format": form}]
 

@@ -7,6 +7,7 @@ from functools import partial
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.calls.batch_list import Walk
@@ -111,8 +112,12 @@ class Account:
         self.whose = Glance(self._read_whose, self._whose_pause, clock)
         self.holdings = Glance(self._read_holdings, self._holdings_pause, clock)
         self.single_reads = SingleReads(self._single_pause, clock, sleep)
-        self.cancelling = asyncio.Lock()
+        self._cancelling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.is_read = False
+
+    def cancelling(self, batch_id: str) -> asyncio.Lock:
+        """Return what all hold who cancel a batch, so that it is cancelled once."""
+        return self._cancelling.setdefault(batch_id, asyncio.Lock())
 
     def batch(self, batch_id: str) -> Glance[Batch | None]:
         """One batch that the list does not show; None if the account has none of this id."""

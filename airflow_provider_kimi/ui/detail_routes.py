@@ -71,7 +71,7 @@ async def cancel(
         return await _answer(request, user, accounts, conn_id, seen)
     await _check_right(request, user, known)
     account = accounts.of(conn_id)
-    async with account.cancelling:
+    async with account.cancelling(known.id):
         try:
             fresh = await in_time(account.hook.aget_batch(known.id))
             await _check_right(request, user, fresh)

@@ -85,19 +85,15 @@ class Glance(Generic[T]):
         if self.seen.value is not None:
             self.seen = replace(self.seen, value=change(self.seen.value))
 
-    def drop(self) -> None:
+    async def aclose(self) -> None:
         """End the read; whoever waits for it gets what is known."""
         if self._running is not None:
             self._running.cancel()
-
-    async def aclose(self) -> None:
-        """End the read, and wait for its end."""
-        if self._running is not None:
-            self.drop()
             await asyncio.wait({self._running})
 
     async def _refresh(self) -> None:
         error: KimiError | None = None
+        self._next_at = self._clock() + self._pause()  # also if the read fails in an unforeseen way
         try:
             value = await self._read()
         except KimiError as fault:

@@ -33,6 +33,7 @@ class SingleReads:
         self._turn = asyncio.Lock()
         self._next_at = 0.0
         self._kept: OrderedDict[str, Glance[Any]] = OrderedDict()
+        self._ending: set[asyncio.Task[None]] = set()
 
     def of(self, name: str, read: Callable[[], Awaitable[T]], is_final: Callable[[T], bool]) -> Glance[T]:
         """Return what all see of a thing.
@@ -44,7 +45,9 @@ class SingleReads:
             self._kept[name] = self._new(read, is_final)
             if len(self._kept) > MOST_KEPT:
                 _, oldest = self._kept.popitem(last=False)
-                oldest.drop()
+                ending = asyncio.create_task(oldest.aclose())
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
         self._kept.move_to_end(name)
         return self._kept[name]
 
@@ -52,6 +55,7 @@ class SingleReads:
         """End all reads."""
         for glance in self._kept.values():
             await glance.aclose()
+        await asyncio.gather(*self._ending)
 
     def _new(self, read: Callable[[], Awaitable[T]], is_final: Callable[[T], bool]) -> Glance[T]:
         is_over = False

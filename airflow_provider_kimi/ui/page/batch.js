@@ -7,7 +7,7 @@ import { byId, complain, write } from "./nodes.js";
 import { showResult } from "./result.js";
 import { query } from "./route.js";
 import { showBar, showStatus } from "./rows.js";
-import { fill, moment, number, size, span, statusText, taskText, texts } from "./words.js";
+import { counts, fill, moment, number, size, span, statusText, taskText, texts } from "./words.js";
 
 const view = byId("batch");
 const dialog = byId("cancel");
@@ -68,7 +68,7 @@ function show() {
   write(part("read"), fill(texts.read_ago, { age: span(seconds) }));
   showStatus(part("badge"), batch.status);
   showBar(part("bar"), batch);
-  write(part("counts"), batch.total ? fill(texts.counts, batch) : texts.no_counts);
+  write(part("counts"), batch.total ? counts(batch) : texts.no_counts);
   part("open").hidden = !batch.may_cancel;
   list("times", times(batch, seconds));
   list("facts", facts(batch));

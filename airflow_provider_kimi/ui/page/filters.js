@@ -3,7 +3,7 @@
 import { ask } from "./asking.js";
 import { byId, element } from "./nodes.js";
 import { announce, query } from "./route.js";
-import { statusText, stored } from "./words.js";
+import { statusText, store, stored } from "./words.js";
 
 const CONNECTION = "kimi-batches-connection"; // what was looked at last, for an address that names none
 const fields = { conn_id: byId("connection"), status: byId("status"), dag: byId("dag"), search: byId("search") };
@@ -74,5 +74,5 @@ export function keep() {
     history.replaceState(history.state, "", `?${kept}`);
     announce();
   }
-  localStorage.setItem(CONNECTION, fields.conn_id.value.trim());
+  store(CONNECTION, fields.conn_id.value.trim());
 }

@@ -1,7 +1,7 @@
 // Rows of the table of batches: one for each batch, kept over refreshes so that the focus stays where it is.
 
 import { element, leadInto, write } from "./nodes.js";
-import { fill, moment, money, number, span, statusText, taskText, texts } from "./words.js";
+import { counts, fill, moment, money, number, span, statusText, taskText, texts } from "./words.js";
 
 function makeRow() {
   const row = element("tr");
@@ -88,7 +88,7 @@ function showBatch(shown, batch, seconds, connection, cost) {
   write(shown.model, batch.model ?? "");
   showStatus(shown.badge, batch.status);
   showBar(shown.bar, batch);
-  write(shown.counts, batch.total ? fill(texts.counts, batch) : "");
+  write(shown.counts, batch.total ? counts(batch) : "");
   write(shown.cost, costText(cost));
   const runs = !batch.has_ended;
   write(shown.cells.speed, runs && batch.rows_per_minute !== null ? number(batch.rows_per_minute) : "");

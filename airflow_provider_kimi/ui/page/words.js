@@ -7,6 +7,13 @@ export const stored = (key) => {
     return null;
   }
 };
+export const store = (key, value) => {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // The browser keeps nothing for this page.
+  }
+};
 const language = stored("i18nextLng") || navigator.language || "en";
 const locale = (() => {
   try {
@@ -38,6 +45,7 @@ export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => {
 const large = new Intl.NumberFormat(shownLocale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const small = new Intl.NumberFormat(shownLocale, { maximumSignificantDigits: 2 });
 export const money = (amount, currency) => `${(Math.abs(amount) >= 1 ? large : small).format(amount)} ${currency}`;
+export const counts = (batch) => fill(batch.has_ended ? texts.counts_ended : texts.counts, batch);
 export const statusText = (status) =>
   Object.hasOwn(texts, `status_${status}`) ? texts[`status_${status}`] : status;
 export const taskText = ({ dag_id: dagId, task_id: taskId, map_index: index }) =>
