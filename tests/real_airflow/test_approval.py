@@ -25,14 +25,15 @@ def answer(run: Run, option: str) -> None:
     run.airflow.call("PATCH", path_of(run), {"chosen_options": [option], "params_input": {}})
 
 
-def until_parked(run: Run) -> None:
+def until_parked(run: Run, state: str = "awaiting_input") -> None:
     """Wait for the end of the process that parked the task: Airflow fails a task that an answer resumes before it."""
+    run.until("label", state)
     scheduler = run.airflow.home / "scheduler.log"
     of_run = f"run_id={run.run_id}, map_index=-1"
 
     def has_ended() -> bool:
         lines = scheduler.read_text(errors="replace").splitlines()
-        return any(of_run in line and "state=awaiting_input, executor=" in line for line in lines)
+        return any(of_run in line and f"state={state}, executor=" in line for line in lines)
 
     wait_for(has_ended, f"{run.run_id} is not parked")
 
@@ -48,7 +49,6 @@ def test_a_job_waits_for_a_person_without_a_triggerer_and_does_what_that_person_
     for run in (approved, rejected, forgotten):
         run.launch()
     for run in (approved, rejected):
-        run.until("label", "awaiting_input")
         until_parked(run)
     with sqlite3.connect(approved.airflow.home / "airflow.db") as database:
         waiting = "select trigger_id from task_instance where state = 'awaiting_input' and dag_id = 'approved'"
@@ -84,10 +84,9 @@ def test_an_answer_that_comes_while_a_later_try_waits_for_its_batches_does_not_e
 ) -> None:
     run = prepare("approved_at_first")
     run.launch()
-    run.until("label", "awaiting_input")
     until_parked(run)
     run.airflow.clear(run.dag_id, run.run_id, "label")
-    run.until("label", "deferred")
+    until_parked(run, "deferred")
     answer(run, "Reject")
     wait_for(lambda: "answered a question of an earlier try" in run.log(), "the answer has not resumed the task")
     run.until("label", "deferred")
