@@ -30,6 +30,7 @@ import pytest  # noqa: E402
 from blockbuster import blockbuster_ctx  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from airflow_provider_kimi.compat import SHOWS_PAGES  # noqa: E402
 from airflow_provider_kimi.hooks.kimi import KimiHook  # noqa: E402
 from airflow_provider_kimi.simulator import KimiSimulator  # noqa: E402
 from tests.support.reviews import origin  # noqa: E402
@@ -70,7 +71,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def no_trigger_blocks_its_loop() -> Iterator[None]:
     """Fail every test in which a trigger, the watcher that triggers share, or the page blocks the event loop."""
-    loops = ("triggers", "waiting.watcher", "ui.account", "ui.accounts", "ui.glance")
+    page = ("ui.account", "ui.accounts", "ui.glance") if SHOWS_PAGES else ()
+    loops = ("triggers", "waiting.watcher", *page)
     with blockbuster_ctx([f"airflow_provider_kimi.{name}" for name in loops]):
         yield
 

@@ -45,6 +45,7 @@ ACCOUNTS: Mapping[str, Callable[[KimiSimulator], None]] = {
     "kimi_thousand": fill_with_thousand,
     "kimi_unread": fill_with_thousand,
     "kimi_empty": lambda _: None,
+    "kimi_panel": lambda _: None,
     "kimi_detail": fill_with_every_status,
 }
 
