@@ -96,7 +96,7 @@ class TestConnections:
             connection(f"odd_{n}", sim, host="ftp://nowhere")
             assert (await pages.batches(f"odd_{n}"))["error"]
         gc.collect()
-        assert sum(isinstance(each, Account) for each in gc.get_objects()) <= MOST_UNREAD
+        assert sum(type(each) is Account for each in gc.get_objects()) <= MOST_UNREAD
 
     @pytest.mark.parametrize(
         "conn_id", ["other", "absent", "", "../x", "a/b", "http://127.0.0.1:1/", "x" * 300, "a..b"]
