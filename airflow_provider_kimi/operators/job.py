@@ -5,33 +5,29 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache, cached_property, partial
 from typing import Any, NoReturn, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, await_answer, put_question
-from airflow_provider_kimi.context import read_run_start, read_try_number
+from airflow_provider_kimi.context import read_try_number
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.approval import OPTIONS, Approved, Question, answered_late, not_shown, read_answer
-from airflow_provider_kimi.jobs.before_spending import Spending, Unapproved
+from airflow_provider_kimi.jobs.before_spending import Unapproved
 from airflow_provider_kimi.jobs.cost_limit import read_approve_over, read_dry_run, read_max_cost
-from airflow_provider_kimi.jobs.deadline import Deadline, deadline_of, read_finish_by, too_late
-from airflow_provider_kimi.jobs.in_turns import InTurns
+from airflow_provider_kimi.jobs.deadline import Deadline, read_finish_by
 from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.last_round import RestTerms
-from airflow_provider_kimi.jobs.pilot import Pilot, pilot_limits
-from airflow_provider_kimi.jobs.rounds import Rounds
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
+from airflow_provider_kimi.operators.job_parts import deadline_of_task, refuse_late, spending_of, whole_job_of
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.pending import Pending
@@ -45,12 +41,10 @@ from airflow_provider_kimi.requests.recipe import Thinking
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.collect import check_place
-from airflow_provider_kimi.results.cost import read_price_list
-from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
+from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.row_check import RowCheck
 from airflow_provider_kimi.submission.in_flight import InFlight
-from airflow_provider_kimi.submission.job import Job
 from airflow_provider_kimi.submission.submit import checked_job
 
 
@@ -263,7 +257,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
-        self._terms = WaitTerms.of(**{name: given[name] for name in _keywords(WaitTerms.of)})
+        self.wait_terms = WaitTerms.of(**{name: given[name] for name in _keywords(WaitTerms.of)})
 
     @cached_property
     def hook(self) -> KimiHook:
@@ -290,8 +284,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         with airflow_errors(self):
             is_dry = read_dry_run(self.is_dry_run)
             self.check_before_paying(context, lands=not is_dry)
-            spending = self._spending(approved)
-            deadline = self._deadline(context)
+            spending = spending_of(self, approved)
+            deadline = deadline_of_task(self, context)
         if is_dry:
             with self.creating(context) as calls:
                 order, attempt = self.order(calls, context), self.attempt(context)
@@ -300,7 +294,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         with airflow_errors(self):
             check_place(self._landing(context, ()))
         self.only_attaches = deadline is not None and deadline.is_over(time.time())
-        approve = partial(_refuse, deadline) if deadline and self.only_attaches else spending.approve
+        approve = partial(refuse_late, deadline) if deadline and self.only_attaches else spending.approve
         in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
         try:
             submission = self.submit(context, approve, in_flight)
@@ -344,7 +338,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 # In `dag.test()`; or the task was cleared while it created these, so it has to look for them.
                 return self.execute(context)
             to_create = Pending.from_dict(pending)
-            job = self._job(context, Deadline(**deadline) if deadline else self._deadline(context), cancelled)
+            job = self._job(context, Deadline(**deadline) if deadline else deadline_of_task(self, context), cancelled)
         return job.go_on(batch_ids or list(read.batches if read else ()), read, to_create)
 
     def on_kill(self) -> None:
@@ -361,29 +355,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         calls = Calls(self.hook, self.log, self._sleep)
         rest = RestTerms(self.min_batch_rows, self.allow_realtime, deadline)
         run = self._run = JobRun(self, context, calls, rest, cancelled, self._is_killed)
-        terms = replace(self._terms, ends_at=deadline.waits_until if deadline else None)
-        spending, in_flight = self._spending(), InFlight(self.max_in_flight)
-        in_turns = InTurns(run, terms, in_flight, self._pilot(spending))
-        return WholeJob(run, in_turns, Rounds(run, spending, in_flight), self.max_rounds, self.on_incomplete)
-
-    def _deadline(self, context: Context) -> Deadline | None:
-        return deadline_of(self.finish_by, read_run_start(context) or time.time())
-
-    def _pilot(self, spending: Spending) -> Pilot | None:
-        if self.pilot_rows is None:
-            return None
-        limits = pilot_limits(read_limits(self.max_failed_rows, self.max_failed_ratio), has_rounds=self.has_rounds)
-        return Pilot(limits, spending.max_cost, spending.prices)
-
-    def _spending(self, approved: Approved | None = None) -> Spending:
-        region = self.hook.settings.billing_region
-        prices, currency = read_price_list(self.price_list, region), PRICE_LISTS[region].currency
-        limits = read_max_cost(self.max_cost), read_approve_over(self.approve_over, can_ask=CAN_ASK)
-        return Spending(prices, answer_size(self.output_schema), currency, *limits, approved)
-
-
-def _refuse(deadline: Deadline, _: Job, is_begun: bool) -> None:
-    raise too_late(deadline)
+        return whole_job_of(self, run)
 
 
 def _is_of_this_try(event: BatchEvent, context: Context) -> bool:

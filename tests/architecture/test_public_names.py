@@ -92,6 +92,7 @@ EXPORTED = {
     "operators/upstream.py": set(),
     "operators/asking.py": {"AskingOperator"},
     "operators/job.py": {"KimiBatchOperator"},
+    "operators/job_parts.py": set(),
     "operators/landing.py": {"LandingOperator"},
     "sensors/batch.py": {"KimiBatchSensor"},
     "triggers/batch.py": {"KimiBatchTrigger"},

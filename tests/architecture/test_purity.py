@@ -31,6 +31,7 @@ IMPURE = {
     *(
         "operators/asking.py",
         "operators/job.py",
+        "operators/job_parts.py",
         "operators/landing.py",
         "operators/orphans.py",
         "operators/results.py",
