@@ -27,7 +27,7 @@ IMPURE = {
         "hooks/lookup.py",
         "hooks/shared_clients.py",
     ),
-    *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
+    *("operators/batch.py", "operators/cache.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *(
         "operators/asking.py",
         "operators/job.py",
