@@ -108,6 +108,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param reasoning: What becomes of the model's thoughts: ``drop``, ``column`` or ``keep``.
     :param delete_remote_files: Delete the files of the batches on the platform once the result is accepted.
     :param price_list: Prices for the manifest's ``cost``; None for the published ones. Templated.
+    :param report_rows: How many rows of text ``report.html`` shows; 0 for none.
     :param max_rounds: How often a row is asked at most. A row that failed, expired or is missing is asked again as it
         was; one that was cut may answer twice as long; one whose answer was refused is told why; one that the content
         filter stopped in the first round is asked once more. A row with a usable answer is never asked again.
@@ -215,6 +216,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
+        report_rows: int = 0,
         max_rounds: int = 1,
         min_batch_rows: int | None = None,
         finish_by: datetime | timedelta | str | None = None,

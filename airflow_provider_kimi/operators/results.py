@@ -88,6 +88,8 @@ class KimiBatchResultsOperator(LandingOperator):
         "2026-09-01", "models": {"kimi-k2.6": {"input": 3.9, "cached": 0.66, "output": 16.2}}}``, with
         ``cache_write_5m`` or ``cache_write_1h`` for models whose cache writes have a price; None for the published
         batch prices of the connection's region. Templated.
+    :param report_rows: How many rows of text ``report.html`` shows, those that failed or differ from a gold label
+        first; 0 for none, as it may be personal data.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
     :raises KimiBatchError: A batch has not ended after a minute, or answers are still to come; a retry can help.
@@ -129,6 +131,7 @@ class KimiBatchResultsOperator(LandingOperator):
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
+        report_rows: int = 0,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -145,6 +148,7 @@ class KimiBatchResultsOperator(LandingOperator):
             reasoning=reasoning,
             delete_remote_files=delete_remote_files,
             price_list=price_list,
+            report_rows=report_rows,
             **kwargs,
         )
         if input is None and self.selection != Selection():
