@@ -30,7 +30,7 @@ LAYERS = (
         "requests",
         "submission",
     ),
-    *("waiting", "results", "account", "airflow_errors", "context"),
+    *("waiting", "results", "report", "account", "airflow_errors", "context"),
     *(
         "lineage",
         "links",

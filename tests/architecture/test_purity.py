@@ -99,6 +99,7 @@ IMPURE = {
     *("results/earlier.py", "results/lines_by_id.py", "results/making.py"),
     *("results/merging.py", "results/result_rows.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
+    "report/page.py",
     *("account/delete.py", "account/ended_batches.py"),
     *("jobs/before_spending.py", "jobs/realtime.py", "jobs/reserve.py", "jobs/rounds.py", "jobs/sampling.py"),
     *("jobs/in_turns.py", "jobs/job_run.py", "jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),
