@@ -26,6 +26,9 @@ from airflow_provider_kimi.files.locations import (
 #: Bytes of each write to object storage. S3 holds two parts of an upload in memory, of 50 MB each by default.
 _BLOCK_BYTES = 8 << 20
 
+#: Whether the system says what a process may that has become another user.
+_CAN_ASK_EFFECTIVE = os.access in os.supports_effective_ids
+
 _NOT_SENT = "Nothing was sent."
 _NOT_KEPT = "Answers of this task are not kept in it; what is landed is untouched."
 _STILL_GOOD = "What is left in it can be used."
@@ -47,8 +50,8 @@ class CacheDirectory:
             self._is_local = self._path.protocol == "file"
             if self._is_local:  # on object storage it would create a bucket
                 self._path.mkdir(parents=True, exist_ok=True)
-                if not os.access(self._path.path, os.R_OK | os.W_OK | os.X_OK):
-                    raise PermissionError(f"no access: {self._path.path!r}")
+                if not os.access(self._path.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=_CAN_ASK_EFFECTIVE):
+                    raise PermissionError(f"no access to {self._path.path}")
 
     @contextmanager
     def _usable(self, verb: str, now: str) -> Iterator[None]:
@@ -111,12 +114,23 @@ class CacheDirectory:
 
     def put(self, name: str, source: IO[bytes], now: datetime) -> None:
         """Write a file, or replace it, in one step."""
-        target = self._path / (staged_name(now, secrets.token_hex(8)) if self._is_local else name)
         with self._usable("written", _NOT_KEPT):
-            with open_binary(target, "wb", None if self._is_local else _BLOCK_BYTES) as written:
-                copyfileobj(source, written, CHUNK_BYTES)
             if self._is_local:
-                target.replace(self._path / name)
+                self._put_on_disk(name, source, now)
+                return
+            with open_binary(self._path / name, "wb", _BLOCK_BYTES) as written:
+                copyfileobj(source, written, CHUNK_BYTES)
+
+    def _put_on_disk(self, name: str, source: IO[bytes], now: datetime) -> None:
+        staged = self._path / staged_name(now, secrets.token_hex(8))
+        try:
+            with open_binary(staged, "wb") as written:
+                copyfileobj(source, written, CHUNK_BYTES)
+            staged.replace(self._path / name)
+        except BaseException:  # such as a full disk
+            with suppress(OSError):
+                staged.unlink()
+            raise
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete files; one that is gone is not an error."""
