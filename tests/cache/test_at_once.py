@@ -58,8 +58,13 @@ def test_a_process_that_is_killed_while_it_writes_leaves_nothing_that_is_read(tm
 
 
 def test_a_writer_that_is_killed_before_its_end_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), AnswerCache(str(tmp_path)).writer("one") as kept:
-        raise KeyboardInterrupt(kept.add(bytes(16), b"1"))
+    def interrupted() -> None:
+        with AnswerCache(str(tmp_path)).writer("one") as kept:
+            kept.add(bytes(16), b"1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -82,15 +82,18 @@ def test_what_other_processes_keep_and_purge_on_s3_is_seen(s3: Storage) -> None:
 
 def test_a_file_that_is_purged_or_replaced_on_s3_while_it_is_read_is_read_to_its_end(s3: Storage) -> None:
     uri = s3.uri("cache")
-    keep(uri, "old", (B, b"1"))
+    keep(uri, "oldest", (B, b"1"))
+    make_older(s3, timedelta(days=1))
+    for number in range(4):  # of which the process copies three while it reads the newest
+        keep(uri, f"old {number}", (A, b"1"))
     make_older(s3, timedelta(days=1))
     many = [(number.to_bytes(16, "big"), b'"%s"' % (b"x" * 1000)) for number in range(20_000)]
     keep(uri, "new", *many)
     answers = AnswerCache(uri).find(lambda digest: True)
     first = next(answers)
     AnswerCache(uri).purge(timedelta(0))
-    keep(uri, "old", (B, b"2"))
-    assert [first, *answers] == [*many, (B, b"2")]
+    keep(uri, "oldest", (B, b"2"))
+    assert [first, *answers] == [*many, *[(A, b"1")] * 3, (B, b"2")]
 
 
 def test_a_million_bytes_and_more_are_put_on_s3_in_one_object(s3: Storage) -> None:
