@@ -132,13 +132,15 @@ class LandingOperator(TextTemplates):
         next_round: NextRound | None = None,
         *,
         within: str = "",
+        saved: str | None = None,
     ) -> Collected:
         """Land.
 
         :param next_round: Takes the requests of rows that are worth another round; None for none.
         :param within: The directory in the output that gets the result; empty for the output itself.
+        :param saved: Name of the saved file, where no batch names it; None for the one that the batches name.
         """
-        landing = self._landing(context, batch_ids, next_round)
+        landing = replace(self._landing(context, batch_ids, next_round), saved=saved)
         if within:
             output = f"{landing.output.rstrip('/')}/{within}"
             landing = replace(landing, output=output, may_replace=True)  # no only copy: its files stay meanwhile

@@ -43,6 +43,7 @@ class Landing:
     :param task: The task instance that lands; None if it is not known.
     :param next_round: Takes the requests of rows that are worth another round; None for none.
     :param merge_with: The earlier result whose dead letters these batches asked again; None for none.
+    :param saved: Name of the saved file in the output, where there is no batch; None for the one that batches name.
     """
 
     batch_ids: Sequence[str]
@@ -57,6 +58,7 @@ class Landing:
     task: TaskIdentity | None = None
     next_round: NextRound | None = None
     merge_with: Any = None
+    saved: str | None = None
 
     @property
     def begin_of_names(self) -> str:

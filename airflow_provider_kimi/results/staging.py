@@ -15,6 +15,7 @@ OUTPUT_NAME = "output.jsonl"
 ERROR_NAME = "error.jsonl"
 DEAD_LETTER_NAME = "dead_letter.jsonl"
 REALTIME_NAME = "realtime.jsonl"
+SAVED_NAME = "saved.jsonl"
 
 #: What every version of this package calls the files of a result, beside the manifest.
 _OF_RESULT = re.compile(r"(output|error|results|dead_letter|realtime)\.[a-z]+")
