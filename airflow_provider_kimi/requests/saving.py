@@ -56,6 +56,9 @@ class SavedFiles(Protocol):
         :raises KimiInputError: It could not be found again.
         """
 
+    def forget(self, name: str) -> None:
+        """Remove a file, so that a later attempt decides anew."""
+
 
 @dataclass(frozen=True)
 class Saving:
@@ -75,6 +78,11 @@ class Saving:
     answers: UsableAnswers
     task: TaskIdentity
     files: SavedFiles | None = None
+
+    def forget(self, name: str) -> None:
+        """Let a later attempt decide anew, since nothing was sent."""
+        if self.files is not None:
+            self.files.forget(name)
 
     def digest(self, line: bytes) -> bytes:
         """Digest what a request line asks."""
