@@ -23,6 +23,7 @@ LAYERS = (
         "stats",
         "rendering",
         "files",
+        "cache",
         "hooks",
         "calls",
         "kills",

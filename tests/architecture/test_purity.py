@@ -45,6 +45,7 @@ IMPURE = {
     *("calls/batch_list.py", "calls/fetch.py", "calls/cancel.py", "calls/patience.py"),
     *("kills/airflow.py", "kills/cancels.py", "kills/thread.py"),
     *("files/lines.py", "files/locations.py"),
+    *("cache/directory.py", "cache/store.py"),
     # the chapters
     *(
         "requests/chunks.py",
