@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copyfileobj
 from typing import Any
 
 import msgspec
@@ -160,6 +160,15 @@ class OutputDirectory:
         with suppress(FileNotFoundError), open_binary(self._fresh(name), "rb") as content:
             return content.read()
         return b""
+
+    def copy(self, name: str, target: Path) -> bool:
+        """Copy a file to this machine; False if it is gone."""
+        try:
+            with open_binary(self._fresh(name), "rb") as content, target.open("wb") as copy:
+                copyfileobj(content, copy, CHUNK_BYTES)
+        except FileNotFoundError:
+            return False
+        return True
 
     def put(self, staged: str, name: str) -> str:
         """Give a staged file its usual name too, and return what tells this file from any later one."""
