@@ -39,6 +39,7 @@ from airflow_provider_kimi.results.parsed_shape import spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.row_check import RowCheck, read_check
 from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.results.storing import store_answers
 from airflow_provider_kimi.stats import send
 
 #: What the errors of a landing say, which is not so before the rows are sent.
@@ -54,6 +55,8 @@ class LandingOperator(TextTemplates):
     key_column: KeyColumns | None
     output_schema: Any
     merge_with: Any = None
+    cache: str | None = None
+    saved: str | None = ""
     kimi_conn_id: str
 
     def __init__(
@@ -140,10 +143,13 @@ class LandingOperator(TextTemplates):
         :param within: The directory in the output that gets the result; empty for the output itself.
         :param saved: Name of the saved file, where no batch names it; None for the one that the batches name.
         """
-        landing = replace(self._landing(context, batch_ids, next_round), saved=saved)
+        landing = self._landing(context, batch_ids, next_round)
+        if saved is not None:
+            landing = replace(landing, saved=saved)
         if within:
             output = f"{landing.output.rstrip('/')}/{within}"
-            landing = replace(landing, output=output, may_replace=True)  # no only copy: its files stay meanwhile
+            # no only copy: its files stay meanwhile; rows that were not sent are in the result alone
+            landing = replace(landing, output=output, may_replace=True, saved="")
         collected = collect(calls, landing)
         self._manifest = collected.manifest
         return collected
@@ -161,7 +167,9 @@ class LandingOperator(TextTemplates):
         ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
 
     def accepted(self, calls: Calls, collected: Collected) -> dict[str, Any]:
-        """Delete what is to be deleted once a result is accepted, and return the manifest."""
+        """Store and delete what is to be once a result is accepted, and return the manifest."""
+        if self.cache is not None:
+            store_answers(self.cache, collected, self.log)
         if self.delete_remote_files:
             delete_landed(calls, collected)
         return collected.manifest.to_dict()
@@ -207,4 +215,6 @@ class LandingOperator(TextTemplates):
             task=read_attempt(context).task,
             next_round=next_round,
             merge_with=self.merge_with,
+            saved=self.saved,
+            keeps_answers=self.cache is not None,
         )

@@ -18,7 +18,7 @@ REALTIME_NAME = "realtime.jsonl"
 SAVED_NAME = "saved.jsonl"
 
 #: What every version of this package calls the files of a result, beside the manifest.
-_OF_RESULT = re.compile(r"(output|error|results|dead_letter|realtime)\.[a-z]+")
+_OF_RESULT = re.compile(r"(output|error|results|dead_letter|realtime|saved)\.[a-z]+")
 
 _STAGED = re.compile(
     rf"\.kimi-(?P<landing>[0-9a-f]{{16}})\.(?P<name>{_OF_RESULT.pattern}|{re.escape(MANIFEST_NAME)})(\.link)?"
