@@ -4,8 +4,6 @@ They lie beside the result before anything is uploaded, so that every attempt sa
 holds by then. A saved file is a header, and below it its rows in the order of the input.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 from typing import TypeGuard
 
@@ -108,21 +106,6 @@ def read_saved_line(line: bytes) -> SavedHeader | SavedRow | None:
         return _decode_header(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-
-
-def saved_lines(header: SavedHeader, rows: Iterable[SavedRow]) -> Iterator[bytes]:
-    """Write the lines of a saved file, with their newlines."""
-    yield msgspec.json.encode(header) + b"\n"
-    for row in rows:
-        yield msgspec.json.encode(row) + b"\n"
-
-
-def digest_of_lines(lines: Iterable[bytes]) -> str:
-    """The SHA-256 of lines, in hexadecimal."""
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line)
-    return digest.hexdigest()
 
 
 _decode_row = msgspec.json.Decoder(SavedRow).decode

@@ -56,6 +56,8 @@ IMPURE = {
     ),
     *(
         "requests/row_notes.py",
+        "requests/saved_rows.py",
+        "requests/saving.py",
         "requests/recoding.py",
         "requests/shards.py",
         "requests/skipped_rows.py",
@@ -94,6 +96,7 @@ IMPURE = {
         "results/realtime.py",
         "results/recipe_notes.py",
         "results/saved_rows.py",
+        "results/saved_files.py",
         "results/sent_rows.py",
         "results/storing.py",
         "results/switch.py",
