@@ -161,7 +161,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         too many rows have no usable answer.
     """
 
-    saved = None  # what the tags of its batches name
+    saved = None  # lands the rows, too, that the tags of its batches name
     template_fields: Sequence[str] = (
         *AskingOperator.template_fields,
         "output_directory",

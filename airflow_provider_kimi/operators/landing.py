@@ -56,7 +56,7 @@ class LandingOperator(TextTemplates):
     output_schema: Any
     merge_with: Any = None
     cache: str | None = None
-    saved: str | None = ""
+    saved: str | None = ""  # lands no rows but those of the batches
     kimi_conn_id: str
 
     def __init__(
@@ -141,11 +141,9 @@ class LandingOperator(TextTemplates):
 
         :param next_round: Takes the requests of rows that are worth another round; None for none.
         :param within: The directory in the output that gets the result; empty for the output itself.
-        :param saved: Name of the saved file, where no batch names it; None for the one that the batches name.
+        :param saved: Name of the saved file, where no batch names it; None for what the class says.
         """
-        landing = self._landing(context, batch_ids, next_round)
-        if saved is not None:
-            landing = replace(landing, saved=saved)
+        landing = replace(self._landing(context, batch_ids, next_round), saved=self.saved if saved is None else saved)
         if within:
             output = f"{landing.output.rstrip('/')}/{within}"
             # no only copy: its files stay meanwhile; rows that were not sent are in the result alone
@@ -215,6 +213,5 @@ class LandingOperator(TextTemplates):
             task=read_attempt(context).task,
             next_round=next_round,
             merge_with=self.merge_with,
-            saved=self.saved,
             keeps_answers=self.cache is not None,
         )

@@ -51,7 +51,7 @@ class BatchFiles:
     saved: SavedRows | None = None
 
     @property
-    def saved_rows(self) -> Iterator[SavedRow]:
+    def saved_rows(self) -> Iterator[SavedRow | SkippedRow]:
         """The rows of this batch that were not sent because their answers are there, in order."""
         tags = Tags.of(self.batch)
         return self.saved.of_shard(tags.shard_number or 1, tags.part) if self.saved else iter(())

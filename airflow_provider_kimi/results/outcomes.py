@@ -15,9 +15,10 @@ from airflow_provider_kimi.records.saved import SavedRow
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.answer_files import AnswerFiles
+from airflow_provider_kimi.results.answer_lines import row_of_answer, unpaid
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.columns import renamed
-from airflow_provider_kimi.results.saved_rows import SavedRows, row_of_answer, unpaid
+from airflow_provider_kimi.results.saved_rows import SavedRows
 from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
 from airflow_provider_kimi.results.table import Beside, Table
 from airflow_provider_kimi.results.twins import OfBatch, Twins

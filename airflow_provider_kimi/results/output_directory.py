@@ -161,6 +161,14 @@ class OutputDirectory:
             if self._is_local:
                 target.replace(self._path / name)
 
+    def copy(self, name: str, target: Path) -> bool:
+        """Copy a file to this machine; False if it is gone."""
+        with suppress(FileNotFoundError), open_binary(self._fresh(name), "rb") as content:
+            with target.open("wb") as written:
+                copyfileobj(content, written, CHUNK_BYTES)
+            return True
+        return False
+
     def oldest(self, names: Sequence[str]) -> str:
         """The file of some that was written first; of several at the same time, the first by name."""
         return min(names, key=lambda name: (self._written_at(name), name))
@@ -180,15 +188,6 @@ class OutputDirectory:
         with suppress(FileNotFoundError), open_binary(self._fresh(name), "rb") as content:
             return content.read()
         return b""
-
-    def copy(self, name: str, target: Path) -> bool:
-        """Copy a file to this machine; False if it is gone."""
-        try:
-            with open_binary(self._fresh(name), "rb") as content, target.open("wb") as copy:
-                copyfileobj(content, copy, CHUNK_BYTES)
-        except FileNotFoundError:
-            return False
-        return True
 
     def put(self, staged: str, name: str) -> str:
         """Give a staged file its usual name too, and return what tells this file from any later one."""

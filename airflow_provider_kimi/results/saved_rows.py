@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +12,16 @@ import msgspec
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiResultError
+from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.files.lines import digest_of_file, lines_at
-from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.records.saved import SavedHeader, SavedRow, is_name_of_saved, read_saved_line
 from airflow_provider_kimi.records.shard_names import Part
+from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
-from airflow_provider_kimi.results.answer_lines import read_row
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.staging import SAVED_NAME, name_of
 
-_encode = msgspec.json.encode
+_decode_skipped = msgspec.json.Decoder(SkippedRow).decode
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class SavedRows:
     begins: Mapping[int, int]
     twins: array[int]
 
-    def of_shard(self, shard: int, part: Part | None = None) -> Iterator[SavedRow]:
+    def of_shard(self, shard: int, part: Part | None = None) -> Iterator[SavedRow | SkippedRow]:
         """The rows of one shard in the order of the input, each with its place among the requests that are sent.
+
+        Rows that were left out are here too, if there is no batch to tell of them.
 
         :param part: Which rows of the shard are wanted; None for all. What is between two parts is of the latter.
         """
@@ -48,34 +51,13 @@ class SavedRows:
         with self.path.open("rb") as source:
             source.seek(self.begins[shard])
             for line in source:
-                row = read_saved_line(line)
-                if not isinstance(row, SavedRow) or row.shard != shard:
+                row = _read(line)
+                if row is None or row.shard != shard:
                     return
                 if part is None:
                     yield row
                 elif part.start <= row.position and (row.position < part.stop or part.stop == part.total):
                     yield msgspec.structs.replace(row, position=row.position - part.start)
-
-
-def row_of_answer(custom_id: str, answer: bytes) -> Row:
-    """Read an answer of the cache as that of a row; it has cost nothing.
-
-    :param answer: The `response` of the output line that it came in.
-    """
-    line = b"".join((b'{"custom_id":', _encode(custom_id), b',"response":', answer, b',"error":null}'))
-    return unpaid(read_row(line))
-
-
-def unpaid(row: Row) -> Row:
-    """A row without tokens, because another one has them."""
-    return msgspec.structs.replace(
-        row,
-        prompt_tokens=None,
-        cached_tokens=None,
-        completion_tokens=None,
-        reasoning_tokens=None,
-        cache_write_tokens=None,
-    )
 
 
 def saved_name(named: str | None, batches: Sequence[Batch]) -> str | None:
@@ -120,16 +102,23 @@ def _indexed(name: str, path: Path) -> SavedRows:
     begins: dict[int, int] = {}
     twins = array("q")
     for offset, line in lines_at(path):
-        found = read_saved_line(line)
-        if isinstance(found, SavedRow):
-            begins.setdefault(found.shard, offset)
-            if found.twin is not None:
-                twins.append(hash(found.twin))
-        else:
+        if (row := _read(line)) is not None:
+            begins.setdefault(row.shard, offset)
+            if isinstance(row, SavedRow) and row.twin is not None:
+                twins.append(hash(row.twin))
+        elif isinstance(found := read_saved_line(line), SavedHeader):
             header = header or found
     if header is None:
         raise KimiResultError(f"{name} is not as this provider writes such files. Nothing was landed. Put it back.")
     return SavedRows(name, path, header, begins, _each_once(twins))
+
+
+def _read(line: bytes) -> SavedRow | SkippedRow | None:
+    if isinstance(row := read_saved_line(line), SavedRow):
+        return row
+    with suppress(*UNREADABLE):
+        return _decode_skipped(line)
+    return None
 
 
 def _each_once(numbers: array[int]) -> array[int]:

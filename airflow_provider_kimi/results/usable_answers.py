@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
 from airflow_provider_kimi.files.line_ids import decoded
-from airflow_provider_kimi.records.rows import Row
+from airflow_provider_kimi.records.rows import SOURCE_FIELD
 from airflow_provider_kimi.results.answer_check import AnswerCheck
-from airflow_provider_kimi.results.answer_lines import read_row
+from airflow_provider_kimi.results.answer_lines import row_of_answer
 from airflow_provider_kimi.results.columns import encoded, renamed
 from airflow_provider_kimi.results.passed_columns import Selection, kept
 
@@ -32,7 +30,7 @@ class Usable:
 
     def fits(self, answer: bytes) -> bool:
         """Whether an answer is whole, and fits the schema."""
-        return replace(self.check, check=None).judge(_row("", answer)).status == "succeeded"
+        return replace(self.check, check=None).judge(row_of_answer("-", answer)).status == "succeeded"
 
     def passes(self, custom_id: str, answer: bytes, columns: Mapping[str, Any] | None) -> bool:
         """Whether an answer that fits passes the user's check of a row, too.
@@ -41,10 +39,5 @@ class Usable:
         """
         if self.check.check is None:
             return True
-        shown = None if columns is None else decoded(renamed(encoded(kept(columns, self.selection))))
-        return self.check.judge(_row(custom_id, answer), shown).status == "succeeded"
-
-
-def _row(custom_id: str, answer: bytes) -> Row:
-    line = {"custom_id": custom_id or "-", "response": msgspec.Raw(answer), "error": None}
-    return read_row(msgspec.json.encode(line))
+        shown = None if columns is None else decoded(renamed(encoded(kept(columns, self.selection)), (SOURCE_FIELD,)))
+        return self.check.judge(row_of_answer(custom_id, answer), shown).status == "succeeded"

@@ -107,8 +107,8 @@ def checked_job(
             tags = job.tags(prepared.shards[0], "" if prepared.skipped else None)
             tags = replace(tags, round="2") if order.has_rounds else tags
             tags.to_metadata(order.metadata)  # refused before anything is sent
-        parameters = dict(order.recipe.request_params)
-        calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
+            parameters = dict(order.recipe.request_params)
+            calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
         yield job, workshop

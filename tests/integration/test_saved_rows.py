@@ -19,9 +19,9 @@ from airflow_provider_kimi.records.saved import SavedHeader, SavedRow, read_save
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
 from tests.support.requests import write_jsonl
-from tests.support.rounds import QUICK, asked_in, lines_of
+from tests.support.rounds import QUICK, SPEED, asked_in, lines_of, results
 from tests.support.rounds import job as reviews_job
-from tests.support.tasks import TaskInstanceRecord, run_task
+from tests.support.tasks import TaskInstanceRecord, run_task, run_to_end
 
 
 def rows(numbers: Iterable[int]) -> list[dict[str, Any]]:
@@ -79,6 +79,41 @@ def test_day_two_sends_the_rows_that_are_new(connect: Connect, tmp_path: Path) -
     assert isinstance(header, SavedHeader)
 
 
+def test_nothing_is_sent_and_nobody_waits_where_every_answer_is_there(connect: Connect, tmp_path: Path) -> None:
+    with KimiSimulator(speed=SPEED, timing=QUICK) as sim:
+        connect(sim)
+        first = run_to_end(job(tmp_path, sim, rows(range(10))), day(1)).value
+        sim.journal.clear()
+        table = [{"id": "bad", "text": ""}, *rows(range(9, -1, -1)), {"id": "again", "text": "review 3"}]
+        task = job(tmp_path, sim, table, dedupe=True, on_invalid_row="skip", max_rounds=3, pilot_rows=2, max_cost=1)
+        attempt = run_task(task, day(2))
+        assert attempt.deferred is None
+        again = run_task(task, day(2, try_number=2))
+        assert calls(sim, "create_batch", "upload_file", "download_file", "get_batch") == []
+    manifest = attempt.value
+    assert first["batch_ids"] == list(sim.batches)
+    assert (manifest["batch_ids"], manifest["status"], manifest["saved"]["cache"]) == ([], "partial", 10)
+    assert manifest["counts"] | {"total": 12, "succeeded": 11, "invalid": 1} == manifest["counts"]
+    assert manifest["usage"]["total_tokens"] == 0
+    assert [row["source"] for row in results(tmp_path).values()] == [None, *["cache"] * 10, "duplicate"]
+    assert again.value["counts"] == manifest["counts"]
+
+
+def test_a_clear_after_success_sends_nothing_more(connect: Connect, tmp_path: Path) -> None:
+    """Since then the answers of its own batch are in the cache, so it would decide otherwise now."""
+    with KimiSimulator(speed=SPEED, timing=QUICK) as sim:
+        connect(sim)
+        run_to_end(job(tmp_path, sim, rows(range(5))), day(1))
+        task = job(tmp_path, sim, rows(range(8)))
+        first = run_to_end(task, day(2)).value
+        again = run_to_end(task, day(2, try_number=2)).value
+        assert asked_in(sim) == [[f"r{n}" for n in range(5)], ["r5", "r6", "r7"]]
+    assert first["batch_ids"] == again["batch_ids"] == list(sim.batches)[1:]
+    assert [row["source"] for row in results(tmp_path).values()] == ["cache"] * 5 + ["batch"] * 3
+    assert first["counts"] == again["counts"]
+    assert first["cost"] == again["cost"]
+
+
 def test_a_retry_attaches_although_the_cache_has_changed_meanwhile(connect: Connect, tmp_path: Path) -> None:
     """The first try is killed once its batch runs; by the time of the retry another run has cached all answers."""
     with KimiSimulator(speed=0, timing=QUICK) as sim:
@@ -88,7 +123,7 @@ def test_a_retry_attaches_although_the_cache_has_changed_meanwhile(connect: Conn
         keep_all(sim, f"{tmp_path}/cache")
         run_task(task, day(1, try_number=2))
         assert calls(sim, "create_batch", "upload_file") == ["upload_file", "create_batch"]
-    assert [len(lines) for lines in saved(tmp_path).values()] == [1]
+    assert saved(tmp_path) == {}  # it is in the result
 
 
 def test_a_retry_attaches_although_the_cache_was_purged_meanwhile(connect: Connect, tmp_path: Path) -> None:
