@@ -68,6 +68,11 @@ class SavedHeader(msgspec.Struct, frozen=True, kw_only=True):
         """How many rows are saved."""
         return self.cache + self.duplicate
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows are saved, by where their answers are from."""
+        return {"cache": self.cache, "duplicate": self.duplicate}
+
     def is_of(self, task: TaskIdentity, fingerprint: str) -> bool:
         """Whether this task instance has decided this about these requests."""
         return (self.task, self.fingerprint) == (task_digest(task), fingerprint)

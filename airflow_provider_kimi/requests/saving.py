@@ -56,6 +56,9 @@ class SavedFiles(Protocol):
         :raises KimiInputError: It could not be found again.
         """
 
+    def forget(self, name: str) -> None:
+        """Remove a file, so that a later attempt decides anew."""
+
 
 @dataclass(frozen=True)
 class Saving:
@@ -75,6 +78,11 @@ class Saving:
     answers: UsableAnswers
     task: TaskIdentity
     files: SavedFiles | None = None
+
+    def forget(self, name: str) -> None:
+        """Let a later attempt decide anew, since nothing was sent."""
+        if self.files is not None:
+            self.files.forget(name)
 
     def digest(self, line: bytes) -> bytes:
         """Digest what a request line asks."""
@@ -163,7 +171,7 @@ def decide(
         cache = saving.cache()
         answers.look_up(cache, same, saving.answers)
         if cache.damaged:
-            log.warning("%s lines of the cache are not as they were written. They are passed over.", cache.damaged)
+            log.warning("Lines of the cache that are not as they were written are passed over: %s.", cache.damaged)
     decision = Decision(SavedPlaces(len(same)), folder / "decided.jsonl")
     with answers, new_file(decision.path) as target:
         beside = chain(columns(), repeat(None)) if saving.answers.needs_columns and answers.count else repeat(None)

@@ -69,6 +69,10 @@ class SavedFilesBeside:
         directory.remove([name])
         return False
 
+    def forget(self, name: str) -> None:
+        """Remove a file, so that a later attempt decides anew."""
+        OutputDirectory(self._output).remove([name])
+
     def _names(self, directory: OutputDirectory, fingerprint: str) -> list[str]:
         """The names of the whole files that decide about these requests."""
         return list(filter(is_name_of_saved, directory.names_beginning(begin_of_saved(self._task, fingerprint))))

@@ -62,11 +62,13 @@ class Round:
     :param job_key: Of the first round.
     :param shard_count: How many shards the job has; the round may ask of few of them.
     :param before: The batches of the rounds before, by the name of their shard.
+    :param saved: The saved file that they name, if there is one.
     """
 
     job_key: str
     shard_count: int
     before: Mapping[ShardName, Sequence[Batch]]
+    saved: str | None = None
 
     def number(self, shard: ShardName) -> int:
         """How often the rows of a shard are asked with this round."""
@@ -101,6 +103,13 @@ class Job:
     def key(self) -> str:
         """Name of the work; the same for every attempt and round."""
         return self.round.job_key if self.round else job_key(self.attempt.task, self.prepared.fingerprint)
+
+    @property
+    def saved(self) -> str | None:
+        """Name of its saved file; None if it has none."""
+        if self.round:
+            return self.round.saved
+        return self.prepared.saved.name if self.prepared.saved else None
 
     @property
     def fresh(self) -> str | None:
@@ -189,7 +198,7 @@ class Job:
             shard=str(self.name(shard)),
             round=self._round_of(shard),
             skipped_file=skipped_file,
-            saved=self.prepared.saved.name if self.prepared.saved else None,
+            saved=self.saved,
             attempt=self.fresh,
             prompt_fingerprint=recipe.prompt_fingerprint,
             note_file=note_file,

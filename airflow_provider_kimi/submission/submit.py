@@ -76,7 +76,7 @@ def submit(
     with checked_job(calls, order, attempt, memory) as (job, workshop):
         if not job.prepared.shards:
             warn_of_others(job)
-            return Submission([], [], 0, saved=job.prepared.saved.name if job.prepared.saved else None)
+            return Submission([], [], 0, saved=job.saved)
         made = make_batches(job, workshop, approve, in_flight)
     in_order, pending = pending_of(made.in_order(), made)
     return Submission(
@@ -107,8 +107,8 @@ def checked_job(
             tags = job.tags(prepared.shards[0], "" if prepared.skipped else None)
             tags = replace(tags, round="2") if order.has_rounds else tags
             tags.to_metadata(order.metadata)  # refused before anything is sent
-        parameters = dict(order.recipe.request_params)
-        calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
+            parameters = dict(order.recipe.request_params)
+            calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
         yield job, workshop
@@ -168,11 +168,22 @@ def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | Non
     with failing_with(job, made):
         _preflight(job)
         if approve is not None:
-            approve(job, bool(made.batches or made.ended))
+            _approve(job, made, approve)
         _submit_shards(job, made, workshop, in_flight)
         if made.own:
             settle(job, made)
     _check_room(job)  # last: it saves nothing now, and may be one request too many
+
+
+def _approve(job: Job, made: Made, approve: Approve) -> None:
+    """Ask whether to go on. If not, and nothing was sent before, a later attempt decides anew what is sent."""
+    is_begun = bool(made.batches or made.ended)
+    try:
+        approve(job, is_begun)
+    except KimiError:
+        if job.order.saving and job.prepared.saved and not is_begun and not made.unsure:
+            job.order.saving.forget(job.prepared.saved.name)
+        raise
 
 
 def _submit_shards(job: Job, made: Made, workshop: Path, in_flight: InFlight | None) -> None:
