@@ -171,7 +171,7 @@ def decide(
         cache = saving.cache()
         answers.look_up(cache, same, saving.answers)
         if cache.damaged:
-            log.warning("%s lines of the cache are not as they were written. They are passed over.", cache.damaged)
+            log.warning("Lines of the cache that are not as they were written are passed over: %s.", cache.damaged)
     decision = Decision(SavedPlaces(len(same)), folder / "decided.jsonl")
     with answers, new_file(decision.path) as target:
         beside = chain(columns(), repeat(None)) if saving.answers.needs_columns and answers.count else repeat(None)
