@@ -24,10 +24,11 @@ from airflow_provider_kimi.jobs.cost_limit import read_approve_over, read_dry_ru
 from airflow_provider_kimi.jobs.deadline import Deadline, read_finish_by
 from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.last_round import RestTerms
+from airflow_provider_kimi.jobs.preview import PreviewJob
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
-from airflow_provider_kimi.operators.job_parts import deadline_of_task, refuse_late, spending_of, whole_job_of
+from airflow_provider_kimi.operators.job_parts import check_comparison, deadline_of_task, job_of, refuse_late, spending_of
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.pending import Pending
@@ -138,9 +139,14 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         ``max_failed_rows`` and ``max_failed_ratio`` allow (a fifth where they are not set or rounds follow), or
         if all rows would cost more than ``max_cost`` at its price, the task fails and nothing else is asked. Its rows
         are not asked again in any case. None for no pilot.
+    :param preview_rows: How many rows, spread evenly over the input, are asked in place of all, to see what a new prompt
+        changes. Their result is landed in the directory ``preview`` of the output, and compared with that of
+        ``compare_with``, or with what the output holds, by ``key_column``; without one, by the place of the rows in the
+        same input. No pilot and no round follows. None for no preview.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
-    :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
+    :return: The manifest. Of a preview, ``rows``, ``compared``, ``changed``, ``changes``, ``cost`` and ``whole_cost``;
+        see the docs. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
         ``assumptions``, and ``low``, ``expected`` and ``high`` of ``prompt_tokens``, ``completion_tokens`` and
         ``cost``; None for what is not known.
     :raises KimiBatchError: Batches did not complete; what was answered is landed. Or they could not be read.
@@ -224,6 +230,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         approval_timeout: timedelta | float | None = None,
         max_in_flight: int | None = None,
         pilot_rows: int | None = None,
+        preview_rows: int | None = None,
         dry_run: bool | str = False,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
@@ -234,7 +241,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self.check_form("output_csv_options", output_csv_options)
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
         check_whole_number("max_rounds", max_rounds)
-        for name in ("min_batch_rows", "max_in_flight", "pilot_rows"):
+        for name in ("min_batch_rows", "max_in_flight", "pilot_rows", "preview_rows"):
             if given[name] is not None:
                 check_whole_number(name, given[name])
         check_flag("allow_realtime", allow_realtime)
@@ -243,17 +250,18 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         read_approve_over(known(approve_over), can_ask=CAN_ASK)
         read_dry_run(known(dry_run))
         self.max_rounds = max_rounds
-        self.has_rounds = max_rounds > 1
+        self.preview_rows = preview_rows
+        self.has_rounds = max_rounds > 1 and preview_rows is None
         self.min_batch_rows = min_batch_rows
         self.finish_by = finish_by
-        self.allow_realtime = allow_realtime
+        self.allow_realtime = allow_realtime and preview_rows is None
         self.max_cost = max_cost
         self.approve_over = approve_over
         self.approval_timeout = (
             None if approval_timeout is None else check_seconds("approval_timeout", approval_timeout)
         )
         self.max_in_flight = max_in_flight
-        self.pilot_rows = pilot_rows
+        self.pilot_rows = pilot_rows if preview_rows is None else None
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
@@ -293,6 +301,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                     return spending.report(job)
         with airflow_errors(self):
             check_place(self._landing(context, ()))
+            check_comparison(self)
         self.only_attaches = deadline is not None and deadline.is_over(time.time())
         approve = partial(refuse_late, deadline) if deadline and self.only_attaches else spending.approve
         in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
@@ -301,8 +310,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         except Unapproved as unapproved:
             question = unapproved.question
         else:
-            whole = self._job(context, deadline, submission.cancelled)
-            return whole.go_on(submission.batch_ids, pending=submission.pending)
+            job = self._job(context, deadline, submission.cancelled)
+            return job.go_on(submission.batch_ids, pending=submission.pending)
         self._ask(context, question)
 
     def _ask(self, context: Context, question: Question) -> NoReturn:
@@ -347,7 +356,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if self._run is not None:
             self._run.kill()
 
-    def _job(self, context: Context, deadline: Deadline | None, cancelled: Sequence[str]) -> WholeJob:
+    def _job(self, context: Context, deadline: Deadline | None, cancelled: Sequence[str]) -> WholeJob | PreviewJob:
         """Begin the job, ready for a kill, also for one that has come already.
 
         :param cancelled: Batches that had been cancelled when the try began.
@@ -355,7 +364,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         calls = Calls(self.hook, self.log, self._sleep)
         rest = RestTerms(self.min_batch_rows, self.allow_realtime, deadline)
         run = self._run = JobRun(self, context, calls, rest, cancelled, self._is_killed)
-        return whole_job_of(self, run)
+        return job_of(self, run)
 
 
 def _is_of_this_try(event: BatchEvent, context: Context) -> bool:

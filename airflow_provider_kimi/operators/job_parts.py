@@ -11,6 +11,9 @@ from typing import Any, Protocol
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.compat import CAN_ASK, Context
 from airflow_provider_kimi.context import read_run_start
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.files.csv_options import CsvOptions
+from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.approval import Approved
@@ -20,11 +23,16 @@ from airflow_provider_kimi.jobs.deadline import Deadline, deadline_of, too_late
 from airflow_provider_kimi.jobs.in_turns import InTurns
 from airflow_provider_kimi.jobs.job_run import JobRun, JobTask
 from airflow_provider_kimi.jobs.pilot import Pilot, pilot_limits
+from airflow_provider_kimi.jobs.preview import PreviewJob
 from airflow_provider_kimi.jobs.rounds import Rounds
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
+from airflow_provider_kimi.results.compared import Comparison
 from airflow_provider_kimi.results.cost import read_price_list
+from airflow_provider_kimi.results.earlier import NOTHING_CHANGED
 from airflow_provider_kimi.results.failure_limits import read_limits
+from airflow_provider_kimi.results.formats import Form
+from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.job import Job
 
@@ -49,15 +57,47 @@ class _Fields(JobTask, Protocol):
     approve_over: float | str | None
     max_in_flight: int | None
     pilot_rows: int | None
+    preview_rows: int | None
+    compare_with: Any
+    output_directory: str
+    output_format: Any
+    csv_form: CsvOptions
 
 
-def whole_job_of(task: _Fields, run: JobRun) -> WholeJob:
-    """The job of one try."""
+def job_of(task: _Fields, run: JobRun) -> WholeJob | PreviewJob:
+    """The job of one try, or the preview of one."""
     deadline = run.rest.deadline
     terms = replace(task.wait_terms, ends_at=deadline.waits_until if deadline else None)
     spending, in_flight = spending_of(task), InFlight(task.max_in_flight)
     in_turns = InTurns(run, terms, in_flight, _pilot_of(task, spending))
+    if task.preview_rows is not None:
+        return PreviewJob(run, in_turns, task.on_incomplete, comparison_of(task))
     return WholeJob(run, in_turns, Rounds(run, spending, in_flight), task.max_rounds, task.on_incomplete)
+
+
+def comparison_of(task: _Fields) -> Comparison:
+    """With what a preview is compared."""
+    form = Form(task.output_format, task.csv_form)
+    return Comparison(task.compare_with, as_uri(task.output_directory), read_schema(task.output_schema), form)
+
+
+def check_comparison(task: _Fields) -> None:
+    """Refuse a preview before anything is sent for it, if there is nothing to compare it with where something is named.
+
+    :raises KimiInputError: It is so.
+    """
+    if task.preview_rows is None:
+        return
+    try:
+        found = comparison_of(task).earlier()
+    except KimiInputError as error:
+        raise KimiInputError(str(error).replace(NOTHING_CHANGED, "Nothing was sent.")) from None
+    if found is None:
+        task.log.warning(
+            "%s holds no result, so the answers of the preview are landed, and compared with nothing. Name an earlier "
+            "result with compare_with.",
+            task.output_directory,
+        )
 
 
 def deadline_of_task(task: _Fields, context: Context) -> Deadline | None:

@@ -144,7 +144,9 @@ def _first_lines(files: BatchFiles) -> Iterator[bytes]:
 
 
 def _is_whole(shards: Sequence[BatchFiles]) -> bool:
-    """Whether the requests of every shard of each job are known."""
+    """Whether the requests of every shard of each job are known, and no job is a preview, which asks some rows only."""
+    if any(Tags.of(files.batch).preview_of for files in shards):
+        return False
     names: dict[tuple[str | None, int], list[ShardName]] = defaultdict(list)
     for files in shards:
         tags = Tags.of(files.batch)
