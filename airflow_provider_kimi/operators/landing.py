@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import AirflowSkipException, Context, push_own_xcom
+from airflow_provider_kimi.compat import AirflowSkipException, Context, XComArg, push_own_xcom
 from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, said_list
@@ -71,6 +71,10 @@ class LandingOperator(TextTemplates):
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
+        gold_column: str | None = None,
+        min_agreement: float | str | None = None,
+        max_drift: float | str | None = None,
+        compare_with: Mapping[str, Any] | str | XComArg | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,6 +88,8 @@ class LandingOperator(TextTemplates):
         check_flag("delete_remote_files", delete_remote_files)
         read_limits(known(max_failed_rows), known(max_failed_ratio))
         read_price_list(known(price_list), "cn")
+        check_texts(gold_column=gold_column)
+        check_location("compare_with", compare_with)
         self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
         self.max_failed_rows = max_failed_rows
         self.max_failed_ratio = max_failed_ratio
@@ -96,6 +102,10 @@ class LandingOperator(TextTemplates):
         self.reasoning = reasoning
         self.delete_remote_files = delete_remote_files
         self.price_list = price_list
+        self.gold_column = gold_column
+        self.min_agreement = min_agreement
+        self.max_drift = max_drift
+        self.compare_with = compare_with
         self._manifest: Manifest | None = None
 
     def check_form(self, name: str, csv_options: Mapping[str, Any] | None) -> None:
