@@ -28,7 +28,13 @@ from airflow_provider_kimi.jobs.preview import PreviewJob
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
-from airflow_provider_kimi.operators.job_parts import check_comparison, deadline_of_task, job_of, refuse_late, spending_of
+from airflow_provider_kimi.operators.job_parts import (
+    check_comparison,
+    deadline_of_task,
+    job_of,
+    refuse_late,
+    spending_of,
+)
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.pending import Pending
@@ -144,8 +150,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         ``max_failed_rows`` and ``max_failed_ratio`` allow (a fifth where they are not set or rounds follow), or
         if all rows would cost more than ``max_cost`` at its price, the task fails and nothing else is asked. Its rows
         are not asked again in any case. None for no pilot.
-    :param preview_rows: How many rows, spread evenly over the input, are asked in place of all, to see what a new prompt
-        changes. Their result is landed in the directory ``preview`` of the output, and compared with that of
+    :param preview_rows: How many rows, evenly spread over the input, are asked in place of all, to see what a new
+        prompt changes. Their result is landed in the directory ``preview`` of the output, and compared with that of
         ``compare_with``, or with what the output holds, by ``key_column``; without one, by the place of the rows in the
         same input. No pilot and no round follows. None for no preview.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
@@ -320,8 +326,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         except Unapproved as unapproved:
             question = unapproved.question
         else:
-            job = self._job(context, deadline, submission.cancelled)
-            return job.go_on(submission.batch_ids, pending=submission.pending)
+            whole = self._job(context, deadline, submission.cancelled)
+            return whole.go_on(submission.batch_ids, pending=submission.pending)
         self._ask(context, question)
 
     def _ask(self, context: Context, question: Question) -> NoReturn:

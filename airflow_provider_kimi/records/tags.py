@@ -43,7 +43,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     :param shard: The name of its shard, or of a part of one; see `ShardName`.
     :param round: How often the rows of the shard were asked with this batch; None for the first time.
     :param skipped_file: File of the rows that were left out; None if there are none.
-    :param preview_of: How many rows the input has, where this batch asks a sample of them for a preview; None for others.
+    :param preview_of: How many rows the input has, if this batch asks a sample of them for a preview; None if not.
     :param attempt: Mark of an attempt that pays for fresh work; None for one that attaches to earlier batches.
     :param create: Mark of the one call that made the batch; None if there was no room for it.
     :param prompt_fingerprint: Of the texts that say what to ask about a row.

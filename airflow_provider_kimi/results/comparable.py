@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ Label = str | int | float | bool | None
 
 #: Equal for equal values only: not for True and 1, and whatever the order of keys.
 _encode = json.JSONEncoder(sort_keys=True).encode
+
+_OF_TYPES: Mapping[str, Sequence[Any]] = {"boolean": [True, False], "null": [None]}
 
 
 class Change(NamedTuple):
@@ -102,29 +104,29 @@ def _of_cell(cell: Any) -> Any:
         return cell
 
 
-def _listed(part: object, root: Mapping[str, Any], depth: int = 8) -> list[Any] | None:
+def _listed(part: object, root: Mapping[str, Any], depth: int = 8) -> Sequence[Any] | None:
     """All values that a part of a schema accepts, where it lists them; None where it does not."""
     part = _resolved(part, root)
-    if not depth:
-        return None
-    if isinstance(choices := part.get("anyOf", part.get("oneOf")), list):
-        found = [_listed(choice, root, depth - 1) for choice in choices]
-        return None if None in found else [value for values in found for value in values or ()]
-    if "const" in part:
-        return [part["const"]]
-    if isinstance(part.get("enum"), list):
-        return [*part["enum"]]
-    return {"boolean": [True, False], "null": [None]}.get(str(part.get("type")))
+    choices = part.get("anyOf", part.get("oneOf"))
+    if isinstance(choices, list) and depth:
+        return _all_of([_listed(choice, root, depth - 1) for choice in choices])
+    values = [part["const"]] if "const" in part else part.get("enum")
+    return values if isinstance(values, list) else _OF_TYPES.get(str(part.get("type")))
+
+
+def _all_of(lists: Sequence[Sequence[Any] | None]) -> Sequence[Any] | None:
+    return None if None in lists else [value for values in lists for value in values or ()]
 
 
 def _resolved(part: object, root: Mapping[str, Any], depth: int = 8) -> Mapping[str, Any]:
     """A part of a schema in place of a reference to it; empty if it is not there."""
-    found: Any = part if isinstance(part, Mapping) else {}
-    if isinstance(whole := found.get("allOf"), list) and len(whole) == 1:
-        return _resolved(whole[0], root, depth - 1) if depth else {}
-    if not isinstance(reference := found.get("$ref"), str):
-        return found
-    found = root
+    if not isinstance(part, Mapping) or not depth:
+        return {}
+    if isinstance(whole := part.get("allOf"), list) and len(whole) == 1:
+        return _resolved(whole[0], root, depth - 1)
+    if not isinstance(reference := part.get("$ref"), str):
+        return part
+    found: Any = root
     for step in filter(None, reference.removeprefix("#").split("/")):
         found = found.get(step) if isinstance(found, Mapping) else None
-    return _resolved(found, root, depth - 1) if depth else {}
+    return _resolved(found, root, depth - 1)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET
@@ -15,10 +15,11 @@ from airflow_provider_kimi.files.line_ids import decoded
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.results.comparable import Comparable, Said
-from airflow_provider_kimi.results.earlier import Earlier, directory_of, manifest_bytes, of_text, refused
-from airflow_provider_kimi.results.formats import Form
+from airflow_provider_kimi.results.earlier import Earlier, find_earlier, refused
+from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.label_changes import LabelChanges
 from airflow_provider_kimi.results.lines_by_id import LinesById
+from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.result_rows import Cells, ResultRows, rows_of
 from airflow_provider_kimi.results.schema import AnswerSchema
 from airflow_provider_kimi.results.staging import name_of
@@ -45,18 +46,15 @@ class Comparison:
 
         :raises KimiInputError: What is named is not there, or has no rows.
         """
-        is_named = self.compare_with is not None
-        uri = directory_of(of_text(self.compare_with), "compare_with") if is_named else self.output
-        content = manifest_bytes(uri, "compare_with")
-        manifest = Manifest.of_json(content)
-        if manifest is not None and manifest.results_file is not None:
-            return Earlier(uri, content, manifest, is_output=not is_named)
-        if not is_named:
-            return None
-        raise refused(
-            f"compare_with is {uri!r}, which holds no result.",
-            "Pass the output of a task that has landed, or leave it out to compare with what the output holds.",
-        )
+        meant = self.compare_with
+        if meant is None:
+            if Manifest.of_json(OutputDirectory(self.output).manifest_bytes()) is None:
+                return None
+            meant = self.output
+        found = find_earlier(meant, self.output, "compare_with")
+        if found.manifest.results_file is None:
+            raise refused(f"The result in {found.uri} has no rows.", "Name another one with compare_with.")
+        return found
 
     def changes(self, earlier: Earlier, preview: Manifest, folder: Path) -> LabelChanges:
         """Compare the answers to the rows that both have. Memory does not grow with them.
@@ -74,14 +72,13 @@ class Comparison:
             return _changes(asked, self._rows(earlier, folder / "before"), comparable)
 
     def _asked(self, preview: Manifest) -> Earlier:
-        uri = directory_of({"results_file": preview.results_file})
-        return Earlier(uri, b"", preview, is_output=False)
+        return Earlier(str(preview.results_file).rpartition("/")[0], b"", preview, is_output=False)
 
     def _rows(self, result: Earlier, folder: Path) -> ResultRows:
         folder.mkdir()
         path = result.copied("results_file", folder)
         assert path is not None, "it was looked for"
-        form = replace(self.form, output_format=path.suffix.removeprefix("."))
+        form = replace(self.form, output_format=cast(OutputFormat, path.suffix.removeprefix(".")))
         try:
             rows = rows_of(path, form)
             if {"status", "content"} <= {*rows.own}:

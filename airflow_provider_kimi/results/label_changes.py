@@ -98,7 +98,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def _headline(report: Mapping[str, Any]) -> str:
-    asked = f"Preview: {report['rows']:,} of {report['whole_rows']:,} rows were asked."
+    asked = f"Preview: {report['rows']:,} of {report['whole_rows']:,} rows were asked{_money(report)}."
     if report["compared_with"] is None:
         return f"{asked} There is no earlier result to compare them with."
     unlike = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in report["not_compared"].items())
@@ -106,6 +106,13 @@ def _headline(report: Mapping[str, Any]) -> str:
         f"{asked} {report['changed']:,} of the {report['compared']:,} that could be compared with "
         f"{report['compared_with']} have another answer{f' (not compared: {unlike})' if unlike else ''}."
     )
+
+
+def _money(report: Mapping[str, Any]) -> str:
+    cost, whole = report["cost"], report["whole_cost"]
+    if whole is None:
+        return ", at a price that is not known"
+    return f" for {cost['amount']:,.4f} {cost['currency']}; all would cost about {whole['amount']:,.4f}"
 
 
 def _named(change: Mapping[str, Any]) -> str:
