@@ -111,6 +111,18 @@ def test_a_try_of_a_preview_that_dies_is_gone_on_with(connect: Connect, tmp_path
         assert asked_in(sim)[1:] == [SAMPLE]
 
 
+def test_another_prompt_in_a_clear_of_a_preview_is_asked_as_on_changed_input_says(
+    connect: Connect, tmp_path: Path
+) -> None:
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(by_prompt)) as sim:
+        connect(sim)
+        to_end(preview(tmp_path, sim, prompt="Mildly: {text}"), sim)
+        with pytest.raises(AirflowFailException, match="on_changed_input='fresh'"):
+            to_end(preview(tmp_path, sim), sim, number=2)
+        to_end(preview(tmp_path, sim, on_changed_input="fresh"), sim, number=3)
+        assert asked_in(sim) == [SAMPLE, SAMPLE]
+
+
 def test_a_preview_waits_for_room_as_any_job_does(connect: Connect, tmp_path: Path) -> None:
     behaviour = Behaviour(max_active_batches=1, full_queue="refused")
     with KimiSimulator(speed=0, timing=QUICK, responder=Model(by_prompt), behaviour=behaviour) as sim:
@@ -137,6 +149,17 @@ def test_rows_without_a_key_are_compared_by_their_place(connect: Connect, tmp_pa
         assert asked_in(sim)[1:] == [["row-00000003", "row-00000008"]]
     assert (found["compared"], found["changed"], found["changes"]) == (2, 0, [])
     assert [row["text"] for row in rows_of_preview(tmp_path)] == ["review 2", "review 7"]
+
+
+def test_rows_of_a_function_keep_their_columns_in_a_preview(connect: Connect, tmp_path: Path) -> None:
+    def ask(row: Any) -> list[dict[str, str]]:
+        return [{"role": "user", "content": f"Strictly: {row['text']}"}]
+
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(by_prompt)) as sim:
+        connect(sim)
+        found = to_end(preview(tmp_path, sim, prompt=None, messages=ask), sim)
+    assert found.ti.xcoms["manifest"]["input_changes"]["changed"] == 0
+    assert [row["text"] for row in rows_of_preview(tmp_path)] == [f"review {name[1:]}" for name in SAMPLE]
 
 
 @pytest.mark.parametrize("named", ["directory", "manifest.json", "manifest", "text"])
