@@ -120,6 +120,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param min_agreement: Share of answers that has to agree with them; None for any. Templated.
     :param max_drift: How far the shares of labels may be from those of ``compare_with``; None for any. Templated.
     :param compare_with: The result that this one is compared with; None for that of the task's last success. Templated.
+    :param report_rows: How many rows of text ``report.html`` shows; 0 for none.
     :param max_rounds: How often a row is asked at most. A row that failed, expired or is missing is asked again as it
         was; one that was cut may answer twice as long; one whose answer was refused is told why; one that the content
         filter stopped in the first round is asked once more. A row with a usable answer is never asked again.
@@ -237,6 +238,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         min_agreement: float | str | None = None,
         max_drift: float | str | None = None,
         compare_with: Mapping[str, Any] | str | XComArg | None = None,
+        report_rows: int = 0,
         max_rounds: int = 1,
         min_batch_rows: int | None = None,
         finish_by: datetime | timedelta | str | None = None,

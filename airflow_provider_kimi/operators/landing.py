@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
@@ -11,7 +12,7 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import AirflowSkipException, Context, XComArg, push_own_xcom
 from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
-from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, said_list
+from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, check_whole_number, said_list
 from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.lineage import lineage_of_result
@@ -20,6 +21,7 @@ from airflow_provider_kimi.metrics import metrics_of_result
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
+from airflow_provider_kimi.report.page import written_report
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
@@ -75,6 +77,7 @@ class LandingOperator(TextTemplates):
         min_agreement: float | str | None = None,
         max_drift: float | str | None = None,
         compare_with: Mapping[str, Any] | str | XComArg | None = None,
+        report_rows: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -86,6 +89,7 @@ class LandingOperator(TextTemplates):
         check_choice("reasoning", reasoning, get_args(Reasoning))
         check_flag("parsed_columns", parsed_columns)
         check_flag("delete_remote_files", delete_remote_files)
+        check_whole_number("report_rows", report_rows, least=0)
         read_limits(known(max_failed_rows), known(max_failed_ratio))
         read_price_list(known(price_list), "cn")
         check_texts(gold_column=gold_column)
@@ -106,6 +110,7 @@ class LandingOperator(TextTemplates):
         self.min_agreement = min_agreement
         self.max_drift = max_drift
         self.compare_with = compare_with
+        self.report_rows = report_rows
         self._manifest: Manifest | None = None
 
     def check_form(self, name: str, csv_options: Mapping[str, Any] | None) -> None:
@@ -215,4 +220,5 @@ class LandingOperator(TextTemplates):
             task=read_attempt(context).task,
             next_round=next_round,
             merge_with=self.merge_with,
+            report=partial(written_report, most_rows=self.report_rows),
         )

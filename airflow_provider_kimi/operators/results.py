@@ -101,6 +101,8 @@ class KimiBatchResultsOperator(LandingOperator):
         directory or of its ``manifest.json``, the manifest that its task returned, or the extra of its asset event.
         None for the manifest that this task returned in its last run that succeeded, if ``max_drift`` is given; the
         first run has none, and is not compared. Templated.
+    :param report_rows: How many rows of text ``report.html`` shows, those that failed or differ from a gold label
+        first; 0 for none, as it may be personal data.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
     :raises KimiBatchError: A batch has not ended after a minute, or answers are still to come; a retry can help.
@@ -149,6 +151,7 @@ class KimiBatchResultsOperator(LandingOperator):
         min_agreement: float | str | None = None,
         max_drift: float | str | None = None,
         compare_with: Mapping[str, Any] | str | XComArg | None = None,
+        report_rows: int = 0,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -169,6 +172,7 @@ class KimiBatchResultsOperator(LandingOperator):
             min_agreement=min_agreement,
             max_drift=max_drift,
             compare_with=compare_with,
+            report_rows=report_rows,
             **kwargs,
         )
         if input is None and self.selection != Selection():

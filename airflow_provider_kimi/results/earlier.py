@@ -86,7 +86,7 @@ class Earlier:
         :raises KimiBatchError: Another landing has replaced it meanwhile.
         """
         folder.mkdir()
-        paths = [self.copied(field, folder) for field in FILE_FIELDS]
+        paths = [self.copied(field, folder) for field in FILE_FIELDS if field != "report_file"]
         if _manifest_bytes(self.uri) != self.content:
             raise KimiBatchError(
                 f"The result in {self.uri} was replaced while it was read. {NOTHING_CHANGED} Clear this task: nothing "
