@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any, NoReturn, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
@@ -16,7 +15,7 @@ from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, XComArg, await_answer, put_question
 from airflow_provider_kimi.context import read_try_number
-from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
+from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number, keywords_of
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.approval import OPTIONS, Approved, Question, answered_late, not_shown, read_answer
 from airflow_provider_kimi.jobs.before_spending import Unapproved
@@ -24,16 +23,18 @@ from airflow_provider_kimi.jobs.cost_limit import read_approve_over, read_dry_ru
 from airflow_provider_kimi.jobs.deadline import Deadline, read_finish_by
 from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.last_round import RestTerms
+from airflow_provider_kimi.jobs.preview import PreviewJob
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.job_parts import (
+    check_comparison,
     check_saving,
     deadline_of_task,
+    job_of,
     refuse_late,
     saving_of,
     spending_of,
-    whole_job_of,
 )
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
@@ -156,9 +157,14 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         tasks. A row whose very request it can answer is not sent. None for none. Templated.
     :param cache_max_age: Seconds or timedelta after which an answer of the cache no longer counts; None for any age.
     :param dedupe: Ask once what several rows ask with the very same request; the others get that outcome too.
+    :param preview_rows: How many rows, evenly spread over the input, are asked in place of all, to see what a new
+        prompt changes. Their result is landed in the directory ``preview`` of the output, and compared with that of
+        ``compare_with``, or with what the output holds, by ``key_column``; without one, by the place of the rows in the
+        same input. No pilot and no round follows. None for no preview.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
-    :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
+    :return: The manifest. Of a preview, ``rows``, ``compared``, ``changed``, ``changes``, ``cost`` and ``whole_cost``;
+        see the docs. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
         ``assumptions``, and ``low``, ``expected`` and ``high`` of ``prompt_tokens``, ``completion_tokens`` and
         ``cost``; None for what is not known.
     :raises KimiBatchError: Batches did not complete; what was answered is landed. Or they could not be read.
@@ -253,17 +259,18 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         cache: str | None = None,
         cache_max_age: timedelta | float | None = None,
         dedupe: bool = False,
+        preview_rows: int | None = None,
         dry_run: bool | str = False,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         given = locals()
-        of_parts = {*_keywords(AskingOperator.__init__), *_keywords(LandingOperator.__init__)}
+        of_parts = {*keywords_of(AskingOperator.__init__), *keywords_of(LandingOperator.__init__)}
         super().__init__(**{name: given[name] for name in of_parts}, **kwargs)
         self.check_form("output_csv_options", output_csv_options)
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
         check_whole_number("max_rounds", max_rounds)
-        for name in ("min_batch_rows", "max_in_flight", "pilot_rows"):
+        for name in ("min_batch_rows", "max_in_flight", "pilot_rows", "preview_rows"):
             if given[name] is not None:
                 check_whole_number(name, given[name])
         check_flag("allow_realtime", allow_realtime)
@@ -272,25 +279,26 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         read_approve_over(known(approve_over), can_ask=CAN_ASK)
         read_dry_run(known(dry_run))
         self.max_rounds = max_rounds
-        self.has_rounds = max_rounds > 1
+        self.preview_rows = preview_rows
+        self.has_rounds = max_rounds > 1 and preview_rows is None
         self.min_batch_rows = min_batch_rows
         self.finish_by = finish_by
-        self.allow_realtime = allow_realtime
+        self.allow_realtime = allow_realtime and preview_rows is None
         self.max_cost = max_cost
         self.approve_over = approve_over
         self.approval_timeout = (
             None if approval_timeout is None else check_seconds("approval_timeout", approval_timeout)
         )
         self.max_in_flight = max_in_flight
-        self.pilot_rows = pilot_rows
         check_saving(cache, dedupe, media)
         self.cache = cache
         self.cache_max_age = None if cache_max_age is None else check_seconds("cache_max_age", cache_max_age)
         self.dedupe = dedupe
+        self.pilot_rows = pilot_rows if preview_rows is None else None
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
-        self.wait_terms = WaitTerms.of(**{name: given[name] for name in _keywords(WaitTerms.of)})
+        self.wait_terms = WaitTerms.of(**{name: given[name] for name in keywords_of(WaitTerms.of)})
 
     @cached_property
     def hook(self) -> KimiHook:
@@ -322,10 +330,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if is_dry:
             with self.creating(context) as calls:
                 order, attempt = self.order(calls, context), self.attempt(context)
-                with checked_job(calls, order, attempt) as (job, _):
-                    return spending.report(job)
+                with checked_job(calls, order, attempt) as (checked, _):
+                    return spending.report(checked)
         with airflow_errors(self):
             check_place(self._landing(context, ()))
+            check_comparison(self)
         self.only_attaches = deadline is not None and deadline.is_over(time.time())
         approve = partial(refuse_late, deadline) if deadline and self.only_attaches else spending.approve
         in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
@@ -334,8 +343,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         except Unapproved as unapproved:
             question = unapproved.question
         else:
-            whole = self._job(context, deadline, submission.cancelled)
-            return whole.go_on(submission.batch_ids, pending=submission.pending, saved=submission.saved)
+            job = self._job(context, deadline, submission.cancelled)
+            if submission.saved is not None and isinstance(job, WholeJob):
+                return job.land_saved(submission.saved)
+            return job.go_on(submission.batch_ids, pending=submission.pending)
         self._ask(context, question)
 
     def _ask(self, context: Context, question: Question) -> NoReturn:
@@ -367,7 +378,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             self.log.warning("%s", late)
         with airflow_errors(self):
             read = None if late else BatchEvent.from_dict(event)
-            if read and read.to_come and (pending is None or not _is_of_this_try(read, context)):
+            if read and read.to_come and (pending is None or not read.is_of_try(read_try_number(context))):
                 # In `dag.test()`; or the task was cleared while it created these, so it has to look for them.
                 return self.execute(context)
             to_create = Pending.from_dict(pending)
@@ -385,7 +396,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if self._run is not None:
             self._run.kill()
 
-    def _job(self, context: Context, deadline: Deadline | None, cancelled: Sequence[str]) -> WholeJob:
+    def _job(self, context: Context, deadline: Deadline | None, cancelled: Sequence[str]) -> WholeJob | PreviewJob:
         """Begin the job, ready for a kill, also for one that has come already.
 
         :param cancelled: Batches that had been cancelled when the try began.
@@ -393,15 +404,4 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         calls = Calls(self.hook, self.log, self._sleep)
         rest = RestTerms(self.min_batch_rows, self.allow_realtime, deadline)
         run = self._run = JobRun(self, context, calls, rest, cancelled, self._is_killed)
-        return whole_job_of(self, run)
-
-
-def _is_of_this_try(event: BatchEvent, context: Context) -> bool:
-    return event.try_number in (None, read_try_number(context) or event.try_number)
-
-
-@cache
-def _keywords(function: Callable[..., Any]) -> Sequence[str]:
-    """The names of the parameters that a function takes by keyword only."""
-    found = inspect.signature(function).parameters
-    return [name for name, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY]
+        return job_of(self, run)
