@@ -30,7 +30,7 @@ MOST_SQUARE = 12
 _Cell = tuple[str, str, int]
 
 #: Columns of ours that say something of a row beside its status.
-_SAID = ("error_code", "error_message", "content", "parsed", "finish_reason", "source")
+_SAID = ("error_code", "error_message", "content", "parsed", "source")
 
 
 def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
     manifest = facts.manifest
     total = manifest.counts["total"]
     gold, labels = _extra(manifest, "gold"), _extra(manifest, "labels") or {}
+    differing = frozenset(_shown_id(str(custom_id)) for custom_id in (gold or {}).get("differ") or ())
     return {
         "manifest": manifest,
         "has_figures": are_there(),
@@ -63,7 +64,7 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
         "location": facts.location,
         "files": facts.files,
         "task": manifest.landed_by or {},
-        "rows": [*map(_row, _chosen(facts, _differing(gold), most_rows))] if most_rows else [],
+        "rows": [_row(row, differing) for row in _chosen(facts, differing, most_rows)] if most_rows else [],
     }
 
 
@@ -169,7 +170,7 @@ def _line_of(batch: Batch, begin: int, seconds: int) -> dict[str, Any]:
         **{"id": batch.id, "status": batch.status, "counts": batch.counts, "created": created, "ended": ended},
         "seconds": ended - created if created and ended else None,
         "shard": tags.shard,
-        "bar": bar(part for part in parts if part.length > 0),
+        "bar": bar(parts),
     }
 
 
@@ -179,10 +180,6 @@ def _spans(moments: Sequence[int | None]) -> Iterator[tuple[int, int]]:
     for at in moments[1:]:
         yield last, max(at or last, last)
         last = max(at or last, last)
-
-
-def _differing(gold: Mapping[str, Any] | None) -> frozenset[str]:
-    return frozenset(map(str, (gold or {}).get("differ") or ()))
 
 
 def _chosen(facts: ReportFacts, differing: frozenset[str], most: int) -> Iterable[ReportRow]:
@@ -199,12 +196,14 @@ def _chosen(facts: ReportFacts, differing: frozenset[str], most: int) -> Iterabl
     return [*wanted, *others][:most]
 
 
-def _row(row: ReportRow) -> dict[str, Any]:
-    said = {name: row.own[name] for name in _SAID if row.own.get(name) not in (None, "")}
+def _row(row: ReportRow, differing: frozenset[str]) -> dict[str, Any]:
+    said = [(name, row.own.get(name)) for name in _SAID]
+    texts = [(name, value) for name, value in (*said, *row.of_input.items()) if value not in (None, "", row.custom_id)]
     return {
         "custom_id": _shown_id(row.custom_id),
         "status": row.own.get("status"),
-        "texts": [(_label(name), _text(value)) for name, value in (*said.items(), *row.of_input.items())],
+        "differs": _shown_id(row.custom_id) in differing,
+        "texts": [(_label(name), _text(value)) for name, value in texts],
     }
 
 
