@@ -46,6 +46,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     :param parsed: Value of the answer, if it was checked against a schema.
     :param leaked: Whether the answer held the model's thoughts.
+    :param gold: The cell of the gold column beside it; None if it has none.
     """
 
     custom_id: str
@@ -64,6 +65,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cache_write_tokens: int | None = None
     model: str | None = None
     input_change: InputChange | None = None
+    gold: Any = None
 
 
 def absent_status(batch_status: str) -> RowStatus:

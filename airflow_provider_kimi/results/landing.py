@@ -11,6 +11,7 @@ from airflow_provider_kimi.records.tags import TaskIdentity, digest_of
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
+from airflow_provider_kimi.results.drift import Before
 from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.output_directory import OutputDirectory
@@ -45,6 +46,8 @@ class Landing:
     :param task: The task instance that lands; None if it is not known.
     :param next_round: Takes the requests of rows that are worth another round; None for none.
     :param merge_with: The earlier result whose dead letters these batches asked again; None for none.
+    :param is_compared: Whether its labels are compared with those of an earlier result.
+    :param before: The labels of that; None for those of the result that is replaced.
     :param report: Writes the page for people; None for no page.
     """
 
@@ -60,6 +63,8 @@ class Landing:
     task: TaskIdentity | None = None
     next_round: NextRound | None = None
     merge_with: Any = None
+    is_compared: bool = False
+    before: Before | None = None
     report: Report | None = None
 
     @property

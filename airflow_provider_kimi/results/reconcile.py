@@ -87,7 +87,7 @@ def write_rows(
     :param lines: Encodes the results.
     :param realtime: What chat calls have answered; they are the last round of their rows.
     """
-    tally = Tally(input_changes=None if table is None else Counter())
+    tally = Tally(input_changes=None if table is None else Counter(), quality=check.quality())
     are_known = True
     for shard in shards:
         whole, model = shard[0], _asked_model(shard[0])
@@ -163,20 +163,19 @@ def _asked(
     status = shard[-1].batch.status
     reason = answers.batch_error if status == "failed" else None
     for item in sent_rows(shard[0]):
-        columns, change = table.next(was_sent=isinstance(item, SentRow)) if table else _NOTHING_BESIDE
+        beside = table.next(was_sent=isinstance(item, SentRow)) if table else _NOTHING_BESIDE
         if isinstance(item, SkippedRow):
             # it was left out of the first batch, and no other has asked it
             answers.taken_from = answers.absent + len(shard) - 1
-            yield True, _left_out(item, columns, change)
+            yield True, _left_out(item, beside)
             continue
         found = answers.take(item.custom_id)
         row = found or absent_row(item.custom_id, status, reason)
-        if change is not None:
-            row = replace(row, input_change=change)
+        row = _with_beside(row, beside)
         if found:
-            row = _judged(check, row, columns)
-        letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None
-        yield item.is_named, (row, renamed(columns), letter)
+            row = _judged(check, row, beside.columns)
+        letter = dead_letter(row, item.line, beside.columns) if item.line and row.status != "succeeded" else None
+        yield item.is_named, (row, renamed(beside.columns), letter)
 
 
 def _without_request(answers: AnswerFiles, table: Table | None, check: AnswerCheck) -> Iterator[_Reconciled]:
@@ -191,9 +190,16 @@ def _judged(check: AnswerCheck, row: Row, columns: bytes) -> Row:
     return check.judge(row, decoded(renamed(columns)) if check.check and columns else None)
 
 
-def _left_out(skipped: SkippedRow, columns: bytes, change: InputChange | None) -> _Reconciled:
-    row = replace(skipped_row(skipped.custom_id, skipped.place, skipped.reason), input_change=change)
-    return row, renamed(columns), letter_of_unsent(row, columns)
+def _with_beside(row: Row, beside: Beside) -> Row:
+    """Note of a row what is known of the row beside it."""
+    if beside.change is None and beside.gold is None:
+        return row
+    return replace(row, input_change=beside.change, gold=beside.gold)
+
+
+def _left_out(skipped: SkippedRow, beside: Beside) -> _Reconciled:
+    row = _with_beside(skipped_row(skipped.custom_id, skipped.place, skipped.reason), beside)
+    return row, renamed(beside.columns), letter_of_unsent(row, beside.columns)
 
 
 def _report(batches: Sequence[Batch], answers: AnswerFiles, log: Log, chat: RealtimeFiles | None) -> None:

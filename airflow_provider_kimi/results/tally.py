@@ -11,6 +11,7 @@ from airflow_provider_kimi.records.manifest import Manifest, ManifestStatus
 from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, Row, absent_status
 from airflow_provider_kimi.results.cost import Usage
 from airflow_provider_kimi.results.failures import Failures
+from airflow_provider_kimi.results.quality import Quality
 
 #: How many reasons for rows without an answer are counted apart, and how many of their characters are compared.
 MAX_REASONS = 1000
@@ -55,6 +56,7 @@ class Tally:
     :param input_changes: Rows of each way in which the input differs from what was asked; None if it is not known.
     :param failures: Rows without a usable answer by reason, as the manifest names them.
     :param unclaimed: Lines of result files that belong to no row: unreadable, or with an id that was not asked for.
+    :param quality: Labels, and how many agree with gold; None if nobody counts them.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -69,6 +71,7 @@ class Tally:
     unclaimed: int = 0
     failures: Failures = field(default_factory=Failures)
     realtime: RealtimeTally = field(default_factory=RealtimeTally)
+    quality: Quality | None = None
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Self:
@@ -91,6 +94,8 @@ class Tally:
             if kind := _text_of(row):
                 self.refused[kind] += 1
         self.leaked += row.leaked
+        if self.quality is not None:
+            self.quality.add(row)
         if row.input_change is not None and self.input_changes is not None:
             self.input_changes[row.input_change] += 1
         if row.error_code:

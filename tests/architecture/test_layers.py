@@ -23,6 +23,7 @@ LAYERS = (
         "stats",
         "rendering",
         "files",
+        "cache",
         "hooks",
         "calls",
         "kills",
@@ -50,6 +51,7 @@ EXCEPTIONS = {("hooks/kimi.py", "get_provider_info")}  # the form of Airflow bel
 
 OPERATOR_MODULES = (
     "operators.batch",
+    "operators.cache",
     "operators.files",
     "operators.orphans",
     "decorators.kimi_batch",

@@ -27,7 +27,7 @@ IMPURE = {
         "hooks/lookup.py",
         "hooks/shared_clients.py",
     ),
-    *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
+    *("operators/batch.py", "operators/cache.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *(
         "operators/asking.py",
         "operators/job.py",
@@ -45,6 +45,7 @@ IMPURE = {
     *("calls/batch_list.py", "calls/fetch.py", "calls/cancel.py", "calls/patience.py"),
     *("kills/airflow.py", "kills/cancels.py", "kills/thread.py"),
     *("files/lines.py", "files/locations.py"),
+    *("cache/directory.py", "cache/store.py"),
     # the chapters
     *(
         "requests/chunks.py",
@@ -95,7 +96,7 @@ IMPURE = {
         "results/table.py",
     ),
     *("results/csv_file.py", "results/input_types.py", "results/kept_columns.py"),
-    *("results/earlier.py", "results/lines_by_id.py", "results/making.py"),
+    *("results/before.py", "results/earlier.py", "results/lines_by_id.py", "results/making.py"),
     *("results/merging.py", "results/result_rows.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
     "report/page.py",
