@@ -20,10 +20,9 @@ from airflow_provider_kimi.results.report_facts import ReportFacts, ReportRow
 MOST_CHARS = 2_000
 MOST_LABEL_CHARS = 80
 
-#: Most batches, labels, and cells of a confusion table that is no square; most labels of one that is.
+#: Most batches, most labels, and most labels of a confusion table that is a square.
 MOST_BATCHES = 100
 MOST_LABELS = 100
-MOST_CELLS = 200
 MOST_SQUARE = 12
 
 #: A gold label, an answer, and how many rows have both.
@@ -40,7 +39,7 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
     """
     manifest = facts.manifest
     total = manifest.counts["total"]
-    gold, labels = _extra(manifest, "gold"), _extra(manifest, "labels") or {}
+    gold, labels = manifest.gold or None, manifest.labels or {}
     differing = frozenset(_shown_id(str(custom_id)) for custom_id in (gold or {}).get("differ") or ())
     return {
         "manifest": manifest,
@@ -52,7 +51,7 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
         "labels": _labels(labels),
         "more_labels": max(len(labels) - MOST_LABELS, 0),
         "gold": gold and _gold(gold),
-        "drift": _drift(_extra(manifest, "drift")),
+        "drift": _drift(manifest.drift or None),
         "failures": facts.tally.failures.named or manifest.failures or [],
         "sources": _sources(manifest),
         "saved": _extra(manifest, "saved"),
@@ -107,8 +106,8 @@ def _gold(gold: Mapping[str, Any]) -> dict[str, Any]:
         **{name: gold.get(name) for name in ("column", "compared", "unanswered", "unknown", "agreed", "agreement")},
         "names": names,
         "square": _square(cells, names) if len(names) <= MOST_SQUARE else [],
-        "cells": cells[:MOST_CELLS],
-        "is_cut": bool(gold.get("confusion_cut")) or len(cells) > MOST_CELLS,
+        "cells": cells,
+        "is_cut": bool(gold.get("confusion_cut")),
         "differ": [_shown_id(str(custom_id)) for custom_id in gold.get("differ") or ()],
     }
 

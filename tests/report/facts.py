@@ -16,9 +16,6 @@ START = 1_796_000_000
 class Full(Manifest, frozen=True, kw_only=True):
     """A manifest with the fields of every feature."""
 
-    gold: Any = None
-    labels: Any = None
-    drift: Any = None
     saved: Any = None
     budget: Any = None
 
@@ -28,7 +25,13 @@ def manifest_of(name: str = "positive", **changes: Any) -> Full:
 
     :param name: Of a label, a column and an id, among others.
     """
-    counts = {"total": 100, **dict.fromkeys(ROW_STATUSES, 0), "succeeded": 90, "failed": 7, "invalid": 3}
+    counts: dict[str, int] = {
+        "total": 100,
+        **dict.fromkeys(map(str, ROW_STATUSES), 0),
+        "succeeded": 90,
+        "failed": 7,
+        "invalid": 3,
+    }
     cells = [("neutral", "neutral", 30), (name, name, 40), (name, "neutral", 5)]
     fields: dict[str, Any] = {
         "batch_ids": ["batch_1"],

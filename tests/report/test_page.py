@@ -173,11 +173,10 @@ def test_the_time_line_shows_when_each_batch_waited_ran_and_ended() -> None:
 
 def test_a_confusion_of_many_labels_is_a_list_of_pairs() -> None:
     cells = [{"gold": f"g{n}", "answer": f"a{n}", "count": 1} for n in range(300)]
-    gold = {**manifest_of().gold, "confusion": cells}
+    gold = {**(manifest_of().gold or {}), "confusion": cells}
     words = page_of(facts_of(manifest_of(gold=gold))).words
-    assert "g199 a199 1" in words
-    assert "g200" not in words
-    assert "Only the most frequent pairs are shown." in words
+    assert "g0 a0 1" in words
+    assert "g299 a299 1" in words
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_placeholders() -> None:
