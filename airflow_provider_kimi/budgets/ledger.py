@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal
 from functools import cached_property
 from hashlib import sha256
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, cast
 
 #: Amounts are counted in whole millionths, since sums of floats depend on their order.
 MICRO = 1_000_000
@@ -53,8 +53,8 @@ class Entry(NamedTuple):
         found = _NAME.fullmatch(name)
         if found is None:
             return None
-        parts = found.groupdict()
-        return cls(**{**parts, "number": int(parts["number"]), "micro": int(parts["micro"])})
+        budget, window, owner, claim, kind, number, micro = found.groups()
+        return cls(budget, window, owner, claim, cast(Kind, kind), int(number), int(micro))
 
     @property
     def name(self) -> str:

@@ -11,10 +11,18 @@ from functools import cache, cached_property, partial
 from typing import Any, NoReturn, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.budgets.definition import read_name
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, await_answer, put_question
+from airflow_provider_kimi.compat import (
+    CAN_ASK,
+    CAN_LIST_VARIABLES,
+    AirflowSkipException,
+    Context,
+    await_answer,
+    put_question,
+)
 from airflow_provider_kimi.context import read_try_number
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -126,6 +134,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         or that of ``price_list``. If every answer as long as its cap would cost more, nothing is uploaded; the same is
         checked again before each further round, which is then not asked. Needs a price. Work that an earlier attempt
         has submitted is paid, and never refused. None for no limit. Templated.
+    :param budget: Name of an amount that tasks and runs share. The Airflow Variable ``kimi_budget_<name>`` defines it,
+        as in ``{"amount": 100, "per": "day"}``. As with ``max_cost``, every answer is taken to be as long as its cap;
+        that much is reserved before anything is uploaded, and the rest of it given back once the result is landed.
+        Without room for it, nothing is uploaded. Needs Airflow 2.11, or 3.3 and newer. None for none. Templated.
     :param approve_over: Amount in the same currency above which a person has to approve the job in Airflow before
         anything is uploaded; as with ``max_cost``, every answer is taken to be as long as its cap. 0 for always, also
         where no price is known. Rejected, the task is skipped. A retry or a clear asks only if no batch of the job
@@ -157,6 +169,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         "price_list",
         "max_cost",
         "approve_over",
+        "budget",
         "finish_by",
         "is_dry_run",
     )
@@ -220,6 +233,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         finish_by: datetime | timedelta | str | None = None,
         allow_realtime: bool = False,
         max_cost: float | str | None = None,
+        budget: str | None = None,
         approve_over: float | str | None = None,
         approval_timeout: timedelta | float | None = None,
         max_in_flight: int | None = None,
@@ -241,6 +255,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         read_finish_by(known(finish_by))
         read_max_cost(known(max_cost))
         read_approve_over(known(approve_over), can_ask=CAN_ASK)
+        read_name(known(budget), can_list=CAN_LIST_VARIABLES)
         read_dry_run(known(dry_run))
         self.max_rounds = max_rounds
         self.has_rounds = max_rounds > 1
@@ -249,6 +264,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self.allow_realtime = allow_realtime
         self.max_cost = max_cost
         self.approve_over = approve_over
+        self.budget = budget
         self.approval_timeout = (
             None if approval_timeout is None else check_seconds("approval_timeout", approval_timeout)
         )
@@ -284,7 +300,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         with airflow_errors(self):
             is_dry = read_dry_run(self.is_dry_run)
             self.check_before_paying(context, lands=not is_dry)
-            spending = spending_of(self, approved)
+            spending = spending_of(self, context, approved)
+            spending.check_budget()
             deadline = deadline_of_task(self, context)
         if is_dry:
             with self.creating(context) as calls:
@@ -300,6 +317,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             submission = self.submit(context, approve, in_flight)
         except Unapproved as unapproved:
             question = unapproved.question
+        except Exception:
+            spending.release(Calls(self.hook, self.log, self._sleep))
+            raise
         else:
             whole = self._job(context, deadline, submission.cancelled)
             return whole.go_on(submission.batch_ids, pending=submission.pending)
@@ -355,7 +375,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         calls = Calls(self.hook, self.log, self._sleep)
         rest = RestTerms(self.min_batch_rows, self.allow_realtime, deadline)
         run = self._run = JobRun(self, context, calls, rest, cancelled, self._is_killed)
-        return whole_job_of(self, run)
+        job = whole_job_of(self, run)
+        self._in_budget = job.rounds.spending.in_manifest
+        return job
 
 
 def _is_of_this_try(event: BatchEvent, context: Context) -> bool:

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
-from airflow_provider_kimi.compat import CAN_ASK, Context
-from airflow_provider_kimi.context import read_run_start
+from airflow_provider_kimi.budgets.definition import read_name
+from airflow_provider_kimi.budgets.purse import Purse
+from airflow_provider_kimi.compat import CAN_ASK, CAN_LIST_VARIABLES, Context
+from airflow_provider_kimi.context import read_attempt, read_run_start
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.approval import Approved
@@ -23,6 +25,7 @@ from airflow_provider_kimi.jobs.pilot import Pilot, pilot_limits
 from airflow_provider_kimi.jobs.rounds import Rounds
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
+from airflow_provider_kimi.records.claim_note import ClaimNote
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import read_limits
 from airflow_provider_kimi.submission.in_flight import InFlight
@@ -47,6 +50,7 @@ class _Fields(JobTask, Protocol):
     finish_by: datetime | timedelta | str | None
     max_cost: float | str | None
     approve_over: float | str | None
+    budget: str | None
     max_in_flight: int | None
     pilot_rows: int | None
 
@@ -55,7 +59,7 @@ def whole_job_of(task: _Fields, run: JobRun) -> WholeJob:
     """The job of one try."""
     deadline = run.rest.deadline
     terms = replace(task.wait_terms, ends_at=deadline.waits_until if deadline else None)
-    spending, in_flight = spending_of(task), InFlight(task.max_in_flight)
+    spending, in_flight = spending_of(task, run.context), InFlight(task.max_in_flight)
     in_turns = InTurns(run, terms, in_flight, _pilot_of(task, spending))
     return WholeJob(run, in_turns, Rounds(run, spending, in_flight), task.max_rounds, task.on_incomplete)
 
@@ -65,7 +69,7 @@ def deadline_of_task(task: _Fields, context: Context) -> Deadline | None:
     return deadline_of(task.finish_by, read_run_start(context) or time.time())
 
 
-def spending_of(task: _Fields, approved: Approved | None = None) -> Spending:
+def spending_of(task: _Fields, context: Context, approved: Approved | None = None) -> Spending:
     """What the task may spend.
 
     :param approved: What a person has approved in this try; None for nothing.
@@ -73,7 +77,26 @@ def spending_of(task: _Fields, approved: Approved | None = None) -> Spending:
     region = task.hook.settings.billing_region
     prices, currency = read_price_list(task.price_list, region), PRICE_LISTS[region].currency
     limits = read_max_cost(task.max_cost), read_approve_over(task.approve_over, can_ask=CAN_ASK)
-    return Spending(prices, answer_size(task.output_schema), currency, *limits, approved)
+    purse = _purse_of(task, context, prices.currency)
+    return Spending(prices, answer_size(task.output_schema), currency, *limits, approved, purse)
+
+
+def _purse_of(task: _Fields, context: Context, currency: str) -> Purse | None:
+    name = read_name(task.budget, can_list=CAN_LIST_VARIABLES)
+    if name is None:
+        return None
+    attempt = read_attempt(context)
+    of = attempt.task
+    note = ClaimNote(
+        dag_id=of.dag_id,
+        run_id=of.run_id,
+        task_id=of.task_id,
+        map_index=of.map_index,
+        conn_id=task.hook.kimi_conn_id,
+        mark=attempt.mark,
+        since=attempt.run_after,
+    )
+    return Purse(name, currency, note)
 
 
 def refuse_late(deadline: Deadline, _: Job, is_begun: bool) -> None:

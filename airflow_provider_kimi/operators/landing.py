@@ -33,7 +33,7 @@ from airflow_provider_kimi.results.failure_limits import (
     too_many_failed,
 )
 from airflow_provider_kimi.results.formats import Form, OutputFormat
-from airflow_provider_kimi.results.landing import Collected, Landing
+from airflow_provider_kimi.results.landing import Collected, InBudget, Landing
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.parsed_shape import spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
@@ -54,6 +54,7 @@ class LandingOperator(TextTemplates):
     key_column: KeyColumns | None
     output_schema: Any
     merge_with: Any = None
+    _in_budget: InBudget | None = None
     kimi_conn_id: str
 
     def __init__(
@@ -205,4 +206,5 @@ class LandingOperator(TextTemplates):
             task=read_attempt(context).task,
             next_round=next_round,
             merge_with=self.merge_with,
+            in_budget=self._in_budget,
         )

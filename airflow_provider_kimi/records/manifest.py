@@ -65,6 +65,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param dead_letter_digest: SHA-256 of the dead letters as they were landed; not there if there are none.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
         formula; not there without that guard.
+    :param budget: That which the task drew on: `name`, `window`, `amount`, `currency` and what is `left`; not there
+        without one.
     :param cost: `currency`, `amount` and `price_list_date`; None where no price is known. Where a part of it is not
         known, `amount` is None and `reason` says which part.
     """
@@ -96,6 +98,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     former_files: list[str] | msgspec.UnsetType = msgspec.UNSET
     merged: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     dead_letter_digest: str | msgspec.UnsetType = msgspec.UNSET
+    budget: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON that Airflow can store."""

@@ -1,7 +1,7 @@
 """What a task lands, and what it has landed, as values."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -25,6 +25,9 @@ from airflow_provider_kimi.results.staging import (
 )
 from airflow_provider_kimi.results.tally import Tally
 
+#: Says of a budget what a manifest repeats, by its cost and its batches; None for nothing.
+InBudget = Callable[[Mapping[str, Any] | None, Sequence[Batch]], dict[str, Any] | None]
+
 #: Bytes of the name of a landing, and how many of its digits are those of its task instance.
 _NAME_BYTES = 8
 _TASK_DIGITS = 8
@@ -43,6 +46,7 @@ class Landing:
     :param task: The task instance that lands; None if it is not known.
     :param next_round: Takes the requests of rows that are worth another round; None for none.
     :param merge_with: The earlier result whose dead letters these batches asked again; None for none.
+    :param in_budget: Says how its budget stands; None without one.
     """
 
     batch_ids: Sequence[str]
@@ -57,6 +61,7 @@ class Landing:
     task: TaskIdentity | None = None
     next_round: NextRound | None = None
     merge_with: Any = None
+    in_budget: InBudget | None = None
 
     @property
     def begin_of_names(self) -> str:

@@ -26,6 +26,7 @@ LAYERS = (
         "hooks",
         "calls",
         "kills",
+        "budgets",
         "requests",
         "submission",
     ),
