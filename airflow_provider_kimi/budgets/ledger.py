@@ -136,6 +136,19 @@ class Ledger:
         """The claims that are undecided."""
         return [claim for claim in self.claims.values() if claim.is_waiting]
 
+    @cached_property
+    def owners(self) -> frozenset[str]:
+        """Who has claimed or spent."""
+        return frozenset(entry.owner for entry in self.entries)
+
+    def last_of(self, owner: str) -> Entry:
+        """The last entry of an owner."""
+        return max((entry for entry in self.entries if entry.owner == owner), key=lambda entry: entry.number)
+
+    def live_of(self, owner: str) -> Sequence[Claim]:
+        """The claims of an owner that count, or may come to count."""
+        return [claim for claim in self.claims.values() if claim.is_live and claim.first.owner == owner]
+
     def held_by(self, owner: str) -> int:
         """What an owner has spent and reserved."""
         return self.spent_by.get(owner, 0) + total(claim for claim in self.reserved if claim.first.owner == owner)

@@ -123,7 +123,7 @@ class Purse:
         """
         amount = (cost or {}).get("amount")
         ledgers = by_window(read_budget(self.name))
-        mine = {window: ledger for window, ledger in ledgers.items() if _is_drawn_on(ledger, self.owner)}
+        mine = {window: ledger for window, ledger in ledgers.items() if self.owner in ledger.owners}
         if not mine:
             return
         if amount is None:
@@ -131,16 +131,12 @@ class Purse:
                 "What this job has cost is not known, so all that is reserved for it in budget %r stays so.", self.name
             )
             return
-        last = max(mine, key=lambda window: max(e.number for e in mine[window].entries if e.owner == self.owner))
+        last = max(mine, key=lambda window: mine[window].last_of(self.owner).number)
         before = sum(ledger.spent_by.get(self.owner, 0) for window, ledger in mine.items() if window != last)
-        spent = max(0, micro_of(amount) - before)
-        entry = next(entry for entry in mine[last].entries if entry.owner == self.owner)
-        number = mine[last].next_number(time.time())
-        write(entry._replace(kind="spent", number=number, micro=spent), self.note)
-        for ledger in mine.values():
-            for claim in ledger.claims.values():
-                if claim.first.owner == self.owner and claim.is_live:
-                    write(claim.first._replace(kind="gone"), self.note)
+        spent = mine[last].last_of(self.owner)._replace(kind="spent", number=mine[last].next_number(time.time()))
+        write(spent._replace(micro=max(0, micro_of(amount) - before)), self.note)
+        for claim in [claim for ledger in mine.values() for claim in ledger.live_of(self.owner)]:
+            write(claim.first._replace(kind="gone"), self.note)
         try:
             window = self._window()
         except KimiInputError:  # it was changed meanwhile; what is spent is noted in any case
@@ -178,10 +174,6 @@ def by_window(entries: list[Entry]) -> dict[str, Ledger]:
     """Sort entries of a budget by their window."""
     windows = dict.fromkeys(entry.window for entry in entries)
     return {window: Ledger(entry for entry in entries if entry.window == window) for window in windows}
-
-
-def _is_drawn_on(ledger: Ledger, owner: str) -> bool:
-    return any(entry.owner == owner for entry in ledger.entries)
 
 
 def _outdated(entries: list[Entry], now: float) -> list[Entry]:

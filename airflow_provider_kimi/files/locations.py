@@ -52,15 +52,21 @@ def check_location(name: str, location: Any) -> None:
         )
 
 
-def check_directory_name(name: str, uri: str) -> None:
-    """Refuse characters of which Airflow's paths drop some, so that a result would lie somewhere else.
+def check_directory_name(name: str, uri: Any, now: str) -> None:
+    """Refuse what names no directory, and characters of which Airflow's paths drop some.
 
-    :raises KimiInputError: There is one.
+    :param name: Of the parameter.
+    :param now: What is true at this time.
+    :raises KimiInputError: It is no text or empty, or has such a character.
     """
+    if not isinstance(uri, str) or uri.strip() in ("", "None"):  # either would lie in the worker's own directory
+        raise KimiInputError(
+            f"{name} is {uri!r}; it must be the URI of a directory. {now} Check the template of {name}."
+        )
     if found := _DROPPED.search(uri):
         raise KimiInputError(
-            f"{name} is {uri!r}, with the character {found[0]!r}, which no name of a directory can keep. Nothing was "
-            "landed; the results stay on the platform. Check its template for a line break."
+            f"{name} is {uri!r}, with the character {found[0]!r}, which no name of a directory can keep. {now} Check "
+            "its template for a line break."
         )
 
 

@@ -28,6 +28,7 @@ from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.records.claim_note import ClaimNote
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import read_limits
+from airflow_provider_kimi.results.landing import InBudget
 from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.job import Job
 
@@ -51,6 +52,7 @@ class _Fields(JobTask, Protocol):
     max_cost: float | str | None
     approve_over: float | str | None
     budget: str | None
+    in_budget: InBudget | None
     max_in_flight: int | None
     pilot_rows: int | None
 
@@ -60,6 +62,7 @@ def whole_job_of(task: _Fields, run: JobRun) -> WholeJob:
     deadline = run.rest.deadline
     terms = replace(task.wait_terms, ends_at=deadline.waits_until if deadline else None)
     spending, in_flight = spending_of(task, run.context), InFlight(task.max_in_flight)
+    task.in_budget = spending.in_manifest if spending.purse else None
     in_turns = InTurns(run, terms, in_flight, _pilot_of(task, spending))
     return WholeJob(run, in_turns, Rounds(run, spending, in_flight), task.max_rounds, task.on_incomplete)
 
@@ -81,8 +84,16 @@ def spending_of(task: _Fields, context: Context, approved: Approved | None = Non
     return Spending(prices, answer_size(task.output_schema), currency, *limits, approved, purse)
 
 
+def budget_of(given: object) -> str | None:
+    """Read the name of a budget; None for none.
+
+    :raises KimiInputError: It is no such name, or this Airflow has no place for budgets.
+    """
+    return read_name(given, can_list=CAN_LIST_VARIABLES)
+
+
 def _purse_of(task: _Fields, context: Context, currency: str) -> Purse | None:
-    name = read_name(task.budget, can_list=CAN_LIST_VARIABLES)
+    name = budget_of(task.budget)
     if name is None:
         return None
     attempt = read_attempt(context)

@@ -17,7 +17,7 @@ _IN_EVENTS = (
 )
 
 #: The files that it names, the most wanted first.
-FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file", "realtime_file")
+FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file", "realtime_file", "report_file")
 
 
 #: The fields by which a file is known as a manifest, whatever somebody has edited in the others.
@@ -60,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param realtime: Of the rows that were asked by ordinary chat calls: `rows`, how many usable answers are of them
         (`succeeded`), their `usage` and their `cost`, which are part of those of the whole; not there without any.
     :param realtime_file: Their answers as they came, by which no later try asks for them again.
+    :param report_file: The page for people; not there in results of earlier versions.
     :param merged: What became of the rows that were asked again, if it was merged into an earlier result: `taken`,
         `not_better`, `had_answer`, `asks_other` and `added`, those that there are.
     :param dead_letter_digest: SHA-256 of the dead letters as they were landed; not there if there are none.
@@ -93,6 +94,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     by_round: list[dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
     realtime: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     realtime_file: str | msgspec.UnsetType = msgspec.UNSET
+    report_file: str | msgspec.UnsetType = msgspec.UNSET
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     former_files: list[str] | msgspec.UnsetType = msgspec.UNSET

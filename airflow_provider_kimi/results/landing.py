@@ -16,12 +16,14 @@ from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection
 from airflow_provider_kimi.results.promises import shortages, still_to_come
+from airflow_provider_kimi.results.report_facts import Report
 from airflow_provider_kimi.results.staging import (
     DEAD_LETTER_NAME,
     ERROR_NAME,
     MANIFEST_NAME,
     OUTPUT_NAME,
     REALTIME_NAME,
+    REPORT_NAME,
 )
 from airflow_provider_kimi.results.tally import Tally
 
@@ -47,6 +49,7 @@ class Landing:
     :param next_round: Takes the requests of rows that are worth another round; None for none.
     :param merge_with: The earlier result whose dead letters these batches asked again; None for none.
     :param in_budget: Says how its budget stands; None without one.
+    :param report: Writes the page for people; None for no page.
     """
 
     batch_ids: Sequence[str]
@@ -62,6 +65,7 @@ class Landing:
     next_round: NextRound | None = None
     merge_with: Any = None
     in_budget: InBudget | None = None
+    report: Report | None = None
 
     @property
     def begin_of_names(self) -> str:
@@ -79,7 +83,7 @@ class Landing:
     def file_names(self) -> Sequence[str]:
         """The names of the files that the result may have."""
         results = f"results.{self.form.output_format}"
-        return OUTPUT_NAME, ERROR_NAME, results, DEAD_LETTER_NAME, REALTIME_NAME, MANIFEST_NAME
+        return OUTPUT_NAME, ERROR_NAME, results, DEAD_LETTER_NAME, REALTIME_NAME, REPORT_NAME, MANIFEST_NAME
 
     @property
     def fields(self) -> Sequence[str]:

@@ -36,12 +36,7 @@ class OutputDirectory:
     """
 
     def __init__(self, uri: str) -> None:
-        if not isinstance(uri, str) or uri.strip() in ("", "None"):  # either would lie in the worker's own directory
-            raise KimiInputError(
-                f"output is {uri!r}; it must be the URI of a directory. Nothing was landed; the results stay on the "
-                "platform. Check the template of output."
-            )
-        check_directory_name("output", uri)
+        check_directory_name("output", uri, NOT_LANDED)
         self.uri = uri
         with self._writing():
             self._path = object_storage_path(located(uri))

@@ -23,6 +23,7 @@ LAYERS = (
         "stats",
         "rendering",
         "files",
+        "cache",
         "hooks",
         "calls",
         "kills",
@@ -30,7 +31,7 @@ LAYERS = (
         "requests",
         "submission",
     ),
-    *("waiting", "results", "account", "airflow_errors", "context"),
+    *("waiting", "results", "report", "account", "airflow_errors", "context"),
     *(
         "lineage",
         "links",
@@ -51,6 +52,7 @@ EXCEPTIONS = {("hooks/kimi.py", "get_provider_info")}  # the form of Airflow bel
 
 OPERATOR_MODULES = (
     "operators.batch",
+    "operators.cache",
     "operators.files",
     "operators.orphans",
     "decorators.kimi_batch",

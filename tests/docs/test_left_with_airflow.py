@@ -13,6 +13,7 @@ from airflow_provider_kimi.files.locations import check_directory_name, check_lo
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.tags import check_metadata
+from airflow_provider_kimi.results.output_directory import NOT_LANDED
 from tests.support.documents import ROOT
 from tests.support.logs import LogRecord
 
@@ -45,7 +46,7 @@ def test_the_page_shows_what_becomes_of_an_asset_that_is_too_long() -> None:
     "refuse",
     [
         lambda: check_location("output", "s3://KEY:SECRET@bucket/labels"),
-        lambda: check_directory_name("output", "/data/labels\n/2026-01-01"),
+        lambda: check_directory_name("output", "/data/labels\n/2026-01-01", NOT_LANDED),
         lambda: check_metadata({"team": "\0"}, {}),
     ],
     ids=["password", "line break", "metadata"],

@@ -112,5 +112,5 @@ def test_a_location_without_a_password_is_taken(location: Any) -> None:
 @pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x00", "\udcff"], ids=ascii)
 def test_a_character_that_no_directory_keeps_is_refused_by_name(character: str) -> None:
     with pytest.raises(KimiInputError, match="which no name of a directory can keep") as caught:
-        check_directory_name("output", f"/data/a{character}b")
+        check_directory_name("output", f"/data/a{character}b", "Nothing was sent.")
     assert f"with the character {character!r}" in str(caught.value)
