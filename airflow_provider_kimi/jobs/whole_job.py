@@ -89,6 +89,7 @@ class WholeJob:
         """
         task = self.run.task
         with airflow_errors(task):
+            self.rounds.spending.settle(self.run.calls, collected.manifest.cost, collected.batches)
             task.publish(self.run.context, collected)
             if said := self._incomplete(collected, ended, chat_end):
                 if ended.unsent or self.on_incomplete == "fail":  # unsent rows are in no file of the result

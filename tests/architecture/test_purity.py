@@ -43,6 +43,7 @@ IMPURE = {
     ),
     # calls of the platform, and bytes on a disk
     *("calls/batch_list.py", "calls/fetch.py", "calls/cancel.py", "calls/patience.py"),
+    *("budgets/entries.py", "budgets/taking_back.py", "budgets/purse.py"),
     *("kills/airflow.py", "kills/cancels.py", "kills/thread.py"),
     *("files/lines.py", "files/locations.py"),
     *("cache/directory.py", "cache/store.py"),
