@@ -101,7 +101,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _listed("operators.batch", "operators.cache", "operators.files", "operators.orphans"),
         "sensors": _listed("sensors.batch"),
         "task-decorators": [{"name": "kimi_batch", "class-name": f"{package}.decorators.kimi_batch.kimi_batch_task"}],
-        "extra-links": [f"{package}.links.{name}" for name in ("KimiConsoleLink", "KimiBatchLink", "KimiResultsLink")],
+        "extra-links": [
+            f"{package}.links.{name}"
+            for name in ("KimiConsoleLink", "KimiBatchLink", "KimiResultsLink", "KimiReportLink")
+        ],
         "triggers": _listed("triggers.batch", "triggers.ended_batches"),
         "integrations": [
             {"integration-name": "Kimi", "external-doc-url": "https://platform.kimi.com/docs", "tags": ["service"]}

@@ -77,9 +77,23 @@ class KimiResultsLink(BaseOperatorLink):
         return _tab_of(ti_key)
 
 
+class KimiReportLink(KimiResultsLink):
+    """The same tab, which names the place of `report.html`: a browser may not open a file of a worker or a bucket."""
+
+    name = "Report"
+
+    @property
+    def xcom_key(self) -> str:
+        """Where Airflow finds the link."""
+        return "_link_KimiReportLink"
+
+
 #: The links of each operator and of the sensor, and of those that land results.
 LINKS: tuple[BaseOperatorLink, ...] = (KimiConsoleLink(), *((KimiBatchLink(),) if SHOWS_PAGES else ()))
-LANDING_LINKS: tuple[BaseOperatorLink, ...] = (*LINKS, *((KimiResultsLink(),) if SHOWS_PAGES else ()))
+LANDING_LINKS: tuple[BaseOperatorLink, ...] = (
+    *LINKS,
+    *((KimiResultsLink(), KimiReportLink()) if SHOWS_PAGES else ()),
+)
 
 
 def show_links(context: Context, hook: KimiHook, batch_ids: Sequence[str] = ()) -> None:

@@ -11,7 +11,7 @@ from airflow_provider_kimi.compat import SHOWS_PAGES, SHOWS_WITHIN_PAGES
 from airflow_provider_kimi.decorators.kimi_batch import _KimiBatchDecoratedOperator
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.get_provider_info import get_provider_info
-from airflow_provider_kimi.links import BATCH_KEY, CONSOLE_KEY, KimiResultsLink
+from airflow_provider_kimi.links import BATCH_KEY, CONSOLE_KEY, KimiReportLink, KimiResultsLink
 from airflow_provider_kimi.operators.batch import (
     KimiBatchOperator,
     KimiBatchResultsOperator,
@@ -47,7 +47,7 @@ def test_every_operator_and_the_sensor_have_the_link(operator: Any) -> None:
     links = operator.operator_extra_links
     assert (links[0].name, links[0].xcom_key) == ("Kimi console", CONSOLE_KEY)
     lands = issubclass(operator, LandingOperator)
-    of_pages = ["Kimi batch", *(["Results"] if lands else [])] if SHOWS_PAGES else []
+    of_pages = ["Kimi batch", *(["Results", "Report"] if lands else [])] if SHOWS_PAGES else []
     assert [link.name for link in links[1:]] == of_pages
     known = [import_string(name) for name in get_provider_info()["extra-links"]]
     assert known[: len(links)] == [type(link) for link in links]
@@ -72,7 +72,8 @@ def test_the_link_to_the_page_leads_to_the_one_batch_or_to_the_tab_below_the_pat
         with suppress(KimiError):
             run_task(task, ti)
         assert ti.xcoms[BATCH_KEY] == link.format(batch_id=list(sim.batches)[-1] if sim.batches else "")
-    assert KimiResultsLink().get_link(None, ti_key=ti) == f"/team/airflow/{tab}/create/plugin/kimi-batch"
+    for to_tab in (KimiResultsLink(), KimiReportLink()):
+        assert to_tab.get_link(None, ti_key=ti) == f"/team/airflow/{tab}/create/plugin/kimi-batch"
 
 
 def test_the_link_is_there_when_a_task_has_deferred_returned_or_failed(

@@ -196,7 +196,8 @@ def _chosen(facts: ReportFacts, differing: frozenset[str], most: int) -> Iterabl
 
 
 def _row(row: ReportRow, differing: frozenset[str]) -> dict[str, Any]:
-    said = [(name, row.own.get(name)) for name in _SAID]
+    own = {**row.own, "parsed": None} if row.own.get("parsed") == row.own.get("content") else row.own
+    said = [(name, own.get(name)) for name in _SAID]
     texts = [(name, value) for name, value in (*said, *row.of_input.items()) if value not in (None, "", row.custom_id)]
     return {
         "custom_id": _shown_id(row.custom_id),

@@ -91,6 +91,7 @@ def lines_of_result(files: Mapping[str, bytes], ids: list[str]) -> dict[str, lis
             text = text.replace(batch_id, f"<{place}>")
         found[name] = sorted(text.splitlines())
     del found["manifest.json"]
+    found.pop("report.html", None)  # names times
     return found
 
 

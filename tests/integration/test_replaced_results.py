@@ -208,7 +208,7 @@ def test_the_result_of_the_next_run_replaces_that_of_the_last_one(
     first, second = two_results(sim, hook)
     results(first, tmp_path, mapped(0))
     assert results(second, tmp_path, mapped(0, "tuesday"))["counts"]["total"] == 4
-    assert files_of(tmp_path).keys() == {"manifest.json", "output.jsonl", "results.jsonl"}
+    assert files_of(tmp_path).keys() == {"manifest.json", "output.jsonl", "report.html", "results.jsonl"}
 
 
 def test_a_part_of_the_batches_does_not_replace_the_result_of_all(

@@ -23,7 +23,7 @@ def all_links(run: Run, task_id: str, batch_id: str, conn: str, *, lands: bool) 
     page = f"/plugin/kimi-batches/kimi/?batch={batch_id}&conn_id={conn}"
     tab = f"/dags/links/runs/{quote(run.run_id, safe='')}/tasks/{task_id}/plugin/kimi-batch"
     found = {"Kimi console": "https://platform.kimi.com/console", "Kimi batch": page}
-    return found | ({"Results": tab} if lands else {})
+    return found | ({"Results": tab, "Report": tab} if lands else {})
 
 
 def shown_input(run: Run, path: str) -> object:
