@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any, NoReturn, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
@@ -16,7 +15,7 @@ from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, XComArg, await_answer, put_question
 from airflow_provider_kimi.context import read_try_number
-from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
+from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number, keywords_of
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.approval import OPTIONS, Approved, Question, answered_late, not_shown, read_answer
 from airflow_provider_kimi.jobs.before_spending import Unapproved
@@ -151,10 +150,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         ``max_failed_rows`` and ``max_failed_ratio`` allow (a fifth where they are not set or rounds follow), or
         if all rows would cost more than ``max_cost`` at its price, the task fails and nothing else is asked. Its rows
         are not asked again in any case. None for no pilot.
-    :param preview_rows: How many rows, evenly spread over the input, are asked in place of all, to see what a new
-        prompt changes. Their result is landed in the directory ``preview`` of the output, and compared with that of
-        ``compare_with``, or with what the output holds, by ``key_column``; without one, by the place of the rows in the
-        same input. No pilot and no round follows. None for no preview.
+    :param preview_rows: How many rows, evenly spread, are asked in place of all, to see what a new prompt changes. Their
+        result is landed in ``preview`` of the output, and compared with ``compare_with``, or with what the output
+        holds, by ``key_column``, or without one by their places in the same input. None for no preview.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest. Of a preview, ``rows``, ``compared``, ``changed``, ``changes``, ``cost`` and ``whole_cost``;
@@ -254,7 +252,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         **kwargs: Any,
     ) -> None:
         given = locals()
-        of_parts = {*_keywords(AskingOperator.__init__), *_keywords(LandingOperator.__init__)}
+        of_parts = {*keywords_of(AskingOperator.__init__), *keywords_of(LandingOperator.__init__)}
         super().__init__(**{name: given[name] for name in of_parts}, **kwargs)
         self.check_form("output_csv_options", output_csv_options)
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
@@ -283,7 +281,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
-        self.wait_terms = WaitTerms.of(**{name: given[name] for name in _keywords(WaitTerms.of)})
+        self.wait_terms = WaitTerms.of(**{name: given[name] for name in keywords_of(WaitTerms.of)})
 
     @cached_property
     def hook(self) -> KimiHook:
@@ -387,10 +385,3 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
 
 def _is_of_this_try(event: BatchEvent, context: Context) -> bool:
     return event.try_number in (None, read_try_number(context) or event.try_number)
-
-
-@cache
-def _keywords(function: Callable[..., Any]) -> Sequence[str]:
-    """The names of the parameters that a function takes by keyword only."""
-    found = inspect.signature(function).parameters
-    return [name for name, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY]
