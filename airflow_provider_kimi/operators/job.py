@@ -150,7 +150,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         ``max_failed_rows`` and ``max_failed_ratio`` allow (a fifth where they are not set or rounds follow), or
         if all rows would cost more than ``max_cost`` at its price, the task fails and nothing else is asked. Its rows
         are not asked again in any case. None for no pilot.
-    :param preview_rows: How many rows, evenly spread, are asked in place of all, to see what a new prompt changes. Their
+    :param preview_rows: How many rows, evenly spread, are asked in place of all, to see what a new prompt changes. The
         result is landed in ``preview`` of the output, and compared with ``compare_with``, or with what the output
         holds, by ``key_column``, or without one by their places in the same input. None for no preview.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
