@@ -27,6 +27,7 @@ from airflow_provider_kimi.requests.preview import Sample
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
 from airflow_provider_kimi.requests.row_notes import RowNotes
+from airflow_provider_kimi.requests.saved_rows import Parted, Read, SavedFile, part
 from airflow_provider_kimi.requests.seen_ids import SeenIds
 from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.skipped_rows import SkippedRows
@@ -49,6 +50,7 @@ class Prepared:
     :param fingerprint: Names all its requests.
     :param media: Files to upload before the requests that name them, by placeholder.
     :param skipped: The rows that are left out; None if there are none.
+    :param saved: What is decided about rows whose answers are there; None if all rows are sent.
     :param notes: How rows became requests, and the digests of the rows of each shard.
     :param preview_of: How many rows can be sent, where these are a sample of them; None where they are all.
     """
@@ -59,6 +61,7 @@ class Prepared:
     media: Mapping[str, tuple[MediaKind, Path]]
     skipped: Path | None
     notes: Sequence[RowsNote]
+    saved: SavedFile | None = None
     preview_of: int | None = None
 
     @property
@@ -82,25 +85,41 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
     spool = _read(source, maker, left_out, notes, folder)
     _judge(order, source, spool, left_out)
     sample = Sample.of(spool, order.preview_rows, notes, folder)
-    spool = sample.spool
-    cuts = _cut(order, source, spool)
+    model = maker.check.model or order.recipe.model
+    parted = _parted(order, source, Read(sample.spool, left_out, notes, order.recipe, model), folder, log)
     for warning in order.recipe.lint():
         log.warning("%s", warning)
     for warning, rows in maker.check.warnings.items():
         log.warning("%s rows: %s", rows, warning)
     for problems in left_out.describe():
         log.warning("%s has %s. These rows are left out.", source, problems)
-    contents = map(spool.slice_of, cuts)
+    contents = map(parted.sent.slice_of, parted.cuts)
     shards = [Shard(number, content, content.fingerprint()) for number, content in enumerate(contents, 1)]
-    skipped = None if sample.of_rows else _write_skipped(left_out, folder / "skipped.jsonl", cuts)
+    skipped = None if sample.of_rows else _write_skipped(left_out, folder / "skipped.jsonl", parted)
     return Prepared(
         shards,
-        model=maker.check.model or order.recipe.model,
-        fingerprint=sample.fingerprint(_fingerprint(shards, skipped)),
+        model=model,
+        fingerprint=sample.fingerprint(_fingerprint(shards, skipped, parted.file)),
         media=sample.media(maker.shelf.files),
         skipped=skipped,
-        notes=notes.of_shards(cuts),
+        notes=notes.of_shards(parted.cuts),
+        saved=parted.file,
         preview_of=sample.of_rows,
+    )
+
+
+def _parted(order: Order, source: Input, read: Read, folder: Path, log: Log) -> Parted:
+    """Part what is sent from what is saved, and cut it into shards."""
+    if order.saving is None:
+        return Parted(read.spool, _cut(order, source, read.spool))
+    return part(
+        read,
+        order.saving,
+        lambda sent: _cut(order, source, sent),
+        source,
+        folder,
+        log,
+        is_fresh=order.reuse == "never",
     )
 
 
@@ -245,10 +264,10 @@ def _cut(order: Order, source: Input, spool: Spool) -> list[range]:
     return cuts
 
 
-def _write_skipped(left_out: SkippedRows, path: Path, cuts: Sequence[range]) -> Path | None:
+def _write_skipped(left_out: SkippedRows, path: Path, parted: Parted) -> Path | None:
     if not left_out.numbers:
         return None
-    left_out.write(path, cuts)
+    left_out.write(path, parted.cuts, parted.saved)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise KimiInputError(
             f"{len(left_out.numbers):,} rows would be left out, over {MAX_FILE_BYTES:,} bytes of them. Nothing was "
@@ -257,9 +276,11 @@ def _write_skipped(left_out: SkippedRows, path: Path, cuts: Sequence[range]) -> 
     return path
 
 
-def _fingerprint(shards: Sequence[Shard], skipped: Path | None) -> str:
-    """Name the requests. The same requests with other rows left out are another job."""
+def _fingerprint(shards: Sequence[Shard], skipped: Path | None, saved: SavedFile | None) -> str:
+    """Name the requests. The same requests with other rows left out, or saved, are another job."""
     fingerprints = [shard.fingerprint for shard in shards]
     if skipped is not None:
         fingerprints.append(f"skipped:{hashlib.sha256(skipped.read_bytes()).hexdigest()}")
+    if saved is not None and saved.header.rows:
+        fingerprints.append(f"saved:{saved.sha256}")
     return fingerprints[0] if len(fingerprints) == 1 else digest_of(*fingerprints)

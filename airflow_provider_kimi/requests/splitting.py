@@ -54,6 +54,15 @@ def _nearest(ends: Sequence[int], offset: int) -> int:
     return min(behind + 1, len(ends))
 
 
+def place_of(cuts: Sequence[range], before: int) -> tuple[int, int]:
+    """Say where a row that is not sent stands: the number of its shard, from 1, and how many rows of it come before.
+
+    :param before: How many rows are sent before it, of all shards.
+    """
+    shard = bisect_right(cuts, before, key=lambda rows: rows.start)
+    return (shard, before - cuts[shard - 1].start) if cuts else (1, 0)
+
+
 def spread(rows: int, wanted: int) -> Sequence[int]:
     """The numbers of rows, from 0, that stand evenly over an input: all of them if there are no more than wanted."""
     if wanted >= rows:

@@ -28,7 +28,7 @@ from airflow_provider_kimi.results.staging import MANIFEST_NAME, name_of
 #: What this version of the provider can read.
 _VERSION = Manifest(batch_ids=[]).schema_version
 
-#: What its errors say, which is not so before the rows are sent.
+#: What the errors of this module say is true now.
 NOTHING_CHANGED = "Nothing was changed or landed; the results stay on the platform."
 
 
@@ -41,6 +41,7 @@ class EarlierFiles:
     error: Path | None = None
     dead_letters: Path | None = None
     realtime: Path | None = None
+    saved: Path | None = None
 
 
 @dataclass(frozen=True)

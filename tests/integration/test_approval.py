@@ -321,8 +321,14 @@ def test_the_batches_of_an_earlier_input_go_on_if_the_new_one_may_cost_too_much(
     with KimiSimulator(speed=0, timing=QUICK) as sim:
         connect(sim)
         run_task(job(tmp_path, approve_over=None))
-        changed = {"prompt": "Good or bad? {text}", "on_changed_input": "cancel_and_fresh"}
+        changed = job(
+            *(tmp_path, 40),
+            prompt="Good or bad? {text}",
+            on_changed_input="cancel_and_fresh",
+            approve_over=None,
+            max_cost=0.01,
+        )
         with pytest.raises(AirflowFailException, match="more than max_cost"):
-            run_task(job(tmp_path, approve_over=None, max_cost=0.01, **changed))
+            run_task(changed)
         assert statuses(sim) == ["validating"]
         assert "cancel_batch" not in names(sim)
