@@ -42,14 +42,23 @@ class WholeJob:
     on_incomplete: OnIncomplete
 
     def go_on(
-        self, batch_ids: Sequence[str], event: BatchEvent | None = None, pending: Pending | None = None
+        self,
+        batch_ids: Sequence[str],
+        event: BatchEvent | None = None,
+        pending: Pending | None = None,
+        saved: str | None = None,
     ) -> dict[str, Any]:
         """Wait and land, round by round; return the manifest.
 
         :param batch_ids: Those of all rounds so far.
         :param event: The end of the wait, if the task has waited for them already.
         :param pending: What is still to be created of this round; None if that is nothing.
+        :param saved: The saved file that answers every row, so that there is no batch; None if there is one.
         """
+        if saved is not None:
+            with airflow_errors(self.run.task):
+                collected = self.run.land((), saved=saved)
+            return self._concluded(collected, Ended((), BatchEvent("ended", {})))
         while True:
             ended = self.in_turns.until_ended(batch_ids, event, pending)
             with TemporaryDirectory(prefix="kimi-round-") as folder:

@@ -27,7 +27,14 @@ from airflow_provider_kimi.jobs.last_round import RestTerms
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.operators.asking import AskingOperator
-from airflow_provider_kimi.operators.job_parts import deadline_of_task, refuse_late, spending_of, whole_job_of
+from airflow_provider_kimi.operators.job_parts import (
+    check_saving,
+    deadline_of_task,
+    refuse_late,
+    saving_of,
+    spending_of,
+    whole_job_of,
+)
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.pending import Pending
@@ -38,6 +45,7 @@ from airflow_provider_kimi.requests.media import MediaTransport
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Thinking
+from airflow_provider_kimi.requests.saving import Saving
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.collect import check_place
@@ -144,6 +152,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         ``max_failed_rows`` and ``max_failed_ratio`` allow (a fifth where they are not set or rounds follow), or
         if all rows would cost more than ``max_cost`` at its price, the task fails and nothing else is asked. Its rows
         are not asked again in any case. None for no pilot.
+    :param cache: URI of a directory, on any storage of Airflow, that keeps usable answers for later runs, also of other
+        tasks. A row whose very request it can answer is not sent. None for none. Templated.
+    :param cache_max_age: Seconds or timedelta after which an answer of the cache no longer counts; None for any age.
+    :param dedupe: Ask once what several rows ask with the very same request; the others get that outcome too.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
@@ -155,6 +167,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         too many rows have no usable answer.
     """
 
+    saved = None  # lands the rows, too, that the tags of its batches name
     template_fields: Sequence[str] = (
         *AskingOperator.template_fields,
         "output_directory",
@@ -165,6 +178,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         "max_cost",
         "approve_over",
         "finish_by",
+        "cache",
         "is_dry_run",
     )
     ui_color = "#e0ecd8"
@@ -236,6 +250,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         approval_timeout: timedelta | float | None = None,
         max_in_flight: int | None = None,
         pilot_rows: int | None = None,
+        cache: str | None = None,
+        cache_max_age: timedelta | float | None = None,
+        dedupe: bool = False,
         dry_run: bool | str = False,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
@@ -266,6 +283,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         )
         self.max_in_flight = max_in_flight
         self.pilot_rows = pilot_rows
+        check_saving(cache, dedupe, media)
+        self.cache = cache
+        self.cache_max_age = None if cache_max_age is None else check_seconds("cache_max_age", cache_max_age)
+        self.dedupe = dedupe
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
@@ -314,7 +335,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             question = unapproved.question
         else:
             whole = self._job(context, deadline, submission.cancelled)
-            return whole.go_on(submission.batch_ids, pending=submission.pending)
+            return whole.go_on(submission.batch_ids, pending=submission.pending, saved=submission.saved)
         self._ask(context, question)
 
     def _ask(self, context: Context, question: Question) -> NoReturn:
@@ -352,6 +373,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             to_create = Pending.from_dict(pending)
             job = self._job(context, Deadline(**deadline) if deadline else deadline_of_task(self, context), cancelled)
         return job.go_on(batch_ids or list(read.batches if read else ()), read, to_create)
+
+    def saving(self, calls: Calls, context: Context) -> Saving | None:
+        """How rows are saved whose answers are there; None if all rows are sent."""
+        landing = self._landing(context, ())
+        return saving_of(self, calls.hook.settings.base_url, landing, is_kept=not read_dry_run(self.is_dry_run))
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""

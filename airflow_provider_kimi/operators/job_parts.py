@@ -6,11 +6,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
+from airflow_provider_kimi.cache.store import AnswerCache
 from airflow_provider_kimi.compat import CAN_ASK, Context
 from airflow_provider_kimi.context import read_run_start
+from airflow_provider_kimi.fields import check_flag, check_texts
+from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.approval import Approved
@@ -23,8 +27,12 @@ from airflow_provider_kimi.jobs.pilot import Pilot, pilot_limits
 from airflow_provider_kimi.jobs.rounds import Rounds
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
+from airflow_provider_kimi.requests.saving import Saving
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.failure_limits import read_limits
+from airflow_provider_kimi.results.landing import Landing
+from airflow_provider_kimi.results.saved_files import SavedFilesBeside
+from airflow_provider_kimi.results.usable_answers import Usable
 from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.job import Job
 
@@ -49,6 +57,9 @@ class _Fields(JobTask, Protocol):
     approve_over: float | str | None
     max_in_flight: int | None
     pilot_rows: int | None
+    cache: str | None
+    cache_max_age: float | None
+    dedupe: bool
 
 
 def whole_job_of(task: _Fields, run: JobRun) -> WholeJob:
@@ -89,3 +100,39 @@ def _pilot_of(task: _Fields, spending: Spending) -> Pilot | None:
         return None
     limits = pilot_limits(read_limits(task.max_failed_rows, task.max_failed_ratio), has_rounds=task.has_rounds)
     return Pilot(limits, spending.max_cost, spending.prices)
+
+
+def check_saving(cache: Any, dedupe: Any, media: Any) -> None:
+    """Refuse what is wrong with the parameters of saved rows while a DAG is parsed.
+
+    :raises ValueError: It is not a URI or a flag, or media are uploaded, whose ids are in no two requests the same.
+    """
+    check_texts(cache=as_uri(cache))
+    check_location("cache", cache)
+    check_flag("dedupe", dedupe)
+    if media == "upload" and (cache is not None or dedupe):
+        raise ValueError(
+            "cache or dedupe is given, and media is 'upload': requests that name uploaded files cannot be compared. "
+            "Set media='base64', or leave out cache and dedupe"
+        )
+
+
+def saving_of(task: _Fields, base_url: str, landing: Landing, *, is_kept: bool) -> Saving | None:
+    """How rows are saved whose answers are there; None if all rows are sent.
+
+    :param base_url: Of the platform.
+    :param landing: Of the result to come.
+    :param is_kept: Whether what is decided is kept; not in a dry run.
+    """
+    uri = as_uri(task.cache)
+    if uri is None and not task.dedupe or landing.task is None:
+        return None
+    max_age = None if task.cache_max_age is None else timedelta(seconds=task.cache_max_age)
+    return Saving(
+        dedupe=task.dedupe,
+        cache=None if uri is None else partial(AnswerCache, uri, max_age),
+        base_url=base_url,
+        answers=Usable(landing.check, landing.selection),
+        task=landing.task,
+        files=SavedFilesBeside(landing.output, landing.task) if is_kept else None,
+    )

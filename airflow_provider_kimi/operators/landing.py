@@ -47,6 +47,7 @@ from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.quality_limits import QualityLimits, not_good_enough
 from airflow_provider_kimi.results.row_check import RowCheck, read_check
 from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.results.storing import store_answers
 from airflow_provider_kimi.stats import send
 
 #: What the errors of a landing say, which is not so before the rows are sent.
@@ -62,6 +63,8 @@ class LandingOperator(TextTemplates):
     key_column: KeyColumns | None
     output_schema: Any
     merge_with: Any = None
+    cache: str | None = None
+    saved: str | None = ""  # lands no rows but those of the batches
     kimi_conn_id: str
 
     def __init__(
@@ -169,16 +172,19 @@ class LandingOperator(TextTemplates):
         next_round: NextRound | None = None,
         *,
         within: str = "",
+        saved: str | None = None,
     ) -> Collected:
         """Land.
 
         :param next_round: Takes the requests of rows that are worth another round; None for none.
         :param within: The directory in the output that gets the result; empty for the output itself.
+        :param saved: Name of the saved file, where no batch names it; None for what the class says.
         """
-        landing = self._landing(context, batch_ids, next_round)
+        landing = replace(self._landing(context, batch_ids, next_round), saved=self.saved if saved is None else saved)
         if within:
             output = f"{landing.output.rstrip('/')}/{within}"
-            landing = replace(landing, output=output, may_replace=True)  # no only copy: its files stay meanwhile
+            # no only copy: its files stay meanwhile; rows that were not sent are in the result alone
+            landing = replace(landing, output=output, may_replace=True, saved="")
         elif self._is_compared:
             landing = replace(landing, is_compared=True, before=self._before(context))
         collected = collect(calls, landing)
@@ -198,7 +204,9 @@ class LandingOperator(TextTemplates):
         ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
 
     def accepted(self, calls: Calls, collected: Collected) -> dict[str, Any]:
-        """Delete what is to be deleted once a result is accepted, and return the manifest."""
+        """Store and delete what is to be once a result is accepted, and return the manifest."""
+        if self.cache is not None:
+            store_answers(self.cache, collected, self.log)
         if self.delete_remote_files:
             delete_landed(calls, collected)
         return collected.manifest.to_dict()
@@ -275,6 +283,7 @@ class LandingOperator(TextTemplates):
             next_round=next_round,
             merge_with=self.merge_with,
             report=partial(written_report, most_rows=self.report_rows),
+            keeps_answers=self.cache is not None,
         )
 
 

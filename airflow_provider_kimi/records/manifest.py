@@ -17,7 +17,10 @@ _IN_EVENTS = (
 )
 
 #: The files that it names, the most wanted first.
-FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file", "realtime_file", "report_file")
+FILE_FIELDS = (
+    *("results_file", "output_file", "error_file", "dead_letter_file"),
+    *("realtime_file", "saved_file", "report_file"),
+)
 
 
 #: The fields by which a file is known as a manifest, whatever somebody has edited in the others.
@@ -56,11 +59,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param former_files: Names of files of the result that this one replaces, while they are not removed.
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
     :param by_round: Of each round, its `requests` and how many usable answers are of it (`succeeded`, which add up to
-        those of `counts`); not there if there was one round.
+        those of `counts` but for saved rows); not there if there was one round.
     :param realtime: Of the rows that were asked by ordinary chat calls: `rows`, how many usable answers are of them
         (`succeeded`), their `usage` and their `cost`, which are part of those of the whole; not there without any.
     :param realtime_file: Their answers as they came, by which no later try asks for them again.
     :param report_file: The page for people; not there in results of earlier versions.
+    :param saved: Of the rows whose requests were not sent, which are in `counts` and in no other number: how many the
+        `cache` has answered, and how many are a `duplicate` of an earlier row; and how many of the answers that were
+        paid are kept in the cache (`stored`) once the result is accepted. Not there without a cache or dedupe.
+    :param saved_file: The rows that were not sent, with their answers, by which no later try asks for them.
     :param merged: What became of the rows that were asked again, if it was merged into an earlier result: `taken`,
         `not_better`, `had_answer`, `asks_other` and `added`, those that there are.
     :param dead_letter_digest: SHA-256 of the dead letters as they were landed; not there if there are none.
@@ -102,6 +109,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     realtime: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     realtime_file: str | msgspec.UnsetType = msgspec.UNSET
     report_file: str | msgspec.UnsetType = msgspec.UNSET
+    saved: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    saved_file: str | msgspec.UnsetType = msgspec.UNSET
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     former_files: list[str] | msgspec.UnsetType = msgspec.UNSET
@@ -137,8 +146,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def of_value(cls, stored: Any) -> Self | None:
         """Read one back, whatever somebody has edited: a field that does not fit has its default.
 
-        What lacks a field that is always written, or names no batches, or no files where it should, is of another
-        program: None.
+        What lacks a field that is always written, or names no batches though not every row was saved, or no files where
+        it should, is of another program: None.
 
         :param stored: Any JSON, such as the value of an XCom.
         """
@@ -156,9 +165,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             except msgspec.ValidationError:
                 if field.name in _OF_OWNERSHIP:
                     return None
-        if not fields["batch_ids"]:
+        if not fields["batch_ids"] and not fields.get("saved"):
             return None
         return cls(**fields)
+
+    @property
+    def works(self) -> set[str]:
+        """What it is of: its batches, or its input if none of its rows was sent."""
+        return {*self.batch_ids} or {self.input_fingerprint or ""}
 
     @property
     def plain_locations(self) -> dict[str, str]:

@@ -43,6 +43,8 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     :param shard: The name of its shard, or of a part of one; see `ShardName`.
     :param round: How often the rows of the shard were asked with this batch; None for the first time.
     :param skipped_file: File of the rows that were left out; None if there are none.
+    :param saved: Name of the saved file in the output directory, which has the rows that are not sent because their
+        answers are there; None if the job has none.
     :param attempt: Mark of an attempt that pays for fresh work; None for one that attaches to earlier batches.
     :param create: Mark of the one call that made the batch; None if there was no room for it.
     :param prompt_fingerprint: Of the texts that say what to ask about a row.
@@ -64,6 +66,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     provider_version: str | None = msgspec.field(default=None, name="kimi_provider_version")
     round: str | None = msgspec.field(default=None, name="kimi_round")
     skipped_file: str | None = msgspec.field(default=None, name="kimi_skipped_file")
+    saved: str | None = msgspec.field(default=None, name="kimi_saved")
     attempt: str | None = msgspec.field(default=None, name="kimi_attempt")
     create: str | None = msgspec.field(default=None, name="kimi_create")
     prompt_fingerprint: str | None = msgspec.field(default=None, name="kimi_prompt_fingerprint")

@@ -12,6 +12,7 @@ from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.requests.media import MediaKind, MediaTransport
 from airflow_provider_kimi.requests.recipe import Recipe
+from airflow_provider_kimi.requests.saving import Saving
 
 #: `auto` attaches to live or completed work of the same job; `never` always submits again.
 Reuse = Literal["auto", "never"]
@@ -46,6 +47,7 @@ class Order:
     :param only_attaches: Whether it is too late to submit anything, so that a batch that ended is what there is of its
         shard.
     :param media_columns: The kind of each column that holds images or videos.
+    :param saving: How rows are saved whose answers are there; None if all rows are sent.
     """
 
     input: Any
@@ -67,6 +69,7 @@ class Order:
     allow_realtime: bool = False
     only_attaches: bool = False
     pilot_rows: int | None = None
+    saving: Saving | None = None
 
     def check(self) -> None:
         """Refuse what can be refused before the input is read."""

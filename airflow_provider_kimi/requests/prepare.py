@@ -26,6 +26,7 @@ from airflow_provider_kimi.requests.plain_prompts import PlainPrompts, RequestLi
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
 from airflow_provider_kimi.requests.row_notes import RowNotes
+from airflow_provider_kimi.requests.saved_rows import Parted, Read, SavedFile, part
 from airflow_provider_kimi.requests.seen_ids import SeenIds
 from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.skipped_rows import SkippedRows
@@ -48,6 +49,7 @@ class Prepared:
     :param fingerprint: Names all its requests.
     :param media: Files to upload before the requests that name them, by placeholder.
     :param skipped: The rows that are left out; None if there are none.
+    :param saved: What is decided about rows whose answers are there; None if all rows are sent.
     :param notes: How rows became requests, and the digests of the rows of each shard.
     """
 
@@ -57,6 +59,7 @@ class Prepared:
     media: Mapping[str, tuple[MediaKind, Path]]
     skipped: Path | None
     notes: Sequence[RowsNote]
+    saved: SavedFile | None = None
 
     @property
     def request_count(self) -> int:
@@ -78,23 +81,40 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
     notes = RowNotes(order.recipe, list(order.media_columns), order.reading, is_ready=holds_requests)
     spool = _read(source, maker, left_out, notes, folder)
     _judge(order, source, spool, left_out)
-    cuts = _cut(order, source, spool)
+    model = maker.check.model or order.recipe.model
+    parted = _parted(order, source, Read(spool, left_out, notes, order.recipe, model), folder, log)
     for warning in order.recipe.lint():
         log.warning("%s", warning)
     for warning, rows in maker.check.warnings.items():
         log.warning("%s rows: %s", rows, warning)
     for problems in left_out.describe():
         log.warning("%s has %s. These rows are left out.", source, problems)
-    contents = map(spool.slice_of, cuts)
+    contents = map(parted.sent.slice_of, parted.cuts)
     shards = [Shard(number, content, content.fingerprint()) for number, content in enumerate(contents, 1)]
-    skipped = _write_skipped(left_out, folder / "skipped.jsonl", cuts)
+    skipped = _write_skipped(left_out, folder / "skipped.jsonl", parted)
     return Prepared(
         shards,
-        model=maker.check.model or order.recipe.model,
-        fingerprint=_fingerprint(shards, skipped),
+        model=model,
+        fingerprint=_fingerprint(shards, skipped, parted.file),
         media=maker.shelf.files,
         skipped=skipped,
-        notes=notes.of_shards(cuts),
+        notes=notes.of_shards(parted.cuts),
+        saved=parted.file,
+    )
+
+
+def _parted(order: Order, source: Input, read: Read, folder: Path, log: Log) -> Parted:
+    """Part what is sent from what is saved, and cut it into shards."""
+    if order.saving is None:
+        return Parted(read.spool, _cut(order, source, read.spool))
+    return part(
+        read,
+        order.saving,
+        lambda sent: _cut(order, source, sent),
+        source,
+        folder,
+        log,
+        is_fresh=order.reuse == "never",
     )
 
 
@@ -239,10 +259,10 @@ def _cut(order: Order, source: Input, spool: Spool) -> list[range]:
     return cuts
 
 
-def _write_skipped(left_out: SkippedRows, path: Path, cuts: Sequence[range]) -> Path | None:
+def _write_skipped(left_out: SkippedRows, path: Path, parted: Parted) -> Path | None:
     if not left_out.numbers:
         return None
-    left_out.write(path, cuts)
+    left_out.write(path, parted.cuts, parted.saved)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise KimiInputError(
             f"{len(left_out.numbers):,} rows would be left out, over {MAX_FILE_BYTES:,} bytes of them. Nothing was "
@@ -251,9 +271,11 @@ def _write_skipped(left_out: SkippedRows, path: Path, cuts: Sequence[range]) -> 
     return path
 
 
-def _fingerprint(shards: Sequence[Shard], skipped: Path | None) -> str:
-    """Name the requests. The same requests with other rows left out are another job."""
+def _fingerprint(shards: Sequence[Shard], skipped: Path | None, saved: SavedFile | None) -> str:
+    """Name the requests. The same requests with other rows left out, or saved, are another job."""
     fingerprints = [shard.fingerprint for shard in shards]
     if skipped is not None:
         fingerprints.append(f"skipped:{hashlib.sha256(skipped.read_bytes()).hexdigest()}")
+    if saved is not None and saved.header.rows:
+        fingerprints.append(f"saved:{saved.sha256}")
     return fingerprints[0] if len(fingerprints) == 1 else digest_of(*fingerprints)

@@ -52,3 +52,12 @@ def _nearest(ends: Sequence[int], offset: int) -> int:
     if behind and offset - ends[behind - 1] <= ends[min(behind, len(ends) - 1)] - offset:
         return behind
     return min(behind + 1, len(ends))
+
+
+def place_of(cuts: Sequence[range], before: int) -> tuple[int, int]:
+    """Say where a row that is not sent stands: the number of its shard, from 1, and how many rows of it come before.
+
+    :param before: How many rows are sent before it, of all shards.
+    """
+    shard = bisect_right(cuts, before, key=lambda rows: rows.start)
+    return (shard, before - cuts[shard - 1].start) if cuts else (1, 0)

@@ -41,6 +41,7 @@ class EarlierFiles:
     error: Path | None = None
     dead_letters: Path | None = None
     realtime: Path | None = None
+    saved: Path | None = None
 
 
 @dataclass(frozen=True)

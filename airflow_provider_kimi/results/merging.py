@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.records.recipe_note import REQUESTS_VERSION, RecipeNote
-from airflow_provider_kimi.records.rows import InputChange, Row, RowStatus
+from airflow_provider_kimi.records.rows import SOURCE_FIELD, InputChange, Row, RowStatus
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.earlier import Earlier, EarlierFiles, refused
 from airflow_provider_kimi.results.formats import Form, Formed
@@ -109,7 +109,7 @@ def _merge_rows(
         letters = opened.enter_context(LinesById(files.dead_letters)) if files.dead_letters else None
         _check_names(earlier, asked, letters)
         target = opened.enter_context(new_file(folder / DEAD_LETTER_NAME))
-        labels = _Labels(check.schema, _gold_name(earlier, rows, check.gold_column), rows)
+        labels = _Labels(check.schema, _gold_name(earlier, rows, check.gold_column, fields), rows)
         merge = _Merge(earlier, rows, columns, asked, new_letters, letters, target, merged, labels)
         formed = rows.write(merge.rows(), folder / f"results.{form.output_format}")
     _check_rows(earlier, merged)
@@ -136,10 +136,10 @@ class _Labels:
         return replace(row, parsed=parsed, gold=gold)
 
 
-def _gold_name(earlier: Earlier, rows: ResultRows, gold_column: str | None) -> str:
+def _gold_name(earlier: Earlier, rows: ResultRows, gold_column: str | None, fields: Sequence[str]) -> str:
     if gold_column is None:
         return ""
-    if (name := result_names([gold_column])[gold_column]) not in rows.of_input:
+    if (name := result_names([gold_column], fields)[gold_column]) not in rows.of_input:
         raise refused(
             f"gold_column is {gold_column!r}, and the results in {earlier.uri} have no such column.",
             "Land the earlier result with that column, or leave gold_column out.",
@@ -178,7 +178,8 @@ class _Merge:
             yield self._behind(line)
 
     def _old(self, cells: Cells) -> Row:
-        return Row(**{name: self.old_rows.value(cells[name]) for name in _OF_ROW})
+        of_row = (*_OF_ROW, SOURCE_FIELD) if SOURCE_FIELD in cells else _OF_ROW
+        return Row(**{name: self.old_rows.value(cells[name]) for name in of_row})
 
     def _keep(self, old: Row, cells: Cells) -> None:
         self._count(old, cells)

@@ -58,9 +58,12 @@ def kept(row: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in left_out}
 
 
-def result_names(columns: Iterable[str]) -> dict[str, str]:
-    """The name in the results of each column of the input, which hides none of ours."""
-    return free_names(columns, RESULT_FIELDS, "input_")
+def result_names(columns: Iterable[str], fields: Sequence[str] = ()) -> dict[str, str]:
+    """The name in the results of each column of the input, which hides none of ours.
+
+    :param fields: The fields of the results; those that are not usual are ours too.
+    """
+    return free_names(columns, (*RESULT_FIELDS, *fields), "input_")
 
 
 def free_names(columns: Iterable[str], taken: Iterable[str], prefix: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_provider_kimi.records.rows import InputChange
+from airflow_provider_kimi.records.saved import SavedRow
 from airflow_provider_kimi.records.shard_names import ShardName, count_whole
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
@@ -136,6 +137,8 @@ def _requests(
             found.places.append(_place(item))
             if isinstance(item, SkippedRow):
                 found.asks.append(NOTHING)
+            elif isinstance(item, SavedRow):
+                found.asks.append(_asked_by_saved(item, asking))
             elif asking.has_digests:
                 found.asks.append(of_digest(digests[sent * DIGEST_BYTES : (sent + 1) * DIGEST_BYTES]))
                 sent += 1
@@ -145,6 +148,10 @@ def _requests(
     return found, are_known
 
 
+def _asked_by_saved(row: SavedRow, asking: Asking) -> int:
+    return of_digest(row.row_digest) if asking.has_digests else asking.of_line(bytes(row.request))
+
+
 def _first_lines(files: BatchFiles) -> Iterator[bytes]:
     for item in islice(sent_rows(files), _SAMPLE_ROWS):
         if isinstance(item, SentRow) and item.line:
@@ -152,19 +159,20 @@ def _first_lines(files: BatchFiles) -> Iterator[bytes]:
 
 
 def _is_whole(shards: Sequence[BatchFiles]) -> bool:
-    """Whether the requests of every shard of each job are known."""
+    """Whether every row of each job is known, those that were not sent among them."""
     names: dict[tuple[str | None, int], list[ShardName]] = defaultdict(list)
     for files in shards:
         tags = Tags.of(files.batch)
         if (name := tags.shard_name) is not None:
             names[tags.job_key, name.shards].append(name)
     all_there = all(count == count_whole(found) for (_, count), found in names.items())
-    return all_there and all(files.requests is not None for files in shards)
+    are_saved_there = all(files.saved is not None for files in shards if Tags.of(files.batch).saved)
+    return all_there and are_saved_there and all(files.requests is not None for files in shards)
 
 
-def _place(item: SentRow | SkippedRow) -> int:
+def _place(item: SentRow | SkippedRow | SavedRow) -> int:
     """The place of a row in the input, from 0, as far as its name says."""
-    if isinstance(item, SkippedRow):
+    if not isinstance(item, SentRow):
         return item.number - 1
     named = _BY_PLACE.fullmatch(item.custom_id)
     return int(named[1]) - 1 if named else NOWHERE

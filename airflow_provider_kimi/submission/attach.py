@@ -228,6 +228,15 @@ def _pass_over(job: Job, earlier: EarlierWork) -> None:
     cancel_batches(job.calls, [batch.id for batch in live(earlier.replaced)])
 
 
+def warn_of_others(job: Job) -> None:
+    """Say which batches of this task instance go on, where a job needs none because every answer is there."""
+    found = job.find(lambda batch: Tags.of(batch).is_of(job.attempt.task)).batches
+    if running := live(found):
+        job.calls.log.warning(
+            "Nothing is sent now. Batches of earlier attempts go on and are billed: %s.", named(running)
+        )
+
+
 def remember(
     job: Job, batches: Mapping[str, Batch], ended: Mapping[str, Iterable[Batch]], *, is_settled: bool = False
 ) -> None:

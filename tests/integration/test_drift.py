@@ -50,9 +50,7 @@ def test_a_drifted_day_is_told(airflow: Supervisor, connect: Connect, tmp_path: 
     first = run(tmp_path, YESTERDAY, USUAL, connect, max_drift=0.2)
     assert "drift" not in first
     succeeded(airflow, first)
-    with pytest.raises(
-        (KimiBatchError, AirflowFailException), match="moved by 0.4000 .* more than max_drift"
-    ):
+    with pytest.raises((KimiBatchError, AirflowFailException), match="moved by 0.4000 .* more than max_drift"):
         run(tmp_path, TODAY, DRIFTED, connect, max_drift=0.2)
     landed = json.loads((tmp_path / TODAY / "manifest.json").read_text())
     assert landed["drift"] == {

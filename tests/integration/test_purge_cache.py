@@ -14,8 +14,8 @@ from tests.support.caches import make_older
 from tests.support.tasks import run_task
 
 
-def purge(cache: object, **parameters: Any) -> dict[str, int]:
-    task: Any = KimiPurgeCacheOperator(task_id="purge", cache=cache, **parameters)
+def purge(cache: Any, **parameters: Any) -> dict[str, int]:
+    task = KimiPurgeCacheOperator(task_id="purge", cache=cache, **parameters)
     return dict(run_task(task, day="2026-11-30").value)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
@@ -23,6 +24,7 @@ from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.records.realtime import RealtimeLine, answer_line, read_line, refusal_line
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
+from airflow_provider_kimi.records.saved import SavedHeader, SavedRow, read_saved_line
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.records.watch import Watch
@@ -50,6 +52,10 @@ def skipped_row(stored: dict[str, Any]) -> SkippedRow:
     return msgspec.convert(stored, SkippedRow)
 
 
+def saved(stored: dict[str, Any]) -> SavedHeader | SavedRow | None:
+    return read_saved_line(json.dumps(stored).encode())
+
+
 def pending_of(stored: dict[str, Any]) -> Pending:
     read = Pending.from_dict(stored)
     assert read is not None
@@ -74,6 +80,8 @@ READERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
     "job_note": (JobNote.of, {"job", "batches"}),
     "manifest": (manifest, ALWAYS_IN_MANIFESTS),
     "skipped_row": (skipped_row, {"custom_id"}),
+    "saved_header": (saved, {"task", "fingerprint"}),
+    "saved_row": (saved, {"custom_id", "number", "request"}),
     "dead_letter": (reason, {"error"}),
     "trigger_arguments": (Watch.from_dict, {"batch_ids"}),
     "realtime_line": (realtime_line, {"custom_id", "response", "realtime"}),
@@ -137,6 +145,29 @@ def test_a_stored_recipe_note_says_how_the_input_was_read() -> None:
 def test_skipped_rows_are_written_as_the_same_bytes_again() -> None:
     line = (SAMPLES / "skipped_row.jsonl").read_bytes().rstrip()
     assert msgspec.json.encode(msgspec.json.decode(line, type=SkippedRow)) == line
+
+
+def test_a_saved_file_is_written_as_the_same_bytes_again() -> None:
+    header, rows = (SAMPLES / "saved_header.json").read_bytes(), (SAMPLES / "saved_row.jsonl").read_bytes()
+    read = [read_saved_line(line) for line in (header + rows).splitlines()]
+    assert [type(line) for line in read] == [SavedHeader, SavedRow, SavedRow]
+    assert b"".join(msgspec.json.encode(line) + b"\n" for line in read) == header + rows
+
+
+def test_a_saved_row_has_an_answer_or_a_twin() -> None:
+    answered, repeated = map(saved, samples_of("saved_row"))
+    assert isinstance(answered, SavedRow)
+    assert isinstance(repeated, SavedRow)
+    assert (answered.shard, answered.position, answered.twin) == (1, 0, None)
+    assert (repeated.shard, repeated.position, repeated.twin) == (2, 3, "r4")
+    assert answered.answer is not UNSET
+    assert repeated.answer is UNSET
+    assert repeated.row_digest == bytes(range(8))
+
+
+@pytest.mark.parametrize("line", [b"", b"x", b"[]", b"{}", b"\xff", b'{"custom_id": "a"}', b"[" * 9999])
+def test_a_line_that_is_not_of_a_saved_file_is_none(line: bytes) -> None:
+    assert read_saved_line(line) is None
 
 
 def test_a_dead_letter_is_the_request_with_its_row_and_its_reason() -> None:
