@@ -178,6 +178,15 @@ def test_each_round_is_compared_as_a_whole(connect: Connect, tmp_path: Path) -> 
     assert (manifest["gold"]["compared"], manifest["gold"]["agreed"]) == (4, 3)
 
 
+def test_rows_that_repeat_another_one_are_compared_with_their_own_gold_label(connect: Connect, tmp_path: Path) -> None:
+    rows = [{"id": f"r{number}", "text": "same", "gold": gold} for number, gold in enumerate(["pos", "neg", "pos"])]
+    with platform({"r0": "positive"}) as sim:
+        connect(sim)
+        manifest = label(tmp_path, rows, dedupe=True)
+    assert (manifest["gold"]["compared"], manifest["gold"]["agreed"], manifest["gold"]["differ"]) == (3, 2, ["r1"])
+    assert manifest["labels"] == {"positive": 3}
+
+
 def test_answers_without_a_schema_are_compared_by_their_text(connect: Connect, tmp_path: Path) -> None:
     rows = [{"id": "r0", "text": "a", "gold": "Berlin "}, {"id": "r1", "text": "b", "gold": "Rome"}]
     with platform({"r0": " Berlin\n", "r1": "Paris"}) as sim:
