@@ -75,8 +75,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cache_write_tokens: int | None = None
     model: str | None = None
     input_change: InputChange | None = None
-    gold: Any = None
     source: Source | None = None
+    gold: Any = None
 
 
 def absent_status(batch_status: str) -> RowStatus:
