@@ -40,9 +40,10 @@ class AnswerCheck:
         unused = {"parsed": self.schema is None, "reasoning": self.reasoning != "column"}
         return tuple(name for name in RESULT_FIELDS if not unused.get(name))
 
-    def quality(self) -> Quality:
-        """Begin to count labels, and to compare them with gold."""
-        return Quality.of(LabelReading.of(self.schema, self.gold_column))
+    def quality(self) -> Quality | None:
+        """Begin to count labels, and to compare them with gold; None if there is neither."""
+        reading = LabelReading.of(self.schema, self.gold_column)
+        return Quality.of(reading) if reading.has_labels or reading.gold_column is not None else None
 
     def judge(self, row: Row, columns: Mapping[str, Any] | None = None) -> Row:
         """Remove thoughts that leaked, then check the answer against the schema, then as the user wants.

@@ -84,7 +84,7 @@ def with_drift(manifest: Manifest, labels: Mapping[str, int], held: Manifest | N
 def _is_of_same_work(held: Manifest, manifest: Manifest) -> bool:
     """Whether a result is of the same batches, or of an earlier landing of the same task instance."""
     is_own = held.landed_by is not UNSET and held.landed_by == manifest.landed_by
-    return is_own or not {*held.batch_ids}.isdisjoint(manifest.batch_ids)
+    return is_own or not held.works.isdisjoint(manifest.works)
 
 
 def _as_named(labels: Mapping[str, int], before: Mapping[str, int]) -> Mapping[str, int]:

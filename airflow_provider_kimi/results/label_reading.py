@@ -57,12 +57,10 @@ class LabelReading:
 
     def answer(self, row: Row) -> str | None:
         """The label of a usable answer; None if it has none."""
-        if not self.is_parsed:
-            return text_of(row.content or "")
-        value = row.parsed
-        if not isinstance(value, Mapping):
-            return text_of(value)
-        return None if self.gold_column is None else text_of(value.get(self.gold_column))
+        value = row.parsed if self.is_parsed else row.content
+        if isinstance(value, Mapping):
+            return None if self.gold_column is None else text_of(value.get(self.gold_column))
+        return None if value is None else text_of(value)
 
 
 def text_of(value: Any) -> str:

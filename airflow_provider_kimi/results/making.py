@@ -135,13 +135,14 @@ def _merged(
     batches = [of_batch.batch for of_batch in files]
     before = base.fetch(workshop / "before")
     letters = str(before.dead_letters) if before.dead_letters else []
+    without_gold = replace(landing.check, gold_column=None)  # it stands in the rows of the earlier result
     has_source = base.manifest.saved is not UNSET
-    asked = replace(landing, input=letters, key_column=None, has_source=has_source)
+    asked = replace(landing, input=letters, key_column=None, check=without_gold, has_source=has_source)
     (new := workshop / "new").mkdir()
     tally, _ = _write_rows(calls, asked, files, new, AS_GIVEN)
     if base.is_output:
         _check_all_came(calls, base, files, tally)
-    merged, formed = merge_rows(base, before, new, landing.form, asked.fields, workshop)
+    merged, formed = merge_rows(base, before, new, landing.form, asked.fields, workshop, landing.check)
     merged.tally.leaked, merged.tally.unclaimed = tally.leaked, tally.unclaimed
     _report_unfit(formed, calls.log)
     if merged.set_aside:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, SAVED_SOURCES, InputChange, Row
 from airflow_provider_kimi.results.cost import sum_of_costs
+from airflow_provider_kimi.results.manifest import quality_fields
 from airflow_provider_kimi.results.tally import Tally
 
 #: What became of a row that was asked again: its new answer is taken; it is not better than what the row had; the row
@@ -115,6 +116,7 @@ def merged_manifest(
         merged=dict(merged.fates),
         realtime=earlier.realtime,
         saved=_saved(earlier, tally),
+        **quality_fields(tally.quality),
     )
 
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.records.recipe_note import REQUESTS_VERSION, RecipeNote
 from airflow_provider_kimi.records.rows import SOURCE_FIELD, InputChange, Row, RowStatus
+from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.earlier import Earlier, EarlierFiles, refused
 from airflow_provider_kimi.results.formats import Form, Formed
+from airflow_provider_kimi.results.found_json import SchemaMismatch
 from airflow_provider_kimi.results.lines_by_id import LinesById
 from airflow_provider_kimi.results.merge import Merged, fate_of
+from airflow_provider_kimi.results.passed_columns import result_names
 from airflow_provider_kimi.results.recipe_notes import NotesOfJob
 from airflow_provider_kimi.results.result_columns import ResultColumns
 from airflow_provider_kimi.results.result_rows import Cells, ResultRows, rows_of
+from airflow_provider_kimi.results.schema import AnswerSchema
 from airflow_provider_kimi.results.staging import DEAD_LETTER_NAME
 from airflow_provider_kimi.results.tally import Tally
 
@@ -57,17 +62,24 @@ _read = msgspec.json.Decoder(_NewRow).decode
 
 
 def merge_rows(
-    earlier: Earlier, files: EarlierFiles, new: Path, form: Form, fields: Sequence[str], folder: Path
+    earlier: Earlier,
+    files: EarlierFiles,
+    new: Path,
+    form: Form,
+    fields: Sequence[str],
+    folder: Path,
+    check: AnswerCheck,
 ) -> tuple[Merged, Formed]:
     """Write one row for each row of an earlier result, and those that it does not have behind them.
 
     :param new: The folder with the rows of the new batches, and their dead letters.
     :param fields: The fields that a results row has, `input_change` among them.
     :param folder: Where the results and the dead letters of both are written.
+    :param check: What is asked of every answer, by which labels are read.
     :raises KimiInputError: The rows cannot be told apart, are none of that result, or have other columns.
     """
     try:
-        return _merge_rows(earlier, files, new, form, fields, folder)
+        return _merge_rows(earlier, files, new, form, fields, folder, check)
     except KimiInputError:
         raise
     except (msgspec.MsgspecError, KeyError, ValueError) as error:
@@ -78,10 +90,16 @@ def merge_rows(
 
 
 def _merge_rows(
-    earlier: Earlier, files: EarlierFiles, new: Path, form: Form, fields: Sequence[str], folder: Path
+    earlier: Earlier,
+    files: EarlierFiles,
+    new: Path,
+    form: Form,
+    fields: Sequence[str],
+    folder: Path,
+    check: AnswerCheck,
 ) -> tuple[Merged, Formed]:
     changes = earlier.manifest.input_changes
-    merged = Merged(Tally(input_changes=Counter(changes) if changes else None))
+    merged = Merged(Tally(input_changes=Counter(changes) if changes else None, quality=check.quality()))
     assert files.results is not None, "the format was checked"
     rows = rows_of(files.results, form)
     columns = _columns(earlier, rows, form, fields)
@@ -91,10 +109,42 @@ def _merge_rows(
         letters = opened.enter_context(LinesById(files.dead_letters)) if files.dead_letters else None
         _check_names(earlier, asked, letters)
         target = opened.enter_context(new_file(folder / DEAD_LETTER_NAME))
-        merge = _Merge(earlier, rows, columns, asked, new_letters, letters, target, merged)
+        labels = _Labels(check.schema, _gold_name(earlier, rows, check.gold_column, fields), rows)
+        merge = _Merge(earlier, rows, columns, asked, new_letters, letters, target, merged, labels)
         formed = rows.write(merge.rows(), folder / f"results.{form.output_format}")
     _check_rows(earlier, merged)
     return merged, formed
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Reads the label of a row, and its gold label.
+
+    :param gold_name: The column that holds gold labels; empty for none.
+    """
+
+    schema: AnswerSchema | None
+    gold_name: str
+    rows: ResultRows
+
+    def of(self, row: Row, cells: Cells) -> Row:
+        parsed = None
+        if self.schema is not None and row.status == "succeeded":
+            with suppress(SchemaMismatch):
+                parsed = self.schema.read(row.content or "")
+        gold = self.rows.value(cells[self.gold_name]) if self.gold_name in cells else None
+        return replace(row, parsed=parsed, gold=gold)
+
+
+def _gold_name(earlier: Earlier, rows: ResultRows, gold_column: str | None, fields: Sequence[str]) -> str:
+    if gold_column is None:
+        return ""
+    if (name := result_names([gold_column], fields)[gold_column]) not in rows.of_input:
+        raise refused(
+            f"gold_column is {gold_column!r}, and the results in {earlier.uri} have no such column.",
+            "Land the earlier result with that column, or leave gold_column out.",
+        )
+    return name
 
 
 @dataclass
@@ -113,13 +163,14 @@ class _Merge:
     letters: LinesById | None
     dead_letters: BinaryIO
     merged: Merged
+    labels: _Labels
 
     def rows(self) -> Iterator[Cells]:
         for cells in self.old_rows:
             old = self._old(cells)
             self.merged.old.add(old)
             if (line := self.asked.find(old.custom_id)) is None:
-                self._keep(old)
+                self._keep(old, cells)
                 yield cells
             else:
                 yield self._of_both(cells, old, line)
@@ -130,8 +181,8 @@ class _Merge:
         of_row = (*_OF_ROW, SOURCE_FIELD) if SOURCE_FIELD in cells else _OF_ROW
         return Row(**{name: self.old_rows.value(cells[name]) for name in of_row})
 
-    def _keep(self, old: Row) -> None:
-        self.merged.tally.add(old)
+    def _keep(self, old: Row, cells: Cells) -> None:
+        self._count(old, cells)
         if old.status != "succeeded" and self.letters and (letter := self.letters.take(old.custom_id)):
             self.dead_letters.write(letter + b"\n")
 
@@ -142,24 +193,27 @@ class _Merge:
         if self.asked.take(old.custom_id) is None:
             raise _repeated(self.earlier, old.custom_id)
         if fate != "taken":
-            self._keep(old)
+            self._keep(old, cells)
             return cells
         self.merged.replaced.add(old)
-        self._take(new)
+        self._take(new, cells)
         own = self._own(line, new.round, cells)
         return {**{name: cell for name, cell in cells.items() if name not in own}, **own}
 
     def _behind(self, line: bytes) -> Cells:
         new = _read(line)
         self.merged.fates["added"] += 1
-        self._take(new)
+        self._take(new, {})
         return {"custom_id": self.old_rows.cell(new.custom_id), **self._own(line, new.round, {})}
 
-    def _take(self, new: _NewRow) -> None:
-        self.merged.tally.add(new.row)
+    def _take(self, new: _NewRow, cells: Cells) -> None:
+        self._count(new.row, cells)
         self.merged.taken.add(new.row, round=new.round)
         if letter := self.new_letters.take(new.custom_id):
             self.dead_letters.write(letter + b"\n")
+
+    def _count(self, row: Row, cells: Cells) -> None:
+        self.merged.tally.add(self.labels.of(row, cells) if self.merged.tally.quality else row)
 
     def _own(self, line: bytes, round: int, old: Cells) -> Cells:
         """Our own cells of a new row, some of which are known of an old one only: it was asked in the same words."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import RESULT_FIELDS
+from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.earlier import Earlier, EarlierFiles
 from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.results.merging import merge_rows
@@ -40,7 +41,7 @@ def peak_of(folder: Path, rows: int) -> int:
     files = EarlierFiles(folder / "results.jsonl", None, None, folder / "letters.jsonl")
     tracemalloc.start()
     try:
-        merged, _ = merge_rows(earlier, files, folder / "new", Form(), FIELDS, folder / "out")
+        merged, _ = merge_rows(earlier, files, folder / "new", Form(), FIELDS, folder / "out", AnswerCheck())
         assert merged.fates == {"taken": failed}
         return tracemalloc.get_traced_memory()[1]
     finally:
