@@ -182,7 +182,7 @@ def _write_rows(
 
     :param known: How the rows of the input were asked, if they are dead letters; None to read what the jobs noted.
     """
-    shards = by_shard(files, lambda of_batch: of_batch.batch) or [[_unsent(saved, workshop)]]
+    shards = by_shard(files, lambda of_batch: of_batch.batch) or [[unsent_batch(saved, workshop)]]
     with ExitStack() as opened:
         results = opened.enter_context(new_file(workshop / RESULTS_NAME))
         dead_letters = opened.enter_context(new_file(workshop / DEAD_LETTER_NAME))
@@ -201,7 +201,7 @@ def _write_rows(
         return tally, table.keys if table else ()
 
 
-def _unsent(saved: SavedRows | None, workshop: Path) -> BatchFiles:
+def unsent_batch(saved: SavedRows | None, workshop: Path) -> BatchFiles:
     """A batch that does not exist, of the rows of a job of which none was sent."""
     (requests := workshop / "unsent").touch()
     batch = Batch(id="", status="completed")

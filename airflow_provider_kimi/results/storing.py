@@ -32,4 +32,4 @@ def store_answers(cache: str, collected: Collected, log: Log) -> None:
             *(f"{collected.kept.count:,}", cache, type(error).__name__, error),
         )
     else:
-        log.info("Cache %s: %s answers of this task are in it.", cache, f"{writer.count:,}")
+        log.info("%s answers of this task are in cache %s for later runs.", f"{writer.count:,}", cache)
