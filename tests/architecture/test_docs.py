@@ -129,6 +129,7 @@ SHOWN_BY = {
         "a mapped task's indices have moved": "test_mapped_instances_keep_their_work_when_indices_move",
         "the batch failed, expired or was": "test_a_clear_asks_only_for_the_rows_without_an_answer",
         '`reuse="never"`, or a run started': "test_a_run_whose_conf_asks_for_fresh_work_pays_again",
+        "the cache has changed since": "test_a_retry_attaches_although_the_cache_has_changed_meanwhile",
         "the input has changed": "test_a_changed_input_replaces_the_old_batch_with_cancel_and_fresh",
         "the connection has another key": "test_nothing_is_paid_in_an_account_that_does_not_know_a_noted_batch",
         "the key was replaced": "test_an_input_that_another_key_has_uploaded_is_uploaded_again",

@@ -21,6 +21,7 @@ from tests.conftest import Connect
 from tests.support.requests import write_jsonl
 from tests.support.rounds import QUICK, SPEED, asked_in, lines_of, results
 from tests.support.rounds import job as reviews_job
+from tests.support.s3 import Storage
 from tests.support.tasks import TaskInstanceRecord, run_task, run_to_end
 
 
@@ -308,3 +309,29 @@ def test_a_dry_run_says_how_many_rows_would_not_be_sent(connect: Connect, tmp_pa
 def test_a_wrong_parameter_is_refused_while_the_dag_is_parsed(wrong: dict[str, Any], why: str, tmp_path: Path) -> None:
     with KimiSimulator(speed=0) as sim, pytest.raises((ValueError, KimiInputError), match=why):
         job(tmp_path, sim, rows([1]), **wrong)
+
+
+def test_cache_and_output_may_be_on_s3(connect: Connect, s3: Storage, tmp_path: Path) -> None:
+    """The first try of the second day is killed while its batch runs, and the cache is purged before the retry."""
+    there = {"cache": s3.uri("cache"), "output": s3.uri("out")}
+    with KimiSimulator(speed=0, timing=QUICK) as sim:
+        connect(sim)
+        first = job(tmp_path, sim, rows(range(5)), **there)
+        run_task(first, day(1))
+        sim.advance(100)
+        run_task(first, day(1, try_number=2))
+        task = job(tmp_path, sim, [*rows(range(7)), {"id": "again", "text": "review 6"}], dedupe=True, **there)
+        run_task(task, day(2))
+        assert [key[:16] for key in sorted(s3.keys()) if "/.kimi-" in key] == ["out/.kimi-saved-"]
+        AnswerCache(there["cache"]).purge(timedelta(0))
+        sim.advance(100)
+        manifest = run_task(task, day(2, try_number=2)).value
+        assert asked_in(sim) == [[f"r{n}" for n in range(5)], ["r5", "r6"]]
+        assert run_task(task, day(2, try_number=3)).value["batch_ids"] == manifest["batch_ids"]
+    assert manifest["saved"] == {"cache": 5, "duplicate": 1, "stored": 2}
+    assert "/.kimi-" not in " ".join(s3.keys())
+    landed = [json.loads(line) for line in s3.get("out/results.jsonl").splitlines()]
+    assert [(row["custom_id"], row["source"], row["status"]) for row in landed] == [
+        *[(f"r{n}", "cache", "succeeded") for n in range(5)],
+        *[("r5", "batch", "succeeded"), ("r6", "batch", "succeeded"), ("again", "duplicate", "succeeded")],
+    ]
