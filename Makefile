@@ -51,45 +51,54 @@ test-unit: $(READY) ## one module at a time, in seconds
 	$(BIN)/pytest -q $(CHAPTERS:%=tests/%) tests/test_*.py
 
 # Parts side by side, since they mostly wait; each prints what it has when it ends.
-test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 20 minutes
+SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs=9 --output-sync --keep-going
+
+test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 15 minutes
 	@$(BIN)/coverage erase
-	@$(MAKE) --no-print-directory --jobs=6 --output-sync test-airflow test-integration test-modules
+	@$(SIDE_BY_SIDE) $(PARTS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+test-all: $(BROWSER_READY) ## test, test-slow, test-ui and test-lowest side by side, in about 20 minutes
+	@$(BIN)/coverage erase
+	@$(SIDE_BY_SIDE) $(PARTS) $(SLOW_PARTS) test-ui test-lowest
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
 PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough --durations=15 -m "not slow and not long and not browser"
-AIRFLOW_TESTS := tests/real_airflow tests/crash tests/chaos
+AIRFLOW_PARTS := test-airflow-a test-airflow-b test-airflow-c test-airflow-d
+INTEGRATION_PARTS := test-integration-a test-integration-b test-integration-c test-integration-d
+PARTS := $(AIRFLOW_PARTS) $(INTEGRATION_PARTS) test-modules
 
-test-airflow: test-airflow-a test-airflow-b ## the part that runs Airflow and processes that are killed
+test-airflow: $(AIRFLOW_PARTS) ## the part that runs Airflow and processes that are killed
 
-test-airflow-a: $(READY)
-	$(PYTEST) tests/real_airflow
+test-integration: $(INTEGRATION_PARTS) ## the part that runs whole chains against the simulator
 
-test-airflow-b: $(READY)
-	$(PYTEST) tests/crash tests/chaos
+test-modules: ## the part with everything else, and the property tests on more examples
 
-test-integration: test-integration-a test-integration-b test-integration-c ## the part that runs whole chains against the simulator
+test-airflow-a: TESTS := tests/real_airflow/test_[a-j]*.py
+test-airflow-b: TESTS := tests/real_airflow/test_[k-r]*.py
+test-airflow-c: TESTS := tests/real_airflow/test_[s-z]*.py
+test-airflow-d: TESTS := tests/crash tests/chaos
+test-integration-a: TESTS := tests/integration/test_[a-e]*.py
+test-integration-b: TESTS := tests/integration/test_[f-o]*.py
+test-integration-c: TESTS := tests/integration/test_[p-r]*.py
+test-integration-d: TESTS := tests/integration/test_[s-z]*.py
+test-modules: TESTS := $(addprefix --ignore=tests/,real_airflow crash chaos integration)
 
-test-integration-a: $(READY)
-	$(PYTEST) tests/integration/test_[a-e]*.py
+$(PARTS): $(READY)
+	$(PYTEST) $(TESTS)
 
-test-integration-b: $(READY)
-	$(PYTEST) tests/integration/test_[f-o]*.py
-
-test-integration-c: $(READY)
-	$(PYTEST) tests/integration/test_[p-z]*.py
-
-test-modules: $(READY) ## the part with everything else, and the property tests on more examples
-	$(PYTEST) $(AIRFLOW_TESTS:%=--ignore=%) --ignore=tests/integration
+SLOW_PARTS := test-slow-airflow test-slow-others
 
 test-slow: $(READY) ## what takes minutes and another test shows in small; the unit tests against the built wheel
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync test-slow-airflow test-slow-others
+	@$(SIDE_BY_SIDE) $(SLOW_PARTS)
 
-test-slow-airflow: $(READY)
-	$(BIN)/pytest -p no:cacheprovider -m slow --durations=10 tests/real_airflow
+test-slow-airflow: TESTS := tests/real_airflow
+test-slow-others: TESTS := --ignore=tests/real_airflow
 
-test-slow-others: $(READY)
-	$(BIN)/pytest -p no:cacheprovider -m slow --durations=10 --ignore=tests/real_airflow
+$(SLOW_PARTS): $(READY)
+	$(BIN)/pytest -p no:cacheprovider -m slow --durations=10 $(TESTS)
 
 test-long: $(READY) ## every point at which a task may die, and what takes many minutes, in about 40 minutes
 	$(BIN)/pytest -p no:cacheprovider -m long
@@ -155,4 +164,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-airflow-a test-airflow-b test-integration test-integration-a test-integration-b test-integration-c test-modules test-slow test-slow-airflow test-slow-others test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-all test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-chaos test-waits bench docs build clean

@@ -32,10 +32,10 @@ def check_seconds(name: str, value: timedelta | float, *, may_be_zero: bool = Fa
     return float(seconds)
 
 
-def check_whole_number(name: str, value: object) -> None:
-    """Refuse anything but a whole number above zero."""
-    if type(value) is not int or value < 1:
-        raise _wrong(name, value, "a whole number above zero")
+def check_whole_number(name: str, value: object, least: int = 1) -> None:
+    """Refuse anything but a whole number above zero, or from `least` on."""
+    if type(value) is not int or value < least:
+        raise _wrong(name, value, "a whole number above zero" if least else "a whole number, zero or more")
 
 
 def check_texts(**given: object) -> None:

@@ -98,7 +98,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _listed("hooks.kimi"),
-        "operators": _listed("operators.batch", "operators.files", "operators.orphans"),
+        "operators": _listed("operators.batch", "operators.cache", "operators.files", "operators.orphans"),
         "sensors": _listed("sensors.batch"),
         "task-decorators": [{"name": "kimi_batch", "class-name": f"{package}.decorators.kimi_batch.kimi_batch_task"}],
         "extra-links": [f"{package}.links.{name}" for name in ("KimiConsoleLink", "KimiBatchLink", "KimiResultsLink")],

@@ -43,8 +43,9 @@ settings.load_profile("quick")
 
 TESTS = Path(__file__).parent
 
-#: Seconds that a test of one module may take, and one on real Airflow processes; the others have pytest's own limit.
-UNIT_SECONDS, AIRFLOW_SECONDS = 20, 1800
+#: Seconds that a test of one module may take beside all others, and one on real Airflow processes; the rest have
+#: pytest's own limit.
+UNIT_SECONDS, AIRFLOW_SECONDS = 60, 1800
 
 
 class Connect(Protocol):

@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator, KimiCreateBatchOperator
+from airflow_provider_kimi.operators.cache import KimiPurgeCacheOperator
 from airflow_provider_kimi.operators.files import KimiDeleteFilesOperator
 from airflow_provider_kimi.operators.orphans import KimiOrphanBatchesOperator
 
@@ -61,6 +62,9 @@ def test_a_choice_that_is_not_allowed_is_refused() -> None:
         (KimiDeleteFilesOperator, {"older_than": "30d"}, "older_than"),
         (KimiDeleteFilesOperator, {"older_than": 60, "dry_run": "False"}, "dry_run"),
         (KimiDeleteFilesOperator, {"older_than": 60, "max_batches_searched": "x"}, "max_batches_searched"),
+        (KimiPurgeCacheOperator, {"older_than": "30d"}, "older_than"),
+        (KimiPurgeCacheOperator, {"older_than": 60, "dry_run": "False"}, "dry_run"),
+        (KimiPurgeCacheOperator, {"older_than": 60, "cache": 1}, "cache"),
         (KimiOrphanBatchesOperator, {"max_age": "30d"}, "max_age"),
         (KimiOrphanBatchesOperator, {"max_age": -1}, "max_age"),
         (KimiOrphanBatchesOperator, {"dry_run": "no"}, "dry_run"),
@@ -74,6 +78,7 @@ def test_an_operator_refuses_a_wrong_parameter_while_the_dag_is_parsed(
     required: dict[Any, dict[str, Any]] = {
         KimiCreateBatchOperator: {"input": ["a"]},
         KimiBatchResultsOperator: {"batch_id": "batch_1", "output": "/tmp/out"},
+        KimiPurgeCacheOperator: {"cache": "/tmp/cache", "older_than": 0},
     }
     with pytest.raises(ValueError, match=rf"{name} is .*; it must be "):
-        operator(task_id="t", **required.get(operator, {}), **parameters)
+        operator(task_id="t", **(required.get(operator, {}) | parameters))

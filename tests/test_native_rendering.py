@@ -20,6 +20,7 @@ from airflow_provider_kimi.operators.batch import (
     KimiCancelBatchOperator,
     KimiCreateBatchOperator,
 )
+from airflow_provider_kimi.operators.cache import KimiPurgeCacheOperator
 from airflow_provider_kimi.operators.files import KimiDeleteFilesOperator
 from airflow_provider_kimi.operators.orphans import KimiOrphanBatchesOperator
 from airflow_provider_kimi.rendering import given
@@ -88,6 +89,7 @@ CLASSES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "cancel": (KimiCancelBatchOperator, {"batch_id": "batch-1"}),
     "files": (KimiDeleteFilesOperator, {"file_id": "file-1"}),
     "orphans": (KimiOrphanBatchesOperator, {}),
+    "purge": (KimiPurgeCacheOperator, {"cache": "cache", "older_than": 0}),
 }
 
 #: The parameters behind the fields that have another name.

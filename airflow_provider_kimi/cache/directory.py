@@ -2,13 +2,17 @@
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from errno import ESTALE
+from functools import partial
+from pathlib import Path
 from shutil import copyfileobj
-from tempfile import NamedTemporaryFile
-from typing import IO, BinaryIO
+from tempfile import TemporaryDirectory
+from typing import IO
 
 from airflow_provider_kimi.cache.segments import staged_name
 from airflow_provider_kimi.compat import object_storage_path
@@ -25,6 +29,12 @@ from airflow_provider_kimi.files.locations import (
 
 #: Bytes of each write to object storage. S3 holds two parts of an upload in memory, of 50 MB each by default.
 _BLOCK_BYTES = 8 << 20
+
+#: Files of object storage that are copied at once: most are small, and each takes some 30 ms to come.
+_COPIES = 4
+
+#: Whether the system says what a process may that has become another user.
+_CAN_ASK_EFFECTIVE = os.access in os.supports_effective_ids
 
 _NOT_SENT = "Nothing was sent."
 _NOT_KEPT = "Answers of this task are not kept in it; what is landed is untouched."
@@ -47,8 +57,8 @@ class CacheDirectory:
             self._is_local = self._path.protocol == "file"
             if self._is_local:  # on object storage it would create a bucket
                 self._path.mkdir(parents=True, exist_ok=True)
-                if not os.access(self._path.path, os.R_OK | os.W_OK | os.X_OK):
-                    raise PermissionError(f"no access: {self._path.path!r}")
+                if not os.access(self._path.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=_CAN_ASK_EFFECTIVE):
+                    raise PermissionError(f"no access to {self._path.path}")
 
     @contextmanager
     def _usable(self, verb: str, now: str) -> Iterator[None]:
@@ -82,41 +92,62 @@ class CacheDirectory:
             return  # object storage has no empty directories
         yield from ((entry["name"].rpartition("/")[2], entry["size"] or 0) for entry in listed)
 
-    def blocks(self, name: str) -> Iterator[bytes]:
-        """Yield a file in blocks of whole lines, as it is now.
+    def contents(self, names: Iterable[str]) -> Generator[Iterator[bytes], None, None]:
+        """Yield each file in order, in blocks of whole lines. The first block raises FileNotFoundError if it is gone.
 
-        :raises FileNotFoundError: It is gone.
+        A file of object storage is copied here first, so that it is read as it was even if it is purged meanwhile.
         """
+        if self._is_local:
+            yield from (self._blocks(partial(Path, self._path.path, name)) for name in names)
+            return
+        at_once = _COPIES if self._path.fs.async_impl else 1
+        with TemporaryDirectory(prefix="kimi-cache-") as folder, ThreadPoolExecutor(at_once) as pool:
+            begun: deque[Future[Path]] = deque()
+            for name in names:
+                begun.append(pool.submit(self._copy, name, Path(folder, name)))
+                if len(begun) == at_once:
+                    yield self._blocks(begun.popleft().result, is_copy=True)
+            while begun:
+                yield self._blocks(begun.popleft().result, is_copy=True)
+
+    def _copy(self, name: str, copy: Path) -> Path:
+        path = self._path / name
+        path.fs.get_file(path.path, str(copy))
+        return copy
+
+    def _blocks(self, place: Callable[[], Path], *, is_copy: bool = False) -> Iterator[bytes]:
         try:
-            with self._opened(name) as content:
+            path = place()
+            with path.open("rb", buffering=0) as content:
                 yield from read_blocks(content, MAX_LINE_BYTES)
+            if is_copy:
+                path.unlink()
         except LASTING_FAULTS as error:
             raise self._refusal("read", _NOT_SENT, error) from None
         except OSError as error:
             if error.errno == ESTALE:  # a network disk on which another machine has removed it
-                raise FileNotFoundError(name) from None
+                raise FileNotFoundError(error.filename) from None
             raise
-
-    @contextmanager
-    def _opened(self, name: str) -> Iterator[BinaryIO]:
-        path = self._path / name
-        if self._is_local:
-            with open_binary(path, "rb") as content:
-                yield content
-            return
-        with NamedTemporaryFile(prefix="kimi-cache-") as copy:  # one answer of the storage, even if it is replaced
-            path.fs.get_file(path.path, copy.name)
-            with open(copy.name, "rb") as content:
-                yield content
 
     def put(self, name: str, source: IO[bytes], now: datetime) -> None:
         """Write a file, or replace it, in one step."""
-        target = self._path / (staged_name(now, secrets.token_hex(8)) if self._is_local else name)
         with self._usable("written", _NOT_KEPT):
-            with open_binary(target, "wb", None if self._is_local else _BLOCK_BYTES) as written:
-                copyfileobj(source, written, CHUNK_BYTES)
             if self._is_local:
-                target.replace(self._path / name)
+                self._put_on_disk(name, source, now)
+                return
+            with open_binary(self._path / name, "wb", _BLOCK_BYTES) as written:
+                copyfileobj(source, written, CHUNK_BYTES)
+
+    def _put_on_disk(self, name: str, source: IO[bytes], now: datetime) -> None:
+        staged = self._path / staged_name(now, secrets.token_hex(8))
+        try:
+            with open_binary(staged, "wb") as written:
+                copyfileobj(source, written, CHUNK_BYTES)
+            staged.replace(self._path / name)
+        except BaseException:  # such as a full disk
+            with suppress(OSError):
+                staged.unlink()
+            raise
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete files; one that is gone is not an error."""

@@ -78,8 +78,7 @@ def writer_digest(name: str) -> str:
 def line_of(digest: bytes, answer: bytes) -> bytes:
     """Write an answer as a line; a newline in it can only be space between its tokens."""
     answer = answer.replace(b"\n", b" ")
-    check = _check_of(digest, answer)
-    return b"".join((_BEFORE, digest.hex().encode(), _BETWEEN, check, _BEFORE_ANSWER, answer, _AFTER, b"\n"))
+    return b"".join((_begin(digest, answer), answer, _AFTER, b"\n"))
 
 
 def digest_in(line: bytes) -> bytes | None:
@@ -94,8 +93,11 @@ def digest_in(line: bytes) -> bytes | None:
 def answer_in(line: bytes, digest: bytes) -> bytes | None:
     """Read the answer of a line; None if anything of the line is not as it was written."""
     answer = line[_ANSWER]
-    return answer if line_of(digest, answer)[:-1] == line else None
+    is_whole = line.startswith(_begin(digest, answer)) and line.endswith(_AFTER)
+    return answer if is_whole else None
 
 
-def _check_of(digest: bytes, answer: bytes) -> bytes:
-    return hashlib.blake2b(digest + answer, digest_size=_CHECK_BYTES).hexdigest().encode()
+def _begin(digest: bytes, answer: bytes) -> bytes:
+    check = hashlib.blake2b(digest, digest_size=_CHECK_BYTES)
+    check.update(answer)
+    return b"".join((_BEFORE, digest.hex().encode(), _BETWEEN, check.hexdigest().encode(), _BEFORE_ANSWER))

@@ -1,7 +1,7 @@
 """The cache: answers by what was asked, in files that runs at the same time can read, write and purge."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from tempfile import TemporaryFile
@@ -87,12 +87,13 @@ class AnswerCache:
         read: set[SegmentName] = set()
         while waiting := [segment for segment in self._young_enough() if segment not in read]:
             is_one_gone = False
-            for segment in waiting:
-                read.add(segment)
-                try:
-                    yield from self._answers(segment, is_wanted)
-                except FileNotFoundError:
-                    is_one_gone = True
+            with closing(self._directory.contents(map(str, waiting))) as contents:
+                for blocks in contents:
+                    try:
+                        yield from self._answers(blocks, is_wanted)
+                    except FileNotFoundError:
+                        is_one_gone = True
+            read.update(waiting)
             if not is_one_gone:  # else its writer may have put another one into its place
                 return
 
@@ -106,8 +107,8 @@ class AnswerCache:
         sizes = self._directory.sizes()
         return {segment: size for name, size in sizes.items() if (segment := SegmentName.of(name)) is not None}
 
-    def _answers(self, segment: SegmentName, is_wanted: Callable[[bytes], bool]) -> Iterator[Found]:
-        for block in self._directory.blocks(str(segment)):
+    def _answers(self, blocks: Iterator[bytes], is_wanted: Callable[[bytes], bool]) -> Iterator[Found]:
+        for block in blocks:
             for line in lines_of(block):
                 digest = digest_in(line)
                 if digest is not None and not is_wanted(digest):

@@ -14,7 +14,7 @@ from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, await_answer, put_question
+from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, XComArg, await_answer, put_question
 from airflow_provider_kimi.context import read_try_number
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -106,7 +106,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param progress: Push the XCom ``progress``; False leaves it out.
     :param max_failed_rows: How many rows may have no usable answer; None accepts any number but all. Templated.
     :param max_failed_ratio: The same as a share of all rows. Templated.
-    :param on_too_many_failed: What becomes of the task if there are more: ``fail``, ``skip`` or ``warn``.
+    :param on_too_many_failed: What becomes of the task if there are more, or answers are not as ``min_agreement`` and
+        ``max_drift`` ask: ``fail``, ``skip`` or ``warn``.
     :param select: The columns of the input that the result has; None for all.
     :param exclude: Those that it leaves out; None for none.
     :param output_format: Format of the results file: ``jsonl``, ``csv`` or ``parquet``.
@@ -116,6 +117,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param reasoning: What becomes of the model's thoughts: ``drop``, ``column`` or ``keep``.
     :param delete_remote_files: Delete the files of the batches on the platform once the result is accepted.
     :param price_list: Prices for the manifest's ``cost``; None for the published ones. Templated.
+    :param gold_column: Column of the input with labels that are known to be right; None for none.
+    :param min_agreement: Share of answers that has to agree with them; None for any. Templated.
+    :param max_drift: How far the shares of labels may be from those of ``compare_with``; None for any. Templated.
+    :param compare_with: The result that this one is compared with; None for that of the task's last success. Templated.
+    :param report_rows: How many rows of text ``report.html`` shows; 0 for none.
     :param max_rounds: How often a row is asked at most. A row that failed, expired or is missing is asked again as it
         was; one that was cut may answer twice as long; one whose answer was refused is told why; one that the content
         filter stopped in the first round is asked once more. A row with a usable answer is never asked again.
@@ -168,6 +174,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         "max_failed_rows",
         "max_failed_ratio",
         "price_list",
+        *("min_agreement", "max_drift", "compare_with"),
         "max_cost",
         "approve_over",
         "finish_by",
@@ -229,6 +236,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
+        gold_column: str | None = None,
+        min_agreement: float | str | None = None,
+        max_drift: float | str | None = None,
+        compare_with: Mapping[str, Any] | str | XComArg | None = None,
+        report_rows: int = 0,
         max_rounds: int = 1,
         min_batch_rows: int | None = None,
         finish_by: datetime | timedelta | str | None = None,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import AirflowSkipException, Context, push_own_xcom
+from airflow_provider_kimi.compat import AirflowSkipException, Context, XComArg, push_own_xcom
 from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
-from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, said_list
+from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, check_whole_number, said_list
 from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.lineage import lineage_of_result
@@ -20,6 +21,7 @@ from airflow_provider_kimi.metrics import metrics_of_result
 from airflow_provider_kimi.outlets import report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
+from airflow_provider_kimi.report.page import written_report
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
@@ -74,6 +76,11 @@ class LandingOperator(TextTemplates):
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
+        gold_column: str | None = None,
+        min_agreement: float | str | None = None,
+        max_drift: float | str | None = None,
+        compare_with: Mapping[str, Any] | str | XComArg | None = None,
+        report_rows: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,8 +92,11 @@ class LandingOperator(TextTemplates):
         check_choice("reasoning", reasoning, get_args(Reasoning))
         check_flag("parsed_columns", parsed_columns)
         check_flag("delete_remote_files", delete_remote_files)
+        check_whole_number("report_rows", report_rows, least=0)
         read_limits(known(max_failed_rows), known(max_failed_ratio))
         read_price_list(known(price_list), "cn")
+        check_texts(gold_column=gold_column)
+        check_location("compare_with", compare_with)
         self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
         self.max_failed_rows = max_failed_rows
         self.max_failed_ratio = max_failed_ratio
@@ -99,6 +109,11 @@ class LandingOperator(TextTemplates):
         self.reasoning = reasoning
         self.delete_remote_files = delete_remote_files
         self.price_list = price_list
+        self.gold_column = gold_column
+        self.min_agreement = min_agreement
+        self.max_drift = max_drift
+        self.compare_with = compare_with
+        self.report_rows = report_rows
         self._manifest: Manifest | None = None
 
     def check_form(self, name: str, csv_options: Mapping[str, Any] | None) -> None:
@@ -214,4 +229,5 @@ class LandingOperator(TextTemplates):
             next_round=next_round,
             merge_with=self.merge_with,
             keeps_answers=self.cache is not None,
+            report=partial(written_report, most_rows=self.report_rows),
         )

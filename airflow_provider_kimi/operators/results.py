@@ -51,8 +51,9 @@ class KimiBatchResultsOperator(LandingOperator):
         ``{"missing": 0, "filtered": 100}``. None accepts any number but all. Templated.
     :param max_failed_ratio: The same as a share of all rows, 0 to 1, or a dict of shares by status. None accepts any
         share but all, 1.0 accepts even all. Templated.
-    :param on_too_many_failed: What becomes of the task if there are more: ``fail``, ``skip`` (with its downstream
-        tasks) or ``warn``, which succeeds with a warning in the log. The result is landed in every case.
+    :param on_too_many_failed: What becomes of the task if there are more, or fewer answers agree with ``gold_column``
+        than ``min_agreement`` says, or labels have moved further than ``max_drift``: ``fail``, ``skip`` (with its
+        downstream tasks) or ``warn``, which succeeds with a warning in the log. The result is landed in every case.
     :param select: The columns of ``input`` that the results have, by their names there, in this order; None for all.
     :param exclude: Those that the results leave out, such as personal data; None for none. Both hold for the rows that
         dead letters note; their requests are as sent. A name that the input has not fails the task.
@@ -88,6 +89,20 @@ class KimiBatchResultsOperator(LandingOperator):
         "2026-09-01", "models": {"kimi-k2.6": {"input": 3.9, "cached": 0.66, "output": 16.2}}}``, with
         ``cache_write_5m`` or ``cache_write_1h`` for models whose cache writes have a price; None for the published
         batch prices of the connection's region. Templated.
+    :param gold_column: Column of ``input`` that holds, for some rows, the label that is known to be right. It is read
+        as an answer is, and compared: with the answer, or with its field of the same name if answers are objects. The
+        manifest's ``gold`` counts how many agree, and which are taken for which. The column need not be among those
+        that are landed. None compares nothing.
+    :param min_agreement: Share of the compared answers that has to agree with ``gold_column``, 0 to 1; also not met if
+        none could be compared. None for any. Templated.
+    :param max_drift: How far the shares of labels may be from those of ``compare_with``, 0 (the same) to 1 (no label in
+        common): the share of answers that would need another label. None for any. Templated.
+    :param compare_with: The result whose labels these are compared with, for the manifest's ``drift``: URI of its
+        directory or of its ``manifest.json``, the manifest that its task returned, or the extra of its asset event.
+        None for the manifest that this task returned in its last run that succeeded, if ``max_drift`` is given; the
+        first run has none, and is not compared. Templated.
+    :param report_rows: How many rows of text ``report.html`` shows, those that failed or differ from a gold label
+        first; 0 for none, as it may be personal data.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest.
     :raises KimiBatchError: A batch has not ended after a minute, or answers are still to come; a retry can help.
@@ -104,6 +119,9 @@ class KimiBatchResultsOperator(LandingOperator):
         "max_failed_rows",
         "max_failed_ratio",
         "price_list",
+        "min_agreement",
+        "max_drift",
+        "compare_with",
         "kimi_conn_id",
     )
     ui_color = "#d4f5e2"
@@ -129,6 +147,11 @@ class KimiBatchResultsOperator(LandingOperator):
         reasoning: Reasoning = "drop",
         delete_remote_files: bool = False,
         price_list: Mapping[str, Any] | str | None = None,
+        gold_column: str | None = None,
+        min_agreement: float | str | None = None,
+        max_drift: float | str | None = None,
+        compare_with: Mapping[str, Any] | str | XComArg | None = None,
+        report_rows: int = 0,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -145,6 +168,11 @@ class KimiBatchResultsOperator(LandingOperator):
             reasoning=reasoning,
             delete_remote_files=delete_remote_files,
             price_list=price_list,
+            gold_column=gold_column,
+            min_agreement=min_agreement,
+            max_drift=max_drift,
+            compare_with=compare_with,
+            report_rows=report_rows,
             **kwargs,
         )
         if input is None and self.selection != Selection():

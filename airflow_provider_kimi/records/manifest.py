@@ -17,7 +17,10 @@ _IN_EVENTS = (
 )
 
 #: The files that it names, the most wanted first.
-FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file", "realtime_file", "saved_file")
+FILE_FIELDS = (
+    *("results_file", "output_file", "error_file", "dead_letter_file", "realtime_file", "saved_file"),
+    "report_file",
+)
 
 
 #: The fields by which a file is known as a manifest, whatever somebody has edited in the others.
@@ -64,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         `cache` has answered, and how many are a `duplicate` of an earlier row; and how many of the answers that were
         paid are kept in the cache (`stored`) once the result is accepted. Not there without a cache or dedupe.
     :param saved_file: The rows that were not sent, with their answers, by which no later try asks for them.
+    :param report_file: The page for people; not there in results of earlier versions.
     :param merged: What became of the rows that were asked again, if it was merged into an earlier result: `taken`,
         `not_better`, `had_answer`, `asks_other` and `added`, those that there are.
     :param dead_letter_digest: SHA-256 of the dead letters as they were landed; not there if there are none.
@@ -97,6 +101,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     realtime_file: str | msgspec.UnsetType = msgspec.UNSET
     saved: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     saved_file: str | msgspec.UnsetType = msgspec.UNSET
+    report_file: str | msgspec.UnsetType = msgspec.UNSET
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     former_files: list[str] | msgspec.UnsetType = msgspec.UNSET

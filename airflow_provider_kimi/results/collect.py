@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.files.locations import location_of
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.outside import plain_location
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.cost import read_price_list
@@ -28,12 +30,16 @@ from airflow_provider_kimi.results.overlap import overlap
 from airflow_provider_kimi.results.promises import holds_all
 from airflow_provider_kimi.results.realtime import NO_REALTIME, RealtimeFiles, read_realtime, without_parts
 from airflow_provider_kimi.results.replacing import check_not_poorer, check_replaced, is_same_landing
+from airflow_provider_kimi.results.report_facts import ReportFacts
+from airflow_provider_kimi.results.result_rows import report_rows
 from airflow_provider_kimi.results.saved_rows import SavedRows, fetch_saved, saved_name
 from airflow_provider_kimi.results.staging import (
     DEAD_LETTER_NAME,
     ERROR_NAME,
+    MANIFEST_NAME,
     OUTPUT_NAME,
     REALTIME_NAME,
+    REPORT_NAME,
     SAVED_NAME,
     name_of,
     staged_files,
@@ -124,7 +130,7 @@ def _switched(
     """Put a result into its place; keep an equal one that another attempt has put there meanwhile."""
     directory, batches = switch.directory, [of_batch.batch for of_batch in files]
     steps = switch.steps(
-        _finished_files(workshop, files, made),
+        _with_report(landing, made, batches, _finished_files(workshop, files, made), workshop, log),
         lambda uris: with_files(made.manifest, uris),
         with_digests=not landing.may_replace,
     )
@@ -144,6 +150,24 @@ def _with_saved(files: BatchFiles, saved: SavedRows | None) -> BatchFiles:
     """A batch with the rows of its job that were not sent, if they are these."""
     is_of_it = saved is not None and Tags.of(files.batch).saved in (saved.name, None)
     return replace(files, saved=saved) if is_of_it else files
+
+
+def _with_report(
+    landing: Landing, made: Made, batches: list[Batch], files: dict[str, Sequence[Path]], workshop: Path, log: Log
+) -> dict[str, Sequence[Path]]:
+    """Add the page for people. No fault in it holds back answers that are paid."""
+    if landing.report is None:
+        return files
+    rows = partial(report_rows, made.results, landing.form)
+    names = [*files, REPORT_NAME, MANIFEST_NAME]
+    facts = ReportFacts(made.manifest, made.tally, batches, plain_location(landing.output), names, rows)
+    try:
+        content = landing.report(facts)
+    except Exception as error:
+        log.warning("%s could not be made (%s). The result is landed without it.", REPORT_NAME, type(error).__name__)
+        return files
+    (path := workshop / REPORT_NAME).write_bytes(content)
+    return {**files, REPORT_NAME: [path]}
 
 
 def checked_output(landing: Landing) -> OutputDirectory:

@@ -86,7 +86,7 @@ class Earlier:
         :raises KimiBatchError: Another landing has replaced it meanwhile.
         """
         folder.mkdir()
-        paths = [self._copied(field, folder) for field in FILE_FIELDS]
+        paths = [self._copied(field, folder) for field in FILE_FIELDS if field != "report_file"]
         if _manifest_bytes(self.uri) != self.content:
             raise KimiBatchError(
                 f"The result in {self.uri} was replaced while it was read. {_NOW} Clear this task: nothing is paid "
@@ -124,23 +124,28 @@ def refused(what: str, remedy: str) -> KimiInputError:
     return KimiInputError(f"{what} {_NOW} {remedy}")
 
 
-def find_earlier(merge_with: Any, output: str) -> Earlier:
+#: What to pass, by the parameter that says which result is meant.
+_REMEDIES = {
+    "merge_with": "Pass the output of the task whose dead letters were asked again, once it has landed.",
+    "compare_with": "Pass the output of a task that has landed.",
+}
+
+
+def find_earlier(meant: Any, output: str, parameter: str = "merge_with") -> Earlier:
     """Read the manifest of the result that is meant.
 
-    :param merge_with: URI of its directory or of its manifest, or the manifest that its task has returned.
+    :param meant: URI of its directory or of its manifest, or the manifest that its task has returned.
     :param output: URI of the directory of the new result.
+    :param parameter: What messages call it.
     :raises KimiInputError: There is no result that this version can read.
     """
-    given = said(as_uri(merge_with)) if str(merge_with).lstrip().startswith("{") else as_uri(merge_with)
-    uri = _directory_of(given)
-    content = _manifest_bytes(uri)
+    given = as_read(meant)
+    uri = _directory_of(given, parameter)
+    content = _manifest_bytes(uri, parameter)
     manifest = Manifest.of_json(content)
     if manifest is None:
         what = "holds a manifest.json of something else" if content else "holds no result"
-        raise refused(
-            f"merge_with is {uri!r}, which {what}.",
-            "Pass the output of the task whose dead letters were asked again, once it has landed.",
-        )
+        raise refused(f"{parameter} is {uri!r}, which {what}.", _REMEDIES[parameter])
     if manifest.schema_version > _VERSION or "total" not in manifest.counts:
         raise refused(
             f"The manifest in {uri} does not say what its result has in a way that this version of the provider can "
@@ -149,27 +154,32 @@ def find_earlier(merge_with: Any, output: str) -> Earlier:
         )
     if isinstance(given, Mapping) and not {*given.get("batch_ids", ())} <= {*manifest.batch_ids}:
         raise refused(
-            f"merge_with is a manifest that {uri} no longer holds: the result there is of other batches.",
+            f"{parameter} is a manifest that {uri} no longer holds: the result there is of other batches.",
             "Pass the URI of the result that is meant.",
         )
     return Earlier(uri, content, manifest, is_output=location_of(uri) == location_of(output))
 
 
-def _directory_of(given: Any) -> str:
+def as_read(meant: Any) -> Any:
+    """The mapping that a rendered text says, or the location of a path; any other value as it is."""
+    return said(as_uri(meant)) if str(meant).lstrip().startswith("{") else as_uri(meant)
+
+
+def _directory_of(given: Any, parameter: str) -> str:
     if isinstance(given, Mapping):
         files = [uri for field in FILE_FIELDS if isinstance(uri := given.get(field), str)]
         if not files:
-            raise refused("merge_with is a mapping that names no files.", "Pass a manifest, or the URI of a result.")
+            raise refused(f"{parameter} is a mapping that names no files.", "Pass a manifest, or the URI of a result.")
         return files[0].rpartition("/")[0]
     if not isinstance(given, str) or not given.strip():
         raise refused(
-            f"merge_with is {given!r:.200}; it must be the URI of a directory, of a manifest.json, or a manifest.",
+            f"{parameter} is {given!r:.200}; it must be the URI of a directory, of a manifest.json, or a manifest.",
             "Check its template. Leave it out to land without an earlier result.",
         )
     return given.rstrip("/").removesuffix(f"/{MANIFEST_NAME}")
 
 
-def _manifest_bytes(uri: str) -> bytes:
+def _manifest_bytes(uri: str, parameter: str = "merge_with") -> bytes:
     """The manifest that is there now; empty if there is none."""
     try:
         path = object_storage_path(located(uri)) / MANIFEST_NAME
@@ -179,6 +189,6 @@ def _manifest_bytes(uri: str) -> bytes:
         return b""
     except LASTING_FAULTS as error:
         raise refused(
-            f"merge_with is {uri!r}, whose manifest.json cannot be read ({type(error).__name__}: {error}).",
+            f"{parameter} is {uri!r}, whose manifest.json cannot be read ({type(error).__name__}: {error}).",
             storage_remedy(uri, error),
         ) from None

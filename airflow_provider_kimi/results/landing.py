@@ -18,12 +18,14 @@ from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection
 from airflow_provider_kimi.results.promises import shortages, still_to_come
+from airflow_provider_kimi.results.report_facts import Report
 from airflow_provider_kimi.results.staging import (
     DEAD_LETTER_NAME,
     ERROR_NAME,
     MANIFEST_NAME,
     OUTPUT_NAME,
     REALTIME_NAME,
+    REPORT_NAME,
     SAVED_NAME,
 )
 from airflow_provider_kimi.results.tally import Tally
@@ -50,6 +52,7 @@ class Landing:
         the tags of the batches name, and empty for none.
     :param has_source: Whether the rows say where their outcome is from.
     :param keeps_answers: Whether usable answers are to be kept for the cache.
+    :param report: Writes the page for people; None for no page.
     """
 
     batch_ids: Sequence[str]
@@ -67,6 +70,7 @@ class Landing:
     saved: str | None = None
     has_source: bool = False
     keeps_answers: bool = False
+    report: Report | None = None
 
     @property
     def begin_of_names(self) -> str:
@@ -84,7 +88,8 @@ class Landing:
     def file_names(self) -> Sequence[str]:
         """The names of the files that the result may have."""
         results = f"results.{self.form.output_format}"
-        return OUTPUT_NAME, ERROR_NAME, results, DEAD_LETTER_NAME, REALTIME_NAME, SAVED_NAME, MANIFEST_NAME
+        answers = OUTPUT_NAME, ERROR_NAME, results, DEAD_LETTER_NAME, REALTIME_NAME, SAVED_NAME
+        return *answers, REPORT_NAME, MANIFEST_NAME
 
     @property
     def fields(self) -> Sequence[str]:

@@ -16,6 +16,7 @@ from airflow_provider_kimi.requests.inputs import Input
 from airflow_provider_kimi.results import csv_file
 from airflow_provider_kimi.results.columns import as_json
 from airflow_provider_kimi.results.formats import Form, Formed, parquet_of_lines
+from airflow_provider_kimi.results.report_facts import ReportRow
 from airflow_provider_kimi.results.result_columns import ResultColumns, own_types
 
 #: A row: its cells by name, as its format holds them.
@@ -66,6 +67,16 @@ def rows_of(path: Path, form: Form) -> ResultRows:
     if form.output_format == "csv":
         return _CsvRows(path, form.csv)
     return _ParquetRows(path) if form.output_format == "parquet" else _JsonRows(path)
+
+
+def report_rows(path: Path, form: Form) -> Iterator[ReportRow]:
+    """Read a results file row by row, in values."""
+    rows = rows_of(path, form)
+    for cells in rows:
+        own, of_input = (
+            {name: rows.value(cells[name]) for name in names if name in cells} for names in (rows.own, rows.of_input)
+        )
+        yield ReportRow(str(rows.value(cells["custom_id"])), of_input, own)
 
 
 def _split(names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 
@@ -81,7 +82,15 @@ def test_ci_calls_only_make() -> None:
         for line in (ROOT / ".ci" / "run").read_text().splitlines()
         if line and not line.startswith(("#", "set", "cd"))
     ]
-    assert lines == ["make check", "make docs", "make test", "make test-slow", "make test-ui", "make test-lowest"]
+    assert lines == ["make check", "make docs", "make test-all"]
+
+
+@pytest.mark.parametrize("folder", ["real_airflow", "integration"])
+def test_the_parts_of_the_tests_that_run_side_by_side_take_each_letter_once(folder: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    parts = re.findall(rf"tests/{folder}/test_\[(.)-(.)\]\*\.py", makefile)
+    letters = [chr(code) for first, last in parts for code in range(ord(first), ord(last) + 1)]
+    assert letters == list(ascii_lowercase)
 
 
 def test_the_page_of_results_explains_every_column_and_every_status() -> None:

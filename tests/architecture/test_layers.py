@@ -30,7 +30,7 @@ LAYERS = (
         "requests",
         "submission",
     ),
-    *("waiting", "results", "account", "airflow_errors", "context"),
+    *("waiting", "results", "report", "account", "airflow_errors", "context"),
     *(
         "lineage",
         "links",
@@ -51,6 +51,7 @@ EXCEPTIONS = {("hooks/kimi.py", "get_provider_info")}  # the form of Airflow bel
 
 OPERATOR_MODULES = (
     "operators.batch",
+    "operators.cache",
     "operators.files",
     "operators.orphans",
     "decorators.kimi_batch",

@@ -84,6 +84,7 @@ EXPORTED = {
         "KimiCancelBatchOperator",
         "KimiCreateBatchOperator",
     },
+    "operators/cache.py": {"KimiPurgeCacheOperator"},
     "operators/cancel.py": {"KimiCancelBatchOperator"},
     "operators/create.py": {"KimiCreateBatchOperator"},
     "operators/files.py": {"KimiDeleteFilesOperator"},

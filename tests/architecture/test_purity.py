@@ -27,7 +27,7 @@ IMPURE = {
         "hooks/lookup.py",
         "hooks/shared_clients.py",
     ),
-    *("operators/batch.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
+    *("operators/batch.py", "operators/cache.py", "operators/cancel.py", "operators/create.py", "operators/files.py"),
     *(
         "operators/asking.py",
         "operators/job.py",
@@ -107,6 +107,7 @@ IMPURE = {
     *("results/earlier.py", "results/lines_by_id.py", "results/making.py"),
     *("results/merging.py", "results/result_rows.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
+    "report/page.py",
     *("account/delete.py", "account/ended_batches.py"),
     *("jobs/before_spending.py", "jobs/realtime.py", "jobs/reserve.py", "jobs/rounds.py", "jobs/sampling.py"),
     *("jobs/in_turns.py", "jobs/job_run.py", "jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),

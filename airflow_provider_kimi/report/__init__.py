@@ -1,0 +1,1 @@
+"""The page for people: `report.html` beside a result."""
