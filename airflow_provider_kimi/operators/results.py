@@ -177,6 +177,8 @@ class KimiBatchResultsOperator(LandingOperator):
         )
         if input is None and self.selection != Selection():
             raise ValueError("select and exclude choose columns of the input; give input too")
+        if gold_column is not None and input is None and merge_with is None:
+            raise ValueError("gold_column names a column of the input; give input too")
         if merge_with is not None and (input is not None or key_column is not None):
             raise ValueError(
                 "merge_with takes rows and columns from the earlier result; leave out input and key_column"

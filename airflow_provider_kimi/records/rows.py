@@ -56,6 +56,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     :param parsed: Value of the answer, if it was checked against a schema.
     :param leaked: Whether the answer held the model's thoughts.
+    :param gold: The cell of the gold column beside it; None if it has none.
     """
 
     custom_id: str
@@ -75,6 +76,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     model: str | None = None
     input_change: InputChange | None = None
     source: Source | None = None
+    gold: Any = None
 
 
 def absent_status(batch_status: str) -> RowStatus:

@@ -19,6 +19,7 @@ from airflow_provider_kimi.records.outside import plain_location
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.cost import read_price_list
+from airflow_provider_kimi.results.drift import with_drift
 from airflow_provider_kimi.results.earlier import Earlier
 from airflow_provider_kimi.results.formats import check_format
 from airflow_provider_kimi.results.kept_columns import check_columns_kept
@@ -28,6 +29,7 @@ from airflow_provider_kimi.results.manifest import ask_the_rest, billed, changed
 from airflow_provider_kimi.results.output_directory import NOT_LANDED, OutputDirectory
 from airflow_provider_kimi.results.overlap import overlap
 from airflow_provider_kimi.results.promises import holds_all
+from airflow_provider_kimi.results.quality_limits import quality_said, unknown_gold
 from airflow_provider_kimi.results.realtime import NO_REALTIME, RealtimeFiles, read_realtime, without_parts
 from airflow_provider_kimi.results.replacing import check_not_poorer, check_replaced, is_same_landing
 from airflow_provider_kimi.results.report_facts import ReportFacts
@@ -113,6 +115,7 @@ def _landed(
     realtime = NO_REALTIME if base else read_realtime(directory, earlier, batches, workshop / "realtime")
     files = [_with_saved(of_batch, saved) for of_batch in files]
     made = made_of(calls, landing, base, files, prices, workshop, realtime, saved)
+    made = _compared(landing, made, held)
     if earlier is not None:
         _check_no_worse(landing, made.manifest, earlier, workshop / RESULTS_NAME)
     return _switched(switch, landing, made, files, workshop, calls.log)
@@ -189,6 +192,14 @@ def _earlier(held: Manifest | None, landing: Landing, works: Collection[str], lo
     if warning:
         log.warning("%s", warning)
     return None if warning else held
+
+
+def _compared(landing: Landing, made: Made, held: Manifest | None) -> Made:
+    """Say how far the labels are from those of an earlier result, if that is wanted."""
+    if not landing.is_compared or made.tally.quality is None:
+        return made
+    manifest = with_drift(made.manifest, made.tally.quality.labels, held, landing.before)
+    return replace(made, manifest=manifest)
 
 
 def _check_no_worse(landing: Landing, new: Manifest, earlier: Manifest, results: Path) -> None:
@@ -268,7 +279,9 @@ def _reported(calls: Calls, landing: Landing, collected: Collected) -> Collected
     # A completed batch has a line for every row in the end, whatever its counts say meanwhile.
     is_growing = tally.counts["missing"] > 0 and any(may_come_late(calls, batch) for batch in collected.batches)
     rest = "" if landing.next_round else ask_the_rest(manifest)  # a task with rounds asks the rest itself
-    notes = (collected.to_come, rest, changed_input(manifest))
+    if said := quality_said(manifest):
+        calls.log.info("%s", said)
+    notes = (collected.to_come, rest, changed_input(manifest), unknown_gold(manifest))
     if said := " ".join(filter(None, notes)):
         calls.log.warning("%s", said)
     return replace(collected, is_growing=is_growing)

@@ -28,7 +28,8 @@ from airflow_provider_kimi.results.staging import MANIFEST_NAME, name_of
 #: What this version of the provider can read.
 _VERSION = Manifest(batch_ids=[]).schema_version
 
-_NOW = "Nothing was changed or landed; the results stay on the platform."
+#: What the errors of this module say is true now.
+NOTHING_CHANGED = "Nothing was changed or landed; the results stay on the platform."
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class Earlier:
         paths = [self._copied(field, folder) for field in FILE_FIELDS if field != "report_file"]
         if _manifest_bytes(self.uri) != self.content:
             raise KimiBatchError(
-                f"The result in {self.uri} was replaced while it was read. {_NOW} Clear this task: nothing is paid "
-                "again.",
+                f"The result in {self.uri} was replaced while it was read. {NOTHING_CHANGED} Clear this task: nothing "
+                "is paid again.",
                 retryable=True,
             )
         files = EarlierFiles(*paths)
@@ -121,7 +122,7 @@ class Earlier:
 
 def refused(what: str, remedy: str) -> KimiInputError:
     """An error that comes before anything is changed."""
-    return KimiInputError(f"{what} {_NOW} {remedy}")
+    return KimiInputError(f"{what} {NOTHING_CHANGED} {remedy}")
 
 
 #: What to pass, by the parameter that says which result is meant.

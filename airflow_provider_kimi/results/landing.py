@@ -12,6 +12,7 @@ from airflow_provider_kimi.records.tags import TaskIdentity, digest_of
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
+from airflow_provider_kimi.results.drift import Before
 from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.results.kept_answers import KeptAnswers
 from airflow_provider_kimi.results.next_round import NextRound
@@ -48,11 +49,13 @@ class Landing:
     :param task: The task instance that lands; None if it is not known.
     :param next_round: Takes the requests of rows that are worth another round; None for none.
     :param merge_with: The earlier result whose dead letters these batches asked again; None for none.
+    :param is_compared: Whether its labels are compared with those of an earlier result.
+    :param before: The labels of that; None for those of the result that is replaced.
+    :param report: Writes the page for people; None for no page.
     :param saved: Name of the file in the output directory that has the rows which were not sent; None for the one that
         the tags of the batches name, and empty for none.
     :param has_source: Whether the rows say where their outcome is from.
     :param keeps_answers: Whether usable answers are to be kept for the cache.
-    :param report: Writes the page for people; None for no page.
     """
 
     batch_ids: Sequence[str]
@@ -67,10 +70,12 @@ class Landing:
     task: TaskIdentity | None = None
     next_round: NextRound | None = None
     merge_with: Any = None
+    is_compared: bool = False
+    before: Before | None = None
+    report: Report | None = None
     saved: str | None = None
     has_source: bool = False
     keeps_answers: bool = False
-    report: Report | None = None
 
     @property
     def begin_of_names(self) -> str:
@@ -88,8 +93,8 @@ class Landing:
     def file_names(self) -> Sequence[str]:
         """The names of the files that the result may have."""
         results = f"results.{self.form.output_format}"
-        answers = OUTPUT_NAME, ERROR_NAME, results, DEAD_LETTER_NAME, REALTIME_NAME, SAVED_NAME
-        return *answers, REPORT_NAME, MANIFEST_NAME
+        lines = OUTPUT_NAME, ERROR_NAME, results, DEAD_LETTER_NAME, REALTIME_NAME, SAVED_NAME
+        return *lines, REPORT_NAME, MANIFEST_NAME
 
     @property
     def fields(self) -> Sequence[str]:

@@ -190,7 +190,10 @@ def _write_rows(
         if landing.input is not None:
             notes = known or read_notes(calls, [of_batch.batch for of_batch in files], workshop) or _noted(saved)
             whole, values = [shard[0] for shard in shards], _values(landing.input, reading_of(notes.values()))
-            rows = opened_table(whole, values, notes, landing.key_column, workshop / "input", landing.selection)
+            rows = opened_table(
+                *(whole, values, notes, landing.key_column, workshop / "input", landing.selection),
+                landing.check.gold_column,
+            )
             table = opened.enter_context(rows)
             if known:
                 table.forget_added()

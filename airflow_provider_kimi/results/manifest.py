@@ -17,6 +17,7 @@ from airflow_provider_kimi.records.saved import SavedHeader
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity, digest_of, shortened
 from airflow_provider_kimi.results.cost import cost_of, sum_of_costs
 from airflow_provider_kimi.results.failures import fitted
+from airflow_provider_kimi.results.quality import Quality
 from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.results.tally import Tally, total
 
@@ -76,7 +77,15 @@ def build_manifest(
         saved=UNSET if saved is None else {**{kind: tally.saved[kind] for kind in SAVED_SOURCES}, "stored": stored},
         input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
         landed_by=UNSET if landed_by is None else identity_of(landed_by),
+        **quality_fields(tally.quality),
     )
+
+
+def quality_fields(quality: Quality | None) -> dict[str, Any]:
+    """The fields that say how good the answers are."""
+    if quality is None:
+        return {}
+    return {"labels": quality.named_labels or UNSET, "gold": quality.gold.to_dict() if quality.gold else UNSET}
 
 
 def _costs(tally: Tally, prices: PriceList) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

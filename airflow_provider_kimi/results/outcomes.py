@@ -151,8 +151,7 @@ class _ShardRows:
         return made._replace(asked_in=1 if self.shard[0].batch.id else None)
 
     def _is_usable(self, row: Row, beside: Beside) -> bool:
-        row = replace(row, input_change=beside.change)
-        return self.of.judged(row, beside.columns).status == "succeeded"
+        return self.of.judged(_with_beside(row, beside), beside.columns).status == "succeeded"
 
     def _repeated(self, item: SavedRow, twin: str, beside: Beside) -> Reconciled:
         """A row that repeats another one: the outcome of that is its own, whatever it is."""
@@ -169,20 +168,24 @@ class _ShardRows:
 
     def _made(self, row: Row, request: bytes | None, beside: Beside, of_batch: OfBatch, source: Source) -> Reconciled:
         """Keep the outcome for rows that repeat it, and check it for this row."""
-        columns, change = beside
         if self.of.saved is not None:
             self.of.twins.keep(row, of_batch)
         if SOURCE_FIELD in self.of.fields:
             row = replace(row, source=source)
-        if change is not None:
-            row = replace(row, input_change=change)
-        row = self.of.judged(row, columns)
-        letter = dead_letter(row, request, columns) if request and row.status != "succeeded" else None
-        return Reconciled(row, renamed(columns, self.of.fields), of_batch, letter)
+        row = self.of.judged(_with_beside(row, beside), beside.columns)
+        letter = dead_letter(row, request, beside.columns) if request and row.status != "succeeded" else None
+        return Reconciled(row, renamed(beside.columns, self.of.fields), of_batch, letter)
 
     def _left_out(self, skipped: SkippedRow, beside: Beside) -> Reconciled:
         """A row that was left out of the first batch, and that no other has asked."""
-        row = replace(skipped_row(skipped.custom_id, skipped.place, skipped.reason), input_change=beside.change)
+        row = _with_beside(skipped_row(skipped.custom_id, skipped.place, skipped.reason), beside)
         of_batch = self.of_batches[self.answers.absent + len(self.shard) - 1]
         columns = renamed(beside.columns, self.of.fields)
         return Reconciled(row, columns, of_batch, letter_of_unsent(row, beside.columns), of_batch[1])
+
+
+def _with_beside(row: Row, beside: Beside) -> Row:
+    """Note of a row what is known of the row beside it."""
+    if beside.change is None and beside.gold is None:
+        return row
+    return replace(row, input_change=beside.change, gold=beside.gold)

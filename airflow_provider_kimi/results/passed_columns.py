@@ -94,8 +94,10 @@ def holds_bytes(value: object) -> bool:
 class PassedColumns:
     """Takes the columns of each row, and knows at the end whether the input has all that were named."""
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, gold_column: str | None = None) -> None:
         self._selection = selection
+        self._gold_column = gold_column
+        self._has_gold = False
         self._unseen = set(selection.named)
         self._has_rows = False
 
@@ -110,11 +112,23 @@ class PassedColumns:
                 self._unseen -= row.keys()
         return kept(row, self._selection) if self._selection.named else row
 
+    def gold(self, row: Mapping[str, Any]) -> Any:
+        """The cell of a row in the gold column; None if it has none."""
+        if self._gold_column is None or self._gold_column not in row:
+            return None
+        self._has_gold = True
+        return row[self._gold_column]
+
     def check(self) -> None:
         """Refuse a name that no row has, once all were read.
 
-        :raises KimiInputError: A misspelled name would land what was meant to be left out.
+        :raises KimiInputError: A misspelled name would land what was meant to be left out, or compare nothing.
         """
+        if self._has_rows and self._gold_column is not None and not self._has_gold:
+            raise KimiInputError(
+                f"gold_column names a column that no row of the input has: {self._gold_column[:80]!r}. Nothing was "
+                "landed, and the batch keeps its results. Name the column as the input does."
+            )
         if not self._has_rows or not self._unseen:
             return
         parameter = "select" if self._selection.select is not None else "exclude"

@@ -85,7 +85,7 @@ def write_rows(
     :param realtime: What chat calls have answered; they are the last round of their rows.
     :param saved: The rows that were not sent; None if none could be saved.
     """
-    tally = Tally(input_changes=None if table is None else Counter())
+    tally = Tally(input_changes=None if table is None else Counter(), quality=check.quality())
     with Twins(saved.twins if saved else array("q")) as twins:
         outcomes = Outcomes(table, check, lines.fields, twins, saved)
         work = _Work(outcomes, lines, sinks, tally, log)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -34,10 +34,16 @@ _BY_PLACE = re.compile(r"row-([0-9]{8,})")
 
 
 class Beside(NamedTuple):
-    """The row of a request: JSON of its columns, empty if it has none, and how it differs from what was asked."""
+    """The row of a request.
+
+    :param columns: JSON of its columns, empty if it has none.
+    :param change: How it differs from what was asked.
+    :param gold: Its cell of the gold column, as the input has it now.
+    """
 
     columns: bytes = b""
     change: InputChange | None = None
+    gold: Any = None
 
 
 class Table:
@@ -60,11 +66,11 @@ class Table:
         self._next += 1
         if place == NOWHERE:
             return Beside(b"", change)
-        _, columns = self._rows.at(place)
+        _, columns, gold = self._rows.at(place)
         if change == "changed" and was_sent and columns:
             parts = msgspec.json.decode(columns, type=dict[str, msgspec.Raw])
             columns = msgspec.json.encode({name: parts[name] for name in self.keys if name in parts})
-        return Beside(columns, change)
+        return Beside(columns, change, gold)
 
     def forget_added(self) -> None:
         """Name no row that no request was made from, where the rows are not the input of the batches alone."""
@@ -76,7 +82,7 @@ class Table:
         A row without a key is not named by its place alone, which is the name of another row's request.
         """
         for place in self._joined.added:
-            name, columns = self._rows.at(place)
+            name, columns, _ = self._rows.at(place)
             yield name if self._is_named else f"added-{name}", columns
 
 
@@ -88,6 +94,7 @@ def opened_table(
     key_column: KeyColumns | None,
     path: Path,
     selection: Selection = EVERY_COLUMN,
+    gold_column: str | None = None,
 ) -> Iterator[Table]:
     """Read the input, and join it to the requests.
 
@@ -97,13 +104,14 @@ def opened_table(
     :param key_column: What names the rows if no note says so.
     :param path: Where the rows are kept on this machine.
     :param selection: The columns that are wanted.
+    :param gold_column: The one that answers are compared with; None for none.
     :raises KimiInputError: The input has not all columns that it names.
     """
     known = {msgspec.json.encode(job.note): job.note for job in notes.values()}
     note = next(iter(known.values())) if len(known) == 1 else None
     asking = Asking(note, key_column)
     requests, are_known = _requests(shards, asking, notes)
-    passed = PassedColumns(selection)
+    passed = PassedColumns(selection, gold_column)
     with InputRows(values, asking, path, passed) as rows:
         passed.check()
         can_compare = asking.can_compare and are_known

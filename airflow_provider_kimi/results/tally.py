@@ -11,6 +11,7 @@ from airflow_provider_kimi.records.manifest import Manifest, ManifestStatus
 from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, SAVED_SOURCES, Row, absent_status
 from airflow_provider_kimi.results.cost import Usage
 from airflow_provider_kimi.results.failures import Failures
+from airflow_provider_kimi.results.quality import Quality
 
 #: How many reasons for rows without an answer are counted apart, and how many of their characters are compared.
 MAX_REASONS = 1000
@@ -56,6 +57,7 @@ class Tally:
     :param saved: Rows whose requests were not sent, by the source of their outcome. They have no tokens, and no round.
     :param failures: Rows without a usable answer by reason, as the manifest names them.
     :param unclaimed: Lines of result files that belong to no row: unreadable, or with an id that was not asked for.
+    :param quality: Labels, and how many agree with gold; None if nobody counts them.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -71,6 +73,7 @@ class Tally:
     saved: Counter[str] = field(default_factory=Counter)
     failures: Failures = field(default_factory=Failures)
     realtime: RealtimeTally = field(default_factory=RealtimeTally)
+    quality: Quality | None = None
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Self:
@@ -96,6 +99,8 @@ class Tally:
             if kind := _text_of(row):
                 self.refused[kind] += 1
         self.leaked += row.leaked
+        if self.quality is not None:
+            self.quality.add(row)
         if row.input_change is not None and self.input_changes is not None:
             self.input_changes[row.input_change] += 1
         if row.error_code:

@@ -104,7 +104,7 @@ IMPURE = {
         "results/twins.py",
     ),
     *("results/csv_file.py", "results/input_types.py", "results/kept_columns.py"),
-    *("results/earlier.py", "results/lines_by_id.py", "results/making.py"),
+    *("results/before.py", "results/earlier.py", "results/lines_by_id.py", "results/making.py"),
     *("results/merging.py", "results/result_rows.py"),
     *("results/formats.py", "results/output_directory.py", "results/reconcile.py", "results/shortfall.py"),
     "report/page.py",

@@ -187,7 +187,7 @@ def test_lines_of_chat_calls_are_written_as_the_same_bytes_again() -> None:
     assert read_line(written.splitlines()[0][:-3]) is None
 
 
-@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures"])
+@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures", "with labels"])
 def test_a_stored_manifest_is_written_as_it_was(stored: dict[str, Any]) -> None:
     read = manifest(stored)
     assert read is not None
@@ -208,7 +208,7 @@ def test_the_manifest_of_another_program_is_none(content: bytes) -> None:
 
 @pytest.mark.parametrize("lacking", sorted(ALWAYS_IN_MANIFESTS))
 def test_a_manifest_without_a_field_that_is_always_written_is_of_another_program(lacking: str) -> None:
-    stored, _ = samples_of("manifest")
+    stored, *_ = samples_of("manifest")
     assert manifest({name: value for name, value in stored.items() if name != lacking}) is None
 
 
@@ -216,7 +216,7 @@ def test_a_manifest_without_a_field_that_is_always_written_is_of_another_program
     "edit", [{"batch_ids": [1, 2]}, {"batch_ids": {}}, {"batch_ids": []}, {"output_file": ["a"]}, {"results_file": 1}]
 )
 def test_a_manifest_whose_batches_or_files_are_none_is_of_another_program(edit: dict[str, Any]) -> None:
-    stored, _ = samples_of("manifest")
+    stored, *_ = samples_of("manifest")
     assert manifest({**stored, **edit}) is None
 
 
@@ -314,7 +314,7 @@ def test_a_mark_keeps_its_meaning() -> None:
     ids=str,
 )
 def test_a_manifest_that_somebody_has_edited_is_still_the_result_of_its_batches(edit: dict[str, Any]) -> None:
-    stored, _ = samples_of("manifest")
+    stored, *_ = samples_of("manifest")
     read = manifest({**stored, **edit})
     assert read is not None
     assert (read.batch_ids, read.results_file) == (stored["batch_ids"], stored["results_file"])
@@ -325,6 +325,6 @@ def test_what_another_xcom_holds_is_no_manifest(value: Any) -> None:
     assert Manifest.of_value(value) is None
 
 
-@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures"])
+@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures", "with labels"])
 def test_a_manifest_is_read_from_an_xcom_as_from_its_file(stored: dict[str, Any]) -> None:
     assert Manifest.of_value(stored) == manifest(stored) is not None
