@@ -13,15 +13,20 @@ import pytest
 
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.requests.saving import Saving
+from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.collect import collect
 from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.landing import Landing
+from airflow_provider_kimi.results.passed_columns import Selection
+from airflow_provider_kimi.results.saved_files import SavedFilesBeside
+from airflow_provider_kimi.results.usable_answers import Usable
 from airflow_provider_kimi.simulator import KimiSimulator, RowError
 from tests.crash.places import Lander, LocalPlace, Place, Result, S3Place, lander, result_in, staged_in
 from tests.crash.processes import Chain
 from tests.crash.s3_gate import Gate, gate_before
 from tests.support.logs import LogRecord
-from tests.support.requests import ATTEMPT, no_pause, order, spoiling, submit
+from tests.support.requests import ATTEMPT, TASK, no_pause, order, spoiling, submit
 from tests.support.requests import request as ready
 from tests.support.s3 import Storage, s3_server
 
@@ -41,6 +46,16 @@ class Platform:
         """A batch of the rows that the first small batch has not answered."""
         letters = [ready(f"r{row}") for row in range(0, 20, 10)]
         (batch_id,) = submit(KimiHook(), order(letters, reuse="never"), ATTEMPT, LogRecord()).batch_ids
+        self.sim.advance(100_000)
+        return batch_id
+
+    def repeating(self, output: str) -> str:
+        """A batch of five rows, each of which another row repeats; these are in a file in the output."""
+        answers, files = Usable(AnswerCheck(), Selection()), SavedFilesBeside(output, TASK)
+        saving = Saving(True, None, self.sim.base_url, answers, TASK, files)
+        texts = [f"row {row // 2}" for row in range(10)]
+        wanted = order(texts, system_prompt="Repeat.", reuse="never", saving=saving)
+        (batch_id,) = submit(KimiHook(), wanted, ATTEMPT, LogRecord()).batch_ids
         self.sim.advance(100_000)
         return batch_id
 

@@ -227,3 +227,33 @@ def test_a_manifest_that_another_landing_replaces_while_it_is_read_is_read_whole
     found = directory.manifest_bytes()
     scene.gate.open()
     assert found == b"another"
+
+
+@pytest.mark.parametrize("scene", ["local", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
+def test_killed_at_each_change_a_landing_keeps_the_rows_that_were_not_sent(scene: Scene) -> None:
+    place, left = scene.place("saved"), set()
+    batch_id = scene.platform.repeating(place.output)
+    before = place.files()
+    (hidden,) = before
+    assert scene.lander.land([batch_id], place.output, scene.work).status == 0
+    new = place.files()
+    assert new["saved.jsonl"] == before[hidden]
+    assert [json.loads(line)["source"] for line in new["results.jsonl"].splitlines()] == ["batch", "duplicate"] * 5
+    for at in count(1):
+        place.restore(before)
+        if scene.gate:
+            scene.gate.set("killed", at, scene.kill)
+        fate: Fate = None if scene.gate else ("killed", at)
+        run = scene.lander.land([batch_id], place.output, scene.work, fate=fate)
+        if scene.gate:
+            scene.gate.open()
+        found = place.files()
+        assert result_in(found) in (None, result_in(new)), f"killed at {at}"
+        assert hidden in found or result_in(found) == result_in(new), f"killed at {at}"
+        left.add((hidden in found, "saved.jsonl" in found))
+        assert scene.lander.land([batch_id], place.output, scene.work).status == 0
+        assert place.files() == new, f"killed at {at}"
+        if run.status == 0:
+            break
+    assert at > 10
+    assert left == {(True, False), (True, True), (False, True)}

@@ -10,13 +10,20 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_kimi.cache.store import AnswerCache
+from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.exceptions import KimiResultError
+from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.results.collect import collect
+from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from tests.conftest import Connect
+from tests.support.logs import LogRecord
 from tests.support.requests import write_jsonl
 from tests.support.rounds import BROKEN, QUICK, Model, asked_in, letters, manifest, tries
 from tests.support.rounds import job as reviews_job
-from tests.support.tasks import Attempt, TaskInstanceRecord
+from tests.support.tasks import Attempt, TaskInstanceRecord, run_task
 
 Table = list[dict[str, Any]]
 
@@ -208,3 +215,53 @@ def test_tables_have_the_source_of_each_row(sim: KimiSimulator, tmp_path: Path, 
     assert [(row["source"], row["input_source"]) for row in found] == [
         *(("batch", "web"), ("batch", "web"), ("duplicate", "web")),
     ]
+
+
+def test_the_results_operator_lands_the_batches_and_says_where_the_other_rows_are(
+    sim: KimiSimulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = rows([1, 2, 1])
+    ids = done(job(tmp_path, sim, table, dedupe=True), sim).value["batch_ids"]
+    task = KimiBatchResultsOperator(
+        task_id="again", batch_id=ids, output=f"{tmp_path}/other", input=table, key_column="id"
+    )
+    found = run_task(task).value
+    assert found["counts"]["total"] == 2
+    assert "saved" not in found
+    assert found["input_changes"]["added"] == 0  # the third row was asked, if not in a batch
+    assert "in the output of task job of DAG reviews, run day1" in capsys.readouterr().out
+
+
+def test_dead_letters_of_repeated_rows_are_merged_into_the_result(connect: Connect, tmp_path: Path) -> None:
+    def say(custom_id: str, times: int, body: Any) -> Any:
+        return BROKEN if asked(body) == "review 2" and times == 1 and custom_id == "r1" else Answer(asked(body))
+
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(say)) as sim:
+        connect(sim)
+        table = rows([1, 2, 1, 2])
+        first = done(job(tmp_path, sim, table, dedupe=True), sim).value
+        assert letters(tmp_path) == ["r1", "r3"]
+        (tmp_path / "again").mkdir()
+        dead = {"input": f"{tmp_path}/out/dead_letter.jsonl", "prompt": None, "key_column": None}
+        again = done(job(tmp_path / "again", sim, [], cache=None, **dead), sim, day=2).value
+        task = KimiBatchResultsOperator(
+            task_id="merge", batch_id=again["batch_ids"], output=f"{tmp_path}/out", merge_with=f"{tmp_path}/out"
+        )
+        merged = run_task(task).value
+    check_answers(found := landed(tmp_path), table)
+    assert [row["source"] for row in found] == ["batch", "batch", "duplicate", "batch"]
+    assert merged["saved"] == {"cache": 0, "duplicate": 1, "stored": first["saved"]["stored"]}
+    assert merged["by_round"] == [{"requests": 2, "succeeded": 1}, {"requests": 2, "succeeded": 2}]
+    assert merged["merged"] == {"taken": 2}
+    assert (tmp_path / "out" / "saved.jsonl").exists()
+
+
+def test_what_was_not_sent_is_not_landed_from_the_file_of_another_task(sim: KimiSimulator, tmp_path: Path) -> None:
+    table = rows([1, 1, 2])
+    done(job(tmp_path, sim, table, dedupe=True), sim)
+    ids = list(sim.batches)
+    done(job(tmp_path, sim, rows([3, 3]), dedupe=True), sim, day=2)  # takes the place of the result
+    landing = Landing(ids, f"{tmp_path}/out")
+    with pytest.raises(KimiResultError, match="is gone from"):
+        collect(Calls(KimiHook(), LogRecord(), lambda seconds: None), landing)
+    assert [row["text"] for row in landed(tmp_path)] == ["review 3", "review 3"]
