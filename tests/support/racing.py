@@ -12,6 +12,7 @@ from pathlib import Path
 from airflow import settings
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk.execution_time import comms
+from sqlalchemy import Engine
 
 from airflow_provider_kimi.operators.batch import KimiBatchOperator
 from tests.support.supervisor import supervised
@@ -19,9 +20,15 @@ from tests.support.tasks import TaskInstanceRecord, run_task
 from tests.support.variables import VariableKeeper, airflow_tables
 
 
+def engine() -> Engine:
+    """The connections to Airflow's database, which no two processes may share."""
+    assert settings.engine is not None
+    return settings.engine
+
+
 def run(table: str, output: Path, number: int, starts_at: float) -> None:
     """Run one task, and write what came of it."""
-    settings.engine.dispose(close=False)
+    engine().dispose(close=False)
     task = KimiBatchOperator(
         task_id="job",
         input=table,
@@ -47,7 +54,7 @@ def main() -> None:
     with airflow_tables():
         defined = '{"amount": 0.25, "per": "month"}'
         VariableKeeper().send(comms.PutVariable(key="kimi_budget_labels", value=defined, description=None))
-        settings.engine.dispose()
+        engine().dispose()
         starts_at, children = time.time() + 2, []
         for number in range(runs):
             if not (child := os.fork()):
