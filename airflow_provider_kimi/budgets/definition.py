@@ -96,11 +96,11 @@ def read_name(given: object, *, can_list: bool) -> str | None:
     )
 
 
-def read_definition(name: str, stored: str | None, currency: str) -> Definition:
+def read_definition(name: str, stored: str | None, currency: str | None = None) -> Definition:
     """Read what a Variable says of a budget.
 
     :param stored: Its value; None if there is none.
-    :param currency: Of the prices.
+    :param currency: Of the prices; None for any.
     :raises KimiInputError: There is none, or it is not a budget, or one in another currency.
     """
     variable = f"Airflow Variable {BUDGET_PREFIX}{name}"
@@ -118,9 +118,9 @@ def read_definition(name: str, stored: str | None, currency: str) -> Definition:
         raise _wrong(variable, "its timezone is not known") from None
     if not (isfinite(found.amount) and found.amount > 0):
         raise _wrong(variable, "its amount is not above zero")
-    if found.currency not in (None, currency):
+    if currency is not None and found.currency not in (None, currency):
         raise KimiInputError(
-            f"Budget {name!r} is in {found.currency:.16}, and the prices of this task are in {currency:.16}. Nothing "
+            f"Budget {name!r} is in {found.currency!s:.16}, and the prices of this task are in {currency:.16}. Nothing "
             "was sent. Give the task a budget in that currency, or prices in the other as price_list."
         )
     return found

@@ -44,7 +44,7 @@ def reserved_for_job(name: str, standing: Standing, window: Window, currency: st
     money = _money
     return (
         f"Budget {name!r}: {money(standing.own)} of {money(standing.amount)} {currency} reserved for this job; "
-        f"{money(standing.spent)} spent, {money(standing.reserved)} reserved by {standing.others} others, "
+        f"{money(standing.spent)} spent, {money(standing.reserved)} reserved by {_others(standing.others)}, "
         f"{money(standing.left)} left {window.end_in_words}."
     )
 
@@ -66,7 +66,7 @@ def no_room(name: str, wanted: int, standing: Standing, window: Window, currency
     return (
         f"Budget {name!r} has no room for {money(wanted)} {currency}, which is what is asked now if every answer is as "
         f"long as its cap: of {money(standing.amount)} {currency}, {money(standing.spent)} are spent by others, "
-        f"{money(standing.reserved)} reserved by {standing.others} others{undecided}, {money(standing.own)} held by "
+        f"{money(standing.reserved)} reserved by {_others(standing.others)}{undecided}, {money(standing.own)} held by "
         f"this job; {money(standing.left)} are left {window.end_in_words}. Set max_completion_tokens in request_params "
         f"to what an answer needs, give fewer rows, raise the amount in the Airflow Variable {BUDGET_PREFIX}{name}"
         f"{until}; then clear this task."
@@ -81,3 +81,7 @@ def _money(micro: int) -> str:
     """Write an amount in whole hundredths; a small one keeps its first digits."""
     money = micro / MICRO
     return f"{money:,.2f}" if money >= 1 or micro == 0 else f"{money:.2g}"
+
+
+def _others(claims: int) -> str:
+    return "1 other" if claims == 1 else f"{claims:,} others"

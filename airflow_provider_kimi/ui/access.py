@@ -5,11 +5,17 @@ from typing import Annotated, Literal
 from urllib.parse import urlencode, urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import (
+    ConnectionDetails,
+    DagAccessEntity,
+    DagDetails,
+    VariableDetails,
+)
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.api_fastapi.logging.decorators import action_logging
 from airflow.models.connection import Connection
+from airflow.models.variable import Variable
 from airflow.utils.session import create_session
 from fastapi import Depends, HTTPException, Request
 from sqlalchemy import select
@@ -95,6 +101,12 @@ def may_read_connection(user: GetUserDep, conn_id: str) -> bool:
     """Whether a user may read a connection of Airflow. Blocks."""
     details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id))
     return bool(get_auth_manager().is_authorized_connection(method="GET", details=details, user=user))
+
+
+def may_read_variable(user: GetUserDep, key: str) -> bool:
+    """Whether a user may read a Variable of Airflow. Blocks."""
+    details = VariableDetails(key=key, team_name=Variable.get_team_name(key))
+    return bool(get_auth_manager().is_authorized_variable(method="GET", details=details, user=user))
 
 
 def readable_connections(user: GetUserDep) -> list[str]:

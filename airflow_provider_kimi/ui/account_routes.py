@@ -1,5 +1,6 @@
 """The routes of an account: what it has, and what results have cost."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,12 +12,14 @@ from airflow_provider_kimi.ui.access import (
     GetUserDep,
     may_read_connection,
     may_read_results,
+    may_read_variable,
     readable,
     readable_connections,
 )
 from airflow_provider_kimi.ui.account import BatchList, NoKimiConnectionError
 from airflow_provider_kimi.ui.accounts import check_conn_id
-from airflow_provider_kimi.ui.airflow_records import DAYS, Recent
+from airflow_provider_kimi.ui.airflow_records import DAYS, Recent, read_budgets
+from airflow_provider_kimi.ui.budgets import views_of
 from airflow_provider_kimi.ui.spend import costs_of_batches, shares_of, spend_since
 
 router = APIRouter()
@@ -45,6 +48,14 @@ async def account(user: GetUserDep, accounts: AccountsDep, conn_id: str = KimiHo
         "error": seen.error,
         **known,
     }
+
+
+@router.get("/budgets")
+def budgets(user: GetUserDep) -> dict[str, Any]:
+    """Show how budgets stand, to those who may read the Variables that define them."""
+    definitions, names = read_budgets()
+    seen = {key: stored for key, stored in definitions.items() if may_read_variable(user, key)}
+    return {"budgets": views_of(seen, names, datetime.now(UTC))}
 
 
 @router.get("/spend")

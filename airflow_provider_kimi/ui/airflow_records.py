@@ -10,11 +10,14 @@ from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.variable import Variable
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import Text, and_, cast, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from airflow_provider_kimi.budgets.definition import BUDGET_PREFIX
+from airflow_provider_kimi.budgets.ledger import ENTRY_PREFIX
 from airflow_provider_kimi.exceptions import KimiNoAnswerError
 from airflow_provider_kimi.jobs.job_run import MANIFEST_KEY
 from airflow_provider_kimi.records.outside import storable
@@ -225,3 +228,12 @@ def _of(table: Any, task: TaskIdentity) -> Collection[Any]:
         table.task_id == task.task_id,
         table.map_index == task.map_index,
     )
+
+
+def read_budgets() -> tuple[dict[str, str | None], list[str]]:
+    """Read what defines budgets, by its key, and the keys of all claims on them. Blocks."""
+    with create_session(scoped=False) as session:
+        defining = select(Variable).where(Variable.key.startswith(BUDGET_PREFIX, autoescape=True))
+        definitions = {each.key: each.val for each in session.scalars(defining.order_by(Variable.key))}
+        claims = select(Variable.key).where(Variable.key.startswith(ENTRY_PREFIX, autoescape=True))
+        return definitions, list(session.scalars(claims))

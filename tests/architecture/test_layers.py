@@ -75,6 +75,7 @@ OF_THE_SERVER = {
         "airflow.api_fastapi.core_api.security",
         "airflow.api_fastapi.logging.decorators",
         "airflow.models.connection",
+        "airflow.models.variable",
         "airflow.utils.session",
     },
     "ui/airflow_records.py": {
@@ -82,6 +83,7 @@ OF_THE_SERVER = {
         "airflow.models.dagrun",
         "airflow.models.renderedtifields",
         "airflow.models.taskinstance",
+        "airflow.models.variable",
         "airflow.models.xcom",
         "airflow.utils.session",
     },

@@ -101,3 +101,22 @@ def test_what_a_task_has_landed_is_spent_and_stands_under_its_batch(people: Peop
     page.check("#mine")
     page.locator("#summary", has_text="1 of 1 batches").wait_for()
     people.keep(page, "account_landed")
+
+
+def test_what_is_left_of_budgets_is_shown_to_those_who_may_read_variables(people: People, place: Place) -> None:
+    spent = "kimi_claim.shown.month-2099-01-CNY.0123456789abcdef.0123456789ab.spent.001764541800000.31700000"
+    for key, value in (
+        ("kimi_budget_shown", '{"amount": 100, "per": "run"}'),
+        (spent.replace("month-2099-01", "run-1"), "{}"),
+    ):
+        place.airflow.call("POST", "/api/v2/variables", {"key": key, "value": value})
+    page = people.batches("kimi_panel")
+    page.locator("#account summary").click()
+    page.locator("#budgets", has_text="Left of budget shown").wait_for()
+    assert "68.30 CNY" in page.locator("#budgets").inner_text()
+    assert "31.70 CNY spent, 0 CNY reserved, of 100.00 CNY" in page.locator("#budgets").inner_text()
+    assert complaints(page) == ""
+    hidden = people.batches(user=VIEWER)
+    hidden.locator("#account summary").click()
+    hidden.locator("#spent-30", has_text=SPENT).wait_for()
+    assert not hidden.locator("#budgets").is_visible()

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,8 +108,7 @@ def test_a_job_without_room_is_refused_with_the_numbers_and_no_upload(
     said = str(refused.value)
     assert "Budget 'labels' has no room for 0.067 CNY" in said
     assert (
-        "of 0.1 CNY, 0.00 are spent by others, 0.067 reserved by 1 others, 0.00 held by this job; 0.033 are left"
-        in said
+        "of 0.1 CNY, 0.00 are spent by others, 0.067 reserved by 1 other, 0.00 held by this job; 0.033 are left" in said
     )
     assert "until 20" in said
     assert "Nothing was uploaded or submitted by this attempt." in said
@@ -161,7 +163,7 @@ def test_what_a_run_has_reserved_that_goes_on_is_not_taken_back(
     airflow.states = {"job": state}
     with KimiSimulator(speed=0) as sim:
         claim(connect(sim))
-        with pytest.raises(AirflowFailException, match="0.04 reserved by 1 others"):
+        with pytest.raises(AirflowFailException, match="0.04 reserved by 1 other"):
             run_task(job(tmp_path), run_of(2))
 
 
@@ -198,3 +200,34 @@ def test_a_clear_of_a_run_that_died_settles_what_it_has_really_cost(
             run_task(job(tmp_path, rows=50), run_of(2))
         manifest = run_to_end(job(tmp_path, rows=20), run_of(1, try_number=2)).value
     assert ledger().spent == -(-manifest["cost"]["amount"] * MICRO // 1)
+
+
+def test_of_ten_runs_at_once_with_room_for_three_three_submit_and_seven_upload_nothing(
+    connect: Connect, tmp_path: Path
+) -> None:
+    table = tmp_path / "reviews.jsonl"
+    table.write_text("".join(json.dumps({"text": f"review {n}"}) + "\n" for n in range(40)))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "out").mkdir()
+    with KimiSimulator(speed=0) as sim:
+        connect(sim)
+        database = f"sqlite:///{tmp_path}/home/airflow.db?timeout=30"
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.support.racing", str(table), str(tmp_path / "out"), "10"],
+            env={**os.environ, "AIRFLOW_HOME": f"{tmp_path}/home", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        paid = [call.name for call in sim.journal if call.name in PAYING]
+    said = json.loads(ended.stdout.splitlines()[-1])
+    assert said.count("deferred") == 3
+    assert sorted(paid) == ["create_batch"] * 3 + ["upload_file"] * 3
+    refused = [text for text in said if text != "deferred"]
+    assert len(refused) == 7
+    for text in refused:
+        assert "Budget 'labels' has no room for 0.066 CNY" in text
+        assert "0.2 reserved by 3 others" in text
+        assert "Nothing was uploaded or submitted by this attempt." in text

@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
+from airflow_provider_kimi.records.claim_note import ClaimNote
 from airflow_provider_kimi.records.dead_letters import Reason, is_unsent, request_of, table_row_of
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.job_note import JobNote
@@ -42,6 +43,10 @@ def manifest(stored: dict[str, Any]) -> Manifest | None:
 
 def reason(stored: dict[str, Any]) -> Reason:
     return msgspec.convert(stored["error"], Reason)
+
+
+def claim_note(stored: dict[str, Any]) -> ClaimNote | None:
+    return ClaimNote.of_json(json.dumps(stored))
 
 
 def recipe_note(stored: dict[str, Any]) -> RecipeNote:
@@ -78,6 +83,7 @@ READERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
     "tags": (tags, set()),
     "recipe_note": (recipe_note, set()),
     "job_note": (JobNote.of, {"job", "batches"}),
+    "claim_note": (claim_note, {"dag_id", "run_id", "task_id"}),
     "manifest": (manifest, ALWAYS_IN_MANIFESTS),
     "skipped_row": (skipped_row, {"custom_id"}),
     "saved_header": (saved, {"task", "fingerprint"}),

@@ -310,3 +310,18 @@ class TestConnectionIds:
                 session.add(Connection(conn_id=conn_id, conn_type=conn_type, password="sk-secret", host="x.example"))
         assert await answer(pages, "/connections", "op") == {"connections": ["kimi_a", "kimi_b"]}
         assert await answer(pages, "/connections") == {"connections": []}
+
+
+class TestBudgets:
+    async def test_budgets_are_shown_to_those_alone_who_may_read_the_variables_that_define_them(
+        self, pages: Pages
+    ) -> None:
+        from airflow.models.variable import Variable
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            session.add(Variable(key="kimi_budget_labels", val='{"amount": 100, "per": "day"}'))  # type: ignore[no-untyped-call]
+            session.add(Variable(key="other", val="secret"))  # type: ignore[no-untyped-call]
+        shown = (await answer(pages, "/budgets", "op"))["budgets"]
+        assert [(each["name"], each["left"]) for each in shown] == [("labels", 100.0)]
+        assert (await answer(pages, "/budgets", "viewer"))["budgets"] == []

@@ -62,12 +62,35 @@ function showSpend({ spent, is_whole: isWhole = true, error }) {
   write(byId("spent-note"), [texts.spent_of, isWhole ? "" : texts.spent_newest, spent ? error : ""].filter(Boolean).join(" "));
 }
 
+function budgetLines({ error, amount, currency, spent, reserved, left, window }) {
+  if (error) return [error];
+  const of = { amount: money(amount, currency), spent: money(spent, currency), reserved: money(reserved, currency) };
+  return [money(left, currency), fill(texts.budget_stands, of), window];
+}
+
+function showBudgets({ answer }) {
+  if (!answer) return;
+  const shown = answer.budgets.map((budget) => {
+    const lines = budgetLines(budget).filter(Boolean).map((line, index) => element("p", index || budget.error ? "quiet" : "amount", line));
+    const value = element("dd", "");
+    value.append(...lines);
+    const tile = element("div", "");
+    tile.append(element("dt", "", fill(texts.budget_left, budget)), value);
+    return tile;
+  });
+  byId("budgets").replaceChildren(...shown);
+  byId("budgets").hidden = !shown.length;
+}
+
 // `onCosts` is called when costs of batches have come.
 export function openAccount(onCosts) {
   let account = null;
+  let budgets = null;
   const toggle = () => {
     account?.end();
+    budgets?.end();
     account = panel.open ? watch(address("account"), showAccount, ACCOUNT_MS) : null;
+    budgets = panel.open ? watch(() => "budgets", showBudgets, ACCOUNT_MS) : null;
   };
   const spend = watch(address("spend"), ({ answer }) => {
     if (!answer) return;
@@ -90,6 +113,7 @@ export function openAccount(onCosts) {
       panel.removeEventListener("toggle", toggle);
       spend.end();
       account?.end();
+      budgets?.end();
     },
   };
 }
