@@ -179,20 +179,26 @@ def decide(
     with answers, new_file(decision.path) as target:
         beside = chain(columns(), repeat(None)) if saving.answers.needs_columns and answers.count else repeat(None)
         for place, (line, row) in enumerate(zip(spool.lines(), beside, strict=False)):
-            custom_id, first = id_of(line) or "", firsts[place]
-            saved = None
-            if saving.dedupe and first != place:
-                saved = _saved(custom_id, line, twin=id_of(spool.line(first)))
-            elif (answer := answers.at(first)) and saving.answers.passes(custom_id, answer, row):
-                saved = _saved(custom_id, line, answer=msgspec.Raw(answer))
+            first = firsts[place]
+            twin = id_of(spool.line(first)) if saving.dedupe and first != place else None
+            answer = b"" if twin and first in decision.places else answers.at(first)
+            saved = _saved(saving.answers, line, row, answer, twin)
             if saved is not None:
                 decision.places.add(place, saved)
                 target.write(msgspec.json.encode(saved) + b"\n")
     return decision
 
 
-def _saved(custom_id: str, line: bytes, **why: Any) -> SavedRow:
-    return SavedRow(custom_id=custom_id, number=0, request=msgspec.Raw(line.strip()), **why)
+def _saved(usable: UsableAnswers, line: bytes, columns: Columns, answer: bytes, twin: str | None) -> SavedRow | None:
+    """Decide about one row; None if it is sent.
+
+    :param answer: Of the cache; empty for none.
+    :param twin: `custom_id` of an earlier row that asks the same; None for none.
+    """
+    custom_id, request = id_of(line) or "", msgspec.Raw(line.strip())
+    if answer and usable.passes(custom_id, answer, columns):
+        return SavedRow(custom_id=custom_id, number=0, request=request, answer=msgspec.Raw(answer))
+    return SavedRow(custom_id=custom_id, number=0, request=request, twin=twin) if twin else None
 
 
 class _Answers:

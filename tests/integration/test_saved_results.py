@@ -271,6 +271,22 @@ def test_what_was_not_sent_is_not_landed_from_the_file_of_another_task(sim: Kimi
     assert [row["text"] for row in landed(tmp_path)] == ["review 3", "review 3"]
 
 
+def test_a_row_that_the_cache_answers_does_not_repeat_one_whose_check_refuses_that_answer(
+    sim: KimiSimulator, tmp_path: Path
+) -> None:
+    def as_wanted(row: Any) -> str | None:
+        return None if row["content"] == row["wanted"] else "not as wanted"
+
+    table = [{"id": name, "text": "x", "wanted": wanted} for name, wanted in (("a", "y"), ("b", "x"), ("c", "x"))]
+    done(job(tmp_path, sim, table[1:2], check=as_wanted), sim)
+    done(job(tmp_path, sim, table, check=as_wanted, dedupe=True, max_rounds=2), sim, day=2)
+    assert [(row["status"], row["source"]) for row in landed(tmp_path)] == [
+        ("invalid", "batch"),
+        ("succeeded", "cache"),
+        ("succeeded", "cache"),
+    ]
+
+
 def test_a_clear_leaves_no_saved_file_beside_a_result_that_is_the_only_copy(sim: KimiSimulator, tmp_path: Path) -> None:
     task = job(tmp_path, sim, rows([1, 1, 2]), dedupe=True, delete_remote_files=True)
     first = done(task, sim).value
