@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.in_turns import Ended, InTurns
 from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.wait import OnIncomplete
@@ -31,12 +32,14 @@ class PreviewJob:
     """A preview in one try of its task.
 
     :param in_turns: How its batch is created and waited for.
+    :param spending: What it may spend.
     :param on_incomplete: What becomes of the task if the batch does not complete.
     :param comparison: With what its answers are compared.
     """
 
     run: JobRun
     in_turns: InTurns
+    spending: Spending
     on_incomplete: OnIncomplete
     comparison: Comparison
 
@@ -51,6 +54,7 @@ class PreviewJob:
         ended, task = self.in_turns.until_ended(batch_ids, event, pending), self.run.task
         with airflow_errors(task):
             collected = self.run.land(ended.batch_ids, within=PREVIEW_NAME)
+            self.spending.settle(self.run.calls, collected.manifest.cost, collected.batches)
             if said := self._incomplete(collected, ended):
                 if ended.unsent or self.on_incomplete == "fail":
                     raise KimiBatchError(said)
