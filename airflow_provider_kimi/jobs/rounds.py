@@ -65,7 +65,7 @@ class Rounds:
         spending = self.spending if choice.way == "batch" else self.spending.at_standard_rate
         with airflow_errors(self.run.task):
             model = model_of(batches) or self.run.order().recipe.model
-            may_ask = spending.approve_round(self.run.calls, collected.manifest.cost, requests, model)
+            may_ask = spending.approve_round(self.run.calls, collected.manifest.cost, requests, model, batches)
         return choice.way if may_ask else "leave"
 
     def by_batches(
@@ -146,7 +146,7 @@ def ask_round(
             notes=(),
         ),
         memory=None,
-        round=Round(str(tags.job_key), tags.shard_count or 1, before),
+        round=Round(str(tags.job_key), tags.shard_count or 1, before, tags.saved),
     )
     rows = sum(content.rows for content in requests.values())
     calls.log.info("%s rows without a usable answer are asked again.", f"{rows:,}")

@@ -41,6 +41,15 @@ class WholeJob:
     max_rounds: int
     on_incomplete: OnIncomplete
 
+    def land_saved(self, saved: str) -> dict[str, Any]:
+        """Land a result without any batch; return the manifest.
+
+        :param saved: The saved file, which answers every row.
+        """
+        with airflow_errors(self.run.task):
+            collected = self.run.land((), saved=saved)
+        return self._concluded(collected, Ended((), BatchEvent("ended", {})))
+
     def go_on(
         self, batch_ids: Sequence[str], event: BatchEvent | None = None, pending: Pending | None = None
     ) -> dict[str, Any]:
@@ -80,6 +89,7 @@ class WholeJob:
         """
         task = self.run.task
         with airflow_errors(task):
+            self.rounds.spending.settle(self.run.calls, collected.manifest.cost, collected.batches)
             task.publish(self.run.context, collected)
             if said := self._incomplete(collected, ended, chat_end):
                 if ended.unsent or self.on_incomplete == "fail":  # unsent rows are in no file of the result
