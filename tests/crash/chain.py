@@ -15,6 +15,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.results.collect import collect
 from airflow_provider_kimi.results.landing import Landing
+from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.waiting.alone import Alone, InWorker
@@ -184,10 +186,19 @@ def _obey(command: dict[str, Any]) -> None:
     (folder / "told.json").write_text(json.dumps({"ids": ids, "points": fate.points}))
 
 
+def _load() -> None:
+    """Run once all that the children run, so that none of them imports anything."""
+    for run in (run_chain, run_one_task):
+        with KimiSimulator(speed=SPEED) as platform, tempfile.TemporaryDirectory() as folder:
+            fields = {"conn_type": "kimi", "host": platform.base_url, "password": platform.api_key}
+            os.environ["AIRFLOW_CONN_KIMI_DEFAULT"] = json.dumps(fields)
+            run(Path(folder), 1, Fate(None))
+
+
 def main() -> None:
     """Fork for each command, and answer with the child's exit status."""
-    import openai  # noqa: F401  # here, and not once in every child
-
+    with redirect_stdout(sys.stderr):
+        _load()
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()
