@@ -265,3 +265,33 @@ def test_what_was_not_sent_is_not_landed_from_the_file_of_another_task(sim: Kimi
     with pytest.raises(KimiResultError, match="is gone from"):
         collect(Calls(KimiHook(), LogRecord(), lambda seconds: None), landing)
     assert [row["text"] for row in landed(tmp_path)] == ["review 3", "review 3"]
+
+
+def test_an_answer_of_the_cache_that_is_refused_at_the_landing_is_asked_again(connect: Connect, tmp_path: Path) -> None:
+    refused: set[str] = set()
+
+    def say(custom_id: str, times: int, body: Any) -> Answer:
+        return Answer(f"{asked(body)[:8]}, again" if "could not be used" in asked(body) else asked(body))
+
+    def check(row: Any) -> str | None:
+        return "no longer good" if row["content"] in refused else None
+
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(say)) as sim:
+        connect(sim)
+        done(job(tmp_path, sim, rows([1])), sim)
+        task = job(tmp_path, sim, rows([1, 2, 1]), dedupe=True, check=check, max_rounds=2)
+        ti = TaskInstanceRecord(task_id="job", run_id="day2")
+        found = tries(task, sim, at={1: lambda: refused.add("review 1")}, ti=ti).value
+        assert asked_in(sim) == [["r0"], ["r1"], ["r0"]]
+        result = landed(tmp_path)
+        assert [(row["content"], row["source"], row["round"]) for row in result] == [
+            *(("review 1, again", "batch", 2), ("review 2", "batch", 1), ("review 1, again", "duplicate", 2)),
+        ]
+        assert found["saved"] == {"cache": 0, "duplicate": 1, "stored": 2}
+        assert found["usage"]["prompt_tokens"] == sum(row["prompt_tokens"] or 0 for row in result)
+        refused.clear()
+        paid = found["usage"]
+        found = done(task, sim, day=2, number=2).value  # what is usable after all counts; what was paid stays paid
+        assert [row["content"] for row in landed(tmp_path)] == ["review 1", "review 2", "review 1"]
+        assert found["saved"] == {"cache": 1, "duplicate": 1, "stored": 1}
+        assert found["usage"] == paid
