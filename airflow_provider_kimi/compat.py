@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from airflow import __version__ as _AIRFLOW
@@ -245,3 +246,61 @@ def keyword_arguments(function: Callable[..., Any], context: Mapping[str, Any]) 
     except ImportError:  # Airflow 2
         from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
     return determine_kwargs(function, (), context)
+
+
+#: Whether a task can list Variables: from Airflow 3.3 on, and on Airflow 2, where it asks the database.
+CAN_LIST_VARIABLES = _VERSION < (3,) or _VERSION >= (3, 3)
+
+
+def variable_keys(prefix: str) -> list[str]:
+    """List the keys of Airflow's Variables that begin so. Blocks.
+
+    Airflow 3 lists them in pages, in order: one that is added meanwhile shifts others to where they are seen again.
+    """
+    from airflow.providers.common.compat.sdk import Variable
+
+    if hasattr(Variable, "keys"):
+        return [key for key in Variable.keys(prefix=prefix) if key.startswith(prefix)]
+    from airflow.models.variable import Variable as Stored
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        found = session.query(Stored.key).filter(Stored.key.startswith(prefix, autoescape=True))
+        return [key for (key,) in found]
+
+
+def read_variable(key: str) -> str | None:
+    """Read a Variable as text; None if there is none. Blocks."""
+    from airflow.providers.common.compat.sdk import Variable
+
+    value: str | None = Variable.get(key, None)
+    return value
+
+
+def write_variable(key: str, value: str) -> None:
+    """Write a Variable. Blocks."""
+    from airflow.providers.common.compat.sdk import Variable
+
+    Variable.set(key, value)
+
+
+def delete_variable(key: str) -> None:
+    """Delete a Variable, if it is there. Blocks."""
+    from airflow.providers.common.compat.sdk import Variable
+
+    Variable.delete(key)
+
+
+def instance_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
+    """Read the state of any task instance; `removed` if there is none, None if it has none yet. Blocks."""
+    if _VERSION < (3,):
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+
+        places = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+        with create_session() as session:
+            found = session.query(TaskInstance.state).filter_by(**places).one_or_none()
+        return "removed" if found is None else None if found[0] is None else str(found[0])
+    ti = SimpleNamespace(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+    states = _states(ti, task_ids=[task_id], map_index=None if map_index < 0 else map_index)
+    return states.get((task_id, map_index), "removed")

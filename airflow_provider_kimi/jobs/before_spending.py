@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_kimi.api.catalogue import PriceList
+from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.budgets.purse import Purse
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
+from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiInputError, KimiNoAnswerError
 from airflow_provider_kimi.jobs.answer_sizes import AnswerSize
 from airflow_provider_kimi.jobs.approval import SAMPLES, Approved, Question, is_to_be_asked, question
 from airflow_provider_kimi.jobs.assumptions import NOTHING_SENT, assumptions
-from airflow_provider_kimi.jobs.cost_limit import check_cost, described, round_refused
+from airflow_provider_kimi.jobs.cost_limit import check_cost, check_price, described, round_refused
 from airflow_provider_kimi.jobs.estimate import (
     Counted,
     Estimate,
@@ -25,6 +27,7 @@ from airflow_provider_kimi.jobs.report import table
 from airflow_provider_kimi.jobs.sampling import count_sample, first_prompts, survey
 from airflow_provider_kimi.jobs.survey import Survey
 from airflow_provider_kimi.records.shard_names import ShardName
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.prepare import Prepared
 from airflow_provider_kimi.requests.spool import Slice
 from airflow_provider_kimi.submission.failing import Postponed
@@ -52,6 +55,8 @@ class Spending:
     :param max_cost: Most that the task may cost, in the currency of the prices; None for no limit.
     :param approve_over: What may cost more than that, a person has to approve; None for nothing.
     :param approved: What a person has approved in this try; None for nothing.
+    :param purse: The budget that it draws on; None for none.
+    :param is_chat: Whether it is about chat calls.
     """
 
     prices: PriceList
@@ -60,11 +65,26 @@ class Spending:
     max_cost: float | None = None
     approve_over: float | None = None
     approved: Approved | None = None
+    purse: Purse | None = None
+    is_chat: bool = False
 
     @property
     def at_standard_rate(self) -> Spending:
         """The same for ordinary chat calls."""
-        return replace(self, prices=self.prices.at_standard_rate)
+        return replace(self, prices=self.prices.at_standard_rate, is_chat=True)
+
+    def check_budget(self) -> None:
+        """Refuse a budget that is not defined, or not as it has to be.
+
+        :raises KimiInputError: It is so.
+        """
+        if self.purse is not None:
+            self.purse.check()
+
+    def release(self, calls: Calls) -> None:
+        """Give back what this attempt has reserved, if it has failed without a batch."""
+        if self.purse is not None:
+            self.purse.release(calls)
 
     def approve(self, job: Job, is_begun: bool) -> None:
         """Look at a job before anything is uploaded for it.
@@ -76,7 +96,7 @@ class Spending:
         calls, prepared = job.calls, job.prepared
         found = survey(_contents(prepared))
         asks = self.approve_over is not None and not is_begun
-        if self.max_cost is not None or asks:
+        if self.max_cost is not None or asks or self.purse is not None:
             estimate = self._estimate(calls, _contents(prepared), prepared.model, found)
             if self.max_cost is not None:
                 check_cost(estimate, self.max_cost, self.prices)
@@ -87,6 +107,10 @@ class Spending:
                 )
             if asks:
                 self._check_approval(job, estimate)
+            if self.purse is not None:
+                check_price(estimate, f"budget is {self.purse.name!r}", "leave budget out")
+                purse = self.purse.of_job(job.key, job.fresh, estimate.rows)
+                purse.hold(calls, estimate.cost.high if estimate.cost else 0.0)
         self._check_balance(calls, prepared.model, found)
 
     def _check_approval(self, job: Job, estimate: Estimate) -> None:
@@ -104,21 +128,61 @@ class Spending:
             raise Unapproved(question(wanted, estimate, len(job.prepared.shards), self.prices, samples))
 
     def approve_round(
-        self, calls: Calls, spent: Mapping[str, Any] | None, requests: Mapping[ShardName, Slice], model: str
+        self,
+        calls: Calls,
+        spent: Mapping[str, Any] | None,
+        requests: Mapping[ShardName, Slice],
+        model: str,
+        batches: Sequence[Batch],
     ) -> bool:
         """Whether a further round may be asked.
 
         :param spent: The `cost` of the manifest.
         :param requests: What it would ask, by the name of the shard.
+        :param batches: Those of the job.
         """
-        if self.max_cost is None:
+        if self.max_cost is None and self.purse is None:
             return True
         contents = list(requests.values())
         estimate = self._estimate(calls, contents, model, survey(contents))
-        refusal = round_refused(spent, estimate, self.max_cost, self.prices)
+        refusal = None if self.max_cost is None else round_refused(spent, estimate, self.max_cost, self.prices)
+        if refusal is None and self.purse is not None:
+            refusal = self._not_held(calls, self.purse, spent, estimate, batches)
         if refusal is not None:
             calls.log.warning("%s", refusal)
         return refusal is None
+
+    def _not_held(
+        self, calls: Calls, purse: Purse, spent: Mapping[str, Any] | None, estimate: Estimate, batches: Sequence[Batch]
+    ) -> str | None:
+        """Reserve for a further round; say why that cannot be, or None."""
+        amount: float | None = (spent or {}).get("amount")
+        try:
+            check_price(estimate, f"budget is {purse.name!r}", "leave budget out")
+            if amount is not None and estimate.cost is not None:
+                _of_batches(purse, batches, estimate.rows, is_chat=self.is_chat).hold(
+                    calls, amount + estimate.cost.high
+                )
+                return None
+            why = "What the rounds before have cost is not known."
+        except KimiInputError as error:
+            why = str(error)
+        return f"{estimate.rows:,} rows without a usable answer are not asked again. {why}"
+
+    def settle(self, calls: Calls, cost: Mapping[str, Any] | None, batches: Sequence[Batch]) -> None:
+        """Note in the budget what the job has cost.
+
+        :param cost: Of its manifest.
+        """
+        if self.purse is not None and batches:
+            _of_batches(self.purse, batches).settle(calls, cost)
+
+    def in_manifest(self, cost: Mapping[str, Any] | None, batches: Sequence[Batch]) -> dict[str, Any] | None:
+        """What the manifest says of the budget; None without one.
+
+        :param cost: Of the manifest.
+        """
+        return None if self.purse is None or not batches else _of_batches(self.purse, batches).summary(cost)
 
     def report(self, job: Job) -> dict[str, Any]:
         """Estimate a job without an upload, and log it as a table."""
@@ -180,6 +244,12 @@ class Spending:
                 self.prices.amount(reserved),
                 f"{found.rows:,}",
             )
+
+
+def _of_batches(purse: Purse, batches: Sequence[Batch], rows: int = 0, *, is_chat: bool = False) -> Purse:
+    """The budget of the job that batches are of."""
+    tags = Tags.of(batches[0])
+    return purse.of_job(tags.job_key or "", tags.attempt, rows, is_chat=is_chat)
 
 
 def _contents(prepared: Prepared) -> list[Slice]:

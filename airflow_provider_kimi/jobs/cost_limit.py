@@ -73,16 +73,25 @@ def check_cost(estimate: Estimate, most: float, prices: PriceList) -> None:
 
     :raises KimiInputError: It may, or what it costs is not known.
     """
-    if estimate.cost is None:
-        raise KimiInputError(
-            f"max_cost is {prices.amount(most)}, and the price of model {estimate.model:.80} is not known, so what "
-            "this job may cost cannot be told. Nothing was uploaded or submitted by this attempt. Pass its prices as "
-            "price_list, or leave max_cost out."
-        )
-    if estimate.cost.high > most:
+    check_price(estimate, f"max_cost is {prices.amount(most)}", "leave max_cost out")
+    if estimate.cost is not None and estimate.cost.high > most:
         raise KimiInputError(
             f"This job may cost more than max_cost={prices.amount(most)}: {described(estimate, prices)}. Nothing was "
             f"uploaded or submitted by this attempt. {_CHEAPER}"
+        )
+
+
+def check_price(estimate: Estimate, limit: str, else_do: str) -> None:
+    """Refuse a limit where no price is known.
+
+    :param limit: What is limited, for the message.
+    :param else_do: What else helps.
+    :raises KimiInputError: The model has no price.
+    """
+    if estimate.cost is None:
+        raise KimiInputError(
+            f"{limit}, and the price of model {estimate.model:.80} is not known, so what this job may cost cannot be "
+            f"told. Nothing was uploaded or submitted by this attempt. Pass its prices as price_list, or {else_do}."
         )
 
 

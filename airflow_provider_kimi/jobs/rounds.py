@@ -65,7 +65,7 @@ class Rounds:
         spending = self.spending if choice.way == "batch" else self.spending.at_standard_rate
         with airflow_errors(self.run.task):
             model = model_of(batches) or self.run.order().recipe.model
-            may_ask = spending.approve_round(self.run.calls, collected.manifest.cost, requests, model)
+            may_ask = spending.approve_round(self.run.calls, collected.manifest.cost, requests, model, batches)
         return choice.way if may_ask else "leave"
 
     def by_batches(

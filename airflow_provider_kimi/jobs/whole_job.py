@@ -41,24 +41,24 @@ class WholeJob:
     max_rounds: int
     on_incomplete: OnIncomplete
 
+    def land_saved(self, saved: str) -> dict[str, Any]:
+        """Land a result without any batch; return the manifest.
+
+        :param saved: The saved file, which answers every row.
+        """
+        with airflow_errors(self.run.task):
+            collected = self.run.land((), saved=saved)
+        return self._concluded(collected, Ended((), BatchEvent("ended", {})))
+
     def go_on(
-        self,
-        batch_ids: Sequence[str],
-        event: BatchEvent | None = None,
-        pending: Pending | None = None,
-        saved: str | None = None,
+        self, batch_ids: Sequence[str], event: BatchEvent | None = None, pending: Pending | None = None
     ) -> dict[str, Any]:
         """Wait and land, round by round; return the manifest.
 
         :param batch_ids: Those of all rounds so far.
         :param event: The end of the wait, if the task has waited for them already.
         :param pending: What is still to be created of this round; None if that is nothing.
-        :param saved: The saved file that answers every row, so that there is no batch; None if there is one.
         """
-        if saved is not None:
-            with airflow_errors(self.run.task):
-                collected = self.run.land((), saved=saved)
-            return self._concluded(collected, Ended((), BatchEvent("ended", {})))
         while True:
             ended = self.in_turns.until_ended(batch_ids, event, pending)
             with TemporaryDirectory(prefix="kimi-round-") as folder:
@@ -89,6 +89,7 @@ class WholeJob:
         """
         task = self.run.task
         with airflow_errors(task):
+            self.rounds.spending.settle(self.run.calls, collected.manifest.cost, collected.batches)
             task.publish(self.run.context, collected)
             if said := self._incomplete(collected, ended, chat_end):
                 if ended.unsent or self.on_incomplete == "fail":  # unsent rows are in no file of the result

@@ -88,6 +88,9 @@ class AskingOperator(TextTemplates):
     #: Rows of a first batch of its own; None for none.
     pilot_rows: int | None = None
 
+    #: Rows that are asked in place of all; None for all.
+    preview_rows: int | None = None
+
     #: How a worker pauses, and what it calls the platform with.
     _sleep: Callable[[float], None] = staticmethod(time.sleep)
     _hook_of: Callable[[str], KimiHook] = KimiHook

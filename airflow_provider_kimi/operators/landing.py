@@ -39,7 +39,7 @@ from airflow_provider_kimi.results.failure_limits import (
 )
 from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.label_reading import LabelReading
-from airflow_provider_kimi.results.landing import Collected, Landing
+from airflow_provider_kimi.results.landing import Collected, InBudget, Landing
 from airflow_provider_kimi.results.manifest import identity_of
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.parsed_shape import spread_fields
@@ -65,6 +65,7 @@ class LandingOperator(TextTemplates):
     merge_with: Any = None
     cache: str | None = None
     saved: str | None = ""  # lands no rows but those of the batches
+    in_budget: InBudget | None = None
     kimi_conn_id: str
 
     def __init__(
@@ -282,6 +283,7 @@ class LandingOperator(TextTemplates):
             task=read_attempt(context).task,
             next_round=next_round,
             merge_with=self.merge_with,
+            in_budget=self.in_budget,
             report=partial(written_report, most_rows=self.report_rows),
             keeps_answers=self.cache is not None,
         )

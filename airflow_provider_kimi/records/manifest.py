@@ -82,6 +82,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         not all are named); and the ids of the first rows that `differ`.
     :param drift: How far the shares of the labels are from those of an earlier result, which was done at `since`: their
         total variation `distance`, and the labels that have moved most (`moves`). Not there if none was compared.
+    :param budget: That which the task drew on: `name`, `window`, `amount`, `currency` and what is `left`; not there
+        without one.
     :param cost: `currency`, `amount` and `price_list_date`; None where no price is known. Where a part of it is not
         known, `amount` is None and `reason` says which part.
     """
@@ -119,6 +121,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     gold: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     drift: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    budget: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON that Airflow can store."""

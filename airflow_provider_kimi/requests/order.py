@@ -42,6 +42,7 @@ class Order:
         that ended before it was done is then the round of its shard, whatever `on_ended` says.
     :param pilot_rows: Rows of the first batch, which is to be answered before the others are made; None for as many as
         the others have.
+    :param preview_rows: How many rows of the whole input are asked, in place of all; None for all.
     :param allow_realtime: Whether chat calls may have asked rows of a batch that ended without an answer, which no
         batch shows.
     :param only_attaches: Whether it is too late to submit anything, so that a batch that ended is what there is of its
@@ -70,6 +71,7 @@ class Order:
     only_attaches: bool = False
     pilot_rows: int | None = None
     saving: Saving | None = None
+    preview_rows: int | None = None
 
     def check(self) -> None:
         """Refuse what can be refused before the input is read."""

@@ -23,6 +23,7 @@ from airflow_provider_kimi.requests.media import MediaKind
 from airflow_provider_kimi.requests.media_files import MediaShelf
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.plain_prompts import PlainPrompts, RequestLines
+from airflow_provider_kimi.requests.preview import Sample
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
 from airflow_provider_kimi.requests.row_notes import RowNotes
@@ -51,6 +52,7 @@ class Prepared:
     :param skipped: The rows that are left out; None if there are none.
     :param saved: What is decided about rows whose answers are there; None if all rows are sent.
     :param notes: How rows became requests, and the digests of the rows of each shard.
+    :param preview_of: How many rows can be sent, where these are a sample of them; None where they are all.
     """
 
     shards: list[Shard]
@@ -60,6 +62,7 @@ class Prepared:
     skipped: Path | None
     notes: Sequence[RowsNote]
     saved: SavedFile | None = None
+    preview_of: int | None = None
 
     @property
     def request_count(self) -> int:
@@ -81,8 +84,9 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
     notes = RowNotes(order.recipe, list(order.media_columns), order.reading, is_ready=holds_requests)
     spool = _read(source, maker, left_out, notes, folder)
     _judge(order, source, spool, left_out)
+    sample = Sample.of(spool, order.preview_rows, notes, folder)
     model = maker.check.model or order.recipe.model
-    parted = _parted(order, source, Read(spool, left_out, notes, order.recipe, model), folder, log)
+    parted = _parted(order, source, Read(sample.spool, left_out, notes, order.recipe, model), folder, log)
     for warning in order.recipe.lint():
         log.warning("%s", warning)
     for warning, rows in maker.check.warnings.items():
@@ -91,15 +95,16 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
         log.warning("%s has %s. These rows are left out.", source, problems)
     contents = map(parted.sent.slice_of, parted.cuts)
     shards = [Shard(number, content, content.fingerprint()) for number, content in enumerate(contents, 1)]
-    skipped = _write_skipped(left_out, folder / "skipped.jsonl", parted)
+    skipped = None if sample.of_rows else _write_skipped(left_out, folder / "skipped.jsonl", parted)
     return Prepared(
         shards,
         model=model,
-        fingerprint=_fingerprint(shards, skipped, parted.file),
-        media=maker.shelf.files,
+        fingerprint=sample.fingerprint(_fingerprint(shards, skipped, parted.file)),
+        media=sample.media(maker.shelf.files),
         skipped=skipped,
         notes=notes.of_shards(parted.cuts),
         saved=parted.file,
+        preview_of=sample.of_rows,
     )
 
 
@@ -248,7 +253,7 @@ def _judge(order: Order, source: Input, spool: Spool, left_out: SkippedRows) -> 
 
 
 def _cut(order: Order, source: Input, spool: Spool) -> list[range]:
-    most, pilot = order.max_rows_per_batch, order.pilot_rows
+    most, pilot = order.max_rows_per_batch, None if order.preview_rows else order.pilot_rows
     cuts = cut(spool.ends, max_bytes=MAX_FILE_BYTES, max_rows=most, pilot_rows=pilot)
     if len(cuts) > MAX_BATCHES:
         raise KimiInputError(

@@ -37,6 +37,12 @@ class RowNotes:
         kept = (self._digests[at : at + DIGEST_BYTES] for at in places if at // DIGEST_BYTES not in rows)
         self._digests = bytearray().join(kept)
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget the rows of all other numbers, from 0; these are ascending."""
+        if self._digests:
+            starts = (number * DIGEST_BYTES for number in rows)
+            self._digests = bytearray().join(self._digests[at : at + DIGEST_BYTES] for at in starts)
+
     def of_shards(self, shards: Iterable[range]) -> list[RowsNote]:
         """The note for each shard, given as the numbers of its rows."""
         return [

@@ -97,6 +97,14 @@ class Spool:
                     kept.write(line)
         return kept
 
+    def only(self, rows: Sequence[int], path: Path) -> "Spool":
+        """Copy the lines of these rows, from 0 and ascending, into a new spool."""
+        with Spool(path) as kept, self.path.open("rb", CHUNK_BYTES) as source:
+            for number in rows:
+                source.seek(self.ends[number - 1] if number else 0)
+                kept.write(source.readline()[:-1])
+        return kept
+
     def slice_of(self, rows: range) -> "Slice":
         """The lines of some consecutive rows."""
         begin = self.ends[rows.start - 1] if rows.start else 0

@@ -87,7 +87,7 @@ class Earlier:
         :raises KimiBatchError: Another landing has replaced it meanwhile.
         """
         folder.mkdir()
-        paths = [self._copied(field, folder) for field in FILE_FIELDS if field != "report_file"]
+        paths = [self.copied(field, folder) for field in FILE_FIELDS if field != "report_file"]
         if _manifest_bytes(self.uri) != self.content:
             raise KimiBatchError(
                 f"The result in {self.uri} was replaced while it was read. {NOTHING_CHANGED} Clear this task: nothing "
@@ -102,7 +102,8 @@ class Earlier:
             )
         return files
 
-    def _copied(self, field: str, folder: Path) -> Path | None:
+    def copied(self, field: str, folder: Path) -> Path | None:
+        """Copy the file of a field; None if it has none."""
         uri: str | None = self.manifest.files.get(field)
         if uri is None:
             return None

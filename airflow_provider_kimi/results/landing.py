@@ -1,7 +1,7 @@
 """What a task lands, and what it has landed, as values."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -31,6 +31,9 @@ from airflow_provider_kimi.results.staging import (
 )
 from airflow_provider_kimi.results.tally import Tally
 
+#: Says of a budget what a manifest repeats, by its cost and its batches; None for nothing.
+InBudget = Callable[[Mapping[str, Any] | None, Sequence[Batch]], dict[str, Any] | None]
+
 #: Bytes of the name of a landing, and how many of its digits are those of its task instance.
 _NAME_BYTES = 8
 _TASK_DIGITS = 8
@@ -51,6 +54,7 @@ class Landing:
     :param merge_with: The earlier result whose dead letters these batches asked again; None for none.
     :param is_compared: Whether its labels are compared with those of an earlier result.
     :param before: The labels of that; None for those of the result that is replaced.
+    :param in_budget: Says how its budget stands; None without one.
     :param report: Writes the page for people; None for no page.
     :param saved: Name of the file in the output directory that has the rows which were not sent; None for the one that
         the tags of the batches name, and empty for none.
@@ -72,6 +76,7 @@ class Landing:
     merge_with: Any = None
     is_compared: bool = False
     before: Before | None = None
+    in_budget: InBudget | None = None
     report: Report | None = None
     saved: str | None = None
     has_source: bool = False

@@ -94,7 +94,9 @@ def made_of(
         made = _merged(calls, landing, base, files, prices, workshop)
     letters = workshop / DEAD_LETTER_NAME
     digest = digest_of_file(letters) if letters.stat().st_size else UNSET
-    return replace(made, manifest=replace_fields(made.manifest, dead_letter_digest=digest))
+    manifest = made.manifest
+    budget = landing.in_budget and landing.in_budget(manifest.cost, [of_batch.batch for of_batch in files])
+    return replace(made, manifest=replace_fields(manifest, dead_letter_digest=digest, budget=budget or UNSET))
 
 
 def _made_alone(

@@ -159,7 +159,9 @@ def _first_lines(files: BatchFiles) -> Iterator[bytes]:
 
 
 def _is_whole(shards: Sequence[BatchFiles]) -> bool:
-    """Whether every row of each job is known, those that were not sent among them."""
+    """Whether every row of each job is known, also of those that were not sent; a preview asks some rows only."""
+    if any(Tags.of(files.batch).preview_of for files in shards):
+        return False
     names: dict[tuple[str | None, int], list[ShardName]] = defaultdict(list)
     for files in shards:
         tags = Tags.of(files.batch)

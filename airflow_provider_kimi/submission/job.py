@@ -199,6 +199,7 @@ class Job:
             round=self._round_of(shard),
             skipped_file=skipped_file,
             saved=self.saved,
+            preview_of=self._preview_of,
             attempt=self.fresh,
             prompt_fingerprint=recipe.prompt_fingerprint,
             note_file=note_file,
@@ -206,6 +207,11 @@ class Job:
             params=digest_of(parameters.decode()),
         )
         return tags if note_file or self.round else tags.with_note(self.prepared.notes[shard.number - 1])
+
+    @property
+    def _preview_of(self) -> str | None:
+        """The `kimi_preview_of` of its batches."""
+        return None if (rows := self.prepared.preview_of) is None else str(rows)
 
     def needs_note_file(self, skipped_file: str | None) -> bool:
         """Whether the notes of the rows have to be a file, because the metadata has no room for them."""
@@ -216,9 +222,10 @@ class Job:
         return any(Tags.of_pairs(each.to_metadata(self.order.metadata)).recipe is None for each in tags)
 
     def concerns(self, batch: Batch) -> bool:
-        """Whether a batch is of this job, or of this task instance."""
+        """Whether a batch is of this job, or of this task instance. Previews, and others, have nothing in common."""
         tags = Tags.of(batch)
-        is_ours = tags.job_key == self.key or tags.is_of(self.attempt.task)
+        is_of_task = tags.is_of(self.attempt.task) and (tags.preview_of is None) == (self._preview_of is None)
+        is_ours = tags.job_key == self.key or is_of_task
         return is_ours and (self.round is None or not tags.round or self.round.may_hold(batch))
 
     def find(

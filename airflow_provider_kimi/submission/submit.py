@@ -1,6 +1,6 @@
 """Submit: upload what was prepared and create its batches, each of them once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from airflow_provider_kimi.api.limits import MAX_FILES
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.cancel import cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.pending import Pending
@@ -127,9 +128,11 @@ def make_batches(job: Job, workshop: Path, approve: Approve | None = None, in_fl
         job, found.batches, set(found.unsure), ended=found.ended, later=found.later, waits=in_flight is not None
     )
     if len(made.batches) < len(job.labels):
-        _submit_missing(job, made, workshop, approve, in_flight)
-    elif not found.is_settled and any(map(is_untouched, made.batches.values())):
-        settle(job, made)  # whoever made it may be about to cancel it
+        _submit_missing(job, made, workshop, approve, in_flight, found.replaced)
+    else:
+        cancel_batches(job.calls, found.replaced)
+        if not found.is_settled and any(map(is_untouched, made.batches.values())):
+            settle(job, made)  # whoever made it may be about to cancel it
     remember(job, made.batches, made.ended, is_settled=True)
     return made
 
@@ -163,12 +166,23 @@ def _check_room(job: Job) -> None:
         )
 
 
-def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | None, in_flight: InFlight | None) -> None:
-    """Upload what was not found, and create it as far as there is room."""
+def _submit_missing(
+    job: Job,
+    made: Made,
+    workshop: Path,
+    approve: Approve | None,
+    in_flight: InFlight | None,
+    replaced: Sequence[str],
+) -> None:
+    """Upload what was not found, and create it as far as there is room.
+
+    :param replaced: Batches of an earlier input, which are cancelled once nothing refuses this one.
+    """
     with failing_with(job, made):
         _preflight(job)
         if approve is not None:
             _approve(job, made, approve)
+        cancel_batches(job.calls, replaced)
         _submit_shards(job, made, workshop, in_flight)
         if made.own:
             settle(job, made)

@@ -27,6 +27,7 @@ LAYERS = (
         "hooks",
         "calls",
         "kills",
+        "budgets",
         "requests",
         "submission",
     ),

@@ -43,6 +43,7 @@ IMPURE = {
     ),
     # calls of the platform, and bytes on a disk
     *("calls/batch_list.py", "calls/fetch.py", "calls/cancel.py", "calls/patience.py"),
+    *("budgets/entries.py", "budgets/taking_back.py", "budgets/purse.py"),
     *("kills/airflow.py", "kills/cancels.py", "kills/thread.py"),
     *("files/lines.py", "files/locations.py"),
     *("cache/directory.py", "cache/store.py"),
@@ -53,6 +54,7 @@ IMPURE = {
         "requests/media_files.py",
         "requests/order.py",
         "requests/prepare.py",
+        "requests/preview.py",
     ),
     *(
         "requests/row_notes.py",
@@ -85,7 +87,7 @@ IMPURE = {
         "waiting/wait_log.py",
     ),
     "waiting/watcher.py",
-    *("results/answer_files.py", "results/batch_files.py", "results/collect.py"),
+    *("results/answer_files.py", "results/batch_files.py", "results/collect.py", "results/compared.py"),
     *(
         "results/input_rows.py",
         "results/kept_answers.py",
@@ -110,7 +112,8 @@ IMPURE = {
     "report/page.py",
     *("account/delete.py", "account/ended_batches.py"),
     *("jobs/before_spending.py", "jobs/realtime.py", "jobs/reserve.py", "jobs/rounds.py", "jobs/sampling.py"),
-    *("jobs/in_turns.py", "jobs/job_run.py", "jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),
+    *("jobs/in_turns.py", "jobs/job_run.py", "jobs/preview.py"),
+    *("jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),
     *("ui/account.py", "ui/account_routes.py", "ui/holdings.py"),
     *("ui/access.py", "ui/accounts.py", "ui/app.py", "ui/batch_routes.py", "ui/glance.py", "ui/plugin.py"),
     *("ui/detail_routes.py", "ui/single_reads.py"),
