@@ -139,6 +139,13 @@ def read_xcom(ti: Any, key: str, task_id: str | None = None, map_index: int = -1
     return XCom.get_one(key=key, **(_place(ti) | other))
 
 
+def read_last_return(ti: Any) -> Any:
+    """Read what a task instance has returned in its latest run up to this one; None if it has not. Blocks."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    return XCom.get_one(key="return_value", include_prior_dates=True, **_place(ti))
+
+
 def push_own_xcom(ti: Any, key: str, value: Any) -> None:
     """Push an XCom of the task that runs. Airflow 3.0 cannot send None, which is what a pull gives without it too."""
     if value is not None or not _AIRFLOW.startswith("3.0."):

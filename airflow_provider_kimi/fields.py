@@ -1,9 +1,11 @@
 """Checks of the parameters of operators, sensors and triggers, which run while the DAG file is parsed."""
 
 import ast
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 
@@ -77,3 +79,10 @@ def said_list(value: Any) -> Any:
 
 def _wrong(name: str, value: object, allowed: str) -> ValueError:
     return ValueError(f"{name} is {value!r}; it must be {allowed}")
+
+
+@cache
+def keywords_of(function: Callable[..., Any]) -> Sequence[str]:
+    """The names of the parameters that a function takes by keyword only."""
+    found = inspect.signature(function).parameters
+    return [name for name, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY]

@@ -49,6 +49,8 @@ def lineage_of_result(manifest: Manifest, kimi_conn_id: str, source: Any) -> Ope
     rows = {"results_file": counts["total"], "dead_letter_file": counts["total"] - counts["succeeded"]}
     outputs = []
     for field, uri in manifest.files.items():
+        if field == "report_file":  # a page, and no data set
+            continue
         namespace, name = dataset_name(uri)
         facets: dict[str, Any] = {}
         if field in rows:

@@ -139,11 +139,11 @@ class CacheDirectory:
                 copyfileobj(source, written, CHUNK_BYTES)
 
     def _put_on_disk(self, name: str, source: IO[bytes], now: datetime) -> None:
-        staged = self._path / staged_name(now, secrets.token_hex(8))
+        staged = Path(self._path.path, staged_name(now, secrets.token_hex(8)))
         try:
-            with open_binary(staged, "wb") as written:
+            with staged.open("wb") as written:
                 copyfileobj(source, written, CHUNK_BYTES)
-            staged.replace(self._path / name)
+            staged.replace(Path(self._path.path, name))
         except BaseException:  # such as a full disk
             with suppress(OSError):
                 staged.unlink()

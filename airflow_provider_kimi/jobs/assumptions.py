@@ -10,6 +10,9 @@ from airflow_provider_kimi.jobs.estimate import (
 )
 from airflow_provider_kimi.jobs.survey import Survey
 
+#: What is said instead where every answer is there.
+NOTHING_SENT = ("The answer to every row is there: nothing is sent, and nothing is billed.",)
+
 
 def assumptions(found: Survey, counted: int, answer: AnswerSize, prices: PriceList, model: str) -> list[str]:
     """Say what an estimate takes for granted.

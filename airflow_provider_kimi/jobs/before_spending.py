@@ -13,7 +13,7 @@ from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiInputError, KimiNoAnswerError
 from airflow_provider_kimi.jobs.answer_sizes import AnswerSize
 from airflow_provider_kimi.jobs.approval import SAMPLES, Approved, Question, is_to_be_asked, question
-from airflow_provider_kimi.jobs.assumptions import assumptions
+from airflow_provider_kimi.jobs.assumptions import NOTHING_SENT, assumptions
 from airflow_provider_kimi.jobs.cost_limit import check_cost, check_price, described, round_refused
 from airflow_provider_kimi.jobs.estimate import (
     Counted,
@@ -204,6 +204,8 @@ class Spending:
             "balance": _balance(calls),
             "assumptions": list(estimate.assumptions),
         }
+        if prepared.saved is not None:
+            report["saved"] = prepared.saved.header.counts
         calls.log.info("%s", table(report, self.currency))
         return report
 
@@ -218,7 +220,7 @@ class Spending:
             prompt,
             completion,
             cost(prompt, completion, price) if price else None,
-            assumptions(found, len(counted), self.answer, self.prices, model),
+            assumptions(found, len(counted), self.answer, self.prices, model) if found.rows else NOTHING_SENT,
         )
 
     def _cost(self, estimate: Estimate) -> dict[str, Any] | None:

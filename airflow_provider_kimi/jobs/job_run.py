@@ -46,6 +46,7 @@ class JobTask(Protocol):
         next_round: NextRound | None = None,
         *,
         within: str = "",
+        saved: str | None = None,
     ) -> Collected:
         """Land."""
 
@@ -116,8 +117,15 @@ class JobRun:
         with self.task.creating(self.context) as calls:
             yield Creating(calls, self.task.order(calls, self.context), self.task.attempt(self.context))
 
-    def land(self, batch_ids: Sequence[str], next_round: NextRound | None = None, *, within: str = "") -> Collected:
+    def land(
+        self,
+        batch_ids: Sequence[str],
+        next_round: NextRound | None = None,
+        *,
+        within: str = "",
+        saved: str | None = None,
+    ) -> Collected:
         """Land, and show what is spent by now."""
-        collected = self.task.land(self.calls, self.context, batch_ids, next_round, within=within)
+        collected = self.task.land(self.calls, self.context, batch_ids, next_round, within=within, saved=saved)
         self.context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
         return collected

@@ -17,6 +17,11 @@ def table(report: Mapping[str, Any], currency: str) -> str:
     lines = [
         "Dry run: nothing was uploaded or created.",
         f"Rows: {report['rows']:,}. Batches: {report['shards']:,}. Model: {report['model']}.",
+        *(
+            [f"Not sent: {saved['cache']:,} that the cache answers, {saved['duplicate']:,} that repeat another row."]
+            if (saved := report.get("saved"))
+            else ()
+        ),
         f"{'':<20}" + "".join(f"{name:>{_WIDTH}}" for name in ("low", "expected", "high")),
         _line("prompt tokens", report["prompt_tokens"], ",.0f"),
         _line("completion tokens", report["completion_tokens"], ",.0f"),

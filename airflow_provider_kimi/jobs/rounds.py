@@ -146,7 +146,7 @@ def ask_round(
             notes=(),
         ),
         memory=None,
-        round=Round(str(tags.job_key), tags.shard_count or 1, before),
+        round=Round(str(tags.job_key), tags.shard_count or 1, before, tags.saved),
     )
     rows = sum(content.rows for content in requests.values())
     calls.log.info("%s rows without a usable answer are asked again.", f"{rows:,}")

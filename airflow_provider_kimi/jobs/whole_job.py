@@ -41,6 +41,15 @@ class WholeJob:
     max_rounds: int
     on_incomplete: OnIncomplete
 
+    def land_saved(self, saved: str) -> dict[str, Any]:
+        """Land a result without any batch; return the manifest.
+
+        :param saved: The saved file, which answers every row.
+        """
+        with airflow_errors(self.run.task):
+            collected = self.run.land((), saved=saved)
+        return self._concluded(collected, Ended((), BatchEvent("ended", {})))
+
     def go_on(
         self, batch_ids: Sequence[str], event: BatchEvent | None = None, pending: Pending | None = None
     ) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from airflow_provider_kimi.requests.media import MediaTransport, check_media, me
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Order, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Recipe, Thinking
+from airflow_provider_kimi.requests.saving import Saving
 from airflow_provider_kimi.requests.text_forms import check_reads_files, read_reading
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.schema import read_schema
@@ -86,6 +87,9 @@ class AskingOperator(TextTemplates):
 
     #: Rows of a first batch of its own; None for none.
     pilot_rows: int | None = None
+
+    #: Rows that are asked in place of all; None for all.
+    preview_rows: int | None = None
 
     #: How a worker pauses, and what it calls the platform with.
     _sleep: Callable[[float], None] = staticmethod(time.sleep)
@@ -247,8 +251,13 @@ class AskingOperator(TextTemplates):
             metadata=said(self.metadata) or {},
             media_columns=media_columns(self.image_column, self.video_column),
             reuse="never" if wants_fresh(context) else self.reuse,
+            saving=self.saving(calls, context),
         )
         return order
+
+    def saving(self, calls: Calls, context: Context) -> Saving | None:
+        """How rows are saved whose answers are there; None if all rows are sent."""
+        return None
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache, cached_property, partial
-from typing import Any, NoReturn, get_args
+from functools import cached_property, partial
+from typing import Any, get_args
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, XComArg, await_answer, put_question
+from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, XComArg
 from airflow_provider_kimi.context import read_try_number
-from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number
+from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number, keywords_of
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.approval import OPTIONS, Approved, Question, answered_late, not_shown, read_answer
+from airflow_provider_kimi.jobs.approval import Approved, answered_late, read_answer
 from airflow_provider_kimi.jobs.before_spending import Unapproved
 from airflow_provider_kimi.jobs.cost_limit import read_approve_over, read_dry_run, read_max_cost
 from airflow_provider_kimi.jobs.deadline import Deadline, read_finish_by
 from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.last_round import RestTerms
+from airflow_provider_kimi.jobs.preview import PreviewJob
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
+from airflow_provider_kimi.operators import job_parts as parts
 from airflow_provider_kimi.operators.asking import AskingOperator
-from airflow_provider_kimi.operators.job_parts import (
-    budget_of,
-    deadline_of_task,
-    refuse_late,
-    spending_of,
-    whole_job_of,
-)
 from airflow_provider_kimi.operators.landing import LandingOperator
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.pending import Pending
@@ -44,6 +37,7 @@ from airflow_provider_kimi.requests.media import MediaTransport
 from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Reuse
 from airflow_provider_kimi.requests.parameters import ParameterCheck, RuleOverrides
 from airflow_provider_kimi.requests.recipe import Thinking
+from airflow_provider_kimi.requests.saving import Saving
 from airflow_provider_kimi.requests.ways import RowFunction
 from airflow_provider_kimi.results.answer_check import Reasoning
 from airflow_provider_kimi.results.collect import check_place
@@ -126,11 +120,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param min_batch_rows: Fewer rows than these are not worth a further batch: with ``allow_realtime`` they are asked
         by ordinary chat calls, else they are dead letters. None for any number. The first round is always a batch.
     :param finish_by: When the task is to finish: a time with its zone, its text in ISO 8601, or a timedelta from the
-        start of the run, which retries and deferrals do not move, and a clear of a run that has ended begins anew. No
-        batch is made that would not end in time, by the time that the longest one of the job has taken. Half an hour
-        before, or at three quarters of the time if that is later, batches that run are cancelled; what they have done
-        is landed, and the rest is asked by chat calls, with ``allow_realtime``. Too late to submit, the task fails
-        before anything is sent. None for no such time. Templated.
+        start of the run. No batch is made that would not end in time, by the time that the longest one of the job has
+        taken. Half an hour before, or at three quarters of the time if that is later, batches that run are cancelled;
+        what they have done is landed, and the rest is asked by chat calls, with ``allow_realtime``. Too late to submit,
+        the task fails before anything is sent. None for no such time. Templated.
     :param allow_realtime: Whether rows for which no batch is worth it, or in time, may be asked by ordinary chat calls
         at the standard price. It is their last round. They are asked in the worker, and an answer that has come is kept
         beside the result, so that no later try asks the row again.
@@ -154,9 +147,18 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         ``max_failed_rows`` and ``max_failed_ratio`` allow (a fifth where they are not set or rounds follow), or
         if all rows would cost more than ``max_cost`` at its price, the task fails and nothing else is asked. Its rows
         are not asked again in any case. None for no pilot.
+    :param cache: URI of a directory, on any storage of Airflow, that keeps usable answers for later runs, also of other
+        tasks. A row whose very request it can answer is not sent. None for none. Templated.
+    :param cache_max_age: Seconds or timedelta after which an answer of the cache no longer counts; None for any age.
+    :param dedupe: Ask once what several rows ask with the very same request; the others get that outcome too.
+    :param preview_rows: How many rows, evenly spread over the input, are asked in place of all, to see what a new
+        prompt changes. Their result is landed in the directory ``preview`` of the output, and compared with that of
+        ``compare_with``, or with what the output holds, by ``key_column``; without one, by the place of the rows in the
+        same input. No pilot and no round follows. None for no preview.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
-    :return: The manifest. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
+    :return: The manifest. Of a preview, ``rows``, ``compared``, ``changed``, ``changes``, ``cost`` and ``whole_cost``;
+        see the docs. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
         ``assumptions``, and ``low``, ``expected`` and ``high`` of ``prompt_tokens``, ``completion_tokens`` and
         ``cost``; None for what is not known.
     :raises KimiBatchError: Batches did not complete; what was answered is landed. Or they could not be read.
@@ -165,6 +167,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         too many rows have no usable answer.
     """
 
+    saved = None  # lands the rows, too, that the tags of its batches name
     template_fields: Sequence[str] = (
         *AskingOperator.template_fields,
         "output_directory",
@@ -174,6 +177,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         *("min_agreement", "max_drift", "compare_with"),
         *("max_cost", "approve_over", "budget"),
         "finish_by",
+        "cache",
         "is_dry_run",
     )
     ui_color = "#e0ecd8"
@@ -246,30 +250,35 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         approval_timeout: timedelta | float | None = None,
         max_in_flight: int | None = None,
         pilot_rows: int | None = None,
+        cache: str | None = None,
+        cache_max_age: timedelta | float | None = None,
+        dedupe: bool = False,
+        preview_rows: int | None = None,
         dry_run: bool | str = False,
         kimi_conn_id: str = KimiHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         given = locals()
-        of_parts = {*_keywords(AskingOperator.__init__), *_keywords(LandingOperator.__init__)}
+        of_parts = {*keywords_of(AskingOperator.__init__), *keywords_of(LandingOperator.__init__)}
         super().__init__(**{name: given[name] for name in of_parts}, **kwargs)
         self.check_form("output_csv_options", output_csv_options)
         check_choice("on_incomplete", on_incomplete, get_args(OnIncomplete))
         check_whole_number("max_rounds", max_rounds)
-        for name in ("min_batch_rows", "max_in_flight", "pilot_rows"):
+        for name in ("min_batch_rows", "max_in_flight", "pilot_rows", "preview_rows"):
             if given[name] is not None:
                 check_whole_number(name, given[name])
         check_flag("allow_realtime", allow_realtime)
         read_finish_by(known(finish_by))
         read_max_cost(known(max_cost))
         read_approve_over(known(approve_over), can_ask=CAN_ASK)
-        budget_of(known(budget))
+        parts.budget_of(known(budget))
         read_dry_run(known(dry_run))
         self.max_rounds = max_rounds
-        self.has_rounds = max_rounds > 1
+        self.preview_rows = preview_rows
+        self.has_rounds = max_rounds > 1 and preview_rows is None
         self.min_batch_rows = min_batch_rows
         self.finish_by = finish_by
-        self.allow_realtime = allow_realtime
+        self.allow_realtime = allow_realtime and preview_rows is None
         self.max_cost = max_cost
         self.approve_over = approve_over
         self.budget = budget
@@ -277,11 +286,15 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             None if approval_timeout is None else check_seconds("approval_timeout", approval_timeout)
         )
         self.max_in_flight = max_in_flight
-        self.pilot_rows = pilot_rows
+        parts.check_saving(cache, dedupe, media)
+        self.cache = cache
+        self.cache_max_age = None if cache_max_age is None else check_seconds("cache_max_age", cache_max_age)
+        self.dedupe = dedupe
+        self.pilot_rows = pilot_rows if preview_rows is None else None
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
-        self.wait_terms = WaitTerms.of(**{name: given[name] for name in _keywords(WaitTerms.of)})
+        self.wait_terms = WaitTerms.of(**{name: given[name] for name in keywords_of(WaitTerms.of)})
 
     @cached_property
     def hook(self) -> KimiHook:
@@ -308,18 +321,19 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         with airflow_errors(self):
             is_dry = read_dry_run(self.is_dry_run)
             self.check_before_paying(context, lands=not is_dry)
-            spending = spending_of(self, context, approved)
+            spending = parts.spending_of(self, context, approved)
             spending.check_budget()
-            deadline = deadline_of_task(self, context)
+            deadline = parts.deadline_of_task(self, context)
         if is_dry:
             with self.creating(context) as calls:
                 order, attempt = self.order(calls, context), self.attempt(context)
-                with checked_job(calls, order, attempt) as (job, _):
-                    return spending.report(job)
+                with checked_job(calls, order, attempt) as (checked, _):
+                    return spending.report(checked)
         with airflow_errors(self):
             check_place(self._landing(context, ()))
+            parts.check_comparison(self)
         self.only_attaches = deadline is not None and deadline.is_over(time.time())
-        approve = partial(refuse_late, deadline) if deadline and self.only_attaches else spending.approve
+        approve = partial(parts.refuse_late, deadline) if deadline and self.only_attaches else spending.approve
         in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
         try:
             submission = self.submit(context, approve, in_flight)
@@ -329,18 +343,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             spending.release(Calls(self.hook, self.log, self._sleep))
             raise
         else:
-            whole = self._job(context, deadline, submission.cancelled)
-            return whole.go_on(submission.batch_ids, pending=submission.pending)
-        self._ask(context, question)
-
-    def _ask(self, context: Context, question: Question) -> NoReturn:
-        """Park the task until a person has approved the job."""
-        asked = question.asked
-        with airflow_errors(self):
-            if not put_question(context["ti"], question.subject, question.body, OPTIONS):
-                raise not_shown()
-        self.log.info("%s Waiting for a person to approve it in Airflow. Nothing is uploaded yet.", question.subject)
-        await_answer(self, context["ti"], OPTIONS, self.approval_timeout, "execute_answered", {"asked": asdict(asked)})
+            job = self._job(context, deadline, submission.cancelled)
+            if submission.saved is not None and isinstance(job, WholeJob):
+                return job.land_saved(submission.saved)
+            return job.go_on(submission.batch_ids, pending=submission.pending)
+        parts.park(self, context, question, self.approval_timeout, "execute_answered")
 
     def execute_complete(
         self,
@@ -362,12 +369,19 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             self.log.warning("%s", late)
         with airflow_errors(self):
             read = None if late else BatchEvent.from_dict(event)
-            if read and read.to_come and (pending is None or not _is_of_this_try(read, context)):
+            if read and read.to_come and (pending is None or not read.is_of_try(read_try_number(context))):
                 # In `dag.test()`; or the task was cleared while it created these, so it has to look for them.
                 return self.execute(context)
             to_create = Pending.from_dict(pending)
-            job = self._job(context, Deadline(**deadline) if deadline else deadline_of_task(self, context), cancelled)
+            job = self._job(
+                context, Deadline(**deadline) if deadline else parts.deadline_of_task(self, context), cancelled
+            )
         return job.go_on(batch_ids or list(read.batches if read else ()), read, to_create)
+
+    def saving(self, calls: Calls, context: Context) -> Saving | None:
+        """How rows are saved whose answers are there; None if all rows are sent."""
+        landing = self._landing(context, ())
+        return parts.saving_of(self, calls.hook.settings.base_url, landing, is_kept=not read_dry_run(self.is_dry_run))
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
@@ -375,7 +389,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if self._run is not None:
             self._run.kill()
 
-    def _job(self, context: Context, deadline: Deadline | None, cancelled: Sequence[str]) -> WholeJob:
+    def _job(self, context: Context, deadline: Deadline | None, cancelled: Sequence[str]) -> WholeJob | PreviewJob:
         """Begin the job, ready for a kill, also for one that has come already.
 
         :param cancelled: Batches that had been cancelled when the try began.
@@ -383,15 +397,4 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         calls = Calls(self.hook, self.log, self._sleep)
         rest = RestTerms(self.min_batch_rows, self.allow_realtime, deadline)
         run = self._run = JobRun(self, context, calls, rest, cancelled, self._is_killed)
-        return whole_job_of(self, run)
-
-
-def _is_of_this_try(event: BatchEvent, context: Context) -> bool:
-    return event.try_number in (None, read_try_number(context) or event.try_number)
-
-
-@cache
-def _keywords(function: Callable[..., Any]) -> Sequence[str]:
-    """The names of the parameters that a function takes by keyword only."""
-    found = inspect.signature(function).parameters
-    return [name for name, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY]
+        return parts.job_of(self, run)

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NoReturn, Protocol
 
+from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.budgets.definition import read_name
 from airflow_provider_kimi.budgets.purse import Purse
-from airflow_provider_kimi.compat import CAN_ASK, CAN_LIST_VARIABLES, Context
+from airflow_provider_kimi.cache.store import AnswerCache
+from airflow_provider_kimi.compat import CAN_ASK, CAN_LIST_VARIABLES, Context, await_answer, put_question
 from airflow_provider_kimi.context import read_attempt, read_run_start
+from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.fields import check_flag, check_texts
+from airflow_provider_kimi.files.csv_options import CsvOptions
+from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
-from airflow_provider_kimi.jobs.approval import Approved
+from airflow_provider_kimi.jobs.approval import OPTIONS, Approved, Question, not_shown
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_approve_over, read_max_cost
 from airflow_provider_kimi.jobs.deadline import Deadline, deadline_of, too_late
 from airflow_provider_kimi.jobs.in_turns import InTurns
 from airflow_provider_kimi.jobs.job_run import JobRun, JobTask
 from airflow_provider_kimi.jobs.pilot import Pilot, pilot_limits
+from airflow_provider_kimi.jobs.preview import PreviewJob
 from airflow_provider_kimi.jobs.rounds import Rounds
 from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.records.claim_note import ClaimNote
+from airflow_provider_kimi.requests.saving import Saving
+from airflow_provider_kimi.results.compared import Comparison
 from airflow_provider_kimi.results.cost import read_price_list
+from airflow_provider_kimi.results.earlier import NOTHING_CHANGED
 from airflow_provider_kimi.results.failure_limits import read_limits
-from airflow_provider_kimi.results.landing import InBudget
+from airflow_provider_kimi.results.formats import Form
+from airflow_provider_kimi.results.landing import InBudget, Landing
+from airflow_provider_kimi.results.saved_files import SavedFilesBeside
+from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.results.usable_answers import Usable
 from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.job import Job
 
@@ -55,16 +70,61 @@ class _Fields(JobTask, Protocol):
     in_budget: InBudget | None
     max_in_flight: int | None
     pilot_rows: int | None
+    cache: str | None
+    cache_max_age: float | None
+    dedupe: bool
+    preview_rows: int | None
+    compare_with: Any
+    output_directory: str
+    output_format: Any
+    csv_form: CsvOptions
 
 
-def whole_job_of(task: _Fields, run: JobRun) -> WholeJob:
-    """The job of one try."""
+def job_of(task: _Fields, run: JobRun) -> WholeJob | PreviewJob:
+    """The job of one try, or the preview of one."""
     deadline = run.rest.deadline
     terms = replace(task.wait_terms, ends_at=deadline.waits_until if deadline else None)
     spending, in_flight = spending_of(task, run.context), InFlight(task.max_in_flight)
     task.in_budget = spending.in_manifest if spending.purse else None
     in_turns = InTurns(run, terms, in_flight, _pilot_of(task, spending))
+    if task.preview_rows is not None:
+        return PreviewJob(run, in_turns, task.on_incomplete, comparison_of(task))
     return WholeJob(run, in_turns, Rounds(run, spending, in_flight), task.max_rounds, task.on_incomplete)
+
+
+def comparison_of(task: _Fields) -> Comparison:
+    """With what a preview is compared."""
+    form = Form(task.output_format, task.csv_form)
+    return Comparison(task.compare_with, as_uri(task.output_directory), read_schema(task.output_schema), form)
+
+
+def check_comparison(task: _Fields) -> None:
+    """Refuse a preview before anything is sent for it, if there is nothing to compare it with where something is named.
+
+    :raises KimiInputError: It is so.
+    """
+    if task.preview_rows is None:
+        return
+    try:
+        found = comparison_of(task).earlier()
+    except KimiInputError as error:
+        raise KimiInputError(str(error).replace(NOTHING_CHANGED, "Nothing was sent.")) from None
+    if found is None:
+        task.log.warning(
+            "%s holds no result, so the answers of the preview are landed, and compared with nothing. Name an earlier "
+            "result with compare_with.",
+            task.output_directory,
+        )
+
+
+def park(task: Any, context: Context, question: Question, timeout: float | None, method: str) -> NoReturn:
+    """Park a task until a person has approved its job; Airflow then calls a method of it."""
+    asked = question.asked
+    with airflow_errors(task):
+        if not put_question(context["ti"], question.subject, question.body, OPTIONS):
+            raise not_shown()
+    task.log.info("%s Waiting for a person to approve it in Airflow. Nothing is uploaded yet.", question.subject)
+    await_answer(task, context["ti"], OPTIONS, timeout, method, {"asked": asdict(asked)})
 
 
 def deadline_of_task(task: _Fields, context: Context) -> Deadline | None:
@@ -123,3 +183,39 @@ def _pilot_of(task: _Fields, spending: Spending) -> Pilot | None:
         return None
     limits = pilot_limits(read_limits(task.max_failed_rows, task.max_failed_ratio), has_rounds=task.has_rounds)
     return Pilot(limits, spending.max_cost, spending.prices)
+
+
+def check_saving(cache: Any, dedupe: Any, media: Any) -> None:
+    """Refuse what is wrong with the parameters of saved rows while a DAG is parsed.
+
+    :raises ValueError: It is not a URI or a flag, or media are uploaded, whose ids are in no two requests the same.
+    """
+    check_texts(cache=as_uri(cache))
+    check_location("cache", cache)
+    check_flag("dedupe", dedupe)
+    if media == "upload" and (cache is not None or dedupe):
+        raise ValueError(
+            "cache or dedupe is given, and media is 'upload': requests that name uploaded files cannot be compared. "
+            "Set media='base64', or leave out cache and dedupe"
+        )
+
+
+def saving_of(task: _Fields, base_url: str, landing: Landing, *, is_kept: bool) -> Saving | None:
+    """How rows are saved whose answers are there; None if all rows are sent, as in a preview.
+
+    :param base_url: Of the platform.
+    :param landing: Of the result to come.
+    :param is_kept: Whether what is decided is kept; not in a dry run.
+    """
+    uri = as_uri(task.cache)
+    if uri is None and not task.dedupe or landing.task is None or task.preview_rows is not None:
+        return None
+    max_age = None if task.cache_max_age is None else timedelta(seconds=task.cache_max_age)
+    return Saving(
+        dedupe=task.dedupe,
+        cache=None if uri is None else partial(AnswerCache, uri, max_age),
+        base_url=base_url,
+        answers=Usable(landing.check, landing.selection),
+        task=landing.task,
+        files=SavedFilesBeside(landing.output, landing.task) if is_kept else None,
+    )

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from airflow_provider_kimi.account.delete import delete_landed
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import AirflowSkipException, Context, XComArg, push_own_xcom
+from airflow_provider_kimi.compat import AirflowSkipException, Context, XComArg, push_own_xcom, read_last_return
 from airflow_provider_kimi.context import read_attempt
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_texts, check_whole_number, said_list
@@ -25,8 +25,11 @@ from airflow_provider_kimi.report.page import written_report
 from airflow_provider_kimi.requests.inputs import bound
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
+from airflow_provider_kimi.results.before import read_before
 from airflow_provider_kimi.results.collect import checked_output, collect
 from airflow_provider_kimi.results.cost import read_price_list
+from airflow_provider_kimi.results.drift import Before, labels_before
+from airflow_provider_kimi.results.earlier import NOTHING_CHANGED, refused
 from airflow_provider_kimi.results.failure_limits import (
     Limit,
     OnTooManyFailed,
@@ -35,12 +38,16 @@ from airflow_provider_kimi.results.failure_limits import (
     too_many_failed,
 )
 from airflow_provider_kimi.results.formats import Form, OutputFormat
+from airflow_provider_kimi.results.label_reading import LabelReading
 from airflow_provider_kimi.results.landing import Collected, InBudget, Landing
+from airflow_provider_kimi.results.manifest import identity_of
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.parsed_shape import spread_fields
 from airflow_provider_kimi.results.passed_columns import Selection
+from airflow_provider_kimi.results.quality_limits import QualityLimits, not_good_enough
 from airflow_provider_kimi.results.row_check import RowCheck, read_check
 from airflow_provider_kimi.results.schema import read_schema
+from airflow_provider_kimi.results.storing import store_answers
 from airflow_provider_kimi.stats import send
 
 #: What the errors of a landing say, which is not so before the rows are sent.
@@ -56,6 +63,8 @@ class LandingOperator(TextTemplates):
     key_column: KeyColumns | None
     output_schema: Any
     merge_with: Any = None
+    cache: str | None = None
+    saved: str | None = ""  # lands no rows but those of the batches
     in_budget: InBudget | None = None
     kimi_conn_id: str
 
@@ -94,6 +103,7 @@ class LandingOperator(TextTemplates):
         read_limits(known(max_failed_rows), known(max_failed_ratio))
         read_price_list(known(price_list), "cn")
         check_texts(gold_column=gold_column)
+        QualityLimits.read(known(min_agreement), known(max_drift))
         check_location("compare_with", compare_with)
         self.output_directory = output  # BaseOperator.output is the reference to this task's XCom
         self.max_failed_rows = max_failed_rows
@@ -125,6 +135,16 @@ class LandingOperator(TextTemplates):
         schema = read_schema(self.output_schema)
         if self.parsed_columns:
             spread_fields(schema.shape if schema else None)
+        self._check_quality(LabelReading.of(schema, self.gold_column))
+
+    def _check_quality(self, reading: LabelReading) -> None:
+        if self.min_agreement is not None and self.gold_column is None:
+            raise ValueError("min_agreement is given; it needs gold_column, which says what the answers agree with")
+        if self.max_drift is not None and not reading.has_labels:
+            raise ValueError(
+                "max_drift is given; it needs answers with labels: an output_schema of labels, or one of objects whose "
+                "field gold_column has some values only"
+            )
 
     def check_before_paying(self, context: Context, *, lands: bool) -> None:
         """Refuse what a landing would refuse once the rows are paid: limits, prices, the output.
@@ -135,10 +155,15 @@ class LandingOperator(TextTemplates):
         try:
             read_limits(self.max_failed_rows, self.max_failed_ratio)
             read_price_list(self.price_list, "cn")
+            self._quality_limits()
             if lands:
+                self._before(context)
                 checked_output(self._landing(context, (), None))
         except KimiInputError as error:
-            raise KimiInputError(str(error).replace(_NOTHING_LANDED, "Nothing was sent.")) from None
+            said = (
+                str(error).replace(_NOTHING_LANDED, "Nothing was sent.").replace(NOTHING_CHANGED, "Nothing was sent.")
+            )
+            raise KimiInputError(said) from None
 
     def land(
         self,
@@ -148,16 +173,21 @@ class LandingOperator(TextTemplates):
         next_round: NextRound | None = None,
         *,
         within: str = "",
+        saved: str | None = None,
     ) -> Collected:
         """Land.
 
         :param next_round: Takes the requests of rows that are worth another round; None for none.
         :param within: The directory in the output that gets the result; empty for the output itself.
+        :param saved: Name of the saved file, where no batch names it; None for what the class says.
         """
-        landing = self._landing(context, batch_ids, next_round)
+        landing = replace(self._landing(context, batch_ids, next_round), saved=self.saved if saved is None else saved)
         if within:
             output = f"{landing.output.rstrip('/')}/{within}"
-            landing = replace(landing, output=output, may_replace=True)  # no only copy: its files stay meanwhile
+            # no only copy: its files stay meanwhile; rows that were not sent are in the result alone
+            landing = replace(landing, output=output, may_replace=True, saved="")
+        elif self._is_compared:
+            landing = replace(landing, is_compared=True, before=self._before(context))
         collected = collect(calls, landing)
         self._manifest = collected.manifest
         return collected
@@ -175,7 +205,9 @@ class LandingOperator(TextTemplates):
         ti.xcom_push("error_file_ids", [batch.error_file_id for batch in batches if batch.error_file_id])
 
     def accepted(self, calls: Calls, collected: Collected) -> dict[str, Any]:
-        """Delete what is to be deleted once a result is accepted, and return the manifest."""
+        """Store and delete what is to be once a result is accepted, and return the manifest."""
+        if self.cache is not None:
+            store_answers(self.cache, collected, self.log)
         if self.delete_remote_files:
             delete_landed(calls, collected)
         return collected.manifest.to_dict()
@@ -189,17 +221,47 @@ class LandingOperator(TextTemplates):
     get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
 
     def judge(self, collected: Collected) -> None:
-        """Fail or skip if too many rows have no usable answer."""
-        limits = read_limits(self.max_failed_rows, self.max_failed_ratio)
-        if not (found := breaches(limits, collected.tally)):
+        """Fail or skip if too many rows have no usable answer, or the answers are not good enough."""
+        manifest, to_come = collected.manifest, collected.to_come
+        failed = breaches(read_limits(self.max_failed_rows, self.max_failed_ratio), collected.tally)
+        poor = self._quality_limits().breaches(manifest)
+        if not failed and not poor:
             return
-        to_come = collected.to_come
-        message = too_many_failed(found, collected.tally, collected.manifest.batch_ids, to_come)
+        message = " ".join(
+            ([too_many_failed(failed, collected.tally, manifest.batch_ids, to_come)] if failed else [])
+            + ([not_good_enough(poor, manifest.batch_ids)] if poor else [])
+        )
         if self.on_too_many_failed == "fail":
             raise KimiBatchError(message, retryable=bool(to_come))
         if self.on_too_many_failed == "skip":
             raise AirflowSkipException(message)
         self.log.warning("%s", message)
+
+    def _quality_limits(self) -> QualityLimits:
+        return QualityLimits.read(self.min_agreement, self.max_drift)
+
+    @property
+    def _is_compared(self) -> bool:
+        """Whether labels are compared with those of an earlier result."""
+        if self.max_drift is None and self.compare_with is None:
+            return False
+        return LabelReading.of(read_schema(self.output_schema), self.gold_column).has_labels
+
+    def _before(self, context: Context) -> Before | None:
+        """The labels that those of this result are compared with; None for those of the result that is replaced."""
+        if not self._is_compared:
+            return None
+        if self.compare_with is None:
+            last = Manifest.of_value(read_last_return(context["ti"]))
+            return labels_before(last.to_dict()) if last and not _is_own(last, context) else None
+        check_location("compare_with", self.compare_with)
+        before = read_before(self.compare_with, as_uri(self.output_directory))
+        if before is None and self._quality_limits().max_drift is not None:
+            raise refused(
+                "compare_with names a result whose manifest counts no labels, and max_drift is given.",
+                "Land that result again with output_schema, or name another one.",
+            )
+        return before
 
     def _landing(self, context: Context, batch_ids: Sequence[str], next_round: NextRound | None = None) -> Landing:
         check_location("output", self.output_directory)
@@ -215,7 +277,7 @@ class LandingOperator(TextTemplates):
             key_column=said_list(self.key_column),
             price_list=self.price_list,
             selection=self.selection,
-            check=AnswerCheck(schema, self.reasoning, given(self.check)),
+            check=AnswerCheck(schema, self.reasoning, given(self.check), self.gold_column),
             form=Form(self.output_format, self.csv_form, parsed, spread),
             may_replace=not self.delete_remote_files,
             task=read_attempt(context).task,
@@ -223,4 +285,10 @@ class LandingOperator(TextTemplates):
             merge_with=self.merge_with,
             in_budget=self.in_budget,
             report=partial(written_report, most_rows=self.report_rows),
+            keeps_answers=self.cache is not None,
         )
+
+
+def _is_own(manifest: Manifest, context: Context) -> bool:
+    """Whether the task instance of this run has landed a result."""
+    return manifest.landed_by == identity_of(read_attempt(context).task)

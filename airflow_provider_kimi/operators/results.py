@@ -22,7 +22,7 @@ from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed,
 from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.row_check import RowCheck
-from airflow_provider_kimi.results.shards import lacking_shards
+from airflow_provider_kimi.results.shards import lacking_shards, saved_elsewhere
 
 
 class KimiBatchResultsOperator(LandingOperator):
@@ -177,6 +177,8 @@ class KimiBatchResultsOperator(LandingOperator):
         )
         if input is None and self.selection != Selection():
             raise ValueError("select and exclude choose columns of the input; give input too")
+        if gold_column is not None and input is None and merge_with is None:
+            raise ValueError("gold_column names a column of the input; give input too")
         if merge_with is not None and (input is not None or key_column is not None):
             raise ValueError(
                 "merge_with takes rows and columns from the earlier result; leave out input and key_column"
@@ -207,6 +209,12 @@ class KimiBatchResultsOperator(LandingOperator):
                     "Not all batches of a job are given, so the result lacks the rows of the others: %s. A task that "
                     "was marked success while it waited may not have created them.",
                     lack,
+                )
+            if owners := saved_elsewhere(collected.batches):
+                self.log.warning(
+                    "Rows that were not sent, because a cache has answered them or they repeat others, are in no "
+                    "batch, and not in this result. They are in the output of %s.",
+                    owners,
                 )
             self.publish(context, collected)
             self.judge(collected)

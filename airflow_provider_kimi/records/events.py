@@ -75,6 +75,10 @@ class BatchEvent(msgspec.Struct, frozen=True):
         """Whether each of these batches was seen to have ended."""
         return all(batch_id in self.batches and self.batches[batch_id].is_terminal for batch_id in batch_ids)
 
+    def is_of_try(self, number: int | None) -> bool:
+        """Whether a try may have waited for it; None for one that is not known."""
+        return self.try_number in (None, number or self.try_number)
+
     def to_dict(self) -> dict[str, Any]:
         """Write it as plain JSON that Airflow can store."""
         stored: dict[str, Any] = storable(msgspec.to_builtins(self))

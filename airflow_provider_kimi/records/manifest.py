@@ -13,11 +13,14 @@ ManifestStatus = Literal["completed", "partial", "failed"]
 #: What the event of an asset repeats: what its consumers decide by, and where the rest is.
 _IN_EVENTS = (
     *("schema_version", "status", "model", "counts", "usage", "cost", "rounds", "results_file", "dead_letter_file"),
-    *("input_fingerprint", "prompt_fingerprint", "completed_at", "plain_locations"),
+    *("input_fingerprint", "prompt_fingerprint", "completed_at", "plain_locations", "labels"),
 )
 
 #: The files that it names, the most wanted first.
-FILE_FIELDS = ("results_file", "output_file", "error_file", "dead_letter_file", "realtime_file", "report_file")
+FILE_FIELDS = (
+    *("results_file", "output_file", "error_file", "dead_letter_file"),
+    *("realtime_file", "saved_file", "report_file"),
+)
 
 
 #: The fields by which a file is known as a manifest, whatever somebody has edited in the others.
@@ -56,16 +59,29 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     :param former_files: Names of files of the result that this one replaces, while they are not removed.
     :param input_changes: Rows of each way in which the input differs from what was asked, if it was given.
     :param by_round: Of each round, its `requests` and how many usable answers are of it (`succeeded`, which add up to
-        those of `counts`); not there if there was one round.
+        those of `counts` but for saved rows); not there if there was one round.
     :param realtime: Of the rows that were asked by ordinary chat calls: `rows`, how many usable answers are of them
         (`succeeded`), their `usage` and their `cost`, which are part of those of the whole; not there without any.
     :param realtime_file: Their answers as they came, by which no later try asks for them again.
     :param report_file: The page for people; not there in results of earlier versions.
+    :param saved: Of the rows whose requests were not sent, which are in `counts` and in no other number: how many the
+        `cache` has answered, and how many are a `duplicate` of an earlier row; and how many of the answers that were
+        paid are kept in the cache (`stored`) once the result is accepted. Not there without a cache or dedupe.
+    :param saved_file: The rows that were not sent, with their answers, by which no later try asks for them.
     :param merged: What became of the rows that were asked again, if it was merged into an earlier result: `taken`,
         `not_better`, `had_answer`, `asks_other` and `added`, those that there are.
     :param dead_letter_digest: SHA-256 of the dead letters as they were landed; not there if there are none.
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them, so that no spreadsheet reads a
         formula; not there without that guard.
+    :param labels: How often each label comes among the usable answers, the most frequent first; `…other` counts those
+        that are not named. Not there if answers have no labels.
+    :param gold: How the answers agree with the gold column, if there is one: its name (`column`), how many `rows` have
+        a label there, how many of these were `compared`, are `unanswered`, have an `unknown` label, or ask something
+        else by now (`changed`, if any); how many `agreed`, and which share that is (`agreement`, None if none was
+        compared); how often each answer was given for each label (`confusion`, the largest first; `confusion_cut` if
+        not all are named); and the ids of the first rows that `differ`.
+    :param drift: How far the shares of the labels are from those of an earlier result, which was done at `since`: their
+        total variation `distance`, and the labels that have moved most (`moves`). Not there if none was compared.
     :param budget: That which the task drew on: `name`, `window`, `amount`, `currency` and what is `left`; not there
         without one.
     :param cost: `currency`, `amount` and `price_list_date`; None where no price is known. Where a part of it is not
@@ -95,11 +111,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     realtime: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     realtime_file: str | msgspec.UnsetType = msgspec.UNSET
     report_file: str | msgspec.UnsetType = msgspec.UNSET
+    saved: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    saved_file: str | msgspec.UnsetType = msgspec.UNSET
     guarded_cells: int | msgspec.UnsetType = msgspec.UNSET
     landed_by: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     former_files: list[str] | msgspec.UnsetType = msgspec.UNSET
     merged: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     dead_letter_digest: str | msgspec.UnsetType = msgspec.UNSET
+    labels: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    gold: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    drift: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     budget: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,7 +135,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def to_event(self) -> dict[str, Any]:
         """Write what the event of an asset repeats, whatever the number of batches."""
         fields = self.to_dict()
-        return {name: fields[name] for name in _IN_EVENTS}
+        return {name: fields[name] for name in _IN_EVENTS if name in fields}
 
     @classmethod
     def of_json(cls, content: bytes) -> Self | None:
@@ -128,8 +149,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def of_value(cls, stored: Any) -> Self | None:
         """Read one back, whatever somebody has edited: a field that does not fit has its default.
 
-        What lacks a field that is always written, or names no batches, or no files where it should, is of another
-        program: None.
+        What lacks a field that is always written, or names no batches though not every row was saved, or no files where
+        it should, is of another program: None.
 
         :param stored: Any JSON, such as the value of an XCom.
         """
@@ -147,9 +168,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             except msgspec.ValidationError:
                 if field.name in _OF_OWNERSHIP:
                     return None
-        if not fields["batch_ids"]:
+        if not fields["batch_ids"] and not fields.get("saved"):
             return None
         return cls(**fields)
+
+    @property
+    def works(self) -> set[str]:
+        """What it is of: its batches, or its input if none of its rows was sent."""
+        return {*self.batch_ids} or {self.input_fingerprint or ""}
 
     @property
     def plain_locations(self) -> dict[str, str]:

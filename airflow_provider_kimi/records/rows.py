@@ -10,6 +10,13 @@ RowStatus = Literal["succeeded", "failed", "invalid", "truncated", "filtered", "
 #: the input has it no longer; it was added since, and not asked; or that cannot be told. None if it does not differ.
 InputChange = Literal["changed", "removed", "added", "not_compared"]
 
+#: Where the outcome of a row is from: a batch, a chat call, the cache of an earlier run, or an earlier row that asks
+#: the same. None for a row that was never asked, or where nothing was to be saved.
+Source = Literal["batch", "chat", "cache", "duplicate"]
+
+#: The sources of outcomes that were not paid for.
+SAVED_SOURCES: tuple[Source, ...] = ("cache", "duplicate")
+
 #: In the order of the manifest's counts.
 ROW_STATUSES: tuple[RowStatus, ...] = get_args(RowStatus)
 
@@ -40,12 +47,16 @@ RESULT_FIELDS = (
     *BATCH_FIELDS,
 )
 
+#: The field that the rows of a result have too if rows of it could be saved; before those of the batch.
+SOURCE_FIELD = "source"
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The outcome of one request. Tokens are None if the platform reports none.
 
     :param parsed: Value of the answer, if it was checked against a schema.
     :param leaked: Whether the answer held the model's thoughts.
+    :param gold: The cell of the gold column beside it; None if it has none.
     """
 
     custom_id: str
@@ -64,6 +75,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cache_write_tokens: int | None = None
     model: str | None = None
     input_change: InputChange | None = None
+    source: Source | None = None
+    gold: Any = None
 
 
 def absent_status(batch_status: str) -> RowStatus:
@@ -87,6 +100,12 @@ def skipped_row(custom_id: str, place: str, reason: str) -> Row:
     """Judge a row that was never sent."""
     message = f"{place} was left out, because it {reason}"
     return Row(custom_id=custom_id, status="invalid", error_code="not_sent", error_message=message)
+
+
+def twinless_row(custom_id: str, twin: str) -> Row:
+    """Judge a row that was not sent because an earlier one asks the same, whose outcome is not known here."""
+    message = f"the row asks the same as {twin}, which is not among the rows of this result"
+    return Row(custom_id=custom_id, status="missing", error_code="twin_missing", error_message=message)
 
 
 def added_row(custom_id: str) -> Row:

@@ -43,6 +43,9 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     :param shard: The name of its shard, or of a part of one; see `ShardName`.
     :param round: How often the rows of the shard were asked with this batch; None for the first time.
     :param skipped_file: File of the rows that were left out; None if there are none.
+    :param saved: Name of the saved file in the output directory, which has the rows that are not sent because their
+        answers are there; None if the job has none.
+    :param preview_of: How many rows the input has, if this batch asks a sample of them for a preview; None if not.
     :param attempt: Mark of an attempt that pays for fresh work; None for one that attaches to earlier batches.
     :param create: Mark of the one call that made the batch; None if there was no room for it.
     :param prompt_fingerprint: Of the texts that say what to ask about a row.
@@ -64,6 +67,8 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     provider_version: str | None = msgspec.field(default=None, name="kimi_provider_version")
     round: str | None = msgspec.field(default=None, name="kimi_round")
     skipped_file: str | None = msgspec.field(default=None, name="kimi_skipped_file")
+    saved: str | None = msgspec.field(default=None, name="kimi_saved")
+    preview_of: str | None = msgspec.field(default=None, name="kimi_preview_of")
     attempt: str | None = msgspec.field(default=None, name="kimi_attempt")
     create: str | None = msgspec.field(default=None, name="kimi_create")
     prompt_fingerprint: str | None = msgspec.field(default=None, name="kimi_prompt_fingerprint")
@@ -144,6 +149,11 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     def round_number(self) -> int:
         """How often the rows of the shard were asked with this batch; 1 if it does not say."""
         return int(self.round) if self.round and self.round.isdecimal() else 1
+
+    @property
+    def preview_rows(self) -> int | None:
+        """How many rows the input of a preview has; None for others."""
+        return int(self.preview_of) if self.preview_of and self.preview_of.isdecimal() else None
 
     @property
     def rows_note(self) -> RowsNote | None:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-#: Units of the whole width, and the height of a bar.
+#: Units of the whole width, the height of a bar, and the width at which a piece can still be seen.
 WIDTH = 1000
 _HEIGHT = 16
+_LEAST = 6
 
 
 class Part(NamedTuple):
@@ -37,11 +38,12 @@ def bar(parts: Iterable[Part]) -> Markup:
         svg.Rect(
             x=round(part.start * WIDTH, 1),
             y=0,
-            width=round(part.length * WIDTH, 1),
+            width=max(round(part.length * WIDTH, 1), _LEAST),
             height=_HEIGHT,
             class_=[part.kind],
         )
         for part in parts
+        if part.length > 0
     ]
     drawn = svg.SVG(
         xmlns=None,

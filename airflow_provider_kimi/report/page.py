@@ -89,4 +89,5 @@ def money(cost: dict[str, Any] | None) -> str | Markup:
     """Write an amount in its currency, or that it is not known."""
     if cost is None or cost.get("amount") is None:
         return said("not_known")
-    return f"{cost['amount']:,.4f} {cost['currency']}"
+    digits = 4 if cost["amount"] < 10 else 2
+    return f"{cost['amount']:,.{digits}f} {cost['currency']}"

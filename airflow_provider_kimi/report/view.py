@@ -20,17 +20,16 @@ from airflow_provider_kimi.results.report_facts import ReportFacts, ReportRow
 MOST_CHARS = 2_000
 MOST_LABEL_CHARS = 80
 
-#: Most batches, labels, and cells of a confusion table that is no square; most labels of one that is.
+#: Most batches, most labels, and most labels of a confusion table that is a square.
 MOST_BATCHES = 100
 MOST_LABELS = 100
-MOST_CELLS = 200
 MOST_SQUARE = 12
 
 #: A gold label, an answer, and how many rows have both.
 _Cell = tuple[str, str, int]
 
 #: Columns of ours that say something of a row beside its status.
-_SAID = ("error_code", "error_message", "content", "parsed", "finish_reason", "source")
+_SAID = ("error_code", "error_message", "content", "parsed", "source")
 
 
 def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
@@ -40,7 +39,8 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
     """
     manifest = facts.manifest
     total = manifest.counts["total"]
-    gold, labels = _extra(manifest, "gold"), _extra(manifest, "labels") or {}
+    gold, labels = manifest.gold or None, manifest.labels or {}
+    differing = frozenset(_shown_id(str(custom_id)) for custom_id in (gold or {}).get("differ") or ())
     return {
         "manifest": manifest,
         "has_figures": are_there(),
@@ -51,7 +51,7 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
         "labels": _labels(labels),
         "more_labels": max(len(labels) - MOST_LABELS, 0),
         "gold": gold and _gold(gold),
-        "drift": _drift(_extra(manifest, "drift")),
+        "drift": _drift(manifest.drift or None),
         "failures": facts.tally.failures.named or manifest.failures or [],
         "sources": _sources(manifest),
         "saved": _extra(manifest, "saved"),
@@ -63,7 +63,7 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
         "location": facts.location,
         "files": facts.files,
         "task": manifest.landed_by or {},
-        "rows": [*map(_row, _chosen(facts, _differing(gold), most_rows))] if most_rows else [],
+        "rows": [_row(row, differing) for row in _chosen(facts, differing, most_rows)] if most_rows else [],
     }
 
 
@@ -106,8 +106,8 @@ def _gold(gold: Mapping[str, Any]) -> dict[str, Any]:
         **{name: gold.get(name) for name in ("column", "compared", "unanswered", "unknown", "agreed", "agreement")},
         "names": names,
         "square": _square(cells, names) if len(names) <= MOST_SQUARE else [],
-        "cells": cells[:MOST_CELLS],
-        "is_cut": bool(gold.get("confusion_cut")) or len(cells) > MOST_CELLS,
+        "cells": cells,
+        "is_cut": bool(gold.get("confusion_cut")),
         "differ": [_shown_id(str(custom_id)) for custom_id in gold.get("differ") or ()],
     }
 
@@ -169,7 +169,7 @@ def _line_of(batch: Batch, begin: int, seconds: int) -> dict[str, Any]:
         **{"id": batch.id, "status": batch.status, "counts": batch.counts, "created": created, "ended": ended},
         "seconds": ended - created if created and ended else None,
         "shard": tags.shard,
-        "bar": bar(part for part in parts if part.length > 0),
+        "bar": bar(parts),
     }
 
 
@@ -179,10 +179,6 @@ def _spans(moments: Sequence[int | None]) -> Iterator[tuple[int, int]]:
     for at in moments[1:]:
         yield last, max(at or last, last)
         last = max(at or last, last)
-
-
-def _differing(gold: Mapping[str, Any] | None) -> frozenset[str]:
-    return frozenset(map(str, (gold or {}).get("differ") or ()))
 
 
 def _chosen(facts: ReportFacts, differing: frozenset[str], most: int) -> Iterable[ReportRow]:
@@ -199,12 +195,14 @@ def _chosen(facts: ReportFacts, differing: frozenset[str], most: int) -> Iterabl
     return [*wanted, *others][:most]
 
 
-def _row(row: ReportRow) -> dict[str, Any]:
-    said = {name: row.own[name] for name in _SAID if row.own.get(name) not in (None, "")}
+def _row(row: ReportRow, differing: frozenset[str]) -> dict[str, Any]:
+    said = [(name, row.own.get(name)) for name in _SAID]
+    texts = [(name, value) for name, value in (*said, *row.of_input.items()) if value not in (None, "", row.custom_id)]
     return {
         "custom_id": _shown_id(row.custom_id),
         "status": row.own.get("status"),
-        "texts": [(_label(name), _text(value)) for name, value in (*said.items(), *row.of_input.items())],
+        "differs": _shown_id(row.custom_id) in differing,
+        "texts": [(_label(name), _text(value)) for name, value in texts],
     }
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -16,6 +17,8 @@ MediaTransport = Literal["base64", "upload"]
 #: What stands in a request for a file that is not uploaded yet. It is longer than any id that the platform was seen to
 #: give, so that a request only becomes shorter.
 PLACEHOLDER = "kimi-media-"
+
+_NAMED = re.compile(rf"ms://({PLACEHOLDER}[0-9a-f]{{64}})".encode())
 
 #: First bytes, their offset, the kind and the MIME type of each accepted format (guide to vision models).
 _SIGNATURES: tuple[tuple[bytes, int, MediaKind, str], ...] = (
@@ -112,6 +115,11 @@ def data_url(mime: str, content: bytes) -> str:
 def placeholder(content: bytes) -> str:
     """Name a content; the name stands for its file until that is uploaded."""
     return PLACEHOLDER + hashlib.sha256(content).hexdigest()
+
+
+def media_in(line: bytes) -> list[str]:
+    """The placeholders that a request names."""
+    return [found.decode() for found in _NAMED.findall(line)]
 
 
 def with_file_ids(line: bytes, file_ids: Mapping[bytes, bytes]) -> bytes:

@@ -12,6 +12,7 @@ from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.requests.media import MediaKind, MediaTransport
 from airflow_provider_kimi.requests.recipe import Recipe
+from airflow_provider_kimi.requests.saving import Saving
 
 #: `auto` attaches to live or completed work of the same job; `never` always submits again.
 Reuse = Literal["auto", "never"]
@@ -41,11 +42,13 @@ class Order:
         that ended before it was done is then the round of its shard, whatever `on_ended` says.
     :param pilot_rows: Rows of the first batch, which is to be answered before the others are made; None for as many as
         the others have.
+    :param preview_rows: How many rows of the whole input are asked, in place of all; None for all.
     :param allow_realtime: Whether chat calls may have asked rows of a batch that ended without an answer, which no
         batch shows.
     :param only_attaches: Whether it is too late to submit anything, so that a batch that ended is what there is of its
         shard.
     :param media_columns: The kind of each column that holds images or videos.
+    :param saving: How rows are saved whose answers are there; None if all rows are sent.
     """
 
     input: Any
@@ -67,6 +70,8 @@ class Order:
     allow_realtime: bool = False
     only_attaches: bool = False
     pilot_rows: int | None = None
+    saving: Saving | None = None
+    preview_rows: int | None = None
 
     def check(self) -> None:
         """Refuse what can be refused before the input is read."""

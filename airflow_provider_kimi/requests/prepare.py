@@ -23,9 +23,11 @@ from airflow_provider_kimi.requests.media import MediaKind
 from airflow_provider_kimi.requests.media_files import MediaShelf
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.plain_prompts import PlainPrompts, RequestLines
+from airflow_provider_kimi.requests.preview import Sample
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import is_ready_request
 from airflow_provider_kimi.requests.row_notes import RowNotes
+from airflow_provider_kimi.requests.saved_rows import Parted, Read, SavedFile, part
 from airflow_provider_kimi.requests.seen_ids import SeenIds
 from airflow_provider_kimi.requests.shards import Shard
 from airflow_provider_kimi.requests.skipped_rows import SkippedRows
@@ -48,7 +50,9 @@ class Prepared:
     :param fingerprint: Names all its requests.
     :param media: Files to upload before the requests that name them, by placeholder.
     :param skipped: The rows that are left out; None if there are none.
+    :param saved: What is decided about rows whose answers are there; None if all rows are sent.
     :param notes: How rows became requests, and the digests of the rows of each shard.
+    :param preview_of: How many rows can be sent, where these are a sample of them; None where they are all.
     """
 
     shards: list[Shard]
@@ -57,6 +61,8 @@ class Prepared:
     media: Mapping[str, tuple[MediaKind, Path]]
     skipped: Path | None
     notes: Sequence[RowsNote]
+    saved: SavedFile | None = None
+    preview_of: int | None = None
 
     @property
     def request_count(self) -> int:
@@ -78,23 +84,42 @@ def prepare(order: Order, folder: Path, log: Log) -> Prepared:
     notes = RowNotes(order.recipe, list(order.media_columns), order.reading, is_ready=holds_requests)
     spool = _read(source, maker, left_out, notes, folder)
     _judge(order, source, spool, left_out)
-    cuts = _cut(order, source, spool)
+    sample = Sample.of(spool, order.preview_rows, notes, folder)
+    model = maker.check.model or order.recipe.model
+    parted = _parted(order, source, Read(sample.spool, left_out, notes, order.recipe, model), folder, log)
     for warning in order.recipe.lint():
         log.warning("%s", warning)
     for warning, rows in maker.check.warnings.items():
         log.warning("%s rows: %s", rows, warning)
     for problems in left_out.describe():
         log.warning("%s has %s. These rows are left out.", source, problems)
-    contents = map(spool.slice_of, cuts)
+    contents = map(parted.sent.slice_of, parted.cuts)
     shards = [Shard(number, content, content.fingerprint()) for number, content in enumerate(contents, 1)]
-    skipped = _write_skipped(left_out, folder / "skipped.jsonl", cuts)
+    skipped = None if sample.of_rows else _write_skipped(left_out, folder / "skipped.jsonl", parted)
     return Prepared(
         shards,
-        model=maker.check.model or order.recipe.model,
-        fingerprint=_fingerprint(shards, skipped),
-        media=maker.shelf.files,
+        model=model,
+        fingerprint=sample.fingerprint(_fingerprint(shards, skipped, parted.file)),
+        media=sample.media(maker.shelf.files),
         skipped=skipped,
-        notes=notes.of_shards(cuts),
+        notes=notes.of_shards(parted.cuts),
+        saved=parted.file,
+        preview_of=sample.of_rows,
+    )
+
+
+def _parted(order: Order, source: Input, read: Read, folder: Path, log: Log) -> Parted:
+    """Part what is sent from what is saved, and cut it into shards."""
+    if order.saving is None:
+        return Parted(read.spool, _cut(order, source, read.spool))
+    return part(
+        read,
+        order.saving,
+        lambda sent: _cut(order, source, sent),
+        source,
+        folder,
+        log,
+        is_fresh=order.reuse == "never",
     )
 
 
@@ -228,7 +253,7 @@ def _judge(order: Order, source: Input, spool: Spool, left_out: SkippedRows) -> 
 
 
 def _cut(order: Order, source: Input, spool: Spool) -> list[range]:
-    most, pilot = order.max_rows_per_batch, order.pilot_rows
+    most, pilot = order.max_rows_per_batch, None if order.preview_rows else order.pilot_rows
     cuts = cut(spool.ends, max_bytes=MAX_FILE_BYTES, max_rows=most, pilot_rows=pilot)
     if len(cuts) > MAX_BATCHES:
         raise KimiInputError(
@@ -239,10 +264,10 @@ def _cut(order: Order, source: Input, spool: Spool) -> list[range]:
     return cuts
 
 
-def _write_skipped(left_out: SkippedRows, path: Path, cuts: Sequence[range]) -> Path | None:
+def _write_skipped(left_out: SkippedRows, path: Path, parted: Parted) -> Path | None:
     if not left_out.numbers:
         return None
-    left_out.write(path, cuts)
+    left_out.write(path, parted.cuts, parted.saved)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise KimiInputError(
             f"{len(left_out.numbers):,} rows would be left out, over {MAX_FILE_BYTES:,} bytes of them. Nothing was "
@@ -251,9 +276,11 @@ def _write_skipped(left_out: SkippedRows, path: Path, cuts: Sequence[range]) -> 
     return path
 
 
-def _fingerprint(shards: Sequence[Shard], skipped: Path | None) -> str:
-    """Name the requests. The same requests with other rows left out are another job."""
+def _fingerprint(shards: Sequence[Shard], skipped: Path | None, saved: SavedFile | None) -> str:
+    """Name the requests. The same requests with other rows left out, or saved, are another job."""
     fingerprints = [shard.fingerprint for shard in shards]
     if skipped is not None:
         fingerprints.append(f"skipped:{hashlib.sha256(skipped.read_bytes()).hexdigest()}")
+    if saved is not None and saved.header.rows:
+        fingerprints.append(f"saved:{saved.sha256}")
     return fingerprints[0] if len(fingerprints) == 1 else digest_of(*fingerprints)

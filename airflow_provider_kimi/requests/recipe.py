@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
+import msgspec
+
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.fields import check_columns, check_texts
+from airflow_provider_kimi.records.tags import digest_of
 from airflow_provider_kimi.requests import ways
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict, wants_json
@@ -167,6 +170,15 @@ class Recipe:
                 "where the prompt asks for JSON and names its keys"
             )
         return warnings
+
+    @property
+    def prompt_fingerprint(self) -> str | None:
+        """Names the texts that say what to ask about a row; None if there are none."""
+        templates = [None if callable(given) else given for given in (self.messages, self.body)]
+        if all(given is None for given in (self.prompt, self.system_prompt, *templates)):
+            return None
+        further = (msgspec.json.encode(given).decode() for given in templates if given is not None)
+        return digest_of(self.prompt, self.system_prompt, *further)
 
     @property
     def _body_keys(self) -> Mapping[str, Any]:

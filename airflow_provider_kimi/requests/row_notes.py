@@ -1,6 +1,6 @@
 """What is noted of the rows of a job: how they became requests, and digests where the requests do not show it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,26 +18,36 @@ class RowNotes:
     """Collects the digests of the rows that are sent, if they are needed."""
 
     def __init__(self, recipe: Recipe, media_columns: Sequence[str], reading: Reading, *, is_ready: bool) -> None:
-        self._note = note_of(recipe, media_columns, reading, is_ready=is_ready)
+        self.note = note_of(recipe, media_columns, reading, is_ready=is_ready)
         self._columns = digested_columns(recipe, media_columns)
         self._digests = bytearray()
 
     def add(self, row: object) -> None:
         """Add the next row that is sent."""
-        if self._note.has_digests:
+        if self.note.has_digests:
             self._digests += digest_of_row(row, self._columns)
 
-    def drop(self, rows: Collection[int]) -> None:
+    def digest(self, row: int) -> bytes:
+        """The digest of a row of this number, from 0; empty if none are needed."""
+        return bytes(self._digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES])
+
+    def drop(self, rows: Container[int]) -> None:
         """Forget the rows of these numbers, from 0."""
         places = range(0, len(self._digests), DIGEST_BYTES)
         kept = (self._digests[at : at + DIGEST_BYTES] for at in places if at // DIGEST_BYTES not in rows)
         self._digests = bytearray().join(kept)
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget the rows of all other numbers, from 0; these are ascending."""
+        if self._digests:
+            starts = (number * DIGEST_BYTES for number in rows)
+            self._digests = bytearray().join(self._digests[at : at + DIGEST_BYTES] for at in starts)
+
     def of_shards(self, shards: Iterable[range]) -> list[RowsNote]:
         """The note for each shard, given as the numbers of its rows."""
         return [
             RowsNote(
-                note=self._note,
+                note=self.note,
                 shard=number,
                 digests=bytes(self._digests[rows.start * DIGEST_BYTES : rows.stop * DIGEST_BYTES]),
             )

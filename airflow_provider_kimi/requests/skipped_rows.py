@@ -1,7 +1,7 @@
 """Rows that are left out of an input: why, and their records on this machine's disk."""
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,6 +13,7 @@ from airflow_provider_kimi.records.shard_names import Part
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.requests.keys import name_of_place
 from airflow_provider_kimi.requests.problems import NeverSent, Problems, RowProblem
+from airflow_provider_kimi.requests.splitting import place_of
 
 
 class SkippedRows:
@@ -45,21 +46,24 @@ class SkippedRows:
         """Describe the problems of the input, and the rows that an earlier job left out, if there are any."""
         return [problems.describe() for problems in (self.problems, self.never_sent) if problems.count]
 
-    def write(self, path: Path, shards: Sequence[range]) -> None:
-        """Write them in the order of the input, each with its place among the requests that are sent.
+    def write(self, path: Path, shards: Sequence[range], saved: Sequence[int] = ()) -> None:
+        """Write them in the order of the input; see `placed`."""
+        with path.open("wb") as target:
+            for row in self.placed(shards, saved):
+                target.write(msgspec.json.encode(row) + b"\n")
+
+    def placed(self, shards: Sequence[range], saved: Sequence[int] = ()) -> Iterator[SkippedRow]:
+        """Yield them in the order of the input, each with its place among the requests that are sent.
 
         :param shards: The rows of each shard, among those that are sent.
+        :param saved: The numbers of the rows that are not sent because their answers are there, in order.
         """
-        firsts = [rows.start for rows in shards]
         order = sorted(range(len(self.numbers)), key=self.numbers.__getitem__)
-        with path.open("wb") as target:
-            for before, index in enumerate(order):
-                self._file.seek(self._offsets[index])
-                row = msgspec.json.decode(self._file.readline(), type=SkippedRow)
-                sent = self.numbers[index] - 1 - before
-                shard = bisect_right(firsts, sent)
-                placed = msgspec.structs.replace(row, shard=shard, position=sent - firsts[shard - 1])
-                target.write(msgspec.json.encode(placed) + b"\n")
+        for before, index in enumerate(order):
+            self._file.seek(self._offsets[index])
+            row = msgspec.json.decode(self._file.readline(), type=SkippedRow)
+            shard, position = place_of(shards, row.number - 1 - before - bisect_left(saved, row.number))
+            yield msgspec.structs.replace(row, shard=shard, position=position)
 
 
 def read_skipped(path: Path | None, shard: int, part: Part | None = None) -> Iterator[SkippedRow]:

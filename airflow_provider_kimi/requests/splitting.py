@@ -1,4 +1,4 @@
-"""Where to cut an input that is too large for one batch: between rows, evenly, and always at the same places."""
+"""Which rows go into which batch, always the same: where to cut an input that is too large for one, and a sample."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -52,3 +52,19 @@ def _nearest(ends: Sequence[int], offset: int) -> int:
     if behind and offset - ends[behind - 1] <= ends[min(behind, len(ends) - 1)] - offset:
         return behind
     return min(behind + 1, len(ends))
+
+
+def place_of(cuts: Sequence[range], before: int) -> tuple[int, int]:
+    """Say where a row that is not sent stands: the number of its shard, from 1, and how many rows of it come before.
+
+    :param before: How many rows are sent before it, of all shards.
+    """
+    shard = bisect_right(cuts, before, key=lambda rows: rows.start)
+    return (shard, before - cuts[shard - 1].start) if cuts else (1, 0)
+
+
+def spread(rows: int, wanted: int) -> Sequence[int]:
+    """The numbers of rows, from 0, that stand evenly over an input: all of them if there are no more than wanted."""
+    if wanted >= rows:
+        return range(rows)
+    return [(2 * place + 1) * rows // (2 * wanted) for place in range(wanted)]

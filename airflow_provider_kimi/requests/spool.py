@@ -2,13 +2,15 @@
 
 import hashlib
 import io
+import os
 from array import array
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
+from weakref import finalize
 
 #: Bytes that are written, hashed or copied at once.
 CHUNK_BYTES = 1 << 19
@@ -76,12 +78,31 @@ class Spool:
             for line in source:
                 yield line[:-1]
 
-    def without(self, rows: Collection[int], path: Path) -> "Spool":
+    def line(self, row: int) -> bytes:
+        """The line of one row, from 0, without its newline."""
+        begin = self.ends[row - 1] if row else 0
+        return os.pread(self._reading.fileno(), self.ends[row] - begin - 1, begin)
+
+    @cached_property
+    def _reading(self) -> BinaryIO:
+        source = self.path.open("rb", 0)
+        finalize(self, source.close)
+        return source
+
+    def without(self, rows: Container[int], path: Path) -> "Spool":
         """Copy the lines into a new spool, but for the rows of these numbers, from 0."""
         with Spool(path) as kept:
             for number, line in enumerate(self.lines()):
                 if number not in rows:
                     kept.write(line)
+        return kept
+
+    def only(self, rows: Sequence[int], path: Path) -> "Spool":
+        """Copy the lines of these rows, from 0 and ascending, into a new spool."""
+        with Spool(path) as kept, self.path.open("rb", CHUNK_BYTES) as source:
+            for number in rows:
+                source.seek(self.ends[number - 1] if number else 0)
+                kept.write(source.readline()[:-1])
         return kept
 
     def slice_of(self, rows: range) -> "Slice":

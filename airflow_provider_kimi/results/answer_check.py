@@ -8,7 +8,9 @@ from msgspec.structs import replace
 
 from airflow_provider_kimi.records.rows import RESULT_FIELDS, Row
 from airflow_provider_kimi.results.found_json import SchemaMismatch
+from airflow_provider_kimi.results.label_reading import LabelReading
 from airflow_provider_kimi.results.leaked_thoughts import part
+from airflow_provider_kimi.results.quality import Quality
 from airflow_provider_kimi.results.row_check import RowCheck, refusal
 from airflow_provider_kimi.results.schema import AnswerSchema
 
@@ -24,17 +26,23 @@ class AnswerCheck:
     :param schema: What it has to be; None for any text.
     :param reasoning: What becomes of the model's thoughts.
     :param check: The user's own check of a row that fits the schema; None for none.
+    :param gold_column: The column of the input with labels that are known to be right; None for none.
     """
 
     schema: AnswerSchema | None = None
     reasoning: Reasoning = "drop"
     check: RowCheck | None = None
+    gold_column: str | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of a results row, in order."""
         unused = {"parsed": self.schema is None, "reasoning": self.reasoning != "column"}
         return tuple(name for name in RESULT_FIELDS if not unused.get(name))
+
+    def quality(self) -> Quality:
+        """Begin to count labels, and to compare them with gold."""
+        return Quality.of(LabelReading.of(self.schema, self.gold_column))
 
     def judge(self, row: Row, columns: Mapping[str, Any] | None = None) -> Row:
         """Remove thoughts that leaked, then check the answer against the schema, then as the user wants.

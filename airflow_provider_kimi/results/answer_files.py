@@ -64,6 +64,7 @@ class AnswerFiles:
         self.absent = self.taken_from = absent
         self._batches: list[int] = []
         self._looked_at: Row | None = None
+        self.line_taken = b""
         self._files: list[BinaryIO] = []
         self._first_lines: list[int] = []
         self._begins = array("Q")
@@ -113,6 +114,10 @@ class AnswerFiles:
         if is_paid:
             self.passed_over.setdefault(of_other, PassedOver()).add(other)
 
+    def pass_over(self, row: Row) -> None:
+        """Count the tokens of the row that was taken last, whose answer does not count."""
+        self.passed_over.setdefault(self.taken_from, PassedOver()).add(row)
+
     def _add_broken(self, number: int) -> None:
         """Index a line that cannot be read, if it names a request that no other line answers."""
         line = self._line(number, self._file_of(number))
@@ -127,7 +132,7 @@ class AnswerFiles:
     def take(self, custom_id: str) -> Row | None:
         """Return the row of an id, once; None if there is no line for it.
 
-        `taken_from` is then the place of its batch among the files.
+        `taken_from` is then the place of its batch among the files, and `line_taken` its line.
         """
         if not self._index.take(custom_id):
             self.taken_from = self.absent
@@ -148,7 +153,8 @@ class AnswerFiles:
     def _is_at(self, number: int, custom_id: str) -> bool:
         """Whether a line is that of an id; its row, and its batch, are kept for the caller."""
         file = self._file_of(number)
-        self._looked_at = row = read_row(self._line(number, file))
+        self.line_taken = self._line(number, file)
+        self._looked_at = row = read_row(self.line_taken)
         self.taken_from = self._batches[file]
         return row.custom_id == custom_id
 

@@ -115,6 +115,27 @@ def read_row(line: bytes) -> Row:
     return _answered(found.custom_id, choice, found.response.body.usage or _NO_COUNTS, found.response.body.model)
 
 
+def row_of_answer(custom_id: str, answer: bytes) -> Row:
+    """Read an answer of the cache as that of a row; it has cost nothing.
+
+    :param answer: The `response` of the output line that it came in.
+    """
+    line = b"".join((b'{"custom_id":', msgspec.json.encode(custom_id), b',"response":', answer, b',"error":null}'))
+    return unpaid(read_row(line))
+
+
+def unpaid(row: Row) -> Row:
+    """A row without tokens, because another one has them."""
+    return replace(
+        row,
+        prompt_tokens=None,
+        cached_tokens=None,
+        completion_tokens=None,
+        reasoning_tokens=None,
+        cache_write_tokens=None,
+    )
+
+
 def _read_odd(line: bytes) -> Row:
     try:
         fields = decoded(line)

@@ -15,10 +15,12 @@ from airflow_provider_kimi.calls.fetch import (
 )
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiResultError
+from airflow_provider_kimi.records.saved import SavedRow
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.skipped_rows import read_skipped
 from airflow_provider_kimi.results.promises import lacking_files
+from airflow_provider_kimi.results.saved_rows import SavedRows
 
 #: Pauses between the reads of batches that are not as the wait has seen them: a read may be stale, a file id late.
 READ_PAUSES_SECONDS = FILE_PAUSES_SECONDS
@@ -35,6 +37,7 @@ class BatchFiles:
     :param answer_lines: How many lines the output and the error file have.
     :param is_whole: Whether every file that the batch promises is there and came whole.
     :param is_short: Whether the output or the error file has fewer lines than the platform counts.
+    :param saved: The rows that were not sent, of all batches of its job; None if there are none.
     """
 
     batch: Batch
@@ -45,6 +48,13 @@ class BatchFiles:
     answer_lines: int
     is_whole: bool
     is_short: bool = False
+    saved: SavedRows | None = None
+
+    @property
+    def saved_rows(self) -> Iterator[SavedRow | SkippedRow]:
+        """The rows of this batch that were not sent because their answers are there, in order."""
+        tags = Tags.of(self.batch)
+        return self.saved.of_shard(tags.shard_number or 1, tags.part) if self.saved else iter(())
 
     @property
     def skipped_rows(self) -> Iterator[SkippedRow]:

@@ -1,6 +1,6 @@
 """Land the output and error files, reconcile them with the requests, and write the result, the manifest last."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from msgspec import UNSET
 
+from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.fetch import may_come_late
 from airflow_provider_kimi.calls.patience import Calls, Log
@@ -15,8 +16,10 @@ from airflow_provider_kimi.exceptions import KimiApiError, KimiInputError
 from airflow_provider_kimi.files.locations import location_of
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.outside import plain_location
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.batch_files import BatchFiles, FilesFetcher, read_ended_batches
 from airflow_provider_kimi.results.cost import read_price_list
+from airflow_provider_kimi.results.drift import with_drift
 from airflow_provider_kimi.results.earlier import Earlier
 from airflow_provider_kimi.results.formats import check_format
 from airflow_provider_kimi.results.kept_columns import check_columns_kept
@@ -26,10 +29,12 @@ from airflow_provider_kimi.results.manifest import ask_the_rest, billed, changed
 from airflow_provider_kimi.results.output_directory import NOT_LANDED, OutputDirectory
 from airflow_provider_kimi.results.overlap import overlap
 from airflow_provider_kimi.results.promises import holds_all
-from airflow_provider_kimi.results.realtime import NO_REALTIME, Realtime, RealtimeFiles, read_realtime, without_parts
+from airflow_provider_kimi.results.quality_limits import quality_said, unknown_gold
+from airflow_provider_kimi.results.realtime import NO_REALTIME, RealtimeFiles, read_realtime, without_parts
 from airflow_provider_kimi.results.replacing import check_not_poorer, check_replaced, is_same_landing
 from airflow_provider_kimi.results.report_facts import ReportFacts
 from airflow_provider_kimi.results.result_rows import report_rows
+from airflow_provider_kimi.results.saved_rows import SavedRows, fetch_saved, saved_name
 from airflow_provider_kimi.results.staging import (
     DEAD_LETTER_NAME,
     ERROR_NAME,
@@ -37,6 +42,7 @@ from airflow_provider_kimi.results.staging import (
     OUTPUT_NAME,
     REALTIME_NAME,
     REPORT_NAME,
+    SAVED_NAME,
     name_of,
     staged_files,
 )
@@ -71,26 +77,54 @@ def collect(calls: Calls, landing: Landing) -> Collected:
     new_ids = base.new_among(landing.batch_ids) if base else landing.batch_ids
     if base and not new_ids:
         return _kept_merged(calls, landing, base, directory)
-    batch_ids = [*base.manifest.batch_ids, *new_ids] if base else new_ids
-    earlier = _earlier(held, landing, batch_ids, calls.log)
     batches = read_ended_batches(calls, new_ids)
-    same = earlier if earlier and sorted(earlier.batch_ids) == sorted(batch_ids) else None
     with TemporaryDirectory(prefix="kimi-collect-") as folder:
-        workshop = Path(folder)
-        try:
-            files = FilesFetcher(calls, workshop, needs_all=same is not None).fetch(batches)
-        except KimiApiError as error:
-            if same is None or error.status_code != 404:
-                raise
-            _check_kept(same, landing)
-            calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
-            return _kept(same, batches, directory)
-        realtime = NO_REALTIME if base else read_realtime(directory, earlier, batches, workshop / "realtime")
-        made = made_of(calls, landing, base, files, prices, workshop, realtime)
-        if earlier is not None:
-            _check_no_worse(landing, made.manifest, earlier, workshop / RESULTS_NAME)
-        collected = _switched(switch, landing, made, files, workshop, calls.log)
+        collected = _landed(calls, landing, switch, base, held, batches, prices, Path(folder))
     return collected if collected.is_kept else _reported(calls, landing, collected)
+
+
+def _landed(
+    calls: Calls,
+    landing: Landing,
+    switch: Switch,
+    base: Earlier | None,
+    held: Manifest | None,
+    batches: list[Batch],
+    prices: PriceList,
+    workshop: Path,
+) -> Collected:
+    """Make a result on this machine and put it into its place, or keep the one that is there.
+
+    :param base: The result that the batches are merged into; None for none.
+    :param held: The result that the directory holds; None for none.
+    """
+    directory = switch.directory
+    saved = None if base else fetch_saved(directory, saved_name(landing.saved, batches), workshop / SAVED_NAME)
+    landing = replace(landing, has_source=saved is not None)
+    works = _works(base, batches, saved)
+    earlier = _earlier(held, landing, works, calls.log)
+    same = earlier if earlier and earlier.works == works else None
+    try:
+        files = FilesFetcher(calls, workshop, needs_all=same is not None).fetch(batches)
+    except KimiApiError as error:
+        if same is None or error.status_code != 404:
+            raise
+        _check_kept(same, landing)
+        calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
+        return _kept(same, batches, directory)
+    realtime = NO_REALTIME if base else read_realtime(directory, earlier, batches, workshop / "realtime")
+    files = [_with_saved(of_batch, saved) for of_batch in files]
+    made = made_of(calls, landing, base, files, prices, workshop, realtime, saved)
+    made = _compared(landing, made, held)
+    if earlier is not None:
+        _check_no_worse(landing, made.manifest, earlier, workshop / RESULTS_NAME)
+    return _switched(switch, landing, made, files, workshop, calls.log)
+
+
+def _works(base: Earlier | None, batches: Sequence[Batch], saved: SavedRows | None) -> set[str]:
+    """What a result is of, as its manifest will say."""
+    found = {*(base.manifest.works if base else ()), *(batch.id for batch in batches)}
+    return found or {saved.header.fingerprint if saved else ""}
 
 
 def _switched(
@@ -111,8 +145,14 @@ def _switched(
             raise
         log.warning("Another attempt of this task has landed the same in %s meanwhile.", landing.output)
         return _kept(now, batches, directory)
-    _clear_parts(directory, made.realtime, log)
-    return Collected(manifest, made.tally, batches, directory, files=files)
+    _clear_parts(directory, [*made.realtime.parts, *([made.saved.name] if made.saved else ())], log)
+    return Collected(manifest, made.tally, batches, directory, files=files, kept=made.kept)
+
+
+def _with_saved(files: BatchFiles, saved: SavedRows | None) -> BatchFiles:
+    """A batch with the rows of its job that were not sent, if they are these."""
+    is_of_it = saved is not None and Tags.of(files.batch).saved in (saved.name, None)
+    return replace(files, saved=saved) if is_of_it else files
 
 
 def _with_report(
@@ -143,15 +183,23 @@ def checked_output(landing: Landing) -> OutputDirectory:
     return OutputDirectory(landing.output)
 
 
-def _earlier(held: Manifest | None, landing: Landing, batch_ids: Sequence[str], log: Log) -> Manifest | None:
+def _earlier(held: Manifest | None, landing: Landing, works: Collection[str], log: Log) -> Manifest | None:
     """The result of these batches that the directory holds; warn of one of other batches that is replaced."""
     if held is None:
         return None
     task = None if landing.task is None else identity_of(landing.task)
-    warning = check_replaced(landing.output, batch_ids, task, held, may_replace=landing.may_replace)
+    warning = check_replaced(landing.output, works, task, held, may_replace=landing.may_replace)
     if warning:
         log.warning("%s", warning)
     return None if warning else held
+
+
+def _compared(landing: Landing, made: Made, held: Manifest | None) -> Made:
+    """Say how far the labels are from those of an earlier result, if that is wanted."""
+    if not landing.is_compared or made.tally.quality is None:
+        return made
+    manifest = with_drift(made.manifest, made.tally.quality.labels, held, landing.before)
+    return replace(made, manifest=manifest)
 
 
 def _check_no_worse(landing: Landing, new: Manifest, earlier: Manifest, results: Path) -> None:
@@ -231,17 +279,18 @@ def _reported(calls: Calls, landing: Landing, collected: Collected) -> Collected
     # A completed batch has a line for every row in the end, whatever its counts say meanwhile.
     is_growing = tally.counts["missing"] > 0 and any(may_come_late(calls, batch) for batch in collected.batches)
     rest = "" if landing.next_round else ask_the_rest(manifest)  # a task with rounds asks the rest itself
-    notes = (collected.to_come, rest, changed_input(manifest))
+    if said := quality_said(manifest):
+        calls.log.info("%s", said)
+    notes = (collected.to_come, rest, changed_input(manifest), unknown_gold(manifest))
     if said := " ".join(filter(None, notes)):
         calls.log.warning("%s", said)
     return replace(collected, is_growing=is_growing)
 
 
-def _clear_parts(directory: OutputDirectory, realtime: Realtime, log: Log) -> None:
-    if left := without_parts(directory, realtime):
+def _clear_parts(directory: OutputDirectory, names: Sequence[str], log: Log) -> None:
+    if left := without_parts(directory, names):
         log.warning(
-            "Answers of chat calls are in the result, and could not be removed beside it in %s: %s. A later landing "
-            "removes them.",
+            "Answers are in the result, and could not be removed beside it in %s: %s. A later landing removes them.",
             *(directory.uri, ", ".join(left)),
         )
 
@@ -267,6 +316,7 @@ def _finished_files(workshop: Path, files: Sequence[BatchFiles], made: Made) -> 
         made.results.name: [made.results],
         DEAD_LETTER_NAME: [workshop / DEAD_LETTER_NAME],
         REALTIME_NAME: [before.realtime, made.realtime.whole],
+        SAVED_NAME: [before.saved, made.saved.path if made.saved else None],
     }
     held = {name: [path for path in paths if path and path.stat().st_size] for name, paths in wanted.items()}
     return {name: paths for name, paths in held.items() if paths}

@@ -37,17 +37,20 @@ def as_json(value: Any) -> bytes:
         return json.dumps(plain(value), default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def renamed(columns: bytes) -> bytes:
-    """Give columns names that results do not use; empty stays empty."""
+def renamed(columns: bytes, fields: tuple[str, ...] = ()) -> bytes:
+    """Give columns names that results do not use; empty stays empty.
+
+    :param fields: The fields of the results.
+    """
     if not columns:
         return columns
     parts = _parts(columns)
-    names = _names(tuple(parts))
+    names = _names(tuple(parts), fields)
     return columns if names is None else _encode(dict(zip(names, parts.values(), strict=True)))
 
 
 @lru_cache(maxsize=64)
-def _names(columns: tuple[str, ...]) -> tuple[str, ...] | None:
+def _names(columns: tuple[str, ...], fields: tuple[str, ...]) -> tuple[str, ...] | None:
     """New names for columns; None if they may keep theirs."""
-    names = tuple(result_names(columns).values())
+    names = tuple(result_names(columns, fields).values())
     return None if names == columns else names

@@ -28,7 +28,8 @@ from airflow_provider_kimi.results.staging import MANIFEST_NAME, name_of
 #: What this version of the provider can read.
 _VERSION = Manifest(batch_ids=[]).schema_version
 
-_NOW = "Nothing was changed or landed; the results stay on the platform."
+#: What the errors of this module say is true now.
+NOTHING_CHANGED = "Nothing was changed or landed; the results stay on the platform."
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class EarlierFiles:
     error: Path | None = None
     dead_letters: Path | None = None
     realtime: Path | None = None
+    saved: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,11 @@ class Earlier:
         :raises KimiBatchError: Another landing has replaced it meanwhile.
         """
         folder.mkdir()
-        paths = [self._copied(field, folder) for field in FILE_FIELDS if field != "report_file"]
+        paths = [self.copied(field, folder) for field in FILE_FIELDS if field != "report_file"]
         if _manifest_bytes(self.uri) != self.content:
             raise KimiBatchError(
-                f"The result in {self.uri} was replaced while it was read. {_NOW} Clear this task: nothing is paid "
-                "again.",
+                f"The result in {self.uri} was replaced while it was read. {NOTHING_CHANGED} Clear this task: nothing "
+                "is paid again.",
                 retryable=True,
             )
         files = EarlierFiles(*paths)
@@ -100,7 +102,8 @@ class Earlier:
             )
         return files
 
-    def _copied(self, field: str, folder: Path) -> Path | None:
+    def copied(self, field: str, folder: Path) -> Path | None:
+        """Copy the file of a field; None if it has none."""
         uri: str | None = self.manifest.files.get(field)
         if uri is None:
             return None
@@ -120,7 +123,7 @@ class Earlier:
 
 def refused(what: str, remedy: str) -> KimiInputError:
     """An error that comes before anything is changed."""
-    return KimiInputError(f"{what} {_NOW} {remedy}")
+    return KimiInputError(f"{what} {NOTHING_CHANGED} {remedy}")
 
 
 #: What to pass, by the parameter that says which result is meant.

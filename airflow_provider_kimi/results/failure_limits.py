@@ -56,6 +56,19 @@ def read_limits(
     ]
 
 
+def read_share(parameter: str, given: Limit) -> float | None:
+    """Read a share of an operator, or the text that a template renders; None for no limit.
+
+    :raises KimiInputError: It is not one.
+    """
+    most: Any = said(given)
+    if most is None:
+        return None
+    if isinstance(most, int | float) and not isinstance(most, bool) and 0 <= most <= 1:
+        return float(most)
+    raise _wrong(parameter, given, "a share from 0 to 1, such as 0.9 for 90 %")
+
+
 def _read(parameter: str, given: Limit | Mapping[str, Limit], *, is_share: bool) -> Iterator[FailureLimit]:
     limits = said(given)
     if isinstance(limits, Mapping):

@@ -13,6 +13,7 @@ from airflow_provider_kimi.records.manifest import Failure, Manifest
 from airflow_provider_kimi.records.outside import storable
 from airflow_provider_kimi.records.rows import Row, absent_status
 from airflow_provider_kimi.records.tags import shortened
+from airflow_provider_kimi.results.quality import most_frequent, shorter_gold
 
 #: How many pairs of a status and a reason are counted apart. Rows of a later pair count as `other` of their status.
 MAX_COUNTED = 100
@@ -24,6 +25,10 @@ MAX_ID_CHARS = 64
 
 #: Bytes of a manifest with failures: an XCom has 8 KB, and the names of former files may come later.
 MAX_BYTES = 7_680
+
+#: How many cells of a confusion table it has at most; and how many of them, and of labels, where there is less room.
+MAX_CELLS = 100
+_HALVES = (50, 25, 12, 6, 3, 0)
 
 #: The reason where there is no code; and the status and the reason of all that is not named.
 OTHER = "other"
@@ -79,21 +84,27 @@ def reason_of(code: str | None) -> str:
 
 
 def fitted(manifest: Manifest) -> Manifest:
-    """Shorten what a manifest says of failures until it fits into an XCom: ids go first, then the rarest reasons."""
-    if manifest.failures is UNSET:
-        return manifest
-    for failures in _shorter(manifest.failures):
-        manifest = replace(manifest, failures=failures)
+    """Shorten what a manifest says of failures and labels until it fits into an XCom.
+
+    Ids of failures go first, then the rarest cells and labels, then the rarest reasons.
+    """
+    for manifest in _shorter(manifest):  # noqa: B020
         if len(json.dumps(manifest.to_dict())) <= MAX_BYTES:
             break
     return manifest
 
 
-def _shorter(failures: Sequence[Failure]) -> Iterator[list[Failure]]:
-    for most in range(MAX_SAMPLE, -1, -1):
-        yield [replace(failure, sample=failure.sample[:most]) for failure in failures]
+def _shorter(manifest: Manifest) -> Iterator[Manifest]:
+    yield (manifest := replace(manifest, gold=shorter_gold(manifest.gold, MAX_CELLS)))
+    failures = manifest.failures or []
+    for most in range(MAX_SAMPLE - 1, -1, -1):
+        short = [replace(failure, sample=failure.sample[:most]) for failure in failures]
+        yield (manifest := replace(manifest, failures=short or UNSET))
+    for most in _HALVES:
+        labels = most_frequent(manifest.labels, most) if manifest.labels else UNSET
+        yield (manifest := replace(manifest, gold=shorter_gold(manifest.gold, most), labels=labels))
     for most in range(len(failures) - 1, -1, -1):
-        yield _first([replace(failure, sample=[]) for failure in failures], most)
+        yield replace(manifest, failures=_first([replace(failure, sample=[]) for failure in failures], most))
 
 
 def _first(failures: Sequence[Failure], most: int) -> list[Failure]:

@@ -11,19 +11,21 @@ import msgspec
 
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.requests.asked import Asking
-from airflow_provider_kimi.results.columns import encoded, not_finite
+from airflow_provider_kimi.results.columns import as_json, encoded, not_finite
 from airflow_provider_kimi.results.passed_columns import PassedColumns
 
 
-class _InputRow(msgspec.Struct):
+class _InputRow(msgspec.Struct, omit_defaults=True):
     """One row.
 
     :param custom_id: Its name.
     :param columns: JSON of its columns; null if it is not a row of a table.
+    :param gold: Its cell of the gold column, which need not be among these; None if it has none.
     """
 
     custom_id: str
     columns: msgspec.Raw
+    gold: Any = None
 
 
 _read = msgspec.json.Decoder(_InputRow).decode
@@ -49,10 +51,13 @@ class InputRows:
             end = 0
             for number, value in enumerate(values, 1):
                 custom_id = asking.name(value, number)
-                columns = asking.columns(value)
+                columns, gold = asking.columns(value), None
                 if columns is not None:
+                    gold = passed.gold(columns)
                     columns = passed.of(columns, is_note=columns is not value)
                 kept = _InputRow(custom_id, msgspec.Raw(b"null" if columns is None else self._encoded(columns)))
+                if gold is not None:
+                    kept.gold = msgspec.Raw(as_json(gold))
                 self.names.append(hash(custom_id))
                 self.asks.append(asking.of_row(value))
                 end += target.write(msgspec.json.encode(kept))
@@ -68,11 +73,11 @@ class InputRows:
     def __len__(self) -> int:
         return len(self.names)
 
-    def at(self, place: int) -> tuple[str, bytes]:
-        """The name of a row, and JSON of its columns; empty if it is not a row of a table."""
+    def at(self, place: int) -> tuple[str, bytes, Any]:
+        """The name of a row, JSON of its columns, which is empty if it is not a row of a table, and its gold cell."""
         begin, end = self._begins[place], self._begins[place + 1]
         row = _read(os.pread(self._file.fileno(), end - begin, begin))
-        return row.custom_id, b"" if (columns := bytes(row.columns)) == b"null" else columns
+        return row.custom_id, b"" if (columns := bytes(row.columns)) == b"null" else columns, row.gold
 
     def __enter__(self) -> Self:
         return self

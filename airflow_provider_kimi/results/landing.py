@@ -7,11 +7,14 @@ from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.manifest import Manifest
+from airflow_provider_kimi.records.rows import BATCH_FIELDS, SOURCE_FIELD
 from airflow_provider_kimi.records.tags import TaskIdentity, digest_of
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
+from airflow_provider_kimi.results.drift import Before
 from airflow_provider_kimi.results.formats import Form
+from airflow_provider_kimi.results.kept_answers import KeptAnswers
 from airflow_provider_kimi.results.next_round import NextRound
 from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.passed_columns import EVERY_COLUMN, Selection
@@ -24,6 +27,7 @@ from airflow_provider_kimi.results.staging import (
     OUTPUT_NAME,
     REALTIME_NAME,
     REPORT_NAME,
+    SAVED_NAME,
 )
 from airflow_provider_kimi.results.tally import Tally
 
@@ -48,8 +52,14 @@ class Landing:
     :param task: The task instance that lands; None if it is not known.
     :param next_round: Takes the requests of rows that are worth another round; None for none.
     :param merge_with: The earlier result whose dead letters these batches asked again; None for none.
+    :param is_compared: Whether its labels are compared with those of an earlier result.
+    :param before: The labels of that; None for those of the result that is replaced.
     :param in_budget: Says how its budget stands; None without one.
     :param report: Writes the page for people; None for no page.
+    :param saved: Name of the file in the output directory that has the rows which were not sent; None for the one that
+        the tags of the batches name, and empty for none.
+    :param has_source: Whether the rows say where their outcome is from.
+    :param keeps_answers: Whether usable answers are to be kept for the cache.
     """
 
     batch_ids: Sequence[str]
@@ -64,8 +74,13 @@ class Landing:
     task: TaskIdentity | None = None
     next_round: NextRound | None = None
     merge_with: Any = None
+    is_compared: bool = False
+    before: Before | None = None
     in_budget: InBudget | None = None
     report: Report | None = None
+    saved: str | None = None
+    has_source: bool = False
+    keeps_answers: bool = False
 
     @property
     def begin_of_names(self) -> str:
@@ -83,12 +98,15 @@ class Landing:
     def file_names(self) -> Sequence[str]:
         """The names of the files that the result may have."""
         results = f"results.{self.form.output_format}"
-        return OUTPUT_NAME, ERROR_NAME, results, DEAD_LETTER_NAME, REALTIME_NAME, REPORT_NAME, MANIFEST_NAME
+        lines = OUTPUT_NAME, ERROR_NAME, results, DEAD_LETTER_NAME, REALTIME_NAME, SAVED_NAME
+        return *lines, REPORT_NAME, MANIFEST_NAME
 
     @property
     def fields(self) -> Sequence[str]:
         """The fields of a results row, in order."""
-        return [name for name in self.check.fields if self.input is not None or name != "input_change"]
+        names = [name for name in self.check.fields if self.input is not None or name != "input_change"]
+        at = len(names) - len(BATCH_FIELDS)
+        return [*names[:at], *([SOURCE_FIELD] if self.has_source else []), *names[at:]]
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,7 @@ class Collected:
 
     :param directory: Where it is.
     :param files: The files of its batches; none if it is kept.
+    :param kept: Its usable answers, for the cache; None if no cache keeps them.
     :param is_growing: Whether rows are missing that may still come.
     :param is_kept: Whether an earlier landing wrote it, and this one nothing.
     :param is_kept_whole: Whether that holds a line for every row that the platform counts.
@@ -107,6 +126,7 @@ class Collected:
     batches: list[Batch]
     directory: OutputDirectory
     files: Sequence[BatchFiles] = ()
+    kept: KeptAnswers | None = None
     is_growing: bool = False
     is_kept: bool = False
     is_kept_whole: bool = False

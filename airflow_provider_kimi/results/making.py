@@ -10,6 +10,7 @@ from msgspec import UNSET
 from msgspec.structs import replace as replace_fields
 
 from airflow_provider_kimi.api.catalogue import PriceList
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.fetch import may_come_late
 from airflow_provider_kimi.calls.patience import Calls, Log
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
@@ -22,6 +23,7 @@ from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.earlier import Earlier, EarlierFiles, find_earlier
 from airflow_provider_kimi.results.formats import Formed, convert
 from airflow_provider_kimi.results.input_types import arrow_types
+from airflow_provider_kimi.results.kept_answers import KeptAnswers
 from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.results.manifest import build_manifest, rounds_of
 from airflow_provider_kimi.results.merge import merged_manifest
@@ -32,6 +34,7 @@ from airflow_provider_kimi.results.realtime import NO_REALTIME, Realtime
 from airflow_provider_kimi.results.recipe_notes import NotesOfJob, read_notes, reading_of
 from airflow_provider_kimi.results.reconcile import Sinks, write_rows
 from airflow_provider_kimi.results.result_lines import ResultLines
+from airflow_provider_kimi.results.saved_rows import SavedRows
 from airflow_provider_kimi.results.shards import by_shard
 from airflow_provider_kimi.results.staging import DEAD_LETTER_NAME
 from airflow_provider_kimi.results.table import Table, opened_table
@@ -54,6 +57,8 @@ class Made:
     results: Path
     before: EarlierFiles = EarlierFiles()
     realtime: Realtime = NO_REALTIME
+    saved: SavedRows | None = None
+    kept: KeptAnswers | None = None
 
 
 def base_of(landing: Landing) -> Earlier | None:
@@ -73,6 +78,7 @@ def made_of(
     prices: PriceList,
     workshop: Path,
     realtime: Realtime = NO_REALTIME,
+    saved: SavedRows | None = None,
 ) -> Made:
     """Make the result of batches.
 
@@ -80,9 +86,10 @@ def made_of(
     :param prices: What the tokens of these batches cost.
     :param workshop: A folder on this machine.
     :param realtime: What chat calls have answered.
+    :param saved: The rows that were not sent; None if none could be saved.
     """
     if base is None:
-        made = _made_alone(calls, landing, files, prices, workshop, realtime)
+        made = _made_alone(calls, landing, files, prices, workshop, realtime, saved)
     else:
         made = _merged(calls, landing, base, files, prices, workshop)
     letters = workshop / DEAD_LETTER_NAME
@@ -99,13 +106,23 @@ def _made_alone(
     prices: PriceList,
     workshop: Path,
     realtime: Realtime,
+    saved: SavedRows | None,
 ) -> Made:
     """The result of the batches alone."""
-    tally, keys = _write_rows(calls, landing, files, workshop, realtime=realtime)
+    kept = KeptAnswers(calls.hook.settings.base_url) if landing.keeps_answers else None
+    tally, keys = _write_rows(calls, landing, files, workshop, realtime=realtime, saved=saved, kept=kept)
     formed = _formed(workshop / RESULTS_NAME, landing, keys, calls.log)
     batches = [of_batch.batch for of_batch in files]
-    manifest = build_manifest(batches, tally, prices=prices, guarded_cells=formed.guarded, landed_by=landing.task)
-    return Made(manifest, tally, formed.path, realtime=realtime)
+    manifest = build_manifest(
+        batches,
+        tally,
+        prices=prices,
+        guarded_cells=formed.guarded,
+        landed_by=landing.task,
+        saved=saved.header if saved else None,
+        stored=kept.count if kept else 0,
+    )
+    return Made(manifest, tally, formed.path, realtime=realtime, saved=saved, kept=kept)
 
 
 def _merged(
@@ -118,7 +135,8 @@ def _merged(
     batches = [of_batch.batch for of_batch in files]
     before = base.fetch(workshop / "before")
     letters = str(before.dead_letters) if before.dead_letters else []
-    asked = replace(landing, input=letters, key_column=None)
+    has_source = base.manifest.saved is not UNSET
+    asked = replace(landing, input=letters, key_column=None, has_source=has_source)
     (new := workshop / "new").mkdir()
     tally, _ = _write_rows(calls, asked, files, new, AS_GIVEN)
     if base.is_output:
@@ -159,28 +177,45 @@ def _write_rows(
     workshop: Path,
     known: Mapping[str | None, NotesOfJob] | None = None,
     realtime: Realtime = NO_REALTIME,
+    saved: SavedRows | None = None,
+    kept: KeptAnswers | None = None,
 ) -> tuple[Tally, Sequence[str]]:
     """Write a line of every row, with the columns of the input beside it if that is given; return its keys too.
 
     :param known: How the rows of the input were asked, if they are dead letters; None to read what the jobs noted.
     """
-    shards = by_shard(files, lambda of_batch: of_batch.batch)
+    shards = by_shard(files, lambda of_batch: of_batch.batch) or [[unsent_batch(saved, workshop)]]
     with ExitStack() as opened:
         results = opened.enter_context(new_file(workshop / RESULTS_NAME))
         dead_letters = opened.enter_context(new_file(workshop / DEAD_LETTER_NAME))
         table = None
         if landing.input is not None:
-            notes = known or read_notes(calls, [of_batch.batch for of_batch in files], workshop)
+            notes = known or read_notes(calls, [of_batch.batch for of_batch in files], workshop) or _noted(saved)
             whole, values = [shard[0] for shard in shards], _values(landing.input, reading_of(notes.values()))
-            rows = opened_table(whole, values, notes, landing.key_column, workshop / "input", landing.selection)
+            rows = opened_table(
+                *(whole, values, notes, landing.key_column, workshop / "input", landing.selection),
+                landing.check.gold_column,
+            )
             table = opened.enter_context(rows)
             if known:
                 table.forget_added()
             _report_nulls(table, calls.log)
         lines = ResultLines(landing.fields)
-        sinks = Sinks(results, dead_letters, landing.next_round)
-        tally = write_rows(shards, table, landing.check, lines, sinks, calls.log, realtime)
+        sinks = Sinks(results, dead_letters, landing.next_round, kept)
+        tally = write_rows(shards, table, landing.check, lines, sinks, calls.log, realtime, saved)
         return tally, table.keys if table else ()
+
+
+def unsent_batch(saved: SavedRows | None, workshop: Path) -> BatchFiles:
+    """A batch that does not exist, of the rows of a job of which none was sent."""
+    (requests := workshop / "unsent").touch()
+    batch = Batch(id="", status="completed")
+    return BatchFiles(batch, requests, None, None, None, answer_lines=0, is_whole=True, saved=saved)
+
+
+def _noted(saved: SavedRows | None) -> Mapping[str | None, NotesOfJob]:
+    """What a job noted of whose rows none was sent."""
+    return {None: NotesOfJob(saved.header.note if saved else None)}
 
 
 def _report_nulls(table: Table, log: Log) -> None:
@@ -196,8 +231,9 @@ def _formed(results: Path, landing: Landing, keys: Sequence[str], log: Log) -> F
     types = None
     if landing.form.output_format == "parquet" and (of_input := arrow_types(landing.input)) is not None:
         wanted = kept(of_input, landing.selection)
-        types = {name: wanted[column] for column, name in result_names(wanted).items()}
-    formed = convert(results, landing.form, landing.fields, keys=result_names(keys).values(), input_types=types)
+        types = {name: wanted[column] for column, name in result_names(wanted, landing.fields).items()}
+    names = result_names(keys, landing.fields).values()
+    formed = convert(results, landing.form, landing.fields, keys=names, input_types=types)
     _report_unfit(formed, log)
     return formed
 

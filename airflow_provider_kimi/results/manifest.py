@@ -12,10 +12,12 @@ from msgspec.structs import replace
 from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.records.rows import ROW_STATUSES, InputChange
+from airflow_provider_kimi.records.rows import ROW_STATUSES, SAVED_SOURCES, InputChange
+from airflow_provider_kimi.records.saved import SavedHeader
 from airflow_provider_kimi.records.tags import Tags, TaskIdentity, digest_of, shortened
 from airflow_provider_kimi.results.cost import cost_of, sum_of_costs
 from airflow_provider_kimi.results.failures import fitted
+from airflow_provider_kimi.results.quality import Quality
 from airflow_provider_kimi.results.shards import batches_by_shard
 from airflow_provider_kimi.results.tally import Tally, total
 
@@ -38,18 +40,23 @@ def build_manifest(
     prices: PriceList,
     guarded_cells: int | None = None,
     landed_by: TaskIdentity | None = None,
+    saved: SavedHeader | None = None,
+    stored: int = 0,
 ) -> Manifest:
     """Describe a result before its files have places.
 
     :param guarded_cells: How many cells of a CSV file have an apostrophe before them; None without that guard.
     :param landed_by: The task instance that lands it; None if it is not known.
+    :param saved: Of the rows that were not sent; None if none could be saved.
+    :param stored: How many answers are kept for the cache.
     """
     shards = batches_by_shard(batches)
     rounds = rounds_of(batches, tally)
     tags = [Tags.of(of_shard[0]) for of_shard in shards]
     cost, of_realtime = _costs(tally, prices)
     changes = tally.input_changes
-    inputs = list(_inputs(tags))
+    inputs = list(_inputs(tags)) or [saved.fingerprint if saved else None]
+    prompts = [tag.prompt_fingerprint for tag in tags] or [saved.prompt_fingerprint if saved else None]
     return Manifest(
         batch_ids=[batch.id for batch in batches],
         status=tally.status,
@@ -61,15 +68,24 @@ def build_manifest(
         realtime=UNSET if of_realtime is None else of_realtime,
         guarded_cells=UNSET if guarded_cells is None else guarded_cells,
         input_fingerprint=inputs[0] if len(inputs) == 1 else digest_of(*inputs),
-        prompt_fingerprint=tags[0].prompt_fingerprint,
+        prompt_fingerprint=prompts[0],
         created_at=_iso(min((batch.created_at for batch in batches if batch.created_at), default=None)),
         by_round=rounds if len(rounds) > 1 else UNSET,
         completed_at=_iso(max((batch.ended_at for batch in batches if batch.ended_at), default=None)),
         answers=dict(tally.answers),
         failures=tally.failures.named or UNSET,
+        saved=UNSET if saved is None else {**{kind: tally.saved[kind] for kind in SAVED_SOURCES}, "stored": stored},
         input_changes=UNSET if changes is None else {change: changes[change] for change in get_args(InputChange)},
         landed_by=UNSET if landed_by is None else identity_of(landed_by),
+        **quality_fields(tally.quality),
     )
+
+
+def quality_fields(quality: Quality | None) -> dict[str, Any]:
+    """The fields that say how good the answers are."""
+    if quality is None:
+        return {}
+    return {"labels": quality.named_labels or UNSET, "gold": quality.gold.to_dict() if quality.gold else UNSET}
 
 
 def _costs(tally: Tally, prices: PriceList) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

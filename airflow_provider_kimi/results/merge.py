@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, InputChange, Row
+from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, SAVED_SOURCES, InputChange, Row
 from airflow_provider_kimi.results.cost import sum_of_costs
 from airflow_provider_kimi.results.tally import Tally
 
@@ -80,7 +80,7 @@ class Merged:
     def sent_before(self) -> int:
         """How many rows of the earlier result were sent."""
         unsent = sum(times for (code, _), times in self.old.reasons.items() if code in NEVER_SENT)
-        return self.old.total - unsent
+        return self.old.total - unsent - self.old.saved.total()
 
 
 def merged_manifest(
@@ -93,7 +93,7 @@ def merged_manifest(
     :param guarded: How many more cells of a CSV file have an apostrophe before them; None without that guard.
     """
     tally = merged.tally
-    first = {"requests": merged.sent_before, "succeeded": earlier.counts.get("succeeded", 0)}
+    first = {"requests": merged.sent_before, "succeeded": merged.old.succeeded.total()}
     return replace(
         new,
         batch_ids=[*earlier.batch_ids, *new.batch_ids],
@@ -114,7 +114,15 @@ def merged_manifest(
         guarded_cells=UNSET if guarded is None else (earlier.guarded_cells or 0) + guarded,
         merged=dict(merged.fates),
         realtime=earlier.realtime,
+        saved=_saved(earlier, tally),
     )
+
+
+def _saved(earlier: Manifest, tally: Tally) -> dict[str, int] | UnsetType:
+    """How many rows have still an outcome that was not paid; what the earlier task has stored stays so."""
+    if not earlier.saved:
+        return earlier.saved
+    return {**earlier.saved, **{kind: tally.saved[kind] for kind in SAVED_SOURCES}}
 
 
 def _sums(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from msgspec import UNSET
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.records.recipe_note import REQUESTS_VERSION, RecipeNote
-from airflow_provider_kimi.records.rows import InputChange, Row, RowStatus
+from airflow_provider_kimi.records.rows import SOURCE_FIELD, InputChange, Row, RowStatus
 from airflow_provider_kimi.results.earlier import Earlier, EarlierFiles, refused
 from airflow_provider_kimi.results.formats import Form, Formed
 from airflow_provider_kimi.results.lines_by_id import LinesById
@@ -127,7 +127,8 @@ class _Merge:
             yield self._behind(line)
 
     def _old(self, cells: Cells) -> Row:
-        return Row(**{name: self.old_rows.value(cells[name]) for name in _OF_ROW})
+        of_row = (*_OF_ROW, SOURCE_FIELD) if SOURCE_FIELD in cells else _OF_ROW
+        return Row(**{name: self.old_rows.value(cells[name]) for name in of_row})
 
     def _keep(self, old: Row) -> None:
         self.merged.tally.add(old)

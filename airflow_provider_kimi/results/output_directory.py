@@ -4,8 +4,9 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copyfileobj
 from typing import Any
 
 import msgspec
@@ -150,6 +151,33 @@ class OutputDirectory:
                 written.write(content)
             if self._is_local:
                 target.replace(self._path / name)
+
+    def place(self, name: str, source: Path) -> None:
+        """Write a file, or replace it, in one step, as a copy of a local one."""
+        target = self._path / (f"{name}.{os.getpid()}.new" if self._is_local else name)
+        with self._writing():
+            with source.open("rb") as content, open_binary(target, "wb", _BLOCK_BYTES) as written:
+                copyfileobj(content, written, CHUNK_BYTES)
+            if self._is_local:
+                target.replace(self._path / name)
+
+    def copy(self, name: str, target: Path) -> bool:
+        """Copy a file to this machine; False if it is gone."""
+        with suppress(FileNotFoundError), open_binary(self._fresh(name), "rb") as content:
+            with target.open("wb") as written:
+                copyfileobj(content, written, CHUNK_BYTES)
+            return True
+        return False
+
+    def oldest(self, names: Sequence[str]) -> str:
+        """The file of some that was written first; of several at the same time, the first by name."""
+        return min(names, key=lambda name: (self._written_at(name), name))
+
+    def _written_at(self, name: str) -> float:
+        path = self._fresh(name)
+        with suppress(FileNotFoundError):
+            return float(path.fs.modified(path.path).timestamp())
+        return inf  # it is gone
 
     def names_beginning(self, begin: str) -> list[str]:
         """Names of the files that begin so, in order."""

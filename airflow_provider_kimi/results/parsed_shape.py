@@ -40,6 +40,17 @@ def shape_of_schema(schema: Mapping[str, Any]) -> Shape:
     return _Reader(schema).shape(schema)
 
 
+def choices_of(schema: Mapping[str, Any], field: str | None) -> list[Any] | None:
+    """The values that answers of a JSON Schema may have, but for null; None if the schema lists none.
+
+    :param field: The field that is meant, if answers are objects.
+    """
+    reader = _Reader(schema)
+    part = reader.resolved(schema)
+    properties = part.get("properties")
+    return reader.choices(properties.get(field) if isinstance(properties, Mapping) else part)
+
+
 def spread_fields(shape: Shape | None) -> Fields:
     """The top-level fields of answers of a shape.
 
@@ -78,6 +89,33 @@ class _Reader:
         if isinstance(choices := schema.get("anyOf", schema.get("oneOf")), list):
             return _common(self.shape(choice, within) for choice in choices if not _is_null(choice))
         return self._of_type(schema, within)
+
+    def resolved(self, schema: object) -> Mapping[str, Any]:
+        """A part without the references that lead to it; empty if it accepts anything, or leads nowhere."""
+        seen: set[str] = set()
+        while isinstance(schema, Mapping):
+            reference, parts = schema.get("$ref"), schema.get("allOf")
+            if isinstance(reference, str) and reference not in seen:
+                seen.add(reference)
+                schema = self._referred(reference)
+            elif isinstance(parts, list) and len(parts) == 1 and "properties" not in schema:
+                schema = parts[0]
+            else:
+                return schema
+        return {}
+
+    def choices(self, schema: object) -> list[Any] | None:
+        """The values that a part may have, but for null; None if it lists none."""
+        part = self.resolved(schema)
+        if isinstance(parts := part.get("anyOf", part.get("oneOf")), list):
+            return self._of_any([one for one in parts if not _is_null(one)])
+        of_boolean = [True, False] if part.get("type") == "boolean" else None
+        values = [part["const"]] if "const" in part else part.get("enum", of_boolean)
+        return None if values is None else [value for value in _listed(values) if value is not None]
+
+    def _of_any(self, parts: Iterable[object]) -> list[Any] | None:
+        listed = list(map(self.choices, parts))
+        return None if None in listed else [value for values in listed for value in values or ()]
 
     def _of_type(self, schema: Mapping[str, Any], within: frozenset[str]) -> Shape:
         types = [name for name in _listed(schema.get("type")) if name != "null"]

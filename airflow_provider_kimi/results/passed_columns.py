@@ -58,9 +58,12 @@ def kept(row: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in left_out}
 
 
-def result_names(columns: Iterable[str]) -> dict[str, str]:
-    """The name in the results of each column of the input, which hides none of ours."""
-    return free_names(columns, RESULT_FIELDS, "input_")
+def result_names(columns: Iterable[str], fields: Sequence[str] = ()) -> dict[str, str]:
+    """The name in the results of each column of the input, which hides none of ours.
+
+    :param fields: The fields of the results; those that are not usual are ours too.
+    """
+    return free_names(columns, (*RESULT_FIELDS, *fields), "input_")
 
 
 def free_names(columns: Iterable[str], taken: Iterable[str], prefix: str) -> dict[str, str]:
@@ -91,8 +94,10 @@ def holds_bytes(value: object) -> bool:
 class PassedColumns:
     """Takes the columns of each row, and knows at the end whether the input has all that were named."""
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, gold_column: str | None = None) -> None:
         self._selection = selection
+        self._gold_column = gold_column
+        self._has_gold = False
         self._unseen = set(selection.named)
         self._has_rows = False
 
@@ -107,11 +112,23 @@ class PassedColumns:
                 self._unseen -= row.keys()
         return kept(row, self._selection) if self._selection.named else row
 
+    def gold(self, row: Mapping[str, Any]) -> Any:
+        """The cell of a row in the gold column; None if it has none."""
+        if self._gold_column is None or self._gold_column not in row:
+            return None
+        self._has_gold = True
+        return row[self._gold_column]
+
     def check(self) -> None:
         """Refuse a name that no row has, once all were read.
 
-        :raises KimiInputError: A misspelled name would land what was meant to be left out.
+        :raises KimiInputError: A misspelled name would land what was meant to be left out, or compare nothing.
         """
+        if self._has_rows and self._gold_column is not None and not self._has_gold:
+            raise KimiInputError(
+                f"gold_column names a column that no row of the input has: {self._gold_column[:80]!r}. Nothing was "
+                "landed, and the batch keeps its results. Name the column as the input does."
+            )
         if not self._has_rows or not self._unseen:
             return
         parameter = "select" if self._selection.select is not None else "exclude"

@@ -70,9 +70,10 @@ def holds_all(manifest: Manifest, batches: Sequence[Batch]) -> bool:
     refused = sum(batch.counts.total for batch in last if batch.status == "failed")
     may_lack = sum(max(counts.total - counts.completed - counts.failed, 0) for counts in answered)
     may_fail = refused + sum(counts.failed for counts in answered)
-    rows = manifest.counts
+    rows, saved = manifest.counts, manifest.saved or {}
     return (
-        rows.get("total", 0) >= sum(of_shard[0].counts.total for of_shard in shards)
+        rows.get("total", 0) - saved.get("cache", 0) - saved.get("duplicate", 0)
+        >= sum(of_shard[0].counts.total for of_shard in shards)
         and sum(rows.get(status, 0) for status in _ABSENT) <= may_lack
         and rows.get("failed", 0) <= may_fail
     )

@@ -94,6 +94,8 @@ def read_realtime(
     :param earlier: The result of these batches that the directory holds; None if it holds none.
     :param folder: For files on this machine; it is created.
     """
+    if not batches:
+        return NO_REALTIME
     left = directory.names_beginning(begin_of_parts(batches))
     names = [*_listed(earlier), *filter(_is_whole, left)]
     shards = [of_shard[0].id for of_shard in batches_by_shard(batches)]
@@ -135,10 +137,10 @@ def _append(line: bytes, *paths: Path) -> None:
             target.write(line + b"\n" if line else b"")
 
 
-def without_parts(directory: OutputDirectory, realtime: Realtime) -> list[str]:
-    """Remove the parts once their lines are in the result; return the names of those that could not be."""
+def without_parts(directory: OutputDirectory, names: Sequence[str]) -> list[str]:
+    """Remove files once their lines are in the result; return the names of those that could not be."""
     left = []
-    for name in realtime.parts:
+    for name in names:
         try:
             directory.remove([name])
         except Exception:  # the result is whole without that, and a later landing removes it

@@ -1,42 +1,34 @@
 """Join every row to its request, and write one result for each."""
 
+from array import array
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import msgspec
-from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.patience import Log
-from airflow_provider_kimi.files.line_ids import decoded
 from airflow_provider_kimi.files.lines import lines_at
-from airflow_provider_kimi.records.dead_letters import dead_letter, letter_of_unsent
-from airflow_provider_kimi.records.rows import InputChange, Row, absent_row, added_row, skipped_row
-from airflow_provider_kimi.records.skipped import SkippedRow
+from airflow_provider_kimi.records.rows import added_row
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.columns import renamed
+from airflow_provider_kimi.results.kept_answers import KeptAnswers
 from airflow_provider_kimi.results.next_round import NextRound
+from airflow_provider_kimi.results.outcomes import Outcomes, Reconciled
 from airflow_provider_kimi.results.realtime import NO_REALTIME, Realtime, RealtimeFiles
 from airflow_provider_kimi.results.result_lines import ResultLines
-from airflow_provider_kimi.results.sent_rows import SentRow, sent_rows
-from airflow_provider_kimi.results.table import Beside, Table
+from airflow_provider_kimi.results.saved_rows import SavedRows
+from airflow_provider_kimi.results.table import Table
 from airflow_provider_kimi.results.tally import Tally
+from airflow_provider_kimi.results.twins import OfBatch, Twins
 
-#: A row, the columns of the input, and the line of `dead_letter.jsonl`: None if the answer is usable, or the request is
-#: not known.
-_Reconciled = tuple[Row, bytes, bytes | None]
-
-#: Values of the fields that all rows of a batch share.
-_OfBatch = tuple[str | None, int | None, str | None]
-
-_NO_BATCH: _OfBatch = (None, None, None)
-_NOTHING_BESIDE = Beside()
+_NO_BATCH: OfBatch = (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -44,11 +36,13 @@ class Sinks:
     """Where rows go.
 
     :param next_round: Takes the requests of another round; None for none.
+    :param kept: Takes the usable answers that were paid; None if no cache keeps them.
     """
 
     results: BinaryIO
     dead_letters: BinaryIO
     next_round: NextRound | None = None
+    kept: KeptAnswers | None = None
 
     def begin(self, shard: Sequence[BatchFiles], answered: Collection[str]) -> None:
         """Go on with the rows of another shard.
@@ -58,16 +52,18 @@ class Sinks:
         if self.next_round is not None:
             self.next_round.begin(shard, answered)
 
-    def write(self, row: Row, line: bytes, letter: bytes | None = None, number: int | None = None) -> None:
+    def write(self, found: Reconciled, line: bytes) -> None:
         """Write a row, and its dead letter if it has no usable answer.
 
-        :param number: Which batch of its shard the row is of, from 1.
+        :param line: The row as the results hold it.
         """
         self.results.write(line)
-        if letter is not None:
-            self.dead_letters.write(letter)
-            if self.next_round is not None:
-                self.next_round.add(row, letter, number or 1)
+        if found.letter is not None:
+            self.dead_letters.write(found.letter)
+            if self.next_round is not None and found.asked_in is not None:
+                self.next_round.add(found.row, found.letter, found.asked_in)
+        if self.kept is not None and found.answer is not None:
+            self.kept.add(*found.answer)
 
 
 def write_rows(
@@ -78,40 +74,54 @@ def write_rows(
     sinks: Sinks,
     log: Log,
     realtime: Realtime = NO_REALTIME,
+    saved: SavedRows | None = None,
 ) -> Tally:
     """Write a result for every row, in input order, and each request without a usable answer.
 
     :param shards: The batches of each shard, in the order of the input; the one that was asked for every row comes
-        first.
+        first. A shard without an id holds only rows that were not sent.
     :param table: The rows of the input beside the requests, for their columns; None for none.
     :param lines: Encodes the results.
     :param realtime: What chat calls have answered; they are the last round of their rows.
+    :param saved: The rows that were not sent; None if none could be saved.
     """
-    tally = Tally(input_changes=None if table is None else Counter())
-    are_known = True
-    for shard in shards:
-        whole, model = shard[0], _asked_model(shard[0])
-        chat = realtime.of_shards.get(whole.batch.id)
-        of_batches = _shared(shard, chat)
+    tally = Tally(input_changes=None if table is None else Counter(), quality=check.quality())
+    with Twins(saved.twins if saved else array("q")) as twins:
+        outcomes = Outcomes(table, check, lines.fields, twins, saved)
+        work = _Work(outcomes, lines, sinks, tally, log)
+        unnamed = [work.write(shard, realtime.of_shards.get(shard[0].batch.id)) for shard in shards]
+    for custom_id, columns in table.added() if table and not any(unnamed) else ():
+        row = added_row(custom_id)
+        tally.add(row)
+        sinks.results.write(lines.encode(row, renamed(columns, lines.fields), _NO_BATCH))
+    return tally
+
+
+@dataclass(frozen=True)
+class _Work:
+    outcomes: Outcomes
+    lines: ResultLines
+    sinks: Sinks
+    tally: Tally
+    log: Log
+
+    def write(self, shard: Sequence[BatchFiles], chat: RealtimeFiles | None) -> int:
+        """Write the rows of a shard; return how many answers are to requests that it does not name."""
+        tally, whole = self.tally, shard[0]
+        model = _asked_model(whole) or (whole.saved.header.model if whole.saved else None)
         if chat:
             tally.realtime.asked[whole.batch.id] = len(chat.ids)
-        sinks.begin(shard, chat.ids if chat else ())
+        self.sinks.begin(shard, chat.ids if chat else ())
         with _answers_of(shard, chat) as answers:
-            for row, columns, letter in _reconciled(shard, answers, table, check):
-                of_batch = of_batches[answers.taken_from]
-                tally.add(row, model, of_batch[1], is_realtime=answers.taken_from < answers.absent)
-                sinks.write(row, lines.encode(row, columns, of_batch), letter, of_batch[1])
+            for found in self.outcomes.of_shard(shard, answers, _shared(shard, chat)):
+                tally.add(found.row, model, found.of_batch[1], is_realtime=found.is_chat)
+                self.sinks.write(found, self.lines.encode(found.row, found.columns, found.of_batch))
             if whole.requests is None:
                 tally.add_unnamed(whole.batch.counts.total - answers.taken, shard[-1].batch.status)
             tally.unclaimed += answers.unreadable + answers.not_asked
-            are_known &= not answers.not_asked
             _add_passed_over(tally, answers, model)
-            _report([files.batch for files in shard], answers, log, chat)
-    for custom_id, columns in table.added() if table and are_known else ():
-        row = added_row(custom_id)
-        tally.add(row)
-        sinks.write(row, lines.encode(row, renamed(columns), _NO_BATCH))
-    return tally
+            _report([files.batch for files in shard], answers, self.log, chat)
+            return answers.not_asked
 
 
 def _answers_of(shard: Sequence[BatchFiles], chat: RealtimeFiles | None) -> AnswerFiles:
@@ -122,11 +132,12 @@ def _answers_of(shard: Sequence[BatchFiles], chat: RealtimeFiles | None) -> Answ
     return AnswerFiles(outputs, errors, lines, absent=1 if chat else 0)
 
 
-def _shared(shard: Sequence[BatchFiles], chat: RealtimeFiles | None) -> list[_OfBatch]:
+def _shared(shard: Sequence[BatchFiles], chat: RealtimeFiles | None) -> list[OfBatch]:
     """What the rows of each batch share, of the newest one first; chat calls are the last round, and of no batch."""
     texts = [Tags.of(files.batch).prompt_fingerprint for files in shard]
-    of_batches: list[_OfBatch] = [
-        (files.batch.id, number, text) for number, (files, text) in enumerate(zip(shard, texts, strict=True), 1)
+    of_batches: list[OfBatch] = [
+        (files.batch.id or None, number if files.batch.id else None, text)
+        for number, (files, text) in enumerate(zip(shard, texts, strict=True), 1)
     ]
     return [*of_batches, *([(None, len(shard) + 1, texts[0])] if chat else [])][::-1]
 
@@ -134,66 +145,6 @@ def _shared(shard: Sequence[BatchFiles], chat: RealtimeFiles | None) -> list[_Of
 def _add_passed_over(tally: Tally, answers: AnswerFiles, model: str | None) -> None:
     for place, passed in answers.passed_over.items():
         tally.add_passed_over(passed.usage, passed.uncounted, model, is_realtime=place < answers.absent)
-
-
-def _reconciled(
-    shard: Sequence[BatchFiles], answers: AnswerFiles, table: Table | None, check: AnswerCheck
-) -> Iterator[_Reconciled]:
-    """Every row of one shard in input order; then answers to what its requests do not name, which are paid too.
-
-    Such an answer stands for a request whose name cannot be read, if there is one.
-    """
-    nameless: list[_Reconciled] = []
-    for is_named, row in _asked(shard, answers, table, check):
-        if is_named:
-            yield row
-        else:
-            nameless.append(row)
-    if shard[0].requests is not None:
-        answers.not_asked = answers.left
-    yield from _without_request(answers, table, check)
-    answers.taken_from = answers.absent
-    yield from nameless[answers.not_asked - answers.left :]
-
-
-def _asked(
-    shard: Sequence[BatchFiles], answers: AnswerFiles, table: Table | None, check: AnswerCheck
-) -> Iterator[tuple[bool, _Reconciled]]:
-    """The row of every request that is known, and whether its name is; rows that were left out are among them."""
-    status = shard[-1].batch.status
-    reason = answers.batch_error if status == "failed" else None
-    for item in sent_rows(shard[0]):
-        columns, change = table.next(was_sent=isinstance(item, SentRow)) if table else _NOTHING_BESIDE
-        if isinstance(item, SkippedRow):
-            # it was left out of the first batch, and no other has asked it
-            answers.taken_from = answers.absent + len(shard) - 1
-            yield True, _left_out(item, columns, change)
-            continue
-        found = answers.take(item.custom_id)
-        row = found or absent_row(item.custom_id, status, reason)
-        if change is not None:
-            row = replace(row, input_change=change)
-        if found:
-            row = _judged(check, row, columns)
-        letter = dead_letter(row, item.line, columns) if item.line and row.status != "succeeded" else None
-        yield item.is_named, (row, renamed(columns), letter)
-
-
-def _without_request(answers: AnswerFiles, table: Table | None, check: AnswerCheck) -> Iterator[_Reconciled]:
-    """Rows whose requests are not known, in the order of their answers."""
-    change: InputChange | None = None if table is None else "not_compared"
-    for left in answers.left_rows():
-        if (not answers.not_asked or left.status != "failed") and (row := answers.take(left.custom_id)):
-            yield check.judge(replace(row, input_change=change)), b"", None
-
-
-def _judged(check: AnswerCheck, row: Row, columns: bytes) -> Row:
-    return check.judge(row, decoded(renamed(columns)) if check.check and columns else None)
-
-
-def _left_out(skipped: SkippedRow, columns: bytes, change: InputChange | None) -> _Reconciled:
-    row = replace(skipped_row(skipped.custom_id, skipped.place, skipped.reason), input_change=change)
-    return row, renamed(columns), letter_of_unsent(row, columns)
 
 
 def _report(batches: Sequence[Batch], answers: AnswerFiles, log: Log, chat: RealtimeFiles | None) -> None:

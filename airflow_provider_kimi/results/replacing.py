@@ -1,6 +1,6 @@
 """Which result may take the place of which."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from airflow_provider_kimi.exceptions import KimiInputError, KimiResultError
 from airflow_provider_kimi.records.manifest import Manifest
@@ -8,19 +8,19 @@ from airflow_provider_kimi.results.promises import poorer
 
 
 def check_replaced(
-    uri: str, batch_ids: Sequence[str], landed_by: Mapping[str, str] | None, earlier: Manifest, *, may_replace: bool
+    uri: str, works: Collection[str], landed_by: Mapping[str, str] | None, earlier: Manifest, *, may_replace: bool
 ) -> str:
     """Refuse to replace a result that is not to be replaced; warn of one of other batches; empty for any other.
 
     :param uri: Of the directory that holds the earlier result.
-    :param batch_ids: Of the new result.
+    :param works: Of the new result: its batches, or its input if no row was sent.
     :param landed_by: The task instance that lands the new one; None if it is not known.
     :param may_replace: Whether the result of other batches may be replaced.
     """
-    is_shared = bool(set(earlier.batch_ids) & set(batch_ids))
-    if set(earlier.batch_ids) <= set(batch_ids) or (is_shared and landed_by and landed_by == earlier.landed_by):
+    is_shared = bool(earlier.works & set(works))
+    if earlier.works <= set(works) or (is_shared and landed_by and landed_by == earlier.landed_by):
         return ""
-    held, ids = f"{uri} holds the result of other batches", ", ".join(earlier.batch_ids)
+    held, ids = f"{uri} holds the result of other batches", ", ".join(earlier.batch_ids) or "none, as no row was sent"
     remedy = (
         "It is kept, and nothing was landed or deleted; the results of this task stay on the platform. Give each "
         "result, and each mapped task, its own directory, such as one with {{ run_id }} and {{ ti.map_index }} in its "
@@ -68,7 +68,7 @@ def check_not_poorer(uri: str, new: Manifest, earlier: Manifest) -> None:
 def is_same_landing(one: Manifest, other: Manifest) -> bool:
     """Whether two attempts of one task instance have landed the same."""
     return (
-        sorted(one.batch_ids) == sorted(other.batch_ids)
+        one.works == other.works
         and one.landed_by == other.landed_by
         and str(one.results_file).rpartition(".")[2] == str(other.results_file).rpartition(".")[2]
         and not poorer(one, other)

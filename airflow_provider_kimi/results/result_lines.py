@@ -30,7 +30,7 @@ class ResultLines:
     """
 
     def __init__(self, fields: Sequence[str]) -> None:
-        self._fields = fields
+        self.fields = self._fields = tuple(fields)
         self._own = attrgetter(*fields[: -len(BATCH_FIELDS)])
         self._line = msgspec.defstruct("Line", [(name, Any) for name in fields], gc=False)
 

@@ -23,11 +23,13 @@ class AnswerSchema:
     :param read: Returns the value of an answer, or raises a SchemaMismatch.
     :param shape: What these values are.
     :param json_schema: The schema that the platform can be asked to follow; None if there is none.
+    :param of_values: The JSON Schema of the values; None if they are labels.
     """
 
     read: Callable[[str], Any]
     shape: Shape
     json_schema: Mapping[str, Any] | None = None
+    of_values: Mapping[str, Any] | None = None
 
     @property
     def response_format(self) -> dict[str, Any] | None:
@@ -68,7 +70,7 @@ def read_schema(given: Any) -> AnswerSchema | None:
 
 
 def _of_json(check: Check, json_schema: Mapping[str, Any], of_values: Mapping[str, Any]) -> AnswerSchema:
-    return AnswerSchema(partial(only_sound, check), shape_of_schema(of_values), json_schema)
+    return AnswerSchema(partial(only_sound, check), shape_of_schema(of_values), json_schema, of_values)
 
 
 def _are_synonyms(given: Mapping[Any, Any]) -> bool:

@@ -1,11 +1,14 @@
-"""The rows of a batch in the order of its input: those that were sent, and those that were left out."""
+"""The rows of a batch in the order of its input: those that were sent, and those that were left out or saved."""
 
 from codecs import BOM_UTF8
 from collections.abc import Iterator
+from heapq import merge
+from operator import attrgetter
 from typing import NamedTuple
 
 from airflow_provider_kimi.files.line_ids import id_of, name_of_unreadable
 from airflow_provider_kimi.files.lines import lines_at
+from airflow_provider_kimi.records.saved import SavedRow
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.results.batch_files import BatchFiles
 
@@ -18,23 +21,24 @@ class SentRow(NamedTuple):
     is_named: bool = True
 
 
-def sent_rows(files: BatchFiles) -> Iterator[SentRow | SkippedRow]:
-    """The rows of a batch; none if its requests are not known."""
+def sent_rows(files: BatchFiles) -> Iterator[SentRow | SkippedRow | SavedRow]:
+    """The rows of a batch; if its requests are not known, those alone whose answers were there."""
     if files.requests is None:
+        yield from files.saved_rows
         return
-    skipped = files.skipped_rows
-    waiting = next(skipped, None)
+    unsent: Iterator[SkippedRow | SavedRow] = merge(files.skipped_rows, files.saved_rows, key=attrgetter("number"))
+    waiting = next(unsent, None)
     position = 0
     for offset, line in lines_at(files.requests):
         while waiting is not None and waiting.position <= position:
             yield waiting
-            waiting = next(skipped, None)
+            waiting = next(unsent, None)
         if (row := _sent_row(line, offset)) is not None:
             yield row
             position += 1
     if waiting is not None:
         yield waiting
-        yield from skipped
+        yield from unsent
 
 
 def _sent_row(line: bytes, offset: int) -> SentRow | None:

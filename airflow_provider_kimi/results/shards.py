@@ -41,6 +41,14 @@ def lacking_shards(batches: Iterable[Batch]) -> str:
     return ", ".join(f"{have} of the {count} of job {job}" for (job, count), have in there.items() if have < count)
 
 
+def saved_elsewhere(batches: Iterable[Batch]) -> str:
+    """Say whose rows were not sent, and so are not among those of batches; empty if that is said of none."""
+    tasks = {
+        f"task {tags.task_id} of DAG {tags.dag_id}, run {tags.run_id}" for tags in map(Tags.of, batches) if tags.saved
+    }
+    return "; ".join(sorted(tasks))
+
+
 def _holds(whole: Tags, tags: Tags) -> bool:
     """Whether all rows of a batch are of another one, of whatever round."""
     return bool(whole.shard_name and tags.shard_name and whole.shard_name.holds(tags.shard_name))

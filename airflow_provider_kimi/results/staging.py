@@ -15,10 +15,11 @@ OUTPUT_NAME = "output.jsonl"
 ERROR_NAME = "error.jsonl"
 DEAD_LETTER_NAME = "dead_letter.jsonl"
 REALTIME_NAME = "realtime.jsonl"
+SAVED_NAME = "saved.jsonl"
 REPORT_NAME = "report.html"
 
 #: What every version of this package calls the files of a result, beside the manifest.
-_OF_RESULT = re.compile(r"(output|error|results|dead_letter|realtime|report)\.[a-z]+")
+_OF_RESULT = re.compile(r"(output|error|results|dead_letter|realtime|saved|report)\.[a-z]+")
 
 _STAGED = re.compile(
     rf"\.kimi-(?P<landing>[0-9a-f]{{16}})\.(?P<name>{_OF_RESULT.pattern}|{re.escape(MANIFEST_NAME)})(\.link)?"

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from airflow_provider_kimi.records.rows import InputChange
+from airflow_provider_kimi.records.saved import SavedRow
 from airflow_provider_kimi.records.shard_names import ShardName, count_whole
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
@@ -33,10 +34,16 @@ _BY_PLACE = re.compile(r"row-([0-9]{8,})")
 
 
 class Beside(NamedTuple):
-    """The row of a request: JSON of its columns, empty if it has none, and how it differs from what was asked."""
+    """The row of a request.
+
+    :param columns: JSON of its columns, empty if it has none.
+    :param change: How it differs from what was asked.
+    :param gold: Its cell of the gold column, as the input has it now.
+    """
 
     columns: bytes = b""
     change: InputChange | None = None
+    gold: Any = None
 
 
 class Table:
@@ -59,11 +66,11 @@ class Table:
         self._next += 1
         if place == NOWHERE:
             return Beside(b"", change)
-        _, columns = self._rows.at(place)
+        _, columns, gold = self._rows.at(place)
         if change == "changed" and was_sent and columns:
             parts = msgspec.json.decode(columns, type=dict[str, msgspec.Raw])
             columns = msgspec.json.encode({name: parts[name] for name in self.keys if name in parts})
-        return Beside(columns, change)
+        return Beside(columns, change, gold)
 
     def forget_added(self) -> None:
         """Name no row that no request was made from, where the rows are not the input of the batches alone."""
@@ -75,7 +82,7 @@ class Table:
         A row without a key is not named by its place alone, which is the name of another row's request.
         """
         for place in self._joined.added:
-            name, columns = self._rows.at(place)
+            name, columns, _ = self._rows.at(place)
             yield name if self._is_named else f"added-{name}", columns
 
 
@@ -87,6 +94,7 @@ def opened_table(
     key_column: KeyColumns | None,
     path: Path,
     selection: Selection = EVERY_COLUMN,
+    gold_column: str | None = None,
 ) -> Iterator[Table]:
     """Read the input, and join it to the requests.
 
@@ -96,13 +104,14 @@ def opened_table(
     :param key_column: What names the rows if no note says so.
     :param path: Where the rows are kept on this machine.
     :param selection: The columns that are wanted.
+    :param gold_column: The one that answers are compared with; None for none.
     :raises KimiInputError: The input has not all columns that it names.
     """
     known = {msgspec.json.encode(job.note): job.note for job in notes.values()}
     note = next(iter(known.values())) if len(known) == 1 else None
     asking = Asking(note, key_column)
     requests, are_known = _requests(shards, asking, notes)
-    passed = PassedColumns(selection)
+    passed = PassedColumns(selection, gold_column)
     with InputRows(values, asking, path, passed) as rows:
         passed.check()
         can_compare = asking.can_compare and are_known
@@ -128,6 +137,8 @@ def _requests(
             found.places.append(_place(item))
             if isinstance(item, SkippedRow):
                 found.asks.append(NOTHING)
+            elif isinstance(item, SavedRow):
+                found.asks.append(_asked_by_saved(item, asking))
             elif asking.has_digests:
                 found.asks.append(of_digest(digests[sent * DIGEST_BYTES : (sent + 1) * DIGEST_BYTES]))
                 sent += 1
@@ -137,6 +148,10 @@ def _requests(
     return found, are_known
 
 
+def _asked_by_saved(row: SavedRow, asking: Asking) -> int:
+    return of_digest(row.row_digest) if asking.has_digests else asking.of_line(bytes(row.request))
+
+
 def _first_lines(files: BatchFiles) -> Iterator[bytes]:
     for item in islice(sent_rows(files), _SAMPLE_ROWS):
         if isinstance(item, SentRow) and item.line:
@@ -144,19 +159,22 @@ def _first_lines(files: BatchFiles) -> Iterator[bytes]:
 
 
 def _is_whole(shards: Sequence[BatchFiles]) -> bool:
-    """Whether the requests of every shard of each job are known."""
+    """Whether every row of each job is known, also of those that were not sent; a preview asks some rows only."""
+    if any(Tags.of(files.batch).preview_of for files in shards):
+        return False
     names: dict[tuple[str | None, int], list[ShardName]] = defaultdict(list)
     for files in shards:
         tags = Tags.of(files.batch)
         if (name := tags.shard_name) is not None:
             names[tags.job_key, name.shards].append(name)
     all_there = all(count == count_whole(found) for (_, count), found in names.items())
-    return all_there and all(files.requests is not None for files in shards)
+    are_saved_there = all(files.saved is not None for files in shards if Tags.of(files.batch).saved)
+    return all_there and are_saved_there and all(files.requests is not None for files in shards)
 
 
-def _place(item: SentRow | SkippedRow) -> int:
+def _place(item: SentRow | SkippedRow | SavedRow) -> int:
     """The place of a row in the input, from 0, as far as its name says."""
-    if isinstance(item, SkippedRow):
+    if not isinstance(item, SentRow):
         return item.number - 1
     named = _BY_PLACE.fullmatch(item.custom_id)
     return int(named[1]) - 1 if named else NOWHERE

@@ -8,9 +8,10 @@ from typing import Self
 
 from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.records.manifest import Manifest, ManifestStatus
-from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, Row, absent_status
+from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, SAVED_SOURCES, Row, absent_status
 from airflow_provider_kimi.results.cost import Usage
 from airflow_provider_kimi.results.failures import Failures
+from airflow_provider_kimi.results.quality import Quality
 
 #: How many reasons for rows without an answer are counted apart, and how many of their characters are compared.
 MAX_REASONS = 1000
@@ -53,8 +54,10 @@ class Tally:
     :param usage: Tokens of batches by model; those of chat calls are in `realtime`.
     :param uncounted: Answers of batches without token counts, whose cost is not known.
     :param input_changes: Rows of each way in which the input differs from what was asked; None if it is not known.
+    :param saved: Rows whose requests were not sent, by the source of their outcome. They have no tokens, and no round.
     :param failures: Rows without a usable answer by reason, as the manifest names them.
     :param unclaimed: Lines of result files that belong to no row: unreadable, or with an id that was not asked for.
+    :param quality: Labels, and how many agree with gold; None if nobody counts them.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -67,8 +70,10 @@ class Tally:
     leaked: int = 0
     uncounted: int = 0
     unclaimed: int = 0
+    saved: Counter[str] = field(default_factory=Counter)
     failures: Failures = field(default_factory=Failures)
     realtime: RealtimeTally = field(default_factory=RealtimeTally)
+    quality: Quality | None = None
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Self:
@@ -82,21 +87,26 @@ class Tally:
         :param round: The round that the answer is of; None for a row that was not asked.
         :param is_realtime: Whether it was answered by a chat call.
         """
+        is_saved = row.source in SAVED_SOURCES
         self.counts[row.status] += 1
+        if is_saved:
+            self.saved[str(row.source)] += 1
         if row.status == "succeeded":
-            self.succeeded[round] += 1
+            self.succeeded[round] += not is_saved
             self.realtime.succeeded += is_realtime
         else:
             self.failures.add(row)
             if kind := _text_of(row):
                 self.refused[kind] += 1
         self.leaked += row.leaked
+        if self.quality is not None:
+            self.quality.add(row)
         if row.input_change is not None and self.input_changes is not None:
             self.input_changes[row.input_change] += 1
         if row.error_code:
             self._add_reason(row.error_code, row.error_message or "")
         part = self.realtime if is_realtime else self
-        part.uncounted += is_billed(row) and not is_counted(row)
+        part.uncounted += not is_saved and is_billed(row) and not is_counted(row)
         part.usage.setdefault(model or row.model, Usage()).add(row)
 
     def add_passed_over(self, tokens: Usage, uncounted: int, model: str | None, *, is_realtime: bool = False) -> None:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.calls.batch_list import Search
-from airflow_provider_kimi.calls.cancel import cancel_batches
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError
 from airflow_provider_kimi.records.job_note import NOTE_KEY, JobNote
 from airflow_provider_kimi.records.tags import Tags
@@ -39,6 +38,7 @@ class Attached(NamedTuple):
     :param is_settled: Whether they were agreed upon with those that submitted the same at that time.
     :param later: Batches of further rounds, by the label of their shard, the oldest first.
     :param unsure: Shards that an earlier attempt has uploaded. The list shows no batch of them, but may be wrong.
+    :param replaced: Batches of an earlier input that are to be cancelled, once nothing refuses this one.
     """
 
     job: Job
@@ -47,6 +47,7 @@ class Attached(NamedTuple):
     later: Mapping[str, tuple[Batch, ...]] = MappingProxyType({})
     is_settled: bool = False
     unsure: frozenset[str] = frozenset()
+    replaced: Sequence[str] = ()
 
 
 def attach(job: Job) -> Attached:
@@ -72,13 +73,14 @@ def attach(job: Job) -> Attached:
         raise _unproven(job, missing, unsure, search.gap)
     _log_attached(job, earlier.batches.values())
     cancel_duplicates(job, earlier)
-    _pass_over(job, earlier)
+    replaced = _pass_over(job, earlier)
     batches, ended = dict(earlier.batches), _answered(job, earlier)
     later = _later_rounds(job, search.batches, earlier, ended)
     for label in missing:
         if of_shard := _asked_again_in_rounds(job, label, earlier, ended, later):
             ended[label], batches[label] = of_shard[:-1], of_shard[-1]
-    return Attached(job, batches, ended, later, unsure=frozenset(unsure.keys() & missing - batches.keys()))
+    unseen = unsure.keys() & missing - batches.keys()
+    return Attached(job, batches, ended, later, unsure=frozenset(unseen), replaced=replaced)
 
 
 def _asked_again_in_rounds(
@@ -202,18 +204,18 @@ def _sorted(job: Job, batches: Iterable[Batch]) -> EarlierWork:
     return earlier_work(batches, job.attempt.task, job.key, job.labels, job.fresh)
 
 
-def _pass_over(job: Job, earlier: EarlierWork) -> None:
-    """Decide about work of this task instance that is not wanted now."""
+def _pass_over(job: Job, earlier: EarlierWork) -> list[str]:
+    """Decide about work of this task instance that is not wanted now; return what of it is to be cancelled."""
     if job.round:
-        return  # it is of the rounds before
+        return []  # it is of the rounds before
     if job.fresh:
         if running := live(earlier.other):
             job.calls.log.warning(
                 "Fresh work was asked for. Batches of earlier attempts go on and are billed: %s.", named(running)
             )
-        return
+        return []
     if not earlier.replaced:
-        return
+        return []
     task = job.attempt.task
     tags = job.tags(job.prepared.shards[0])
     changes = what_changed(earlier.replaced, tags, len(job.labels), job.prepared.request_count)
@@ -221,11 +223,20 @@ def _pass_over(job: Job, earlier: EarlierWork) -> None:
         raise changed_input(earlier.replaced, task, changes)
     job.calls.log.warning("The input has changed since an earlier attempt (%s): %s.", changes, named(earlier.replaced))
     if job.order.on_changed_input == "fresh":
-        return
+        return []
     if task.map_index >= 0:
         job.calls.log.warning("They go on: if the index of a mapped task has moved, they belong to a sibling.")
-        return
-    cancel_batches(job.calls, [batch.id for batch in live(earlier.replaced)])
+        return []
+    return [batch.id for batch in live(earlier.replaced)]
+
+
+def warn_of_others(job: Job) -> None:
+    """Say which batches of this task instance go on, where a job needs none because every answer is there."""
+    found = job.find(lambda batch: Tags.of(batch).is_of(job.attempt.task)).batches
+    if running := live(found):
+        job.calls.log.warning(
+            "Nothing is sent now. Batches of earlier attempts go on and are billed: %s.", named(running)
+        )
 
 
 def remember(

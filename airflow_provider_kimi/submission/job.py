@@ -17,7 +17,6 @@ from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags, digest_of, label_of
 from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.prepare import Prepared
-from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.requests.shards import Shard, in_parts
 from airflow_provider_kimi.submission.cuts import Cuts
 from airflow_provider_kimi.submission.identity import Attempt, job_key
@@ -63,11 +62,13 @@ class Round:
     :param job_key: Of the first round.
     :param shard_count: How many shards the job has; the round may ask of few of them.
     :param before: The batches of the rounds before, by the name of their shard.
+    :param saved: The saved file that they name, if there is one.
     """
 
     job_key: str
     shard_count: int
     before: Mapping[ShardName, Sequence[Batch]]
+    saved: str | None = None
 
     def number(self, shard: ShardName) -> int:
         """How often the rows of a shard are asked with this round."""
@@ -102,6 +103,13 @@ class Job:
     def key(self) -> str:
         """Name of the work; the same for every attempt and round."""
         return self.round.job_key if self.round else job_key(self.attempt.task, self.prepared.fingerprint)
+
+    @property
+    def saved(self) -> str | None:
+        """Name of its saved file; None if it has none."""
+        if self.round:
+            return self.round.saved
+        return self.prepared.saved.name if self.prepared.saved else None
 
     @property
     def fresh(self) -> str | None:
@@ -190,13 +198,20 @@ class Job:
             shard=str(self.name(shard)),
             round=self._round_of(shard),
             skipped_file=skipped_file,
+            saved=self.saved,
+            preview_of=self._preview_of,
             attempt=self.fresh,
-            prompt_fingerprint=_prompt_fingerprint(recipe),
+            prompt_fingerprint=recipe.prompt_fingerprint,
             note_file=note_file,
             model=self.prepared.model,
             params=digest_of(parameters.decode()),
         )
         return tags if note_file or self.round else tags.with_note(self.prepared.notes[shard.number - 1])
+
+    @property
+    def _preview_of(self) -> str | None:
+        """The `kimi_preview_of` of its batches."""
+        return None if (rows := self.prepared.preview_of) is None else str(rows)
 
     def needs_note_file(self, skipped_file: str | None) -> bool:
         """Whether the notes of the rows have to be a file, because the metadata has no room for them."""
@@ -207,9 +222,10 @@ class Job:
         return any(Tags.of_pairs(each.to_metadata(self.order.metadata)).recipe is None for each in tags)
 
     def concerns(self, batch: Batch) -> bool:
-        """Whether a batch is of this job, or of this task instance."""
+        """Whether a batch is of this job, or of this task instance. Previews, and others, have nothing in common."""
         tags = Tags.of(batch)
-        is_ours = tags.job_key == self.key or tags.is_of(self.attempt.task)
+        is_of_task = tags.is_of(self.attempt.task) and (tags.preview_of is None) == (self._preview_of is None)
+        is_ours = tags.job_key == self.key or is_of_task
         return is_ours and (self.round is None or not tags.round or self.round.may_hold(batch))
 
     def find(
@@ -244,11 +260,3 @@ class Job:
         """Read the files that the account keeps now."""
         page = self.calls.read(self.calls.hook.list_all_files)
         return Uploads(page.data, is_whole=not page.has_more)
-
-
-def _prompt_fingerprint(recipe: Recipe) -> str | None:
-    templates = [None if callable(given) else given for given in (recipe.messages, recipe.body)]
-    if all(given is None for given in (recipe.prompt, recipe.system_prompt, *templates)):
-        return None
-    further = (msgspec.json.encode(given).decode() for given in templates if given is not None)
-    return digest_of(recipe.prompt, recipe.system_prompt, *further)

@@ -1,6 +1,6 @@
 """Submit: upload what was prepared and create its batches, each of them once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from airflow_provider_kimi.api.limits import MAX_FILES
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.calls.cancel import cancel_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.records.pending import Pending
@@ -21,7 +22,7 @@ from airflow_provider_kimi.requests.parameters import check_model, check_offered
 from airflow_provider_kimi.requests.prepare import prepare
 from airflow_provider_kimi.requests.row_notes import write_notes
 from airflow_provider_kimi.requests.shards import Shard
-from airflow_provider_kimi.submission.attach import attach, remember
+from airflow_provider_kimi.submission.attach import attach, remember, warn_of_others
 from airflow_provider_kimi.submission.create import submit_shard, upload_shard
 from airflow_provider_kimi.submission.earlier_work import is_untouched, live
 from airflow_provider_kimi.submission.estimate import estimate
@@ -44,6 +45,7 @@ class Submission:
 
     :param cancelled: Those that had been cancelled by then.
     :param pending: What is still to be created; None where there is room for all.
+    :param saved: Name of the saved file, if it answers every row, so that there is no batch; None if there is one.
     """
 
     batch_ids: list[str]
@@ -51,6 +53,7 @@ class Submission:
     request_count: int
     cancelled: list[str] = field(default_factory=list)
     pending: Pending | None = None
+    saved: str | None = None
 
 
 def submit(
@@ -72,6 +75,9 @@ def submit(
     :raises KimiError: The platform refused, or did not answer.
     """
     with checked_job(calls, order, attempt, memory) as (job, workshop):
+        if not job.prepared.shards:
+            warn_of_others(job)
+            return Submission([], [], 0, saved=job.saved)
         made = make_batches(job, workshop, approve, in_flight)
     in_order, pending = pending_of(made.in_order(), made)
     return Submission(
@@ -98,11 +104,12 @@ def checked_job(
         workshop = Path(folder)
         prepared = prepare(order, workshop, calls.log)
         job = Job(calls, order, attempt, prepared, memory)
-        tags = job.tags(prepared.shards[0], "" if prepared.skipped else None)
-        tags = replace(tags, round="2") if order.has_rounds else tags
-        tags.to_metadata(order.metadata)  # refused before anything is sent
-        parameters = dict(order.recipe.request_params)
-        calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
+        if prepared.shards:
+            tags = job.tags(prepared.shards[0], "" if prepared.skipped else None)
+            tags = replace(tags, round="2") if order.has_rounds else tags
+            tags.to_metadata(order.metadata)  # refused before anything is sent
+            parameters = dict(order.recipe.request_params)
+            calls.log.info("Checked %s.", estimate(prepared, parameters, calls.hook.settings.billing_region))
         if order.recipe.rules.mode != "off" and (warning := check_model(prepared.model)):
             calls.log.warning("%s", warning)
         yield job, workshop
@@ -121,9 +128,11 @@ def make_batches(job: Job, workshop: Path, approve: Approve | None = None, in_fl
         job, found.batches, set(found.unsure), ended=found.ended, later=found.later, waits=in_flight is not None
     )
     if len(made.batches) < len(job.labels):
-        _submit_missing(job, made, workshop, approve, in_flight)
-    elif not found.is_settled and any(map(is_untouched, made.batches.values())):
-        settle(job, made)  # whoever made it may be about to cancel it
+        _submit_missing(job, made, workshop, approve, in_flight, found.replaced)
+    else:
+        cancel_batches(job.calls, found.replaced)
+        if not found.is_settled and any(map(is_untouched, made.batches.values())):
+            settle(job, made)  # whoever made it may be about to cancel it
     remember(job, made.batches, made.ended, is_settled=True)
     return made
 
@@ -157,16 +166,38 @@ def _check_room(job: Job) -> None:
         )
 
 
-def _submit_missing(job: Job, made: Made, workshop: Path, approve: Approve | None, in_flight: InFlight | None) -> None:
-    """Upload what was not found, and create it as far as there is room."""
+def _submit_missing(
+    job: Job,
+    made: Made,
+    workshop: Path,
+    approve: Approve | None,
+    in_flight: InFlight | None,
+    replaced: Sequence[str],
+) -> None:
+    """Upload what was not found, and create it as far as there is room.
+
+    :param replaced: Batches of an earlier input, which are cancelled once nothing refuses this one.
+    """
     with failing_with(job, made):
         _preflight(job)
         if approve is not None:
-            approve(job, bool(made.batches or made.ended))
+            _approve(job, made, approve)
+        cancel_batches(job.calls, replaced)
         _submit_shards(job, made, workshop, in_flight)
         if made.own:
             settle(job, made)
     _check_room(job)  # last: it saves nothing now, and may be one request too many
+
+
+def _approve(job: Job, made: Made, approve: Approve) -> None:
+    """Ask whether to go on. If not, and nothing was sent before, a later attempt decides anew what is sent."""
+    is_begun = bool(made.batches or made.ended)
+    try:
+        approve(job, is_begun)
+    except KimiError:
+        if job.order.saving and job.prepared.saved and not is_begun and not made.unsure:
+            job.order.saving.forget(job.prepared.saved.name)
+        raise
 
 
 def _submit_shards(job: Job, made: Made, workshop: Path, in_flight: InFlight | None) -> None:

@@ -96,3 +96,23 @@ def test_a_directory_of_somebody_else_is_refused_in_words_before_anything_is_sen
             AnswerCache(str(place))
     finally:
         os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_file_that_may_not_be_read_is_refused_in_words_before_anything_is_sent(tmp_path: Path) -> None:
+    place = tmp_path / "cache"
+    cache = AnswerCache(str(place))
+    with cache.writer("one") as kept:
+        kept.add(bytes(16), b"1")
+    for folder in list(place.parents)[:3]:
+        folder.chmod(0o755)
+    place.chmod(0o777)
+    for path in place.iterdir():
+        path.chmod(0o600)
+    assert len(list(cache.find(lambda digest: True))) == 1  # loads as root what another user may not load
+    os.seteuid(65534)
+    try:
+        with pytest.raises(KimiInputError, match=r"^Cache .* cannot be read \(PermissionError.* Nothing was sent"):
+            list(cache.find(lambda digest: True))
+    finally:
+        os.seteuid(0)

@@ -293,3 +293,42 @@ def test_a_wrong_value_is_refused_while_the_dag_is_parsed(tmp_path: Path, parame
     with pytest.raises(ValueError, match=next(iter(parameters))) as refused:
         job(tmp_path, **parameters)
     assert isinstance(refused.value, KimiInputError) or "approval_timeout" in parameters
+
+
+def statuses(sim: KimiSimulator) -> list[str]:
+    return [sim.status(batch_id) for batch_id in sim.batches]
+
+
+def test_the_batches_of_an_earlier_input_are_cancelled_once_the_new_one_is_approved_and_not_before(
+    connect: Connect, airflow: Supervisor, tmp_path: Path
+) -> None:
+    with KimiSimulator(speed=0, timing=QUICK) as sim:
+        connect(sim)
+        run_task(job(tmp_path, approve_over=None))
+        operator = job(tmp_path, prompt="Good or bad? {text}", on_changed_input="cancel_and_fresh")
+        waits = parked(operator)
+        with pytest.raises(AirflowSkipException):
+            answered(operator, waits, REJECTED)
+        assert statuses(sim) == ["validating"]
+        answered(operator, parked(operator), APPROVED)
+        assert statuses(sim)[1:] == ["validating"]
+        assert statuses(sim)[0] in ("cancelling", "cancelled")
+
+
+def test_the_batches_of_an_earlier_input_go_on_if_the_new_one_may_cost_too_much(
+    connect: Connect, tmp_path: Path
+) -> None:
+    with KimiSimulator(speed=0, timing=QUICK) as sim:
+        connect(sim)
+        run_task(job(tmp_path, approve_over=None))
+        changed = job(
+            *(tmp_path, 40),
+            prompt="Good or bad? {text}",
+            on_changed_input="cancel_and_fresh",
+            approve_over=None,
+            max_cost=0.01,
+        )
+        with pytest.raises(AirflowFailException, match="more than max_cost"):
+            run_task(changed)
+        assert statuses(sim) == ["validating"]
+        assert "cancel_batch" not in names(sim)

@@ -34,6 +34,7 @@ def test_the_results_operator_returns_the_manifest_and_pushes_file_ids(
         "plain_locations": {
             "results_file": f"{tmp_path}/monday/results.jsonl",
             "output_file": f"{tmp_path}/monday/output.jsonl",
+            "report_file": f"{tmp_path}/monday/report.html",
         },
         "output_file_ids": [sim.batches[submission.batch_ids[0]].output_file_id],
         "error_file_ids": [],

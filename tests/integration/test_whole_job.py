@@ -64,7 +64,7 @@ def content_of(place: str, ids: list[str]) -> dict[str, list[str]]:
         for number, batch_id in enumerate(ids):
             text = text.replace(batch_id, f"<{number}>")
         found[path.name] = text.splitlines() if path.name == "results.jsonl" else sorted(text.splitlines())
-    del found["manifest.json"]
+    del found["manifest.json"], found["report.html"]  # name the run, and its times
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
@@ -24,6 +25,7 @@ from airflow_provider_kimi.records.progress import Progress
 from airflow_provider_kimi.records.reading import Reading
 from airflow_provider_kimi.records.realtime import RealtimeLine, answer_line, read_line, refusal_line
 from airflow_provider_kimi.records.recipe_note import RecipeNote, RowsNote
+from airflow_provider_kimi.records.saved import SavedHeader, SavedRow, read_saved_line
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.records.watch import Watch
@@ -55,6 +57,10 @@ def skipped_row(stored: dict[str, Any]) -> SkippedRow:
     return msgspec.convert(stored, SkippedRow)
 
 
+def saved(stored: dict[str, Any]) -> SavedHeader | SavedRow | None:
+    return read_saved_line(json.dumps(stored).encode())
+
+
 def pending_of(stored: dict[str, Any]) -> Pending:
     read = Pending.from_dict(stored)
     assert read is not None
@@ -80,6 +86,8 @@ READERS: dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]] = {
     "claim_note": (claim_note, {"dag_id", "run_id", "task_id"}),
     "manifest": (manifest, ALWAYS_IN_MANIFESTS),
     "skipped_row": (skipped_row, {"custom_id"}),
+    "saved_header": (saved, {"task", "fingerprint"}),
+    "saved_row": (saved, {"custom_id", "number", "request"}),
     "dead_letter": (reason, {"error"}),
     "trigger_arguments": (Watch.from_dict, {"batch_ids"}),
     "realtime_line": (realtime_line, {"custom_id", "response", "realtime"}),
@@ -145,6 +153,29 @@ def test_skipped_rows_are_written_as_the_same_bytes_again() -> None:
     assert msgspec.json.encode(msgspec.json.decode(line, type=SkippedRow)) == line
 
 
+def test_a_saved_file_is_written_as_the_same_bytes_again() -> None:
+    header, rows = (SAMPLES / "saved_header.json").read_bytes(), (SAMPLES / "saved_row.jsonl").read_bytes()
+    read = [read_saved_line(line) for line in (header + rows).splitlines()]
+    assert [type(line) for line in read] == [SavedHeader, SavedRow, SavedRow]
+    assert b"".join(msgspec.json.encode(line) + b"\n" for line in read) == header + rows
+
+
+def test_a_saved_row_has_an_answer_or_a_twin() -> None:
+    answered, repeated = map(saved, samples_of("saved_row"))
+    assert isinstance(answered, SavedRow)
+    assert isinstance(repeated, SavedRow)
+    assert (answered.shard, answered.position, answered.twin) == (1, 0, None)
+    assert (repeated.shard, repeated.position, repeated.twin) == (2, 3, "r4")
+    assert answered.answer is not UNSET
+    assert repeated.answer is UNSET
+    assert repeated.row_digest == bytes(range(8))
+
+
+@pytest.mark.parametrize("line", [b"", b"x", b"[]", b"{}", b"\xff", b'{"custom_id": "a"}', b"[" * 9999])
+def test_a_line_that_is_not_of_a_saved_file_is_none(line: bytes) -> None:
+    assert read_saved_line(line) is None
+
+
 def test_a_dead_letter_is_the_request_with_its_row_and_its_reason() -> None:
     unsent, letter = samples_of("dead_letter")
     assert (is_unsent(unsent), is_unsent(letter)) == (True, False)
@@ -162,7 +193,7 @@ def test_lines_of_chat_calls_are_written_as_the_same_bytes_again() -> None:
     assert read_line(written.splitlines()[0][:-3]) is None
 
 
-@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures"])
+@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures", "with labels"])
 def test_a_stored_manifest_is_written_as_it_was(stored: dict[str, Any]) -> None:
     read = manifest(stored)
     assert read is not None
@@ -183,7 +214,7 @@ def test_the_manifest_of_another_program_is_none(content: bytes) -> None:
 
 @pytest.mark.parametrize("lacking", sorted(ALWAYS_IN_MANIFESTS))
 def test_a_manifest_without_a_field_that_is_always_written_is_of_another_program(lacking: str) -> None:
-    stored, _ = samples_of("manifest")
+    stored, *_ = samples_of("manifest")
     assert manifest({name: value for name, value in stored.items() if name != lacking}) is None
 
 
@@ -191,7 +222,7 @@ def test_a_manifest_without_a_field_that_is_always_written_is_of_another_program
     "edit", [{"batch_ids": [1, 2]}, {"batch_ids": {}}, {"batch_ids": []}, {"output_file": ["a"]}, {"results_file": 1}]
 )
 def test_a_manifest_whose_batches_or_files_are_none_is_of_another_program(edit: dict[str, Any]) -> None:
-    stored, _ = samples_of("manifest")
+    stored, *_ = samples_of("manifest")
     assert manifest({**stored, **edit}) is None
 
 
@@ -289,7 +320,7 @@ def test_a_mark_keeps_its_meaning() -> None:
     ids=str,
 )
 def test_a_manifest_that_somebody_has_edited_is_still_the_result_of_its_batches(edit: dict[str, Any]) -> None:
-    stored, _ = samples_of("manifest")
+    stored, *_ = samples_of("manifest")
     read = manifest({**stored, **edit})
     assert read is not None
     assert (read.batch_ids, read.results_file) == (stored["batch_ids"], stored["results_file"])
@@ -300,6 +331,6 @@ def test_what_another_xcom_holds_is_no_manifest(value: Any) -> None:
     assert Manifest.of_value(value) is None
 
 
-@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures"])
+@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures", "with labels"])
 def test_a_manifest_is_read_from_an_xcom_as_from_its_file(stored: dict[str, Any]) -> None:
     assert Manifest.of_value(stored) == manifest(stored) is not None

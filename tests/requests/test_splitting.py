@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.requests.splitting import cut
+from airflow_provider_kimi.requests.splitting import cut, spread
 
 
 @st.composite
@@ -137,3 +137,17 @@ def test_a_pilot_is_the_first_shard_and_the_rest_is_cut_as_an_input_of_its_own(
         return
     rest = parts_of(sizes[pilot_rows:], **limits)
     assert cuts == [range(pilot_rows), *(range(one.start + pilot_rows, one.stop + pilot_rows) for one in rest)]
+
+
+@given(st.integers(1, 5000), st.integers(1, 200))
+def test_a_sample_stands_evenly_over_the_input_and_has_no_row_twice(rows: int, wanted: int) -> None:
+    places = [*spread(rows, wanted)]
+    assert len(places) == min(rows, wanted)
+    assert places == sorted(set(places))
+    assert places[0] >= 0
+    assert places[-1] < rows
+    if wanted < rows:
+        gaps = [after - before for before, after in zip([-1, *places], [*places, rows], strict=True)]
+        step = rows / wanted
+        assert all(step - 1 <= gap <= step + 1 for gap in gaps[1:-1])
+        assert all(gap <= step / 2 + 1 for gap in (gaps[0], gaps[-1]))

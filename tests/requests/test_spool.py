@@ -75,6 +75,14 @@ def test_lines_can_be_left_out(lines: list[bytes], data: st.DataObject, folder: 
 
 
 @given(lines=LINES, data=st.data())
+def test_a_spool_of_some_lines_has_these_in_order(lines: list[bytes], data: st.DataObject, folder: Path) -> None:
+    rows = sorted(data.draw(st.sets(st.integers(0, len(lines) - 1), min_size=1)))
+    kept = spooled(folder / "all", lines).only(rows, folder / "some")
+    assert list(kept.lines()) == [lines[row] for row in rows]
+    assert kept.slice_of(range(len(rows))).fingerprint() == digest_of((folder / "some").read_bytes())
+
+
+@given(lines=LINES, data=st.data())
 def test_a_slice_is_rewritten_line_by_line(lines: list[bytes], data: st.DataObject, folder: Path) -> None:
     begin = data.draw(st.integers(0, len(lines) - 1))
     end = data.draw(st.integers(begin + 1, len(lines)))
