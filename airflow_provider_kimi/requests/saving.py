@@ -95,6 +95,9 @@ class _Request(msgspec.Struct, gc=False):
 
 _read_request = msgspec.json.Decoder(_Request).decode
 
+#: Refuses what would break the line of a saved file, or add keys to it.
+_read_whole = msgspec.json.Decoder(msgspec.Raw).decode
+
 
 class SavedPlaces:
     """The rows that are saved, by their place among all that may be sent, from 0."""
@@ -209,6 +212,7 @@ class _Answers:
 
         for digest, answer in cache.find(is_wanted):
             with suppress(*UNREADABLE):  # an answer that cannot be read cannot be used
+                _read_whole(answer)
                 if usable.fits(answer):
                     self._add(same.first(digest), answer)
 

@@ -7,6 +7,7 @@ from airflow_provider_kimi.files.lines import lines_at, new_file
 from airflow_provider_kimi.records.saved import SavedHeader, begin_of_saved, is_name_of_saved, read_saved_line
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.results.output_directory import OutputDirectory
+from airflow_provider_kimi.results.saved_rows import is_as_named
 from airflow_provider_kimi.results.staging import SAVED_NAME
 
 
@@ -23,12 +24,15 @@ class SavedFilesBeside:
         :param path: On this machine.
         """
         directory = OutputDirectory(self._output)
-        begun = self._names(directory, fingerprint)
-        oldest = [directory.oldest(begun)] if begun else []
         whole = path.with_name(f"{path.name}.whole")
-        return any(
-            directory.copy(name, whole) and self._own_lines(whole, fingerprint, path) for name in (*oldest, SAVED_NAME)
-        )
+        begun = self._names(directory, fingerprint)
+        while begun:
+            begun.remove(oldest := directory.oldest(begun))
+            is_whole = directory.copy(oldest, whole) and is_as_named(oldest, whole)
+            if is_whole and self._own_lines(whole, fingerprint, path):
+                return True
+            directory.remove([oldest])  # edited, or cut by a power failure: no result can be made with it
+        return directory.copy(SAVED_NAME, whole) and self._own_lines(whole, fingerprint, path)
 
     def _own_lines(self, whole: Path, fingerprint: str, path: Path) -> bool:
         """Copy the lines below the own header; a result that others were merged into has more than one."""
@@ -52,7 +56,7 @@ class SavedFilesBeside:
         :raises KimiInputError: The directory does not list it.
         """
         directory = OutputDirectory(self._output)
-        if name not in self._names(directory, fingerprint):
+        if is_fresh or name not in self._names(directory, fingerprint):
             directory.place(name, path)
         names = self._names(directory, fingerprint)
         if name not in names:
@@ -64,7 +68,8 @@ class SavedFilesBeside:
         if is_fresh:
             directory.remove(other for other in names if other != name)
             return True
-        if is_found or directory.oldest(names) == name:
+        others = (other for other in names if other != name)
+        if is_found or not any(map(directory.has, others)):  # no times: S3 has seconds, and machines other clocks
             return True
         directory.remove([name])
         return False

@@ -78,21 +78,21 @@ def fetch_saved(directory: OutputDirectory, name: str | None, path: Path) -> Sav
     """
     if name is None:
         return None
-    if not directory.copy(name, path):
+    if not (directory.copy(name, path) and is_as_named(name, path)):
         manifest = directory.earlier
         landed = name_of(manifest.saved_file) if manifest and manifest.saved_file else ""
-        if not landed or not directory.copy(landed, path) or not _is_named(name, path):
+        if not landed or not directory.copy(landed, path) or not is_as_named(name, path):
             raise KimiResultError(
-                f"The rows of this task that were not sent are in {name}, which is gone from {directory.uri}, and the "
-                f"{SAVED_NAME} there is not of them. Nothing was landed; what the batches have answered stays on the "
-                "platform, and nothing is lost of it. Put the file back and clear this task, or land the batches alone "
-                "with KimiBatchResultsOperator."
+                f"The rows of this task that were not sent are in {name}, which is gone from {directory.uri} or not as "
+                f"it was written, and the {SAVED_NAME} there is not of them. Nothing was landed; what the batches have "
+                "answered stays on the platform, and nothing is lost of it. Put the file back and clear this task, or "
+                "land the batches alone with KimiBatchResultsOperator."
             )
     return _indexed(name, path)
 
 
-def _is_named(name: str, path: Path) -> bool:
-    """Whether a file has the content that a name tells."""
+def is_as_named(name: str, path: Path) -> bool:
+    """Whether a saved file has the content that its name tells."""
     digest = name.removesuffix(".jsonl").rpartition("-")[2]
     return bool(digest) and digest_of_file(path).removeprefix("sha256:").startswith(digest)
 

@@ -1,7 +1,9 @@
 """Attempts of one task instance decide the same about an input, whoever comes first, and whatever is in the way."""
 
+import hashlib
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.saved import SavedHeader, SavedRow, name_of_saved, task_digest
+from airflow_provider_kimi.results.output_directory import OutputDirectory
 from airflow_provider_kimi.results.saved_files import SavedFilesBeside
 from tests.support.requests import TASK
 from tests.support.s3 import Storage
@@ -28,17 +31,25 @@ def lines(*records: SavedHeader | SavedRow) -> bytes:
     return b"".join(msgspec.json.encode(record) + b"\n" for record in records)
 
 
+def name_of(content: bytes) -> str:
+    return name_of_saved(TASK, FINGERPRINT, hashlib.sha256(content).hexdigest())
+
+
 class Attempt:
     """What one attempt does with the saved files of an output."""
 
     def __init__(self, output: str, folder: Path) -> None:
+        self.output = output
         self.files = SavedFilesBeside(output, TASK)
         self.path = folder / "found.jsonl"
 
-    def keep(self, digest: str, content: bytes, *, is_found: bool = False, is_fresh: bool = False) -> bool:
+    def keep(self, content: bytes, *, is_found: bool = False, is_fresh: bool = False) -> bool:
         self.path.write_bytes(content)
-        name = name_of_saved(TASK, FINGERPRINT, digest * 16)
-        return self.files.keep(FINGERPRINT, name, self.path, is_found=is_found, is_fresh=is_fresh)
+        return self.files.keep(FINGERPRINT, name_of(content), self.path, is_found=is_found, is_fresh=is_fresh)
+
+    def overwrite(self, name: str, content: bytes) -> None:
+        self.path.write_bytes(content)
+        OutputDirectory(self.output).place(name, self.path)
 
     def earlier(self) -> bytes | None:
         return self.path.read_bytes() if self.files.earlier(FINGERPRINT, self.path) else None
@@ -57,46 +68,57 @@ def test_nothing_was_decided_at_first(output: str, tmp_path: Path) -> None:
 
 
 def test_what_an_attempt_has_kept_is_found_by_the_next(output: str, tmp_path: Path) -> None:
-    assert Attempt(output, tmp_path).keep("b", lines(HEADER, ROW))
+    assert Attempt(output, tmp_path).keep(lines(HEADER, ROW))
     assert Attempt(output, tmp_path).earlier() == lines(ROW)
 
 
 def test_a_decision_to_send_every_row_is_found_too(output: str, tmp_path: Path) -> None:
-    assert Attempt(output, tmp_path).keep("b", lines(header(cache=0)))
+    assert Attempt(output, tmp_path).keep(lines(header(cache=0)))
     assert Attempt(output, tmp_path).earlier() == b""
 
 
 def test_the_decision_of_the_attempt_that_was_first_counts(output: str, tmp_path: Path) -> None:
-    """Two attempts at once have found nothing, and each decides."""
+    """Two attempts at once have found nothing, and each decides, in the same second."""
     first, second = Attempt(output, tmp_path), Attempt(output, tmp_path)
-    assert first.keep("b", lines(HEADER, ROW))
-    if output.startswith("s3"):  # whose times are in seconds: of the same one, the first by name counts
-        assert not second.keep("c", lines(HEADER))
-    else:
-        age(Path(output))
-        assert not second.keep("a", lines(HEADER))
-    assert second.earlier() == lines(ROW)
-    assert first.earlier() == lines(ROW)
+    contents = sorted([lines(HEADER, ROW), lines(HEADER)], key=name_of)
+    assert first.keep(contents[1])
+    if not output.startswith("s3"):  # as by the clock of another machine
+        age(Path(output), time.time() + 60)
+    assert not second.keep(contents[0])
+    assert second.earlier() == first.earlier() == contents[1].removeprefix(lines(HEADER))
+
+
+@pytest.mark.parametrize("damaged", [b"", lines(HEADER), lines(HEADER, ROW, ROW), lines(HEADER, ROW)[:-9]])
+def test_a_saved_file_that_is_not_as_it_was_written_decides_nothing(
+    output: str, tmp_path: Path, damaged: bytes
+) -> None:
+    """A power failure leaves it empty, or somebody edits it; the cache may answer more by then."""
+    attempt = Attempt(output, tmp_path)
+    assert attempt.keep(lines(HEADER, ROW))
+    attempt.overwrite(name_of(lines(HEADER, ROW)), damaged)
+    assert attempt.earlier() is None
+    assert attempt.keep(lines(HEADER))
+    assert attempt.earlier() == b""
 
 
 def test_a_file_for_other_batches_of_the_same_decision_is_kept_beside(output: str, tmp_path: Path) -> None:
     attempt = Attempt(output, tmp_path)
-    assert attempt.keep("a", lines(HEADER, ROW))
-    assert attempt.keep("b", lines(HEADER, ROW), is_found=True)
-    assert attempt.keep("b", lines(HEADER, ROW), is_found=True)
+    assert attempt.keep(lines(HEADER, ROW))
+    for _ in range(2):
+        assert attempt.keep(lines(HEADER, msgspec.structs.replace(ROW, position=1)), is_found=True)
 
 
 def test_fresh_work_takes_the_place_of_what_was_decided(output: str, tmp_path: Path) -> None:
     attempt = Attempt(output, tmp_path)
-    assert attempt.keep("a", lines(HEADER, ROW))
-    assert attempt.keep("b", lines(header(cache=0)), is_fresh=True)
+    assert attempt.keep(lines(HEADER, ROW))
+    assert attempt.keep(lines(header(cache=0)), is_fresh=True)
     assert attempt.earlier() == b""
 
 
 def test_what_is_forgotten_is_decided_anew(output: str, tmp_path: Path) -> None:
     attempt = Attempt(output, tmp_path)
-    attempt.keep("a", lines(HEADER, ROW))
-    attempt.files.forget(name_of_saved(TASK, FINGERPRINT, "a" * 16))
+    attempt.keep(lines(HEADER, ROW))
+    attempt.files.forget(name_of(lines(HEADER, ROW)))
     assert attempt.earlier() is None
 
 
@@ -116,7 +138,7 @@ def test_what_another_task_instance_or_a_killed_write_has_left_decides_nothing(t
     attempt = Attempt(str(tmp_path / "out"), tmp_path)
     other = name_of_saved(replace(TASK, run_id="another"), FINGERPRINT, "a" * 16)
     (tmp_path / "out" / other).write_bytes(lines(header(task="another"), ROW))
-    half = name_of_saved(TASK, FINGERPRINT, "a" * 16)
+    half = name_of(lines(HEADER, ROW))
     (tmp_path / "out" / f"{half}.7.new").write_bytes(lines(HEADER, ROW))
     assert attempt.earlier() is None
 
@@ -132,11 +154,11 @@ def test_an_output_that_does_not_list_what_was_written_is_refused(tmp_path: Path
     sys.addaudithook(refuse)
     attempt = Attempt(str(tmp_path / "out"), tmp_path)
     with pytest.raises(KimiInputError, match=r"does not list a file .* Nothing was sent\. Allow its key to list"):
-        attempt.keep("a", lines(HEADER, ROW))
+        attempt.keep(lines(HEADER, ROW))
     refused.clear()
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def age(folder: Path) -> None:
+def age(folder: Path, time: float) -> None:
     for path in folder.iterdir():
-        os.utime(path, (1, 1))
+        os.utime(path, (time, time))

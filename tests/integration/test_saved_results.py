@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ def done(task: Any, sim: KimiSimulator, day: int = 1, number: int = 1) -> Attemp
 
 def landed(folder: Path) -> Table:
     return [json.loads(line) for line in (folder / "out" / "results.jsonl").read_bytes().splitlines()]
+
+
+CHOICE = {"message": {"role": "assistant", "content": "review 1"}, "finish_reason": "stop"}
 
 
 def asked(request_body: Any) -> str:
@@ -295,3 +299,51 @@ def test_an_answer_of_the_cache_that_is_refused_at_the_landing_is_asked_again(co
         assert [row["content"] for row in landed(tmp_path)] == ["review 1", "review 2", "review 1"]
         assert found["saved"] == {"cache": 1, "duplicate": 1, "stored": 1}
         assert found["usage"] == paid
+
+
+@pytest.mark.parametrize("damage", ["emptied", "edited"])
+def test_a_retry_makes_good_a_saved_file_that_was_damaged_while_the_batch_ran(
+    sim: KimiSimulator, tmp_path: Path, damage: str
+) -> None:
+    done(job(tmp_path, sim, rows(range(5))), sim)
+    table = rows(range(8))
+    task = job(tmp_path, sim, table)
+    run_task(task, TaskInstanceRecord(task_id="job", run_id="day2"))  # it is killed while it waits
+    (saved,) = (tmp_path / "out").glob(".kimi-saved-*")
+    content = saved.read_bytes()
+    saved.write_bytes(b"" if damage == "emptied" else content.replace(b"review 1", b"review 9"))
+    landing = Landing(list(sim.batches)[1:], f"{tmp_path}/out")
+    sim.advance(100)
+    with pytest.raises(KimiResultError, match="or not as it was written"):
+        collect(Calls(KimiHook(), LogRecord(), lambda seconds: None), landing)
+    done(task, sim, day=2, number=2)
+    check_answers(landed(tmp_path), table)
+    assert [len(batch) for batch in asked_in(sim)] == [5, 3]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"review 1", b"half \\ud800"),
+        (b"review 1", b"a \t tab"),
+        (b'"request_id"', b'"x":NaN,"request_id"'),
+        (b"}}", b'}},"custom_id":"r2"'),
+        (b"}}", b'}},"twin":"r2"'),
+    ],
+)
+def test_an_answer_that_would_break_the_line_of_its_saved_row_is_asked_again(
+    sim: KimiSimulator, tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    """Whoever may write into the cache has planted it, with its right checksum."""
+    table = rows(range(3))
+    done(job(tmp_path, sim, table), sim)
+    cache = AnswerCache(f"{tmp_path}/cache")
+    answer = json.dumps({"status_code": 200, "request_id": "", "body": {"choices": [CHOICE]}}, separators=(",", ":"))
+    planted = answer.encode().replace(old, new)
+    digests = [found.digest for found in cache.find(lambda digest: True) if b"review 1" in found.answer]
+    cache.purge(timedelta(0))
+    with cache.writer("evil") as writer:
+        writer.add(digests[0], planted)
+    done(job(tmp_path, sim, table), sim, day=2)
+    check_answers(landed(tmp_path), table)
+    assert asked_in(sim)[1] == ["r0", "r1", "r2"]
