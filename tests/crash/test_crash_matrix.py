@@ -169,7 +169,7 @@ def test_a_death_of_a_task_with_a_cache_pays_for_each_new_request_once_and_puts_
 
         shared = {"cache": f"{folder}/cache", "dedupe": True}
         before = {**shared, "run_id": "before", "input": ["a", "b"], "output": f"{folder}/before"}
-        job = {**shared, "run_id": "today", "input": ["c", "b", "c", "d", "a", "e", "d"]}
+        job: dict[str, Any] = {**shared, "run_id": "today", "input": ["c", "b", "c", "d", "a", "e", "d"]}
         with KimiSimulator(speed=SPEED, responder=answer) as platform:
             assert chain.run(platform, folder, 1, None, job=before) == 0
             status = chain.run(platform, folder, 1, die_at or None, job=job)

@@ -239,7 +239,7 @@ def test_the_name_of_an_output_on_s3_is_no_pattern(sim: KimiSimulator, s3: Stora
         s3.put(name, b"mine")
     for output_format, results in (("csv", "results.csv"), ("jsonl", "results.jsonl"), ("jsonl", "results.jsonl")):
         land(batch_ids, s3.uri(key), output_format=output_format)
-        landed = [f"{key}/{name}" for name in ("manifest.json", "output.jsonl", results)]
+        landed = [f"{key}/{name}" for name in ("manifest.json", "output.jsonl", "report.html", results)]
         assert sorted(s3.keys()) == sorted([*landed, *mine])
     assert {s3.get(name) for name in mine} == {b"mine"}
 
@@ -257,7 +257,8 @@ def test_a_result_on_s3_is_landed_again_by_a_key_that_may_not_list_the_bucket(
         for output_format in ("csv", "csv", "jsonl"):
             land(batch_ids, storage.uri("out"), output_format=output_format)
         gate.may_list = True
-        assert storage.keys() == [f"out/{name}" for name in ("manifest.json", "output.jsonl", "results.jsonl")]
+        names = ("manifest.json", "output.jsonl", "report.html", "results.jsonl")
+        assert storage.keys() == [f"out/{name}" for name in names]
 
 
 def test_a_result_on_s3_has_the_columns_of_a_table_on_s3(sim: KimiSimulator, s3: Storage) -> None:
