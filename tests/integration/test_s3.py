@@ -204,8 +204,8 @@ def test_a_result_is_landed_on_s3_with_the_manifest_last(
     names = [line.split("/out/")[1].split()[0] for line in puts]
     landing = names[0].split("-")[1].split(".")[0]
     assert names == [
-        *(f".kimi-{landing}.{name}" for name in ("output.jsonl", "results.jsonl")),
-        *("manifest.json", "results.jsonl", "output.jsonl", "manifest.json"),
+        *(f".kimi-{landing}.{name}" for name in ("output.jsonl", "results.jsonl", "report.html")),
+        *("manifest.json", "results.jsonl", "output.jsonl", "report.html", "manifest.json"),
     ]
     (file_id,) = attempt.ti.xcoms["output_file_ids"]
     assert s3.get("out/output.jsonl") == sim.file_content(file_id)
@@ -213,8 +213,9 @@ def test_a_result_is_landed_on_s3_with_the_manifest_last(
     assert json.loads(s3.get("out/manifest.json")) == attempt.value
     assert attempt.value["output_file"] == attempt.ti.xcoms["output_file"] == s3.uri("out/output.jsonl")
     plain = {f"{name}_file": f"s3://{s3.bucket}/out/{name}.jsonl" for name in ("results", "output")}
+    plain["report_file"] = f"s3://{s3.bucket}/out/report.html"
     assert attempt.value["plain_locations"] == attempt.ti.xcoms["plain_locations"] == plain
-    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
+    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/report.html", "out/results.jsonl"]
 
 
 def test_a_result_on_s3_that_is_replaced_leaves_no_file_behind(
@@ -225,7 +226,7 @@ def test_a_result_on_s3_that_is_replaced_leaves_no_file_behind(
     run_task(KimiBatchResultsOperator(task_id="r", batch_id=batch_ids, output=s3.uri("out"), output_format="csv"))
     land(batch_ids, s3.uri("out"))
     land(batch_ids, str(tmp_path))
-    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
+    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/report.html", "out/results.jsonl"]
     for name in ("output.jsonl", "results.jsonl"):
         assert s3.get(f"out/{name}") == (tmp_path / name).read_bytes()
 
