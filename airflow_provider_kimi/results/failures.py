@@ -26,13 +26,10 @@ MAX_ID_CHARS = 64
 #: Bytes of a manifest with failures: an XCom has 8 KB, and the names of former files may come later.
 MAX_BYTES = 7_680
 
-#: How many cells of a confusion table it has at most; and how many of them, and of labels, where there is less room.
+#: How many cells of a confusion table it has at most; and how many of them, of labels, and of labels that moved, where
+#: there is less room.
 MAX_CELLS = 100
 _HALVES = (50, 25, 12, 6, 3, 0)
-
-#: How many labels that moved are named where there is less room.
-_MOVES = (3, 1, 0)
-
 #: The reason where there is no code; and the status and the reason of all that is not named.
 OTHER = "other"
 MIXED = ("mixed", "further_reasons")
@@ -89,7 +86,7 @@ def reason_of(code: str | None) -> str:
 def fitted(manifest: Manifest) -> Manifest:
     """Shorten what a manifest says of failures and labels until it fits into an XCom.
 
-    Ids of failures go first, then labels that moved, then the rarest cells and labels, then the rarest reasons.
+    Ids of failures go first, then the rarest cells and labels, and those that moved least, then the rarest reasons.
     """
     for manifest in _shorter(manifest):  # noqa: B020
         if len(json.dumps(manifest.to_dict())) <= MAX_BYTES:
@@ -103,12 +100,10 @@ def _shorter(manifest: Manifest) -> Iterator[Manifest]:
     for most in range(MAX_SAMPLE - 1, -1, -1):
         short = [replace(failure, sample=failure.sample[:most]) for failure in failures]
         yield (manifest := replace(manifest, failures=short or UNSET))
-    if drift := manifest.drift:
-        for most in _MOVES:
-            yield (manifest := replace(manifest, drift={**drift, "moves": drift.get("moves", [])[:most]}))
     for most in _HALVES:
         labels = most_frequent(manifest.labels, most) if manifest.labels else UNSET
-        yield (manifest := replace(manifest, gold=shorter_gold(manifest.gold, most), labels=labels))
+        drift = {**manifest.drift, "moves": manifest.drift.get("moves", [])[:most]} if manifest.drift else UNSET
+        yield (manifest := replace(manifest, gold=shorter_gold(manifest.gold, most), labels=labels, drift=drift))
     for most in range(len(failures) - 1, -1, -1):
         yield replace(manifest, failures=_first([replace(failure, sample=[]) for failure in failures], most))
 

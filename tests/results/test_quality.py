@@ -219,7 +219,7 @@ def test_a_manifest_fits_into_an_xcom_whatever_the_labels_are(
     assert sum((found.labels or {}).values()) == sum(labels.values())
 
 
-def test_labels_that_moved_are_cut_before_labels_which_the_next_run_is_compared_with() -> None:
+def test_labels_that_moved_are_cut_where_there_is_no_room_for_them() -> None:
     moves = [{"label": "很" * 64, "before": 0.5, "now": 0.25} for _ in range(5)]
     names, location = [f"{number:02}{'很' * 62}" for number in range(5)], "file:///data/" + "o" * 100
     manifest = Manifest(
@@ -231,10 +231,9 @@ def test_labels_that_moved_are_cut_before_labels_which_the_next_run_is_compared_
     )
     found = fitted(manifest)
     assert len(json.dumps(found.to_dict())) <= MAX_BYTES
-    assert found.labels == manifest.labels
-    assert found.drift
-    assert found.drift["distance"] == 0.5
-    assert 0 < len(found.drift["moves"]) < len(moves)
+    assert found.labels
+    assert sum(found.labels.values()) == len(names)
+    assert found.drift == {"distance": 0.5, "moves": moves[:3]}
 
 
 def test_what_fits_is_not_cut() -> None:
