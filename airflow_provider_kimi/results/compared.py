@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import msgspec
-from msgspec import UNSET
 
 from airflow_provider_kimi.files.line_ids import decoded
 from airflow_provider_kimi.files.lines import new_file
@@ -62,8 +61,7 @@ class Comparison:
         :param folder: On this machine, for the files of both.
         :raises KimiInputError: The earlier rows cannot be read.
         """
-        labels = getattr(earlier.manifest, "labels", UNSET)
-        comparable = Comparable(self.schema, frozenset(labels or ()))
+        comparable = Comparable(self.schema, frozenset(earlier.manifest.labels or ()))
         index = folder / "sample"
         with new_file(index) as target:
             for line in _sample(self._rows(self._asked(preview), folder / "now"), comparable):
