@@ -61,7 +61,7 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 
 test-all: $(BROWSER_READY) ## test, test-slow, test-ui and test-lowest side by side, in about 20 minutes
 	@$(BIN)/coverage erase
-	@$(SIDE_BY_SIDE) $(PARTS) $(SLOW_PARTS) test-ui test-lowest
+	@$(SIDE_BY_SIDE) test-modules test-slow-others $(PARTS) $(SLOW_PARTS) test-ui test-lowest
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
@@ -74,7 +74,7 @@ test-airflow: $(AIRFLOW_PARTS) ## the part that runs Airflow and processes that 
 
 test-integration: $(INTEGRATION_PARTS) ## the part that runs whole chains against the simulator
 
-test-modules: ## the part with everything else, and the property tests on more examples
+test-modules: ## the part with everything else but what `make check` runs, and the property tests on more examples
 
 test-airflow-a: TESTS := tests/real_airflow/test_[a-j]*.py
 test-airflow-b: TESTS := tests/real_airflow/test_[k-r]*.py
@@ -84,7 +84,7 @@ test-integration-a: TESTS := tests/integration/test_[a-e]*.py
 test-integration-b: TESTS := tests/integration/test_[f-o]*.py
 test-integration-c: TESTS := tests/integration/test_[p-r]*.py
 test-integration-d: TESTS := tests/integration/test_[s-z]*.py
-test-modules: TESTS := $(addprefix --ignore=tests/,real_airflow crash chaos integration)
+test-modules: TESTS := $(addprefix --ignore=tests/,architecture real_airflow crash chaos integration)
 
 $(PARTS): $(READY)
 	$(PYTEST) $(TESTS)

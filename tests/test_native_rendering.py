@@ -238,7 +238,7 @@ TEXT_PARAMETERS = [
     ("results", "key_column"),
     ("orphans", "output"),
     ("orphans", "dag_ids"),
-    *((name, "kimi_conn_id") for name in CLASSES),
+    *((name, "kimi_conn_id") for name in CLASSES if name != "purge"),  # that calls nothing of the platform
 ]
 
 

@@ -88,7 +88,7 @@ def job_of(task: _Fields, run: JobRun) -> WholeJob | PreviewJob:
     task.in_budget = spending.in_manifest if spending.purse else None
     in_turns = InTurns(run, terms, in_flight, _pilot_of(task, spending))
     if task.preview_rows is not None:
-        return PreviewJob(run, in_turns, task.on_incomplete, comparison_of(task))
+        return PreviewJob(run, in_turns, spending, task.on_incomplete, comparison_of(task))
     return WholeJob(run, in_turns, Rounds(run, spending, in_flight), task.max_rounds, task.on_incomplete)
 
 

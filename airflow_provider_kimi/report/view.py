@@ -39,8 +39,8 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
     """
     manifest = facts.manifest
     total = manifest.counts["total"]
-    gold, labels = manifest.gold or None, manifest.labels or {}
-    differing = frozenset(_shown_id(str(custom_id)) for custom_id in (gold or {}).get("differ") or ())
+    gold, labels = _there(manifest.gold), manifest.labels or {}
+    differing = frozenset(map(_shown_id, map(str, gold.get("differ", ()) if gold else ())))
     return {
         "manifest": manifest,
         "has_figures": are_there(),
@@ -51,13 +51,13 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
         "labels": _labels(labels),
         "more_labels": max(len(labels) - MOST_LABELS, 0),
         "gold": gold and _gold(gold),
-        "drift": _drift(manifest.drift or None),
+        "drift": _drift(_there(manifest.drift)),
         "failures": facts.tally.failures.named or manifest.failures or [],
         "sources": _sources(manifest),
-        "saved": _extra(manifest, "saved"),
-        "budget": _extra(manifest, "budget"),
+        "saved": _there(manifest.saved),
+        "budget": _there(manifest.budget),
         "rounds": manifest.by_round or [_only_round(manifest)],
-        "realtime": manifest.realtime or None,
+        "realtime": _there(manifest.realtime),
         "batches": _time_line(facts.batches[:MOST_BATCHES]),
         "more_batches": len(facts.batches[MOST_BATCHES:]),
         "location": facts.location,
@@ -67,13 +67,13 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
     }
 
 
-def _extra(manifest: Manifest, name: str) -> Any:
-    """A field that not every result has; None where it is not there."""
-    return getattr(manifest, name, None) or None
+def _there(value: dict[str, Any] | dict[str, int] | msgspec.UnsetType) -> dict[str, Any] | None:
+    """What a field of the manifest holds; None if it is not there."""
+    return value or None
 
 
 def _only_round(manifest: Manifest) -> dict[str, int]:
-    saved = _extra(manifest, "saved") or {}
+    saved = manifest.saved or {}
     asked = manifest.counts["total"] - saved.get("cache", 0) - saved.get("duplicate", 0)
     return {"requests": asked, "succeeded": manifest.counts["succeeded"]}
 
@@ -90,9 +90,9 @@ def _bars(counts: Mapping[str, int], total: int) -> list[dict[str, Any]]:
     ]
 
 
-def _labels(counts: Mapping[str, int] | None) -> list[dict[str, Any]]:
-    total = sum((counts or {}).values())
-    shown = dict(islice((counts or {}).items(), MOST_LABELS))
+def _labels(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    total = sum(counts.values())
+    shown = dict(islice(counts.items(), MOST_LABELS))
     return [
         {**each, "name": _label(each["name"]), "bar": stacked([("label", each["share"])])}
         for each in _bars(shown, total)
@@ -142,7 +142,7 @@ def _drift(drift: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _sources(manifest: Manifest) -> list[dict[str, Any]]:
     """Where the answers are from, if not all rows were asked in batches."""
-    saved, total = _extra(manifest, "saved") or {}, manifest.counts["total"]
+    saved, total = manifest.saved or {}, manifest.counts["total"]
     others = {
         "chat": (manifest.realtime or {}).get("rows", 0),
         "cache": saved.get("cache", 0),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from airflow_provider_kimi.files.line_ids import UNREADABLE, decoded
 from airflow_provider_kimi.results.found_json import SchemaMismatch
+from airflow_provider_kimi.results.parsed_shape import choices_of
 from airflow_provider_kimi.results.schema import AnswerSchema
 
 #: What an answer says, by field; the whole answer where it has no fields.
@@ -22,8 +22,6 @@ Label = str | int | float | bool | None
 
 #: Equal for equal values only: not for True and 1, and whatever the order of keys.
 _encode = json.JSONEncoder(sort_keys=True).encode
-
-_OF_TYPES: Mapping[str, Sequence[Any]] = {"boolean": [True, False], "null": [None]}
 
 
 class Change(NamedTuple):
@@ -72,8 +70,10 @@ class Comparable:
                 yield Change(name, self._shown(name, before[name]), self._shown(name, now[name]))
 
     def _shown(self, name: str, value: Any) -> Label:
-        is_label = _encode(value) in self._choices.get(name, ()) or (name == WHOLE and self._is_label(value))
-        return value if is_label else None
+        schema = self.schema.json_schema if self.schema else None
+        listed = choices_of(schema, name) if schema else None
+        is_listed = _encode(value) in map(_encode, listed or ())
+        return value if is_listed or (name == WHOLE and self._is_label(value)) else None
 
     def _is_label(self, value: Any) -> bool:
         if self.schema is None or isinstance(value, dict | list):
@@ -85,16 +85,6 @@ class Comparable:
                 pass
         return str(value) in self.former
 
-    @cached_property
-    def _choices(self) -> Mapping[str, Collection[str]]:
-        """The values of each field for which the schema lists them all, as JSON."""
-        schema = self.schema.json_schema if self.schema else None
-        if schema is None:
-            return {}
-        parts = {WHOLE: schema, **_resolved(schema, schema).get("properties", {})}
-        listed = {name: _listed(part, schema) for name, part in parts.items()}
-        return {name: {*map(_encode, values)} for name, values in listed.items() if values is not None}
-
 
 def _of_cell(cell: Any) -> Any:
     """The value of a cell, which CSV and Parquet may hold as text of JSON."""
@@ -102,31 +92,3 @@ def _of_cell(cell: Any) -> Any:
         return decoded(cell) if isinstance(cell, str) and cell[:1] == "{" else cell
     except UNREADABLE:
         return cell
-
-
-def _listed(part: object, root: Mapping[str, Any], depth: int = 8) -> Sequence[Any] | None:
-    """All values that a part of a schema accepts, where it lists them; None where it does not."""
-    part = _resolved(part, root)
-    choices = part.get("anyOf", part.get("oneOf"))
-    if isinstance(choices, list) and depth:
-        return _all_of([_listed(choice, root, depth - 1) for choice in choices])
-    values = [part["const"]] if "const" in part else part.get("enum")
-    return values if isinstance(values, list) else _OF_TYPES.get(str(part.get("type")))
-
-
-def _all_of(lists: Sequence[Sequence[Any] | None]) -> Sequence[Any] | None:
-    return None if None in lists else [value for values in lists for value in values or ()]
-
-
-def _resolved(part: object, root: Mapping[str, Any], depth: int = 8) -> Mapping[str, Any]:
-    """A part of a schema in place of a reference to it; empty if it is not there."""
-    if not isinstance(part, Mapping) or not depth:
-        return {}
-    if isinstance(whole := part.get("allOf"), list) and len(whole) == 1:
-        return _resolved(whole[0], root, depth - 1)
-    if not isinstance(reference := part.get("$ref"), str):
-        return part
-    found: Any = root
-    for step in filter(None, reference.removeprefix("#").split("/")):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return _resolved(found, root, depth - 1)

@@ -104,17 +104,17 @@ class _Reader:
                 return schema
         return {}
 
-    def choices(self, schema: object) -> list[Any] | None:
-        """The values that a part may have, but for null; None if it lists none."""
+    def choices(self, schema: object, depth: int = 8) -> list[Any] | None:
+        """The values that a part may have, but for null; None if it lists none, or what holds itself has no end."""
         part = self.resolved(schema)
         if isinstance(parts := part.get("anyOf", part.get("oneOf")), list):
-            return self._of_any([one for one in parts if not _is_null(one)])
+            return self._of_any([one for one in parts if not _is_null(one)], depth - 1) if depth else None
         of_boolean = [True, False] if part.get("type") == "boolean" else None
         values = [part["const"]] if "const" in part else part.get("enum", of_boolean)
         return None if values is None else [value for value in _listed(values) if value is not None]
 
-    def _of_any(self, parts: Iterable[object]) -> list[Any] | None:
-        listed = list(map(self.choices, parts))
+    def _of_any(self, parts: Iterable[object], depth: int) -> list[Any] | None:
+        listed = [self.choices(part, depth) for part in parts]
         return None if None in listed else [value for values in listed for value in values or ()]
 
     def _of_type(self, schema: Mapping[str, Any], within: frozenset[str]) -> Shape:

@@ -15,6 +15,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.results.collect import collect
 from airflow_provider_kimi.results.landing import Landing
+from airflow_provider_kimi.simulator import KimiSimulator
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.submit import submit
 from airflow_provider_kimi.waiting.alone import Alone, InWorker
@@ -132,10 +134,13 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     return ids
 
 
-def run_one_task(folder: Path, number: int, fate: Fate, *, halves: str | None = None, **parameters: Any) -> list[str]:
+def run_one_task(
+    folder: Path, number: int, fate: Fate, *, halves: str | None = None, run_id: str = "run", **parameters: Any
+) -> list[str]:
     """Do the same in one task, whose rows are asked in up to three rounds.
 
     :param halves: A shard that the first try halves; None for none.
+    :param run_id: Of its run.
     """
 
     class Job(KimiBatchOperator):
@@ -146,7 +151,7 @@ def run_one_task(folder: Path, number: int, fate: Fate, *, halves: str | None = 
     task = Job(task_id="job", max_rounds=3, **{**own, **parameters})
     if halves and number == 1:  # as if the platform had no room for it
         halved_by(task, halves)
-    ti = TaskInstanceRecord(task_id="job", try_number=number)
+    ti = TaskInstanceRecord(task_id="job", run_id=run_id, try_number=number)
     attempt = run_task(task, ti)
     while (deferred := attempt.deferred) is not None:
         _, arguments = deferred.trigger.serialize()
@@ -184,10 +189,19 @@ def _obey(command: dict[str, Any]) -> None:
     (folder / "told.json").write_text(json.dumps({"ids": ids, "points": fate.points}))
 
 
+def _load() -> None:
+    """Run once all that the children run, so that none of them imports anything."""
+    for run in (run_chain, run_one_task):
+        with KimiSimulator(speed=SPEED) as platform, tempfile.TemporaryDirectory() as folder:
+            fields = {"conn_type": "kimi", "host": platform.base_url, "password": platform.api_key}
+            os.environ["AIRFLOW_CONN_KIMI_DEFAULT"] = json.dumps(fields)
+            run(Path(folder), 1, Fate(None))
+
+
 def main() -> None:
     """Fork for each command, and answer with the child's exit status."""
-    import openai  # noqa: F401  # here, and not once in every child
-
+    with redirect_stdout(sys.stderr):
+        _load()
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_kimi.budgets.entries import read_budget
+from airflow_provider_kimi.budgets.ledger import MICRO, Ledger
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator
 from airflow_provider_kimi.simulator.answers import RowError
@@ -14,6 +16,7 @@ from tests.conftest import Connect
 from tests.support.in_flight import event_of, resumed, to_end
 from tests.support.rounds import BROKEN, QUICK, Model, asked_in, expire, job, lines_of, manifest, results
 from tests.support.tasks import TaskInstanceRecord, resume_task, run_task
+from tests.support.variables import airflow_tables, keeping
 
 LABELS = ["positive", "negative", "neutral"]
 SAMPLE = ["r1", "r3", "r5", "r7", "r9"]
@@ -185,6 +188,34 @@ def test_a_result_that_is_not_there_is_refused_before_anything_is_sent(connect: 
         assert not {call.name for call in sim.journal} & {"upload_file", "create_batch"}
 
 
+@pytest.mark.parametrize(
+    ("output_format", "damage"),
+    [
+        ("jsonl", b'{"custom_id": "r1", "status": "succeeded", "content": "x"}\n{"custom_id": "r3"}\n'),
+        ("jsonl", b'{"status": "succeeded", "content": "x"}\n'),
+        ("jsonl", b'{"custom_id": "r1", "status": "succeeded", "content": ["x"]}\n'),
+        ("csv", b"custom_id,status,content\r\nr1,succeeded\r\n"),
+        ("jsonl", None),
+    ],
+)
+def test_an_earlier_result_that_cannot_be_read_leaves_the_preview_landed_and_says_so(
+    connect: Connect, tmp_path: Path, output_format: str, damage: bytes | None
+) -> None:
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(by_prompt)) as sim:
+        connect(sim)
+        to_end(labelled(tmp_path, sim, output_format=output_format), sim)
+        path = tmp_path / "out" / f"results.{output_format}"
+        before = path.read_bytes()
+        path.unlink() if damage is None else path.write_bytes(damage)
+        with pytest.raises(AirflowFailException) as caught:
+            to_end(preview(tmp_path, sim, output_format=output_format), sim)
+        assert "The answers of the preview are landed in " in str(caught.value)
+        assert "Nothing was changed" not in str(caught.value)
+        path.write_bytes(before)
+        assert to_end(preview(tmp_path, sim, output_format=output_format), sim).value["changes"] == CHANGED
+        assert len(sim.batches) == 2
+
+
 def test_rows_without_an_answer_on_either_side_are_counted_apart(connect: Connect, tmp_path: Path) -> None:
     def say(custom_id: str, times: int, body: Any) -> Answer | RowError:
         strict = body["messages"][-1]["content"].startswith("Strictly")
@@ -275,3 +306,26 @@ def test_a_dry_run_of_a_preview_says_what_the_sample_costs(connect: Connect, tmp
         connect(sim)
         assert run_task(preview(tmp_path, sim, dry_run=True)).value["rows"] == 5
         assert not sim.batches
+
+
+def test_a_preview_reserves_and_settles_in_its_budget_what_the_sample_costs(connect: Connect, tmp_path: Path) -> None:
+    defined = {"kimi_budget_labels": '{"amount": 3, "per": "day", "currency": "CNY"}'}
+    with airflow_tables(), keeping(defined), KimiSimulator(speed=0, timing=QUICK, responder=Model(by_prompt)) as sim:
+        connect(sim)
+        found = to_end(preview(tmp_path, sim, budget="labels"), sim).value
+        ledger = Ledger(read_budget("labels"))
+        assert ledger.reserved == []
+        assert ledger.spent == -(-found["cost"]["amount"] * MICRO // 1)
+
+
+def test_the_whole_run_does_not_pay_again_for_rows_that_a_preview_has_asked(connect: Connect, tmp_path: Path) -> None:
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(by_prompt)) as sim:
+        connect(sim)
+        given = {"cache": f"{tmp_path}/cache", "dedupe": True}
+        assert to_end(preview(tmp_path, sim, **given), sim).value["rows"] == 5
+        whole = to_end(preview(tmp_path, sim, preview_rows=None, **given), sim, number=2).value
+        assert asked_in(sim) == [SAMPLE, ["r0", "r2", "r4", "r6", "r8"]]
+        again = to_end(preview(tmp_path, sim, **given), sim, number=3).value
+        assert len(sim.batches) == 2
+    assert whole["saved"] == {"cache": 5, "duplicate": 0, "stored": 5}
+    assert (again["compared"], again["changed"]) == (5, 0)

@@ -287,6 +287,36 @@ def test_a_row_that_the_cache_answers_does_not_repeat_one_whose_check_refuses_th
     ]
 
 
+def test_an_answer_of_the_cache_that_is_refused_at_the_landing_is_asked_again(connect: Connect, tmp_path: Path) -> None:
+    refused: set[str] = set()
+
+    def say(custom_id: str, times: int, body: Any) -> Answer:
+        return Answer(f"{asked(body)[:8]}, again" if "could not be used" in asked(body) else asked(body))
+
+    def check(row: Any) -> str | None:
+        return "no longer good" if row["content"] in refused else None
+
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(say)) as sim:
+        connect(sim)
+        done(job(tmp_path, sim, rows([1])), sim)
+        task = job(tmp_path, sim, rows([1, 2, 1]), dedupe=True, check=check, max_rounds=2)
+        ti = TaskInstanceRecord(task_id="job", run_id="day2")
+        found = tries(task, sim, at={1: lambda: refused.add("review 1")}, ti=ti).value
+        assert asked_in(sim) == [["r0"], ["r1"], ["r0"]]
+        result = landed(tmp_path)
+        assert [(row["content"], row["source"], row["round"]) for row in result] == [
+            *(("review 1, again", "batch", 2), ("review 2", "batch", 1), ("review 1, again", "duplicate", 2)),
+        ]
+        assert found["saved"] == {"cache": 0, "duplicate": 1, "stored": 2}
+        assert found["usage"]["prompt_tokens"] == sum(row["prompt_tokens"] or 0 for row in result)
+        refused.clear()
+        paid = found["usage"]
+        found = done(task, sim, day=2, number=2).value  # what is usable after all counts; what was paid stays paid
+        assert [row["content"] for row in landed(tmp_path)] == ["review 1", "review 2", "review 1"]
+        assert found["saved"] == {"cache": 1, "duplicate": 1, "stored": 1}
+        assert found["usage"] == paid
+
+
 def test_a_clear_leaves_no_saved_file_beside_a_result_that_is_the_only_copy(sim: KimiSimulator, tmp_path: Path) -> None:
     task = job(tmp_path, sim, rows([1, 1, 2]), dedupe=True, delete_remote_files=True)
     first = done(task, sim).value

@@ -193,7 +193,9 @@ def test_lines_of_chat_calls_are_written_as_the_same_bytes_again() -> None:
     assert read_line(written.splitlines()[0][:-3]) is None
 
 
-@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures", "with labels"])
+@pytest.mark.parametrize(
+    "stored", samples_of("manifest"), ids=["without failures", "with failures", "with labels", "unsent"]
+)
 def test_a_stored_manifest_is_written_as_it_was(stored: dict[str, Any]) -> None:
     read = manifest(stored)
     assert read is not None
@@ -331,6 +333,8 @@ def test_what_another_xcom_holds_is_no_manifest(value: Any) -> None:
     assert Manifest.of_value(value) is None
 
 
-@pytest.mark.parametrize("stored", samples_of("manifest"), ids=["without failures", "with failures", "with labels"])
+@pytest.mark.parametrize(
+    "stored", samples_of("manifest"), ids=["without failures", "with failures", "with labels", "unsent"]
+)
 def test_a_manifest_is_read_from_an_xcom_as_from_its_file(stored: dict[str, Any]) -> None:
     assert Manifest.of_value(stored) == manifest(stored) is not None
