@@ -61,7 +61,7 @@ def labels_before(given: Mapping[str, Any]) -> Before | None:
     labels = given.get("labels")
     with suppress(ValueError):
         labels = json.loads(labels) if isinstance(labels, str) else labels
-    if not isinstance(labels, Mapping) or not labels or not all(map(_is_count, labels.values())):
+    if not isinstance(labels, Mapping) or {*labels} <= {OTHER} or not all(map(_is_count, labels.values())):
         return None
     return Before({str(name): count for name, count in labels.items()}, _moment(given.get("completed_at")))
 

@@ -90,7 +90,7 @@ def test_labels_are_taken_from_a_manifest_and_from_the_extra_of_an_event_of_each
         assert labels_before(other) is None
 
 
-@pytest.mark.parametrize("labels", [{"a": 1, "b": -1}, {"a": -5}, {"a": True}, {"a": 1.5}])
+@pytest.mark.parametrize("labels", [{"a": 1, "b": -1}, {"a": True}, {"a": 1.5}, {OTHER: 5}])
 def test_what_counts_no_labels_is_compared_with_nothing(labels: dict[str, Any]) -> None:
     assert labels_before({"labels": labels}) is None
 
