@@ -129,7 +129,7 @@ $(LOWEST_READY): pyproject.toml
 	@touch $@
 
 LOWEST_CHAINS := collect collect_columns odd_lines results_operator results_refusals usable_answers
-LOWEST_TESTS := api files records requests results test_provider_info.py ui/test_plugin.py ui/test_batch_view.py $(LOWEST_CHAINS:%=integration/test_%.py)
+LOWEST_TESTS := api files records requests results test_provider_info.py test_airflow_2.py ui/test_plugin.py ui/test_batch_view.py $(LOWEST_CHAINS:%=integration/test_%.py)
 
 test-lowest: $(LOWEST_READY) ## submitting and landing with the lowest version of each dependency, in about a minute
 	$(LOWEST_BIN)/python -m pytest -q -p no:cacheprovider -W default --disable-warnings $(LOWEST_TESTS:%=tests/%)

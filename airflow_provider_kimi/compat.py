@@ -139,11 +139,16 @@ def read_xcom(ti: Any, key: str, task_id: str | None = None, map_index: int = -1
     return XCom.get_one(key=key, **(_place(ti) | other))
 
 
-def read_last_return(ti: Any) -> Any:
-    """Read what a task instance has returned in its latest run up to this one; None if it has not. Blocks."""
+def read_last_return(context: Context) -> Any:
+    """Read what a task instance has returned in its latest run up to this one; None if it has not. Blocks.
+
+    In a task loop it is None: Airflow refuses to read what iterations of earlier runs have returned.
+    """
     from airflow.providers.common.compat.sdk import XCom
 
-    return XCom.get_one(key="return_value", include_prior_dates=True, **_place(ti))
+    if loop_iteration(context) is not None:
+        return None
+    return XCom.get_one(key="return_value", include_prior_dates=True, **_place(context["ti"]))
 
 
 def push_own_xcom(ti: Any, key: str, value: Any) -> None:

@@ -252,7 +252,7 @@ class LandingOperator(TextTemplates):
         if not self._is_compared:
             return None
         if self.compare_with is None:
-            last = Manifest.of_value(read_last_return(context["ti"]))
+            last = Manifest.of_value(read_last_return(context))
             return labels_before(last.to_dict()) if last and not _is_own(last, context) else None
         check_location("compare_with", self.compare_with)
         before = read_before(self.compare_with, as_uri(self.output_directory))

@@ -61,3 +61,23 @@ def test_an_iteration_does_not_replace_the_result_of_the_one_before(connect: Con
         ]
         with pytest.raises(KimiInputError, match="of this run, which another task has landed"):
             run_task(fixed, **in_iteration(1))
+
+
+def test_labels_of_an_iteration_are_compared_with_the_result_in_its_output(connect: Connect, tmp_path: Path) -> None:
+    """Airflow refuses to read what iterations of earlier runs have returned, and no Airflow here could answer."""
+    task = KimiBatchOperator(
+        task_id="ask",
+        input=["Is this positive or negative? 很好"],
+        output=f"{tmp_path}/{{{{ loop.index }}}}",
+        output_schema=["positive", "negative"],
+        max_drift=0.1,
+        deferrable=False,
+        poke_interval=0.1,
+    )
+    with KimiSimulator(speed=1000, timing=Timing(working_seconds=5)) as sim:
+        connect(sim)
+        runs = [in_iteration(0), in_iteration(0)]
+        runs[1]["ti"].run_id = "tomorrow"
+        first, second = (run_task(task, **run).value for run in runs)
+    assert "drift" not in first
+    assert second["drift"]["since"] == first["completed_at"]
