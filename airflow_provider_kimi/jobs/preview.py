@@ -9,15 +9,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.exceptions import KimiBatchError
+from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.in_turns import Ended, InTurns
 from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.wait import OnIncomplete
 from airflow_provider_kimi.records.events import BatchEvent
+from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.results.compared import Comparison
+from airflow_provider_kimi.results.earlier import NOTHING_CHANGED, Earlier
 from airflow_provider_kimi.results.label_changes import LabelChanges, fitted, table
 from airflow_provider_kimi.results.landing import Collected
 from airflow_provider_kimi.results.manifest import billed
@@ -65,10 +67,8 @@ class PreviewJob:
         return report
 
     def _report(self, collected: Collected) -> dict[str, Any]:
-        manifest, changes = collected.manifest, LabelChanges()
-        if (earlier := self.comparison.earlier()) is not None:
-            with TemporaryDirectory(prefix="kimi-preview-") as folder:
-                changes = self.comparison.changes(earlier, manifest, Path(folder))
+        manifest = collected.manifest
+        earlier, changes = self._changes(manifest)
         rows = collected.tally.asked
         whole = max(rows, *(Tags.of(batch).preview_rows or 0 for batch in collected.batches))
         return fitted(
@@ -86,6 +86,21 @@ class PreviewJob:
                 "compared_with": earlier.uri if earlier else None,
             }
         )
+
+    def _changes(self, manifest: Manifest) -> tuple[Earlier | None, LabelChanges]:
+        """Compare with the earlier result, if there is one.
+
+        :raises KimiInputError: It cannot be read; what was asked is landed by then.
+        """
+        try:
+            if (earlier := self.comparison.earlier()) is None:
+                return None, LabelChanges()
+            with TemporaryDirectory(prefix="kimi-preview-") as folder:
+                return earlier, self.comparison.changes(earlier, manifest, Path(folder))
+        except KimiInputError as error:
+            now = f"The answers of the preview are landed in {manifest.results_file}, and compared with nothing yet."
+            remedy = "Or name another result with compare_with. Then clear this task: nothing is paid again."
+            raise KimiInputError(f"{str(error).replace(NOTHING_CHANGED, now)} {remedy}") from None
 
     def _incomplete(self, collected: Collected, ended: Ended) -> str:
         """Say why not every row was asked to the end, and what to do; empty if all were."""

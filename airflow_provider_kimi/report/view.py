@@ -39,8 +39,8 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
     """
     manifest = facts.manifest
     total = manifest.counts["total"]
-    gold, labels = manifest.gold or None, manifest.labels or {}
-    differing = frozenset(_shown_id(str(custom_id)) for custom_id in (gold or {}).get("differ") or ())
+    gold, labels = _there(manifest.gold), manifest.labels or {}
+    differing = frozenset(map(_shown_id, map(str, gold.get("differ", ()) if gold else ())))
     return {
         "manifest": manifest,
         "has_figures": are_there(),
@@ -51,13 +51,13 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
         "labels": _labels(labels),
         "more_labels": max(len(labels) - MOST_LABELS, 0),
         "gold": gold and _gold(gold),
-        "drift": _drift(manifest.drift or None),
+        "drift": _drift(_there(manifest.drift)),
         "failures": facts.tally.failures.named or manifest.failures or [],
         "sources": _sources(manifest),
-        "saved": manifest.saved,
-        "budget": manifest.budget,
+        "saved": _there(manifest.saved),
+        "budget": _there(manifest.budget),
         "rounds": manifest.by_round or [_only_round(manifest)],
-        "realtime": manifest.realtime or None,
+        "realtime": _there(manifest.realtime),
         "batches": _time_line(facts.batches[:MOST_BATCHES]),
         "more_batches": len(facts.batches[MOST_BATCHES:]),
         "location": facts.location,
@@ -65,6 +65,11 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
         "task": manifest.landed_by or {},
         "rows": [_row(row, differing) for row in _chosen(facts, differing, most_rows)] if most_rows else [],
     }
+
+
+def _there(value: dict[str, Any] | dict[str, int] | msgspec.UnsetType) -> dict[str, Any] | None:
+    """What a field of the manifest holds; None if it is not there."""
+    return value or None
 
 
 def _only_round(manifest: Manifest) -> dict[str, int]:

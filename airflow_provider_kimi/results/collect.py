@@ -111,6 +111,8 @@ def _landed(
             raise
         _check_kept(same, landing)
         calls.log.warning("%s The result that was landed in %s before is kept.", error, landing.output)
+        if saved and same.saved_file and directory.has(name_of(same.saved_file)):
+            _clear_parts(directory, [saved.name], calls.log)
         return _kept(same, batches, directory)
     realtime = NO_REALTIME if base else read_realtime(directory, earlier, batches, workshop / "realtime")
     files = [_with_saved(of_batch, saved) for of_batch in files]

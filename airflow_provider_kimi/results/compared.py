@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -19,7 +19,7 @@ from airflow_provider_kimi.results.formats import Form, OutputFormat
 from airflow_provider_kimi.results.label_changes import LabelChanges
 from airflow_provider_kimi.results.lines_by_id import LinesById
 from airflow_provider_kimi.results.output_directory import OutputDirectory
-from airflow_provider_kimi.results.result_rows import Cells, ResultRows, rows_of
+from airflow_provider_kimi.results.result_rows import ResultRows, rows_of
 from airflow_provider_kimi.results.schema import AnswerSchema
 from airflow_provider_kimi.results.staging import name_of
 
@@ -72,51 +72,61 @@ class Comparison:
     def _asked(self, preview: Manifest) -> Earlier:
         return Earlier(str(preview.results_file).rpartition("/")[0], b"", preview, is_output=False)
 
-    def _rows(self, result: Earlier, folder: Path) -> ResultRows:
+    def _rows(self, result: Earlier, folder: Path) -> Iterator[_Row]:
         folder.mkdir()
         path = result.copied("results_file", folder)
         assert path is not None, "it was looked for"
         form = replace(self.form, output_format=cast(OutputFormat, path.suffix.removeprefix(".")))
         try:
-            rows = rows_of(path, form)
-            if {"status", "content"} <= {*rows.own}:
-                return rows
-        except (msgspec.MsgspecError, ValueError):
-            pass
-        raise refused(
-            f"{name_of(str(result.manifest.results_file))} in {result.uri} cannot be read as results.",
-            "Put it back as it was landed. A CSV file is read in the form of output_csv_options.",
-        )
+            yield from _read(rows_of(path, form))
+        except (msgspec.MsgspecError, ValueError, KeyError):
+            raise refused(
+                f"{name_of(str(result.manifest.results_file))} in {result.uri} cannot be read as results.",
+                "Put it back as it was landed. A CSV file is read in the form of output_csv_options.",
+            ) from None
 
 
-def _sample(rows: ResultRows, comparable: Comparable) -> Iterator[bytes]:
+class _Row(NamedTuple):
+    """What a row of results says; `content` is None if it has no usable answer."""
+
+    custom_id: str
+    content: str | None
+    parsed: Any
+
+    def said(self, comparable: Comparable) -> Said | None:
+        return None if self.content is None else comparable.said(self.content, self.parsed)
+
+
+def _read(rows: ResultRows) -> Iterator[_Row]:
+    if not {"status", "content"} <= {*rows.own}:
+        raise ValueError("its columns are others")
+    for cells in rows:
+        custom_id, status, content = (rows.value(cells[name]) for name in ("custom_id", "status", "content"))
+        if not isinstance(custom_id, str) or not isinstance(content, str | None):
+            raise ValueError("it holds other values")
+        parsed = rows.value(cells["parsed"]) if "parsed" in cells else None
+        yield _Row(custom_id, (content or "") if status == "succeeded" else None, parsed)
+
+
+def _sample(rows: Iterator[_Row], comparable: Comparable) -> Iterator[bytes]:
     """The rows of a preview, each as a line with its id and what its answer says; null if it has none."""
-    for cells in rows:
-        said = _said(rows, cells, comparable)
-        yield json.dumps({"custom_id": rows.value(cells["custom_id"]), "said": said}).encode()
+    for row in rows:
+        yield json.dumps({"custom_id": row.custom_id, "said": row.said(comparable)}).encode()
 
 
-def _said(rows: ResultRows, cells: Cells, comparable: Comparable) -> Said | None:
-    if rows.value(cells["status"]) != "succeeded":
-        return None
-    parsed = rows.value(cells["parsed"]) if "parsed" in cells else None
-    return comparable.said(rows.value(cells["content"]), parsed)
-
-
-def _changes(asked: LinesById, rows: ResultRows, comparable: Comparable) -> LabelChanges:
+def _changes(asked: LinesById, rows: Iterator[_Row], comparable: Comparable) -> LabelChanges:
     found = LabelChanges()
-    for cells in rows:
-        custom_id = rows.value(cells["custom_id"])
-        if (line := asked.take(custom_id)) is None:
+    for row in rows:
+        if (line := asked.take(row.custom_id)) is None:
             continue
         now: Mapping[str, Any] | None = decoded(line)["said"]
-        before = _said(rows, cells, comparable)
+        before = row.said(comparable)
         if now is None:
             found.unlike["no_answer_now"] += 1
         elif before is None:
             found.unlike["no_answer_before"] += 1
         else:
-            found.add(custom_id, comparable.changes(before, now))
+            found.add(row.custom_id, comparable.changes(before, now))
     if left := sum(1 for _ in asked.left()):
         found.unlike["not_in_earlier_result"] += left
     return found

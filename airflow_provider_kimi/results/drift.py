@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
@@ -60,10 +61,21 @@ def labels_before(given: Mapping[str, Any]) -> Before | None:
     labels = given.get("labels")
     with suppress(ValueError):
         labels = json.loads(labels) if isinstance(labels, str) else labels
-    if not isinstance(labels, Mapping) or not labels or not all(isinstance(n, int) for n in labels.values()):
+    if not isinstance(labels, Mapping) or not labels or not all(map(_is_count, labels.values())):
         return None
-    since = given.get("completed_at")
-    return Before({str(name): count for name, count in labels.items()}, since if isinstance(since, str) else None)
+    return Before({str(name): count for name, count in labels.items()}, _moment(given.get("completed_at")))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _moment(value: object) -> str | None:
+    """A time in ISO 8601; None for what is none."""
+    try:
+        return value if isinstance(value, str) and datetime.fromisoformat(value) else None
+    except ValueError:
+        return None
 
 
 def with_drift(manifest: Manifest, labels: Mapping[str, int], held: Manifest | None, before: Before | None) -> Manifest:

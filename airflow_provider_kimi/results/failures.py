@@ -26,10 +26,10 @@ MAX_ID_CHARS = 64
 #: Bytes of a manifest with failures: an XCom has 8 KB, and the names of former files may come later.
 MAX_BYTES = 7_680
 
-#: How many cells of a confusion table it has at most; and how many of them, and of labels, where there is less room.
+#: How many cells of a confusion table it has at most; and how many of them, of labels, and of labels that moved, where
+#: there is less room.
 MAX_CELLS = 100
 _HALVES = (50, 25, 12, 6, 3, 0)
-
 #: The reason where there is no code; and the status and the reason of all that is not named.
 OTHER = "other"
 MIXED = ("mixed", "further_reasons")
@@ -86,7 +86,7 @@ def reason_of(code: str | None) -> str:
 def fitted(manifest: Manifest) -> Manifest:
     """Shorten what a manifest says of failures and labels until it fits into an XCom.
 
-    Ids of failures go first, then the rarest cells and labels, then the rarest reasons.
+    Ids of failures go first, then the rarest cells and labels, and those that moved least, then the rarest reasons.
     """
     for manifest in _shorter(manifest):  # noqa: B020
         if len(json.dumps(manifest.to_dict())) <= MAX_BYTES:
@@ -102,7 +102,8 @@ def _shorter(manifest: Manifest) -> Iterator[Manifest]:
         yield (manifest := replace(manifest, failures=short or UNSET))
     for most in _HALVES:
         labels = most_frequent(manifest.labels, most) if manifest.labels else UNSET
-        yield (manifest := replace(manifest, gold=shorter_gold(manifest.gold, most), labels=labels))
+        drift = {**manifest.drift, "moves": manifest.drift.get("moves", [])[:most]} if manifest.drift else UNSET
+        yield (manifest := replace(manifest, gold=shorter_gold(manifest.gold, most), labels=labels, drift=drift))
     for most in range(len(failures) - 1, -1, -1):
         yield replace(manifest, failures=_first([replace(failure, sample=[]) for failure in failures], most))
 

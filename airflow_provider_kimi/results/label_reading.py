@@ -13,9 +13,6 @@ from airflow_provider_kimi.results.labels import read_labels
 from airflow_provider_kimi.results.parsed_shape import Fields, ListOf, Shape, choices_of
 from airflow_provider_kimi.results.schema import AnswerSchema
 
-#: Shapes whose values are numbers.
-_NUMBERS = ("int64", "float64")
-
 
 @dataclass(frozen=True)
 class LabelReading:
@@ -46,7 +43,8 @@ class LabelReading:
         choices = choices_of(schema.of_values, gold_column)
         if choices:
             return cls(gold_column, _reader(choices), has_labels=True, is_parsed=True)
-        return cls(gold_column, _number if shape in _NUMBERS else str, shape == "int64", is_parsed=True)
+        read = {"int64": _whole_number, "float64": _number}.get(str(shape), str)
+        return cls(gold_column, read, shape == "int64", is_parsed=True)
 
     def gold(self, cell: Any) -> str:
         """The label that a cell of the gold column means, which is not empty.
@@ -116,3 +114,14 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise SchemaMismatch("it is not a number") from None
+
+
+def _whole_number(text: str) -> int:
+    """Read a text as a whole number, also as 4.0, which is how a column with gaps is often written."""
+    try:
+        return int(text)
+    except ValueError:
+        number = _number(text)
+    if not number.is_integer():
+        raise SchemaMismatch("it is not a whole number")
+    return int(number)

@@ -134,10 +134,13 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
     return ids
 
 
-def run_one_task(folder: Path, number: int, fate: Fate, *, halves: str | None = None, **parameters: Any) -> list[str]:
+def run_one_task(
+    folder: Path, number: int, fate: Fate, *, halves: str | None = None, run_id: str = "run", **parameters: Any
+) -> list[str]:
     """Do the same in one task, whose rows are asked in up to three rounds.
 
     :param halves: A shard that the first try halves; None for none.
+    :param run_id: Of its run.
     """
 
     class Job(KimiBatchOperator):
@@ -148,7 +151,7 @@ def run_one_task(folder: Path, number: int, fate: Fate, *, halves: str | None = 
     task = Job(task_id="job", max_rounds=3, **{**own, **parameters})
     if halves and number == 1:  # as if the platform had no room for it
         halved_by(task, halves)
-    ti = TaskInstanceRecord(task_id="job", try_number=number)
+    ti = TaskInstanceRecord(task_id="job", run_id=run_id, try_number=number)
     attempt = run_task(task, ti)
     while (deferred := attempt.deferred) is not None:
         _, arguments = deferred.trigger.serialize()

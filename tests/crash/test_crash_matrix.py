@@ -150,3 +150,41 @@ def test_a_death_at_any_point_of_a_try_that_halves_a_shard_costs_nothing_and_los
     second = "2/2 rows 2-2 of 2"
     halved = (*whole[:2], "2/2 rows 1-1 of 2 1", f"{second} 1", f"{second} 2", f"{second} 3")
     assert labels == {whole, halved}
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(2, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
+def test_a_death_of_a_task_with_a_cache_pays_for_each_new_request_once_and_puts_each_answer_on_its_rows(
+    chain: Chain, tmp_path: Path, step: int
+) -> None:
+    """Rows of the day before are in the cache, and some rows repeat others."""
+    clean: Any = None
+    for die_at in range(0, 1000, step):  # not at all the first time
+        folder = tmp_path / str(die_at)
+        folder.mkdir()
+        paid: list[str] = []
+
+        def answer(request: Mapping[str, Any], paid: list[str] = paid) -> Answer:
+            paid.append(request["body"]["messages"][-1]["content"])
+            return Answer(f"about {paid[-1]}")
+
+        shared = {"cache": f"{folder}/cache", "dedupe": True}
+        before = {**shared, "run_id": "before", "input": ["a", "b"], "output": f"{folder}/before"}
+        job: dict[str, Any] = {**shared, "run_id": "today", "input": ["c", "b", "c", "d", "a", "e", "d"]}
+        with KimiSimulator(speed=SPEED, responder=answer) as platform:
+            assert chain.run(platform, folder, 1, None, job=before) == 0
+            status = chain.run(platform, folder, 1, die_at or None, job=job)
+            if status == -signal.SIGKILL:
+                assert chain.run(platform, folder, 2, None, job=job) == 0, f"the retry failed after a death at {die_at}"
+            seen = f"died at point {die_at} of {told(folder)['points']}"
+            tomorrow = {**job, "run_id": "tomorrow", "output": f"{folder}/tomorrow"}
+            assert chain.run(platform, folder, 1, None, job=tomorrow) == 0
+            assert sorted(paid) == ["a", "b", "c", "d", "e"], seen
+        rows = [json.loads(line) for line in (folder / "out" / "results.jsonl").read_bytes().splitlines()]
+        assert [row["content"] for row in rows] == [f"about {asked}" for asked in job["input"]], seen
+        found = [(row["custom_id"], row["source"], row["prompt_tokens"]) for row in rows]
+        clean = clean or found
+        assert found == clean, seen
+        if status == 0 and die_at:
+            break
+    assert die_at > 60, "hardly any point was passed"
+    assert [source for _, source, _ in clean] == ["batch", "cache", "duplicate", "batch", "cache", "batch", "duplicate"]

@@ -188,6 +188,34 @@ def test_a_result_that_is_not_there_is_refused_before_anything_is_sent(connect: 
         assert not {call.name for call in sim.journal} & {"upload_file", "create_batch"}
 
 
+@pytest.mark.parametrize(
+    ("output_format", "damage"),
+    [
+        ("jsonl", b'{"custom_id": "r1", "status": "succeeded", "content": "x"}\n{"custom_id": "r3"}\n'),
+        ("jsonl", b'{"status": "succeeded", "content": "x"}\n'),
+        ("jsonl", b'{"custom_id": "r1", "status": "succeeded", "content": ["x"]}\n'),
+        ("csv", b"custom_id,status,content\r\nr1,succeeded\r\n"),
+        ("jsonl", None),
+    ],
+)
+def test_an_earlier_result_that_cannot_be_read_leaves_the_preview_landed_and_says_so(
+    connect: Connect, tmp_path: Path, output_format: str, damage: bytes | None
+) -> None:
+    with KimiSimulator(speed=0, timing=QUICK, responder=Model(by_prompt)) as sim:
+        connect(sim)
+        to_end(labelled(tmp_path, sim, output_format=output_format), sim)
+        path = tmp_path / "out" / f"results.{output_format}"
+        before = path.read_bytes()
+        path.unlink() if damage is None else path.write_bytes(damage)
+        with pytest.raises(AirflowFailException) as caught:
+            to_end(preview(tmp_path, sim, output_format=output_format), sim)
+        assert "The answers of the preview are landed in " in str(caught.value)
+        assert "Nothing was changed" not in str(caught.value)
+        path.write_bytes(before)
+        assert to_end(preview(tmp_path, sim, output_format=output_format), sim).value["changes"] == CHANGED
+        assert len(sim.batches) == 2
+
+
 def test_rows_without_an_answer_on_either_side_are_counted_apart(connect: Connect, tmp_path: Path) -> None:
     def say(custom_id: str, times: int, body: Any) -> Answer | RowError:
         strict = body["messages"][-1]["content"].startswith("Strictly")

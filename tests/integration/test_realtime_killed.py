@@ -138,7 +138,7 @@ def test_on_s3_answers_outlast_a_death_and_a_clear_asks_only_the_others(
         assert sorted(platform.chats) == ["1", "4", "7"]
         assert tries(task, sim, 3).value == found
         assert chats_of(sim) == 4, "one was refused"
-    names = ["manifest.json", "error.jsonl", "output.jsonl", "realtime.jsonl", "results.jsonl"]
+    names = ["manifest.json", "error.jsonl", "output.jsonl", "realtime.jsonl", "report.html", "results.jsonl"]
     assert s3.keys() == [f"out/{name}" for name in sorted(names)]
     assert found["counts"]["succeeded"] == 10
     assert found["realtime_file"] == s3.uri("out/realtime.jsonl")

@@ -204,8 +204,8 @@ def test_a_result_is_landed_on_s3_with_the_manifest_last(
     names = [line.split("/out/")[1].split()[0] for line in puts]
     landing = names[0].split("-")[1].split(".")[0]
     assert names == [
-        *(f".kimi-{landing}.{name}" for name in ("output.jsonl", "results.jsonl")),
-        *("manifest.json", "results.jsonl", "output.jsonl", "manifest.json"),
+        *(f".kimi-{landing}.{name}" for name in ("output.jsonl", "results.jsonl", "report.html")),
+        *("manifest.json", "results.jsonl", "output.jsonl", "report.html", "manifest.json"),
     ]
     (file_id,) = attempt.ti.xcoms["output_file_ids"]
     assert s3.get("out/output.jsonl") == sim.file_content(file_id)
@@ -213,8 +213,9 @@ def test_a_result_is_landed_on_s3_with_the_manifest_last(
     assert json.loads(s3.get("out/manifest.json")) == attempt.value
     assert attempt.value["output_file"] == attempt.ti.xcoms["output_file"] == s3.uri("out/output.jsonl")
     plain = {f"{name}_file": f"s3://{s3.bucket}/out/{name}.jsonl" for name in ("results", "output")}
+    plain["report_file"] = f"s3://{s3.bucket}/out/report.html"
     assert attempt.value["plain_locations"] == attempt.ti.xcoms["plain_locations"] == plain
-    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
+    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/report.html", "out/results.jsonl"]
 
 
 def test_a_result_on_s3_that_is_replaced_leaves_no_file_behind(
@@ -225,7 +226,7 @@ def test_a_result_on_s3_that_is_replaced_leaves_no_file_behind(
     run_task(KimiBatchResultsOperator(task_id="r", batch_id=batch_ids, output=s3.uri("out"), output_format="csv"))
     land(batch_ids, s3.uri("out"))
     land(batch_ids, str(tmp_path))
-    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/results.jsonl"]
+    assert s3.keys() == ["out/manifest.json", "out/output.jsonl", "out/report.html", "out/results.jsonl"]
     for name in ("output.jsonl", "results.jsonl"):
         assert s3.get(f"out/{name}") == (tmp_path / name).read_bytes()
 
@@ -239,7 +240,7 @@ def test_the_name_of_an_output_on_s3_is_no_pattern(sim: KimiSimulator, s3: Stora
         s3.put(name, b"mine")
     for output_format, results in (("csv", "results.csv"), ("jsonl", "results.jsonl"), ("jsonl", "results.jsonl")):
         land(batch_ids, s3.uri(key), output_format=output_format)
-        landed = [f"{key}/{name}" for name in ("manifest.json", "output.jsonl", results)]
+        landed = [f"{key}/{name}" for name in ("manifest.json", "output.jsonl", "report.html", results)]
         assert sorted(s3.keys()) == sorted([*landed, *mine])
     assert {s3.get(name) for name in mine} == {b"mine"}
 
@@ -257,7 +258,8 @@ def test_a_result_on_s3_is_landed_again_by_a_key_that_may_not_list_the_bucket(
         for output_format in ("csv", "csv", "jsonl"):
             land(batch_ids, storage.uri("out"), output_format=output_format)
         gate.may_list = True
-        assert storage.keys() == [f"out/{name}" for name in ("manifest.json", "output.jsonl", "results.jsonl")]
+        names = ("manifest.json", "output.jsonl", "report.html", "results.jsonl")
+        assert storage.keys() == [f"out/{name}" for name in names]
 
 
 def test_a_result_on_s3_has_the_columns_of_a_table_on_s3(sim: KimiSimulator, s3: Storage) -> None:

@@ -301,6 +301,14 @@ def test_an_answer_of_the_cache_that_is_refused_at_the_landing_is_asked_again(co
         assert found["usage"] == paid
 
 
+def test_a_clear_leaves_no_saved_file_beside_a_result_that_is_the_only_copy(sim: KimiSimulator, tmp_path: Path) -> None:
+    task = job(tmp_path, sim, rows([1, 1, 2]), dedupe=True, delete_remote_files=True)
+    first = done(task, sim).value
+    assert [done(task, sim, number=number).value for number in (2, 3)] == [first, first]
+    assert len(sim.batches) == 1
+    assert not list((tmp_path / "out").glob(".kimi-*"))
+
+
 @pytest.mark.parametrize("damage", ["emptied", "edited"])
 def test_a_retry_makes_good_a_saved_file_that_was_damaged_while_the_batch_ran(
     sim: KimiSimulator, tmp_path: Path, damage: str

@@ -90,6 +90,16 @@ def test_labels_are_taken_from_a_manifest_and_from_the_extra_of_an_event_of_each
         assert labels_before(other) is None
 
 
+@pytest.mark.parametrize("labels", [{"a": 1, "b": -1}, {"a": -5}, {"a": True}, {"a": 1.5}])
+def test_what_counts_no_labels_is_compared_with_nothing(labels: dict[str, Any]) -> None:
+    assert labels_before({"labels": labels}) is None
+
+
+@pytest.mark.parametrize("since", ["yesterday", "", 5, None])
+def test_a_time_that_is_none_is_not_known(since: Any) -> None:
+    assert labels_before({"labels": {"a": 1}, "completed_at": since}) == Before({"a": 1})
+
+
 def manifest(batch_id: str, run_id: str, labels: dict[str, int]) -> Manifest:
     return Manifest(batch_ids=[batch_id], landed_by={"run_id": run_id}, labels=labels)
 

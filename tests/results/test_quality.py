@@ -65,6 +65,8 @@ def of_gold(schema: Any, rows: list[tuple[str | None, Any]], gold_column: str = 
         (Literal["a", "b"], "a", "A"),
         ({"enum": ["a", "b"]}, '"a"', "a"),
         ({"type": "integer"}, "4", "4.0"),
+        ({"type": "integer"}, "9007199254740993", 9007199254740993),
+        ({"type": "integer"}, "9007199254740993", "9007199254740993"),
         (None, " any text\n", "any text"),
     ],
 )
@@ -99,7 +101,10 @@ def test_of_an_object_the_field_of_the_same_name_is_compared(schema: Any, column
     assert (found["compared"], found["agreed"]) == (1, agrees)
 
 
-@pytest.mark.parametrize(("column", "gold"), [("tone", "fine"), ("stars", "many"), ("is_ad", "perhaps")])
+@pytest.mark.parametrize(
+    ("column", "gold"),
+    [("tone", "fine"), ("is_ad", "perhaps"), *(("stars", gold) for gold in ("many", "4.5", "nan", "1e400"))],
+)
 def test_a_gold_label_that_no_answer_could_have_is_unknown(column: str, gold: str) -> None:
     answer = '{"tone": "good", "stars": 4, "is_ad": false}'
     assert of_gold(Review, [(answer, gold), (None, gold)], column)["unknown"] == 2
@@ -212,6 +217,23 @@ def test_a_manifest_fits_into_an_xcom_whatever_the_labels_are(
     assert kept == confusion[: len(kept)]
     assert found.gold.get("confusion_cut", False) == (len(kept) < len(confusion))
     assert sum((found.labels or {}).values()) == sum(labels.values())
+
+
+def test_labels_that_moved_are_cut_where_there_is_no_room_for_them() -> None:
+    moves = [{"label": "很" * 64, "before": 0.5, "now": 0.25} for _ in range(5)]
+    names, location = [f"{number:02}{'很' * 62}" for number in range(5)], "file:///data/" + "o" * 100
+    manifest = Manifest(
+        batch_ids=[f"batch_{number:032}" for number in range(70)],
+        labels=dict.fromkeys(names, 1),
+        drift={"distance": 0.5, "moves": moves},
+        results_file=f"{location}/results.jsonl",
+        output_file=f"{location}/output.jsonl",
+    )
+    found = fitted(manifest)
+    assert len(json.dumps(found.to_dict())) <= MAX_BYTES
+    assert found.labels
+    assert sum(found.labels.values()) == len(names)
+    assert found.drift == {"distance": 0.5, "moves": moves[:3]}
 
 
 def test_what_fits_is_not_cut() -> None:
