@@ -180,6 +180,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         "cache",
         "is_dry_run",
     )
+    _in_budget = parts.in_budget_of
     ui_color = "#e0ecd8"
 
     _run: JobRun | None = None
@@ -373,9 +374,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 # In `dag.test()`; or the task was cleared while it created these, so it has to look for them.
                 return self.execute(context)
             to_create = Pending.from_dict(pending)
-            job = self._job(
-                context, Deadline(**deadline) if deadline else parts.deadline_of_task(self, context), cancelled
-            )
+            until = Deadline(**deadline) if deadline else parts.deadline_of_task(self, context)
+            job = self._job(context, until, cancelled)
         return job.go_on(batch_ids or list(read.batches if read else ()), read, to_create)
 
     def saving(self, calls: Calls, context: Context) -> Saving | None:

@@ -67,7 +67,6 @@ class _Fields(JobTask, Protocol):
     max_cost: float | str | None
     approve_over: float | str | None
     budget: str | None
-    in_budget: InBudget | None
     max_in_flight: int | None
     pilot_rows: int | None
     cache: str | None
@@ -85,7 +84,6 @@ def job_of(task: _Fields, run: JobRun) -> WholeJob | PreviewJob:
     deadline = run.rest.deadline
     terms = replace(task.wait_terms, ends_at=deadline.waits_until if deadline else None)
     spending, in_flight = spending_of(task, run.context), InFlight(task.max_in_flight)
-    task.in_budget = spending.in_manifest if spending.purse else None
     in_turns = InTurns(run, terms, in_flight, _pilot_of(task, spending))
     if task.preview_rows is not None:
         return PreviewJob(run, in_turns, spending, task.on_incomplete, comparison_of(task))
@@ -142,6 +140,12 @@ def spending_of(task: _Fields, context: Context, approved: Approved | None = Non
     limits = read_max_cost(task.max_cost), read_approve_over(task.approve_over, can_ask=CAN_ASK)
     purse = _purse_of(task, context, prices.currency)
     return Spending(prices, answer_size(task.output_schema), currency, *limits, approved, purse)
+
+
+def in_budget_of(task: _Fields, context: Context) -> InBudget | None:
+    """What says of the budget what the manifest repeats; None without one."""
+    spending = spending_of(task, context)
+    return spending.in_manifest if spending.purse else None
 
 
 def budget_of(given: object) -> str | None:

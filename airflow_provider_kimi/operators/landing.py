@@ -65,7 +65,6 @@ class LandingOperator(TextTemplates):
     merge_with: Any = None
     cache: str | None = None
     saved: str | None = ""  # lands no rows but those of the batches
-    in_budget: InBudget | None = None
     kimi_conn_id: str
 
     def __init__(
@@ -237,6 +236,10 @@ class LandingOperator(TextTemplates):
             raise AirflowSkipException(message)
         self.log.warning("%s", message)
 
+    def _in_budget(self, context: Context) -> InBudget | None:
+        """What the manifest is to say of a budget; None without one."""
+        return None
+
     def _quality_limits(self) -> QualityLimits:
         return QualityLimits.read(self.min_agreement, self.max_drift)
 
@@ -283,7 +286,7 @@ class LandingOperator(TextTemplates):
             task=read_attempt(context).task,
             next_round=next_round,
             merge_with=self.merge_with,
-            in_budget=self.in_budget,
+            in_budget=self._in_budget(context),
             report=partial(written_report, most_rows=self.report_rows),
             keeps_answers=self.cache is not None,
         )

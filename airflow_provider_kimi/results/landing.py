@@ -2,13 +2,14 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import BATCH_FIELDS, SOURCE_FIELD
-from airflow_provider_kimi.records.tags import TaskIdentity, digest_of
+from airflow_provider_kimi.records.saved import task_digest
+from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
@@ -87,7 +88,7 @@ class Landing:
         """How the names of all landings of its task instance begin; empty if that is not known."""
         if self.task is None:
             return ""
-        return digest_of(*map(str, astuple(self.task))).removeprefix("sha256:")[:_TASK_DIGITS]
+        return task_digest(self.task)[:_TASK_DIGITS]
 
     def new_name(self) -> str:
         """Name one landing, in 16 hexadecimal digits."""

@@ -1,13 +1,14 @@
 """KimiPurgeCacheOperator deletes what is old, and only in a cache."""
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_kimi.cache.segments import staged_name
 from airflow_provider_kimi.cache.store import AnswerCache
 from airflow_provider_kimi.operators.cache import KimiPurgeCacheOperator
 from tests.support.caches import make_older
@@ -74,11 +75,10 @@ def test_the_cache_may_be_a_template(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_has_left_is_deleted_after_a_day(place: Path) -> None:
     (place / ".kimi-cache-20261101T000000Z-0123456789abcdef").write_bytes(b'{"d":"')
-    being_written = AnswerCache(str(place))
-    with being_written.writer("later") as kept:
-        kept.add(bytes(16), b"1")
-        purge(str(place), older_than=0)
-    assert len(os.listdir(place)) == 2
+    being_written = staged_name(datetime.now(UTC), "0123456789abcdef")
+    (place / being_written).write_bytes(b'{"d":"')
+    purge(str(place), older_than=0)
+    assert sorted(os.listdir(place)) == [being_written, "notes.txt"]
 
 
 @pytest.mark.parametrize("cache", ["", " ", "None", "{{ nothing }}"])
