@@ -78,7 +78,7 @@ def test_the_page_shows_the_numbers_of_the_manifest() -> None:
         "invalid schema_mismatch Rows 3 q1",
         "Prompt tokens 12,345",
         "positive : 47.9 of 100 CNY left day",
-        "Round Asked Usable 1 58 90",
+        "Round Asked Usable 1 58 48",
         "cache 40 40.0%",
         "48 answers were stored in the cache.",
         "batch_1 completed Created 2026-11-30 01:03:20 UTC Took 0:10:00 Rows 45 / 50",
