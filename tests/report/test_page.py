@@ -96,6 +96,11 @@ def test_a_result_without_any_of_the_newer_facts_has_a_page_too() -> None:
     assert "Drift" not in words
 
 
+def test_a_day_that_sent_nothing_has_no_time_line_of_batches() -> None:
+    assert "Batches over time" not in page_of(facts_of(manifest_of(batch_ids=[]))).words
+    assert "Batches over time" in page_of(facts_of(manifest_of(), batches=[batch_of(0)])).words
+
+
 @pytest.mark.parametrize("most_rows", [0, 5])
 def test_hostile_ids_labels_and_texts_are_text_in_the_page(most_rows: int) -> None:
     rows = [ReportRow(HOSTILE, {HOSTILE: HOSTILE}, {"status": "failed", "error_message": HOSTILE})]
