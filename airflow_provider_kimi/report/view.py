@@ -56,7 +56,7 @@ def view_of(facts: ReportFacts, most_rows: int) -> dict[str, Any]:
         "sources": _sources(manifest),
         "saved": _there(manifest.saved),
         "budget": _there(manifest.budget),
-        "rounds": manifest.by_round or [_only_round(manifest)],
+        "rounds": manifest.by_round or [_only_round(facts)],
         "realtime": _there(manifest.realtime),
         "batches": _time_line(facts.batches[:MOST_BATCHES]),
         "more_batches": len(facts.batches[MOST_BATCHES:]),
@@ -72,10 +72,11 @@ def _there(value: dict[str, Any] | dict[str, int] | msgspec.UnsetType) -> dict[s
     return value or None
 
 
-def _only_round(manifest: Manifest) -> dict[str, int]:
-    saved = manifest.saved or {}
-    asked = manifest.counts["total"] - saved.get("cache", 0) - saved.get("duplicate", 0)
-    return {"requests": asked, "succeeded": manifest.counts["succeeded"]}
+def _only_round(facts: ReportFacts) -> dict[str, int]:
+    """What was asked and came back usable, without the rows that were not sent."""
+    saved = facts.manifest.saved or {}
+    asked = facts.manifest.counts["total"] - saved.get("cache", 0) - saved.get("duplicate", 0)
+    return {"requests": asked, "succeeded": facts.tally.succeeded.total()}
 
 
 def _share(part: float, whole: float) -> float:

@@ -112,7 +112,7 @@ def part(
         file = SavedFile(name_of_saved(saving.task, fingerprint, sha256), sha256, header)
         if files is None or files.keep(fingerprint, file.name, path, is_found=decision.is_found, is_fresh=is_fresh):
             break
-    _log(log, header, len(read.spool.ends))
+    _log(log, header, len(read.spool.ends), dedupe=saving.dedupe)
     read.notes.drop(decision.places)
     return replace(parted, file=file)
 
@@ -155,8 +155,11 @@ def _write(path: Path, header: SavedHeader, rows: Iterable[SavedRow | SkippedRow
     return digest.hexdigest()
 
 
-def _log(log: Log, header: SavedHeader, rows: int) -> None:
+def _log(log: Log, header: SavedHeader, rows: int, *, dedupe: bool) -> None:
     log.info(
-        "%s of %s rows are answered by the cache, %s repeat another row; %s are sent.",
-        *(f"{number:,}" for number in (header.cache, rows, header.duplicate, rows - header.rows)),
+        "%s of %s rows are answered by the cache%s; %s are sent.",
+        f"{header.cache:,}",
+        f"{rows:,}",
+        f", {header.duplicate:,} repeat another row" if dedupe or header.duplicate else "",
+        f"{rows - header.rows:,}",
     )

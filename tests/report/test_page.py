@@ -78,7 +78,7 @@ def test_the_page_shows_the_numbers_of_the_manifest() -> None:
         "invalid schema_mismatch Rows 3 q1",
         "Prompt tokens 12,345",
         "positive : 47.9 of 100 CNY left day",
-        "Round Asked Usable 1 58 90",
+        "Round Asked Usable 1 58 48",
         "cache 40 40.0%",
         "48 answers were stored in the cache.",
         "batch_1 completed Created 2026-11-30 01:03:20 UTC Took 0:10:00 Rows 45 / 50",
@@ -94,6 +94,11 @@ def test_a_result_without_any_of_the_newer_facts_has_a_page_too() -> None:
     assert "Cost not known" in words
     assert "Agreement" not in words
     assert "Drift" not in words
+
+
+def test_a_day_that_sent_nothing_has_no_time_line_of_batches() -> None:
+    assert "Batches over time" not in page_of(facts_of(manifest_of(batch_ids=[]))).words
+    assert "Batches over time" in page_of(facts_of(manifest_of(), batches=[batch_of(0)])).words
 
 
 @pytest.mark.parametrize("most_rows", [0, 5])

@@ -205,6 +205,12 @@ def test_the_log_says_how_many_rows_are_sent(desk: Desk) -> None:
     assert desk.log.infos[-1] == "2 of 5 rows are answered by the cache, 1 repeat another row; 2 are sent."
 
 
+def test_without_dedupe_the_log_does_not_say_that_no_row_repeats_another(desk: Desk) -> None:
+    desk.saving = replace(desk.saving, dedupe=False)
+    desk.prepare(["a", "a"])
+    assert desk.log.infos[-1] == "0 of 2 rows are answered by the cache; 2 are sent."
+
+
 def test_a_damaged_line_of_the_cache_is_passed_over_and_counted(desk: Desk) -> None:
     desk.answer(["a", "b"])
     (segment,) = (desk.folder / "cache").iterdir()
