@@ -257,21 +257,29 @@ def keyword_arguments(function: Callable[..., Any], context: Mapping[str, Any]) 
 CAN_LIST_VARIABLES = _VERSION < (3,) or _VERSION >= (3, 3)
 
 
+#: How many Variables Airflow 3 lists at a time.
+VARIABLES_OF_A_PAGE = 1000
+
+
 def variable_keys(prefix: str) -> list[str]:
     """List the keys of Airflow's Variables that begin so. Blocks.
 
-    Airflow 3 lists them in pages, in order: one that is added meanwhile shifts others to where they are seen again.
+    Airflow 3 lists them in pages, in order: one that is added meanwhile shifts others to where they are seen again, and
+    one that is deleted to where they are not seen. What a second list has not seen is not what the first has not.
     """
     from airflow.providers.common.compat.sdk import Variable
 
     if hasattr(Variable, "keys"):
-        return [key for key in Variable.keys(prefix=prefix) if key.startswith(prefix)]
+        found = list(Variable.keys(prefix=prefix))
+        if len(found) >= VARIABLES_OF_A_PAGE:
+            found += Variable.keys(prefix=prefix)
+        return [key for key in dict.fromkeys(found) if key.startswith(prefix)]
     from airflow.models.variable import Variable as Stored
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        found = session.query(Stored.key).filter(Stored.key.startswith(prefix, autoescape=True))
-        return [key for (key,) in found]
+        stored = session.query(Stored.key).filter(Stored.key.startswith(prefix, autoescape=True))
+        return [key for (key,) in stored]
 
 
 def read_variable(key: str) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from math import isfinite
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -96,10 +97,10 @@ def read_name(given: object, *, can_list: bool) -> str | None:
     )
 
 
-def read_definition(name: str, stored: str | None, currency: str | None = None) -> Definition:
+def read_definition(name: str, stored: str | Mapping[str, Any] | None, currency: str | None = None) -> Definition:
     """Read what a Variable says of a budget.
 
-    :param stored: Its value; None if there is none.
+    :param stored: Its value, which a secrets backend may have read as JSON; None if there is none.
     :param currency: Of the prices; None for any.
     :raises KimiInputError: There is none, or it is not a budget, or one in another currency.
     """
@@ -110,7 +111,7 @@ def read_definition(name: str, stored: str | None, currency: str | None = None) 
             f"{_EXAMPLE}."
         )
     try:
-        found = msgspec.json.decode(stored, type=Definition)
+        found = msgspec.convert(msgspec.json.decode(stored) if isinstance(stored, str) else stored, Definition)
         ZoneInfo(found.timezone)
     except (msgspec.MsgspecError, ValueError, OSError) as error:  # of a zone that is not known, a KeyError's child
         raise _wrong(variable, str(error)) from None

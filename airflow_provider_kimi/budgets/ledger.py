@@ -149,6 +149,12 @@ class Ledger:
         """The claims of an owner that count, or may come to count."""
         return [claim for claim in self.claims.values() if claim.is_live and claim.first.owner == owner]
 
+    def is_settled(self, claim: Claim) -> bool:
+        """Whether its owner has said what it has spent after the claim was granted."""
+        granted, owner = max(entry.number for entry in claim.entries), claim.first.owner
+        spent = (entry for entry in self.entries if entry.kind == "spent" and entry.owner == owner)
+        return any(entry.number > granted for entry in spent)
+
     def held_by(self, owner: str) -> int:
         """What an owner has spent and reserved."""
         return self.spent_by.get(owner, 0) + total(claim for claim in self.reserved if claim.first.owner == owner)

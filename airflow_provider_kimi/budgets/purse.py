@@ -19,7 +19,7 @@ from airflow_provider_kimi.budgets.queue import next_step
 from airflow_provider_kimi.budgets.taking_back import release, take_back
 from airflow_provider_kimi.budgets.words import Standing, no_room, reserved_for_job, settled_for_job
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import read_variable
+from airflow_provider_kimi.compat import read_variable, variable_keys
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.claim_note import ClaimNote
 
@@ -48,7 +48,15 @@ class Purse:
 
         :raises KimiInputError: It is not defined, or not as it has to be.
         """
-        return read_definition(self.name, read_variable(f"{BUDGET_PREFIX}{self.name}"), self.currency)
+        key = f"{BUDGET_PREFIX}{self.name}"
+        stored = read_variable(key)
+        if stored is None and key in variable_keys(key):  # Airflow 3 gives none too where its API has failed
+            error = KimiInputError(
+                f"Airflow lists its Variable {key}, and could not read it. Nothing was sent. A retry reads it again."
+            )
+            error.retryable = True
+            raise error
+        return read_definition(self.name, stored, self.currency)
 
     def check(self) -> None:
         """Refuse a budget that is not defined, or not as it has to be.
@@ -81,7 +89,8 @@ class Purse:
         """
         window = self._window()
         entries = read_budget(self.name)
-        wanted = micro_of(most) - sum(ledger.held_by(self.owner) for ledger in by_window(entries).values())
+        held = sum(ledger.held_by(self.owner) for ledger in by_window(entries).values())
+        wanted = micro_of(most) - held
         if wanted > 0 and not self._claimed(calls, window, wanted):
             ledger = read_window(self.name, window.id)
             if not take_back(calls, ledger, self.note, time.time()) or not self._claimed(calls, window, wanted):
@@ -90,13 +99,15 @@ class Purse:
                     f"{no_room(self.name, wanted, standing, window, self.currency)} Nothing was uploaded or submitted "
                     "by this attempt."
                 )
-        calls.log.info("%s", reserved_for_job(self.name, self._standing(window), window, self.currency))
+        if wanted <= 0 and self.note.is_chat:  # an empty claim tells whoever takes the others back of these calls
+            write(self._entry(window, 0)._replace(kind="reserved"), self.note)
+        own = held + max(wanted, 0)
+        calls.log.info("%s", reserved_for_job(self.name, own, self._standing(window), window, self.currency))
         remove(_outdated(entries, time.time())[:MOST_REMOVED])
 
     def _claimed(self, calls: Calls, window: Window, micro: int) -> bool:
         """Claim an amount; whether it is granted."""
-        claim = secrets.token_hex(6)
-        own = Entry(self.name, window.id, self.owner, claim, "new", int(time.time() * 1000), micro)
+        own = self._entry(window, micro)
         write(own, self.note)
         late_at, is_late = time.monotonic() + PATIENCE_SECONDS, False
         while True:
@@ -106,6 +117,7 @@ class Purse:
                 write(step.entry, self.note)
             elif step.does == "wait":
                 if time.monotonic() > late_at:
+                    self._check_listed(own, ledger)
                     take_back(calls, ledger, self.note, time.time())
                     is_late = True
                 calls.stop.check()
@@ -115,6 +127,21 @@ class Purse:
             else:
                 write(own._replace(kind="gone"), self.note)
                 return False
+
+    def _entry(self, window: Window, micro: int) -> Entry:
+        """The first entry of a new claim."""
+        claim = secrets.token_hex(6)
+        return Entry(self.name, window.id, self.owner, claim, "new", int(time.time() * 1000), micro)
+
+    def _check_listed(self, own: Entry, ledger: Ledger) -> None:
+        """Refuse to wait for ever for a claim that somebody has deleted, or that Airflow does not show."""
+        if own.claim not in ledger.claims:
+            write(own._replace(kind="gone"), self.note)
+            raise KimiInputError(
+                f"Airflow does not list the Variable {own.name}, which this task has written {PATIENCE_SECONDS:g} s "
+                "ago, so budgets cannot be kept. Nothing was uploaded or submitted by this attempt. Leave Variables "
+                "that begin with kimi_claim alone, then clear this task."
+            )
 
     def settle(self, calls: Calls, cost: Mapping[str, Any] | None) -> None:
         """Note what the job has cost, and give back the rest of what was reserved.
@@ -141,7 +168,8 @@ class Purse:
             window = self._window()
         except KimiInputError:  # it was changed meanwhile; what is spent is noted in any case
             return
-        calls.log.info("%s", settled_for_job(self.name, self._standing(window), window, self.currency))
+        own = micro_of(amount)
+        calls.log.info("%s", settled_for_job(self.name, own, self._standing(window), window, self.currency))
 
     def release(self, calls: Calls) -> None:
         """Give back what this attempt has reserved, if no batch of its job exists."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.budgets.entries import read_note, write
-from airflow_provider_kimi.budgets.ledger import Claim, Ledger, total
+from airflow_provider_kimi.budgets.ledger import Claim, Ledger, owner_of
 from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import instance_state
@@ -28,10 +28,11 @@ class _Left(NamedTuple):
 def take_back(calls: Calls, ledger: Ledger, own: ClaimNote, now: float) -> bool:
     """Take back what is left of claims whose task instances have ended; whether anything was.
 
-    :param own: Of the attempt that looks; what an earlier one of its task instance waited for is left too.
+    :param own: Of the attempt that looks; what an earlier one of its task instance waited for, or has reserved for
+        another job, is left too.
     :param now: Unix seconds.
     """
-    taken = [_taken(calls, ledger, left, now) for left in _left(ledger, own)]
+    taken = [_taken(calls, ledger, left, own, now) for left in _left(ledger, own)]
     return any(taken)
 
 
@@ -49,23 +50,28 @@ def _left(ledger: Ledger, own: ClaimNote) -> Iterator[_Left]:
         note = read_note(claim.first)
         if note is None or note.mark == own.mark:
             continue
-        is_own = note.task == own.task
-        if claim.is_waiting if is_own else instance_state(*note.task) in FINISHED_STATES:
+        is_taken_up = claim.is_reserved and claim.first.owner == owner_of(own.job_key, own.fresh)
+        if not is_taken_up and _has_ended(note, own):
             yield _Left(claim, note)
 
 
-def _taken(calls: Calls, ledger: Ledger, left: _Left, now: float) -> bool:
+def _has_ended(note: ClaimNote, own: ClaimNote) -> bool:
+    """Whether the attempt that has claimed has ended; an earlier one of the task instance that looks has."""
+    return note.task == own.task or instance_state(*note.task) in FINISHED_STATES
+
+
+def _taken(calls: Calls, ledger: Ledger, left: _Left, own: ClaimNote, now: float) -> bool:
     """Take back one claim: what is billed of it stays as spent."""
     claim, note = left
     gone = claim.first._replace(kind="gone")
     owner = gone.owner
-    if claim.is_reserved and owner not in ledger.spent_by:
+    if claim.is_reserved and not ledger.is_settled(claim):
         share = _billed_share(calls, note)
-        if share is None:
+        if share is None or not _has_ended(note, own):  # it may have been cleared while the platform was asked
             return False
         if share:
-            held = total(other for other in ledger.reserved if other.first.owner == owner)
-            write(gone._replace(kind="spent", number=ledger.next_number(now), micro=ceil(held * share)), note)
+            billed = max(ceil(ledger.held_by(owner) * share), ledger.spent_by.get(owner, 0))
+            write(gone._replace(kind="spent", number=ledger.next_number(now), micro=billed), note)
     write(gone, note)
     calls.log.info(
         "The claim of task %s in run %s on budget %r is taken back, since that has ended.",
@@ -83,21 +89,20 @@ def _billed_share(calls: Calls, note: ClaimNote) -> float | None:
     except KimiError as error:
         calls.log.info("Whether the job of task %s has batches could not be read: %s", note.task_id, error)
         return None
-    if not search.batches:
-        return None if search.gap else 0.0
-    return billed_share(search.batches, note)
+    return None if search.gap else billed_share(search.batches, note)
 
 
 def billed_share(batches: Iterable[Batch], note: ClaimNote) -> float | None:
-    """The share of a job's rows that its batches have done; None while one of them runs."""
+    """The share of a job's rows that its batches have done; None while one of them runs.
+
+    A row that is in several batches is a row of the job once: what may be too much is safe.
+    """
     found = list(batches)
     if not all(batch.is_terminal for batch in found):
         return None
-    if note.is_chat:
+    if note.is_chat and found:
         return 1.0
-    done = sum(batch.counts.completed + batch.counts.failed for batch in found)
-    rows = max(note.rows, sum(batch.counts.total for batch in found), 1)
-    return min(1.0, done / rows)
+    return min(1.0, sum(batch.counts.completed + batch.counts.failed for batch in found) / max(note.rows, 1))
 
 
 def _is_of(batch: Batch, note: ClaimNote) -> bool:

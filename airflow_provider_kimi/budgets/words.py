@@ -39,21 +39,27 @@ class Standing(NamedTuple):
         return max(0, self.amount - self.own - self.spent - self.reserved)
 
 
-def reserved_for_job(name: str, standing: Standing, window: Window, currency: str) -> str:
-    """Say what is reserved for a job."""
+def reserved_for_job(name: str, own: int, standing: Standing, window: Window, currency: str) -> str:
+    """Say what is reserved for a job.
+
+    :param own: That, also where it is of an earlier window.
+    """
     money = _money
     return (
-        f"Budget {name!r}: {money(standing.own)} of {money(standing.amount)} {currency} reserved for this job; "
+        f"Budget {name!r}: {money(own)} of {money(standing.amount)} {currency} reserved for this job; "
         f"{money(standing.spent)} spent, {money(standing.reserved)} reserved by {_others(standing.others)}, "
         f"{money(standing.left)} left {window.end_in_words}."
     )
 
 
-def settled_for_job(name: str, standing: Standing, window: Window, currency: str) -> str:
-    """Say what a job has spent."""
+def settled_for_job(name: str, own: int, standing: Standing, window: Window, currency: str) -> str:
+    """Say what a job has spent.
+
+    :param own: That, also where it counts in an earlier window.
+    """
     money = _money
     return (
-        f"Budget {name!r}: this job has spent {money(standing.own)} {currency}; {money(standing.left)} of "
+        f"Budget {name!r}: this job has spent {money(own)} {currency}; {money(standing.left)} of "
         f"{money(standing.amount)} left {window.end_in_words}."
     )
 

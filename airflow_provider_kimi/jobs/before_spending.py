@@ -81,9 +81,12 @@ class Spending:
         if self.purse is not None:
             self.purse.check()
 
-    def release(self, calls: Calls) -> None:
-        """Give back what this attempt has reserved, if it has failed without a batch."""
-        if self.purse is not None:
+    def release_after(self, error: KimiError, calls: Calls) -> None:
+        """Give back what this attempt has reserved, if it has failed for good without a batch.
+
+        A retry takes it up; and the batch of a create that was not answered may not be known yet.
+        """
+        if self.purse is not None and not error.retryable:
             self.purse.release(calls)
 
     def approve(self, job: Job, is_begun: bool) -> None:

@@ -14,6 +14,7 @@ from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, XComArg
 from airflow_provider_kimi.context import read_try_number
+from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number, keywords_of
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.approval import Approved, answered_late, read_answer
@@ -157,10 +158,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         same input. No pilot and no round follows. None for no preview.
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
-    :return: The manifest. Of a preview, ``rows``, ``compared``, ``changed``, ``changes``, ``cost`` and ``whole_cost``;
-        see the docs. Of a dry run: ``rows``, ``shards``, ``files_used``, ``files_kept``, ``balance`` and
-        ``assumptions``, and ``low``, ``expected`` and ``high`` of ``prompt_tokens``, ``completion_tokens`` and
-        ``cost``; None for what is not known.
+    :return: The manifest. Of a preview, what has changed; see the docs. Of a dry run, ``rows``, ``shards``, files,
+        ``balance``, ``assumptions``, and ``low``, ``expected`` and ``high`` of tokens and ``cost``; None for what is
+        not known.
     :raises KimiBatchError: Batches did not complete; what was answered is landed. Or they could not be read.
     :raises AirflowSensorTimeout: Batches have not ended in time. Nothing is landed; a clear waits on.
     :raises AirflowFailException: The input, a parameter, the key or the account is refused, a retry would pay twice, or
@@ -326,10 +326,11 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             spending.check_budget()
             deadline = parts.deadline_of_task(self, context)
         if is_dry:
-            with self.creating(context) as calls:
-                order, attempt = self.order(calls, context), self.attempt(context)
-                with checked_job(calls, order, attempt) as (checked, _):
-                    return spending.report(checked)
+            with (
+                self.creating(context) as calls,
+                checked_job(calls, self.order(calls, context), self.attempt(context)) as (checked, _),
+            ):
+                return spending.report(checked)
         with airflow_errors(self):
             check_place(self._landing(context, ()))
             parts.check_comparison(self)
@@ -340,8 +341,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             submission = self.submit(context, approve, in_flight)
         except Unapproved as unapproved:
             question = unapproved.question
-        except Exception:
-            spending.release(Calls(self.hook, self.log, self._sleep))
+        except KimiError as error:
+            spending.release_after(error, Calls(self.hook, self.log, self._sleep))
             raise
         else:
             job = self._job(context, deadline, submission.cancelled)

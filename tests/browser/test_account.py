@@ -110,7 +110,7 @@ def test_what_is_left_of_budgets_is_shown_to_those_who_may_read_variables(people
         (spent.replace("month-2099-01", "run-1"), "{}"),
     ):
         place.airflow.call("POST", "/api/v2/variables", {"key": key, "value": value})
-    page = people.batches("kimi_panel")
+    page = people.batches("kimi_empty")
     page.locator("#account summary").click()
     page.locator("#budgets", has_text="Left of budget shown").wait_for()
     assert "68.30 CNY" in page.locator("#budgets").inner_text()

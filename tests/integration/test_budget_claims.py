@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk.execution_time import comms
 from msgspec.structs import replace
 
+from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.budgets.entries import read_budget, write
 from airflow_provider_kimi.budgets.ledger import Entry, Ledger
 from airflow_provider_kimi.budgets.purse import Purse
@@ -77,7 +78,9 @@ def test_what_an_earlier_attempt_of_the_same_task_waited_for_is_taken_back_and_w
 
 def test_of_chat_calls_all_that_is_reserved_stays_spent_since_the_platform_shows_none() -> None:
     asked = ClaimNote(dag_id="reviews", run_id="run_1", task_id="job", rows=40)
-    assert [billed_share([], asked), billed_share([], replace(asked, is_chat=True))] == [0.0, 1.0]
+    ended = Batch(id="batch_1", status="completed")
+    assert [billed_share([ended], asked), billed_share([ended], replace(asked, is_chat=True))] == [0.0, 1.0]
+    assert billed_share([], replace(asked, is_chat=True)) == 0.0, "chat calls follow batches"
 
 
 def test_what_a_run_has_settled_stays_as_it_is_if_it_died_before_it_gave_back_the_rest(
