@@ -51,24 +51,18 @@ test-unit: $(READY) ## one module at a time, in seconds
 	$(BIN)/pytest -q $(CHAPTERS:%=tests/%) tests/test_*.py
 
 # Parts side by side, since they mostly wait; each prints what it has when it ends.
-SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs=9 --output-sync --keep-going
+SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs=5 --output-sync --keep-going
 
-test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 15 minutes
+test: $(READY) ## everything that needs no API key, real Airflow processes included, in about 25 minutes
 	@$(BIN)/coverage erase
 	@$(SIDE_BY_SIDE) $(PARTS)
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
-
-test-all: $(BROWSER_READY) ## test, test-slow, test-ui and test-lowest side by side, in about 20 minutes
-	@$(BIN)/coverage erase
-	@$(SIDE_BY_SIDE) test-modules test-slow-others $(PARTS) $(SLOW_PARTS) test-ui test-lowest
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
 PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough --durations=15 -m "not slow and not long and not browser"
 AIRFLOW_PARTS := test-airflow-a test-airflow-b test-airflow-c test-airflow-d
 INTEGRATION_PARTS := test-integration-a test-integration-b test-integration-c test-integration-d
-PARTS := $(AIRFLOW_PARTS) $(INTEGRATION_PARTS) test-modules
+PARTS := test-modules $(AIRFLOW_PARTS) $(INTEGRATION_PARTS)
 
 test-airflow: $(AIRFLOW_PARTS) ## the part that runs Airflow and processes that are killed
 
@@ -164,4 +158,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-all test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-chaos test-waits bench docs build clean

@@ -159,8 +159,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
     :param dry_run: Upload and create nothing; check the input and return what the job is likely to cost. Templated.
     :param kimi_conn_id: Airflow connection. Templated.
     :return: The manifest. Of a preview, what has changed; see the docs. Of a dry run, ``rows``, ``shards``, files,
-        ``balance``, ``assumptions``, and ``low``, ``expected`` and ``high`` of tokens and ``cost``; None for what is
-        not known.
+        ``balance``, ``assumptions``, and ``low``, ``expected`` and ``high`` of tokens and ``cost``.
     :raises KimiBatchError: Batches did not complete; what was answered is landed. Or they could not be read.
     :raises AirflowSensorTimeout: Batches have not ended in time. Nothing is landed; a clear waits on.
     :raises AirflowFailException: The input, a parameter, the key or the account is refused, a retry would pay twice, or

@@ -82,7 +82,7 @@ def test_ci_calls_only_make() -> None:
         for line in (ROOT / ".ci" / "run").read_text().splitlines()
         if line and not line.startswith(("#", "set", "cd"))
     ]
-    assert lines == ["make check", "make docs", "make test-all"]
+    assert lines == ["make check", "make docs", "make test", "make test-slow", "make test-ui", "make test-lowest"]
 
 
 @pytest.mark.parametrize("folder", ["real_airflow", "integration"])
