@@ -135,7 +135,13 @@ def run_chain(folder: Path, number: int, fate: Fate) -> list[str]:
 
 
 def run_one_task(
-    folder: Path, number: int, fate: Fate, *, halves: str | None = None, run_id: str = "run", **parameters: Any
+    folder: Path,
+    number: int,
+    fate: Fate,
+    *,
+    halves: str | None = None,
+    run_id: str = TaskInstanceRecord.run_id,
+    **parameters: Any,
 ) -> list[str]:
     """Do the same in one task, whose rows are asked in up to three rounds.
 
