@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.variable import Variable
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import comms
+from airflow.utils.session import create_session
 
 from airflow_provider_kimi.budgets.entries import read_budget
-from airflow_provider_kimi.budgets.ledger import MICRO, Ledger, total
+from airflow_provider_kimi.budgets.ledger import MICRO, Entry, Ledger, total
 from airflow_provider_kimi.budgets.purse import Purse
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.exceptions import KimiInputError
+from airflow_provider_kimi.exceptions import KimiError, KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.operators.batch import KimiBatchOperator
 from airflow_provider_kimi.records.claim_note import ClaimNote
+from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
 from tests.integration.test_budget import PAYING, QUICK, calls, job, run_of
 from tests.support.supervisor import supervised
-from tests.support.tasks import run_task
+from tests.support.tasks import run_task, run_to_end
 from tests.support.variables import VariableKeeper, airflow_tables, keeping
 
 
@@ -45,6 +49,11 @@ def tables() -> Iterator[None]:
 def airflow(tables: None) -> Iterator[VariableKeeper]:
     with keeping({"kimi_budget_labels": '{"amount": 0.1, "per": "day", "currency": "CNY"}'}) as keeper:
         yield keeper
+
+
+def without_pauses(task: KimiBatchOperator) -> KimiBatchOperator:
+    task._sleep = lambda _: None
+    return task
 
 
 def cancelled_midway(sim: KimiSimulator, batch: str) -> int:
@@ -180,3 +189,75 @@ def test_a_budget_that_airflow_could_not_read_is_not_said_to_be_undefined(
         with pytest.raises(KimiInputError, match="could not read it") as caught:
             run_task(job(tmp_path), run_of(1))
     assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_a_job_that_lands_on_another_day_says_what_it_has_spent(
+    connect: Connect, tmp_path: Path, airflow: VariableKeeper, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def in_zone(zone: str) -> None:
+        defined = json.dumps({"amount": 0.1, "per": "day", "timezone": zone})
+        airflow.send(comms.PutVariable(key="kimi_budget_labels", value=defined, description=None))
+
+    with KimiSimulator(speed=0, timing=QUICK) as sim:
+        connect(sim)
+        in_zone("Etc/GMT+12")
+        run_task(job(tmp_path), run_of(1))
+        sim.advance(60)
+        in_zone("Pacific/Kiritimati")
+        manifest = run_to_end(job(tmp_path), run_of(1)).value
+    spent = manifest["cost"]["amount"]
+    assert f"this job has spent {spent:.2g} CNY; 0.1 of 0.1 left" in capsys.readouterr().out
+    assert manifest["budget"]["left"] == 0.1
+
+
+def test_a_job_that_a_retry_goes_on_with_keeps_what_it_has_reserved(
+    connect: Connect, tmp_path: Path, airflow: VariableKeeper
+) -> None:
+    """A create whose answer is lost may have made a batch that the list shows only later."""
+    with KimiSimulator(speed=0) as sim:
+        connect(sim)
+        sim.inject("upload_file", status=500, times=None)
+        with pytest.raises(KimiError) as caught:
+            run_task(without_pauses(job(tmp_path)), run_of(1))
+    assert caught.value.retryable
+    assert len(ledger().reserved) == 1
+
+
+def test_chat_calls_within_what_is_reserved_stay_spent_with_it(
+    connect: Connect, tmp_path: Path, airflow: VariableKeeper
+) -> None:
+    with KimiSimulator(speed=0, timing=QUICK) as sim:
+        hook = connect(sim)
+        run_task(job(tmp_path), run_of(1))
+        most = total(ledger().reserved)
+        (batch,) = sim.batches
+        cancelled_midway(sim, batch)
+        key = Tags.of(hook.get_batch(batch)).job_key or ""
+        note = ClaimNote(dag_id="reviews", run_id="run_1", task_id="job", conn_id=hook.kimi_conn_id, mark="try 1")
+        chat = Purse("labels", "CNY", note).of_job(key, None, 3, is_chat=True)
+        chat.hold(Calls(hook, logging.getLogger("test")), 0.01)
+        airflow.states = {"job": "failed"}
+        with pytest.raises(AirflowFailException, match="has no room"):
+            run_task(job(tmp_path, rows=45), run_of(2))
+    assert (ledger().spent, ledger().reserved) == (most, [])
+
+
+@dataclass
+class TidiesUp(VariableKeeper):
+    """Deletes Variables of an old window while a list of all comes in pages."""
+
+    def send(self, msg: Any) -> Any:
+        answer = super().send(msg)
+        if isinstance(msg, comms.GetVariableKeys) and msg.offset == 0:
+            for key in answer.keys[:5]:
+                super().send(comms.DeleteVariable(key=key))
+        return answer
+
+
+def test_a_list_in_pages_leaves_nothing_out_while_an_old_window_is_removed(airflow: VariableKeeper) -> None:
+    entries = [Entry("labels", "day-1", "0" * 16, f"{n:012x}", "new", n, 1) for n in range(1010)]
+    with create_session() as session:
+        for entry in entries:
+            session.add(Variable(key=entry.name, val="{}"))  # type: ignore[no-untyped-call]
+    with supervised(TidiesUp()):
+        assert set(entries[5:]) <= set(read_budget("labels"))
