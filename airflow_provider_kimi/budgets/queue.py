@@ -11,7 +11,6 @@ waits for too long is counted as if it were granted, and is passed: to count mor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from airflow_provider_kimi.budgets.ledger import Claim, Entry, Ledger, total
@@ -23,12 +22,10 @@ class Step(NamedTuple):
     :param does: `write` an entry and list again; only `wait` and list again; it is `granted`, `refused`, or `lost`,
         because somebody took it back.
     :param entry: What to write; None for nothing.
-    :param before: The undecided claims that are counted, or waited for.
     """
 
     does: Literal["write", "wait", "granted", "refused", "lost"]
     entry: Entry | None = None
-    before: Sequence[Claim] = ()
 
 
 def next_step(ledger: Ledger, own: Entry, amount: int, now: float, *, is_late: bool = False) -> Step:
@@ -52,10 +49,10 @@ def next_step(ledger: Ledger, own: Entry, amount: int, now: float, *, is_late: b
         return Step("write", own._replace(kind="wanted", number=ledger.next_number(now)))
     before = [other for other in ledger.waiting if other is not claim and _is_before(other, place)]
     if before and not is_late:
-        return Step("wait", before=before)
+        return Step("wait")
     if ledger.spent + total(ledger.reserved) + total(before) + own.micro <= amount:
-        return Step("write", own._replace(kind="reserved", number=place[0]), before)
-    return Step("refused", before=before)
+        return Step("write", own._replace(kind="reserved", number=place[0]))
+    return Step("refused")
 
 
 def _is_before(other: Claim, place: tuple[int, str]) -> bool:
