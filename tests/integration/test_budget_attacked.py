@@ -15,7 +15,7 @@ from airflow.sdk.execution_time import comms
 from airflow.utils.session import create_session
 
 from airflow_provider_kimi.budgets.entries import read_budget
-from airflow_provider_kimi.budgets.ledger import MICRO, Entry, Ledger, total
+from airflow_provider_kimi.budgets.ledger import MICRO, Entry, total
 from airflow_provider_kimi.budgets.purse import Purse
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError, KimiInputError
@@ -25,14 +25,10 @@ from airflow_provider_kimi.records.claim_note import ClaimNote
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
-from tests.integration.test_budget import PAYING, QUICK, calls, job, run_of
+from tests.integration.test_budget import PAYING, QUICK, calls, job, ledger, run_of
 from tests.support.supervisor import supervised
 from tests.support.tasks import run_task, run_to_end
 from tests.support.variables import VariableKeeper, airflow_tables, keeping
-
-
-def ledger() -> Ledger:
-    return Ledger(read_budget("labels"))
 
 
 def held() -> int:

@@ -13,19 +13,17 @@ from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.budgets.entries import read_budget, write
-from airflow_provider_kimi.budgets.ledger import Entry, Ledger
+from airflow_provider_kimi.budgets.ledger import Entry
 from airflow_provider_kimi.budgets.purse import Purse
 from airflow_provider_kimi.budgets.taking_back import billed_share, take_back
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.claim_note import ClaimNote
-from airflow_provider_kimi.simulator import KimiSimulator, Timing
+from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
-from tests.integration.test_budget import job, run_of
+from tests.integration.test_budget import QUICK, job, ledger, run_of
 from tests.support.tasks import run_task
 from tests.support.variables import VariableKeeper, airflow_tables, keeping
-
-QUICK = Timing(validating_seconds=1, working_seconds=5, finalizing_seconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +54,6 @@ def purse(hook: KimiHook, mark: str = "try 1", conn_id: str = "") -> Purse:
 
 def calls(hook: KimiHook) -> Calls:
     return Calls(hook, logging.getLogger("test"))
-
-
-def ledger() -> Ledger:
-    return Ledger(read_budget("labels"))
 
 
 def test_what_an_earlier_attempt_of_the_same_task_waited_for_is_taken_back_and_what_it_reserved_stays(
