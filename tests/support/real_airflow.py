@@ -41,12 +41,19 @@ class RealAirflow:
     :param home: An empty directory of its own.
     :param dags: Directory of DAG files.
     :param connections: Airflow connections by id, as the fields of their JSON form.
+    :param settings: Airflow's settings beside and over the usual ones, such as `CORE__EXECUTOR`.
     :param starts_runs: Whether schedules and assets start runs. Unpausing a @daily DAG would start one beside the one
         that is triggered.
     """
 
     def __init__(
-        self, home: Path, dags: Path, connections: Mapping[str, Mapping[str, Any]], *, starts_runs: bool = False
+        self,
+        home: Path,
+        dags: Path,
+        connections: Mapping[str, Mapping[str, Any]],
+        *,
+        settings: Mapping[str, object] | None = None,
+        starts_runs: bool = False,
     ) -> None:
         self.home = home
         self.port, worker_log_port, trigger_log_port = free_ports(3)
@@ -55,7 +62,7 @@ class RealAirflow:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         passwords = home / "passwords.json"
         passwords.write_text(json.dumps({USER: PASSWORD, VIEWER: PASSWORD}))
-        settings = {
+        usual = {
             "CORE__DAGS_FOLDER": dags,
             "CORE__LOAD_EXAMPLES": False,
             "CORE__PARALLELISM": 4,
@@ -84,7 +91,7 @@ class RealAirflow:
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")},
             "AIRFLOW_HOME": str(home),
-            **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()},
+            **{f"AIRFLOW__{name}": str(value) for name, value in {**usual, **(settings or {})}.items()},
             **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
         }
 
@@ -106,11 +113,21 @@ class RealAirflow:
 
     def start(self, component: str, *arguments: str) -> None:
         """Start one component, or another command, in a process group of its own."""
-        with (self.home / f"{component}.log").open("ab") as log, held_interrupts():
-            self._processes[component] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", component, *arguments],
-                env=self._environment,
-                cwd=self.home,
+        self._start(component, self.home, {}, component, *arguments)
+
+    def start_elsewhere(self, name: str, *command: str) -> Path:
+        """Start a component as another machine has it, which shares no disk but the DAGs; returns its directory."""
+        folder = self.home / name
+        (folder / "tmp").mkdir(parents=True)
+        self._start(name, folder, {"AIRFLOW_HOME": str(folder), "TMPDIR": str(folder / "tmp")}, *command)
+        return folder
+
+    def _start(self, name: str, folder: Path, variables: Mapping[str, str], *command: str) -> None:
+        with (self.home / f"{name}.log").open("ab") as log, held_interrupts():
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *command],
+                env={**self._environment, **variables},
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -286,10 +303,10 @@ def processes_of_group(group: int) -> Iterator[int]:
 
 
 def processes_in(folder: Path) -> Iterator[int]:
-    """The living processes that work in a folder."""
+    """The living processes that work in a folder, or below it."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (process / "cwd").readlink() == folder.resolve():
+            if (process / "cwd").readlink().is_relative_to(folder.resolve()):
                 yield int(process.name)
 
 
