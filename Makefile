@@ -128,6 +128,14 @@ LOWEST_TESTS := api files records requests results test_provider_info.py test_ai
 test-lowest: $(LOWEST_READY) ## submitting and landing with the lowest version of each dependency, in about a minute
 	$(LOWEST_BIN)/python -m pytest -q -p no:cacheprovider -W default --disable-warnings $(LOWEST_TESTS:%=tests/%)
 
+test-packaging: $(READY) ## the wheel and the sdist, as users and packagers get them; DIST=dist takes those that are built
+	DIST=$(DIST) $(BIN)/pytest -p no:cacheprovider tests/packaging
+
+audit: $(READY) ## known vulnerabilities of what is installed beside us; asks PyPI, and fails where it does not answer
+	@mkdir -p build
+	@$(BIN)/pip freeze --exclude-editable > build/installed.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement build/installed.txt
+
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
 	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos
 
@@ -158,4 +166,4 @@ build: $(READY) ## wheel and sdist in dist/
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-packaging audit test-chaos test-waits bench docs build clean
