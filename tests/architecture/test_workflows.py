@@ -21,15 +21,25 @@ def made_by(workflow: Any) -> set[str]:
     """Targets of make that a workflow calls, those of its matrices too."""
     found: set[str] = set()
     for job in workflow["jobs"].values():
-        for step in steps_of(job):
-            for target in re.findall(r"^make (\S+|\$\{\{ matrix\.target }})(?: [A-Z]+=\S+)?$", step.get("run", ""), re.MULTILINE):
-                found |= {target} if target in TARGETS else set(job["strategy"]["matrix"]["target"])
+        for line in "\n".join(step.get("run", "") for step in steps_of(job)).splitlines():
+            if line.startswith("make ${{ matrix.target }}"):
+                matrix = job["strategy"]["matrix"]
+                found |= {*matrix["target"], *(one["target"] for one in matrix.get("include", ()))}
+            elif line.startswith("make "):
+                found |= {word for word in line.split()[1:] if "=" not in word}
     return found
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_workflow_calls_targets_that_exist(name: str) -> None:
     assert made_by(WORKFLOWS[name]) <= TARGETS
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_names_a_version_of_each_action(name: str) -> None:
+    used = [step["uses"] for job in WORKFLOWS[name]["jobs"].values() for step in steps_of(job) if "uses" in step]
+    assert used
+    assert [action for action in used if not re.search(r"@v\d", action)] == []
 
 
 def test_ci_on_github_runs_all_that_ci_runs_here() -> None:
