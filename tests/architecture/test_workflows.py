@@ -1,6 +1,7 @@
 """What GitHub runs: the same commands as a developer."""
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -68,3 +69,13 @@ def test_a_release_is_published_without_a_stored_secret() -> None:
     (step,) = steps_of(WORKFLOWS["release"]["jobs"]["publish"])[1:]
     assert step["uses"].startswith("pypa/gh-action-pypi-publish@")
     assert "with" not in step
+
+
+def test_the_repository_has_one_address() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    source = tomllib.loads(project)["project"]["urls"]["Source"]
+    named = re.findall(
+        r"https://github\.com/[\w.-]+/[\w.-]+", "".join([project, *(path.read_text() for path in FILES)])
+    )
+    assert len(named) > 5
+    assert set(named) == {source}
