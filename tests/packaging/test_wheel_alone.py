@@ -19,7 +19,7 @@ from tests.packaging.conftest import ROOT, run
 from tests.support.documents import all_blocks
 from tests.support.real_airflow import RealAirflow, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 FIRST_DAG = next(block for block in all_blocks("python") if block.is_dag and block.page == "README.md")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
