@@ -133,7 +133,7 @@ test-lowest: $(LOWEST_READY) ## submitting and landing with the lowest version o
 
 # Servers that others wrote, each apart from all else. ogx needs Python 3.12, which aibrix takes too.
 $(PEERS_READY): tests/peers/servers.py
-	@echo "Installing aibrix, ogx and aimock into .venv-peers: about a minute. This needs Python 3.12 and npm."
+	@echo "Installing aibrix, ogx and aimock into .venv-peers, once: about a minute. This needs Python 3.12 and npm."
 	@$(PYTHON) -m venv $(PEERS) && $(PEERS)/bin/pip install --quiet uv
 	@for name in aibrix==0.8.0 ogx==1.5.0; do \
 		$(PEERS)/bin/uv venv --quiet --clear --python $(PEERS_PYTHON) $(PEERS)/$${name%%=*} && $(PEERS)/bin/uv pip install \
@@ -141,7 +141,7 @@ $(PEERS_READY): tests/peers/servers.py
 	@npm install --silent --no-save --prefix $(PEERS)/aimock @copilotkit/aimock@1.43.0
 	@touch $@
 
-test-peers: $(READY) $(PEERS_READY) ## the chain against other servers of the batch format, in about 2 minutes
+test-peers: $(READY) $(PEERS_READY) ## the chain against other servers of the batch format, in 2 to 4 minutes
 	$(BIN)/pytest -q -p no:cacheprovider -m peers tests/peers
 
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
