@@ -7,6 +7,8 @@ READY := .venv/.ready
 BROWSER_READY := .venv/.browser
 BENCH_BIN := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
+AUDIT_BIN := .venv-audit/bin
+AUDIT_READY := .venv-audit/.ready
 LOWEST_BIN := .venv-lowest/bin
 LOWEST_READY := .venv-lowest/.ready
 
@@ -152,10 +154,20 @@ docs: $(READY) ## build the documentation into build/docs; a warning is an error
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
 	@echo "Open build/docs/index.html."
 
+# Of what cannot be looked up, pip-audit says so and fails too: nothing passes that was not checked.
+$(AUDIT_READY): pyproject.toml
+	@$(PYTHON) -m venv .venv-audit
+	@$(AUDIT_BIN)/pip install --quiet pip-audit
+	@touch $@
+
+audit: $(READY) $(AUDIT_READY) ## known vulnerabilities of what is installed, by the service of PyPI (needs the internet)
+	@$(BIN)/pip freeze --exclude-editable > $(AUDIT_READY).txt
+	@$(AUDIT_BIN)/pip-audit --strict --progress-spinner off --disable-pip --no-deps --requirement $(AUDIT_READY).txt
+
 build: $(READY) ## wheel and sdist in dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-audit .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-chaos test-waits bench docs audit build clean
