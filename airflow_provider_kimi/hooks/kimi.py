@@ -179,7 +179,7 @@ class KimiHook(BaseHook):
         options = {"timeout": timeout_of(seconds), "params": call.params}
         with (
             knowing_lists(call, self.settings),
-            translated(self.settings, call.action, call.unanswered, seconds, client.proxy),
+            translated(self.settings, call.action, call.unanswered, seconds, client.proxy, call.messages),
         ):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
 
