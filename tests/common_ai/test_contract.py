@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from airflow.providers.common.ai.batch import dispatch
@@ -26,7 +26,7 @@ KEY, FINGERPRINT = "0123456789abcdef", "f" * 64
 TEXT = build_output_spec(str)
 ASKED: dict[str, Any] = {"model": "kimi-k2.6", "output_spec": TEXT, "idempotency_key": KEY}
 ASKED |= {"system_prompt": "", "max_tokens": 100, "request_params": NOT_THINKING}
-REQUESTS = cast(list[BatchRequest], [{"prompt": GOOD}, {"prompt": BAD}])
+REQUESTS: list[BatchRequest] = [{"prompt": GOOD}, {"prompt": BAD}]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ class TestValidate:
     def test_the_size_limit_is_named_with_the_actual_size_and_the_remedy(
         self, adapter: BatchAdapter, sim: KimiSimulator
     ) -> None:
-        requests = cast(list[BatchRequest], [{"prompt": "x" * 1_000_000}] * 101)
+        requests: list[BatchRequest] = [{"prompt": "x" * 1_000_000}] * 101
         with pytest.raises(LLMBatchLimitExceededError, match=r"101,0\d\d,\d+ bytes.*100,000,000.*\.expand\(\)"):
             adapter.validate_requests(requests, **ASKED)
         assert not sim.journal
@@ -82,7 +82,7 @@ class TestValidate:
     def test_the_schema_counts_into_the_size(self, adapter: BatchAdapter) -> None:
         wide = build_output_spec(dict[str, int])
         wide.json_schema["description"] = "x" * 14_000
-        requests = cast(list[BatchRequest], [{"prompt": "x"}] * 7_200)
+        requests: list[BatchRequest] = [{"prompt": "x"}] * 7_200
         adapter.validate_requests(requests, **ASKED)
         with pytest.raises(LLMBatchLimitExceededError):
             adapter.validate_requests(requests, **{**ASKED, "output_spec": wide})
@@ -97,7 +97,7 @@ class TestValidate:
             adapter.validate_requests(REQUESTS, **{**ASKED, "idempotency_key": "k" * 64})
 
     def test_a_model_of_another_provider_is_refused(self, adapter: BatchAdapter) -> None:
-        requests = cast(list[BatchRequest], [{"prompt": GOOD, "model": "openai:gpt-5"}])
+        requests: list[BatchRequest] = [{"prompt": GOOD, "model": "openai:gpt-5"}]
         with pytest.raises(LLMBatchModelMismatchError):
             adapter.validate_requests(requests, **ASKED)
 
