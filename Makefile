@@ -9,6 +9,9 @@ BENCH_BIN := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 LOWEST_BIN := .venv-lowest/bin
 LOWEST_READY := .venv-lowest/.ready
+PEERS := .venv-peers
+PEERS_READY := .venv-peers/.ready
+PEERS_PYTHON ?= python3.12
 
 .DEFAULT_GOAL := help
 
@@ -59,7 +62,7 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough --durations=15 -m "not slow and not long and not browser"
+PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough --durations=15 -m "not slow and not long and not browser and not peers"
 AIRFLOW_PARTS := test-airflow-a test-airflow-b test-airflow-c test-airflow-d
 INTEGRATION_PARTS := test-integration-a test-integration-b test-integration-c test-integration-d
 PARTS := test-modules $(AIRFLOW_PARTS) $(INTEGRATION_PARTS)
@@ -144,6 +147,27 @@ test-common-ai: $(COMMON_AI_READY) ## common.ai's @task.llm_batch on Kimi, in ab
 	$(COMMON_AI_BIN)/mypy airflow_provider_kimi/common_ai
 	$(COMMON_AI_BIN)/python -m pytest -q -p no:cacheprovider tests/common_ai
 
+test-packaging: $(READY) ## the wheel and the sdist, as users and packagers get them; DIST=dist takes those that are built
+	DIST=$(DIST) $(BIN)/pytest -p no:cacheprovider tests/packaging
+
+audit: $(READY) ## known vulnerabilities of what is installed beside us; asks PyPI, and fails where it does not answer
+	@mkdir -p build
+	@$(BIN)/pip freeze --exclude-editable > build/installed.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement build/installed.txt
+
+# Servers that others wrote, each apart from all else. ogx needs Python 3.12, which aibrix takes too.
+$(PEERS_READY): tests/peers/servers.py
+	@echo "Installing aibrix, ogx and aimock into .venv-peers, once: about a minute. This needs Python 3.12 and npm."
+	@$(PYTHON) -m venv $(PEERS) && $(PEERS)/bin/pip install --quiet uv
+	@for name in aibrix==0.8.0 ogx==1.5.0; do \
+		$(PEERS)/bin/uv venv --quiet --clear --python $(PEERS_PYTHON) $(PEERS)/$${name%%=*} && $(PEERS)/bin/uv pip install \
+		--quiet --system-certs --python $(PEERS)/$${name%%=*}/bin/python $$name || exit 1; done
+	@npm install --silent --no-save --prefix $(PEERS)/aimock @copilotkit/aimock@1.43.0
+	@touch $@
+
+test-peers: $(READY) $(PEERS_READY) ## the chain against other servers of the batch format, in 2 to 4 minutes
+	$(BIN)/pytest -q -p no:cacheprovider -m peers tests/peers
+
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
 	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos
 
@@ -172,6 +196,7 @@ build: $(READY) ## wheel and sdist in dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-bench .venv-lowest .venv-common-ai-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-common-ai test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-common-ai test-packaging audit test-peers test-chaos test-waits bench docs build clean
