@@ -131,6 +131,22 @@ LOWEST_TESTS := api files records requests results test_provider_info.py test_ai
 test-lowest: $(LOWEST_READY) ## submitting and landing with the lowest version of each dependency, in about a minute
 	$(LOWEST_BIN)/python -m pytest -q -p no:cacheprovider -W default --disable-warnings $(LOWEST_TESTS:%=tests/%)
 
+# The base of its adapters is experimental, so it is tested beside an Airflow of its own. COMMON_AI=1.1.0rc1 takes another.
+COMMON_AI ?= 1.0.0
+COMMON_AI_BIN := .venv-common-ai-$(COMMON_AI)/bin
+COMMON_AI_READY := .venv-common-ai-$(COMMON_AI)/.ready
+
+$(COMMON_AI_READY): pyproject.toml
+	@echo "Installing common.ai $(COMMON_AI) into .venv-common-ai-$(COMMON_AI): about half a minute."
+	@$(PYTHON) -m venv .venv-common-ai-$(COMMON_AI)
+	@$(COMMON_AI_BIN)/pip install --quiet "$(AIRFLOW)" "apache-airflow-providers-common-ai==$(COMMON_AI)" --editable ".[simulator]"
+	@$(COMMON_AI_BIN)/pip install --quiet blockbuster hypothesis mypy pytest pytest-asyncio pytest-randomly pytest-timeout
+	@touch $@
+
+test-common-ai: $(COMMON_AI_READY) ## common.ai's @task.llm_batch on Kimi, in about 2 minutes; COMMON_AI=1.1.0rc1 takes another version
+	$(COMMON_AI_BIN)/mypy airflow_provider_kimi/common_ai
+	$(COMMON_AI_BIN)/python -m pytest -q -p no:cacheprovider tests/common_ai
+
 test-packaging: $(READY) ## the wheel and the sdist, as users and packagers get them; DIST=dist takes those that are built
 	DIST=$(DIST) $(BIN)/pytest -p no:cacheprovider tests/packaging
 
@@ -183,4 +199,4 @@ clean: ## remove what the other targets made
 	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-packaging audit test-peers test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-common-ai test-packaging audit test-peers test-chaos test-waits bench docs build clean
