@@ -128,6 +128,9 @@ LOWEST_TESTS := api files records requests results test_provider_info.py test_ai
 test-lowest: $(LOWEST_READY) ## submitting and landing with the lowest version of each dependency, in about a minute
 	$(LOWEST_BIN)/python -m pytest -q -p no:cacheprovider -W default --disable-warnings $(LOWEST_TESTS:%=tests/%)
 
+matrix: $(READY) ## the wheel on each Airflow from 2.11 to 3.4; CELL=3.3.2-py3.12 is one of them
+	@$(BIN)/python -m tests.matrix
+
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
 	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos
 
@@ -156,6 +159,6 @@ build: $(READY) ## wheel and sdist in dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-lowest .venv-matrix build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest matrix test-chaos test-waits bench docs build clean
