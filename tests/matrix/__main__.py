@@ -1,4 +1,4 @@
-"""Builds the wheel once, tests it in each environment, and prints one table. `CELL` chooses one by its name."""
+"""Builds the wheel once, tests it in each environment, and prints one table. `CELLS` chooses some by name."""
 
 import os
 import re
@@ -41,11 +41,11 @@ class Outcome:
 
 def main() -> int:
     """Run the cells, and return the exit code."""
-    wanted = os.environ.get("CELL", "")
-    cells = [cell for cell in CELLS if wanted in ("", cell.name)]
-    if not cells:
-        print(f"There is no cell {wanted!r}; there are {', '.join(cell.name for cell in CELLS)}.")
+    wanted = os.environ.get("CELLS", "").split()
+    if unknown := set(wanted) - {cell.name for cell in CELLS}:
+        print(f"There is no {', '.join(sorted(unknown))}; there are {', '.join(cell.name for cell in CELLS)}.")
         return 2
+    cells = [cell for cell in CELLS if not wanted or cell.name in wanted]
     wheel, tests = _build()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = list(pool.map(lambda cell: _try(cell, wheel, tests), cells))

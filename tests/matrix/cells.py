@@ -30,7 +30,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What `make matrix CELL=...` takes."""
+        """What `make matrix CELLS=...` takes."""
         return f"{self.airflow}-py{self.python}" + ("-lowest" if self.lowest else "")
 
     @property

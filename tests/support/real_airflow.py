@@ -43,12 +43,20 @@ class RealAirflow:
     :param connections: Airflow connections by id, as the fields of their JSON form.
     :param starts_runs: Whether schedules and assets start runs. Unpausing a @daily DAG would start one beside the one
         that is triggered.
+    :param python: The interpreter of an environment that holds Airflow.
     """
 
     def __init__(
-        self, home: Path, dags: Path, connections: Mapping[str, Mapping[str, Any]], *, starts_runs: bool = False
+        self,
+        home: Path,
+        dags: Path,
+        connections: Mapping[str, Mapping[str, Any]],
+        *,
+        starts_runs: bool = False,
+        python: str | Path = sys.executable,
     ) -> None:
         self.home = home
+        self._python = python
         self.port, worker_log_port, trigger_log_port = free_ports(3)
         self.url = f"http://127.0.0.1:{self.port}"
         self._token = ""
@@ -108,7 +116,7 @@ class RealAirflow:
         """Start one component, or another command, in a process group of its own."""
         with (self.home / f"{component}.log").open("ab") as log, held_interrupts():
             self._processes[component] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", component, *arguments],
+                [self._python, "-m", "airflow", component, *arguments],
                 env=self._environment,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
