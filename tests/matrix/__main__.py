@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.matrix.cells import CELLS, CHAINS, UNITS, Cell
+from tests.matrix.cells import CELLS, CHAINS, LOWEST_CHAINS, LOWEST_UNITS, UNITS, Cell
 from tests.matrix.environment import Failed, make, run, versions
 
 ROOT = Path(__file__).parents[2]
@@ -87,16 +87,15 @@ def _try(cell: Cell, wheel: Path, tests: Path) -> Outcome:
 
 
 def _unit_tests(cell: Cell, python: Path, tests: Path) -> str:
-    return _pytest(cell, python, tests, [*(f"tests/{name}" for name in UNITS), *_names(tests, "tests/test_*.py")])
+    alone = [] if cell.lowest else sorted(str(path.relative_to(tests)) for path in tests.glob("tests/test_*.py"))
+    return _pytest(
+        cell, python, tests, [*(f"tests/{name}" for name in (LOWEST_UNITS if cell.lowest else UNITS)), *alone]
+    )
 
 
 def _integration_tests(cell: Cell, python: Path, tests: Path) -> str:
-    chains = ["tests/integration"] if cell.is_wide else [f"tests/integration/test_{name}.py" for name in CHAINS]
-    return _pytest(cell, python, tests, chains)
-
-
-def _names(tests: Path, pattern: str) -> list[str]:
-    return sorted(str(path.relative_to(tests)) for path in tests.glob(pattern))
+    chains = LOWEST_CHAINS if cell.lowest else CHAINS
+    return _pytest(cell, python, tests, [f"tests/integration/test_{name}.py" for name in chains])
 
 
 def _pytest(cell: Cell, python: Path, tests: Path, paths: list[str]) -> str:

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PathDistribution
 from pathlib import Path
 from zipfile import Path as ZipPath
@@ -15,8 +15,6 @@ from tests.matrix.cells import Cell
 
 #: Within which each command ends.
 SECONDS = 3000
-
-EXTRAS = "parquet,report,s3,simulator"
 
 #: Beside what the wheel and its extras bring.
 TEST_TOOLS = [
@@ -78,21 +76,19 @@ def make(cell: Cell, wheel: Path, folder: Path) -> Path:
     quiet = {"UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1"}
     run(uv, "venv", "--quiet", "--clear", "--python", cell.python, folder, cwd=wheel.parent, variables=quiet)
     install = (uv, "pip", "install", "--quiet", "--python", python)
-    lowest = (*lowest_requirements(wheel), *LOWEST_PINS) if cell.lowest else ()
-    run(*install, *cell.pins, *lowest, f"{wheel}[{EXTRAS}]", cwd=wheel.parent, variables=quiet)
+    lowest = (*lowest_requirements(wheel, cell.extras), *LOWEST_PINS) if cell.lowest else ()
+    run(*install, *cell.pins, *lowest, f"{wheel}[{','.join(cell.extras)}]", cwd=wheel.parent, variables=quiet)
     run(*install, *cell.pins, *lowest, *TEST_TOOLS, cwd=wheel.parent, variables=quiet)
     return python
 
 
-def lowest_requirements(wheel: Path) -> Iterator[str]:
+def lowest_requirements(wheel: Path, extras: Iterable[str]) -> Iterator[str]:
     """Read the lowest version of each dependency that the wheel allows, but of Airflow, which is the cell's."""
     (metadata,) = (entry for entry in ZipPath(wheel).iterdir() if entry.name.endswith(".dist-info"))
-    for text in PathDistribution(metadata).requires or ():
-        requirement = Requirement(text)
-        if requirement.name != "apache-airflow" and (
-            requirement.marker is None
-            or any(requirement.marker.evaluate({"extra": extra}) for extra in ("parquet", "simulator"))
-        ):
+    for requirement in map(Requirement, PathDistribution(metadata).requires or ()):
+        marker = requirement.marker
+        wanted = marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
+        if wanted and requirement.name != "apache-airflow":
             (bound,) = (one.version for one in requirement.specifier if one.operator == ">=")
             yield f"{requirement.name}=={bound}"
 
