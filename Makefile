@@ -81,7 +81,7 @@ test-integration-a: TESTS := tests/integration/test_[a-e]*.py
 test-integration-b: TESTS := tests/integration/test_[f-o]*.py
 test-integration-c: TESTS := tests/integration/test_[p-r]*.py
 test-integration-d: TESTS := tests/integration/test_[s-z]*.py
-test-modules: TESTS := $(addprefix --ignore=tests/,architecture real_airflow crash chaos integration)
+test-modules: TESTS := $(addprefix --ignore=tests/,architecture real_airflow crash chaos integration distributed)
 
 $(PARTS): $(READY)
 	$(PYTEST) $(TESTS)
@@ -147,6 +147,9 @@ test-common-ai: $(COMMON_AI_READY) ## common.ai's @task.llm_batch on Kimi, in ab
 	$(COMMON_AI_BIN)/mypy airflow_provider_kimi/common_ai
 	$(COMMON_AI_BIN)/python -m pytest -q -p no:cacheprovider tests/common_ai
 
+matrix: $(READY) ## the wheel on each Airflow from 2.11 to 3.4; CELLS="3.3.2-py3.12 3.0.6-py3.12" are some of them
+	@$(BIN)/python -m tests.matrix
+
 test-packaging: $(READY) ## the wheel and the sdist, as users and packagers get them; DIST=dist takes those that are built
 	DIST=$(DIST) $(BIN)/pytest -p no:cacheprovider tests/packaging
 
@@ -199,4 +202,4 @@ clean: ## remove what the other targets made
 	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-common-ai test-packaging audit test-peers test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-common-ai matrix test-packaging audit test-peers test-chaos test-waits bench docs build clean
