@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from airflow.providers.common.ai.batch.base import BatchState, BatchStatus, ExtractedOutput, RawResultItem
 
-from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.api.redaction import redact
 from airflow_provider_kimi.common_ai.request_lines import index_of
 from airflow_provider_kimi.records.rows import Row
 from airflow_provider_kimi.results.found_json import FENCE
