@@ -9,6 +9,9 @@ BENCH_BIN := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 LOWEST_BIN := .venv-lowest/bin
 LOWEST_READY := .venv-lowest/.ready
+PEERS := .venv-peers
+PEERS_READY := .venv-peers/.ready
+PEERS_PYTHON ?= python3.12
 
 .DEFAULT_GOAL := help
 
@@ -59,7 +62,7 @@ test: $(READY) ## everything that needs no API key, real Airflow processes inclu
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough --durations=15 -m "not slow and not long and not browser"
+PYTEST := $(BIN)/coverage run -m pytest -p no:cacheprovider --hypothesis-profile=thorough --durations=15 -m "not slow and not long and not browser and not peers"
 AIRFLOW_PARTS := test-airflow-a test-airflow-b test-airflow-c test-airflow-d
 INTEGRATION_PARTS := test-integration-a test-integration-b test-integration-c test-integration-d
 PARTS := test-modules $(AIRFLOW_PARTS) $(INTEGRATION_PARTS)
@@ -78,7 +81,7 @@ test-integration-a: TESTS := tests/integration/test_[a-e]*.py
 test-integration-b: TESTS := tests/integration/test_[f-o]*.py
 test-integration-c: TESTS := tests/integration/test_[p-r]*.py
 test-integration-d: TESTS := tests/integration/test_[s-z]*.py
-test-modules: TESTS := $(addprefix --ignore=tests/,architecture real_airflow crash chaos integration)
+test-modules: TESTS := $(addprefix --ignore=tests/,architecture real_airflow crash chaos integration distributed)
 
 $(PARTS): $(READY)
 	$(PYTEST) $(TESTS)
@@ -128,6 +131,46 @@ LOWEST_TESTS := api files records requests results test_provider_info.py test_ai
 test-lowest: $(LOWEST_READY) ## submitting and landing with the lowest version of each dependency, in about a minute
 	$(LOWEST_BIN)/python -m pytest -q -p no:cacheprovider -W default --disable-warnings $(LOWEST_TESTS:%=tests/%)
 
+# The base of its adapters is experimental, so it is tested beside an Airflow of its own. COMMON_AI=1.1.0rc1 takes another.
+COMMON_AI ?= 1.0.0
+COMMON_AI_BIN := .venv-common-ai-$(COMMON_AI)/bin
+COMMON_AI_READY := .venv-common-ai-$(COMMON_AI)/.ready
+
+$(COMMON_AI_READY): pyproject.toml
+	@echo "Installing common.ai $(COMMON_AI) into .venv-common-ai-$(COMMON_AI): about half a minute."
+	@$(PYTHON) -m venv .venv-common-ai-$(COMMON_AI)
+	@$(COMMON_AI_BIN)/pip install --quiet "$(AIRFLOW)" "apache-airflow-providers-common-ai==$(COMMON_AI)" --editable ".[simulator]"
+	@$(COMMON_AI_BIN)/pip install --quiet blockbuster hypothesis mypy pytest pytest-asyncio pytest-randomly pytest-timeout
+	@touch $@
+
+test-common-ai: $(COMMON_AI_READY) ## common.ai's @task.llm_batch on Kimi, in about 2 minutes; COMMON_AI=1.1.0rc1 takes another version
+	$(COMMON_AI_BIN)/mypy airflow_provider_kimi/common_ai
+	$(COMMON_AI_BIN)/python -m pytest -q -p no:cacheprovider tests/common_ai
+
+matrix: $(READY) ## the wheel on each Airflow from 2.11 to 3.4; CELLS="3.3.2-py3.12 3.0.6-py3.12" are some of them
+	@$(BIN)/python -m tests.matrix
+
+test-packaging: $(READY) ## the wheel and the sdist, as users and packagers get them; DIST=dist takes those that are built
+	DIST=$(DIST) $(BIN)/pytest -p no:cacheprovider tests/packaging
+
+audit: $(READY) ## known vulnerabilities of what is installed beside us; asks PyPI, and fails where it does not answer
+	@mkdir -p build
+	@$(BIN)/pip freeze --exclude-editable > build/installed.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement build/installed.txt
+
+# Servers that others wrote, each apart from all else. ogx needs Python 3.12, which aibrix takes too.
+$(PEERS_READY): tests/peers/servers.py
+	@echo "Installing aibrix, ogx and aimock into .venv-peers, once: about a minute. This needs Python 3.12 and npm."
+	@$(PYTHON) -m venv $(PEERS) && $(PEERS)/bin/pip install --quiet uv
+	@for name in aibrix==0.8.0 ogx==1.5.0; do \
+		$(PEERS)/bin/uv venv --quiet --clear --python $(PEERS_PYTHON) $(PEERS)/$${name%%=*} && $(PEERS)/bin/uv pip install \
+		--quiet --system-certs --python $(PEERS)/$${name%%=*}/bin/python $$name || exit 1; done
+	@npm install --silent --no-save --prefix $(PEERS)/aimock @copilotkit/aimock@1.43.0
+	@touch $@
+
+test-peers: $(READY) $(PEERS_READY) ## the chain against other servers of the batch format, in 2 to 4 minutes
+	$(BIN)/pytest -q -p no:cacheprovider -m peers tests/peers
+
 test-chaos: $(READY) ## 500 random schedules of crashes, faults and user actions, in about 4 minutes
 	CHAOS_SEEDS=500 $(BIN)/pytest -q tests/chaos
 
@@ -156,6 +199,7 @@ build: $(READY) ## wheel and sdist in dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-bench .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-common-ai matrix test-packaging audit test-peers test-chaos test-waits bench docs build clean

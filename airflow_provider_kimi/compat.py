@@ -67,6 +67,16 @@ __all__ += ["Context", "PokeReturnValue", "RetryDecision", "RetryPolicy", "Trigg
 __all__ += ["render_template_to_string"]
 
 
+def running_context() -> Context | None:
+    """Return the context of the task that runs in this process; None outside of tasks."""
+    from airflow.providers.common.compat.sdk import AirflowException, get_current_context
+
+    try:
+        return get_current_context()
+    except (AirflowException, RuntimeError):
+        return None
+
+
 def first_poke(context: Context) -> float | None:
     """Read when a rescheduled sensor polled first, in unix seconds; None on its first poll, and on Airflow 2."""
     ti: Any = context.get("ti")

@@ -1,6 +1,7 @@
 """What Airflow's own values become before the provider works with them."""
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -79,7 +80,7 @@ def rows() -> Iterator[dict[str, int]]:
     [
         pytest.param(rows, "<function rows>", id="function"),
         pytest.param(partial(rows), "<partial partial>", id="partial"),
-        pytest.param(Path("x").exists, "<method Path.exists>", id="method"),
+        pytest.param(json.JSONDecoder().decode, "<method JSONDecoder.decode>", id="method"),
     ],
 )
 def test_a_function_is_shown_by_its_name_and_not_by_its_address(value: Any, name: str) -> None:

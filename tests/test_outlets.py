@@ -9,6 +9,7 @@ from airflow.models.asset import AssetModel
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
+from airflow_provider_kimi.compat import alias_extra
 from airflow_provider_kimi.outlets import asset_uri, report_to_outlets
 from airflow_provider_kimi.records.manifest import Manifest
 from tests.support.logs import LogRecord
@@ -46,7 +47,7 @@ def test_an_alias_becomes_an_asset_that_airflow_takes_unchanged(location: str, u
     assert (event.dest_asset_key.name, event.dest_asset_key.uri) == (uri, uri)
     assert AssetModel(name=event.dest_asset_key.name, uri=event.dest_asset_key.uri).uri == uri
     assert unquote(urlsplit(uri).path) == "/" + location.partition("://")[2].partition("/")[2]
-    assert event.extra == manifest_of(location).to_event()
+    assert event.extra == alias_extra(manifest_of(location).to_event())
     assert not log.warnings
 
 

@@ -1,10 +1,44 @@
-"""The connection form, as Airflow's versions ask for it."""
+"""What Airflow's versions ask of the provider's description, and of its connection form."""
 
+import json
+from importlib.resources import files
 from typing import Any
 
+import jsonschema
 import pytest
+from airflow.providers_manager import ProvidersManager
 
-from airflow_provider_kimi.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR, connection_form_widgets
+from airflow_provider_kimi.get_provider_info import (
+    CONNECTION_FIELDS,
+    UI_FIELD_BEHAVIOUR,
+    connection_form_widgets,
+    get_provider_info,
+)
+
+
+def schema_of_airflow(name: str) -> Any:
+    """A schema that this Airflow checks providers with."""
+    schema = json.loads((files("airflow") / f"{name}.schema.json").read_text())
+    return jsonschema.validators.validator_for(schema)(schema)
+
+
+def test_the_description_holds_to_the_schema_of_this_airflow() -> None:
+    """Airflow 3.4 leaves out a provider that does not; those before it stop looking for others."""
+    schema = schema_of_airflow("provider_info")
+    assert list(schema.iter_errors(get_provider_info())) == []
+    assert list(schema.iter_errors(get_provider_info() | {"triggers": [{"python-modules": []}]}))
+
+
+def test_the_behaviour_of_the_form_holds_to_the_schema_of_this_airflow() -> None:
+    schema = schema_of_airflow("customized_form_field_behaviours")
+    assert list(schema.iter_errors(UI_FIELD_BEHAVIOUR)) == []
+    assert list(schema.iter_errors(UI_FIELD_BEHAVIOUR | {"hidden_fields": "port"}))
+
+
+def test_airflow_lists_the_provider() -> None:
+    manager: Any = ProvidersManager
+    found = manager().providers[get_provider_info()["package-name"]]
+    assert found.data["connection-types"] == get_provider_info()["connection-types"]
 
 
 @pytest.mark.parametrize("name", CONNECTION_FIELDS)

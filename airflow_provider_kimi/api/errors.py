@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from airflow_provider_kimi.api.redaction import redact, without_prompt
 from airflow_provider_kimi.api.replies import read_reply
 from airflow_provider_kimi.api.settings import ConnectionSettings
 from airflow_provider_kimi.api.unreachable import chain_of, no_answer, safe_cause
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _UNCHANGED = "Nothing was changed by this call."
-
-#: Longest text of the platform that a message repeats.
-MAX_QUOTED_CHARS = 300
-
-#: Ids of accounts and keys, which the platform puts into its texts of 429, and anything that looks like a key.
-_SECRETS = re.compile(r"<[^<>\s]*(?:org|ak|proj|key)-[^<>]*>|\b(?:sk|ak|org|proj)-[\w-]{6,}", re.IGNORECASE)
 
 #: The one rate limit that no short wait helps against.
 _DAILY_LIMIT = re.compile(r"\btpd\b|\bper day\b")
@@ -132,24 +127,25 @@ def is_lack_of_money(message: str) -> bool:
     return bool(_LACK_OF_MONEY.search(message.lower()))
 
 
-def redact(text: str) -> str:
-    """Remove ids of accounts and keys, and cut the rest to a readable length."""
-    clean = _SECRETS.sub("<hidden>", " ".join(text.split()))
-    return clean if len(clean) <= MAX_QUOTED_CHARS else clean[:MAX_QUOTED_CHARS] + "..."
-
-
 @contextmanager
 def translated(
-    settings: ConnectionSettings, action: str, unanswered: str, timeout_seconds: float | None = None, proxy: str = ""
+    settings: ConnectionSettings,
+    action: str,
+    unanswered: str,
+    timeout_seconds: float | None = None,
+    proxy: str = "",
+    messages: object = None,
 ) -> Iterator[None]:
     """Turn what the SDK and its HTTP client raise into a `KimiError`.
 
-    A refusal is not chained, because its text repeats the answer with the ids in it.
+    A refusal is not chained, because its text repeats the answer with the ids in it. What is left of it as the context
+    of our error is empty.
 
     :param action: What the call does, as in "reading batch 'batch_1'".
     :param unanswered: What is true if no answer comes, or the platform fails.
     :param timeout_seconds: How long the call may take; None for the connection's timeout.
     :param proxy: Address of the proxy on the way, without credentials; empty if there is none.
+    :param messages: Chat messages that the call sends, which no error repeats; None if it sends none.
     """
     import openai
 
@@ -157,7 +153,9 @@ def translated(
     try:
         yield
     except openai.APIStatusError as error:
-        raise _from_status(error, settings, action, unanswered) from None
+        refusal = _from_status(error, settings, action, unanswered, messages)
+        _empty(error)
+        raise refusal from None
     except Exception as error:
         if not isinstance(error, (openai.APIConnectionError, _transport_errors())):
             raise
@@ -168,16 +166,22 @@ def translated(
 
 def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type[T]) -> T:
     """Read a reply; one that is not what the API documents is a `KimiApiError`."""
-    try:
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return read_reply(content, kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise KimiApiError(
-            f"{settings.base_url} sent an answer that is not Kimi's while {action}. What it did is unknown. Check the "
-            f"Base URL of connection {settings.conn_id!r}: it ends in /v1, and a gateway must not change answers.",
-            status_code=None,
-            retryable=True,
-            kind="fault",
-        ) from None
+    raise KimiApiError(
+        f"{settings.base_url} sent an answer that is not Kimi's while {action}. What it did is unknown. Check the "
+        f"Base URL of connection {settings.conn_id!r}: it ends in /v1, and a gateway must not change answers.",
+        status_code=None,
+        retryable=True,
+        kind="fault",
+    )
+
+
+def _empty(error: BaseException) -> None:
+    """Take everything out of an error that holds a request and an answer, whoever looks at contexts."""
+    error.args = ()
+    vars(error).clear()
+    error.__context__ = None
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
@@ -186,12 +190,12 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 
 def _from_status(
-    error: "openai.APIStatusError", settings: ConnectionSettings, action: str, unanswered: str
+    error: "openai.APIStatusError", settings: ConnectionSettings, action: str, unanswered: str, messages: object
 ) -> KimiError:
     headers = error.response.headers
     if 300 <= error.status_code < 400:
         return _redirected(error.status_code, headers.get("location"), settings, action, unanswered)
-    error_type, said = _read_body(error.body, settings.api_key)
+    error_type, said = _read_body(error.body, settings.api_key, messages)
     request_id = _without_key(headers.get("msh-request-id", ""), settings.api_key) or None
     advice = advice_for(error.status_code, error_type, said)
     facts = f"HTTP {error.status_code}{f' {error_type}' if error_type else ''}"
@@ -228,13 +232,15 @@ def _redirected(
     )
 
 
-def _read_body(body: object, api_key: str) -> tuple[str | None, str]:
-    """The type of an error, and what it says, both without the key; a page of HTML says nothing."""
+def _read_body(body: object, api_key: str, messages: object) -> tuple[str | None, str]:
+    """The type of an error, and what it says, without the key and the prompt; a page of HTML says nothing."""
     kind = None
     if isinstance(body, dict):
         kind, body = body.get("type"), str(body.get("message") or "")
     said = body if isinstance(body, str) and "<html" not in body.lower() else ""
-    return _without_key(kind, api_key) if isinstance(kind, str) else None, _without_key(said, api_key)
+    return _without_key(kind, api_key) if isinstance(kind, str) else None, _without_key(
+        without_prompt(said, messages), api_key
+    )
 
 
 def _without_key(text: str, api_key: str) -> str:

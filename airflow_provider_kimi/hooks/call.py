@@ -42,6 +42,11 @@ class Call(Generic[T]):
     is_poll: bool = False
     seconds: float | None = None
 
+    @property
+    def messages(self) -> object:
+        """The chat messages that it sends; None if it sends none."""
+        return (self.body or {}).get("messages")
+
     def is_unknown_list(self, error: KimiApiError) -> bool:
         """Whether an answer says that the host does not have this list at all; a 404 may be about `after` instead."""
         is_404 = error.status_code == 404 and error.error_type != UNKNOWN_ID and "after" not in self.params

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from airflow_provider_kimi.api.catalogue import PRICE_LISTS
-from airflow_provider_kimi.api.errors import redact
 from airflow_provider_kimi.api.limits import MAX_FILES
 from airflow_provider_kimi.api.models import Balance, FilePage, Model
+from airflow_provider_kimi.api.redaction import redact
 from airflow_provider_kimi.api.settings import ConnectionSettings
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
 from airflow_provider_kimi.hooks.deadline import Limit, limited

@@ -148,6 +148,12 @@ class KimiHook(BaseHook):
         """Platform time minus local time, by the ``Date`` of the last answer; None before an answer that had one."""
         return self._clock.skew_seconds if self._clock else None
 
+    def close(self) -> None:
+        """Close the client, if one was opened; the next call opens another."""
+        if self._built is not None:
+            (_, client), self._built = self._built, None
+            client.close()
+
     async def aclose(self) -> None:
         """Give the async client back, if one was opened."""
         if self._borrowed is not None:
@@ -179,7 +185,7 @@ class KimiHook(BaseHook):
         options = {"timeout": timeout_of(seconds), "params": call.params}
         with (
             knowing_lists(call, self.settings),
-            translated(self.settings, call.action, call.unanswered, seconds, client.proxy),
+            translated(self.settings, call.action, call.unanswered, seconds, client.proxy, call.messages),
         ):
             yield {"cast_to": bytes, "options": options} | ({"body": call.body} if call.body else {})
 

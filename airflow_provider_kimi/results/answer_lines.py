@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from airflow_provider_kimi.api.redaction import without_ids
 from airflow_provider_kimi.files.line_ids import (
     UNREADABLE,
     body_of,
@@ -274,7 +275,7 @@ def _refused(custom_id: str, error: object, status_code: object, body: Mapping[s
     if code is None and message is None and said is None:
         code, message = "no_answer", f"the line holds no answer and no error (status_code {status_code!r})"
     status: RowStatus = next(filter(None, known), "failed")
-    code, message = code or "error", message or said
+    code, message = code or "error", without_ids(message or said or "") or None
     usage = body.get("usage")
     if not isinstance(usage, dict):
         return Row(custom_id=custom_id, status=status, error_code=code, error_message=message)

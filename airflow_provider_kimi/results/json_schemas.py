@@ -22,7 +22,7 @@ _SAMPLES: tuple[Any, ...] = (None, True, 1, "a", [], [1], {}, {"a": 1})
 
 def keywords() -> set[str]:
     """Words that mean something as a key of a JSON Schema."""
-    from jsonschema import Draft7Validator, Draft202012Validator  # type: ignore[import-untyped]
+    from jsonschema import Draft7Validator, Draft202012Validator
 
     own = {"$anchor", "$defs", "deprecated", "writeOnly", "then", "else"}
     return own | set(Draft7Validator.META_SCHEMA["properties"]) | set(Draft202012Validator.VALIDATORS)
@@ -30,8 +30,8 @@ def keywords() -> set[str]:
 
 def json_schema_check(schema: Mapping[str, Any]) -> Check:
     """Check answers against a schema; refuse a schema that could not judge any, while the DAG is parsed."""
-    from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]
-    from jsonschema.validators import Draft202012Validator, validator_for  # type: ignore[import-untyped]
+    from jsonschema.exceptions import SchemaError, best_match
+    from jsonschema.validators import Draft202012Validator, validator_for
 
     kind = validator_for(schema, default=Draft202012Validator)
     try:

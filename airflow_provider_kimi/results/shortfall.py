@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-from airflow_provider_kimi.api.errors import redact
+from airflow_provider_kimi.api.redaction import redact
 from airflow_provider_kimi.api.standing import COMPLETED_IS_BILLED, standing
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiError

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from airflow_provider_kimi.api.errors import redact
+from airflow_provider_kimi.api.redaction import redact
 from airflow_provider_kimi.records.manifest import Manifest, ManifestStatus
 from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, SAVED_SOURCES, Row, absent_status
 from airflow_provider_kimi.results.cost import Usage

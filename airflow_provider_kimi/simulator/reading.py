@@ -49,7 +49,10 @@ def uploaded(platform: Platform) -> Reader:
     """Store the file of a form."""
 
     async def read(request: Request) -> Act:
-        form = await request.form(max_part_size=limits.MAX_FILE_BYTES * 2)
+        try:
+            form = await request.form(max_part_size=limits.MAX_FILE_BYTES * 2)
+        except ValueError as error:  # of the parser, which Starlette below 1 lets through
+            raise rules.invalid("the form is malformed") from error
         upload, purpose = form.get("file"), str(form.get("purpose"))
         if not isinstance(upload, UploadFile):
             await form.close()

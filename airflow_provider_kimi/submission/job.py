@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Search, find_batches
+from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, MAX_BATCHES_SEARCHED, Search, find_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags, digest_of, label_of
@@ -238,18 +238,14 @@ class Job:
         :param is_proof: Whether what is not found is to be taken for absent. Every new batch that the list shows
             without metadata and input file is read by its id then.
         """
-        since, most = self.attempt.run_after, self.order.max_batches_searched
-        is_unclear = _Unclear(file_ids, (since or 0.0) - CLOCK_MARGIN_SECONDS if is_proof else None)
-        search = find_batches(
-            self.calls, lambda batch: matches(batch) or is_unclear(batch), since=since, most=most, is_proof=is_proof
+        return search_account(
+            self.calls,
+            matches,
+            since=self.attempt.run_after,
+            most=self.order.max_batches_searched,
+            file_ids=file_ids,
+            is_proof=is_proof,
         )
-        unclear = [batch.id for batch in search.batches if not matches(batch)]
-        if len(unclear) > MAX_UNCLEAR:
-            gap = f"the list shows {len(unclear)} batches of this time without their metadata"
-            return search._replace(batches=list(filter(matches, search.batches)), gap=search.gap or gap)
-        read = {batch_id: self.calls.read_batch(batch_id) for batch_id in unclear}
-        found = [read.get(batch.id, batch) for batch in search.batches]
-        return search._replace(batches=list(filter(matches, found)))
 
     @cached_property
     def uploads(self) -> Uploads:
@@ -260,3 +256,33 @@ class Job:
         """Read the files that the account keeps now."""
         page = self.calls.read(self.calls.hook.list_all_files)
         return Uploads(page.data, is_whole=not page.has_more)
+
+
+def search_account(
+    calls: Calls,
+    matches: Callable[[Batch], bool],
+    *,
+    since: float | None = None,
+    most: int = MAX_BATCHES_SEARCHED,
+    file_ids: Collection[str] = (),
+    is_proof: bool = False,
+) -> Search:
+    """Search the account's batches, and read by their ids those whose metadata the list does not show.
+
+    :param since: Unix seconds before which no match was created; None if that is not known.
+    :param most: How many batches are read.
+    :param file_ids: Input files by which a batch is known that the list shows without its metadata.
+    :param is_proof: Whether what is not found is to be taken for absent. Every new batch that the list shows without
+        metadata and input file is read by its id then.
+    """
+    is_unclear = _Unclear(file_ids, (since or 0.0) - CLOCK_MARGIN_SECONDS if is_proof else None)
+    search = find_batches(
+        calls, lambda batch: matches(batch) or is_unclear(batch), since=since, most=most, is_proof=is_proof
+    )
+    unclear = [batch.id for batch in search.batches if not matches(batch)]
+    if len(unclear) > MAX_UNCLEAR:
+        gap = f"the list shows {len(unclear)} batches of this time without their metadata"
+        return search._replace(batches=list(filter(matches, search.batches)), gap=search.gap or gap)
+    read = {batch_id: calls.read_batch(batch_id) for batch_id in unclear}
+    found = [read.get(batch.id, batch) for batch in search.batches]
+    return search._replace(batches=list(filter(matches, found)))

@@ -7,12 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.errors import (
-    MAX_QUOTED_CHARS,
     advice_for,
     decode,
     is_by_size,
     is_full_queue,
-    redact,
     translated,
 )
 from airflow_provider_kimi.api.models import Balance, Batch, Envelope
@@ -70,46 +68,6 @@ def test_status_type_and_text_of_an_error_decide_about_a_retry(
     advice = advice_for(status_code, error_type, message)
     assert advice.retryable is retryable
     assert advice.remedy.startswith(remedy)
-
-
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        pytest.param("<org-1a2b><ak-3c4d> max RPM", "<hidden><hidden> max RPM", id="documented form"),
-        pytest.param("account org-1234567890<ak-x> is", "account <hidden><hidden> is", id="half in brackets"),
-        pytest.param("project proj-abcdef0 is", "project <hidden> is", id="project"),
-        pytest.param("<proj-1>", "<hidden>", id="short project in brackets"),
-        pytest.param("key sk-abcdef0123 is", "key <hidden> is", id="key"),
-        pytest.param("key SK-ABCDEF0123 is", "key <hidden> is", id="upper case"),
-        pytest.param("(ak-abcdef)", "(<hidden>)", id="key id"),
-        pytest.param(
-            "a task-based ask-nothing risk-free text", "a task-based ask-nothing risk-free text", id="words like ids"
-        ),
-        pytest.param("use <html> or <model-name>", "use <html> or <model-name>", id="other brackets"),
-    ],
-)
-def test_ids_of_accounts_and_keys_are_hidden(text: str, clean: str) -> None:
-    assert redact(text) == clean
-
-
-@given(
-    before=st.text(max_size=400),
-    secret=st.text("abcdefghij0123456789", min_size=12, max_size=40),
-    after=st.text(max_size=400),
-)
-def test_a_key_is_hidden_in_any_text(before: str, secret: str, after: str) -> None:
-    clean = redact(f"{before} sk-{secret} {after}")
-    assert f"sk-{secret}" not in clean
-    assert len(clean) <= MAX_QUOTED_CHARS + len("...")
-
-
-def test_line_breaks_in_quoted_text_become_spaces() -> None:
-    assert redact(" one\n\ttwo \u2028 three ") == "one two three"
-
-
-def test_quoted_text_is_cut_only_beyond_the_limit() -> None:
-    assert redact("x" * MAX_QUOTED_CHARS) == "x" * MAX_QUOTED_CHARS
-    assert redact("x" * (MAX_QUOTED_CHARS + 1)) == "x" * MAX_QUOTED_CHARS + "..."
 
 
 def test_a_reply_is_decoded() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Optional, Union
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from airflow_provider_kimi.api.schema_check import problems

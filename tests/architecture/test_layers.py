@@ -42,6 +42,7 @@ LAYERS = (
         "sensors",
         "operators",
         "decorators",
+        "common_ai",
         "get_provider_info",
         "ui",
     ),
@@ -64,6 +65,16 @@ OPERATOR_MODULES = (
     "get_provider_info",
     "ui.plugin",
 )
+
+#: What only the adapter for common.ai imports, which nothing loads but common.ai itself.
+OF_COMMON_AI = {
+    "common_ai/adapter.py": {
+        "airflow.providers.common.ai.batch.base",
+        "airflow.providers.common.ai.batch.output_schema",
+    },
+    "common_ai/errors.py": {"airflow.providers.common.ai.exceptions"},
+    "common_ai/result_items.py": {"airflow.providers.common.ai.batch.base"},
+}
 
 #: What only the API server has, and the plugin that Airflow loads before anything else.
 OF_THE_SERVER = {
@@ -135,7 +146,21 @@ def test_airflow_is_imported_through_compat(module: str) -> None:
         "airflow.providers.openlineage.extractors",
     }
     found = {name for name in imports_of(module) if name.split(".")[0] == "airflow"}
-    assert module == "compat.py" or found <= late_lookups | OF_THE_SERVER.get(module, set())
+    assert module == "compat.py" or found <= late_lookups | (OF_THE_SERVER | OF_COMMON_AI).get(module, set())
+
+
+def test_nothing_but_common_ai_loads_the_adapter_for_it() -> None:
+    assert not {
+        name for name in OWN_MODULES if layer_of(name) != "common_ai" and any(map(of_common_ai, own_imports_of(name)))
+    }
+
+
+def of_common_ai(module: str) -> bool:
+    return layer_of(module) == "common_ai"
+
+
+#: What a parse of a DAG file may load beside the provider and Python's own modules, if `airflow.sdk` has not already.
+AT_PARSE = {"airflow", "airflow_provider_kimi", "asgiref", "pydantic"}
 
 
 @pytest.mark.parametrize("module", OPERATOR_MODULES)
@@ -151,18 +176,7 @@ print(*(set(sys.modules) - before))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     added = set(done.stdout.split())
     assert f"airflow_provider_kimi.{module}" in added or module == "get_provider_info"
-    assert not {name.split(".")[0] for name in added} & {
-        "openai",
-        "httpx",
-        "httpx2",
-        "httpcore",
-        "requests",
-        "aiohttp",
-        "pyarrow",
-        "starlette",
-        "fastapi",
-        "fsspec",
-    }
+    assert {name.split(".")[0] for name in added} - sys.stdlib_module_names <= AT_PARSE
 
 
 def test_no_test_patches_our_code_or_mocks_the_sdk() -> None:

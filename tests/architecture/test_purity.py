@@ -114,6 +114,7 @@ IMPURE = {
     *("jobs/before_spending.py", "jobs/realtime.py", "jobs/reserve.py", "jobs/rounds.py", "jobs/sampling.py"),
     *("jobs/in_turns.py", "jobs/job_run.py", "jobs/preview.py"),
     *("jobs/taken_back.py", "jobs/wait.py", "jobs/whole_job.py"),
+    *("common_ai/adapter.py", "common_ai/errors.py", "common_ai/request_lines.py", "common_ai/result_items.py"),
     *("ui/account.py", "ui/account_routes.py", "ui/holdings.py"),
     *("ui/access.py", "ui/accounts.py", "ui/app.py", "ui/batch_routes.py", "ui/glance.py", "ui/plugin.py"),
     *("ui/detail_routes.py", "ui/single_reads.py"),

@@ -8,37 +8,44 @@ from importlib.metadata import version
 
 RUNS = 7
 BASE = "import airflow.sdk; from airflow.sdk import DAG, BaseOperator, BaseSensorOperator"
-MODULES = ("operators.batch", "sensors.batch", "triggers.batch")
+MODULES = ("operators.batch", "operators.files", "sensors.batch", "triggers.batch", "decorators.kimi_batch")
 PROGRAM = """
 import time
+from pathlib import Path
 {base}
-started = time.perf_counter()
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+before, started = resident(), time.process_time()
 {added}
-print(time.perf_counter() - started)
+print(time.process_time() - started, resident() - before)
 """
 
 
-def seconds(added: str) -> float:
-    """Import in a fresh process, and return what it took there on top of the base."""
+def measured(added: str) -> tuple[float, float]:
+    """Import in a fresh process, and return the CPU seconds and MB that it took there on top of the base."""
     program = PROGRAM.format(base=BASE, added=added)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    seconds, megabytes = map(float, done.stdout.split())
+    return seconds, megabytes
 
 
 def main() -> None:
     """Measure every case in turn, several times, so that a busy moment hits all alike."""
     cases = {f"airflow_provider_kimi.{module}": f"import airflow_provider_kimi.{module}" for module in MODULES}
-    cases["all three"] = "; ".join(cases.values())
+    cases["all of them"] = "; ".join(cases.values())
     cases["openai, for comparison"] = "import openai"
-    found: dict[str, list[float]] = {name: [] for name in cases}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
     for _ in range(RUNS):
         for name, added in cases.items():
-            found[name].append(seconds(added))
+            found[name].append(measured(added))
     machine = f"Python {platform.python_version()}, apache-airflow {version('apache-airflow')}, {platform.machine()}"
     print(f"{machine}, medians of {RUNS}")
-    print(f"{'added to import airflow.sdk':<45} {'seconds':>8}")
-    for name, times in found.items():
-        print(f"{name:<45} {statistics.median(times):>8.3f}")
+    print(f"{'added to import airflow.sdk':<45} {'CPU s':>8} {'MB':>6}")
+    for name, taken in found.items():
+        seconds, megabytes = (statistics.median(column) for column in zip(*taken, strict=True))
+        print(f"{name:<45} {seconds:>8.3f} {megabytes:>6.1f}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.missing import AMAZON, PYARROW, S3FS, run_without
+from tests.support.missing import AMAZON, COMMON_AI, PYARROW, S3FS, run_without
 
 PROGRAM = """
 from airflow_provider_kimi.records.tags import (TaskIdentity)
@@ -67,3 +67,15 @@ def test_a_missing_parquet_extra_is_named(tmp_path: Path) -> None:
     message = run_without(PYARROW, program, tmp_path).strip().splitlines()[-1]
     assert "is a Parquet file, and pyarrow is not installed here. Nothing was sent." in message
     assert "pip install 'airflow-provider-kimi[parquet]'" in message
+
+
+def test_a_missing_common_ai_extra_is_named(tmp_path: Path) -> None:
+    program = """
+try:
+    import airflow_provider_kimi.common_ai.adapter
+except ImportError as error:
+    print(error)
+"""
+    message = run_without(COMMON_AI, program, tmp_path).strip().splitlines()[-1]
+    assert message.startswith("The provider common.ai has no batches here")
+    assert "pip install 'airflow-provider-kimi[common-ai]'" in message

@@ -1,7 +1,6 @@
 """What is uploaded works: the unit tests of the sdist pass against the wheel."""
 
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -10,40 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.packaging.conftest import ROOT, run
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the sdist, and the wheel that is built from it."""
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, cwd=ROOT)
-    return folder
 
 
 @pytest.fixture
-def unpacked(built: Path, tmp_path: Path) -> Path:
+def unpacked(sdist: Path, tmp_path: Path) -> Path:
     """What is in the sdist."""
-    (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path / sdist.name.removesuffix(".tar.gz")
 
 
 @pytest.fixture
-def python(built: Path, tmp_path: Path) -> Path:
+def python(wheel: Path, tmp_path: Path) -> Path:
     """The interpreter of a new environment that holds the wheel, and takes only its dependencies from this one."""
     venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
     interpreter = tmp_path / "venv" / "bin" / "python"
-    (wheel,) = built.glob("*.whl")
     pip: list[str | Path] = [
         sys.executable,
         "-m",

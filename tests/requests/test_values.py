@@ -99,7 +99,7 @@ def test_what_names_no_columns_is_not_a_row(value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [NAN, Decimal("NaN"), Decimal("sNaN"), numpy.float64("nan"), numpy.float32("nan"), pandas.NA, pandas.NaT]
-    + [numpy.datetime64("NaT"), numpy.ma.masked, None],
+    + [numpy.datetime64("NaT", "s"), numpy.ma.masked, None],
     ids=repr,
 )
 def test_a_missing_value_is_null(value: object) -> None:

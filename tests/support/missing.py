@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 #: What each extra brings, as paths in site-packages.
 S3FS = ("s3fs", "s3fs-*")
 AMAZON = (*S3FS, "airflow/providers/amazon", "apache_airflow_providers_amazon-*")
+COMMON_AI = ("airflow/providers/common/ai", "apache_airflow_providers_common_ai-*")
 PYARROW = ("pyarrow", "pyarrow-*", "pyarrow.libs")
 
 

@@ -34,6 +34,9 @@ class OddPlatform:
     :param lists_metadata: Whether the list of batches shows metadata.
     :param carries_out: Whether a refused create makes a batch all the same.
     :param chats: What chat calls have asked.
+    :param ids: Names a file or a batch, by its kind and its number.
+    :param shows: How a batch is shown.
+    :param writes_body: How the body of an answer stands in an output file.
     """
 
     refuse: Refuse = lambda create: None
@@ -45,6 +48,9 @@ class OddPlatform:
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     chats: list[str] = field(default_factory=list)
+    ids: Callable[[str, int], str] = "{}_{:04}".format
+    shows: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    writes_body: Callable[[dict[str, Any]], object] = dict
     base_url: str = ""
     api_key: str = "sk-odd-platform"
     _number: Iterator[int] = field(default_factory=lambda: count(1))
@@ -59,7 +65,7 @@ class OddPlatform:
 
     def keep(self, name: str, content: bytes) -> str:
         """Keep a file."""
-        file_id = f"file_{next(self._number)}"
+        file_id = self.ids("file", next(self._number))
         self.files[file_id] = name, content
         return file_id
 
@@ -75,13 +81,18 @@ class OddPlatform:
         """End a batch, with answers to its first rows."""
         lines = self.lines(batch_id)
         done = lines if rows is None else lines[:rows]
-        answers = b"".join(json.dumps(_answer(line)).encode() + b"\n" for line in done)
+        answers = b"".join(json.dumps(self._written(line)).encode() + b"\n" for line in done)
         self.batches[batch_id] |= {
             "status": status,
             "output_file_id": self.keep(f"{batch_id}.jsonl", answers) if done else None,
             "request_counts": {"total": len(lines), "completed": len(done), "failed": 0},
             "completed_at": int(self.now()),
         }
+
+    def _written(self, line: dict[str, Any]) -> dict[str, Any]:
+        answer = _answer(line)
+        answer["response"]["body"] = self.writes_body(answer["response"]["body"])
+        return answer
 
     def complete_all(self) -> None:
         """End every batch that runs."""
@@ -110,7 +121,7 @@ class OddPlatform:
             return refused
         if sent["input_file_id"] not in self.files:
             return refusal(f"file {sent['input_file_id']} not found", 400, "invalid_request_error")
-        batch_id, now = f"batch_{next(self._number):04}", int(self.now())
+        batch_id, now = self.ids("batch", next(self._number)), int(self.now())
         self.batches[batch_id] = {
             "id": batch_id,
             "object": "batch",
@@ -124,7 +135,7 @@ class OddPlatform:
             "request_counts": {"total": 0, "completed": 0, "failed": 0},
             "metadata": sent.get("metadata"),
         }
-        return refused or (200, self.batches[batch_id])
+        return refused or (200, self.shows(self.batches[batch_id]))
 
     def cancel(self, batch_id: str) -> tuple[int, dict[str, Any]]:
         """Answer a cancel."""
@@ -132,13 +143,14 @@ class OddPlatform:
         if batch["status"] != "in_progress":
             return refusal("it has ended", 400, "invalid_request_error")
         batch["status"] = "cancelled"
-        return 200, batch
+        return 200, self.shows(batch)
 
     def listed(self, after: str | None) -> dict[str, Any]:
         """A page of batches, the newest first."""
         newest = list(reversed(self.batches.values()))
         begin = 1 + next((at for at, batch in enumerate(newest) if batch["id"] == after), -1)
-        page = [batch if self.lists_metadata else batch | {"metadata": None} for batch in newest[begin : begin + 100]]
+        hidden: dict[str, Any] = {} if self.lists_metadata else {"metadata": None}
+        page = [self.shows(batch | hidden) for batch in newest[begin : begin + 100]]
         return {"object": "list", "data": page, "has_more": begin + 100 < len(newest)}
 
     def file(self, file_id: str) -> dict[str, Any]:
@@ -191,7 +203,7 @@ class OddPlatform:
                 after = re.search(r"after=([^&]+)", query)
                 return 200, self.listed(after and after[1])
             case [batch_id] if batch_id in self.batches:
-                return 200, self.batches[batch_id]
+                return 200, self.shows(self.batches[batch_id])
             case [batch_id, "cancel"] if batch_id in self.batches:
                 return self.cancel(batch_id)
         return NOT_FOUND

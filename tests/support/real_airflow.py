@@ -44,6 +44,7 @@ class RealAirflow:
     :param settings: Airflow's settings beside and over the usual ones, such as `CORE__EXECUTOR`.
     :param starts_runs: Whether schedules and assets start runs. Unpausing a @daily DAG would start one beside the one
         that is triggered.
+    :param python: The interpreter of an environment that holds Airflow.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class RealAirflow:
         *,
         settings: Mapping[str, object] | None = None,
         starts_runs: bool = False,
+        python: str | Path = sys.executable,
     ) -> None:
         self.home = home
+        self._python = python
         self.port, worker_log_port, trigger_log_port = free_ports(3)
         self.url = f"http://127.0.0.1:{self.port}"
         self._token = ""
@@ -125,7 +128,7 @@ class RealAirflow:
     def _start(self, name: str, folder: Path, variables: Mapping[str, str], *command: str) -> None:
         with (self.home / f"{name}.log").open("ab") as log, held_interrupts():
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *command],
+                [self._python, "-m", "airflow", *command],
                 env={**self._environment, **variables},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

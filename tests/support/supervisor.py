@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
 from airflow.sdk.api.datamodels._generated import DagRunState
 from airflow.sdk.execution_time import comms, task_runner
 
@@ -23,7 +22,7 @@ class Supervisor:
     states: Mapping[str, str | None] = field(default_factory=dict)
     xcoms: Mapping[tuple[str, int, str], Any] = field(default_factory=dict)
     run_state: str = "running"
-    question: comms.CreateHITLDetailPayload | None = None
+    question: "comms.CreateHITLDetailPayload | None" = None  # from Airflow 3.1 on
 
     def send(self, msg: Any) -> Any:
         """Answer one message."""
@@ -40,6 +39,9 @@ class Supervisor:
                 return comms.DagRunStateResult(state=DagRunState(self.run_state))
             case comms.CreateHITLDetailPayload():
                 self.question = self.question or msg
+                # Airflow 3.1 and newer have it.
+                from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
+
                 taken = HITLDetailRequest.model_validate(self.question.model_dump(mode="json", exclude={"type"}))
                 return comms.HITLDetailRequestResult(**taken.model_dump())
         raise AssertionError(f"nothing answers {msg!r}")
