@@ -195,11 +195,11 @@ def _from_status(
     headers = error.response.headers
     if 300 <= error.status_code < 400:
         return _redirected(error.status_code, headers.get("location"), settings, action, unanswered)
-    error_type, said = _read_body(error.body, settings.api_key, messages)
+    error_type, said = _read_body(error.body, settings.api_key)
     request_id = _without_key(headers.get("msh-request-id", ""), settings.api_key) or None
     advice = advice_for(error.status_code, error_type, said)
     facts = f"HTTP {error.status_code}{f' {error_type}' if error_type else ''}"
-    facts += f", {said!r}" if said else ""
+    facts += f", {quoted!r}" if (quoted := without_prompt(said, messages)) else ""
     facts += f", request {request_id}" if request_id else ""
     state = unanswered if is_outcome_unknown(error.status_code) else _UNCHANGED
     message = f"Kimi refused {action} ({facts}). {state} {advice.remedy}"
@@ -232,15 +232,13 @@ def _redirected(
     )
 
 
-def _read_body(body: object, api_key: str, messages: object) -> tuple[str | None, str]:
-    """The type of an error, and what it says, without the key and the prompt; a page of HTML says nothing."""
+def _read_body(body: object, api_key: str) -> tuple[str | None, str]:
+    """The type of an error, and what it says, both without the key; a page of HTML says nothing."""
     kind = None
     if isinstance(body, dict):
         kind, body = body.get("type"), str(body.get("message") or "")
     said = body if isinstance(body, str) and "<html" not in body.lower() else ""
-    return _without_key(kind, api_key) if isinstance(kind, str) else None, _without_key(
-        without_prompt(said, messages), api_key
-    )
+    return _without_key(kind, api_key) if isinstance(kind, str) else None, _without_key(said, api_key)
 
 
 def _without_key(text: str, api_key: str) -> str:

@@ -274,14 +274,29 @@ def test_ids_in_a_refusal_do_not_make_it_a_daily_limit(message: str, retryable: 
     assert (SLOW_DOWN if retryable else TOMORROW) in str(error)
 
 
-def refused(status_code: int, body: object, headers: dict[str, str], host: str | None = None) -> KimiApiError:
+def test_a_refusal_is_understood_though_the_prompt_holds_its_words() -> None:
+    said = "Your account is suspended, please check your plan: insufficient balance"
+    body = {"type": "rate_limit_reached_error", "message": said}
+    plain = refused(429, body, {})
+    error = refused(429, body, {}, messages=[{"role": "user", "content": f"Translate: {said}"}])
+    assert (error.kind, error.retryable) == (plain.kind, plain.retryable)
+    assert said in str(plain)
+    assert "account is suspended" not in str(error)
+
+
+def refused(
+    status_code: int, body: object, headers: dict[str, str], host: str | None = None, messages: object = None
+) -> KimiApiError:
     """Translate a refusal as the SDK raises it."""
     import httpx
     import openai
 
     request = httpx.Request("GET", "https://api.moonshot.cn/v1/batches/b")
     response: Any = httpx.Response(status_code, headers=headers, request=request)
-    with pytest.raises(KimiApiError) as caught, translated(make_settings(host=host), "reading", "Unknown."):
+    with (
+        pytest.raises(KimiApiError) as caught,
+        translated(make_settings(host=host), "reading", "Unknown.", messages=messages),
+    ):
         raise openai.APIStatusError("raw text", response=response, body=body)
     return caught.value
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("fastapi", reason="Airflow 2 has no page of ours")
+
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.in_turns import BATCH_IDS_KEY
 from airflow_provider_kimi.jobs.job_run import MANIFEST_KEY
