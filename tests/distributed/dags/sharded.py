@@ -1,4 +1,4 @@
-"""Twenty inputs in a bucket, labelled side by side: by the chain, and by the one task."""
+"""Twenty inputs in a bucket, labelled side by side."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,11 +6,7 @@ from typing import Any
 import pendulum
 from airflow.sdk import DAG
 
-from airflow_provider_kimi.operators.batch import (
-    KimiBatchOperator,
-    KimiBatchResultsOperator,
-    KimiCreateBatchOperator,
-)
+from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator, KimiCreateBatchOperator
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 
 START = pendulum.datetime(2026, 1, 1, tz="UTC")
@@ -26,8 +22,3 @@ with DAG("chain", schedule=None, start_date=START, default_args=PATIENT):
     KimiBatchResultsOperator.partial(task_id="results", output=f"{BUCKET}/chain/{{{{ ti.map_index }}}}").expand(
         batch_id=wait.output
     )
-
-with DAG("one_task", schedule=None, start_date=START, default_args=PATIENT):
-    KimiBatchOperator.partial(
-        task_id="label", output=f"{BUCKET}/one_task/{{{{ ti.map_index }}}}", poke_interval=2, **ASKED
-    ).expand(input=INPUTS)
