@@ -161,7 +161,7 @@ $(DISTRIBUTED_READY): pyproject.toml
 		--editable ".[parquet,report,s3]"
 	@touch $@
 
-test-distributed: $(DISTRIBUTED_READY) ## workers and triggerers that die, on PostgreSQL, Redis, Celery and S3, in about 5 minutes
+test-distributed: $(DISTRIBUTED_READY) ## workers and triggerers that die, on PostgreSQL, Redis, Celery and S3, in about 10 minutes
 	$(DISTRIBUTED_BIN)/python -m pytest -q -s -p no:cacheprovider -W default --disable-warnings tests/distributed
 
 matrix: $(READY) ## the wheel on each Airflow from 2.11 to 3.4; CELLS="3.3.2-py3.12 3.0.6-py3.12" are some of them

