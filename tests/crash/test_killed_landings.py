@@ -14,6 +14,9 @@ from tests.crash.lander import Fate, FateKind
 from tests.crash.places import result_in, staged_in
 from tests.crash.s3_gate import GateKind
 
+#: Each test lands dozens of times, which takes minutes beside others; the limit only ends one that hangs.
+pytestmark = pytest.mark.timeout(1200)
+
 KILLS = 6
 
 
