@@ -45,7 +45,7 @@ TESTS = Path(__file__).parent
 
 #: Seconds that a test of one module may take beside all others, and one on real Airflow processes; the rest have
 #: pytest's own limit.
-UNIT_SECONDS, AIRFLOW_SECONDS = 60, 1800
+UNIT_SECONDS, AIRFLOW_SECONDS = 180, 1800
 
 
 class Connect(Protocol):
