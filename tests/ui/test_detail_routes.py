@@ -98,7 +98,7 @@ class TestDetail:
             assert reply.status_code == 404
         assert calls(sim, "get_batch") == 5
         assert pages.slept == 4 * 200, "a tenth of 3 requests a minute"
-        sim.inject("get_batch", times=1000, hang_seconds=20)
+        sim.inject("get_batch", times=1000, hang_seconds=100)
         asked = [asyncio.create_task(pages.get("/batch", batch=f"again_{n}")) for n in range(3 * MOST_KEPT)]
         async with asyncio.timeout(60):
             dropped = [(await each).json() for each in islice(asyncio.as_completed(asked), 2 * MOST_KEPT)]
