@@ -8,14 +8,15 @@ from typing import Any
 from airflow_provider_kimi.choices import ParameterCheck, RuleOverrides
 from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.rendering import known
-from airflow_provider_kimi.requests.parameters import ParameterRules
-from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.requests.text_forms import check_reads_files, read_reading
 from airflow_provider_kimi.results.cost import read_price_list
 from airflow_provider_kimi.results.label_reading import LabelReading
 from airflow_provider_kimi.results.parsed_shape import spread_fields
 from airflow_provider_kimi.results.row_check import read_check
 from airflow_provider_kimi.results.schema import read_schema
+
+#: The parameters of a request that hold schemas.
+_WITH_SCHEMAS = ("response_format", "tools")
 
 
 def check_asked(
@@ -28,11 +29,25 @@ def check_asked(
     :param given: `request_params` and `body`, as far as they are known.
     :raises ValueError: Says which, where, and what to do.
     """
-    own, schema = ParameterRules(check, rules), read_schema(output_schema)
+    schema = read_schema(output_schema)
+    if not rules and not has_schemas(given) and (schema is None or schema.json_schema is None):
+        return
+    from airflow_provider_kimi.requests.parameters import ParameterRules
+    from airflow_provider_kimi.requests.recipe import Recipe
+
+    own = ParameterRules(check, rules)
     if rules and not model:  # they may lift the check of the model that it will be
         return
     keys: dict[str, Any] = {name: value for name, value in given.items() if isinstance(value, Mapping)}
     Recipe(model, response_format=schema.response_format if schema else None, rules=own, **keys).check_schemas()
+
+
+def has_schemas(given: Mapping[str, Any]) -> bool:
+    """Whether parts of a request hold JSON Schemas.
+
+    :param given: `request_params` and `body`, as far as they are known.
+    """
+    return any(isinstance(of, Mapping) and any(key in of for key in _WITH_SCHEMAS) for of in given.values())
 
 
 def check_answers(output_schema: Any, gold_column: str | None, *, are_spread: bool, are_compared: bool) -> None:

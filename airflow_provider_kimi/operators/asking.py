@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from airflow_provider_kimi.hooks.kimi import KimiHook
     from airflow_provider_kimi.tasks.asking import AskingTask
 
-#: The parameters of a request that hold schemas.
-_WITH_SCHEMAS = ("response_format", "tools")
-
 #: The parameters of a few values, and these.
 _CHOICES: Mapping[str, Sequence[object]] = {
     "media": get_args(MediaTransport),
@@ -180,8 +177,11 @@ class AskingOperator(TextTemplates):
         check_flag("cancel_on_kill", self.cancel_on_kill)
 
     def _check_schemas(self, given: Mapping[str, Any]) -> None:
-        has_schemas = any(isinstance(of, Mapping) and any(key in of for key in _WITH_SCHEMAS) for of in given.values())
-        if has_schemas or self.output_schema is not None or self.parameter_rules:
+        if (
+            self.output_schema is not None
+            or self.parameter_rules
+            or any(isinstance(of, Mapping) for of in given.values())
+        ):
             from airflow_provider_kimi.jobs.checks import check_asked
 
             check_asked(known(self.model) or "", self.output_schema, self.parameter_check, self.parameter_rules, given)
