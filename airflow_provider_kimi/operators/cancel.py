@@ -80,8 +80,8 @@ class KimiCancelBatchOperator(TextTemplates):
                 return self._statuses(wait_here(hook, watch, self.log))
         self.defer(trigger=KimiBatchTrigger.of(watch), method_name="execute_complete")
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
-        """Resume when the trigger has fired."""
+    def execute_complete(self, context: Context, event: dict[str, Any], **later: Any) -> dict[str, str]:
+        """Resume when the trigger has fired. What a later version gave it besides is ignored."""
         with airflow_errors(self):
             return self._statuses(BatchEvent.from_dict(event))
 

@@ -287,9 +287,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         )
         self.max_in_flight = max_in_flight
         parts.check_saving(cache, dedupe, media)
-        self.cache = cache
+        self.cache, self.dedupe = cache, dedupe
         self.cache_max_age = None if cache_max_age is None else check_seconds("cache_max_age", cache_max_age)
-        self.dedupe = dedupe
         self.pilot_rows = pilot_rows if preview_rows is None else None
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
@@ -305,7 +304,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         """Submit, wait, land, and ask again what has no usable answer; or only estimate what that would cost."""
         return self._begin(context)
 
-    def execute_answered(self, context: Context, event: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    def execute_answered(self, context: Context, event: dict[str, Any], asked: dict[str, Any], **later: Any) -> Any:
         """Go on once a person has approved the job.
 
         :param asked: What was to be approved.
@@ -315,7 +314,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         if not answer.is_approved:
             raise AirflowSkipException(f"Rejected by {answer.by}. Nothing was uploaded or submitted by this attempt.")
         self.log.info("Approved by %s.", answer.by)
-        return self._begin(context, Approved(**asked))
+        return self._begin(context, Approved.of(asked))
 
     def _begin(self, context: Context, approved: Approved | None = None) -> dict[str, Any]:
         with airflow_errors(self):
@@ -358,8 +357,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         cancelled: Sequence[str] = (),
         pending: dict[str, Any] | None = None,
         deadline: Mapping[str, float] | None = None,
+        **later: Any,
     ) -> dict[str, Any]:
-        """Resume when the trigger has fired.
+        """Resume when the trigger has fired. What a later version gave it besides is ignored.
 
         :param batch_ids: Those that it has waited for; `dag.test()` gives back the event alone, which names them too.
         :param cancelled: Those of them that had been cancelled when the try began.
@@ -374,7 +374,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
                 # In `dag.test()`; or the task was cleared while it created these, so it has to look for them.
                 return self.execute(context)
             to_create = Pending.from_dict(pending)
-            until = Deadline(**deadline) if deadline else parts.deadline_of_task(self, context)
+            until = Deadline.of(deadline) if deadline else parts.deadline_of_task(self, context)
             job = self._job(context, until, cancelled)
         return job.go_on(batch_ids or list(read.batches if read else ()), read, to_create)
 

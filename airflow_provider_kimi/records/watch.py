@@ -11,6 +11,9 @@ from airflow_provider_kimi.exceptions import KimiInputError
 #: How long a batch may stand as it does before that is worth a warning: a queue was seen to take hours.
 DEFAULT_STALL_SECONDS = 6 * 3600.0
 
+#: Version of the shape; arguments of a later one are refused.
+WATCH_VERSION = 1
+
 #: Shortest pause between two polls, whatever is asked for.
 SHORTEST_PAUSE_SECONDS = 0.1
 
@@ -58,7 +61,7 @@ class Watch(msgspec.Struct, frozen=True):
     look_at: float | None = None
     to_come: int = 0
     progress: bool = True
-    version: int = 1
+    version: int = WATCH_VERSION
 
     def __post_init__(self) -> None:
         force_setattr(self, "batch_ids", tuple(dict.fromkeys(self.batch_ids)))
@@ -79,10 +82,13 @@ class Watch(msgspec.Struct, frozen=True):
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Read it back. What a later version adds is ignored.
 
-        :raises KimiInputError: A field is missing or wrong.
+        :raises KimiInputError: A field is missing or wrong, or it is of a later version of the shape.
         """
         try:
-            return msgspec.convert(dict(stored), cls)
+            watch = msgspec.convert(dict(stored), cls)
+            if watch.version > WATCH_VERSION:
+                raise msgspec.ValidationError(f"they are of version {watch.version}, and this is {WATCH_VERSION}")
+            return watch
         except msgspec.ValidationError as error:
             raise KimiInputError(
                 f"A trigger cannot read its arguments: {error}. Run the worker and the triggerer with the same version "

@@ -155,8 +155,8 @@ class KimiBatchSensor(TextTemplates, BaseSensorOperator):
             self._pause_seconds = first.pause_seconds
             return False if first.event is None else PokeReturnValue(True, self._conclude(context, wait, first.event))
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Resume when the trigger has fired."""
+    def execute_complete(self, context: Context, event: dict[str, Any], **later: Any) -> Any:
+        """Resume when the trigger has fired. What a later version gave it besides is ignored."""
         with airflow_errors(self):
             read = BatchEvent.from_dict(event)
         with self._begun(context) as wait:
