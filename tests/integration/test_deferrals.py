@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,15 @@ def test_what_a_later_version_adds_to_a_deferral_is_ignored(sim: KimiSimulator, 
     assert CASES[kind].landed(resumed(sim, operator, row, attempt).value)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_name_that_was_stored_for_a_task_is_a_parameter_of_what_resumes_it(version: str) -> None:
+    """What is no parameter would be taken for a name of a later version, and ignored."""
+    for row in kept(version).values():
+        if names := row.get("next_kwargs"):
+            parameters = signature(getattr(KimiBatchOperator, row["next_method"])).parameters
+            assert names.keys() <= parameters.keys()
+
+
 def test_every_kind_of_deferral_is_stored_and_resumed() -> None:
     assert {kind for version in VERSIONS for kind in kept(version)} == {*CASES, *OTHERS}
 
@@ -225,7 +235,12 @@ def test_a_task_that_waits_for_a_person_goes_on_once_it_is_approved(sim: KimiSim
     row = kept("1.0.0")["approval"]
     assert (names_in(row), row["next_method"]) == (names_in(now), now["next_method"])
     assert not sim.batches
-    answer = {"chosen_options": ["Approve"], "params_input": {}, "responded_by_user": None, "timedout": False}
+    answer: dict[str, Any] = {
+        "chosen_options": ["Approve"],
+        "params_input": {},
+        "responded_by_user": None,
+        "timedout": False,
+    }
     later = with_fields_of_tomorrow({**row, "kwargs": {}})["next_kwargs"]
     attempt = resume_task(operator, answer, kwargs=through_database(later), method=row["next_method"])
     assert resumed(sim, operator, row_of(attempt), attempt).value["counts"]["succeeded"] == 3
