@@ -54,7 +54,7 @@ class _KimiBatchDecoratedOperator(DecoratedOperator, KimiBatchOperator):
         self._bind()
         return super().execute_complete(context, event, *args, **kwargs)
 
-    def execute_answered(self, context: Context, event: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def execute_answered(self, context: Context, event: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Go on once a person has approved the job."""
         self._bind()
         return super().execute_answered(context, event, *args, **kwargs)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from unicodedata import category
 
+import msgspec
+
 from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.jobs.estimate import Estimate, Range
@@ -35,6 +37,11 @@ class Approved:
     fingerprint: str
     amount: float | None
     price: str | None = None
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Approved:
+        """Read what a parked task has kept. What a later version adds is ignored."""
+        return msgspec.convert(stored, cls)
 
     def covers(self, wanted: Approved) -> bool:
         """Whether that is approved too: at the same price, it is the same job, or costs no more."""

@@ -1,10 +1,13 @@
 """When a task is to finish, and until when it waits for batches because of that."""
 
 import reprlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
+
+import msgspec
 
 from airflow_provider_kimi.api.standing import as_clock
 from airflow_provider_kimi.exceptions import KimiInputError
@@ -29,6 +32,11 @@ class Deadline:
 
     finish_by: float
     waits_until: float
+
+    @classmethod
+    def of(cls, stored: Mapping[str, float]) -> Self:
+        """Read what a deferral has kept. What a later version adds is ignored."""
+        return msgspec.convert(stored, cls)
 
     def is_over(self, now: float) -> bool:
         """Whether no batch is waited for any more."""

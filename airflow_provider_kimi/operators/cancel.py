@@ -60,8 +60,8 @@ class KimiCancelBatchOperator(TextTemplates):
 
         return cancel_and_wait(self, context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
-        """Resume when the trigger has fired."""
+    def execute_complete(self, context: Context, event: dict[str, Any], **later: Any) -> dict[str, str]:
+        """Resume when the trigger has fired. What a later version gave it besides is ignored."""
         from airflow_provider_kimi.tasks.cancel import cancelled_statuses
 
         return cancelled_statuses(self, event)

@@ -289,9 +289,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         )
         self.max_in_flight = max_in_flight
         _check_saving(cache, dedupe, media)
-        self.cache = cache
+        self.cache, self.dedupe = cache, dedupe
         self.cache_max_age = None if cache_max_age is None else check_seconds("cache_max_age", cache_max_age)
-        self.dedupe = dedupe
         self.pilot_rows = pilot_rows if preview_rows is None else None
         self.is_dry_run = dry_run  # BaseOperator.dry_run is a method
         self.deferrable = deferrable
@@ -307,8 +306,8 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         """Submit, wait, land, and ask again what has no usable answer; or only estimate what that would cost."""
         return self._begun(context).begin()
 
-    def execute_answered(self, context: Context, event: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-        """Go on once a person has approved the job.
+    def execute_answered(self, context: Context, event: dict[str, Any], asked: dict[str, Any], **later: Any) -> Any:
+        """Go on once a person has approved the job. What a later version gave it besides is ignored.
 
         :param asked: What was to be approved.
         """
@@ -322,8 +321,9 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         cancelled: Sequence[str] = (),
         pending: dict[str, Any] | None = None,
         deadline: Mapping[str, float] | None = None,
+        **later: Any,
     ) -> dict[str, Any]:
-        """Resume when the trigger has fired.
+        """Resume when the trigger has fired. What a later version gave it besides is ignored.
 
         :param batch_ids: Those that it has waited for; `dag.test()` gives back the event alone, which names them too.
         :param cancelled: Those of them that had been cancelled when the try began.

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_kimi.records.versions import check_version
+
 _encode = msgspec.json.encode
 
 
@@ -54,8 +56,13 @@ def _line(custom_id: str, batch_id: str, status_code: int, body: Mapping[str, An
 
 
 def read_line(line: bytes) -> RealtimeLine | None:
-    """Read a line; None for one that a kill has cut, or that is not one of these."""
+    """Read a line; None for one that a kill has cut, or that is not one of these.
+
+    :raises KimiResultError: A later version has written it.
+    """
     try:
-        return msgspec.json.decode(line, type=RealtimeLine)
+        read = msgspec.json.decode(line, type=RealtimeLine)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    check_version("Answers of chat calls, beside the result,", read.realtime.version)
+    return read

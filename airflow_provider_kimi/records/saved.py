@@ -11,6 +11,7 @@ import msgspec
 
 from airflow_provider_kimi.records.recipe_note import RecipeNote
 from airflow_provider_kimi.records.tags import TaskIdentity, digest_of
+from airflow_provider_kimi.records.versions import check_version
 
 #: How the names of all saved files in an output directory begin, until they are in its result.
 SAVED_PREFIX = ".kimi-saved-"
@@ -102,15 +103,20 @@ def is_name_of_saved(name: str | None) -> TypeGuard[str]:
 
 
 def read_saved_line(line: bytes) -> SavedHeader | SavedRow | None:
-    """Read a line of a saved file; None for one that is neither a header nor a row."""
+    """Read a line of a saved file; None for one that is neither a header nor a row.
+
+    :raises KimiResultError: It is a header that a later version has written.
+    """
     try:
         return _decode_row(line)
     except msgspec.MsgspecError:
         pass
     try:
-        return _decode_header(line)
+        header = _decode_header(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    check_version("The rows that were not sent, beside the result,", header.saved_version)
+    return header
 
 
 _decode_row = msgspec.json.Decoder(SavedRow).decode

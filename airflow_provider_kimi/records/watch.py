@@ -18,6 +18,9 @@ EXPIRY_GRACE_SECONDS = 6 * 3600.0
 #: How long a batch is waited for that was cancelled at the deadline. A cancel was seen to take 25 minutes.
 CANCEL_GRACE_SECONDS = 3600.0
 
+#: Version of the shape; arguments of a later one are refused.
+WATCH_VERSION = 1
+
 #: Shortest pause between two polls, whatever is asked for.
 SHORTEST_PAUSE_SECONDS = 0.1
 
@@ -65,7 +68,7 @@ class Watch(msgspec.Struct, frozen=True):
     look_at: float | None = None
     to_come: int = 0
     progress: bool = True
-    version: int = 1
+    version: int = WATCH_VERSION
 
     def __post_init__(self) -> None:
         force_setattr(self, "batch_ids", tuple(dict.fromkeys(self.batch_ids)))
@@ -86,10 +89,13 @@ class Watch(msgspec.Struct, frozen=True):
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Read it back. What a later version adds is ignored.
 
-        :raises KimiInputError: A field is missing or wrong.
+        :raises KimiInputError: A field is missing or wrong, or it is of a later version of the shape.
         """
         try:
-            return msgspec.convert(dict(stored), cls)
+            watch = msgspec.convert(dict(stored), cls)
+            if watch.version > WATCH_VERSION:
+                raise msgspec.ValidationError(f"they are of version {watch.version}, and this is {WATCH_VERSION}")
+            return watch
         except msgspec.ValidationError as error:
             raise KimiInputError(
                 f"A trigger cannot read its arguments: {error}. Run the worker and the triggerer with the same version "

@@ -138,8 +138,8 @@ class KimiBatchSensor(TextTemplates, BaseSensorOperator):
             self._pause_seconds = first.pause_seconds
             return False if batch_ids is None else PokeReturnValue(True, batch_ids)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Resume when the trigger has fired."""
+    def execute_complete(self, context: Context, event: dict[str, Any], **later: Any) -> Any:
+        """Resume when the trigger has fired. What a later version gave it besides is ignored."""
         with self._begun(context) as task:
             return task.resumed(event)
 

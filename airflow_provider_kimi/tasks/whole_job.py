@@ -90,7 +90,7 @@ class WholeJobTask(LandingTask, AskingTask):
         if not answer.is_approved:
             raise AirflowSkipException(f"Rejected by {answer.by}. Nothing was uploaded or submitted by this attempt.")
         self.log.info("Approved by %s.", answer.by)
-        return self.begin(Approved(**asked))
+        return self.begin(Approved.of(asked))
 
     def resumed(
         self,
@@ -109,7 +109,7 @@ class WholeJobTask(LandingTask, AskingTask):
                 # In `dag.test()`; or the task was cleared while it created these, so it has to look for them.
                 return self.begin()
             to_create = Pending.from_dict(pending)
-            until = Deadline(**deadline) if deadline else parts.deadline_of_task(self.operator, self.context)
+            until = Deadline.of(deadline) if deadline else parts.deadline_of_task(self.operator, self.context)
             job = self._job(until, cancelled)
         return job.go_on(batch_ids or list(read.batches if read else ()), read, to_create)
 
