@@ -219,7 +219,20 @@ def _search_for(job: Job, shard: Uploaded, lost: list[Mapping[str, str]], error:
             return choose(search.batches)
     if failed is not None:
         raise _unknown(job, shard, error)
-    return None
+    return _without_metadata(job, shard, error)
+
+
+def _without_metadata(job: Job, shard: Uploaded, error: KimiError) -> Batch | None:
+    """A batch of a file that this very attempt has uploaded, on a platform that keeps no metadata."""
+    if not shard.is_new:
+        return None
+    try:
+        found = job.find(lambda batch: batch.input_file_id == shard.file_id and not batch.metadata).batches
+        read = [job.calls.read_batch(batch.id) for batch in found]
+    except KimiError as fault:
+        job.calls.log.warning("%s", fault)
+        raise _unknown(job, shard, error) from None
+    return choose(bare) if (bare := [batch for batch in read if not batch.metadata]) else None
 
 
 def _is_made_by(batch: Batch, metadata: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
-from tests.support.odd_platform import odd_platform
+from tests.support.odd_platform import odd_platform, refusal
 from tests.support.requests import ATTEMPT, TASK, order, submit
 
 SLOW = Timing(validating_seconds=600, working_seconds=3600)
@@ -216,3 +216,12 @@ def test_an_answer_that_shows_the_batch_of_another_call_and_file_is_not_believed
         else:
             with pytest.raises(KimiError, match="no such batch was found"):
                 submit(hook, wanted, attempt(), LogRecord(), odd.advance)
+
+
+def test_a_lost_create_is_found_by_its_input_file_where_no_metadata_is_kept(connect: Connect) -> None:
+    with odd_platform(carries_out=True, refuse=lambda create: refusal("late", 504)) as odd:
+        odd.shows = lambda batch: batch | {"metadata": None}
+        odd.lists_metadata = False
+        ids = submit(connect(odd), order(["a"]), attempt(), LogRecord(), odd.advance).batch_ids
+        assert ids == list(odd.batches)
+        assert len(ids) == 1
