@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kimi.addresses import batch_path, root_of, tab_path
-from airflow_provider_kimi.api.console import console_link
 from airflow_provider_kimi.compat import (
     SHOWS_PAGES,
     SHOWS_WITHIN_PAGES,
@@ -18,7 +17,6 @@ from airflow_provider_kimi.compat import (
     read_xcom,
 )
 from airflow_provider_kimi.exceptions import KimiError
-from airflow_provider_kimi.records.tags import TaskIdentity
 
 if TYPE_CHECKING:
     from airflow_provider_kimi.hooks.kimi import KimiHook
@@ -106,6 +104,8 @@ def show_links(context: Context, hook: KimiHook, batch_ids: Sequence[str] = ()) 
     if SHOWS_PAGES:
         ti.xcom_push(BATCH_KEY, _page_of(ti, hook, batch_ids))
     with suppress(KimiError):
+        from airflow_provider_kimi.api.console import console_link
+
         settings = hook.settings
         ti.xcom_push(CONSOLE_KEY, console_link(settings.console_url, settings.billing_region, batch_ids))
 
@@ -117,6 +117,8 @@ def _page_of(ti: Any, hook: KimiHook, batch_ids: Sequence[str]) -> str:
 
 
 def _tab_of(ti: Any) -> str:
+    from airflow_provider_kimi.records.tags import TaskIdentity
+
     return _below_root(tab_path(TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, map_index_of(ti))))
 
 

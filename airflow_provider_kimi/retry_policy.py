@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_kimi.compat import RetryDecision, RetryPolicy
+from airflow_provider_kimi.compat.retries import RetryDecision, RetryPolicy
 from airflow_provider_kimi.exceptions import KimiApiError, KimiError, KimiNoAnswerError
 
 if RetryPolicy is None:

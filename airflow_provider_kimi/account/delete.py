@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from airflow_provider_kimi.account.remote_files import FileUses, Runs, files_of_landed
 from airflow_provider_kimi.api.limits import MAX_WINDOW_HOURS
 from airflow_provider_kimi.api.models import Batch, RemoteFile
-from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
+from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.choices import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
+from airflow_provider_kimi.records.watch import EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.results.landing import Collected
-from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,12 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from airflow_provider_kimi.api.models import Batch, RequestCounts
 from airflow_provider_kimi.api.standing import standing
+from airflow_provider_kimi.choices import OrphanAction
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.submission.earlier_work import by_age, is_lost
-
-#: What to do with orphans: cancel those that run, or land those that have ended.
-OrphanAction = Literal["cancel", "harvest"]
 
 #: States of a run that still has tasks to come, which may wait for its batches or land them.
 LIVING_RUNS = frozenset({"queued", "running"})

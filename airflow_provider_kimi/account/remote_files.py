@@ -10,8 +10,8 @@ from airflow_provider_kimi.api.limits import MAX_WINDOW_HOURS
 from airflow_provider_kimi.api.models import Batch, RemoteFile
 from airflow_provider_kimi.records.shard_names import ShardName, count_whole
 from airflow_provider_kimi.records.tags import Tags
+from airflow_provider_kimi.records.watch import EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.requests.media import PLACEHOLDER
-from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
 
 #: How long an image or video without a batch is kept, because its task may be about to create one.
 UNUSED_MEDIA_SECONDS = 86_400.0

@@ -1,8 +1,12 @@
 """How batches stand, in words: what every message about batches that run, or are paid, has in common."""
 
-from datetime import UTC, datetime
+from __future__ import annotations
 
-from airflow_provider_kimi.api.models import RequestCounts
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_kimi.api.models import RequestCounts
 
 #: What is true of batches that go on, and of rows that were answered.
 RUNS_ON = "What runs goes on and is billed"

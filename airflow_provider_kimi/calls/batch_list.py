@@ -12,9 +12,7 @@ from typing import NamedTuple
 from airflow_provider_kimi.api.limits import PAGE_SIZE
 from airflow_provider_kimi.api.models import Batch, BatchPage
 from airflow_provider_kimi.calls.patience import Calls
-
-#: Batches read by default before a search gives up.
-MAX_BATCHES_SEARCHED = 5000
+from airflow_provider_kimi.choices import MAX_BATCHES_SEARCHED
 
 #: Lengths of a page that may be cut there: as many as were asked for, and what platforms have as a default or a most.
 FULL_PAGES = frozenset({PAGE_SIZE, 10, 20, 25, 30, 40, 50})

@@ -1,15 +1,12 @@
 """Cancel: ask where it can help. A batch that ended first is a result, not an error."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from airflow_provider_kimi.api.models import Batch
 from airflow_provider_kimi.api.standing import RUNS_ON, standing
 from airflow_provider_kimi.calls.patience import AtOnce, Calls, in_time
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
-
-#: What becomes of batches that run while their task fails for good.
-OnFinalFailure = Literal["keep", "cancel"]
 
 #: Answers by which a cancel is refused that came too late, or once more: those of Kimi, and of other servers.
 _TOO_LATE = frozenset({400, 409})

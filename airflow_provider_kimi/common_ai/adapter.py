@@ -34,6 +34,7 @@ from airflow_provider_kimi.api.settings import read_settings
 from airflow_provider_kimi.calls.cancel import cancel_batch
 from airflow_provider_kimi.calls.fetch import FILE_PAUSES_SECONDS, fetch_file, may_come_late
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.choices import Reuse
 from airflow_provider_kimi.common_ai.errors import KimiLLMBatchLimitError, KimiLLMBatchModelError, common_ai_errors
 from airflow_provider_kimi.common_ai.request_lines import (
     Asked,
@@ -51,7 +52,6 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.cancels import KILL_SECONDS, pause_before_next
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.tags import TaskIdentity
-from airflow_provider_kimi.requests.order import Reuse
 from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.batch_files import LATER_PAUSES_SECONDS, read_ended_batches
 from airflow_provider_kimi.results.promises import still_to_come

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
-from airflow_provider_kimi.requests.order import Order, Reuse
+from airflow_provider_kimi.choices import Reuse
+from airflow_provider_kimi.requests.order import Order
 from airflow_provider_kimi.requests.recipe import Recipe
 
 #: How many characters of a fingerprint a batch carries, as with the other adapters.

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from airflow_provider_kimi.compat import Context, DecoratedOperator, TaskDecorator, task_decorator_factory
+from airflow_provider_kimi.compat import Context
+from airflow_provider_kimi.compat.decorators import DecoratedOperator, TaskDecorator, task_decorator_factory
 from airflow_provider_kimi.operators.job import KimiBatchOperator
 from airflow_provider_kimi.rendering import never_rendered
 

@@ -1,14 +1,18 @@
 """The amounts that users set for what a job may cost, and what is refused because of them."""
 
+from __future__ import annotations
+
 import reprlib
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kimi.api.catalogue import PriceList
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.fields import said
-from airflow_provider_kimi.jobs.estimate import Estimate
+
+if TYPE_CHECKING:
+    from airflow_provider_kimi.api.catalogue import PriceList
+    from airflow_provider_kimi.jobs.estimate import Estimate
 
 _CHEAPER = (
     "Set max_completion_tokens in request_params to what an answer needs, or give fewer rows, or set a higher max_cost."

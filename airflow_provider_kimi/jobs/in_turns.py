@@ -15,7 +15,8 @@ from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.pilot import PILOT_NAME, Pilot
 from airflow_provider_kimi.jobs.taken_back import take_back
 from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, to_come_of, with_turn
-from airflow_provider_kimi.jobs.wait import TaskWait, WaitTerms
+from airflow_provider_kimi.jobs.wait import TaskWait
+from airflow_provider_kimi.jobs.wait_terms import WaitTerms
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.submission.in_flight import InFlight

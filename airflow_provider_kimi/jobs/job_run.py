@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from airflow_provider_kimi.calls.patience import Calls, Log
+from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.jobs.last_round import RestTerms
 from airflow_provider_kimi.jobs.wait import TaskWait
@@ -22,26 +22,21 @@ from airflow_provider_kimi.submission.identity import Attempt
 MANIFEST_KEY = "manifest"
 
 
-class JobTask(Protocol):
-    """What a job needs of its operator: the steps of the operators that do one thing each."""
+class JobSteps(Protocol):
+    """The steps of a job: those of the operators that do one thing each."""
 
-    @property
-    def log(self) -> Log:
-        """Its log."""
-
-    def creating(self, context: Context) -> AbstractContextManager[Calls]:
+    def creating(self) -> AbstractContextManager[Calls]:
         """Be ready for a kill while batches are created."""
 
-    def order(self, calls: Calls, context: Context) -> Order:
+    def order(self, calls: Calls) -> Order:
         """What is to be done."""
 
-    def attempt(self, context: Context) -> Attempt:
+    def attempt(self) -> Attempt:
         """Which attempt of which task instance this is."""
 
     def land(
         self,
         calls: Calls,
-        context: Context,
         batch_ids: Sequence[str],
         next_round: NextRound | None = None,
         *,
@@ -50,7 +45,7 @@ class JobTask(Protocol):
     ) -> Collected:
         """Land."""
 
-    def publish(self, context: Context, collected: Collected) -> None:
+    def publish(self, collected: Collected) -> None:
         """Report to Airflow what was landed."""
 
     def judge(self, collected: Collected) -> None:
@@ -72,6 +67,7 @@ class Creating(NamedTuple):
 class JobRun:
     """One try of the task of a job.
 
+    :param task: The operator.
     :param calls: With which it reads and lands.
     :param rest: How the last rows may be asked.
     :param cancelled: Batches that had been cancelled when it began; a later cancel ends the rounds.
@@ -80,7 +76,8 @@ class JobRun:
     :param has_timed_out: Whether the last wait has ended by its time.
     """
 
-    task: JobTask
+    task: Any
+    steps: JobSteps
     context: Context
     calls: Calls
     rest: RestTerms
@@ -109,13 +106,13 @@ class JobRun:
 
     def order(self) -> Order:
         """What is to be done."""
-        return self.task.order(self.calls, self.context)
+        return self.steps.order(self.calls)
 
     @contextmanager
     def creating(self) -> Iterator[Creating]:
         """Be ready for a kill while batches are created."""
-        with self.task.creating(self.context) as calls:
-            yield Creating(calls, self.task.order(calls, self.context), self.task.attempt(self.context))
+        with self.steps.creating() as calls:
+            yield Creating(calls, self.steps.order(calls), self.steps.attempt())
 
     def land(
         self,
@@ -126,6 +123,6 @@ class JobRun:
         saved: str | None = None,
     ) -> Collected:
         """Land, and show what is spent by now."""
-        collected = self.task.land(self.calls, self.context, batch_ids, next_round, within=within, saved=saved)
+        collected = self.steps.land(self.calls, batch_ids, next_round, within=within, saved=saved)
         self.context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())
         return collected

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.choices import OnIncomplete
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiInputError
 from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.in_turns import Ended, InTurns
 from airflow_provider_kimi.jobs.job_run import JobRun
-from airflow_provider_kimi.jobs.wait import OnIncomplete
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.pending import Pending
@@ -63,7 +63,7 @@ class PreviewJob:
                 task.log.warning("Going on, as on_incomplete='continue' asks. %s", said)
             report = self._report(collected)
             task.log.info("%s", table(report))
-            task.accepted(self.run.calls, collected)
+            self.run.steps.accepted(self.run.calls, collected)
         return report
 
     def _report(self, collected: Collected) -> dict[str, Any]:

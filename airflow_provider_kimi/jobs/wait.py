@@ -6,102 +6,34 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 from msgspec.structs import replace
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
 from airflow_provider_kimi.api.standing import as_clock
-from airflow_provider_kimi.calls.cancel import OnFinalFailure
 from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import TRIGGERS_SEE_MARKS, AirflowSensorTimeout, Context, first_poke
+from airflow_provider_kimi.compat import AirflowSensorTimeout, Context, first_poke
+from airflow_provider_kimi.compat.triggers import TRIGGERS_SEE_MARKS
 from airflow_provider_kimi.context import is_last_try, read_try_number
 from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
-from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.turns import NOTHING_TO_COME, ToCome
+from airflow_provider_kimi.jobs.wait_terms import WaitTerms
 from airflow_provider_kimi.kills.airflow import RETURNED_KEY, WAITING_FOR_KEY, WAITING_TRY_KEY, judge_wait
 from airflow_provider_kimi.kills.cancels import acancel_given_up
 from airflow_provider_kimi.kills.claims import marks_in_words
 from airflow_provider_kimi.kills.thread import Kill
 from airflow_provider_kimi.links import show_links
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
-from airflow_provider_kimi.records.watch import OnStall, OnTimeout, Watch
+from airflow_provider_kimi.records.watch import Watch
 from airflow_provider_kimi.triggers.batch import PROGRESS_KEY, KimiBatchTrigger
 from airflow_provider_kimi.waiting.cancel import leave_running
-from airflow_provider_kimi.waiting.decision import EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.waiting.progress import progress_at_end
 from airflow_provider_kimi.waiting.wait import FirstPoll, poll_once, wait_here
 
-#: The longest window is 7 days; a wait that no expiry ends, because none is known, ends after these and the grace.
-LONGEST_WAIT_SECONDS = 7 * 86_400 + EXPIRY_GRACE_SECONDS
-
-#: What becomes of a task if a batch ended otherwise than completed.
-OnIncomplete = Literal["fail", "continue"]
-
 #: How long before an `execution_timeout` the wait ends by itself.
 EVENT_MARGIN_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class WaitTerms:
-    """How a task waits.
-
-    :param pause_seconds: Between two polls; None for a pace that fits the batches' age.
-    :param allowed_seconds: How long the wait may take.
-    :param progress: Whether to push the XCom `progress`, unless the connection says not to.
-    :param ends_at: When the wait ends in any case, in unix seconds, and what runs then is cancelled; None for no such
-        time.
-    """
-
-    deferrable: bool
-    pause_seconds: float | None
-    allowed_seconds: float
-    on_timeout: OnTimeout
-    stall_seconds: float
-    on_stall: OnStall
-    on_final_failure: OnFinalFailure
-    cancel_on_kill: bool
-    progress: bool = True
-    ends_at: float | None = None
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        deferrable: bool,
-        poke_interval: timedelta | float | None,
-        timeout: timedelta | float | None,
-        on_timeout: OnTimeout,
-        stall_timeout: timedelta | float,
-        on_stall: OnStall,
-        on_final_failure: OnFinalFailure,
-        cancel_on_kill: bool,
-        progress: bool,
-    ) -> Self:
-        """Read the parameters of an operator or a sensor.
-
-        :raises ValueError: One is wrong.
-        """
-        check_choice("on_timeout", on_timeout, get_args(OnTimeout))
-        check_choice("on_final_failure", on_final_failure, get_args(OnFinalFailure))
-        check_choice("on_stall", on_stall, get_args(OnStall))
-        check_flag("cancel_on_kill", cancel_on_kill)
-        check_flag("deferrable", deferrable)
-        check_flag("progress", progress)
-        return cls(
-            deferrable=deferrable,
-            pause_seconds=None if poke_interval is None else check_seconds("poke_interval", poke_interval),
-            allowed_seconds=LONGEST_WAIT_SECONDS if timeout is None else check_seconds("timeout", timeout),
-            on_timeout=on_timeout,
-            stall_seconds=check_seconds("stall_timeout", stall_timeout),
-            on_stall=on_stall,
-            on_final_failure=on_final_failure,
-            cancel_on_kill=cancel_on_kill,
-            progress=progress,
-        )
 
 
 class TaskWait:

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from airflow_provider_kimi.airflow_errors import airflow_errors
+from airflow_provider_kimi.choices import OnIncomplete
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.jobs.in_turns import Ended, InTurns
 from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.last_round import is_made_good
 from airflow_provider_kimi.jobs.rounds import Rounds, remedy_of
-from airflow_provider_kimi.jobs.wait import OnIncomplete
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.shard_names import ShardName
@@ -87,21 +87,21 @@ class WholeJob:
 
         :param chat_end: Why not every row was asked by a chat call, and how to ask it; empty if all were.
         """
-        task = self.run.task
+        task, steps = self.run.task, self.run.steps
         with airflow_errors(task):
             self.rounds.spending.settle(self.run.calls, collected.manifest.cost, collected.batches)
-            task.publish(self.run.context, collected)
+            steps.publish(collected)
             if said := self._incomplete(collected, ended, chat_end):
                 if ended.unsent or self.on_incomplete == "fail":  # unsent rows are in no file of the result
                     raise KimiBatchError(said)
                 task.log.warning("Going on, as on_incomplete='continue' asks. %s", said)
             try:
-                task.judge(collected)
+                steps.judge(collected)
             except KimiBatchError as error:
                 raise error.saying(f"{error} {chat_end}".strip()) from None
             if chat_end:  # a clear that asks the others needs the files of the batches
                 return collected.manifest.to_dict()
-            return task.accepted(self.run.calls, collected)
+            return steps.accepted(self.run.calls, collected)
 
     def _incomplete(self, collected: Collected, ended: Ended, chat_end: str) -> str:
         """Say which rows were not asked to the end, and what to do; empty if all were."""

@@ -1,20 +1,26 @@
-"""What operators that create batches have in common: parameters, and how they submit."""
+"""What operators that create batches have in common: their parameters."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import fields, replace
-from typing import Any, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
-from airflow_provider_kimi.calls.cancel import OnFinalFailure
-from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.calls.stop import Stop
-from airflow_provider_kimi.compat import Context, first_poke
-from airflow_provider_kimi.context import read_attempt, wants_fresh
+from airflow_provider_kimi.choices import (
+    DEFAULT_CONN_ID,
+    MAX_BATCHES_SEARCHED,
+    KeyColumns,
+    MediaTransport,
+    OnChangedInput,
+    OnEnded,
+    OnFinalFailure,
+    OnInvalidRow,
+    ParameterCheck,
+    Reuse,
+    RowFunction,
+    RuleOverrides,
+    Thinking,
+)
 from airflow_provider_kimi.fields import (
     check_choice,
     check_columns,
@@ -22,29 +28,14 @@ from airflow_provider_kimi.fields import (
     check_pairs,
     check_texts,
     check_whole_number,
-    said,
-    said_list,
 )
-from airflow_provider_kimi.files.locations import as_uri, check_location
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.kills.thread import Kill
-from airflow_provider_kimi.links import LINKS, show_links
-from airflow_provider_kimi.rendering import TextTemplates, given, known, never_rendered
-from airflow_provider_kimi.requests.inputs import bound
-from airflow_provider_kimi.requests.keys import KeyColumns
-from airflow_provider_kimi.requests.media import MediaTransport, check_media, media_columns
-from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Order, Reuse
-from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules, RuleOverrides
-from airflow_provider_kimi.requests.recipe import Recipe, Thinking
-from airflow_provider_kimi.requests.saving import Saving
-from airflow_provider_kimi.requests.text_forms import check_reads_files, read_reading
-from airflow_provider_kimi.requests.ways import RowFunction
-from airflow_provider_kimi.results.schema import read_schema
-from airflow_provider_kimi.submission.ending import Ending
-from airflow_provider_kimi.submission.identity import Attempt
-from airflow_provider_kimi.submission.in_flight import InFlight
-from airflow_provider_kimi.submission.job import Memory
-from airflow_provider_kimi.submission.submit import Approve, Submission, submit
+from airflow_provider_kimi.files.locations import check_location
+from airflow_provider_kimi.links import LINKS
+from airflow_provider_kimi.rendering import TextTemplates, known, never_rendered
+
+if TYPE_CHECKING:
+    from airflow_provider_kimi.hooks.kimi import KimiHook
+    from airflow_provider_kimi.tasks.asking import AskingTask
 
 #: The parameters of a few values, and these.
 _CHOICES: Mapping[str, Sequence[object]] = {
@@ -82,9 +73,6 @@ class AskingOperator(TextTemplates):
     has_rounds = False
     allow_realtime = False
 
-    #: Whether it is too late to submit anything.
-    only_attaches = False
-
     #: Rows of a first batch of its own; None for none.
     pilot_rows: int | None = None
 
@@ -93,11 +81,10 @@ class AskingOperator(TextTemplates):
 
     #: How a worker pauses, and what it calls the platform with.
     _sleep: Callable[[float], None] = staticmethod(time.sleep)
-    _hook_of: Callable[[str], KimiHook] = KimiHook
 
-    _is_killed = False
-    _stop: Stop | None = None
-    _kill: Kill | None = None
+    #: Whether Airflow is ending the task.
+    is_killed = False
+    _task: AskingTask | None = None
 
     def __init__(
         self,
@@ -129,7 +116,7 @@ class AskingOperator(TextTemplates):
         on_final_failure: OnFinalFailure = "keep",
         cancel_on_kill: bool = True,
         max_batches_searched: int = MAX_BATCHES_SEARCHED,
-        kimi_conn_id: str = KimiHook.default_conn_name,
+        kimi_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -163,8 +150,10 @@ class AskingOperator(TextTemplates):
         self.max_batches_searched = max_batches_searched
         self.kimi_conn_id = kimi_conn_id
         self._check_fields(prompt=prompt, system_prompt=system_prompt)
-        check_reads_files(as_uri(input), csv_options, read_reading(csv_options, encoding))
-        check_media(media, image_column, video_column)
+        if csv_options is not None or encoding != "utf-8":
+            from airflow_provider_kimi.jobs.checks import check_reading
+
+            check_reading(input, csv_options, encoding)
         self._check_schemas({"request_params": known(request_params), "body": body})
 
     def _check_fields(self, **prompts: object) -> None:
@@ -175,99 +164,36 @@ class AskingOperator(TextTemplates):
         )
         check_pairs("metadata", known(self.metadata))
         check_columns("key_column", known(self.key_column))
+        check_columns("image_column", self.image_column)
+        check_columns("video_column", self.video_column)
+        if self.media == "upload" and self.image_column is None and self.video_column is None:
+            raise ValueError(
+                "media is 'upload', and neither image_column nor video_column is given; name the columns, or leave "
+                "media out"
+            )
         if self.max_rows_per_batch is not None:
             check_whole_number("max_rows_per_batch", self.max_rows_per_batch)
         check_whole_number("max_batches_searched", self.max_batches_searched)
         check_flag("cancel_on_kill", self.cancel_on_kill)
 
-    def _check_schemas(self, given: Mapping[str, object]) -> None:
-        rules, schema = ParameterRules(self.parameter_check, self.parameter_rules), read_schema(self.output_schema)
-        if self.parameter_rules and not known(self.model):  # they may lift the check of the model that it will be
-            return
-        keys: dict[str, Any] = {name: value for name, value in given.items() if isinstance(value, Mapping)}
-        asked = schema.response_format if schema else None
-        Recipe(known(self.model) or "", response_format=asked, rules=rules, **keys).check_schemas()
+    def _check_schemas(self, given: Mapping[str, Any]) -> None:
+        if (
+            self.output_schema is not None
+            or self.parameter_rules
+            or any(isinstance(of, Mapping) for of in given.values())
+        ):
+            from airflow_provider_kimi.jobs.checks import check_asked
 
-    def submit(self, context: Context, approve: Approve | None = None, in_flight: InFlight | None = None) -> Submission:
-        """Check, upload, create; attach to what an earlier attempt has created.
+            check_asked(known(self.model) or "", self.output_schema, self.parameter_check, self.parameter_rules, given)
 
-        :param approve: What may refuse to submit what is not there; None refuses nothing.
-        :param in_flight: How many batches may run; what finds no room is only uploaded. None creates all of them.
-        """
-        with self.creating(context) as calls:
-            show_links(context, calls.hook)
-            order, attempt = self.order(calls, context), self.attempt(context)
-            submission = submit(calls, order, attempt, self.memory(context), approve, in_flight)
-        show_links(context, calls.hook, submission.batch_ids)
-        ti = context["ti"]
-        ti.xcom_push("input_file_ids", submission.input_file_ids)
-        ti.xcom_push("request_count", submission.request_count)
-        return submission
+    @staticmethod
+    def _hook_of(conn_id: str) -> KimiHook:
+        from airflow_provider_kimi.hooks.kimi import KimiHook
 
-    @contextmanager
-    def creating(self, context: Context) -> Iterator[Calls]:
-        """Be ready for a kill while batches are created: what this makes is then dealt with."""
-        stop = self._stop = Stop()
-        calls = Calls(self._hook_of(self.kimi_conn_id), self.log, self._sleep, stop)
-        self._kill = Kill(Ending(calls, context["ti"], read_attempt(context)), self.log)
-        if self._is_killed:
-            self.on_kill()
-        try:
-            with self._kill, airflow_errors(self):
-                yield calls
-        finally:
-            self._kill = None  # what follows is none of its business
-
-    def attempt(self, context: Context) -> Attempt:
-        """Which attempt of which task instance this is."""
-        attempt = read_attempt(context)
-        if first_poke(context) is not None:  # a retry policy has put this try off after it had begun
-            return replace(attempt, number=attempt.number + 1)
-        return attempt
-
-    def memory(self, context: Context) -> Memory | None:
-        """Where ids are noted for later attempts; None where Airflow has no such place."""
-        return context.get("task_state_store")
-
-    def order(self, calls: Calls, context: Context) -> Order:
-        """What is to be done."""
-        check_location("input", self.input)
-        schema = read_schema(self.output_schema)
-        recipe: Recipe = self._filled(
-            Recipe,
-            model=self.model or calls.hook.settings.model,
-            messages=given(self.messages),
-            body=given(self.body),
-            key_column=said_list(self.key_column),
-            request_params=said(self.request_params) or {},
-            response_format=schema.response_format if schema else None,
-            rules=ParameterRules(self.parameter_check, self.parameter_rules),
-        )
-        order: Order = self._filled(
-            Order,
-            input=bound(as_uri(given(self.input)), context),
-            recipe=recipe,
-            reading=read_reading(self.csv_options, self.encoding),
-            metadata=said(self.metadata) or {},
-            media_columns=media_columns(self.image_column, self.video_column),
-            reuse="never" if wants_fresh(context) else self.reuse,
-            saving=self.saving(calls, context),
-        )
-        return order
-
-    def saving(self, calls: Calls, context: Context) -> Saving | None:
-        """How rows are saved whose answers are there; None if all rows are sent."""
-        return None
+        return KimiHook(conn_id)
 
     def on_kill(self) -> None:
         """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
-        self._is_killed = True
-        if self._stop is not None:
-            self._stop.set("Airflow has killed it")
-        if self.cancel_on_kill and self._kill is not None:
-            self._kill.begin()
-
-    def _filled(self, kind: type[Any], **others: Any) -> Any:
-        """Make a value whose other fields are parameters of the same names."""
-        names = {field.name for field in fields(kind)} - others.keys()
-        return kind(**{name: getattr(self, name) for name in names}, **others)
+        self.is_killed = True
+        if self._task is not None:
+            self._task.kill()

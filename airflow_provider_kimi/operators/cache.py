@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.cache.store import AnswerCache
 from airflow_provider_kimi.compat import Context, XComArg
 from airflow_provider_kimi.fields import check_flag, check_seconds, check_texts
 from airflow_provider_kimi.files.locations import as_uri, check_location
@@ -49,6 +47,9 @@ class KimiPurgeCacheOperator(TextTemplates):
 
     def execute(self, context: Context) -> dict[str, int]:
         """Look at the names of its files, and delete those that are too old."""
+        from airflow_provider_kimi.airflow_errors import airflow_errors
+        from airflow_provider_kimi.cache.store import AnswerCache
+
         with airflow_errors(self):
             uri = as_uri(self.cache)
             left, removed = AnswerCache(uri).purge(timedelta(seconds=self.older_than), dry_run=self.only_list)

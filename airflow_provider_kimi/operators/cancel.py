@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.ids import read_batch_ids
-from airflow_provider_kimi.calls.cancel import cancel_batches
-from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.choices import DEFAULT_CONN_ID
 from airflow_provider_kimi.compat import Context, XComArg
-from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.fields import check_flag, check_seconds, check_texts
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.links import LINKS, show_links
-from airflow_provider_kimi.records.events import BatchEvent
-from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.links import LINKS
 from airflow_provider_kimi.rendering import TextTemplates
-from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
-from airflow_provider_kimi.waiting.wait import wait_here
 
 
 class KimiCancelBatchOperator(TextTemplates):
@@ -50,7 +40,7 @@ class KimiCancelBatchOperator(TextTemplates):
         deferrable: bool = True,
         poll_interval: timedelta | float | None = None,
         timeout: timedelta | float = timedelta(hours=4),
-        kimi_conn_id: str = KimiHook.default_conn_name,
+        kimi_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -66,27 +56,12 @@ class KimiCancelBatchOperator(TextTemplates):
 
     def execute(self, context: Context) -> dict[str, str] | None:
         """Ask for the cancels, then wait."""
-        with airflow_errors(self):
-            hook = KimiHook(self.kimi_conn_id)
-            batch_ids = read_batch_ids(self.batch_id)
-            show_links(context, hook, batch_ids)
-            batches = cancel_batches(Calls(hook, self.log), batch_ids)
-            if not self.wait_for_termination or all(batch.is_terminal for batch in batches):
-                return {batch.id: batch.status for batch in batches}
-            deadline = time.time() + self.timeout
-            ids = tuple(batch.id for batch in batches)
-            watch = Watch(ids, self.poll_interval, deadline, kimi_conn_id=self.kimi_conn_id)
-            if not self.deferrable:
-                return self._statuses(wait_here(hook, watch, self.log))
-        self.defer(trigger=KimiBatchTrigger.of(watch), method_name="execute_complete")
+        from airflow_provider_kimi.tasks.cancel import cancel_and_wait
+
+        return cancel_and_wait(self, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
         """Resume when the trigger has fired."""
-        with airflow_errors(self):
-            return self._statuses(BatchEvent.from_dict(event))
+        from airflow_provider_kimi.tasks.cancel import cancelled_statuses
 
-    @staticmethod
-    def _statuses(event: BatchEvent) -> dict[str, str]:
-        if event.outcome != "ended":
-            raise KimiBatchError(event.message)
-        return {batch_id: end.status for batch_id, end in event.batches.items()}
+        return cancelled_statuses(self, event)

@@ -6,7 +6,6 @@ from typing import Any
 
 from airflow_provider_kimi.compat import Context
 from airflow_provider_kimi.files.locations import as_uri
-from airflow_provider_kimi.lineage import lineage_of_batches
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.rendering import given
 
@@ -99,7 +98,10 @@ class KimiCreateBatchOperator(AskingOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Check, upload, create."""
-        self._batch_ids = batch_ids = self.submit(context).batch_ids
+        from airflow_provider_kimi.tasks.asking import AskingTask
+
+        self._task = task = AskingTask(self, context)
+        self._batch_ids = batch_ids = task.submit().batch_ids
         if len(batch_ids) == 1:
             context["ti"].xcom_push("batch_id", batch_ids[0])
         return batch_ids
@@ -108,4 +110,6 @@ class KimiCreateBatchOperator(AskingOperator):
         """Report the input and the batches to OpenLineage."""
         if self._batch_ids is None:
             return None
+        from airflow_provider_kimi.lineage import lineage_of_batches
+
         return lineage_of_batches(self._batch_ids, self.kimi_conn_id, as_uri(given(self.input)))

@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_kimi.account.delete import Deletion
-from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.ids import read_file_ids
-from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
-from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.choices import DEFAULT_CONN_ID, MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.compat import Context, XComArg, run_state
 from airflow_provider_kimi.fields import check_flag, check_seconds, check_texts, check_whole_number
-from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.links import LINKS, show_links
 from airflow_provider_kimi.rendering import TextTemplates
 
@@ -53,7 +48,7 @@ class KimiDeleteFilesOperator(TextTemplates):
         unknown_runs: bool = False,
         dry_run: bool = False,
         max_batches_searched: int = MAX_BATCHES_SEARCHED,
-        kimi_conn_id: str = KimiHook.default_conn_name,
+        kimi_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,6 +67,12 @@ class KimiDeleteFilesOperator(TextTemplates):
 
     def execute(self, context: Context) -> list[str]:
         """Search the batches, then delete."""
+        from airflow_provider_kimi.account.delete import Deletion
+        from airflow_provider_kimi.airflow_errors import airflow_errors
+        from airflow_provider_kimi.api.ids import read_file_ids
+        from airflow_provider_kimi.calls.patience import Calls
+        from airflow_provider_kimi.hooks.kimi import KimiHook
+
         hook = KimiHook(self.kimi_conn_id)
         show_links(context, hook)
         with airflow_errors(self):

@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property, partial
-from typing import Any, get_args
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
-from airflow_provider_kimi.calls.cancel import OnFinalFailure
-from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import CAN_ASK, AirflowSkipException, Context, XComArg
-from airflow_provider_kimi.context import read_try_number
-from airflow_provider_kimi.exceptions import KimiError
-from airflow_provider_kimi.fields import check_choice, check_flag, check_seconds, check_whole_number, keywords_of
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.approval import Approved, answered_late, read_answer
-from airflow_provider_kimi.jobs.before_spending import Unapproved
+from airflow_provider_kimi.choices import (
+    DEFAULT_CONN_ID,
+    MAX_BATCHES_SEARCHED,
+    KeyColumns,
+    Limit,
+    MediaTransport,
+    OnChangedInput,
+    OnEnded,
+    OnFinalFailure,
+    OnIncomplete,
+    OnInvalidRow,
+    OnTooManyFailed,
+    OutputFormat,
+    ParameterCheck,
+    Reasoning,
+    Reuse,
+    RowCheck,
+    RowFunction,
+    RuleOverrides,
+    Thinking,
+)
+from airflow_provider_kimi.compat import CAN_ASK, CAN_LIST_VARIABLES, Context, XComArg
+from airflow_provider_kimi.fields import (
+    check_choice,
+    check_flag,
+    check_seconds,
+    check_texts,
+    check_whole_number,
+    keywords_of,
+)
+from airflow_provider_kimi.files.locations import as_uri, check_location
 from airflow_provider_kimi.jobs.cost_limit import read_approve_over, read_dry_run, read_max_cost
-from airflow_provider_kimi.jobs.deadline import Deadline, read_finish_by
-from airflow_provider_kimi.jobs.job_run import JobRun
-from airflow_provider_kimi.jobs.last_round import RestTerms
-from airflow_provider_kimi.jobs.preview import PreviewJob
-from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
-from airflow_provider_kimi.jobs.whole_job import WholeJob
-from airflow_provider_kimi.operators import job_parts as parts
+from airflow_provider_kimi.jobs.deadline import read_finish_by
+from airflow_provider_kimi.jobs.wait_terms import WaitTerms
 from airflow_provider_kimi.operators.asking import AskingOperator
 from airflow_provider_kimi.operators.landing import LandingOperator
-from airflow_provider_kimi.records.events import BatchEvent
-from airflow_provider_kimi.records.pending import Pending
 from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
 from airflow_provider_kimi.rendering import known
-from airflow_provider_kimi.requests.keys import KeyColumns
-from airflow_provider_kimi.requests.media import MediaTransport
-from airflow_provider_kimi.requests.order import OnChangedInput, OnEnded, OnInvalidRow, Reuse
-from airflow_provider_kimi.requests.parameters import ParameterCheck, RuleOverrides
-from airflow_provider_kimi.requests.recipe import Thinking
-from airflow_provider_kimi.requests.saving import Saving
-from airflow_provider_kimi.requests.ways import RowFunction
-from airflow_provider_kimi.results.answer_check import Reasoning
-from airflow_provider_kimi.results.collect import check_place
-from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed
-from airflow_provider_kimi.results.formats import OutputFormat
-from airflow_provider_kimi.results.row_check import RowCheck
-from airflow_provider_kimi.submission.in_flight import InFlight
-from airflow_provider_kimi.submission.submit import checked_job
+
+if TYPE_CHECKING:
+    from airflow_provider_kimi.hooks.kimi import KimiHook
+    from airflow_provider_kimi.tasks.whole_job import WholeJobTask
 
 
 class KimiBatchOperator(LandingOperator, AskingOperator):
@@ -179,10 +181,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         "cache",
         "is_dry_run",
     )
-    _in_budget = parts.in_budget_of
     ui_color = "#e0ecd8"
-
-    _run: JobRun | None = None
 
     def __init__(
         self,
@@ -255,7 +254,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         dedupe: bool = False,
         preview_rows: int | None = None,
         dry_run: bool | str = False,
-        kimi_conn_id: str = KimiHook.default_conn_name,
+        kimi_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         given = locals()
@@ -271,7 +270,10 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         read_finish_by(known(finish_by))
         read_max_cost(known(max_cost))
         read_approve_over(known(approve_over), can_ask=CAN_ASK)
-        parts.budget_of(known(budget))
+        if budget is not None:
+            from airflow_provider_kimi.budgets.definition import read_name
+
+            read_name(known(budget), can_list=CAN_LIST_VARIABLES)
         read_dry_run(known(dry_run))
         self.max_rounds = max_rounds
         self.preview_rows = preview_rows
@@ -286,7 +288,7 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
             None if approval_timeout is None else check_seconds("approval_timeout", approval_timeout)
         )
         self.max_in_flight = max_in_flight
-        parts.check_saving(cache, dedupe, media)
+        _check_saving(cache, dedupe, media)
         self.cache = cache
         self.cache_max_age = None if cache_max_age is None else check_seconds("cache_max_age", cache_max_age)
         self.dedupe = dedupe
@@ -303,52 +305,14 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit, wait, land, and ask again what has no usable answer; or only estimate what that would cost."""
-        return self._begin(context)
+        return self._begun(context).begin()
 
     def execute_answered(self, context: Context, event: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         """Go on once a person has approved the job.
 
         :param asked: What was to be approved.
         """
-        with airflow_errors(self):
-            answer = read_answer(event)
-        if not answer.is_approved:
-            raise AirflowSkipException(f"Rejected by {answer.by}. Nothing was uploaded or submitted by this attempt.")
-        self.log.info("Approved by %s.", answer.by)
-        return self._begin(context, Approved(**asked))
-
-    def _begin(self, context: Context, approved: Approved | None = None) -> dict[str, Any]:
-        with airflow_errors(self):
-            is_dry = read_dry_run(self.is_dry_run)
-            self.check_before_paying(context, lands=not is_dry)
-            spending = parts.spending_of(self, context, approved)
-            spending.check_budget()
-            deadline = parts.deadline_of_task(self, context)
-        if is_dry:
-            with (
-                self.creating(context) as calls,
-                checked_job(calls, self.order(calls, context), self.attempt(context)) as (checked, _),
-            ):
-                return spending.report(checked)
-        with airflow_errors(self):
-            check_place(self._landing(context, ()))
-            parts.check_comparison(self)
-        self.only_attaches = deadline is not None and deadline.is_over(time.time())
-        approve = partial(parts.refuse_late, deadline) if deadline and self.only_attaches else spending.approve
-        in_flight = InFlight(self.max_in_flight, is_pilot=self.pilot_rows is not None)
-        try:
-            submission = self.submit(context, approve, in_flight)
-        except Unapproved as unapproved:
-            question = unapproved.question
-        except KimiError as error:
-            spending.release_after(error, Calls(self.hook, self.log, self._sleep))
-            raise
-        else:
-            job = self._job(context, deadline, submission.cancelled)
-            if submission.saved is not None and isinstance(job, WholeJob):
-                return job.land_saved(submission.saved)
-            return job.go_on(submission.batch_ids, pending=submission.pending)
-        parts.park(self, context, question, self.approval_timeout, "execute_answered")
+        return self._begun(context).answered(event, asked)
 
     def execute_complete(
         self,
@@ -366,35 +330,25 @@ class KimiBatchOperator(LandingOperator, AskingOperator):
         :param pending: What is still to be created.
         :param deadline: That of the try, if it has one.
         """
-        if late := answered_late(event):
-            self.log.warning("%s", late)
-        with airflow_errors(self):
-            read = None if late else BatchEvent.from_dict(event)
-            if read and read.to_come and (pending is None or not read.is_of_try(read_try_number(context))):
-                # In `dag.test()`; or the task was cleared while it created these, so it has to look for them.
-                return self.execute(context)
-            to_create = Pending.from_dict(pending)
-            until = Deadline(**deadline) if deadline else parts.deadline_of_task(self, context)
-            job = self._job(context, until, cancelled)
-        return job.go_on(batch_ids or list(read.batches if read else ()), read, to_create)
+        return self._begun(context).resumed(event, batch_ids, cancelled, pending, deadline)
 
-    def saving(self, calls: Calls, context: Context) -> Saving | None:
-        """How rows are saved whose answers are there; None if all rows are sent."""
-        landing = self._landing(context, ())
-        return parts.saving_of(self, calls.hook.settings.base_url, landing, is_kept=not read_dry_run(self.is_dry_run))
+    def _begun(self, context: Context) -> WholeJobTask:
+        from airflow_provider_kimi.tasks.whole_job import WholeJobTask
 
-    def on_kill(self) -> None:
-        """Start nothing more that costs money, and cancel what runs if the task is given up; else it is kept."""
-        super().on_kill()
-        if self._run is not None:
-            self._run.kill()
+        self._task = task = WholeJobTask(self, context)
+        return task
 
-    def _job(self, context: Context, deadline: Deadline | None, cancelled: Sequence[str]) -> WholeJob | PreviewJob:
-        """Begin the job, ready for a kill, also for one that has come already.
 
-        :param cancelled: Batches that had been cancelled when the try began.
-        """
-        calls = Calls(self.hook, self.log, self._sleep)
-        rest = RestTerms(self.min_batch_rows, self.allow_realtime, deadline)
-        run = self._run = JobRun(self, context, calls, rest, cancelled, self._is_killed)
-        return parts.job_of(self, run)
+def _check_saving(cache: Any, dedupe: Any, media: Any) -> None:
+    """Refuse what is wrong with the parameters of saved rows while a DAG is parsed.
+
+    :raises ValueError: It is not a URI or a flag, or media are uploaded, whose ids are in no two requests the same.
+    """
+    check_texts(cache=as_uri(cache))
+    check_location("cache", cache)
+    check_flag("dedupe", dedupe)
+    if media == "upload" and (cache is not None or dedupe):
+        raise ValueError(
+            "cache or dedupe is given, and media is 'upload': requests that name uploaded files cannot be compared. "
+            "Set media='base64', or leave out cache and dedupe"
+        )

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, get_args
 
-from airflow_provider_kimi.account.orphans import Orphan, OrphanAction, find_orphans, may_be_orphan, owner_of
-from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.ids import in_path
-from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED, find_batches
-from airflow_provider_kimi.calls.cancel import cancel_batch
-from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import Context, run_state
-from airflow_provider_kimi.exceptions import KimiError, KimiInputError
+from airflow_provider_kimi.choices import DEFAULT_CONN_ID, MAX_BATCHES_SEARCHED, OrphanAction
+from airflow_provider_kimi.compat import Context
+from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.fields import (
     check_choice,
     check_columns,
@@ -26,12 +19,8 @@ from airflow_provider_kimi.fields import (
     said_list,
 )
 from airflow_provider_kimi.files.locations import as_uri, check_location
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.links import LINKS, show_links
-from airflow_provider_kimi.records.outside import storable
+from airflow_provider_kimi.links import LINKS
 from airflow_provider_kimi.rendering import TextTemplates, known
-from airflow_provider_kimi.results.collect import collect
-from airflow_provider_kimi.results.landing import Landing
 
 
 class KimiOrphanBatchesOperator(TextTemplates):
@@ -77,7 +66,7 @@ class KimiOrphanBatchesOperator(TextTemplates):
         max_age: timedelta | float = timedelta(days=30),
         unknown_runs: bool = False,
         max_batches_searched: int = MAX_BATCHES_SEARCHED,
-        kimi_conn_id: str = KimiHook.default_conn_name,
+        kimi_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -89,7 +78,7 @@ class KimiOrphanBatchesOperator(TextTemplates):
         if action == "harvest" and not dry_run and output is None:
             raise ValueError("action='harvest' needs output, the directory to land in")
         check_texts(output=as_uri(output))
-        _read_dag_ids(known(dag_ids))
+        read_dag_ids(known(dag_ids))
         self.action = action
         self.only_list = dry_run  # BaseOperator.dry_run is a method
         self.output_directory = output
@@ -102,45 +91,12 @@ class KimiOrphanBatchesOperator(TextTemplates):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Search the batches, then act."""
-        with airflow_errors(self):
-            check_location("output", self.output_directory)
-            calls = Calls(KimiHook(self.kimi_conn_id), self.log)
-            show_links(context, calls.hook)
-            orphans = self._find(calls, _read_dag_ids(self.dag_ids))
-            self.log.info("%s batches have no owner, or are doubles.", len(orphans))
-            report: list[dict[str, Any]] = storable(
-                [{**asdict(orphan), "outcome": self._treat(calls, orphan)} for orphan in orphans]
-            )
-            return report
+        from airflow_provider_kimi.tasks.orphans import treat_orphans
 
-    def _find(self, calls: Calls, dag_ids: Collection[str] | None) -> list[Orphan]:
-        since = time.time() - self.max_age
-        search = find_batches(
-            calls,
-            lambda batch: may_be_orphan(batch, since, dag_ids),
-            since=since,
-            most=self.max_batches_searched,
-        )
-        owners = {owner for batch in search.batches if (owner := owner_of(batch)) is not None}
-        states = {owner: run_state(owner.dag_id, owner.run_id) for owner in owners}
-        return find_orphans(search.batches, states)
-
-    def _treat(self, calls: Calls, orphan: Orphan) -> str:
-        self.log.warning("%s", orphan.describe())
-        if self.only_list or not orphan.takes(self.action, self.unknown_runs):
-            return ""
-        try:
-            if self.action == "cancel":
-                return cancel_batch(calls, orphan.batch_id).status
-            output = f"{str(self.output_directory).rstrip('/')}/{in_path(orphan.batch_id)}"
-            collect(calls, Landing([orphan.batch_id], output))
-        except KimiError as error:
-            self.log.warning("%s", error)
-            return f"not done: {error}"
-        return f"landed in {output}"
+        return treat_orphans(self, context)
 
 
-def _read_dag_ids(given: object) -> Collection[str] | None:
+def read_dag_ids(given: object) -> Collection[str] | None:
     """Read `dag_ids`: one id, a list, or the text of a list; None for all DAGs.
 
     :raises KimiInputError: It is something else.

@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import Context, XComArg, map_index_of
+from airflow_provider_kimi.choices import (
+    DEFAULT_CONN_ID,
+    KeyColumns,
+    Limit,
+    OnTooManyFailed,
+    OutputFormat,
+    Reasoning,
+    RowCheck,
+)
+from airflow_provider_kimi.compat import Context, XComArg
 from airflow_provider_kimi.fields import check_columns, check_texts
 from airflow_provider_kimi.files.locations import check_location
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.job_run import MANIFEST_KEY
-from airflow_provider_kimi.links import show_links
 from airflow_provider_kimi.operators.landing import LandingOperator
-from airflow_provider_kimi.operators.upstream import read_landed_ids
 from airflow_provider_kimi.rendering import known, never_rendered
-from airflow_provider_kimi.requests.keys import KeyColumns
-from airflow_provider_kimi.results.answer_check import Reasoning
-from airflow_provider_kimi.results.failure_limits import Limit, OnTooManyFailed, read_limits
-from airflow_provider_kimi.results.formats import OutputFormat
 from airflow_provider_kimi.results.passed_columns import Selection
-from airflow_provider_kimi.results.row_check import RowCheck
-from airflow_provider_kimi.results.shards import lacking_shards, saved_elsewhere
 
 
 class KimiBatchResultsOperator(LandingOperator):
@@ -152,7 +149,7 @@ class KimiBatchResultsOperator(LandingOperator):
         max_drift: float | str | None = None,
         compare_with: Mapping[str, Any] | str | XComArg | None = None,
         report_rows: int = 0,
-        kimi_conn_id: str = KimiHook.default_conn_name,
+        kimi_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -197,25 +194,6 @@ class KimiBatchResultsOperator(LandingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land, reconcile, judge."""
-        with airflow_errors(self):
-            read_limits(self.max_failed_rows, self.max_failed_ratio)  # refuses what a template rendered
-            batch_ids = read_landed_ids(self.batch_id, self, context["ti"], self.log)
-            calls = Calls(KimiHook(self.kimi_conn_id), self.log)
-            show_links(context, calls.hook, batch_ids)
-            collected = self.land(calls, context, batch_ids)
-            context["ti"].xcom_push(MANIFEST_KEY, collected.manifest.to_dict())  # it is shown if too many rows failed
-            if map_index_of(context["ti"]) < 0 and (lack := lacking_shards(collected.batches)):
-                self.log.warning(
-                    "Not all batches of a job are given, so the result lacks the rows of the others: %s. A task that "
-                    "was marked success while it waited may not have created them.",
-                    lack,
-                )
-            if owners := saved_elsewhere(collected.batches):
-                self.log.warning(
-                    "Rows that were not sent, because a cache has answered them or they repeat others, are in no "
-                    "batch, and not in this result. They are in the output of %s.",
-                    owners,
-                )
-            self.publish(context, collected)
-            self.judge(collected)
-            return self.accepted(calls, collected)
+        from airflow_provider_kimi.tasks.results import ResultsTask
+
+        return ResultsTask(self, context).run()

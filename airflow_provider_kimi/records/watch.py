@@ -11,6 +11,13 @@ from airflow_provider_kimi.exceptions import KimiInputError
 #: How long a batch may stand as it does before that is worth a warning: a queue was seen to take hours.
 DEFAULT_STALL_SECONDS = 6 * 3600.0
 
+#: How long after its `expires_at` a batch is waited for by default. Its results are assembled then, which was seen to
+#: take hours.
+EXPIRY_GRACE_SECONDS = 6 * 3600.0
+
+#: How long a batch is waited for that was cancelled at the deadline. A cancel was seen to take 25 minutes.
+CANCEL_GRACE_SECONDS = 3600.0
+
 #: Shortest pause between two polls, whatever is asked for.
 SHORTEST_PAUSE_SECONDS = 0.1
 

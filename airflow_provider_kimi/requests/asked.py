@@ -8,11 +8,12 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from airflow_provider_kimi.choices import KeyColumns
 from airflow_provider_kimi.files.line_ids import UNREADABLE
 from airflow_provider_kimi.records.dead_letters import is_unsent, table_row_of
 from airflow_provider_kimi.records.reading import PLAIN, Reading
 from airflow_provider_kimi.records.recipe_note import REQUESTS_VERSION, RecipeNote
-from airflow_provider_kimi.requests.keys import KeyColumns, custom_id_of, name_of_place
+from airflow_provider_kimi.requests.keys import custom_id_of, name_of_place
 from airflow_provider_kimi.requests.line_template import encode
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.recipe import Recipe, is_ready_request

@@ -14,11 +14,9 @@ from uuid import UUID
 
 import msgspec
 
+from airflow_provider_kimi.choices import KeyColumns
 from airflow_provider_kimi.requests.problems import RowProblem, listed
 from airflow_provider_kimi.requests.values import native
-
-#: One column, or several whose values make the key together.
-KeyColumns = str | Sequence[str]
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _PLAIN_PART = re.compile(r"[A-Za-z0-9._-]+")

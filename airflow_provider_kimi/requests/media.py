@@ -6,13 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
-from airflow_provider_kimi.fields import check_columns
 from airflow_provider_kimi.requests.problems import RowProblem
 
 MediaKind = Literal["image", "video"]
-
-#: How media travel: inside the request, or as files of the platform that requests name.
-MediaTransport = Literal["base64", "upload"]
 
 #: What stands in a request for a file that is not uploaded yet. It is longer than any id that the platform was seen to
 #: give, so that a request only becomes shorter.
@@ -47,20 +43,6 @@ _OTHER_BRANDS = (b"ftypavif", b"ftypavis", b"ftypM4A", b"ftypM4B")
 
 #: Bytes that are enough to recognise a format.
 SIGNATURE_BYTES = 16
-
-
-def check_media(media: MediaTransport, image_column: object, video_column: object) -> None:
-    """Refuse what does not name columns, and a way of sending what no column holds.
-
-    :raises ValueError: A parameter is wrong, or would have no effect.
-    """
-    check_columns("image_column", image_column)
-    check_columns("video_column", video_column)
-    if media == "upload" and image_column is None and video_column is None:
-        raise ValueError(
-            "media is 'upload', and neither image_column nor video_column is given; name the columns, or leave media "
-            "out"
-        )
 
 
 def media_columns(

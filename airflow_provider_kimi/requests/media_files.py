@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES, MAX_FILES
+from airflow_provider_kimi.choices import MediaTransport
 from airflow_provider_kimi.compat import object_storage_path
 from airflow_provider_kimi.files.locations import LASTING_FAULTS, as_uri, located, open_binary, storage_remedy
 from airflow_provider_kimi.requests.media import (
     SIGNATURE_BYTES,
     MediaKind,
-    MediaTransport,
     data_url,
     media_part,
     media_type,

@@ -3,30 +3,23 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from airflow_provider_kimi.api.limits import MAX_WINDOW_HOURS, MIN_WINDOW_HOURS
-from airflow_provider_kimi.calls.batch_list import MAX_BATCHES_SEARCHED
-from airflow_provider_kimi.calls.cancel import OnFinalFailure
+from airflow_provider_kimi.choices import (
+    MAX_BATCHES_SEARCHED,
+    MediaTransport,
+    OnChangedInput,
+    OnEnded,
+    OnFinalFailure,
+    OnInvalidRow,
+    Reuse,
+)
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.records.reading import PLAIN, Reading
-from airflow_provider_kimi.requests.media import MediaKind, MediaTransport
+from airflow_provider_kimi.requests.media import MediaKind
 from airflow_provider_kimi.requests.recipe import Recipe
 from airflow_provider_kimi.requests.saving import Saving
-
-#: `auto` attaches to live or completed work of the same job; `never` always submits again.
-Reuse = Literal["auto", "never"]
-
-#: What becomes of work from another input of the same task instance: nothing is sent, or the new input is submitted
-#: as well, or the old work is cancelled first.
-OnChangedInput = Literal["fail", "fresh", "cancel_and_fresh"]
-
-#: What becomes of rows that were not answered when a batch ended early: only they are asked again, or all rows of the
-#: batch, or nothing is sent.
-OnEnded = Literal["rest", "resubmit", "fail"]
-
-#: `fail` sends nothing where a row cannot be sent; `skip` leaves it out.
-OnInvalidRow = Literal["fail", "skip"]
 
 _WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 

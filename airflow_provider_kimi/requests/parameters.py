@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,15 +17,10 @@ from airflow_provider_kimi.api.catalogue import (
     THINKING_FLOOR_TOKENS,
     ParameterRule,
 )
+from airflow_provider_kimi.choices import ParameterCheck, RuleOverrides
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.requests.sent_schemas import SentValues, sent_values
 from airflow_provider_kimi.requests.tools import tool_problems
-
-#: `fail` refuses a body that breaks a rule, `drop` takes the key out, `off` sends it.
-ParameterCheck = Literal["fail", "drop", "off"]
-
-#: Rules as users write them: pattern of models -> key -> fields of a rule, or None to lift one.
-RuleOverrides = Mapping[str, Mapping[str, Mapping[str, Any] | None]]
 
 _Rules = dict[str, ParameterRule | None]
 

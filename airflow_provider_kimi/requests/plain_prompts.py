@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from airflow_provider_kimi.choices import KeyColumns
 from airflow_provider_kimi.files.line_ids import UNREADABLE
-from airflow_provider_kimi.requests.keys import KeyColumns, are_plain, name_of_place
+from airflow_provider_kimi.requests.keys import are_plain, name_of_place
 from airflow_provider_kimi.requests.templates import Template
 from airflow_provider_kimi.requests.ways import Prompt, Way
 

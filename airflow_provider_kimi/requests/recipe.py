@@ -3,21 +3,19 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 import msgspec
 
+from airflow_provider_kimi.choices import KeyColumns, RowFunction, Thinking
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.fields import check_columns, check_texts
 from airflow_provider_kimi.records.tags import digest_of
 from airflow_provider_kimi.requests import ways
-from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict, wants_json
 from airflow_provider_kimi.requests.sent_schemas import SentValues
 from airflow_provider_kimi.requests.templates import Conversation, Template
 from airflow_provider_kimi.requests.validation import REQUEST_KEYS
-
-Thinking = Literal["enabled", "disabled"]
 
 #: Body keys that `request_params` may not hold, and what sets them.
 _OWN_BODY_KEYS = {"model": "the model parameter", "messages": "the input, with prompt or messages"}
@@ -35,8 +33,8 @@ class Recipe:
     model: str
     prompt: str | None = None
     system_prompt: str | None = None
-    messages: Sequence[Mapping[str, Any]] | ways.RowFunction | None = None
-    body: Mapping[str, Any] | ways.RowFunction | None = None
+    messages: Sequence[Mapping[str, Any]] | RowFunction | None = None
+    body: Mapping[str, Any] | RowFunction | None = None
     key_column: KeyColumns | None = None
     request_params: Mapping[str, Any] = field(default_factory=dict)
     response_format: Mapping[str, Any] | None = None

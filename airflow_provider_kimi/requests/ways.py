@@ -2,20 +2,18 @@
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 from airflow_provider_kimi.api.limits import BATCH_ENDPOINT
+from airflow_provider_kimi.choices import RowFunction
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.requests.line_template import LineTemplate, encode, line_template_of
 from airflow_provider_kimi.requests.media import with_media
 from airflow_provider_kimi.requests.problems import RowProblem, listed
 from airflow_provider_kimi.requests.templates import Conversation, Template
-
-#: Makes messages, or a body, from a row.
-RowFunction = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)

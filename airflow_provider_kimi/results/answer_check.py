@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from msgspec.structs import replace
 
+from airflow_provider_kimi.choices import Reasoning, RowCheck
 from airflow_provider_kimi.records.rows import RESULT_FIELDS, Row
 from airflow_provider_kimi.results.found_json import SchemaMismatch
 from airflow_provider_kimi.results.label_reading import LabelReading
 from airflow_provider_kimi.results.leaked_thoughts import part
 from airflow_provider_kimi.results.quality import Quality
-from airflow_provider_kimi.results.row_check import RowCheck, refusal
+from airflow_provider_kimi.results.row_check import refusal
 from airflow_provider_kimi.results.schema import AnswerSchema
-
-#: What becomes of the model's thoughts: `drop` leaves them out, and removes them from an answer that they leaked into;
-#: `column` puts them beside the answer; `keep` leaves the answer as it was sent.
-Reasoning = Literal["drop", "column", "keep"]
 
 
 @dataclass(frozen=True)

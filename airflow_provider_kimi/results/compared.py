@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from airflow_provider_kimi.choices import OutputFormat
 from airflow_provider_kimi.files.line_ids import decoded
 from airflow_provider_kimi.files.lines import new_file
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.results.comparable import Comparable, Said
 from airflow_provider_kimi.results.earlier import Earlier, find_earlier, refused
-from airflow_provider_kimi.results.formats import Form, OutputFormat
+from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.results.label_changes import LabelChanges
 from airflow_provider_kimi.results.lines_by_id import LinesById
 from airflow_provider_kimi.results.output_directory import OutputDirectory

@@ -1,16 +1,18 @@
 """Limits on the rows without a usable answer that a task accepts."""
 
+from __future__ import annotations
+
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_kimi.choices import Limit
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.fields import said
 from airflow_provider_kimi.records.rows import ROW_STATUSES
-from airflow_provider_kimi.results.tally import Tally
 
-#: What becomes of the task if there are more.
-OnTooManyFailed = Literal["fail", "skip", "warn"]
+if TYPE_CHECKING:
+    from airflow_provider_kimi.results.tally import Tally
 
 _UNUSABLE = [status for status in ROW_STATUSES if status != "succeeded"]
 
@@ -35,10 +37,6 @@ class FailureLimit(NamedTuple):
             return f"{rows:,} {kind} rows are more than {self.name}={self.most:,}" if rows > self.most else None
         share = rows / tally.asked if tally.asked else 1.0
         return f"{share:.2%} {kind} rows are more than {self.name}={self.most:g}" if share > self.most else None
-
-
-#: A limit as users set it: a number, the text of a rendered template, or None for no limit.
-Limit = float | str | None
 
 
 def read_limits(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from airflow_provider_kimi.choices import OutputFormat
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.files.csv_options import CsvOptions
 from airflow_provider_kimi.files.lines import lines_at, new_file
@@ -21,9 +22,6 @@ from airflow_provider_kimi.results.result_columns import ResultColumns, own_type
 
 if TYPE_CHECKING:
     from pyarrow import DataType
-
-#: Format of the results file.
-OutputFormat = Literal["jsonl", "csv", "parquet"]
 
 #: Limits of a row group, which is in memory as a whole: rows, and bytes of their lines.
 ROWS_AT_ONCE = 5_000

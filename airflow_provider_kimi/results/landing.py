@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_kimi.api.models import Batch
+from airflow_provider_kimi.choices import KeyColumns
 from airflow_provider_kimi.records.manifest import Manifest
 from airflow_provider_kimi.records.rows import BATCH_FIELDS, SOURCE_FIELD
 from airflow_provider_kimi.records.saved import task_digest
 from airflow_provider_kimi.records.tags import TaskIdentity
-from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.drift import Before

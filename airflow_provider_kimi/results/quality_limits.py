@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from airflow_provider_kimi.choices import Limit
 from airflow_provider_kimi.records.manifest import Manifest
-from airflow_provider_kimi.results.failure_limits import Limit, read_share
+from airflow_provider_kimi.results.failure_limits import read_share
 
 #: How many labels a message names that have moved.
 _MAX_NAMED = 3

@@ -1,17 +1,15 @@
 """A check of the user's own for rows that succeeded: a function that says None, or why a row cannot be used."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from traceback import walk_tb
 from types import MappingProxyType
 from typing import Any
 
+from airflow_provider_kimi.choices import RowCheck
 from airflow_provider_kimi.files.line_ids import sound
 from airflow_provider_kimi.records.rows import BATCH_FIELDS, RESULT_FIELDS, Row
-
-#: Takes a row, and returns None, or a reason.
-RowCheck = Callable[[Mapping[str, Any]], object]
 
 MAX_REASON_CHARS = 200
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from airflow_provider_kimi.api.schema_rewrite import rewritten, with_own_root
 from airflow_provider_kimi.results.found_json import Check, only_sound
 from airflow_provider_kimi.results.json_schemas import json_schema_check, keywords
 from airflow_provider_kimi.results.labels import labels_of, read_labels, read_synonyms
@@ -39,6 +38,8 @@ class AnswerSchema:
         """
         if self.json_schema is None or self.json_schema.get("type") == "array":
             return None
+        from airflow_provider_kimi.api.schema_rewrite import rewritten, with_own_root
+
         sent, problems = rewritten(self.json_schema)
         if not problems and with_own_root(sent).get("type") == "array":
             return None

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from airflow_provider_kimi.choices import KeyColumns
 from airflow_provider_kimi.records.rows import InputChange
 from airflow_provider_kimi.records.saved import SavedRow
 from airflow_provider_kimi.records.shard_names import ShardName, count_whole
 from airflow_provider_kimi.records.skipped import SkippedRow
 from airflow_provider_kimi.records.tags import Tags
 from airflow_provider_kimi.requests.asked import DIGEST_BYTES, NOTHING, Asking, of_digest
-from airflow_provider_kimi.requests.keys import KeyColumns
 from airflow_provider_kimi.results.batch_files import BatchFiles
 from airflow_provider_kimi.results.input_rows import InputRows
 from airflow_provider_kimi.results.join import NOWHERE, Join, Requests, join

@@ -5,39 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_kimi.airflow_errors import airflow_errors
-from airflow_provider_kimi.api.ids import read_batch_ids
-from airflow_provider_kimi.calls.cancel import OnFinalFailure
-from airflow_provider_kimi.calls.patience import Calls
-from airflow_provider_kimi.compat import (
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    Context,
-    PokeReturnValue,
-    XComArg,
-)
-from airflow_provider_kimi.context import is_last_try
-from airflow_provider_kimi.exceptions import KimiBatchError, KimiError
+from airflow_provider_kimi.choices import DEFAULT_CONN_ID, OnFinalFailure, OnIncomplete
+from airflow_provider_kimi.compat import BaseSensorOperator, Context, PokeReturnValue, XComArg
 from airflow_provider_kimi.fields import check_choice, check_texts
-from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.jobs.wait import OnIncomplete, TaskWait, WaitTerms
-from airflow_provider_kimi.lineage import lineage_of_batches
+from airflow_provider_kimi.jobs.wait_terms import WaitTerms
 from airflow_provider_kimi.links import LINKS
-from airflow_provider_kimi.records.events import BatchEvent
-from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout
+from airflow_provider_kimi.records.watch import CANCEL_GRACE_SECONDS, DEFAULT_STALL_SECONDS, OnStall, OnTimeout
 from airflow_provider_kimi.rendering import TextTemplates
-from airflow_provider_kimi.results.shortfall import Shortfall, shortfall
-from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS
 from airflow_provider_kimi.waiting.pace import LONGEST_PAUSE_SECONDS
 
-#: What to do where nothing runs now.
-LAND_IT = (
-    "Land what there is with KimiBatchResultsOperator (on_incomplete='continue' here goes on to it), then submit the "
-    "rest again."
-)
+if TYPE_CHECKING:
+    from airflow_provider_kimi.hooks.kimi import KimiHook
+    from airflow_provider_kimi.tasks.waiting import WaitingTask
 
 
 class KimiBatchSensor(TextTemplates, BaseSensorOperator):
@@ -95,7 +76,7 @@ class KimiBatchSensor(TextTemplates, BaseSensorOperator):
         self,
         *,
         batch_id: str | Sequence[str] | XComArg,
-        kimi_conn_id: str = KimiHook.default_conn_name,
+        kimi_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = True,
         poke_interval: timedelta | float | None = None,
         timeout: timedelta | float | None = None,
@@ -131,36 +112,36 @@ class KimiBatchSensor(TextTemplates, BaseSensorOperator):
         self.kimi_conn_id = kimi_conn_id
         self.deferrable = deferrable
         self.on_incomplete = on_incomplete
-        self._terms = terms
-        self._is_killed = False
-        self._wait: TaskWait | None = None
+        self.terms = terms
+        self.is_killed = False
+        self._task: WaitingTask | None = None
         self._pause_seconds = LONGEST_PAUSE_SECONDS
 
     @cached_property
     def hook(self) -> KimiHook:
         """One hook, and so one HTTP client, for all polls of a task that waits in its worker."""
+        from airflow_provider_kimi.hooks.kimi import KimiHook
+
         return KimiHook(self.kimi_conn_id)
 
     def execute(self, context: Context) -> Any:
         """Wait; in the triggerer unless there is nothing left to wait for."""
         if self.mode == "reschedule" and not self.deferrable:
             return super().execute(context)
-        with self._begun(context) as wait:
-            return self._conclude(context, wait, wait.until_ended())
+        with self._begun(context) as task:
+            return task.until_ended()
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll once."""
-        with self._begun(context) as wait:
-            first = wait.poke()
+        with self._begun(context) as task:
+            first, batch_ids = task.poke()
             self._pause_seconds = first.pause_seconds
-            return False if first.event is None else PokeReturnValue(True, self._conclude(context, wait, first.event))
+            return False if batch_ids is None else PokeReturnValue(True, batch_ids)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Resume when the trigger has fired."""
-        with airflow_errors(self):
-            read = BatchEvent.from_dict(event)
-        with self._begun(context) as wait:
-            return self._conclude(context, wait, wait.resumed(read))
+        with self._begun(context) as task:
+            return task.resumed(event)
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         """Say when to poke again in ``mode="reschedule"``; Airflow asks so in all its versions since 2.11."""
@@ -169,45 +150,21 @@ class KimiBatchSensor(TextTemplates, BaseSensorOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Report the batches to OpenLineage; the same in every mode."""
+        from airflow_provider_kimi.lineage import lineage_of_batches
+
         return lineage_of_batches(self.batch_id, self.kimi_conn_id)
 
     def on_kill(self) -> None:
         """Cancel what runs, if the task is given up while it is in a worker."""
-        self._is_killed = True
-        if self._wait is not None:
-            self._wait.kill()
+        self.is_killed = True
+        if self._task is not None:
+            self._task.kill()
 
-    def _begun(self, context: Context) -> TaskWait:
+    def _begun(self, context: Context) -> WaitingTask:
         """Begin the wait, ready for a kill, also for one that has come already."""
-        with airflow_errors(self):
-            batch_ids = read_batch_ids(self.batch_id)
-        is_rescheduled = self.mode == "reschedule"
-        wait = self._wait = TaskWait(self, context, self.hook, batch_ids, self._terms, is_rescheduled=is_rescheduled)
-        if self._is_killed:
-            wait.kill()
-        return wait
+        from airflow_provider_kimi.tasks.waiting import WaitingTask
 
-    def _conclude(self, context: Context, wait: TaskWait, event: BatchEvent) -> list[str]:
-        wait.show_end(event)
-        try:
-            with airflow_errors(self):
-                wait.check(event)
-                self._judge(event)
-        except (KimiError, AirflowSensorTimeout) as error:
-            may_pass = isinstance(error, KimiError) and error.retryable and not is_last_try(context)
-            if not may_pass and (self.soft_fail or getattr(self, "never_fail", False)):
-                self.log.warning("%s", error)  # Airflow does not log why a task was skipped
-                raise AirflowSkipException(str(error)) from None
-            raise
-        return list(wait.batch_ids)
-
-    def _judge(self, event: BatchEvent) -> None:
-        is_late = event.outcome == "timed_out"
-        calls = Calls(self.hook, self.log)
-        found = Shortfall("The wait timed out.", event.message) if is_late else shortfall(calls, event)
-        if found is None:
-            return
-        if self.on_incomplete == "continue":
-            self.log.warning("Going on, as on_incomplete='continue' asks. %s %s", *found)
-            return
-        raise (AirflowSensorTimeout if is_late else KimiBatchError)(f"{found.cause} {LAND_IT} {found.details}")
+        task = self._task = WaitingTask(self, context)
+        if self.is_killed:
+            task.kill()
+        return task

@@ -11,8 +11,9 @@ import msgspec
 from msgspec.structs import replace
 
 from airflow_provider_kimi.api.models import Batch
-from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, MAX_BATCHES_SEARCHED, Search, find_batches
+from airflow_provider_kimi.calls.batch_list import CLOCK_MARGIN_SECONDS, Search, find_batches
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.choices import MAX_BATCHES_SEARCHED
 from airflow_provider_kimi.records.shard_names import ShardName
 from airflow_provider_kimi.records.tags import Tags, digest_of, label_of
 from airflow_provider_kimi.requests.order import Order

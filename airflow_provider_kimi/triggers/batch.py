@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from airflow_provider_kimi.compat import BaseTrigger, TriggerEvent, push_xcom
+from airflow_provider_kimi.compat import push_xcom
+from airflow_provider_kimi.compat.triggers import BaseTrigger, TriggerEvent
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.kills.airflow import SharedStates, judge_wait
 from airflow_provider_kimi.kills.cancels import acancel_given_up, to_the_end

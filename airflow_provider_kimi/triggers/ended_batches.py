@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_kimi.account.ended_batches import Account
 from airflow_provider_kimi.account.news import report_of
-from airflow_provider_kimi.compat import BaseEventTrigger, TriggerEvent
+from airflow_provider_kimi.compat.triggers import BaseEventTrigger, TriggerEvent
 from airflow_provider_kimi.fields import check_seconds
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.mark import Mark

@@ -9,18 +9,11 @@ from airflow_provider_kimi.api.models import ACTIVE_STATUSES, Batch
 from airflow_provider_kimi.exceptions import KimiError, KimiInputError
 from airflow_provider_kimi.records.events import BatchEvent
 from airflow_provider_kimi.records.mark import CLOCK_MARGIN_SECONDS
-from airflow_provider_kimi.records.watch import Watch
+from airflow_provider_kimi.records.watch import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, Watch
 from airflow_provider_kimi.waiting import endings
 from airflow_provider_kimi.waiting.doubt import Doubt
 from airflow_provider_kimi.waiting.known import Known, just_read
 from airflow_provider_kimi.waiting.stalls import Note, in_short, stall_note, stalls_at
-
-#: How long after its `expires_at` a batch is waited for by default. Its results are assembled then, which was seen to
-#: take hours.
-EXPIRY_GRACE_SECONDS = 6 * 3600.0
-
-#: How long a batch is waited for that was cancelled at the deadline. A cancel was seen to take 25 minutes.
-CANCEL_GRACE_SECONDS = 3600.0
 
 #: When a cancel is asked for again that has changed nothing yet.
 CANCEL_AGAIN_SECONDS = 60.0

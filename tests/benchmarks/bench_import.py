@@ -9,6 +9,10 @@ from importlib.metadata import version
 RUNS = 7
 BASE = "import airflow.sdk; from airflow.sdk import DAG, BaseOperator, BaseSensorOperator"
 MODULES = ("operators.batch", "operators.files", "sensors.batch", "triggers.batch", "decorators.kimi_batch")
+LABELLING = """
+from airflow_provider_kimi.operators.batch import KimiBatchOperator
+KimiBatchOperator(task_id="job", input="in.jsonl", output="out", prompt="{text}", output_schema=["good", "bad"])
+"""
 PROGRAM = """
 import time
 from pathlib import Path
@@ -34,7 +38,8 @@ def measured(added: str) -> tuple[float, float]:
 def main() -> None:
     """Measure every case in turn, several times, so that a busy moment hits all alike."""
     cases = {f"airflow_provider_kimi.{module}": f"import airflow_provider_kimi.{module}" for module in MODULES}
-    cases["all of them"] = "; ".join(cases.values())
+    cases["operators.batch, and an operator with labels"] = LABELLING
+    cases["all of them"] = "\n".join(cases.values())
     cases["openai, for comparison"] = "import openai"
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
     for _ in range(RUNS):

@@ -151,7 +151,7 @@ def run_one_task(
 
     class Job(KimiBatchOperator):
         _sleep = staticmethod(pause)
-        _hook_of = staticmethod(lambda _: MortalHook(fate))
+        _hook_of = staticmethod(lambda conn_id: MortalHook(fate))
 
     own = {"input": ROWS, "output": f"{folder}/out", "max_rows_per_batch": ROWS_PER_BATCH}
     task = Job(task_id="job", max_rounds=3, **{**own, **parameters})

@@ -12,11 +12,12 @@ from uuid import uuid4
 import pytest
 
 from airflow_provider_kimi.calls.patience import Calls
+from airflow_provider_kimi.choices import OutputFormat
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.requests.saving import Saving
 from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.collect import collect
-from airflow_provider_kimi.results.formats import Form, OutputFormat
+from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.results.passed_columns import Selection
 from airflow_provider_kimi.results.saved_files import SavedFilesBeside

@@ -9,9 +9,10 @@ import pytest
 from pyarrow import parquet  # noqa: TID253  # it reads the files
 from pyarrow.csv import read_csv  # noqa: TID253  # likewise
 
+from airflow_provider_kimi.choices import OutputFormat
 from airflow_provider_kimi.exceptions import KimiBatchError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.formats import Form, OutputFormat
+from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.simulator import Answer, Behaviour, KimiSimulator, RowError
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect

@@ -19,6 +19,7 @@ from airflow_provider_kimi.results.collect import collect
 from airflow_provider_kimi.results.landing import Landing
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, RowError
 from airflow_provider_kimi.submission.identity import Attempt
+from airflow_provider_kimi.tasks.landing import LandingTask
 from tests.conftest import Connect
 from tests.support.landing import Landed
 from tests.support.logs import LogRecord
@@ -146,7 +147,7 @@ def test_rows_whose_answers_are_still_to_come_fail_a_task_that_is_tried_again(co
         landed = land(sim, hook, tmp_path, ids)
         operator = KimiBatchResultsOperator(task_id="results", batch_id=ids, output=str(tmp_path))
         with pytest.raises(KimiBatchError, match="no row has a usable answer.*names no output file yet") as caught:
-            operator.judge(landed.collected)
+            LandingTask(operator, {}).judge(landed.collected)
     assert caught.value.retryable
 
 

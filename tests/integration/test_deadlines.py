@@ -11,11 +11,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
-from airflow_provider_kimi.records.watch import OnTimeout, Watch
+from airflow_provider_kimi.records.watch import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS, OnTimeout, Watch
 from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 from airflow_provider_kimi.simulator import KimiSimulator, Timing
 from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
-from airflow_provider_kimi.waiting.decision import CANCEL_GRACE_SECONDS, EXPIRY_GRACE_SECONDS
 from airflow_provider_kimi.waiting.wait import poll_once
 from tests.conftest import Connect
 from tests.support.logs import LogRecord

@@ -18,8 +18,9 @@ import pyarrow as pa  # noqa: TID253  # it makes the input
 import pytest
 from pyarrow import parquet  # noqa: TID253  # it writes the input
 
+from airflow_provider_kimi.choices import OutputFormat
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.formats import Form, OutputFormat
+from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError
 from tests.conftest import Connect
 from tests.support.landing import land

@@ -10,11 +10,12 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from pyarrow import parquet  # noqa: TID253  # it writes the input
 
+from airflow_provider_kimi.choices import OutputFormat
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.operators.batch import KimiBatchResultsOperator
 from airflow_provider_kimi.records.tags import TaskIdentity
 from airflow_provider_kimi.results.answer_check import AnswerCheck
-from airflow_provider_kimi.results.formats import Form, OutputFormat
+from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.results.parsed_shape import shape_of_schema
 from airflow_provider_kimi.results.schema import read_schema
 from airflow_provider_kimi.simulator import Answer, KimiSimulator, RowError

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.choices import OutputFormat
 from airflow_provider_kimi.exceptions import KimiInputError
 from airflow_provider_kimi.hooks.kimi import KimiHook
-from airflow_provider_kimi.results.formats import Form, OutputFormat
+from airflow_provider_kimi.results.formats import Form
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.support.landing import land
 from tests.support.logs import LogRecord

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_kimi.api.limits import MAX_FILE_BYTES, MAX_FILES
+from airflow_provider_kimi.choices import MediaTransport
 from airflow_provider_kimi.requests.media import (
     MediaKind,
-    MediaTransport,
     data_url,
     media_columns,
     media_type,

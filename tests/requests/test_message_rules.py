@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules
+from airflow_provider_kimi.choices import ParameterCheck
+from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.validation import RequestCheck, check_messages, media_url_problem
 from tests.support.samples import request_line

@@ -5,14 +5,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_kimi.api.catalogue import DEFAULT_MODEL, PARAMETER_RULES
-from airflow_provider_kimi.requests.parameters import (
-    ParameterCheck,
-    ParameterRules,
-    RuleOverrides,
-    Verdict,
-    thinks,
-    wants_json,
-)
+from airflow_provider_kimi.choices import ParameterCheck, RuleOverrides
+from airflow_provider_kimi.requests.parameters import ParameterRules, Verdict, thinks, wants_json
 
 OFF: dict[str, Any] = {"thinking": {"type": "disabled"}}
 CODE = "kimi-k2.7-code"

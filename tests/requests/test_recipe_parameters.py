@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_kimi.choices import ParameterCheck, Thinking
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules
+from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.requests.problems import RowProblem
-from airflow_provider_kimi.requests.recipe import Recipe, Thinking
+from airflow_provider_kimi.requests.recipe import Recipe
 
 TALK = [{"role": "user", "content": "{a}"}]
 JSON_MODE = {"response_format": {"type": "json_object"}}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kimi.requests.parameters import ParameterCheck, ParameterRules
+from airflow_provider_kimi.choices import ParameterCheck
+from airflow_provider_kimi.requests.parameters import ParameterRules
 from airflow_provider_kimi.requests.problems import RowProblem
 from airflow_provider_kimi.requests.validation import RequestCheck
 from tests.support.samples import BODY, request_line

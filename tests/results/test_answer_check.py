@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_kimi.choices import Reasoning
 from airflow_provider_kimi.records.rows import RESULT_FIELDS, ROW_STATUSES, Row, RowStatus
-from airflow_provider_kimi.results.answer_check import AnswerCheck, Reasoning
+from airflow_provider_kimi.results.answer_check import AnswerCheck
 from airflow_provider_kimi.results.schema import read_schema
 
 LABELS = read_schema(["positive", "negative"])

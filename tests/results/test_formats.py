@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet  # noqa: TID253  # it reads the files
 
+from airflow_provider_kimi.choices import OutputFormat
 from airflow_provider_kimi.results.answer_check import AnswerCheck
-from airflow_provider_kimi.results.formats import BYTES_AT_ONCE, Form, OutputFormat, convert
+from airflow_provider_kimi.results.formats import BYTES_AT_ONCE, Form, convert
 from airflow_provider_kimi.results.parsed_shape import Fields
 from airflow_provider_kimi.results.schema import read_schema
 

@@ -13,6 +13,7 @@ from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job, Memory
 from airflow_provider_kimi.submission.later import pending_of
 from airflow_provider_kimi.submission.submit import checked_job, make_batches
+from airflow_provider_kimi.tasks.whole_job import WholeJobTask
 from tests.support.logs import LogRecord
 from tests.support.requests import no_pause
 from tests.support.tasks import TaskInstanceRecord
@@ -56,5 +57,6 @@ def halved_by(task: KimiBatchOperator, *labels: str, number: int = 1) -> list[st
     running = copy.copy(task)
     context: Any = {"ti": TaskInstanceRecord(task_id=task.task_id, try_number=number)}
     running.render_template_fields(context)
-    with running.creating(context) as calls:
-        return submit_halved(calls, running.order(calls, context), running.attempt(context), *labels)
+    begun = WholeJobTask(running, context)
+    with begun.creating() as calls:
+        return submit_halved(calls, begun.order(calls), begun.attempt(), *labels)

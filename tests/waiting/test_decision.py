@@ -17,17 +17,15 @@ from airflow_provider_kimi.exceptions import (
     KimiResultError,
 )
 from airflow_provider_kimi.records.events import BatchEnd, BatchEvent
-from airflow_provider_kimi.records.watch import DEFAULT_STALL_SECONDS, OnStall, OnTimeout, Watch
-from airflow_provider_kimi.waiting.decision import (
-    CANCEL_AGAIN_SECONDS,
+from airflow_provider_kimi.records.watch import (
     CANCEL_GRACE_SECONDS,
+    DEFAULT_STALL_SECONDS,
     EXPIRY_GRACE_SECONDS,
-    Cancel,
-    Finish,
-    Step,
-    Wait,
-    decide_next,
+    OnStall,
+    OnTimeout,
+    Watch,
 )
+from airflow_provider_kimi.waiting.decision import CANCEL_AGAIN_SECONDS, Cancel, Finish, Step, Wait, decide_next
 from airflow_provider_kimi.waiting.doubt import CONNECTION_PATIENCE_SECONDS, YOUNG_PATIENCE_SECONDS
 from airflow_provider_kimi.waiting.known import Known, Seen, known_after
 from airflow_provider_kimi.waiting.stalls import OVERDUE_SECONDS, Note

@@ -19,29 +19,15 @@ from airflow.providers.common.compat.sdk import (
     BaseOperatorLink,
     BaseSensorOperator,
     Context,
-    DecoratedOperator,
     PokeReturnValue,
-    TaskDecorator,
     XComArg,
     literal,
-    task_decorator_factory,
 )
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-try:
-    from airflow.triggers.base import BaseEventTrigger
-except ImportError:  # Airflow 2, which has no asset watchers
-    BaseEventTrigger = BaseTrigger  # type: ignore[assignment,misc]
 
 try:
     from airflow.sdk.definitions.context import render_template_to_string
 except ImportError:  # Airflow 2
     from airflow.utils.helpers import render_template_to_string  # type: ignore[no-redef]
-
-try:
-    from airflow.sdk import RetryDecision, RetryPolicy
-except ImportError:  # Airflow below 3.3
-    RetryDecision = RetryPolicy = None  # type: ignore[assignment,misc]
 
 _VERSION = tuple(int(part) for part in _AIRFLOW.split(".")[:2])
 
@@ -56,14 +42,11 @@ except ImportError:  # Airflow below 3.3
 #: Whether a task can ask a person: Airflow 3.1 and newer.
 CAN_ASK = _VERSION >= (3, 1)
 
-#: Whether a trigger learns that its task was marked: from Airflow 3.3 on.
-TRIGGERS_SEE_MARKS = hasattr(BaseTrigger, "on_kill")
-
 # What is passed on from Airflow, beside the functions below.
 __all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout", "AirflowSkipException"]
-__all__ += ["Asset", "AssetAlias", "BaseEventTrigger", "BaseHook", "BaseOperator", "BaseOperatorLink", "BaseTrigger"]
-__all__ += ["BaseSensorOperator", "DecoratedOperator", "TaskDecorator", "task_decorator_factory"]
-__all__ += ["Context", "PokeReturnValue", "RetryDecision", "RetryPolicy", "TriggerEvent", "XComArg", "literal"]
+__all__ += ["Asset", "AssetAlias", "BaseHook", "BaseOperator", "BaseOperatorLink"]
+__all__ += ["BaseSensorOperator"]
+__all__ += ["Context", "PokeReturnValue", "XComArg", "literal"]
 __all__ += ["render_template_to_string"]
 
 

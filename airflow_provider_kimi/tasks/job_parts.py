@@ -14,12 +14,13 @@ from airflow_provider_kimi.api.catalogue import PRICE_LISTS
 from airflow_provider_kimi.budgets.definition import read_name
 from airflow_provider_kimi.budgets.purse import Purse
 from airflow_provider_kimi.cache.store import AnswerCache
+from airflow_provider_kimi.calls.patience import Log
+from airflow_provider_kimi.choices import OnIncomplete
 from airflow_provider_kimi.compat import CAN_ASK, CAN_LIST_VARIABLES, Context, await_answer, put_question
 from airflow_provider_kimi.context import read_attempt, read_run_start
 from airflow_provider_kimi.exceptions import KimiInputError
-from airflow_provider_kimi.fields import check_flag, check_texts
 from airflow_provider_kimi.files.csv_options import CsvOptions
-from airflow_provider_kimi.files.locations import as_uri, check_location
+from airflow_provider_kimi.files.locations import as_uri
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.jobs.answer_sizes import answer_size
 from airflow_provider_kimi.jobs.approval import OPTIONS, Approved, Question, not_shown
@@ -27,11 +28,11 @@ from airflow_provider_kimi.jobs.before_spending import Spending
 from airflow_provider_kimi.jobs.cost_limit import read_approve_over, read_max_cost
 from airflow_provider_kimi.jobs.deadline import Deadline, deadline_of, too_late
 from airflow_provider_kimi.jobs.in_turns import InTurns
-from airflow_provider_kimi.jobs.job_run import JobRun, JobTask
+from airflow_provider_kimi.jobs.job_run import JobRun
 from airflow_provider_kimi.jobs.pilot import Pilot, pilot_limits
 from airflow_provider_kimi.jobs.preview import PreviewJob
 from airflow_provider_kimi.jobs.rounds import Rounds
-from airflow_provider_kimi.jobs.wait import OnIncomplete, WaitTerms
+from airflow_provider_kimi.jobs.wait_terms import WaitTerms
 from airflow_provider_kimi.jobs.whole_job import WholeJob
 from airflow_provider_kimi.records.claim_note import ClaimNote
 from airflow_provider_kimi.requests.saving import Saving
@@ -48,8 +49,12 @@ from airflow_provider_kimi.submission.in_flight import InFlight
 from airflow_provider_kimi.submission.job import Job
 
 
-class _Fields(JobTask, Protocol):
+class _Fields(Protocol):
     """The parameters that parts of a job are made from."""
+
+    @property
+    def log(self) -> Log:
+        """Its log."""
 
     @property
     def hook(self) -> KimiHook:
@@ -148,16 +153,8 @@ def in_budget_of(task: _Fields, context: Context) -> InBudget | None:
     return spending.in_manifest if spending.purse else None
 
 
-def budget_of(given: object) -> str | None:
-    """Read the name of a budget; None for none.
-
-    :raises KimiInputError: It is no such name, or this Airflow has no place for budgets.
-    """
-    return read_name(given, can_list=CAN_LIST_VARIABLES)
-
-
 def _purse_of(task: _Fields, context: Context, currency: str) -> Purse | None:
-    name = budget_of(task.budget)
+    name = read_name(task.budget, can_list=CAN_LIST_VARIABLES)
     if name is None:
         return None
     attempt = read_attempt(context)
@@ -187,21 +184,6 @@ def _pilot_of(task: _Fields, spending: Spending) -> Pilot | None:
         return None
     limits = pilot_limits(read_limits(task.max_failed_rows, task.max_failed_ratio), has_rounds=task.has_rounds)
     return Pilot(limits, spending.max_cost, spending.prices)
-
-
-def check_saving(cache: Any, dedupe: Any, media: Any) -> None:
-    """Refuse what is wrong with the parameters of saved rows while a DAG is parsed.
-
-    :raises ValueError: It is not a URI or a flag, or media are uploaded, whose ids are in no two requests the same.
-    """
-    check_texts(cache=as_uri(cache))
-    check_location("cache", cache)
-    check_flag("dedupe", dedupe)
-    if media == "upload" and (cache is not None or dedupe):
-        raise ValueError(
-            "cache or dedupe is given, and media is 'upload': requests that name uploaded files cannot be compared. "
-            "Set media='base64', or leave out cache and dedupe"
-        )
 
 
 def saving_of(task: _Fields, base_url: str, landing: Landing, *, is_kept: bool) -> Saving | None:

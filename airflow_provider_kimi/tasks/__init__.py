@@ -1,0 +1,1 @@
+"""What operators do when their task runs. The parse of a DAG file loads none of it."""
