@@ -8,6 +8,9 @@ from airflow_provider_kimi.api.standing import RUNS_ON, standing
 from airflow_provider_kimi.calls.patience import AtOnce, Calls, in_time
 from airflow_provider_kimi.exceptions import KimiApiError, KimiBatchError, KimiError
 
+#: Answers by which a cancel is refused that came too late, or once more: those of Kimi, and of other servers.
+_TOO_LATE = frozenset({400, 409})
+
 #: Cancels of all waits of a triggerer at a time: many may have the same deadline.
 CANCELS = AtOnce(3)
 
@@ -26,7 +29,7 @@ def cancel_batch(calls: Calls, batch_id: str, seen: Batch | None = None) -> Batc
         try:
             return calls.hook.cancel_batch(batch_id)
         except KimiApiError as error:
-            if error.status_code != 400:
+            if error.status_code not in _TOO_LATE:
                 raise
             return _after_refusal(calls.hook.get_batch(batch_id), error)
 
@@ -46,8 +49,8 @@ def _after_refusal(batch: Batch, refusal: KimiApiError) -> Batch:
     if not batch.is_cancellable:
         return batch
     raise KimiBatchError(
-        f"The cancel was refused (HTTP 400), although {standing(batch.id, batch.status, batch.counts)}. "
-        f"{RUNS_ON}. {refusal}",
+        f"The cancel was refused (HTTP {refusal.status_code}), although "
+        f"{standing(batch.id, batch.status, batch.counts)}. {RUNS_ON}. {refusal}",
         retryable=True,
     )
 
@@ -93,7 +96,7 @@ async def acancel_batch(hook: AsyncPlatform, batch_id: str, seen: Batch | None =
         async with CANCELS.turn():
             return await in_time(hook.acancel_batch(batch_id), f"Batch {batch_id} may be cancelling.")
     except KimiApiError as error:
-        if error.status_code != 400:
+        if error.status_code not in _TOO_LATE:
             raise
         refusal = error
     return _after_refusal(await _read(hook, batch_id), refusal)

@@ -153,12 +153,14 @@ class Calls:
                 self.pause_after(error, pause)
 
     def read_batch(self, batch_id: str) -> Batch:
-        """Read a batch; one that the platform does not know is asked for again for a while, since it may be new."""
+        """Read a batch; one that the platform does not know is asked for again for a while, since it may be new. It is
+        not where the platform asks for a pause beyond our patience.
+        """
         for pause in UNKNOWN_PAUSES_SECONDS:
             try:
                 return self.read(lambda: self.hook.get_batch(batch_id))
             except KimiApiError as error:
-                if error.status_code != 404:
+                if error.status_code != 404 or (error.retry_after_seconds or 0.0) > PATIENCE_SECONDS:
                     raise
                 self.pause_after(error, pause)
         return self.read(lambda: self.hook.get_batch(batch_id))

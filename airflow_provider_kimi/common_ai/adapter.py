@@ -38,6 +38,7 @@ from airflow_provider_kimi.choices import Reuse
 from airflow_provider_kimi.common_ai.errors import KimiLLMBatchLimitError, KimiLLMBatchModelError, common_ai_errors
 from airflow_provider_kimi.common_ai.request_lines import (
     Asked,
+    key_of,
     order_of,
     pairs_of,
     request_lines,
@@ -55,6 +56,7 @@ from airflow_provider_kimi.results.answer_files import AnswerFiles
 from airflow_provider_kimi.results.batch_files import LATER_PAUSES_SECONDS, read_ended_batches
 from airflow_provider_kimi.results.promises import still_to_come
 from airflow_provider_kimi.results.shortfall import shortfall
+from airflow_provider_kimi.submission.earlier_work import by_age, choose, is_lost, newest_work
 from airflow_provider_kimi.submission.identity import Attempt
 from airflow_provider_kimi.submission.job import Job, search_account
 from airflow_provider_kimi.submission.submit import checked_job, make_batches
@@ -241,7 +243,7 @@ class KimiBatchAdapter(BatchAdapter):
                 lines += fetch_file(
                     self._calls, file_id, path, expected_lines=expected, pauses=pauses, names_requests=is_paid
                 ).lines
-        return _rows_of(paths["output"], paths["error"], lines)
+        return _rows_of(paths["output"], paths["error"], lines, key_of(batch.metadata))
 
     def build_output_directive(self, spec: "OutputSpec") -> dict[str, Any]:
         """Ask for answers by a JSON Schema, which is sent in a form that Kimi takes; nothing for text."""
@@ -255,7 +257,10 @@ class KimiBatchAdapter(BatchAdapter):
         return output_of(raw.raw, is_structured=spec.is_structured)
 
     def find_orphaned_batch(self, idempotency_key: str, input_fingerprint: str, not_before: str) -> str | None:
-        """Find the newest batch that an earlier attempt has created without noting it.
+        """Find the batch that an earlier attempt has created without noting it.
+
+        Of several, the one counts that our operators choose too, and those that race with it are cancelled. The newest
+        counts where all of them ended early.
 
         :raises KimiError: The list could not be read, or not to its end, so that nothing is known.
         """
@@ -269,7 +274,7 @@ class KimiBatchAdapter(BatchAdapter):
         with common_ai_errors():
             search = search_account(self._calls, matches, since=since, is_proof=True)
             if search.batches:
-                return max(search.batches, key=lambda batch: batch.created_at or 0).id
+                return self._chosen(search.batches).id
             if search.gap:
                 raise KimiBatchError(
                     f"Whether an earlier attempt has created its batch is not known: {search.gap}. This attempt has "
@@ -278,6 +283,22 @@ class KimiBatchAdapter(BatchAdapter):
                 )
         return None
 
+    def _chosen(self, found: Sequence[Batch]) -> Batch:
+        usable = [batch for batch in found if not is_lost(batch)]
+        if not usable:
+            return max(found, key=by_age)
+        racing = newest_work(sorted(usable, key=by_age))
+        chosen = choose(racing)
+        for spare in racing:
+            if spare.id == chosen.id or not spare.is_cancellable:
+                continue
+            _log.warning("Cancelling batch %s: batch %s is the same work.", spare.id, chosen.id)
+            try:
+                cancel_batch(self._calls, spare.id, spare)
+            except KimiError as error:
+                _log.warning("It could not be cancelled, and is billed: %s", error)
+        return chosen
+
     def close(self) -> None:
         """Close the client, and delete what was downloaded."""
         for folder in self._folders:
@@ -285,10 +306,10 @@ class KimiBatchAdapter(BatchAdapter):
         self._hook.close()
 
 
-def _rows_of(output: Path | None, error: Path | None, lines: int) -> Iterator[RawResultItem]:
+def _rows_of(output: Path | None, error: Path | None, lines: int, key: str | None) -> Iterator[RawResultItem]:
     with AnswerFiles([output], [error], lines) as answers:
         if answers.unreadable:
             _log.warning("%s lines of the files of this batch name no request, and are left out.", answers.unreadable)
         if answers.batch_error is not None:
             _log.warning("The platform says of the batch as a whole: %s", answers.batch_error.error_code)
-        yield from map(item_of, answers.left_rows())
+        yield from (item_of(row, key) for row in answers.left_rows())

@@ -84,10 +84,20 @@ def order_of(
     )
 
 
-def index_of(custom_id: str) -> int:
-    """The place of a request; -1 for an id that is none of ours."""
-    place = custom_id.rpartition("-")[2]
-    return int(place) if place.isascii() and place.isdecimal() and len(place) < 10 else -1
+def key_of(metadata: Mapping[str, Any] | None) -> str | None:
+    """The key of the task instance that a batch was made for; None if it does not say."""
+    key = (metadata or {}).get(KEY)
+    return key if isinstance(key, str) and key else None
+
+
+def index_of(custom_id: str, key: str | None) -> int:
+    """The place of a request; -1 for an id that is none of ours.
+
+    :param key: Of the task instance; None if it is not known.
+    """
+    own, _, place = custom_id.rpartition("-")
+    is_place = place.isascii() and place.isdecimal() and len(place) < 10 and place == str(int(place))
+    return int(place) if is_place and key in (None, own) else -1
 
 
 def with_own_definitions(schema: Mapping[str, Any]) -> dict[str, Any]:

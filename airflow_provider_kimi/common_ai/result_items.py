@@ -32,8 +32,11 @@ def state_of(batch: Batch, why_failed: str | None) -> BatchState:
     return BatchState(_STATUSES.get(batch.status, "in_progress"), counts, why_failed)
 
 
-def item_of(row: Row) -> RawResultItem:
-    """Make an item of a row. Answers that are not whole are no errors: they are paid, and their text is kept."""
+def item_of(row: Row, key: str | None) -> RawResultItem:
+    """Make an item of a row. Answers that are not whole are no errors: they are paid, and their text is kept.
+
+    :param key: Of the task instance that asked; None if it is not known.
+    """
     is_stopped = row.status == "filtered" and row.finish_reason is not None
     status: _ItemStatus = "errored"
     if row.status in ("succeeded", "truncated", "invalid") or is_stopped:
@@ -42,7 +45,7 @@ def item_of(row: Row) -> RawResultItem:
         status = row.status
     return RawResultItem(
         custom_id=row.custom_id,
-        index=index_of(row.custom_id),
+        index=index_of(row.custom_id, key),
         provider_status=status,
         model=row.model,
         usage=_usage(row),

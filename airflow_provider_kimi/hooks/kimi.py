@@ -39,6 +39,9 @@ POLL_TIMEOUT_SECONDS = 30.0
 #: Longest wait for the answer of a chat call: the platform itself gives up after 900 s.
 CHAT_TIMEOUT_SECONDS = 930.0
 
+#: Most pages of a list of files that are read; an account has 1,000 files.
+MOST_FILE_PAGES = 200
+
 #: Bytes of a file that have to come or go within the connection's timeout.
 PROGRESS_BYTES = 1 << 14
 
@@ -247,15 +250,15 @@ class KimiHook(BaseHook):
         The platform documents no paging, but may say that there are more files.
         """
         found: dict[str, models.RemoteFile] = {}
-        after: str | None = None
-        while True:
-            params = {"after": after} if after else {}
+        params: dict[str, str] = {}
+        for _ in range(MOST_FILE_PAGES):
             page = self._send(Call("get", "/files", "listing files", models.FilePage, params=params))
             is_new = any(file.id not in found for file in page.data)
             found.update((file.id, file) for file in page.data)
             if not page.has_more or not is_new:
-                return models.FilePage(list(found.values()), page.has_more)
-            after = page.data[-1].id
+                break
+            params = {"after": page.data[-1].id}
+        return models.FilePage(list(found.values()), page.has_more)
 
     def download_file(self, file_id: str, target: BinaryIO, arrived: Arrived | None = None) -> int:
         """Stream a file's content into ``target`` and return how many bytes it has by now.

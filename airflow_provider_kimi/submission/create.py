@@ -165,9 +165,12 @@ def _send(job: Job, shard: Uploaded, metadata: Mapping[str, str], patience: Pati
     while True:
         job.calls.stop.check()
         try:
-            return job.calls.hook.create_batch(
+            batch = job.calls.hook.create_batch(
                 shard.file_id, completion_window=job.order.completion_window, metadata=metadata
             )
+            if _is_of_another_file(batch, shard, metadata):
+                raise _other_answer(batch, shard)
+            return batch
         except (KimiApiError, KimiNoAnswerError) as error:
             if error.outcome_unknown or (waits and error.kind == "queue"):
                 raise
@@ -175,6 +178,23 @@ def _send(job: Job, shard: Uploaded, metadata: Mapping[str, str], patience: Pati
             if (pause := patience.pause_after(error, may_pass=may_pass)) is None:
                 raise
             job.calls.pause_after(error, pause)
+
+
+def _is_of_another_file(batch: Batch, shard: Uploaded, metadata: Mapping[str, str]) -> bool:
+    """Whether an answer to a create shows another call's batch, of other rows; a gateway may have kept it."""
+    mark = (batch.metadata or {}).get(CREATE_KEY)
+    return batch.input_file_id not in (None, shard.file_id) and mark not in (None, metadata.get(CREATE_KEY))
+
+
+def _other_answer(batch: Batch, shard: Uploaded) -> KimiApiError:
+    return KimiApiError(
+        f"The create of a batch from file {shard.file_id!r} was answered with batch {batch.id}, which another call "
+        f"made from file {batch.input_file_id!r}. Whether a batch was made, and is billed, is unknown. A gateway in "
+        "between must not keep answers.",
+        status_code=None,
+        retryable=True,
+        kind="fault",
+    )
 
 
 def _is_file_unknown(error: KimiError) -> bool:
@@ -199,7 +219,20 @@ def _search_for(job: Job, shard: Uploaded, lost: list[Mapping[str, str]], error:
             return choose(search.batches)
     if failed is not None:
         raise _unknown(job, shard, error)
-    return None
+    return _without_metadata(job, shard, error)
+
+
+def _without_metadata(job: Job, shard: Uploaded, error: KimiError) -> Batch | None:
+    """A batch of a file that this very attempt has uploaded, on a platform that keeps no metadata."""
+    if not shard.is_new:
+        return None
+    try:
+        found = job.find(lambda batch: batch.input_file_id == shard.file_id and not batch.metadata).batches
+        read = [job.calls.read_batch(batch.id) for batch in found]
+    except KimiError as fault:
+        job.calls.log.warning("%s", fault)
+        raise _unknown(job, shard, error) from None
+    return choose(bare) if (bare := [batch for batch in read if not batch.metadata]) else None
 
 
 def _is_made_by(batch: Batch, metadata: Mapping[str, str]) -> bool:

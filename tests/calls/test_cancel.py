@@ -1,5 +1,6 @@
 """A cancel is asked for where it can help, and a batch that ended first is a result."""
 
+import json
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,6 +13,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
+from tests.support.raw_server import connect_to, raw_server, reply
 from tests.support.requests import no_pause
 from tests.support.samples import TERMINAL, UNKNOWN, make_batch
 from tests.support.triggers import created
@@ -41,8 +43,8 @@ class Platform:
         return answer
 
 
-def too_late() -> KimiApiError:
-    return KimiApiError("too late.", status_code=400)
+def too_late(status_code: int = 400) -> KimiApiError:
+    return KimiApiError("too late.", status_code=status_code, retryable=status_code == 409)
 
 
 @pytest.mark.parametrize("status", CANCELLABLE, ids=repr)
@@ -73,9 +75,12 @@ async def test_a_batch_that_was_just_read_and_cannot_be_cancelled_needs_no_call(
     assert platform.asked == []
 
 
+@pytest.mark.parametrize("refused_by", [400, 409])
 @pytest.mark.parametrize("status", LEFT_ALONE)
-async def test_a_refused_cancel_is_believed_where_the_batch_stands_so_that_none_can_help(status: str) -> None:
-    platform = Platform([too_late(), make_batch(status)])
+async def test_a_refused_cancel_is_believed_where_the_batch_stands_so_that_none_can_help(
+    status: str, refused_by: int
+) -> None:
+    platform = Platform([too_late(refused_by), make_batch(status)])
     assert (await acancel_batch(platform, "b", make_batch())).status == status
     assert platform.asked == ["cancel_batch", "get_batch"]
 
@@ -333,3 +338,23 @@ async def test_acancel_batch_sends_each_call_once(sim: KimiSimulator, hook: Kimi
         await acancel_batch(hook, batch_id)
     await hook.aclose()
     assert asked(sim) == ["get_batch", "cancel_batch"]
+
+
+def test_a_cancel_that_another_server_refuses_because_it_came_too_late_is_a_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Servers that others wrote say 409 where Kimi says 400."""
+    running, ended = (json.dumps({"id": "b", "status": status}).encode() for status in ("in_progress", "completed"))
+    refused = False
+
+    def answer(request: bytes) -> list[bytes]:
+        nonlocal refused
+        if request.startswith(b"POST"):
+            refused = True
+            return [reply(b"{}", "409 Conflict")]
+        return [reply(ended if refused else running)]
+
+    with raw_server(answer) as server:
+        calls = Calls(connect_to(monkeypatch, server.base_url), LogRecord(), no_pause)
+        assert cancel_batch(calls, "b").status == "completed"
+        assert len(server.requests) == 3

@@ -22,6 +22,7 @@ from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
+from tests.support.raw_server import connect_to, raw_server, reply
 
 
 @dataclass
@@ -229,3 +230,15 @@ def test_a_file_that_is_refused_for_good_is_sent_once(sim: KimiSimulator, connec
     with pytest.raises(KimiApiError):
         Calls(connect(sim), LogRecord(), sim.advance).upload(io.BytesIO(b"x"), "a.png", "image")
     assert len(sim.journal) == 1
+
+
+@pytest.mark.parametrize(("asked", "slept"), [("20", [20.0, 20.0, 30.0]), ("315360000", [])])
+def test_an_unknown_batch_is_read_again_unless_the_pause_that_is_asked_for_is_beyond_patience(
+    monkeypatch: pytest.MonkeyPatch, asked: str, slept: list[float]
+) -> None:
+    pauses: list[float] = []
+    with raw_server(lambda request: [reply(b"{}", "404 Not Found", retry_after=asked)]) as server:
+        calls = Calls(connect_to(monkeypatch, server.base_url), LogRecord(), pauses.append)
+        with pytest.raises(KimiApiError, match="HTTP 404"):
+            calls.read_batch("b")
+    assert pauses == slept

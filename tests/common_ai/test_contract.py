@@ -17,6 +17,7 @@ from airflow.providers.common.ai.exceptions import (
 )
 
 from airflow_provider_kimi.common_ai.adapter import KimiBatchAdapter
+from airflow_provider_kimi.common_ai.request_lines import index_of
 from airflow_provider_kimi.exceptions import KimiConnectionConfigError, KimiError
 from airflow_provider_kimi.simulator import KimiSimulator
 from tests.common_ai.running import BAD, GOOD, NOT_THINKING
@@ -126,6 +127,30 @@ class TestBatches:
         assert adapter.find_orphaned_batch(KEY, FINGERPRINT, "") != submitted(adapter).batch_id
         assert adapter.find_orphaned_batch(KEY, FINGERPRINT, "") is not None
 
+    @pytest.mark.parametrize("status", ["in_progress", "cancelled"])
+    def test_of_two_orphans_the_older_counts_and_the_other_does_not_go_on(
+        self, adapter: BatchAdapter, sim: KimiSimulator, connect: Connect, status: str
+    ) -> None:
+        """A create was sent twice, since its answer was lost, and the worker died before they were told apart."""
+        first, hook = submitted(adapter).batch_id, connect(sim)
+        sim.advance(2)
+        twin = hook.create_batch(sim.batches[first].input_file_id, metadata=sim.batches[first].metadata).id
+        if status == "cancelled":
+            hook.cancel_batch(twin)
+        assert adapter.find_orphaned_batch(KEY, FINGERPRINT, "") == first
+        assert sim.status(twin).startswith("cancel")
+        assert not sim.status(first).startswith("cancel")
+
+    def test_of_orphans_that_ended_early_the_newest_counts(
+        self, adapter: BatchAdapter, sim: KimiSimulator, connect: Connect
+    ) -> None:
+        first, hook = submitted(adapter).batch_id, connect(sim)
+        sim.advance(2)
+        newest = hook.create_batch(sim.batches[first].input_file_id, metadata=sim.batches[first].metadata).id
+        for batch_id in (first, newest):
+            hook.cancel_batch(batch_id)
+        assert adapter.find_orphaned_batch(KEY, FINGERPRINT, "") == newest
+
     def test_a_lookup_that_fails_raises(self, adapter: BatchAdapter, sim: KimiSimulator) -> None:
         sim.inject("list_batches", status=403, message="no")
         with pytest.raises(KimiError):
@@ -163,6 +188,22 @@ class TestBatches:
     def test_close_can_be_called_twice(self, adapter: BatchAdapter) -> None:
         adapter.close()
         adapter.close()
+
+
+@pytest.mark.parametrize(
+    ("custom_id", "key", "place"),
+    [
+        (f"{KEY}-0", KEY, 0),
+        (f"{KEY}-12", None, 12),
+        ("another-0", KEY, -1),
+        ("0", KEY, -1),
+        (f"{KEY}-00", KEY, -1),
+        (f"{KEY}-", KEY, -1),
+        (f"{KEY}-\u0661", KEY, -1),
+    ],
+)
+def test_only_an_id_of_the_task_itself_names_a_place(custom_id: str, key: str | None, place: int) -> None:
+    assert index_of(custom_id, key) == place
 
 
 def test_text_needs_no_directive_and_a_type_needs_a_schema(adapter: BatchAdapter) -> None:

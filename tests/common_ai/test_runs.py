@@ -154,6 +154,21 @@ class TestRows:
         assert landed.column("status") == ["error", "success", "success", "success"]
         assert len(sim.batches) == 1
 
+    def test_a_line_of_another_task_takes_no_row(self, fast: KimiSimulator, tmp_path: Path) -> None:
+        """A gateway has mixed up two files, and the lines of the other one come first."""
+        ti = TaskInstanceRecord()
+        run(operator(tmp_path), ti)
+        (batch,) = fast.batches.values()
+        assert batch.output_file_id
+        own = fast.file_content(batch.output_file_id)
+        good = next(line for line in own.splitlines() if b"positive" in line)
+        key = good.split(b'"custom_id"')[1].split(b'"')[1].rpartition(b"-")[0]
+        others = b"".join(good.replace(key + b"-0", b"another-%d" % place) + b"\n" for place in (0, 1))
+        fast.replace_content(batch.output_file_id, others + own)
+        landed = run(operator(tmp_path), ti)
+        assert landed.column("output") == ["positive", "negative"]
+        assert landed.column("custom_id") == [f"{key.decode()}-{place}" for place in (0, 1)]
+
 
 class TestEnds:
     def test_an_expired_batch_lands_what_was_done(self, connect: Connect, tmp_path: Path) -> None:

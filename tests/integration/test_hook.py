@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from airflow_provider_kimi.calls.batch_list import find_batches
 from airflow_provider_kimi.calls.patience import Calls
 from airflow_provider_kimi.exceptions import KimiApiError, KimiConnectionConfigError, KimiNoAnswerError
-from airflow_provider_kimi.hooks.kimi import KimiHook
+from airflow_provider_kimi.hooks.kimi import MOST_FILE_PAGES, KimiHook
 from airflow_provider_kimi.simulator import Behaviour, KimiSimulator
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
@@ -253,3 +254,15 @@ def test_every_page_of_the_files_is_read_where_the_platform_says_that_there_are_
     with raw_server(answer) as server:
         found = connect_to(monkeypatch, server.base_url).list_files()
     assert [file.id for file in found] == ["a", "b", "c"]
+
+
+def test_a_list_of_files_that_never_ends_is_left_and_not_taken_for_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = count()
+
+    def answer(request: bytes) -> list[bytes]:
+        return [reply(json.dumps({"data": [{"id": f"file_{next(ids)}"}], "has_more": True}).encode())]
+
+    with raw_server(answer) as server:
+        page = connect_to(monkeypatch, server.base_url).list_all_files()
+    assert len(page.data) == MOST_FILE_PAGES
+    assert page.has_more

@@ -12,6 +12,7 @@ from airflow_provider_kimi.simulator import Behaviour, KimiSimulator, Timing
 from airflow_provider_kimi.submission.identity import Attempt
 from tests.conftest import Connect
 from tests.support.logs import LogRecord
+from tests.support.odd_platform import odd_platform, refusal
 from tests.support.requests import ATTEMPT, TASK, order, submit
 
 SLOW = Timing(validating_seconds=600, working_seconds=3600)
@@ -190,3 +191,37 @@ def test_an_input_that_another_key_has_uploaded_is_uploaded_again(connect: Conne
         ids = submit(rotated, order(["a"]), attempt(2), LogRecord(), sim.advance).batch_ids
         assert ids == list(sim.batches)
         assert len(sim.file_ids("batch")) == 2
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_an_answer_that_shows_the_batch_of_another_call_and_file_is_not_believed(
+    connect: Connect, is_made: bool
+) -> None:
+    """A gateway answers the second create of an account as it has answered the first."""
+    with odd_platform() as odd:
+        hook = connect(odd)
+        wanted = order(["b"], on_changed_input="fresh")
+        submit(hook, order(["a"]), attempt(), LogRecord(), odd.advance)
+        (old,), make = odd.batches.values(), odd.create
+
+        def kept(sent: Any) -> tuple[int, Any]:
+            if is_made:
+                make(sent)
+            return 200, old
+
+        odd.create = kept
+        if is_made:
+            ids = submit(hook, wanted, attempt(), LogRecord(), odd.advance).batch_ids
+            assert ids == list(odd.batches)[1:]
+        else:
+            with pytest.raises(KimiError, match="no such batch was found"):
+                submit(hook, wanted, attempt(), LogRecord(), odd.advance)
+
+
+def test_a_lost_create_is_found_by_its_input_file_where_no_metadata_is_kept(connect: Connect) -> None:
+    with odd_platform(carries_out=True, refuse=lambda create: refusal("late", 504)) as odd:
+        odd.shows = lambda batch: batch | {"metadata": None}
+        odd.lists_metadata = False
+        ids = submit(connect(odd), order(["a"]), attempt(), LogRecord(), odd.advance).batch_ids
+        assert ids == list(odd.batches)
+        assert len(ids) == 1
