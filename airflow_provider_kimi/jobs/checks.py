@@ -30,7 +30,7 @@ def check_asked(
     :raises ValueError: Says which, where, and what to do.
     """
     schema = read_schema(output_schema)
-    if not rules and not has_schemas(given) and (schema is None or schema.json_schema is None):
+    if rules is None and not has_schemas(given) and (schema is None or schema.json_schema is None):
         return
     from airflow_provider_kimi.requests.parameters import ParameterRules
     from airflow_provider_kimi.requests.recipe import Recipe

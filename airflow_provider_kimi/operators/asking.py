@@ -177,11 +177,8 @@ class AskingOperator(TextTemplates):
         check_flag("cancel_on_kill", self.cancel_on_kill)
 
     def _check_schemas(self, given: Mapping[str, Any]) -> None:
-        if (
-            self.output_schema is not None
-            or self.parameter_rules
-            or any(isinstance(of, Mapping) for of in given.values())
-        ):
+        has_mappings = any(isinstance(of, Mapping) for of in given.values())
+        if has_mappings or self.output_schema is not None or self.parameter_rules is not None:
             from airflow_provider_kimi.jobs.checks import check_asked
 
             check_asked(known(self.model) or "", self.output_schema, self.parameter_check, self.parameter_rules, given)

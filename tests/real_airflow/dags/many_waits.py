@@ -12,7 +12,7 @@ from airflow_provider_kimi.sensors.batch import KimiBatchSensor
 class CountedSensor(KimiBatchSensor):
     """Notes every resume."""
 
-    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Any, event: dict[str, Any], **later: Any) -> Any:
         """Note it, then go on."""
         with Path(context["params"]["resumed"]).open("a") as record:
             record.write(f"{self.batch_id}\n")
