@@ -168,7 +168,12 @@ def decode(settings: ConnectionSettings, action: str, content: bytes, kind: type
     """Read a reply; one that is not what the API documents is a `KimiApiError`."""
     with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return read_reply(content, kind)
-    raise KimiApiError(
+    raise odd_answer(settings, action)
+
+
+def odd_answer(settings: ConnectionSettings, action: str) -> KimiApiError:
+    """The error for an answer that is not what the API documents."""
+    return KimiApiError(
         f"{settings.base_url} sent an answer that is not Kimi's while {action}. What it did is unknown. Check the "
         f"Base URL of connection {settings.conn_id!r}: it ends in /v1, and a gateway must not change answers.",
         status_code=None,

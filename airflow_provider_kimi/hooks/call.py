@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from airflow_provider_kimi.api import models
+from airflow_provider_kimi.api.errors import decode, odd_answer
 from airflow_provider_kimi.api.ids import in_path
 from airflow_provider_kimi.api.settings import ConnectionSettings
 from airflow_provider_kimi.exceptions import KimiApiError
@@ -29,6 +30,7 @@ class Call(Generic[T]):
     :param reply: What the answer is read into.
     :param unanswered: What is true if no answer comes.
     :param is_poll: Whether it is repeated soon, so that it may be given up early.
+    :param batch_id: The batch that the answer has to be about; None for whatever it is about.
     :param seconds: How long the platform may take, if that is longer than the connection's timeout; None if not.
     """
 
@@ -40,7 +42,18 @@ class Call(Generic[T]):
     body: Mapping[str, Any] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     is_poll: bool = False
+    batch_id: str | None = None
     seconds: float | None = None
+
+    def read(self, settings: ConnectionSettings, answer: bytes) -> T:
+        """Read the answer.
+
+        :raises KimiApiError: It is not what the API documents, or about another batch.
+        """
+        reply = decode(settings, self.action, answer, self.reply)
+        if self.batch_id is not None and getattr(reply, "id", None) != self.batch_id:
+            raise odd_answer(settings, self.action)
+        return reply
 
     @property
     def messages(self) -> object:
@@ -73,7 +86,7 @@ def knowing_lists(call: Call[Any], settings: ConnectionSettings) -> Iterator[Non
 def reading(batch_id: str) -> Call[models.Batch]:
     """Read a batch."""
     path, unanswered = f"/batches/{in_path(batch_id)}", "The batch goes on as it was."
-    return Call("get", path, f"reading batch {batch_id!r}", models.Batch, unanswered, is_poll=True)
+    return Call("get", path, f"reading batch {batch_id!r}", models.Batch, unanswered, is_poll=True, batch_id=batch_id)
 
 
 def listing(after: str | None, limit: int | None) -> Call[models.BatchPage]:
@@ -91,4 +104,4 @@ def asking(body: Mapping[str, Any], seconds: float) -> Call[models.Completion]:
 def cancelling(batch_id: str) -> Call[models.Batch]:
     """Ask for a cancel."""
     path, unanswered = f"/batches/{in_path(batch_id)}/cancel", "The batch may be cancelling, or running and billed."
-    return Call("post", path, f"cancelling batch {batch_id!r}", models.Batch, unanswered)
+    return Call("post", path, f"cancelling batch {batch_id!r}", models.Batch, unanswered, batch_id=batch_id)

@@ -168,13 +168,13 @@ class KimiHook(BaseHook):
         client = self.get_conn()  # before the time begins: building it may take as long as a short timeout
         with self._sending(call, client) as arguments, limited(Limit(self._seconds(call))):
             answer: bytes = getattr(client, call.method)(call.path, **arguments)
-            return decode(self.settings, call.action, answer, call.reply)
+            return call.read(self.settings, answer)
 
     async def _asend(self, call: Call[T]) -> T:
         client = await self.aget_conn()
         with self._sending(call, client) as arguments:
             answer: bytes = await getattr(client, call.method)(call.path, **arguments)
-            return decode(self.settings, call.action, answer, call.reply)
+            return call.read(self.settings, answer)
 
     def _seconds(self, call: Call[T]) -> float:
         seconds = max(self.settings.timeout_seconds, call.seconds or 0.0)

@@ -266,3 +266,15 @@ def test_a_list_of_files_that_never_ends_is_left_and_not_taken_for_whole(monkeyp
         page = connect_to(monkeypatch, server.base_url).list_all_files()
     assert len(page.data) == MOST_FILE_PAGES
     assert page.has_more
+
+
+@pytest.mark.parametrize("call", ["get_batch", "aget_batch", "cancel_batch"])
+def test_an_answer_about_another_batch_than_the_one_that_was_asked_for_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    other = b'{"id": "batch_other", "status": "completed", "output_file_id": "file_other"}'
+    with raw_server(lambda request: [reply(other)]) as server:
+        method = getattr(connect_to(monkeypatch, server.base_url), call)
+        with pytest.raises(KimiApiError, match="is not Kimi's while .* 'batch_asked'.*must not change") as caught:
+            asyncio.run(method("batch_asked")) if call.startswith("a") else method("batch_asked")
+    assert caught.value.retryable
