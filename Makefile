@@ -95,7 +95,7 @@ test-slow: $(READY) ## what takes minutes and another test shows in small; the u
 	@$(SIDE_BY_SIDE) $(SLOW_PARTS)
 
 test-slow-airflow: TESTS := tests/real_airflow
-test-slow-others: TESTS := --ignore=tests/real_airflow
+test-slow-others: TESTS := --ignore=tests/real_airflow --ignore=tests/distributed
 
 $(SLOW_PARTS): $(READY)
 	$(BIN)/pytest -p no:cacheprovider -m slow --durations=10 $(TESTS)

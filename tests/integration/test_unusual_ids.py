@@ -20,7 +20,7 @@ def paths(server: RawServer) -> list[str]:
 
 @pytest.mark.parametrize("unusual", IDS)
 def test_every_call_reaches_the_batch_or_file_that_it_names(monkeypatch: pytest.MonkeyPatch, unusual: str) -> None:
-    body = b'{"id": "x", "status": "completed"}'
+    body = f'{{"id": "{unusual}", "status": "completed"}}'.encode()
     with raw_server(lambda request: [reply(body)]) as server:
         hook: KimiHook = connect_to(monkeypatch, server.base_url)
         hook.get_batch(unusual)

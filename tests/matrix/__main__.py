@@ -30,13 +30,12 @@ class Outcome:
     """What came of a cell.
 
     :param columns: Cells of the table: what each step said, or `failed`.
-    :param log: What the step that failed printed; empty if none did.
     """
 
     cell: Cell
     columns: dict[str, str]
     seconds: int
-    log: str = ""
+    passed: bool
 
 
 def main() -> int:
@@ -52,7 +51,7 @@ def main() -> int:
     table = _table(outcomes)
     (BUILD / "table.md").write_text(table)
     print(table)
-    return int(any(outcome.log for outcome in outcomes))
+    return int(not all(outcome.passed for outcome in outcomes))
 
 
 def _build() -> tuple[Path, Path]:
@@ -69,21 +68,28 @@ def _build() -> tuple[Path, Path]:
 
 
 def _try(cell: Cell, wheel: Path, tests: Path) -> Outcome:
-    """Test one cell, up to the first step that fails."""
-    began, columns, log = time.monotonic(), {}, ""
-    steps = {"unit tests": _unit_tests, "integration tests": _integration_tests, "one DAG": _one_dag}
+    """Test one cell: each step, whatever came of the ones before."""
+    began, columns, logs = time.monotonic(), {}, []
     try:
         python = make(cell, wheel, ENVIRONMENTS / cell.name)
         columns.update(versions(python, SHOWN, BUILD))
-        for name, step in steps.items():
-            columns[name] = "failed"
-            columns[name] = step(cell, python, tests)
     except Failed as failure:
-        log = str(failure)
-        (BUILD / f"{cell.name}.log").write_text(log)
-    seconds = round(time.monotonic() - began)
-    print(f"{cell.name}: {'failed, see build/matrix' if log else 'passed'} after {seconds} s", flush=True)
-    return Outcome(cell, columns, seconds, log)
+        return _outcome(cell, columns, began, [str(failure)])
+    for name, step in STEPS.items():
+        try:
+            columns[name] = step(cell, python, tests)
+        except Failed as failure:
+            columns[name] = "failed"
+            logs.append(f"{name}:\n{failure}")
+        print(f"{cell.name}: {name}: {columns[name]}", flush=True)
+    return _outcome(cell, columns, began, logs)
+
+
+def _outcome(cell: Cell, columns: dict[str, str], began: float, logs: list[str]) -> Outcome:
+    if logs:
+        (BUILD / f"{cell.name}.log").write_text("\n\n".join(logs))
+        print(f"{cell.name}: failed, see build/matrix/{cell.name}.log", flush=True)
+    return Outcome(cell, columns, round(time.monotonic() - began), passed=not logs)
 
 
 def _unit_tests(cell: Cell, python: Path, tests: Path) -> str:
@@ -108,28 +114,38 @@ def _pytest(cell: Cell, python: Path, tests: Path, paths: list[str]) -> str:
 
 
 def _one_dag(cell: Cell, python: Path, tests: Path) -> str:
-    """Run one DAG by `dag.test()`, in an Airflow of its own."""
-    home = BUILD / f"dag-{cell.name}"
+    """Run one DAG by `dag.test()`, in an Airflow of its own; in some cells by Airflow's processes too."""
+    _run_dag(python, tests, BUILD / f"dag-{cell.name}")
+    if not cell.processes:
+        return "landed"
+    _run_dag(python, tests, BUILD / f"processes-{cell.name}", "processes")
+    return "landed, also by a scheduler and a triggerer"
+
+
+def _run_dag(python: Path, tests: Path, home: Path, *arguments: str) -> None:
     (home / "dags").mkdir(parents=True)
     program = Path(shutil.copy(tests / "tests" / "matrix" / "one_dag.py", home / "dags"))
     own = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "RESULTS": str(home / "results"),
+        "PYTHONPATH": str(tests),
     }
     run(python, "-m", "airflow", "db", "migrate", cwd=home, variables=own)
-    run(python, program, cwd=home, variables=own)
-    return "landed"
+    run(python, program, *arguments, cwd=home, variables=own)
+
+
+#: What is done in each environment, by its column of the table.
+STEPS = {"unit tests": _unit_tests, "integration tests": _integration_tests, "one DAG": _one_dag}
 
 
 def _table(outcomes: list[Outcome]) -> str:
     """Write the outcomes as a table in Markdown, with the date."""
-    heads = ["Airflow", "Python", *SHOWN, "unit tests", "integration tests", "one DAG", "seconds"]
+    heads = ["Airflow", "Python", *SHOWN, *STEPS, "seconds"]
     heads[heads.index(SHOWN[-1])] = "common-compat"
     lines = [heads, ["---"] * len(heads)]
     for outcome in outcomes:
-        of_steps = [outcome.columns.get(name, "-") for name in (*SHOWN, "unit tests", "integration tests", "one DAG")]
+        of_steps = [outcome.columns.get(name, "-") for name in (*SHOWN, *STEPS)]
         lines.append([outcome.cell.airflow, outcome.cell.python, *of_steps, str(outcome.seconds)])
     rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return f"Printed by `make matrix` on {datetime.now(UTC):%Y-%m-%d}:\n\n{rows}"

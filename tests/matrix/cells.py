@@ -19,11 +19,13 @@ class Cell:
 
     :param lowest: Whether it has the lowest version of each dependency that pyproject.toml allows, not the newest. The
         extra `s3` needs newer ones, so such an environment is without it.
+    :param processes: Whether the DAG runs on a scheduler, a triggerer and the other processes of Airflow as well.
     """
 
     airflow: str
     python: str
     lowest: bool = False
+    processes: bool = False
 
     @property
     def name(self) -> str:
@@ -44,13 +46,13 @@ class Cell:
 CELLS = (
     Cell("2.11.2", "3.11", lowest=True),
     Cell("2.11.2", "3.12"),
-    Cell("3.0.6", "3.12"),
+    Cell("3.0.6", "3.12", processes=True),
     Cell("3.1.8", "3.13"),
     Cell("3.2.2", "3.13"),
     Cell("3.3.2", "3.11"),
     Cell("3.3.2", "3.12"),
     Cell("3.3.2", "3.13"),
-    Cell("3.4.0b2", "3.12"),
+    Cell("3.4.0b2", "3.12", processes=True),
     Cell("3.4.0b2", "3.13"),
 )
 
