@@ -14,10 +14,6 @@ from tests.support.requests import write_jsonl
 from tests.support.rounds import QUICK
 from tests.support.tasks import run_task, run_to_end
 
-pytest.importorskip("airflow.sdk", reason="budgets need the Variables of Airflow 3")
-
-from tests.support.variables import airflow_tables, keeping
-
 #: What each file may hold of rows and answers. No other file of a result may hold any.
 MAY_HOLD = {
     "results.jsonl": {ROW, ANSWER},
@@ -86,8 +82,11 @@ def test_what_travels_with_a_batch_names_no_row_and_no_key(platform: KimiSimulat
 def test_a_budget_keeps_no_row_no_answer_and_no_key_in_airflows_variables(
     platform: KimiSimulator, tmp_path: Path
 ) -> None:
+    pytest.importorskip("airflow.sdk", reason="the other end of Variables is that of Airflow 3")
     from airflow.models.variable import Variable
     from airflow.utils.session import create_session
+
+    from tests.support.variables import airflow_tables, keeping
 
     defined = {"kimi_budget_labels": '{"amount": 50, "per": "day", "currency": "CNY"}'}
     with airflow_tables(), keeping(defined):
