@@ -49,14 +49,18 @@ def stats_of(backend: Any) -> Iterator[None]:
     except ImportError:  # Airflow below 3.3
         stats: Any = import_module("airflow.stats").Stats
         before, stats.instance = stats.instance, backend
-        yield
-        stats.instance = before
+        try:
+            yield
+        finally:
+            stats.instance = before
     else:
         from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 
         initialize(factory=lambda: backend, export_legacy_names=True)
-        yield
-        initialize(factory=NoStatsLogger, export_legacy_names=True)
+        try:
+            yield
+        finally:
+            initialize(factory=NoStatsLogger, export_legacy_names=True)
 
 
 def statsd_logger(client: Any, *, has_tags: bool = False) -> Any:

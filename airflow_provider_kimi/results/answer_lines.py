@@ -275,7 +275,7 @@ def _refused(custom_id: str, error: object, status_code: object, body: Mapping[s
     if code is None and message is None and said is None:
         code, message = "no_answer", f"the line holds no answer and no error (status_code {status_code!r})"
     status: RowStatus = next(filter(None, known), "failed")
-    code, message = code or "error", without_ids(message or said or "") or None
+    code, message = without_ids(code or "error"), without_ids(message or said or "") or None
     usage = body.get("usage")
     if not isinstance(usage, dict):
         return Row(custom_id=custom_id, status=status, error_code=code, error_message=message)

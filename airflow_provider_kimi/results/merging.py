@@ -182,9 +182,8 @@ class _Merge:
         return Row(**{name: self.old_rows.value(cells[name]) for name in of_row})
 
     def _keep(self, old: Row, cells: Cells) -> None:
-        self._count(old, cells)
-        if old.status != "succeeded" and self.letters and (letter := self.letters.take(old.custom_id)):
-            self.dead_letters.write(letter + b"\n")
+        letters = self.letters if old.status != "succeeded" else None
+        self._count(old, cells, letters.take(old.custom_id) if letters else None)
 
     def _of_both(self, cells: Cells, old: Row, line: bytes) -> Cells:
         new = _read(line)
@@ -207,13 +206,14 @@ class _Merge:
         return {"custom_id": self.old_rows.cell(new.custom_id), **self._own(line, new.round, {})}
 
     def _take(self, new: _NewRow, cells: Cells) -> None:
-        self._count(new.row, cells)
         self.merged.taken.add(new.row, round=new.round)
-        if letter := self.new_letters.take(new.custom_id):
-            self.dead_letters.write(letter + b"\n")
+        self._count(new.row, cells, self.new_letters.take(new.custom_id))
 
-    def _count(self, row: Row, cells: Cells) -> None:
-        self.merged.tally.add(self.labels.of(row, cells) if self.merged.tally.quality else row)
+    def _count(self, row: Row, cells: Cells, letter: bytes | None) -> None:
+        """Count a row of the merged result, and keep its dead letter."""
+        self.merged.tally.add(self.labels.of(row, cells) if self.merged.tally.quality else row, letter=letter)
+        if letter:
+            self.dead_letters.write(letter + b"\n")
 
     def _own(self, line: bytes, round: int, old: Cells) -> Cells:
         """Our own cells of a new row, some of which are known of an old one only: it was asked in the same words."""

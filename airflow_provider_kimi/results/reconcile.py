@@ -114,7 +114,7 @@ class _Work:
         self.sinks.begin(shard, chat.ids if chat else ())
         with _answers_of(shard, chat) as answers:
             for found in self.outcomes.of_shard(shard, answers, _shared(shard, chat)):
-                tally.add(found.row, model, found.of_batch[1], is_realtime=found.is_chat)
+                tally.add(found.row, model, found.of_batch[1], is_realtime=found.is_chat, letter=found.letter)
                 self.sinks.write(found, self.lines.encode(found.row, found.columns, found.of_batch))
             if whole.requests is None:
                 tally.add_unnamed(whole.batch.counts.total - answers.taken, shard[-1].batch.status)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from airflow_provider_kimi.api.redaction import redact
+from airflow_provider_kimi.api.redaction import redact, without_prompt
+from airflow_provider_kimi.files.line_ids import UNREADABLE, body_of, decoded
 from airflow_provider_kimi.records.manifest import Manifest, ManifestStatus
 from airflow_provider_kimi.records.rows import REFUSALS, ROW_STATUSES, SAVED_SOURCES, Row, absent_status
 from airflow_provider_kimi.results.cost import Usage
@@ -80,12 +81,21 @@ class Tally:
         """Take the counts of an earlier result; the reasons why rows failed are not among them."""
         return cls(Counter({status: manifest.counts.get(status, 0) for status in ROW_STATUSES}))
 
-    def add(self, row: Row, model: str | None = None, round: int | None = None, *, is_realtime: bool = False) -> None:
+    def add(
+        self,
+        row: Row,
+        model: str | None = None,
+        round: int | None = None,
+        *,
+        is_realtime: bool = False,
+        letter: bytes | None = None,
+    ) -> None:
         """Count one row and its tokens; a row that was cut or refused after an answer is billed too.
 
         :param model: The model that was asked, which decides the price; None for the one that answered.
         :param round: The round that the answer is of; None for a row that was not asked.
         :param is_realtime: Whether it was answered by a chat call.
+        :param letter: Its dead letter, whose prompt the summary does not repeat; None if there is none.
         """
         is_saved = row.source in SAVED_SOURCES
         self.counts[row.status] += 1
@@ -104,7 +114,7 @@ class Tally:
         if row.input_change is not None and self.input_changes is not None:
             self.input_changes[row.input_change] += 1
         if row.error_code:
-            self._add_reason(row.error_code, row.error_message or "")
+            self._add_reason(row.error_code, row.error_message or "", letter if row.status != "invalid" else None)
         part = self.realtime if is_realtime else self
         part.uncounted += not is_saved and is_billed(row) and not is_counted(row)
         part.usage.setdefault(model or row.model, Usage()).add(row)
@@ -116,14 +126,15 @@ class Tally:
         if tokens.total_tokens:
             part.usage.setdefault(model or self.model, Usage()).add(tokens)
 
-    def _add_reason(self, code: str, message: str) -> None:
+    def _add_reason(self, code: str, message: str, letter: bytes | None) -> None:
         reason = (code[:MAX_REASON_CHARS], _NUMBER.sub("#", message[: 2 * MAX_REASON_CHARS])[:MAX_REASON_CHARS])
         if reason not in self.first_messages:
             if len(self.first_messages) >= MAX_REASONS:
                 reason = (reason[0], "")  # its code still counts
             if len(self.first_messages) >= 2 * MAX_REASONS and reason not in self.first_messages:
                 reason = ("other", "")
-            self.first_messages.setdefault(reason, redact(message))
+            if reason not in self.first_messages:
+                self.first_messages[reason] = without_prompt(redact(message), _messages_of(letter))
         self.reasons[reason] += 1
 
     def add_unnamed(self, rows: int, batch_status: str) -> None:
@@ -201,6 +212,14 @@ def total(parts: Iterable[Usage]) -> Usage:
     for tokens in parts:
         added.add(tokens)
     return added
+
+
+def _messages_of(letter: bytes | None) -> object:
+    """The messages that a dead letter asks; None if there are none."""
+    try:
+        return body_of(body_of(decoded(letter or b"{}")).get("body")).get("messages")
+    except UNREADABLE:
+        return None
 
 
 def _text_of(row: Row) -> str | None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ from airflow_provider_kimi.exceptions import KimiError
 from airflow_provider_kimi.hooks.kimi import KimiHook
 from airflow_provider_kimi.simulator import Answer, KimiSimulator
 from airflow_provider_kimi.simulator.answers import RowError
+from airflow_provider_kimi.triggers.batch import KimiBatchTrigger
 from tests.conftest import Connect
+from tests.support.canaries import ANSWER, KEY, ORGANIZATION, PROMPT, SECRETS, found_in, printed
 from tests.support.every_call import ASYNC_CALLS, CALLS, call_async
 from tests.support.raw_server import connect_to, raw_server, reply
 from tests.support.rounds import BROKEN, QUICK, job
 from tests.support.tasks import run_to_end
-
-KEY, ORGANIZATION = "sk-canarykey0123456789", "org-canaryorg0123"
-PROMPT, ANSWER = "canary of a prompt that somebody wrote", "canaryanswer"
 
 LOGGERS = ("", "openai", "httpx", "httpx2", "httpcore", "httpcore2", "airflow_provider_kimi", "asyncio")
 
@@ -36,16 +34,6 @@ def everything(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFi
     yield caplog
     for name, level in before.items():
         logging.getLogger(name).setLevel(level)
-
-
-def printed(error: BaseException) -> str:
-    """All that a traceback, a repr or a pickle of an error may show, of its causes and its context too."""
-    texts = ["".join(traceback.format_exception(error))]
-    hidden: BaseException | None = error
-    while hidden is not None:
-        texts += [repr(hidden), repr(hidden.args), repr(vars(hidden))]
-        hidden = hidden.__cause__ or hidden.__context__
-    return "".join(texts)
 
 
 MESSAGES = [{"role": "user", "content": PROMPT}]
@@ -91,6 +79,26 @@ def test_no_error_and_no_log_at_debug_holds_a_key_an_organization_or_a_prompt(
     sends_prompt = call in ("estimate_tokens", "achat")
     for canary in (KEY, "6789", ORGANIZATION, *((PROMPT, PROMPT[:20]) if sends_prompt else ())):
         assert canary not in shown, shown[max(shown.find(canary) - 300, 0) : shown.find(canary) + 100]
+
+
+def test_nothing_that_holds_the_key_shows_it(connect: Connect) -> None:
+    with KimiSimulator(api_key=KEY) as sim:
+        hook = connect(sim)
+        trigger = KimiBatchTrigger(batch_ids=["batch_1"])
+        holders = [hook, hook.settings, hook.get_conn(), trigger, vars(trigger), trigger.serialize()]
+        assert hook.list_models()
+        holders += [vars(hook), asyncio.run(_borrowed(hook))]
+        hook.close()
+    assert hook.settings.api_key == KEY
+    assert not found_in("".join(f"{each!r} {each!s}" for each in holders), SECRETS)
+
+
+async def _borrowed(hook: KimiHook) -> str:
+    """What the async client shows while a hook holds it."""
+    try:
+        return f"{await hook.aget_conn()!r} {vars(hook)!r}"
+    finally:
+        await hook.aclose()
 
 
 @pytest.mark.parametrize("deferrable", [True, False])

@@ -96,6 +96,7 @@ def look_at_processes(found: Found) -> None:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             found.look("command line of a process", (process / "cmdline").read_bytes())
+            found.look("environment of a process", (process / "environ").read_bytes())
 
 
 @pytest.fixture

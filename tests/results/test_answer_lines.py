@@ -236,6 +236,12 @@ def test_the_status_of_an_error_follows_any_known_word_in_it(error: object, stat
     assert (row.status, row.error_code) == (status, code)
 
 
+@pytest.mark.parametrize("key", ["code", "type"])
+def test_ids_in_the_code_of_an_error_are_hidden_as_those_in_its_text(key: str) -> None:
+    row = read_row(output_line("a", response=None, error={key: "limit of org-0123456789", "message": "ak-0123456789"}))
+    assert (row.error_code, row.error_message) == ("limit of <hidden>", "<hidden>")
+
+
 @pytest.mark.parametrize(
     ("usage", "tokens"),
     [

@@ -148,6 +148,28 @@ def test_the_summary_names_an_error_without_a_message() -> None:
     assert tally.summary() == "1 row: 1 failed; most common error, once: a: "
 
 
+@pytest.mark.parametrize("status", ["failed", "filtered"])
+def test_the_summary_does_not_repeat_the_prompt_that_the_platform_repeats(status: RowStatus) -> None:
+    tally = Tally()
+    row = Row(custom_id="x", status=status, error_code="a", error_message="'a long letter to a shop' is refused")
+    tally.add(row, letter=b'{"body": {"messages": [{"role": "user", "content": "Label a long letter to a shop"}]}}')
+    assert tally.summary() == f"1 row: 1 {status}; most common error, once: a: '<hidden>' is refused"
+
+
+@pytest.mark.parametrize("letter", [b"{", b"[]", b'{"body": null}', b'{"custom_id": "x", "row": null}'], ids=str)
+def test_the_summary_names_the_reason_beside_a_letter_without_messages(letter: bytes) -> None:
+    tally = Tally()
+    tally.add(Row(custom_id="x", status="failed", error_code="a", error_message="no reason to hide"), letter=letter)
+    assert tally.summary().endswith(": a: no reason to hide")
+
+
+def test_the_summary_repeats_what_a_check_says_though_the_prompt_says_it_too() -> None:
+    tally = Tally()
+    row = Row(custom_id="x", status="invalid", error_code="check", error_message="is not one of: good, bad")
+    tally.add(row, letter=b'{"body": {"messages": [{"role": "user", "content": "Say what is not one of: good, bad"}]}}')
+    assert tally.summary().endswith(": check: is not one of: good, bad")
+
+
 def test_the_summary_hides_account_ids() -> None:
     tally = Tally()
     tally.add(Row(custom_id="x", status="failed", error_code="a", error_message="<org-1><ak-2> no"))
