@@ -84,7 +84,7 @@ test-integration-a: TESTS := tests/integration/test_[a-e]*.py
 test-integration-b: TESTS := tests/integration/test_[f-o]*.py
 test-integration-c: TESTS := tests/integration/test_[p-r]*.py
 test-integration-d: TESTS := tests/integration/test_[s-z]*.py
-test-modules: TESTS := $(addprefix --ignore=tests/,architecture real_airflow crash chaos integration distributed)
+test-modules: TESTS := $(addprefix --ignore=tests/,architecture real_airflow crash chaos integration)
 
 $(PARTS): $(READY)
 	$(PYTEST) $(TESTS)
@@ -95,7 +95,7 @@ test-slow: $(READY) ## what takes minutes and another test shows in small; the u
 	@$(SIDE_BY_SIDE) $(SLOW_PARTS)
 
 test-slow-airflow: TESTS := tests/real_airflow
-test-slow-others: TESTS := --ignore=tests/real_airflow --ignore=tests/distributed
+test-slow-others: TESTS := --ignore=tests/real_airflow
 
 $(SLOW_PARTS): $(READY)
 	$(BIN)/pytest -p no:cacheprovider -m slow --durations=10 $(TESTS)
